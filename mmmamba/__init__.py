@@ -1,0 +1,1 @@
+"""Mamba backbones for OpenMMLab detectors and segmentors."""

@@ -1,0 +1,1 @@
+"""Data sets that MMDetection and MMSegmentation lack."""

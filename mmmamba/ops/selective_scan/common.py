@@ -1,0 +1,116 @@
+"""What the backends share.
+
+Shape suffixes: B batch, L positions of a map, K routes, T steps of a route, D channels, N states (d_state).
+A backend is a module with
+
+    unavailable(device)   None, or why it cannot run there
+    states_shape(B, T, K, D, N)   shape of the tensor (in scan precision) it keeps for its backward
+    forward(u, delta, A, B, C, D, bias, args, keep_states)   -> y, states
+    backward(grad_y, states, u, delta, A, B, C, D, bias, args)   -> seven gradients, None where the input is None
+
+with u `(B, L, K or 1, D)`, delta `(B, L, K, D)`, A `(K, D, N)`, B and C `(B, L, K, N)`, D and bias `(K, D)` or None, of
+any strides, and y, grad_y `(B, L, K, D)`, or `(B, L, 1, D)` when merged. Gradients have their input's shape and dtype.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+NO_STATES = (0,)
+
+
+@dataclass(frozen=True)
+class ScanArgs:
+    """The arguments of a scan that carry no gradient."""
+
+    index_KT: Tensor | None
+    delta_softplus: bool
+    merge: bool
+    out_dtype: torch.dtype
+
+
+def scan_dtype(*tensors: Tensor) -> torch.dtype:
+    """The precision of state and accumulation: float64 if any input has it, else float32."""
+    return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
+
+
+def no_states(u: Tensor, delta: Tensor, A: Tensor) -> Tensor:
+    """What a forward pass returns for states where none are kept."""
+    return u.new_empty(NO_STATES, dtype=scan_dtype(u, delta, A))
+
+
+def _lanes(index_KT: Tensor) -> tuple[Tensor, Tensor]:
+    index_TK = index_KT.t().long()
+    return index_TK, torch.arange(index_KT.shape[0], device=index_KT.device)
+
+
+def read_route(x_BLKX: Tensor, index_KT: Tensor | None, routes: int) -> Tensor:
+    """What each route meets, `(B, T, K, X)`; a hole (-1) reads zeros."""
+    x_BLKX = x_BLKX.expand(-1, -1, routes, -1)
+    if index_KT is None:
+        return x_BLKX
+    index_TK, lane_K = _lanes(index_KT)
+    x_BTKX = x_BLKX[:, index_TK.clamp(min=0), lane_K]
+    return x_BTKX * (index_TK >= 0)[..., None].to(x_BTKX.dtype)
+
+
+def write_route(y_BTKD: Tensor, index_KT: Tensor | None, length: int, merge: bool) -> Tensor:
+    """Each route's outputs back at their positions, `(B, L, K, D)`, or their sum `(B, L, 1, D)`."""
+    if index_KT is None:
+        y_BLKD = y_BTKD
+    else:
+        index_TK, lane_K = _lanes(index_KT)
+        B, _, K, D = y_BTKD.shape
+        y_BLKD = y_BTKD.new_zeros(B, length + 1, K, D)
+        # Holes all land on the extra last row, which is cut off.
+        y_BLKD = y_BLKD.index_put((torch.arange(B, device=y_BTKD.device)[:, None, None],
+                                   torch.where(index_TK < 0, length, index_TK), lane_K), y_BTKD)[:, :length]
+    return y_BLKD.sum(2, keepdim=True) if merge else y_BLKD
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The inputs along their routes in scan precision: what the plain backends compute on."""
+
+    u_BTKD: Tensor
+    raw_BTKD: Tensor
+    delta_BTKD: Tensor
+    A_KDN: Tensor
+    B_BTKN: Tensor
+    C_BTKN: Tensor
+    D_KD: Tensor | None
+
+
+def walk(u_BLKD, delta_BLKD, A_KDN, B_BLKN, C_BLKN, D_KD, bias_KD, args: ScanArgs) -> Walk:
+    dtype, K = scan_dtype(u_BLKD, delta_BLKD, A_KDN), A_KDN.shape[0]
+    u, raw, B, C = (read_route(x.to(dtype), args.index_KT, K) for x in (u_BLKD, delta_BLKD, B_BLKN, C_BLKN))
+    if bias_KD is not None:
+        raw = raw + bias_KD.to(dtype)
+    delta = F.softplus(raw) if args.delta_softplus else raw
+    return Walk(u, raw, delta, A_KDN.to(dtype), B, C, None if D_KD is None else D_KD.to(dtype))
+
+
+def unwalk(walked: Walk, grads: tuple[Tensor, ...], grad_y_BTKD: Tensor, inputs: tuple[Tensor | None, ...],
+           args: ScanArgs) -> tuple[Tensor | None, ...]:
+    """Gradients of the inputs from those of the recurrence: du, ddelta, dA, dB, dC without skip, softplus and bias."""
+    du_BTKD, ddelta_BTKD, dA_KDN, dB_BTKN, dC_BTKN = grads
+    dD_KD = None
+    if walked.D_KD is not None:
+        du_BTKD = du_BTKD + walked.D_KD * grad_y_BTKD
+        dD_KD = (grad_y_BTKD * walked.u_BTKD).sum((0, 1))
+    if args.delta_softplus:
+        # The derivative of F.softplus, which is the identity above its threshold of 20.
+        ddelta_BTKD = ddelta_BTKD * torch.where(walked.raw_BTKD > 20, 1, torch.sigmoid(walked.raw_BTKD))
+    u, delta, A, B, C, D, bias = inputs
+    length, shared = delta.shape[1], u.shape[2] == 1 and delta.shape[2] > 1
+    grads = (
+        write_route(du_BTKD, args.index_KT, length, shared),
+        write_route(ddelta_BTKD, args.index_KT, length, False),
+        dA_KDN,
+        *(write_route(g, args.index_KT, length, False) for g in (dB_BTKN, dC_BTKN)),
+        dD_KD,
+        None if bias is None else ddelta_BTKD.sum((0, 1)),
+    )
+    return tuple(None if x is None else g.to(x.dtype) for g, x in zip(grads, inputs))

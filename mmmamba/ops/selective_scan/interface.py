@@ -1,0 +1,85 @@
+"""`selective_scan`, the one place where users and layers call the recurrence."""
+
+import torch
+from torch import Tensor
+
+from .library import scan_op
+
+
+def selective_scan(
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None = None, *,
+    index: Tensor | None = None, delta_bias: Tensor | None = None, delta_softplus: bool = False,
+    merge: bool = True, out_dtype: torch.dtype | None = None, backend: str | None = None,
+) -> Tensor:
+    """K selective scans (S6) over one map, each along its own route (Mamba, arXiv 2312.00752, section 3).
+
+    Along route k, position after position, per channel and from a zero state:
+    `h = exp(delta * A) * h + delta * B * u`, `y = <C, h> + D * u`.
+
+    Args:
+        u: `(B, L, D)`, one map for all routes, or `(B, L, K, D)`, one for each.
+        delta: `(B, L, K, D)` step sizes, at the map's own positions like B and C.
+        A: `(K, D, N)`, negative.
+        B, C: `(B, L, K, N)`.
+        D: `(K, D)` skip weights, or None.
+        index: `(K, T)` integers, the positions each route visits in order, none twice; -1 is a hole, a step that sees
+            zeros and whose output is dropped (padding). None: every route goes 0 … L-1. See `ops.routes`.
+        delta_bias: `(K, D)`, added to delta.
+        delta_softplus: apply softplus to delta, after the bias.
+        merge: sum the routes' outputs at each position; else keep them apart.
+        out_dtype: of the result; by default the (autocast) dtype of u. State and sums are float32 whatever it is
+            (float64 for float64 inputs).
+        backend: force one by name; by default `$MMMAMBA_SCAN_BACKEND` or the fastest that can run.
+
+    Returns:
+        y at the map's positions, `(B, L, D)` merged or `(B, L, K, D)`; zero where no route goes.
+
+    Under autocast u, delta, B and C are taken in its dtype; A, D and the bias keep theirs.
+
+    Raises:
+        ValueError: shapes that do not fit.
+        BackendError: no backend can run, or not the one asked for.
+    """
+    _check(u, delta, A, B, C, D, index, delta_bias)
+    device = u.device.type
+    if torch.is_autocast_enabled(device):
+        low = torch.get_autocast_dtype(device)
+        u, delta, B, C = (x.to(low) if x.dtype != torch.float64 else x for x in (u, delta, B, C))
+    if u.dim() == 3:
+        u = u.unsqueeze(2)
+    needs_grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in
+                                                 (u, delta, A, B, C, D, delta_bias))
+    y, _ = scan_op(u, delta, A, B, C, D, delta_bias, index, delta_softplus, merge, out_dtype or u.dtype, needs_grad,
+                   backend or "")
+    return y.squeeze(2) if merge else y
+
+
+def _check(u, delta, A, B, C, D, index, delta_bias) -> None:
+    if delta.dim() != 4 or A.dim() != 3:
+        raise ValueError(f"selective_scan wants delta (B, L, K, D) and A (K, D, N), got {_shape(delta)} and {_shape(A)}")
+    batch, length, K, channels = delta.shape
+    N = A.shape[2]
+    wanted = {
+        "u": (u, [(batch, length, channels), (batch, length, K, channels)]),
+        "A": (A, [(K, channels, N)]),
+        "B": (B, [(batch, length, K, N)]),
+        "C": (C, [(batch, length, K, N)]),
+        "D": (D, [(K, channels)]),
+        "delta_bias": (delta_bias, [(K, channels)]),
+    }
+    for name, (x, shapes) in wanted.items():
+        if x is not None and tuple(x.shape) not in shapes:
+            raise ValueError(f"selective_scan: {name} is {_shape(x)}, but delta {_shape(delta)} and A {_shape(A)} ask for "
+                             + " or ".join(map(str, shapes)))
+        if x is not None and x.device != u.device:
+            raise ValueError(f"selective_scan: {name} is on {x.device}, u on {u.device}")
+    if index is None:
+        return
+    if index.dim() != 2 or index.shape[0] != K:
+        raise ValueError(f"selective_scan: index is {_shape(index)}, wanted (K={K}, T)")
+    if index.dtype not in (torch.int32, torch.int64) or index.device != u.device:
+        raise ValueError(f"selective_scan: index is {index.dtype} on {index.device}, wanted int32 or int64 on {u.device}")
+
+
+def _shape(x: Tensor) -> tuple[int, ...]:
+    return tuple(x.shape)

@@ -1,0 +1,85 @@
+"""The scan as two operators of `torch.library`: one node for torch.compile, torch.export and FLOP counting."""
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from .common import NO_STATES, ScanArgs, scan_dtype
+from .dispatch import backend_module, resolve
+
+
+def _backend(name: str, u: Tensor):
+    return backend_module(resolve(u.device, name))
+
+
+@torch.library.custom_op("mmmamba::selective_scan", mutates_args=())
+def scan_op(
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, bias: Tensor | None,
+    index: Tensor | None, delta_softplus: bool, merge: bool, out_dtype: torch.dtype, keep_states: bool, backend: str,
+) -> tuple[Tensor, Tensor]:
+    args = ScanArgs(index, delta_softplus, merge, out_dtype)
+    return _backend(backend, u).forward(u, delta, A, B, C, D, bias, args, keep_states)
+
+
+@scan_op.register_fake
+def _(u, delta, A, B, C, D, bias, index, delta_softplus, merge, out_dtype, keep_states, backend):
+    batch, length, K, channels = delta.shape
+    steps = length if index is None else index.shape[1]
+    shape = NO_STATES
+    if keep_states and u.device.type != "meta":
+        shape = _backend(backend, u).states_shape(batch, steps, K, channels, A.shape[2])
+    y = u.new_empty((batch, length, 1 if merge else K, channels), dtype=out_dtype)
+    return y, u.new_empty(shape, dtype=scan_dtype(u, delta, A))
+
+
+@torch.library.custom_op("mmmamba::selective_scan_backward", mutates_args=())
+def scan_backward_op(
+    grad_y: Tensor, states: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
+    bias: Tensor | None, index: Tensor | None, delta_softplus: bool, merge: bool, backend: str,
+) -> list[Tensor]:
+    args = ScanArgs(index, delta_softplus, merge, grad_y.dtype)
+    grads = _backend(backend, u).backward(grad_y, states, u, delta, A, B, C, D, bias, args)
+    return [g for g in grads if g is not None]
+
+
+@scan_backward_op.register_fake
+def _(grad_y, states, u, delta, A, B, C, D, bias, index, delta_softplus, merge, backend):
+    return [x.new_empty(x.shape) for x in (u, delta, A, B, C, D, bias) if x is not None]
+
+
+def _setup_context(ctx, inputs, output):
+    u, delta, A, B, C, D, bias, index, delta_softplus, merge, _, _, backend = inputs
+    ctx.save_for_backward(output[1], u, delta, A, B, C, D, bias, index)
+    ctx.settings = (delta_softplus, merge, backend)
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx, grad_y, grad_states):
+    states, u, delta, A, B, C, D, bias, index = ctx.saved_tensors
+    if grad_y is None:
+        return (None,) * 13
+    grads = iter(scan_backward_op(grad_y, states, u, delta, A, B, C, D, bias, index, *ctx.settings))
+    return (*(None if x is None else next(grads) for x in (u, delta, A, B, C, D, bias)), *(None,) * 6)
+
+
+scan_op.register_autograd(_backward, setup_context=_setup_context)
+
+
+def _flops(u_shape, delta_shape, A_shape, *rest) -> int:
+    batch, length, _, channels = delta_shape
+    index_shape = rest[4]
+    steps = length if index_shape is None else index_shape[1]
+    K, _, N = A_shape
+    return batch * steps * K * channels * (9 * N + 1)
+
+
+@register_flop_formula(torch.ops.mmmamba.selective_scan)
+def _(u_shape, delta_shape, A_shape, *rest, out_shape=None, **kwargs) -> int:
+    """The count of the published tables (VMamba): 9 for each state of each channel and step, 1 for the skip."""
+    return _flops(u_shape, delta_shape, A_shape, *rest)
+
+
+@register_flop_formula(torch.ops.mmmamba.selective_scan_backward)
+def _(grad_shape, states_shape, u_shape, delta_shape, A_shape, *rest, out_shape=None, **kwargs) -> int:
+    """Twice the forward's, the usual convention for a backward pass."""
+    return 2 * _flops(u_shape, delta_shape, A_shape, *rest)

@@ -1,0 +1,84 @@
+"""The scan in plain PyTorch: chunk after chunk, each chunk at once; any device, any precision.
+
+Within a chunk of `CHUNK` steps the recurrence is a prefix scan of the pairs (decay, drive) under
+(a1, b1) then (a2, b2) = (a1 a2, a2 b1 + b2), done in log2(CHUNK) doublings (Hillis & Steele). Nothing is divided
+by a decay, so strong decays do not overflow. Only the states between chunks are kept; the backward pass walks the
+chunks from the last and recomputes each.
+"""
+
+import torch
+from torch import Tensor
+
+from .common import ScanArgs, no_states, read_route, unwalk, walk, write_route
+
+CHUNK = 64
+
+
+def unavailable(device: torch.device) -> str | None:
+    """Runs everywhere."""
+    return None
+
+
+def states_shape(batch: int, steps: int, routes: int, channels: int, d_state: int) -> tuple[int, ...]:
+    return (-(-steps // CHUNK), batch, routes, channels, d_state)
+
+
+def _recurrence(a_BSKDN: Tensor, b_BSKDN: Tensor) -> Tensor:
+    """h[s] = a[s] h[s-1] + b[s] for all s, from a zero state."""
+    hop = 1
+    while hop < a_BSKDN.shape[1]:
+        b_BSKDN = torch.cat([b_BSKDN[:, :hop], b_BSKDN[:, hop:] + a_BSKDN[:, hop:] * b_BSKDN[:, :-hop]], 1)
+        a_BSKDN = torch.cat([a_BSKDN[:, :hop], a_BSKDN[:, hop:] * a_BSKDN[:, :-hop]], 1)
+        hop *= 2
+    return b_BSKDN
+
+
+def _states(h_BKDN: Tensor, u_BSKD: Tensor, delta_BSKD: Tensor, A_KDN: Tensor, B_BSKN: Tensor) -> tuple[Tensor, Tensor]:
+    """Decays and states of a chunk that begins with state h, `(B, S, K, D, N)` both."""
+    decay_BSKDN = torch.exp(delta_BSKD[..., None] * A_KDN)
+    drive_BSKDN = (delta_BSKD * u_BSKD)[..., None] * B_BSKN[..., None, :]
+    drive_BSKDN[:, 0] += decay_BSKDN[:, 0] * h_BKDN
+    return decay_BSKDN, _recurrence(decay_BSKDN, drive_BSKDN)
+
+
+def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tuple[Tensor, Tensor]:
+    w = walk(u, delta, A, B, C, D, bias, args)
+    h_BKDN = w.u_BTKD.new_zeros(u.shape[0], *A.shape)
+    ys, states = [], []
+    for u_BSKD, delta_BSKD, B_BSKN, C_BSKN in zip(
+            *(x.split(CHUNK, 1) for x in (w.u_BTKD, w.delta_BTKD, w.B_BTKN, w.C_BTKN))):
+        states.append(h_BKDN)
+        h_BSKDN = _states(h_BKDN, u_BSKD, delta_BSKD, w.A_KDN, B_BSKN)[1]
+        ys.append((h_BSKDN * C_BSKN[..., None, :]).sum(-1))
+        h_BKDN = h_BSKDN[:, -1].clone()
+    y_BTKD = torch.cat(ys, 1)
+    if w.D_KD is not None:
+        y_BTKD += w.D_KD * w.u_BTKD
+    y = write_route(y_BTKD, args.index_KT, delta.shape[1], args.merge).to(args.out_dtype)
+    return y, torch.stack(states) if keep_states else no_states(u, delta, A)
+
+
+def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tuple[Tensor | None, ...]:
+    """The adjoint recurrence `g[t] = C[t] dy[t] + decay[t+1] g[t+1]`, chunk by chunk from the last."""
+    inputs = (u, delta, A, B, C, D, bias)
+    w = walk(*inputs, args)
+    grad_y_BTKD = read_route(grad_y.to(w.u_BTKD.dtype), args.index_KT, A.shape[0])
+    chunks = zip(states, *(x.split(CHUNK, 1) for x in (w.u_BTKD, w.delta_BTKD, w.B_BTKN, w.C_BTKN, grad_y_BTKD)))
+    carry_BKDN, dA_KDN = torch.zeros_like(states[0]), torch.zeros_like(w.A_KDN)
+    du, ddelta, dB, dC = [], [], [], []
+    for h_BKDN, u_BSKD, delta_BSKD, B_BSKN, C_BSKN, dy_BSKD in reversed(list(chunks)):
+        decay_BSKDN, h_BSKDN = _states(h_BKDN, u_BSKD, delta_BSKD, w.A_KDN, B_BSKN)
+        g_BSKDN = C_BSKN[..., None, :] * dy_BSKD[..., None]
+        g_BSKDN[:, -1] += carry_BKDN
+        later_BSKDN = torch.cat([decay_BSKDN[:, 1:], torch.ones_like(decay_BSKDN[:, :1])], 1)
+        g_BSKDN = _recurrence(later_BSKDN.flip(1), g_BSKDN.flip(1)).flip(1)
+        carry_BKDN = decay_BSKDN[:, 0] * g_BSKDN[:, 0]
+        faded_BSKDN = g_BSKDN * decay_BSKDN * torch.cat([h_BKDN[:, None], h_BSKDN[:, :-1]], 1)
+        through_BSKD = (g_BSKDN * B_BSKN[..., None, :]).sum(-1)
+        du.append(through_BSKD * delta_BSKD)
+        ddelta.append(through_BSKD * u_BSKD + (faded_BSKDN * w.A_KDN).sum(-1))
+        dA_KDN += (faded_BSKDN * delta_BSKD[..., None]).sum((0, 1))
+        dB.append((g_BSKDN * (delta_BSKD * u_BSKD)[..., None]).sum(3))
+        dC.append((h_BSKDN * dy_BSKD[..., None]).sum(3))
+    du, ddelta, dB, dC = (torch.cat(x[::-1], 1) for x in (du, ddelta, dB, dC))
+    return unwalk(w, (du, ddelta, dA_KDN, dB, dC), grad_y_BTKD, inputs, args)
