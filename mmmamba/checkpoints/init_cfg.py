@@ -1,0 +1,38 @@
+"""mmengine's `init_cfg=dict(type='Pretrained', checkpoint=...)`, answered by `load_weights`."""
+
+import difflib
+import inspect
+from collections.abc import Mapping
+
+from torch import nn
+
+from .errors import CheckpointError
+from .loading import Report, load_weights
+
+OPTIONS = tuple(p.name for p in inspect.signature(load_weights).parameters.values() if p.kind is p.KEYWORD_ONLY)
+
+
+def is_pretrained(init_cfg: object) -> bool:
+    """Whether an `init_cfg` asks for a checkpoint."""
+    return isinstance(init_cfg, Mapping) and init_cfg.get("type") in ("Pretrained", "PretrainedInit")
+
+
+def load_init_cfg(module: nn.Module, init_cfg: Mapping) -> Report:
+    """`load_weights` as `init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')` asks for it.
+
+    All of `load_weights`' options may stand beside `checkpoint`.
+
+    Raises:
+        CheckpointError: no `checkpoint`, an option that is none, or what `load_weights` raises.
+    """
+    if not is_pretrained(init_cfg):
+        raise CheckpointError(f"init_cfg asks for {init_cfg!r}, not for dict(type='Pretrained', checkpoint=...).")
+    options = {name: value for name, value in init_cfg.items() if name not in ("type", "checkpoint")}
+    for name in options:
+        if name not in OPTIONS:
+            close = difflib.get_close_matches(name, OPTIONS, 1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            raise CheckpointError(f"init_cfg has an unknown entry '{name}'; it takes checkpoint, {', '.join(OPTIONS)}.{hint}")
+    if not init_cfg.get("checkpoint"):
+        raise CheckpointError("init_cfg=dict(type='Pretrained') names no checkpoint: give checkpoint=<path or URL>.")
+    return load_weights(module, init_cfg["checkpoint"], **options)

@@ -1,0 +1,180 @@
+"""How each family's published files are laid out, and how their names become ours: data, one entry per family.
+
+A family is named as its backbone class. To add one, add a `KeyMap` to `KEY_MAPS`; patterns are regular expressions
+that must match the whole name. `fact sheet` below means shared/reference/<family>.md.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from .errors import CheckpointError
+
+Resize = Callable[[Tensor, Tensor, nn.Module], Tensor]
+"""(table of the file, tensor of the module, module) -> the table at the module's shape."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What tells a family's variants apart: blocks per stage, and the first axis of some tensors."""
+
+    block: str
+    """Pattern of a tensor that every block has once; its groups are stage and block."""
+    widths: tuple[str, ...]
+    """Patterns, the first axis of whose first match is a number of the fingerprint."""
+    variants: Mapping[tuple[int, ...], str]
+    """Fingerprint -> names that `create_backbone` takes."""
+
+    def of(self, state: Mapping[str, Tensor]) -> tuple[int, ...] | None:
+        """The fingerprint of a state dict; None if it has no such tensors."""
+        stages: dict[int, set[int]] = {}
+        for name in state:
+            if found := re.fullmatch(self.block, name):
+                stages.setdefault(int(found[1]), set()).add(int(found[2]))
+        widths = [next((t.shape[0] for n, t in state.items() if re.fullmatch(p, n)), None) for p in self.widths]
+        if not stages or None in widths:
+            return None
+        return (*(len(stages[stage]) for stage in sorted(stages)), *widths)
+
+    def describe(self, state: Mapping[str, Tensor]) -> str | None:
+        """Such as "vmamba_t (blocks 2, 2, 8, 2; widths 96, 96)"; None if the tensors are not there."""
+        numbers = self.of(state)
+        if numbers is None:
+            return None
+        depths, widths = numbers[: -len(self.widths)], numbers[-len(self.widths) :]
+        name = self.variants.get(numbers, "no published variant")
+        return f"{name} (blocks {', '.join(map(str, depths))}; widths {', '.join(map(str, widths))})"
+
+
+@dataclass(frozen=True)
+class KeyMap:
+    """How one family's files become a state dict of our backbone."""
+
+    under: tuple[str, ...] = ("model", "state_dict")
+    """Keys that the weights may stand under, the preferred first; a bare state dict is always taken."""
+    prefixes: tuple[str, ...] = ("module.", "model.", "_orig_mod.")
+    """Prefixes taken off when every name has them, as often as they are found."""
+    renames: tuple[tuple[str, str | Callable[[re.Match], str]], ...] = ()
+    """(pattern, replacement) as `re.sub` takes them, applied in order to each name."""
+    squeeze: tuple[str, ...] = ()
+    """Names of weights that may come with trailing axes of length 1 and do without, or the other way round."""
+    resize: tuple[tuple[str, Resize], ...] = ()
+    """(pattern, resizer) of tensors that depend on the image size, such as position embeddings."""
+    may_be_missing: tuple[str, ...] = ()
+    """Ours that a classifier's file lacks; in a detector's file they must be present."""
+    may_be_surplus: tuple[str, ...] = ()
+    """Theirs that a backbone has no use for."""
+    fingerprint: Fingerprint | None = field(default=None, compare=False)
+
+
+OUTPUT_NORMS = r"outnorm\d+\.(weight|bias)"
+
+KEY_MAPS: dict[str, KeyMap] = {
+    # Fact sheet section 3. Early files (v0 above all) have other names; for a while the MLP was a real 1x1 convolution.
+    "VMamba": KeyMap(
+        renames=(
+            (r"^patch_embed\.proj\.", "patch_embed.0."),
+            (r"^patch_embed\.norm\.", "patch_embed.2."),
+            (r"(\.blocks\.\d+)\.ln_1\.", r"\1.norm."),
+            (r"(\.blocks\.\d+)\.self_attention\.", r"\1.op."),
+            (r"^(norm|head)\.", r"classifier.\1."),
+        ),
+        squeeze=(r".*\.op\.(in_proj|out_proj)\.weight", r".*\.mlp\.(fc1|fc2)\.weight"),
+        may_be_missing=(OUTPUT_NORMS,),
+        may_be_surplus=(OUTPUT_NORMS, r"classifier\.(norm|head)\.(weight|bias)"),
+        fingerprint=Fingerprint(
+            block=r"layers\.(\d+)\.blocks\.(\d+)\.op\.A_logs",
+            widths=(r"layers\.0\.blocks\.0\.norm\.weight", r"layers\.0\.blocks\.0\.op\.out_norm\.weight"),
+            variants={
+                (2, 2, 8, 2, 96, 96): "vmamba_t",
+                (2, 2, 5, 2, 96, 192): "vmamba_t_s2l5",
+                (2, 2, 15, 2, 96, 192): "vmamba_s",
+                (2, 2, 15, 2, 128, 256): "vmamba_b",
+                (2, 2, 20, 2, 96, 96): "vmamba_s_s1l20",
+                (2, 2, 20, 2, 128, 128): "vmamba_b_s1l20",
+                (2, 2, 9, 2, 96, 192): "vmamba_v0_t",
+                (2, 2, 27, 2, 96, 192): "vmamba_v0_s",
+                (2, 2, 27, 2, 128, 256): "vmamba_v0_b",
+            },
+        ),
+    ),
+    # Fact sheet "Checkpoints". The 21K variants have the shapes of their 1K twins; only their windows differ.
+    "MambaVision": KeyMap(
+        under=("state_dict", "model"),
+        may_be_missing=(OUTPUT_NORMS,),
+        may_be_surplus=(
+            OUTPUT_NORMS,
+            r"norm\.(weight|bias|running_mean|running_var|num_batches_tracked)",
+            r"head\.(weight|bias)",
+        ),
+        fingerprint=Fingerprint(
+            block=r"levels\.(\d+)\.blocks\.(\d+)\.norm1\.weight",
+            widths=(r"patch_embed\.conv_down\.3\.weight",),
+            variants={
+                (1, 3, 8, 4, 80): "mambavision_t",
+                (1, 3, 11, 4, 80): "mambavision_t2",
+                (3, 3, 7, 5, 96): "mambavision_s",
+                (3, 3, 10, 5, 128): "mambavision_b or mambavision_b_21k",
+                (3, 3, 10, 5, 196): "mambavision_l or mambavision_l_21k",
+                (3, 3, 12, 5, 196): "mambavision_l2 or mambavision_l2_512_21k",
+                (3, 3, 20, 10, 256): "mambavision_l3_256_21k or mambavision_l3_512_21k",
+            },
+        ),
+    ),
+}
+
+# A tensor that only this family's files have, the more particular families first: what a file looks like.
+MARKS: tuple[tuple[str, str], ...] = (
+    ("Spatial-Mamba", r"\.state_fusion\."),
+    ("LocalVMamba", r"\.op\.multi_scan\."),
+    ("MSVMamba", r"\.op\.conv2d_b1\."),
+    ("EfficientVMamba", r"\.conv_branch\.\d"),
+    ("MobileMamba", r"\.global_op\.(wt_filter|global_atten\.)"),
+    ("GroupMamba", r"\.mamba_g[1-4]\."),
+    ("Mamba-YOLO", r"^model\.\d+\..*A_logs$"),
+    ("VMamba", r"\.blocks\.\d+\.(op|self_attention)\.dt_projs_weight$"),
+    ("MambaVision", r"^patch_embed\.conv_down\."),
+    ("LocalVim", r"\.mixer\.A_log_\d$"),
+    ("Mamba-Reg", r"^pos_embed_cls$"),
+    ("Vim-F", r"^patch_embed\.cnn_downsample_layers\."),
+    ("Vim", r"\.mixer\.A_b_log$"),
+    ("PlainMamba", r"\.mamba\.direction_Bs$"),
+    ("MLLA", r"\.attn\.lepe\."),
+    ("VSSD", r"\.attn\.to_qkv\."),
+    ("Swin Transformer", r"relative_position_bias_table$"),
+    ("a ResNet", r"^layer1\.0\.conv1\.weight$"),
+    ("a ViT", r"^blocks\.0\.attn\.qkv\.weight$"),
+)
+
+
+def key_map_of(module: nn.Module, family: str | KeyMap | None = None) -> tuple[str, KeyMap]:
+    """The family's name and key map: the one given, else that of the module's class or the nearest base class.
+
+    Raises:
+        CheckpointError: no family of that name, or none for this class.
+    """
+    if isinstance(family, KeyMap):
+        return type(module).__name__, family
+    if family is None:
+        for base in type(module).__mro__:
+            if base.__name__ in KEY_MAPS:
+                return base.__name__, KEY_MAPS[base.__name__]
+        raise CheckpointError(
+            f"no key map for {type(module).__name__}: give family=, one of {', '.join(KEY_MAPS)}, or a KeyMap."
+        )
+    if family not in KEY_MAPS:
+        close = difflib.get_close_matches(family, KEY_MAPS, 1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        raise CheckpointError(f"there is no family '{family}'; there are {', '.join(KEY_MAPS)}.{hint}")
+    return family, KEY_MAPS[family]
+
+
+def looks_like(names: list[str]) -> str | None:
+    """The family whose mark is among the names of a state dict; None if it is none that we know."""
+    for family, mark in MARKS:
+        if any(re.search(mark, name) for name in names):
+            return family
+    return None

@@ -1,0 +1,100 @@
+"""From what a file holds to the backbone's tensors: the wrapper, the prefix, the detector around it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .errors import CheckpointError
+from .key_maps import KeyMap
+
+BACKBONE = "backbone."
+
+# Beside `backbone.` in a classifier's file of mmpretrain; anything else there makes it a detector or segmentor.
+CLASSIFIER_PARTS = ("backbone", "head", "neck", "data_preprocessor")
+ALWAYS_TRIED = ("model", "state_dict")
+
+
+@dataclass(frozen=True)
+class Unwrapped:
+    """The backbone's tensors of a checkpoint, and where in it they stood."""
+
+    state: dict[str, Tensor]
+    under: str
+    """The key they stood under; empty for a bare state dict."""
+    prefix: str
+    """What was taken off their names."""
+    detector: bool
+    """Whether the file is a whole detector or segmentor, whose backbone must be complete."""
+    others: tuple[str, ...] = ()
+    """Other keys of the file that hold weights, such as an average of them."""
+
+
+def unwrap(checkpoint: Mapping, key_map: KeyMap, *, key: str | None = None, prefix: str | None = None) -> Unwrapped:
+    """Finds the backbone's tensors.
+
+    Args:
+        key: the one key to look under (`model_ema`); the key map's preference if None.
+        prefix: only names that start so, which is taken off; found by itself if None.
+
+    Raises:
+        CheckpointError: nothing there that is a state dict, or no name has the prefix.
+    """
+    under, state = _state_dict(checkpoint, key_map, key)
+    others = tuple(k for k, v in checkpoint.items() if under and k != under and _is_state_dict(v))
+    if prefix is not None:
+        taken = {name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)}
+        if not taken:
+            raise CheckpointError(f"no tensor's name starts with prefix='{prefix}'; there are {_parts(state)}.")
+        return Unwrapped(taken, under, prefix, _is_detector(state), others)
+    off = ""
+    while common := next((p for p in key_map.prefixes if all(name.startswith(p) for name in state)), None):
+        state = {name[len(common) :]: tensor for name, tensor in state.items()}
+        off += common
+    detector = _is_detector(state)
+    if inner := {n[len(BACKBONE) :]: t for n, t in state.items() if n.startswith(BACKBONE)}:
+        return Unwrapped(inner, under, off + BACKBONE, detector, others)
+    return Unwrapped(state, under, off, False, others)
+
+
+def _state_dict(checkpoint: Mapping, key_map: KeyMap, key: str | None) -> tuple[str, dict[str, Tensor]]:
+    if key is not None:
+        if not _is_state_dict(checkpoint.get(key)):
+            raise CheckpointError(f"there are no weights under key='{key}'; there are {_keys(checkpoint)}.")
+        return key, _tensors(checkpoint[key])
+    if _is_state_dict(checkpoint):
+        return "", _tensors(checkpoint)
+    for candidate in dict.fromkeys((*key_map.under, *ALWAYS_TRIED)):
+        if _is_state_dict(checkpoint.get(candidate)):
+            return candidate, _tensors(checkpoint[candidate])
+    raise CheckpointError(
+        f"no state dict in it: looked for names with tensors at the top and under {', '.join(key_map.under)}; "
+        f"there are {_keys(checkpoint)}. If its weights stand under another key, give key=."
+    )
+
+
+def _is_state_dict(value: object) -> bool:
+    """A dict of tensors by name. Some files have counters or version numbers among them."""
+    if not isinstance(value, Mapping) or not value or not all(isinstance(name, str) for name in value):
+        return False
+    return sum(isinstance(item, Tensor) for item in value.values()) * 2 > len(value)
+
+
+def _tensors(state: Mapping) -> dict[str, Tensor]:
+    return {name: item for name, item in state.items() if isinstance(item, Tensor)}
+
+
+def _is_detector(state: Mapping[str, Tensor]) -> bool:
+    parts = {name.split(".", 1)[0] for name in state}
+    return "backbone" in parts and any(
+        part not in CLASSIFIER_PARTS and not part.startswith("ema_backbone") for part in parts
+    )
+
+
+def _parts(state: Mapping[str, Tensor]) -> str:
+    return ", ".join(sorted({name.split(".", 1)[0] + "." for name in state})[:12])
+
+
+def _keys(checkpoint: Mapping) -> str:
+    shown = [f"{key} ({type(value).__name__})" for key, value in list(checkpoint.items())[:12]]
+    return (", ".join(shown) or "no keys at all") + (" …" if len(checkpoint) > 12 else "")
