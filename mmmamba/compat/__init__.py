@@ -1,0 +1,10 @@
+"""What the libraries below need on a bare machine.
+
+:func:`install` answers for mmcv's compiled operators and must run before anything imports ``mmcv.ops``;
+:func:`check_opencv` says what to do where OpenCV does not import.
+"""
+
+from .extension import compiled_extension, install
+from .opencv import check_opencv
+
+__all__ = ["check_opencv", "compiled_extension", "install"]

@@ -1,0 +1,81 @@
+"""The entry points of ``mmcv._ext`` that mmcv's Python wrappers call, answered by torchvision and PyTorch.
+
+Names, argument order and keywords are those of the calls in ``mmcv/ops/*.py``: results are written into
+tensors that the caller allocated, gradients are added to zeros. Half and bfloat16 are computed in float32.
+"""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any, NoReturn
+
+from .attention import ms_deform_attn_backward, ms_deform_attn_forward
+from .boxes import bbox_overlaps, nms, softnms
+from .deform import (
+    deform_conv_backward_input,
+    deform_conv_backward_parameters,
+    deform_conv_forward,
+    modulated_deform_conv_backward,
+    modulated_deform_conv_forward,
+)
+from .focal import (
+    sigmoid_focal_loss_backward,
+    sigmoid_focal_loss_forward,
+    softmax_focal_loss_backward,
+    softmax_focal_loss_forward,
+)
+from .roi_align import roi_align_backward, roi_align_forward
+from .roi_pool import roi_pool_backward, roi_pool_forward
+
+
+def get_compiler_version() -> str:
+    """What mmcv's environment report prints as its compiler."""
+    return f"none (mmmamba.compat, torchvision {version('torchvision')})"
+
+
+def get_compiling_cuda_version() -> str:
+    """What mmcv's environment report prints as its CUDA compiler."""
+    return get_compiler_version()
+
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        nms,
+        softnms,
+        bbox_overlaps,
+        roi_align_forward,
+        roi_align_backward,
+        roi_pool_forward,
+        roi_pool_backward,
+        deform_conv_forward,
+        deform_conv_backward_input,
+        deform_conv_backward_parameters,
+        modulated_deform_conv_forward,
+        modulated_deform_conv_backward,
+        sigmoid_focal_loss_forward,
+        sigmoid_focal_loss_backward,
+        softmax_focal_loss_forward,
+        softmax_focal_loss_backward,
+        ms_deform_attn_forward,
+        ms_deform_attn_backward,
+        get_compiler_version,
+        get_compiling_cuda_version,
+    )
+}
+
+
+def missing_operator(name: str) -> Callable[..., NoReturn]:
+    """A function that raises NotImplementedError with the operator's name and the cure."""
+
+    def operator(*args: Any, **kwargs: Any) -> NoReturn:
+        mmcv = version("onedl-mmcv")
+        raise NotImplementedError(
+            f"mmcv's operator {name!r} needs the compiled extension mmcv._ext, which the installed onedl-mmcv {mmcv} "
+            f"lacks; mmmamba.compat answers only for {', '.join(OPERATORS)}. To get it, build mmcv with a C++ "
+            f"compiler beside the installed torch (FORCE_CUDA=1 and nvcc for the GPU): `pip install setuptools wheel "
+            f"ninja && pip install --force-reinstall --no-deps --no-cache-dir --no-build-isolation "
+            f"--no-binary onedl-mmcv onedl-mmcv=={mmcv}`"
+        )
+
+    operator.__name__ = operator.__qualname__ = name
+    return operator

@@ -1,0 +1,127 @@
+"""RoIAlign (He et al. 2017, sec. 3): torchvision's for averages, our own for ``pool_mode='max'``."""
+
+import torch
+import torchvision
+from torch import Tensor
+
+from .precision import widen
+from .sampling import bilinear_corners, roi_chunks, sample_cells
+
+MAX, AVERAGE = range(2)
+
+
+def roi_align_forward(
+    input: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
+    """Writes the pooled features (R, C, PH, PW) to ``output``; in max mode the winning points to ``argmax_*``.
+
+    input (B, C, H, W); rois (R, 5) as (image, x1, y1, x2, y2); ``sampling_ratio`` 0 takes about one point per cell.
+    """
+    x_BCHW, rois_R5 = widen(input, rois)
+    size = (aligned_height, aligned_width)
+    if pool_mode == AVERAGE:
+        pooled_RCPQ = torchvision.ops.roi_align(x_BCHW, rois_R5, size, spatial_scale, sampling_ratio, aligned)
+        output.copy_(pooled_RCPQ)
+        return
+    y_RPS, x_RQS = _sample_points(rois_R5, size, spatial_scale, sampling_ratio, aligned)
+    for chunk in roi_chunks(rois_R5, x_BCHW.shape[1], y_RPS.shape[1:], x_RQS.shape[1:]):
+        image_R, y, x = rois_R5[chunk, 0].long(), y_RPS[chunk], x_RQS[chunk]
+        value_RCPSQT = sum(
+            weight[:, None] * sample_cells(x_BCHW, image_R, row, column)
+            for row, column, weight in bilinear_corners(y, x, x_BCHW.shape[-2:])
+        )
+        best_RCPQ, winner_RCPQ = value_RCPSQT.transpose(3, 4).flatten(4).max(dim=-1)
+        output[chunk] = best_RCPQ.to(output.dtype)
+        sample_y, sample_x = winner_RCPQ // x.shape[-1], winner_RCPQ % x.shape[-1]
+        argmax_y[chunk] = _pick(y[:, None, :, None], sample_y).to(argmax_y.dtype)
+        argmax_x[chunk] = _pick(x[:, None, None], sample_x).to(argmax_x.dtype)
+
+
+def roi_align_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    grad_input: Tensor,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
+    """Adds the gradient of the input (B, C, H, W) to ``grad_input``."""
+    grad_RCPQ, rois_R5 = widen(grad_output, rois)
+    if pool_mode == AVERAGE:
+        grad_BCHW = torch.ops.torchvision._roi_align_backward(
+            grad_RCPQ,
+            rois_R5,
+            spatial_scale,
+            aligned_height,
+            aligned_width,
+            *grad_input.shape,
+            sampling_ratio,
+            aligned,
+        )
+    else:
+        grad_BCHW = _max_backward(grad_RCPQ, rois_R5, *widen(argmax_y, argmax_x), grad_input.shape)
+    grad_input += grad_BCHW.to(grad_input.dtype)
+
+
+def _sample_points(
+    rois_R5: Tensor, size: tuple[int, int], spatial_scale: float, sampling_ratio: int, aligned: bool
+) -> tuple[Tensor, Tensor]:
+    """Rows (R, PH, S) and columns (R, PW, S) of the sampling points, in cells of the map.
+
+    Where the number of points differs between RoIs, the shorter lists repeat their last point, which leaves a
+    maximum as it is.
+    """
+    corners_R4 = rois_R5[:, 1:] * spatial_scale - (0.5 if aligned else 0.0)
+    points = []
+    for axis, bins in ((1, size[0]), (0, size[1])):
+        start_R, stop_R = corners_R4[:, axis], corners_R4[:, axis + 2]
+        length_R = stop_R - start_R if aligned else (stop_R - start_R).clamp(min=1)
+        bin_R = length_R / bins
+        if sampling_ratio > 0:
+            count_R = torch.full_like(bin_R, sampling_ratio)
+        else:
+            count_R = bin_R.ceil().clamp(min=1)
+        most = int(count_R.max()) if len(count_R) else 1
+        sample_S = torch.arange(most, device=bin_R.device, dtype=bin_R.dtype)
+        sample_RS = torch.minimum(sample_S, count_R[:, None] - 1)
+        bin_P = torch.arange(bins, device=bin_R.device, dtype=bin_R.dtype)
+        step_RPS = bin_P[:, None] + (sample_RS[:, None] + 0.5) / count_R[:, None, None]
+        points.append(start_R[:, None, None] + step_RPS * bin_R[:, None, None])
+    return points[0], points[1]
+
+
+def _pick(points: Tensor, sample_RCPQ: Tensor) -> Tensor:
+    """points (R, 1, P or 1, Q or 1, S) at the sample index of each output cell."""
+    points = points.expand(*sample_RCPQ.shape, points.shape[-1])
+    return points.gather(-1, sample_RCPQ[..., None]).squeeze(-1)
+
+
+def _max_backward(
+    grad_RCPQ: Tensor, rois_R5: Tensor, y_RCPQ: Tensor, x_RCPQ: Tensor, shape: torch.Size
+) -> Tensor:
+    """The gradient of each output goes to the four cells around the point that won."""
+    batch, channels, height, width = shape
+    grad_flat = grad_RCPQ.new_zeros(batch * channels * height * width)
+    image_R111 = rois_R5[:, 0].long()[:, None, None, None]
+    plane_RC11 = image_R111 * channels + torch.arange(channels, device=grad_flat.device)[:, None, None]
+    y, x = y_RCPQ.flatten()[:, None, None], x_RCPQ.flatten()[:, None, None]
+    for row, column, weight in bilinear_corners(y, x, (height, width)):
+        row, column, weight = (t.reshape(y_RCPQ.shape) for t in (row, column, weight))
+        cell = (plane_RC11 * height + row) * width + column
+        grad_flat.index_add_(0, cell.flatten(), (grad_RCPQ * weight).flatten())
+    return grad_flat.view(shape)
