@@ -1,0 +1,164 @@
+"""``tools/train.py`` and ``tools/test.py``: one pair for MMDetection's and MMSegmentation's configs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config.utils import ConfigParsingError
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from .demo import apply_demo
+from .errors import UsageError, did_you_mean
+from .options import check_options
+from .preflight import check_neck, check_run
+from .summary import KeepMetrics, print_summary
+from .testing import add_output, show_predictions, use_test_time_augmentation
+
+
+def train(argv: list[str] | None = None) -> int:
+    """Train a model; the return value is the process's exit code."""
+    parser = _parser("Train a detector or a segmentor.")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="PATH",
+        help="continue from a checkpoint of this run; without a path from the latest one in the work dir",
+    )
+    parser.add_argument("--amp", action="store_true", help="train with mixed precision (GPU only)")
+    parser.add_argument(
+        "--auto-scale-lr", action="store_true", help="scale the learning rate to the batch size of this run"
+    )
+    return _guarded(_train, parser.parse_args(argv))
+
+
+def test(argv: list[str] | None = None) -> int:
+    """Test a model; the return value is the process's exit code."""
+    parser = _parser("Test a detector or a segmentor.")
+    parser.add_argument("checkpoint", nargs="?", help="file or URL; with --demo the last one of the work dir")
+    parser.add_argument("--out", metavar="PATH", help="save predictions: a .pkl (mmdet) or a folder of maps (mmseg)")
+    parser.add_argument("--show", action="store_true", help="show predictions in a window")
+    parser.add_argument("--show-dir", metavar="DIR", help="save pictures of predictions to DIR")
+    parser.add_argument("--wait-time", type=float, default=2.0, help="seconds each picture is shown")
+    parser.add_argument("--tta", action="store_true", help="test-time augmentation")
+    return _guarded(_test, parser.parse_args(argv))
+
+
+def _parser(description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("config", help="config file")
+    parser.add_argument("--work-dir", metavar="DIR", help="where logs and checkpoints go (work_dirs/CONFIG)")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        default={},
+        metavar="KEY=VALUE",
+        help="settings that replace the config's: train_cfg.max_epochs=3 model.backbone.with_cp=True",
+    )
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="pytorch" if "TORCHELASTIC_RUN_ID" in os.environ else "none",
+        help="what started the processes; torchrun is recognised",
+    )
+    # What torch.distributed.launch passes; torchrun sets the environment variable itself.
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--demo", action="store_true", help="use a small data set that is drawn on the spot")
+    return parser
+
+
+def _guarded(run: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
+    try:
+        run(args)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read a config, apply the demo and ``--cfg-options``, settle the work dir.
+
+    Raises:
+        UsageError: the file or an option is not there or cannot be read.
+    """
+    path = Path(args.config)
+    if not path.is_file():
+        near = [str(p) for p in (path.parent if path.parent.is_dir() else Path("configs")).rglob("*.py")]
+        raise UsageError(f"there is no config file {path}, seen from {Path.cwd()}.{did_you_mean(str(path), near)}")
+    try:
+        cfg = Config.fromfile(path)
+    except (ConfigParsingError, FileNotFoundError, SyntaxError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    cfg.launcher = args.launcher
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get("work_dir") is None:
+        cfg.work_dir = str(Path("work_dirs") / (path.stem + ("_demo" if args.demo else "")))
+    if args.demo:
+        apply_demo(cfg, Path(cfg.work_dir) / "shapes")
+    check_options(cfg, args.cfg_options)
+    cfg.merge_from_dict(args.cfg_options)
+    return cfg
+
+
+def _build_runner(cfg: Config) -> Runner:
+    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    check_neck(runner.model.module if hasattr(runner.model, "module") else runner.model)
+    return runner
+
+
+def _train(args: argparse.Namespace) -> None:
+    cfg = load_config(args)
+    if args.amp:
+        cfg.optim_wrapper.type = "AmpOptimWrapper"
+        cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
+    if args.auto_scale_lr:
+        if "base_batch_size" not in (cfg.get("auto_scale_lr") or {}):
+            raise UsageError(
+                "--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config: the batch size that its "
+                "learning rate was chosen for"
+            )
+        cfg.auto_scale_lr.enable = True
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == "auto" else args.resume
+    check_run(cfg, "train")
+    runner = _build_runner(cfg)
+    kept = KeepMetrics()
+    runner.register_hook(kept)
+    runner.train()
+    if kept.metrics:
+        print_summary(kept.metrics, f"{Path(args.config).stem}: last validation", cfg.get("expected"))
+
+
+def _test(args: argparse.Namespace) -> None:
+    cfg = load_config(args)
+    cfg.load_from = args.checkpoint or (_latest_checkpoint(cfg) if args.demo else None)
+    if cfg.load_from is None:
+        raise UsageError(f"name a checkpoint to test: tools/test.py {args.config} CHECKPOINT")
+    pictures = show_predictions(cfg, args.show, args.show_dir or ("predictions" if args.demo else None), args.wait_time)
+    if args.tta:
+        use_test_time_augmentation(cfg)
+    check_run(cfg, "test")
+    add_output(cfg, args.out)
+    runner = _build_runner(cfg)
+    metrics = runner.test()
+    print_summary(metrics, f"{Path(args.config).stem}: {cfg.load_from}", cfg.get("expected"))
+    if pictures is not None:
+        print(f"Pictures of predictions: {pictures}")
+
+
+def _latest_checkpoint(cfg: ConfigDict) -> str:
+    latest = find_latest_checkpoint(cfg.work_dir)
+    if latest is None:
+        raise UsageError(f"no checkpoint in {cfg.work_dir}; train first: tools/train.py {cfg.filename} --demo")
+    return latest

@@ -1,0 +1,156 @@
+"""Checks of a configuration's files before any model is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from .errors import UsageError, did_you_mean
+
+TRAIN_KEYS = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
+TEST_KEYS = ("model", "test_dataloader", "test_cfg", "test_evaluator")
+
+
+def check_run(cfg: Config, mode: str) -> None:
+    """Check that everything a run reads is there.
+
+    Args:
+        mode: "train" or "test".
+
+    Raises:
+        UsageError: a section of the config, a data set, an annotation file or a checkpoint is missing, or mixed
+            precision was asked for without a GPU. All missing files stand in one message.
+    """
+    check_sections(cfg, TRAIN_KEYS if mode == "train" else TEST_KEYS)
+    check_data(cfg, ("train", "val") if mode == "train" else ("test",))
+    check_checkpoints(cfg, mode)
+    if mode == "train":
+        check_precision(cfg)
+
+
+def check_sections(cfg: Config, wanted: tuple[str, ...]) -> None:
+    """The sections that a loop needs are there."""
+    missing = [key for key in wanted if cfg.get(key) is None]
+    if missing:
+        hints = "".join(did_you_mean(key, [k for k in cfg if k not in wanted]) for key in missing)
+        raise UsageError(f"{cfg.filename} has no {', '.join(missing)}.{hints} Inherit them through _base_ or add them.")
+
+
+def check_data(cfg: Config, splits: tuple[str, ...]) -> None:
+    """Images and annotations of the named splits are on disk; addresses with a scheme (s3://) are left alone."""
+    missing = []
+    for split in splits:
+        sources = [(f"{split}_dataloader", path) for path in dataset_paths(_get(cfg, f"{split}_dataloader", "dataset"))]
+        evaluators = cfg.get(f"{split}_evaluator") or []
+        for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
+            if isinstance(evaluator.get("ann_file"), str):
+                sources.append((f"{split}_evaluator", evaluator["ann_file"]))
+        missing += [(where, path) for where, path in sources if _is_local(path) and not Path(path).exists()]
+    if not missing:
+        return
+    lines = "\n".join(f"  {path}  ({where})" for where, path in dict.fromkeys(missing))
+    first = next(iter(dataset_roots(_get(cfg, f"{splits[0]}_dataloader", "dataset"))), "data")
+    raise UsageError(
+        f"the data set is not there. Missing, seen from {Path.cwd()}:\n{lines}\n"
+        f"Put or link it there (ln -s /path/to/it {first.rstrip('/')}), or name another place: "
+        f"--cfg-options {splits[0]}_dataloader.dataset.data_root=/path/ (and likewise for the other splits and the "
+        "evaluators' ann_file). To try without a data set: --demo"
+    )
+
+
+def dataset_paths(dataset: Any) -> Iterator[str]:
+    """Files and folders a data set's config names, wrapped data sets included."""
+    for node in _plain_datasets(dataset):
+        root = node.get("data_root") or ""
+        prefix = node.get("data_prefix") or {}
+        for part in [node.get("ann_file"), *prefix.values()]:
+            if isinstance(part, str) and part:
+                yield part if Path(part).is_absolute() or not _is_local(part) else str(Path(root) / part)
+
+
+def dataset_roots(dataset: Any) -> Iterator[str]:
+    """The ``data_root`` of each data set."""
+    return (node["data_root"] for node in _plain_datasets(dataset) if node.get("data_root"))
+
+
+def _plain_datasets(dataset: Any) -> Iterator[dict]:
+    """Unwrap RepeatDataset, ConcatDataset and their like."""
+    if not isinstance(dataset, dict):
+        return
+    if "dataset" in dataset:
+        yield from _plain_datasets(dataset["dataset"])
+    elif "datasets" in dataset:
+        for one in dataset["datasets"]:
+            yield from _plain_datasets(one)
+    else:
+        yield dataset
+
+
+def check_checkpoints(cfg: Config, mode: str) -> None:
+    """Checkpoint files named by the config or the command line are on disk."""
+    named = [("load_from", cfg.get("load_from"))]
+    if mode == "train":
+        named += list(_pretrained(cfg.get("model"), "model"))
+    for where, path in named:
+        if isinstance(path, str) and _is_local(path) and not Path(path).is_file():
+            found = f"{path} is a folder" if Path(path).is_dir() else f"there is no file {path}"
+            siblings = [str(p) for p in Path(path).parent.glob("*.pth")] if Path(path).parent.is_dir() else []
+            raise UsageError(
+                f"checkpoint not found ({where}): {found}, seen from {Path.cwd()}.{did_you_mean(path, siblings)}"
+            )
+
+
+def _pretrained(node: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """Checkpoints of ``init_cfg`` anywhere below a node."""
+    if isinstance(node, dict):
+        init_cfg = node.get("init_cfg")
+        if isinstance(init_cfg, dict) and init_cfg.get("type") == "Pretrained":
+            yield f"{where}.init_cfg", init_cfg.get("checkpoint")
+        for key, value in node.items():
+            yield from _pretrained(value, f"{where}.{key}")
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from _pretrained(value, f"{where}.{index}")
+
+
+def check_precision(cfg: Config) -> None:
+    """Mixed precision has a device that it works on."""
+    if cfg.optim_wrapper.get("type") == "AmpOptimWrapper" and not torch.cuda.is_available():
+        raise UsageError(
+            "this run asks for mixed precision (--amp or optim_wrapper.type='AmpOptimWrapper'), which needs a GPU, and "
+            "PyTorch sees none. Train in float32 with --cfg-options optim_wrapper.type=OptimWrapper, or try --demo"
+        )
+
+
+def check_neck(model: torch.nn.Module) -> None:
+    """The neck takes the widths that the backbone gives.
+
+    Raises:
+        UsageError: with the ``in_channels`` to write into the config.
+    """
+    if not (hasattr(model, "backbone") and hasattr(model, "neck")):
+        return
+    given = getattr(model.backbone, "out_channels", None)
+    wanted = getattr(model.neck, "in_channels", None)
+    if isinstance(given, (list, tuple)) and isinstance(wanted, (list, tuple)) and list(given) != list(wanted):
+        raise UsageError(
+            f"{type(model.neck).__name__} expects maps of {list(wanted)} channels, {type(model.backbone).__name__} gives "
+            f"{list(given)}. Write model.neck.in_channels={list(given)} into the config"
+        )
+
+
+def _get(cfg: Config, *keys: str) -> Any:
+    node: Any = cfg
+    for key in keys:
+        node = node.get(key) if isinstance(node, dict) or node is cfg else None
+        if node is None:
+            return None
+    return node
+
+
+def _is_local(path: str) -> bool:
+    return "://" not in path

@@ -1,0 +1,95 @@
+"""What the test tool adds to a config: pictures, saved predictions, test-time augmentation."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from .errors import UsageError
+
+FLIP_KEYS = ("flip", "flip_direction")
+
+
+def show_predictions(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> Path | None:
+    """Turn the visualization hook on. Returns the folder that pictures go to, if any.
+
+    Raises:
+        UsageError: the config has no visualization hook.
+    """
+    if not show and show_dir is None:
+        return None
+    hook = (cfg.get("default_hooks") or {}).get("visualization")
+    if hook is None:
+        raise UsageError(
+            f"{cfg.filename} has no default_hooks.visualization, which --show and --show-dir turn on. Add "
+            "visualization=dict(type='DetVisualizationHook') (mmdet) or dict(type='SegVisualizationHook') (mmseg)"
+        )
+    hook.draw = True
+    if show:
+        hook.update(show=True, wait_time=wait_time)
+    if show_dir is None:
+        return None
+    folder = Path(show_dir).absolute()
+    if cfg.get("default_scope") == "mmseg":
+        cfg.visualizer.save_dir = str(folder)
+        return folder / "vis_data" / "vis_image"
+    # An absolute path: the hook puts a relative one below work_dir/timestamp.
+    hook.test_out_dir = str(folder)
+    return folder
+
+
+def add_output(cfg: Config, out: str | None) -> None:
+    """Save predictions: a pickle of all of them (mmdet) or a folder of label maps (mmseg).
+
+    Raises:
+        UsageError: a detector's file does not end in .pkl or .pickle.
+    """
+    if out is None:
+        return
+    if cfg.get("default_scope") == "mmseg":
+        cfg.test_evaluator.update(output_dir=out, keep_results=True)
+        return
+    if not out.endswith((".pkl", ".pickle")):
+        raise UsageError(f"--out {out}: detections are saved as a pickle; name a file that ends in .pkl")
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    cfg.test_evaluator = [*evaluators, dict(type="DumpDetResults", out_file_path=out)]
+
+
+def use_test_time_augmentation(cfg: Config) -> None:
+    """Wrap the model as ``tta_model`` and ``tta_pipeline`` say; a detector without them is tested with flips.
+
+    Raises:
+        UsageError: a segmentation config has no ``tta_model`` or ``tta_pipeline``.
+    """
+    if "tta_model" not in cfg or "tta_pipeline" not in cfg:
+        if cfg.get("default_scope") != "mmdet":
+            raise UsageError(f"--tta needs tta_model and tta_pipeline, which {cfg.filename} does not have")
+        nms = dict(type="nms", iou_threshold=0.5)
+        cfg.setdefault("tta_model", dict(type="DetTTAModel", tta_cfg=dict(nms=nms, max_per_img=100)))
+        cfg.setdefault("tta_pipeline", _flip_pipeline(cfg.test_dataloader.dataset.pipeline))
+    if cfg.tta_model.get("type") == "DetTTAModel":
+        _keep_boxes(cfg)
+    cfg.tta_model.module = cfg.model
+    cfg.model = cfg.tta_model
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+
+
+def _flip_pipeline(pipeline: Any) -> list:
+    """The test pipeline, its last step done twice: as it is and mirrored."""
+    *before, pack = deepcopy(pipeline)
+    pack["meta_keys"] = tuple(dict.fromkeys((*pack.get("meta_keys", ()), *FLIP_KEYS)))
+    flips = [dict(type="RandomFlip", prob=prob) for prob in (0.0, 1.0)]
+    return [*before, dict(type="TestTimeAug", transforms=[flips, [pack]])]
+
+
+def _keep_boxes(cfg: Config) -> None:
+    """MMDetection's merged results hold boxes only, so masks are not scored."""
+    for evaluator in cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]:
+        metrics = evaluator.get("metric")
+        if isinstance(metrics, (list, tuple)) and "segm" in metrics:
+            evaluator.metric = [metric for metric in metrics if metric != "segm"]
+            print_log("--tta: MMDetection merges boxes only, so masks are not scored", logger="current")

@@ -1,0 +1,9 @@
+"""Test a detector or a segmentor: python tools/test.py configs/mask_rcnn/mambavision_t_1x_coco.py CHECKPOINT"""
+
+import sys
+
+import mmmamba  # noqa: F401  before mmdet and mmseg, which import mmcv's operators
+from mmmamba.engine.cli import test
+
+if __name__ == "__main__":
+    sys.exit(test())
