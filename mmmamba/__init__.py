@@ -1,1 +1,18 @@
-"""Mamba backbones for OpenMMLab detectors and segmentors."""
+"""Mamba backbones for OpenMMLab detectors and segmentors.
+
+Importing it answers mmcv's compiled operators where they are missing (`mmmamba.compat`) and registers the backbones with
+MMEngine, so that `custom_imports = dict(imports=['mmmamba'])` is all a config needs.
+"""
+
+from . import compat
+
+compat.check_opencv()
+compat.install()
+
+from .engine.log import forward_to_mmengine  # noqa: E402
+from .models.backbones import create_backbone, list_backbones  # noqa: E402
+
+forward_to_mmengine()
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "create_backbone", "list_backbones"]

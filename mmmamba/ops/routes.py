@@ -14,11 +14,12 @@ from torch import Tensor
 
 Route = Callable[[int, int], Tensor]
 _ROUTES: dict[str, Route] = {}
+_EXACT: set[str] = set()
 REVERSED = "_reversed"
 
 
-def register_route(name: str) -> Callable[[Route], Route]:
-    """Add a route under a new name.
+def register_route(name: str, exact: bool = False) -> Callable[[Route], Route]:
+    """Add a route under a new name; `exact`: it visits every position and has no holes, so T is height x width.
 
     Raises:
         ValueError: the name is taken.
@@ -28,6 +29,8 @@ def register_route(name: str) -> Callable[[Route], Route]:
         if name in _ROUTES:
             raise ValueError(f"a route '{name}' is already registered")
         _ROUTES[name] = route
+        if exact:
+            _EXACT.add(name)
         return route
 
     return add
@@ -57,11 +60,30 @@ def route(name: str, height: int, width: int) -> Tensor:
 def route_table(names: Sequence[str], height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
     """The index table `(K, T)`, int32, of K routes over a map; shorter routes end in holes. Cached per map size.
 
+    Do not write into it: every caller shares the same table.
+
     Raises:
         KeyError: an unknown name.
         ValueError: a route that leaves the map or visits a position twice, or positions that no route visits.
     """
+    if torch.compiler.is_compiling():
+        return _table_op(" ".join(names), height, width, torch.device(device))
     return _table(tuple(names), int(height), int(width), torch.device(device))
+
+
+@torch.library.custom_op("mmmamba::route_table", mutates_args=())
+def _table_op(names: str, height: int, width: int, device: torch.device) -> Tensor:
+    """One node for the compiler, which would else trace how the table is made."""
+    return _table(tuple(names.split()), height, width, device)
+
+
+@_table_op.register_fake
+def _(names, height, width, device):
+    routes = names.split()
+    steps = height * width
+    if any(name.removesuffix(REVERSED) not in _EXACT for name in routes):
+        steps = max(len(route(name, int(height), int(width))) for name in routes)
+    return torch.empty(len(routes), steps, dtype=torch.int32, device=device)
 
 
 @lru_cache(maxsize=4096)
@@ -92,13 +114,13 @@ def _grid(height: int, width: int) -> Tensor:
     return torch.arange(height * width).view(height, width)
 
 
-@register_route("row")
+@register_route("row", exact=True)
 def row(height: int, width: int) -> Tensor:
     """Row after row: the plain sequence (Vim's forward direction, VMamba's first)."""
     return _grid(height, width).flatten()
 
 
-@register_route("column")
+@register_route("column", exact=True)
 def column(height: int, width: int) -> Tensor:
     """Column after column (VMamba, arXiv 2401.10166, figure 2)."""
     return _grid(height, width).t().flatten()

@@ -1,0 +1,16 @@
+"""Modules that the backbone families share. Imports `mmmamba.ops` and nothing of OpenMMLab."""
+
+from .attention import Attention
+from .blocks import MixerBlock, Stage, drop_path
+from .layout import ToChannelsFirst, ToChannelsLast, channels_first, channels_last
+from .mlp import Mlp
+from .scaling import PatchMerging, conv_downsample, conv_stem, patch_stem
+from .split_mixer import SplitMixer
+from .ss2d import CROSS, SS2D
+from .windows import window_join, window_partition
+
+__all__ = [
+    "CROSS", "SS2D", "Attention", "MixerBlock", "Mlp", "PatchMerging", "SplitMixer", "Stage", "ToChannelsFirst",
+    "ToChannelsLast", "channels_first", "channels_last", "conv_downsample", "conv_stem", "drop_path", "patch_stem",
+    "window_join", "window_partition",
+]

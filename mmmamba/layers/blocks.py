@@ -1,0 +1,51 @@
+"""Residual blocks and stages."""
+
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from torchvision.ops import StochasticDepth
+
+
+def drop_path(rate: float) -> nn.Module:
+    """Per-sample stochastic depth with rescaling (arXiv 1603.09382)."""
+    return StochasticDepth(rate, "row") if rate else nn.Identity()
+
+
+class MixerBlock(nn.Module):
+    """`x + mixer(norm(x))`, then `x + mlp(norm(x))` where there is an mlp. Channels-last.
+
+    The mixer is called `op` and its norm `norm`, as VMamba's checkpoints name them.
+    """
+
+    def __init__(self, dim: int, mixer: nn.Module, mlp: nn.Module | None = None, drop_path_rate: float = 0.0,
+                 norm_layer: type[nn.Module] = nn.LayerNorm):
+        super().__init__()
+        self.norm = norm_layer(dim)
+        self.op = mixer
+        self.drop_path = drop_path(drop_path_rate)
+        self.norm2 = norm_layer(dim) if mlp else None
+        self.mlp = mlp
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.drop_path(self.op(self.norm(x)))
+        if self.mlp is not None:
+            x = x + self.drop_path(self.mlp(self.norm2(x)))
+        return x
+
+
+class Stage(nn.Module):
+    """Blocks at one resolution, and the step down to the next: `forward` runs the blocks, `downsample` follows it.
+
+    Args:
+        with_cp: recompute each block in the backward pass instead of keeping what is inside it.
+    """
+
+    def __init__(self, blocks: list[nn.Module], downsample: nn.Module | None = None, with_cp: bool = False):
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.downsample = downsample
+        self.with_cp = with_cp
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = checkpoint(block, x, use_reentrant=False) if self.with_cp and x.requires_grad else block(x)
+        return x

@@ -1,0 +1,17 @@
+"""Feed-forward layers."""
+
+from torch import Tensor, nn
+
+
+class Mlp(nn.Module):
+    """Linear, activation, linear over the last dimension; the width grows by `mlp_ratio` between."""
+
+    def __init__(self, dim: int, mlp_ratio: float = 4.0, act_layer: type[nn.Module] = nn.GELU):
+        super().__init__()
+        hidden = int(dim * mlp_ratio)
+        self.fc1 = nn.Linear(dim, hidden)
+        self.act = act_layer()
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.act(self.fc1(x)))

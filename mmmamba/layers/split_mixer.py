@@ -1,0 +1,49 @@
+"""MambaVision's mixer (arXiv 2407.08083, section 3.2): half the channels are scanned, half pass by."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmmamba.ops import selective_scan
+
+from .ss2d import resolve_dt_rank
+from .ssm_init import dt_bias, dt_weight, full_precision, s4d_real
+
+
+class SplitMixer(nn.Module):
+    """Two halves, each through a centred depthwise convolution; one is scanned in order, then both are joined.
+
+    `(B, L, C)` to the same; every sequence starts from a zero state.
+
+    Args:
+        dim: width C, even.
+        d_state, d_conv, dt_rank: of the scan and the convolutions; rank "auto" is ceil(C / 16).
+    """
+
+    def __init__(self, dim: int, d_state: int = 8, d_conv: int = 3, dt_rank: int | str = "auto"):
+        super().__init__()
+        half, R = dim // 2, resolve_dt_rank(dt_rank, dim)
+        self.splits = (R, d_state, d_state)
+        self.in_proj = nn.Linear(dim, dim, bias=False)
+        self.conv1d_x = nn.Conv1d(half, half, d_conv, padding="same", groups=half, bias=False)
+        self.conv1d_z = nn.Conv1d(half, half, d_conv, padding="same", groups=half, bias=False)
+        self.x_proj = nn.Linear(half, R + 2 * d_state, bias=False)
+        self.dt_proj = nn.Linear(R, half)
+        self.dt_proj.weight.data = dt_weight(half, dt_rank=R)
+        self.dt_proj.bias.data = dt_bias(half)
+        self.A_log = nn.Parameter(s4d_real(half, d_state=d_state))
+        self.D = nn.Parameter(torch.ones(half))
+        self.out_proj = nn.Linear(dim, dim, bias=False)
+
+    def forward(self, x_BLC: Tensor) -> Tensor:
+        x_BLD, z_BLD = self.in_proj(x_BLC).chunk(2, -1)
+        x_BLD = F.silu(self.conv1d_x(x_BLD.transpose(1, 2))).transpose(1, 2)
+        z_BLD = F.silu(self.conv1d_z(z_BLD.transpose(1, 2))).transpose(1, 2)
+        rho_BLR, B_BLN, C_BLN = self.x_proj(x_BLD).split(self.splits, -1)
+        # The bias counts twice, here and in the scan: the published weights were trained so.
+        delta_BLD = self.dt_proj(rho_BLR)
+        A_DN = -torch.exp(full_precision(self.A_log))
+        y_BLD = selective_scan(
+            x_BLD, delta_BLD[:, :, None], A_DN[None], B_BLN[:, :, None], C_BLN[:, :, None],
+            full_precision(self.D)[None], delta_bias=full_precision(self.dt_proj.bias)[None], delta_softplus=True)
+        return self.out_proj(torch.cat([y_BLD, z_BLD], -1))

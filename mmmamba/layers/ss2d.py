@@ -1,0 +1,97 @@
+"""SS2D: selective scans over a map along several routes (VMamba, arXiv 2401.10166, section 3.3).
+
+Shape suffixes: B batch, H and W sides, L = H W positions, K routes, C width, D inner width, N states, R dt rank.
+"""
+
+import math
+from typing import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmmamba.ops import route_table, selective_scan
+
+from .layout import channels_first, channels_last
+from .ssm_init import dt_bias, dt_weight, full_precision, s4d_real
+
+CROSS = ("row", "column", "row_reversed", "column_reversed")
+
+
+def resolve_dt_rank(dt_rank: int | str, dim: int) -> int:
+    """The rank of the step size's projection; "auto" is a sixteenth of the width, rounded up.
+
+    Raises:
+        ValueError: neither "auto" nor a positive integer.
+    """
+    if dt_rank == "auto":
+        return math.ceil(dim / 16)
+    if not isinstance(dt_rank, int) or dt_rank < 1:
+        raise ValueError(f"dt_rank is {dt_rank!r}, wanted 'auto' or a positive integer")
+    return dt_rank
+
+
+class SS2D(nn.Module):
+    """Projection, depthwise convolution, K scans merged by sum, normalisation, optional gate, projection.
+
+    The step sizes, B and C are projected once at the map's own positions: these projections act on one position at a
+    time, so they commute with any route.
+
+    Args:
+        dim: width C of the map.
+        d_state, ssm_ratio, dt_rank: N, D / C and R ("auto": ceil(C / 16)).
+        routes: names of `mmmamba.ops.routes`, one for each scan.
+        gate: multiply by SiLU of a second projection of the input (VMamba v0).
+        conv_bias: of the depthwise convolution.
+    """
+
+    def __init__(self, dim: int, d_state: int = 1, ssm_ratio: float = 2.0, dt_rank: int | str = "auto",
+                 routes: Sequence[str] = CROSS, gate: bool = False, conv_bias: bool = False):
+        super().__init__()
+        D, K, N, R = int(dim * ssm_ratio), len(routes), d_state, resolve_dt_rank(dt_rank, dim)
+        self.routes = tuple(routes)
+        self.gate = gate
+        self.splits = (R, N, N)
+        self.in_proj = nn.Linear(dim, 2 * D if gate else D, bias=False)
+        self.conv2d = nn.Conv2d(D, D, 3, padding=1, groups=D, bias=conv_bias)
+        self.x_proj_weight = nn.Parameter(torch.empty(K, R + 2 * N, D).uniform_(-(D**-0.5), D**-0.5))
+        self.dt_projs_weight = nn.Parameter(dt_weight(K, D, dt_rank=R))
+        self.dt_projs_bias = nn.Parameter(dt_bias(K, D))
+        self.A_logs = nn.Parameter(s4d_real(K * D, d_state=N))
+        self.Ds = nn.Parameter(torch.ones(K * D))
+        self.out_norm = nn.LayerNorm(D)
+        self.out_proj = nn.Linear(D, dim, bias=False)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        x = self.in_proj(x_BHWC)
+        if self.gate:
+            x, z = x.chunk(2, -1)
+        x_BHWD = F.silu(channels_last(self.conv2d(channels_first(x))))
+        y_BHWD = self.out_norm(self.scan(x_BHWD))
+        if self.gate:
+            y_BHWD = y_BHWD * F.silu(z)
+        return self.out_proj(y_BHWD.to(x.dtype))
+
+    def project(self, x_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Step sizes before softplus `(B, L, K, D)`, B and C `(B, L, K, N)`, at every position for every route."""
+        K, _, D = self.x_proj_weight.shape
+        rho_BLKR, B_BLKN, C_BLKN = F.linear(x_BLD, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (K, -1)).split(
+            self.splits, -1)
+        delta_KED = torch.bmm(rho_BLKR.flatten(0, 1).transpose(0, 1), self.dt_projs_weight.transpose(1, 2))
+        return delta_KED.unflatten(1, x_BLD.shape[:2]).permute(1, 2, 0, 3), B_BLKN, C_BLKN
+
+    def scan(self, x_BHWD: Tensor) -> Tensor:
+        """The merged scans, `(B, H, W, D)`; float32 for float16 maps, whose sums could overflow."""
+        H, W = x_BHWD.shape[1:3]
+        x_BLD = x_BHWD.flatten(1, 2)
+        delta_BLKD, B_BLKN, C_BLKN = self.project(x_BLD)
+        K, D = len(self.routes), x_BLD.shape[-1]
+        y_BLD = selective_scan(
+            x_BLD, delta_BLKD, -torch.exp(full_precision(self.A_logs)).view(K, D, -1), B_BLKN, C_BLKN,
+            full_precision(self.Ds).view(K, D), index=route_table(self.routes, H, W, x_BLD.device),
+            delta_bias=full_precision(self.dt_projs_bias), delta_softplus=True,
+            out_dtype=torch.float32 if delta_BLKD.dtype == torch.float16 else None)
+        return y_BLD.unflatten(1, (H, W))
+
+    def extra_repr(self) -> str:
+        return f"routes={self.routes}, gate={self.gate}"

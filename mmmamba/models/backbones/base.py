@@ -1,0 +1,144 @@
+"""What every backbone has in common with mmdet's own: variants by name, freezing, loading, strict arguments."""
+
+import difflib
+import functools
+import inspect
+from os import PathLike
+from typing import Any, Mapping, Sequence
+
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmmamba.checkpoints import Report, is_pretrained, load_init_cfg, load_weights
+
+
+def _suggest(unknown: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(unknown, known, 1)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+class MambaBackbone(BaseModule):
+    """Base of the backbones.
+
+    A family lists its variants in `ARCHS`, `{name: {argument: value}}`, and takes each of those arguments in its
+    constructor with the default None, "as the variant has it"; `_choose` puts the two together. It names its stem and
+    its stages in `_parts`, sets `out_channels` and `out_strides`, and calls `_freeze` last.
+
+    Attributes:
+        out_channels, out_strides: of the maps that `forward` returns, in order.
+    """
+
+    ARCHS: dict[str, dict[str, Any]] = {}
+    DEFAULTS: dict[str, Any] = {}
+    TINY: dict[str, Any] = {}
+    """Arguments of a small variant for tests."""
+
+    out_channels: list[int]
+    out_strides: list[int]
+
+    def __init_subclass__(cls, **kwargs: Any):
+        """Make a misspelt argument of the constructor an error that names the right one."""
+        super().__init_subclass__(**kwargs)
+        original = cls.__init__
+        known = [name for name in inspect.signature(original).parameters if name != "self"]
+
+        @functools.wraps(original)
+        def strict(self, *args: Any, **arguments: Any):
+            for name in arguments:
+                if name not in known:
+                    raise TypeError(f"{cls.__name__} has no argument '{name}'.{_suggest(name, known)} "
+                                    f"It takes {', '.join(known)}.")
+            original(self, *args, **arguments)
+
+        if "__init__" in cls.__dict__:
+            cls.__init__ = strict
+
+    def __init__(self, frozen_stages: int, norm_eval: bool, init_cfg: dict | None):
+        super().__init__(init_cfg)
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+
+    @classmethod
+    def families(cls) -> list[type["MambaBackbone"]]:
+        """All registered families."""
+        found = {f for f in MODELS.module_dict.values() if inspect.isclass(f) and issubclass(f, MambaBackbone)}
+        return sorted(found, key=lambda family: family.__name__)
+
+    @classmethod
+    def _choose(cls, arch: str | Mapping[str, Any], **given: Any) -> dict[str, Any]:
+        """The family's defaults, then the variant, then what the caller set (not None).
+
+        Raises:
+            ValueError: an unknown variant, or a key that no variant has.
+        """
+        if isinstance(arch, str):
+            if arch not in cls.ARCHS:
+                raise ValueError(f"{cls.__name__} has no arch '{arch}'; it has {', '.join(cls.ARCHS)}, or takes a dict."
+                                 + _suggest(arch, list(cls.ARCHS)))
+            variant = cls.ARCHS[arch]
+        else:
+            variant = dict(arch)
+        for key in variant:
+            if key not in given:
+                raise ValueError(f"arch of {cls.__name__} has no key '{key}'.{_suggest(key, list(given))} "
+                                 f"It takes {', '.join(given)}.")
+        chosen = cls.DEFAULTS | variant | {key: value for key, value in given.items() if value is not None}
+        missing = [key for key in given if key not in chosen]
+        if missing:
+            raise ValueError(f"arch of {cls.__name__} lacks {', '.join(missing)}")
+        return chosen
+
+    @classmethod
+    def _check_out_indices(cls, out_indices: Sequence[int], stages: int) -> tuple[int, ...]:
+        if not out_indices or list(out_indices) != sorted(set(out_indices)) or not set(out_indices) <= set(range(stages)):
+            raise ValueError(f"out_indices of {cls.__name__} is {tuple(out_indices)}, wanted ascending stages of 0 … "
+                             f"{stages - 1}")
+        return tuple(out_indices)
+
+    def _parts(self) -> list[list[nn.Module]]:
+        """The stem's modules, then each stage's, in the order of `frozen_stages`."""
+        raise NotImplementedError
+
+    def _freeze(self) -> None:
+        """Stop training of the first `frozen_stages` stages (0: the stem alone, -1: nothing), as mmdet counts them.
+
+        Raises:
+            ValueError: more stages than there are.
+        """
+        parts = self._parts()
+        if not -1 <= self.frozen_stages < len(parts):
+            raise ValueError(f"frozen_stages is {self.frozen_stages}, wanted -1 (none), 0 (stem) … {len(parts) - 1}")
+        for module in sum(parts[: self.frozen_stages + 1], []):
+            module.eval()
+            module.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "MambaBackbone":
+        super().train(mode)
+        self._freeze()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def init_weights(self) -> None:
+        """As mmengine's, but `Pretrained` goes through our strict loader.
+
+        Raises:
+            CheckpointError: weights that do not fit.
+        """
+        if not is_pretrained(self.init_cfg):
+            super().init_weights()
+        elif not self.is_init:
+            load_init_cfg(self, self.init_cfg)
+            self._is_init = True
+
+    def load_weights(self, weights: str | PathLike | Mapping[str, Tensor]) -> Report:
+        """Load published weights, a detector's file or our own, and return the report.
+
+        Raises:
+            CheckpointError: weights that do not fit.
+        """
+        return load_weights(self, weights)

@@ -1,0 +1,44 @@
+"""Backbones by name: `vmamba_t`, `mambavision_b_21k`, …"""
+
+import difflib
+import fnmatch
+from os import PathLike
+from typing import Any, Mapping
+
+from torch import Tensor
+
+from .base import MambaBackbone
+
+
+def _families() -> dict[str, type[MambaBackbone]]:
+    return {name: family for family in MambaBackbone.families() for name in family.ARCHS}
+
+
+def list_backbones(pattern: str = "*") -> list[str]:
+    """Names that `create_backbone` takes, by a shell pattern such as `'*vision*'`."""
+    return sorted(fnmatch.filter(_families(), pattern))
+
+
+def create_backbone(name: str, weights: str | PathLike | Mapping[str, Tensor] | None = None,
+                    **overrides: Any) -> MambaBackbone:
+    """A backbone with `out_channels` and `out_strides`.
+
+    Args:
+        name: one of `list_backbones()`.
+        weights: a path, a URL or a state dict in the authors' layout; None starts from scratch.
+        overrides: any argument of the family's class, `out_indices`, `drop_path_rate`, `classifier`, …
+
+    Raises:
+        ValueError: an unknown name.
+        TypeError: an unknown argument.
+        CheckpointError: weights that do not fit.
+    """
+    families = _families()
+    if name not in families:
+        close = difflib.get_close_matches(name, families, 3)
+        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise ValueError(f"there is no backbone '{name}'; list_backbones() names all {len(families)}.{hint}")
+    backbone = families[name](arch=name, **overrides)
+    if weights is not None:
+        backbone.load_weights(weights)
+    return backbone

@@ -1,0 +1,89 @@
+"""The trunk of four stages at strides 4, 8, 16, 32 (or what its stem and downsampling make of them)."""
+
+from typing import Any, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmmamba.layers import Stage, channels_first
+
+from .base import MambaBackbone
+
+
+class PyramidBackbone(MambaBackbone):
+    """A stem, then stages with a step down between them; each output is normalised before it leaves.
+
+    A family builds `stem` (images to channels-last maps) and `stages` in its constructor and registers them under the
+    names its checkpoints use, `STEM` and `STAGES`; `outnorm{i}` and the classifier come from here or are its own.
+    """
+
+    STEM = "patch_embed"
+    STAGES = "layers"
+    STRIDES = (4, 8, 16, 32)
+
+    def _assemble(self, stem: nn.Module, stages: Sequence[Stage], dims: Sequence[int], out_indices: Sequence[int],
+                  classifier: nn.Module | None) -> None:
+        """Register the parts; `classifier`, if there is one, takes the place of the output norms."""
+        self.dims = list(dims)
+        self.out_indices = self._check_out_indices(out_indices, len(dims))
+        self.out_channels = [dims[i] for i in self.out_indices]
+        self.out_strides = [self.STRIDES[i] for i in self.out_indices]
+        self.add_module(self.STEM, stem)
+        self.add_module(self.STAGES, nn.ModuleList(stages))
+        self.is_classifier = classifier is not None
+        if classifier is None:
+            for i in self.out_indices:
+                self.add_module(f"outnorm{i}", nn.LayerNorm(dims[i]))
+        else:
+            self._add_classifier(classifier)
+        self._freeze()
+
+    def _add_classifier(self, classifier: nn.Module) -> None:
+        self.classifier = classifier
+
+    def _classify(self, x_BHWC: Tensor) -> Tensor:
+        return self.classifier(x_BHWC)
+
+    @property
+    def stages(self) -> nn.ModuleList:
+        return getattr(self, self.STAGES)
+
+    def _parts(self) -> list[list[nn.Module]]:
+        parts = [[getattr(self, self.STEM)]]
+        for i, stage in enumerate(self.stages):
+            parts.append([stage.blocks, *([getattr(self, f"outnorm{i}")] if hasattr(self, f"outnorm{i}") else [])])
+            if i > 0:
+                parts[-1].append(self.stages[i - 1].downsample)
+        return parts
+
+    def forward(self, x_BCHW: Tensor) -> tuple[Tensor, ...] | Tensor:
+        """Images `(B, 3, H, W)` to maps `(B, C, H, W)`, channels-last in memory, or to logits `(B, classes)`."""
+        x = getattr(self, self.STEM)(x_BCHW.contiguous(memory_format=torch.channels_last))
+        outputs = []
+        for i, stage in enumerate(self.stages):
+            x = stage(x)
+            if not self.is_classifier and i in self.out_indices:
+                outputs.append(channels_first(getattr(self, f"outnorm{i}")(x)))
+            if stage.downsample is not None:
+                x = stage.downsample(x)
+        return self._classify(x) if self.is_classifier else tuple(outputs)
+
+
+def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
+    """Rates rising linearly from 0 at the first block to `rate` at the last, stage by stage."""
+    last = max(sum(depths) - 1, 1)
+    rates = [rate * i / last for i in range(sum(depths))]
+    return [rates[sum(depths[:i]): sum(depths[: i + 1])] for i in range(len(depths))]
+
+
+def init_linears(module: nn.Module) -> None:
+    """Truncated normal of std 0.02, biases zero (for `module.apply`): what most of the families start from."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def arch_table(base: dict[str, Any], **variants: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Variants that differ from a common base."""
+    return {name: base | variant for name, variant in variants.items()}
