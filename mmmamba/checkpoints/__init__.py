@@ -1,9 +1,11 @@
 """Published weights: where they are, how they are read safely, how their names become ours."""
 
 from .errors import CheckpointError
+from .grids import PositionGrid
 from .init_cfg import is_pretrained, load_init_cfg
 from .key_maps import KEY_MAPS, Fingerprint, KeyMap
 from .loading import Report, load_weights
+from .published import Published, list_published, published
 from .reading import read_checkpoint
 
 __all__ = [
@@ -11,9 +13,13 @@ __all__ = [
     "CheckpointError",
     "Fingerprint",
     "KeyMap",
+    "PositionGrid",
+    "Published",
     "Report",
     "is_pretrained",
+    "list_published",
     "load_init_cfg",
     "load_weights",
+    "published",
     "read_checkpoint",
 ]

@@ -17,6 +17,7 @@ import torch
 from filelock import FileLock
 
 from .errors import CheckpointError
+from .published import Published, published_at
 
 logger = logging.getLogger("mmmamba")
 
@@ -37,7 +38,9 @@ def as_local_file(source: str | os.PathLike) -> Path:
     if scheme == "file":
         text = urllib.request.url2pathname(urllib.parse.urlsplit(text).path)
     elif scheme:
-        raise CheckpointError(f"{source}: '{scheme}://' is not read here. Give a path, or an http(s):// or file:// URL.")
+        raise CheckpointError(
+            f"{source}: '{scheme}://' is not read here. Give a path, or an http://, https:// or file:// URL."
+        )
     path = Path(text).expanduser()
     if path.is_dir():
         inside = ", ".join(sorted(p.name for p in path.glob("*.[ps][tatf]*"))[:5]) or "no checkpoints"
@@ -60,7 +63,7 @@ def check_kind(path: Path, source: Any) -> None:
             "an error). Download the file in a browser and give its path."
         )
     if text.startswith(b"version https://git-lfs"):
-        raise CheckpointError(f"{source} is a Git LFS pointer, not the file itself. Run `git lfs pull` where it came from.")
+        raise CheckpointError(f"{source} is a Git LFS pointer, not the file. Run `git lfs pull` where it came from.")
     if text.startswith((b"{", b"[")):
         raise CheckpointError(f"{source} is a JSON text, not a checkpoint: {text[:80]!r}…")
 
@@ -73,6 +76,9 @@ def cached_path(url: str) -> Path:
 
 
 def _download(url: str) -> Path:
+    entry = published_at(url)
+    if entry and entry.page:
+        raise CheckpointError(f"{url} is a page to download from by hand. Fetch the file there and give its path.")
     target = cached_path(url)
     if target.is_file():
         logger.info("%s: cached at %s", url, target)
@@ -87,10 +93,25 @@ def _download(url: str) -> Path:
             with os.fdopen(handle, "wb") as file:
                 _fetch(url, file)
             check_kind(Path(partial), url)
+            _verify(Path(partial), url, entry)
             os.replace(partial, target)
         finally:
             Path(partial).unlink(missing_ok=True)
     return target
+
+
+def _verify(path: Path, url: str, entry: Published | None) -> None:
+    if entry is None or entry.sha256 is None:
+        return
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    if digest.hexdigest() != entry.sha256:
+        raise CheckpointError(
+            f"{url} has sha256 {digest.hexdigest()}, wanted {entry.sha256}: not the file that was published. "
+            "Do not use it."
+        )
 
 
 def _fetch(url: str, file: BinaryIO) -> None:

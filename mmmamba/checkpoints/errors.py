@@ -2,4 +2,4 @@
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be had, read or loaded; the message says what was found, what was wanted and what to do."""
+    """A checkpoint that cannot be had, read or loaded; the message says what was found, wanted, and what to do."""

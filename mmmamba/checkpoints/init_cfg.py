@@ -32,7 +32,9 @@ def load_init_cfg(module: nn.Module, init_cfg: Mapping) -> Report:
         if name not in OPTIONS:
             close = difflib.get_close_matches(name, OPTIONS, 1)
             hint = f" Did you mean '{close[0]}'?" if close else ""
-            raise CheckpointError(f"init_cfg has an unknown entry '{name}'; it takes checkpoint, {', '.join(OPTIONS)}.{hint}")
+            raise CheckpointError(
+                f"init_cfg has an unknown entry '{name}'; it takes checkpoint, {', '.join(OPTIONS)}.{hint}"
+            )
     if not init_cfg.get("checkpoint"):
         raise CheckpointError("init_cfg=dict(type='Pretrained') names no checkpoint: give checkpoint=<path or URL>.")
     return load_weights(module, init_cfg["checkpoint"], **options)

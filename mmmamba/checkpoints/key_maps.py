@@ -7,7 +7,7 @@ that must match the whole name. `fact sheet` below means shared/reference/<famil
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -67,7 +67,7 @@ class KeyMap:
     """Ours that a classifier's file lacks; in a detector's file they must be present."""
     may_be_surplus: tuple[str, ...] = ()
     """Theirs that a backbone has no use for."""
-    fingerprint: Fingerprint | None = field(default=None, compare=False)
+    fingerprint: Fingerprint | None = None
 
 
 OUTPUT_NORMS = r"outnorm\d+\.(weight|bias)"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .errors import CheckpointError
 from .key_maps import KeyMap, key_map_of, looks_like
+from .published import published_at
 from .reading import read_checkpoint
 from .unwrap import Unwrapped, unwrap
 
@@ -84,6 +85,9 @@ def load_weights(
         label, checkpoint = "a state dict", source
     else:
         label = os.fspath(source)
+        entry = published_at(label)
+        if key is None and entry is not None:
+            key = entry.key
         checkpoint = read_checkpoint(source, trust=trust, map_location=map_location)
     try:
         found = unwrap(checkpoint, key_map, key=key, prefix=prefix)
@@ -91,7 +95,7 @@ def load_weights(
         raise CheckpointError(f"{label}: {error}") from error
     target = module.state_dict()
     if any(tensor.is_meta for tensor in target.values()):
-        raise CheckpointError(f"{family_name} is on the meta device, which holds no values: module.to_empty() it first.")
+        raise CheckpointError(f"{family_name} is on the meta device, which holds no values. Call its to_empty() first.")
     theirs = rename(found.state, key_map, label)
     report = Report(label, family_name, notes=_notes(found))
     matched = _match(theirs, target, module, key_map, report)
@@ -114,7 +118,9 @@ def rename(state: Mapping[str, Tensor], key_map: KeyMap, label: str = "the check
         for pattern, replacement in key_map.renames:
             ours = re.sub(pattern, replacement, ours)
         if ours in renamed:
-            raise CheckpointError(f"{label}: '{origin[ours]}' and '{name}' both become '{ours}'. The file mixes layouts.")
+            raise CheckpointError(
+                f"{label}: '{origin[ours]}' and '{name}' both become '{ours}'. The file mixes two layouts."
+            )
         renamed[ours], origin[ours] = tensor, name
     return renamed
 
@@ -133,7 +139,10 @@ def _match(
         if tensor.shape != wanted.shape:
             resizer = next((r for pattern, r in key_map.resize if re.fullmatch(pattern, name)), None)
             if resizer is not None:
-                tensor = resizer(tensor, wanted, module)
+                try:
+                    tensor = resizer(tensor, wanted, module)
+                except CheckpointError as error:
+                    raise CheckpointError(f"{report.source}: '{name}': {error}") from error
                 report.resized.append(name)
         if tensor.shape != wanted.shape:
             report.mismatched[name] = (tuple(tensor.shape), tuple(wanted.shape))
@@ -193,14 +202,17 @@ def _cure(report: Report, theirs: Mapping[str, Tensor], target: Mapping[str, Ten
     family = looks_like(list(theirs))
     if family != report.family and len(report.matched) * 2 < len(target):
         seen = f"looks like one of {family}" if family else "is of no family known here"
-        return f"The file {seen}, not of {report.family}: use that backbone, or the right file (mmmamba.checkpoints.published)."
+        return (
+            f"The file {seen}, not of {report.family}: use that backbone, or the right file "
+            "(mmmamba.checkpoints.list_published() names them)."
+        )
     if key_map.fingerprint:
         file_is, module_is = key_map.fingerprint.describe(theirs), key_map.fingerprint.describe(target)
         if file_is and module_is and file_is != module_is:
             return f"The file is a {file_is}; this module is a {module_is}. Use that variant, or this one's file."
     return (
-        "If a difference is meant, allow it by name: allow_missing=[...] or allow_unexpected=[...] (regular expressions). "
-        "If the file is damaged, download it again."
+        "If a difference is meant, allow it by name: allow_missing=[...] or allow_unexpected=[...] (regular "
+        "expressions). If the file is damaged, download it again."
     )
 
 

@@ -20,7 +20,7 @@ logger = logging.getLogger("mmmamba")
 
 
 class Inert:
-    """Stands for an object that is no weight (options, log histories, NumPy values): built from anything, keeps nothing."""
+    """Stands for what is no weight (options, log histories, NumPy values): built from anything, keeps nothing."""
 
     def __init__(self, *arguments: Any) -> None:
         pass
@@ -43,7 +43,9 @@ ALLOWED = [
 ]
 
 
-def read_checkpoint(source: str | os.PathLike, *, trust: bool = False, map_location: str | torch.device = "cpu") -> Mapping:
+def read_checkpoint(
+    source: str | os.PathLike, *, trust: bool = False, map_location: str | torch.device = "cpu"
+) -> Mapping:
     """What the file at a path or URL (`https://`, `http://`, `file://`) holds: a dict, as its writer laid it out.
 
     Reads `torch.save` files with `weights_only=True` and a short allow-list, and safetensors.

@@ -46,7 +46,9 @@ def unwrap(checkpoint: Mapping, key_map: KeyMap, *, key: str | None = None, pref
         taken = {name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)}
         if not taken:
             raise CheckpointError(f"no tensor's name starts with prefix='{prefix}'; there are {_parts(state)}.")
-        return Unwrapped(taken, under, prefix, _is_detector(state), others)
+        base = prefix.removesuffix(BACKBONE)
+        beside = {name[len(base) :]: tensor for name, tensor in state.items() if name.startswith(base)}
+        return Unwrapped(taken, under, prefix, base != prefix and _is_detector(beside), others)
     off = ""
     while common := next((p for p in key_map.prefixes if all(name.startswith(p) for name in state)), None):
         state = {name[len(common) :]: tensor for name, tensor in state.items()}

@@ -1,0 +1,72 @@
+"""Tables that hold one row per cell of a map, such as position embeddings: resized to another map."""
+
+from dataclasses import dataclass
+from math import isqrt
+from operator import attrgetter
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class PositionGrid:
+    """Resizes a table `(1, L, C)` or `(L, C)` bicubically to the module's grid, as the authors' loaders do.
+
+    Files hold square grids. A class token's row is taken out first; it goes back to its place in the new grid if the
+    module has one, else it is dropped.
+    """
+
+    class_row: Literal["none", "first", "middle"] = "none"
+    """Where the row of a class token stands; "middle" is before cell `L // 2`."""
+    grid_size: str = ""
+    """Path of the module's attribute that holds its grid's (H, W); a square grid if empty."""
+
+    def __call__(self, table: Tensor, wanted: Tensor, module: nn.Module) -> Tensor:
+        """The table at the shape of `wanted`.
+
+        Raises:
+            CheckpointError: the rows are no square grid, the channels differ, or the class token's row is missing.
+        """
+        rows, channels = table.shape[-2:]
+        if channels != wanted.shape[-1] or table.dim() != wanted.dim():
+            raise CheckpointError(f"{tuple(table.shape)} cannot become {tuple(wanted.shape)}: only rows may differ")
+        has_class = self.class_row != "none" and isqrt(rows) ** 2 != rows
+        cells = rows - has_class
+        side = isqrt(cells)
+        if side**2 != cells:
+            raise CheckpointError(f"its {rows} rows are no square grid, so its height and width are not known")
+        height, width = self._grid_of(wanted, module)
+        wants_class = wanted.shape[-2] == height * width + 1
+        if wants_class and not has_class:
+            raise CheckpointError("the module has a class token and the file has no row for it")
+        grid_LC = table.reshape(rows, channels)
+        if has_class:
+            place = self._place(cells)
+            class_1C = grid_LC[place : place + 1]
+            grid_LC = torch.cat([grid_LC[:place], grid_LC[place + 1 :]])
+        grid_1CHW = grid_LC.T.reshape(1, channels, side, side).float()
+        if (side, side) != (height, width):
+            grid_1CHW = F.interpolate(grid_1CHW, (height, width), mode="bicubic", align_corners=False)
+        resized_LC = grid_1CHW.flatten(2)[0].T.to(table.dtype)
+        if wants_class:
+            place = self._place(height * width)
+            resized_LC = torch.cat([resized_LC[:place], class_1C, resized_LC[place:]])
+        return resized_LC.reshape(wanted.shape)
+
+    def _grid_of(self, wanted: Tensor, module: nn.Module) -> tuple[int, int]:
+        rows = wanted.shape[-2]
+        if self.grid_size:
+            height, width = attrgetter(self.grid_size)(module)
+        else:
+            height = width = isqrt(rows)
+        allowed = (0, 1) if self.class_row != "none" else (0,)
+        if rows - height * width not in allowed:
+            raise CheckpointError(f"the module's {rows} rows do not fit its grid of {height}x{width}")
+        return height, width
+
+    def _place(self, cells: int) -> int:
+        return cells // 2 if self.class_row == "middle" else 0
