@@ -1,0 +1,217 @@
+"""The scan's loops for numba: chunk after chunk of a route, LANES channels at a time, states in registers.
+
+Arrays are flat; `*_at` are the strides of batch, position and route in elements (channels and states are neighbours),
+`index` is the flat (K, T) table, empty for the plain order. P is D rounded up to LANES; A2_KNP is A * log2(e), padded
+with zeros like skip_KP and bias_KP. A task is one batch entry and one group of channel blocks: it walks all routes,
+and no two tasks write to the same place, so that sums have one order however many threads there are.
+"""
+
+import hashlib
+import logging
+import math
+from pathlib import Path
+
+import numpy as np
+from numba import njit
+
+from . import cpu_lanes
+from .cpu_lanes import LANES, exp2, lane_sum, load, load_part, sigmoid, softplus, splat, store, store_part
+
+CHUNK = 32
+"""Steps between kept states; a chunk's scratch fits the first-level cache."""
+
+logger = logging.getLogger("mmmamba")
+
+# A product and a sum may become one instruction; everything else stays IEEE, NaN and infinity included.
+_OPTIONS = dict(nogil=True, fastmath={"contract"})
+
+
+def _compiled(loops):
+    # Numba's cache on disk only notices changes of a function's own file: the name carries the other file's digest.
+    loops.__qualname__ += "_" + hashlib.sha256(Path(cpu_lanes.__file__).read_bytes()).hexdigest()[:12]
+    try:
+        return njit(cache=True, **_OPTIONS)(loops)
+    except RuntimeError as error:
+        logger.warning("the selective scan's compiled loops are not kept between runs, so that each run compiles them "
+                       "anew (seconds): %s. Set NUMBA_CACHE_DIR to a directory that can be written to.", error)
+        return njit(**_OPTIONS)(loops)
+
+
+@njit(**_OPTIONS)
+def _read(x, at, count):
+    return load(x, at) if count == LANES else load_part(x, at, count)
+
+
+@njit(**_OPTIONS)
+def _write(x, at, value, count):
+    if count == LANES:
+        store(x, at, value)
+    else:
+        store_part(x, at, value, count)
+
+
+@njit(**_OPTIONS)
+def _walk(index, route, steps, start, stop, position, x, x_at, base, out, N):
+    """Where a chunk's steps stand, and what is read there of B or C, state-major; zeros at holes."""
+    for s in range(stop - start):
+        p = index[route * steps + start + s] if index.size else start + s
+        position[s] = p
+        at = base + p * x_at[1] + route * x_at[2]
+        for n in range(N):
+            out[n * CHUNK + s] = x[at + n] if p >= 0 else 0.0
+
+
+@_compiled
+def forward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, B, B_at, C, C_at, skip_KP, bias_KP,
+                  use_softplus, y, y_at, states):
+    """Add the outputs to y; fill states `(B, K, chunks, N, P)`, each chunk's first, unless it is empty."""
+    groups, K, T, D, N, P = sizes
+    chunks, blocks = (T + CHUNK - 1) // CHUNK, P // LANES
+    position = np.empty(CHUNK, np.int64)
+    B_NS, C_NS = np.empty(N * CHUNK, u.dtype), np.empty(N * CHUNK, u.dtype)
+    deltas, drives, ys = (np.empty(CHUNK * LANES, u.dtype), np.empty(CHUNK * LANES, u.dtype),
+                          np.empty(CHUNK * LANES, u.dtype))
+    h = np.empty(P * N, u.dtype)
+    for task in range(first, last):
+        b, group = task // groups, task % groups
+        for k in range(K):
+            h[:] = 0.0
+            for chunk in range(chunks):
+                start, stop = chunk * CHUNK, min(T, (chunk + 1) * CHUNK)
+                _walk(index, k, T, start, stop, position, B, B_at, b * B_at[0], B_NS, N)
+                _walk(index, k, T, start, stop, position, C, C_at, b * C_at[0], C_NS, N)
+                for block in range(group * blocks // groups, (group + 1) * blocks // groups):
+                    d = block * LANES
+                    count = min(LANES, D - d)
+                    u_base, delta_base = b * u_at[0] + k * u_at[2] + d, b * delta_at[0] + k * delta_at[2] + d
+                    bias, skip = load(bias_KP, k * P + d), load(skip_KP, k * P + d)
+                    for s in range(stop - start):
+                        p = position[s]
+                        drive, step = splat(u.dtype.type(0)), bias
+                        if p >= 0:
+                            drive = _read(u, u_base + p * u_at[1], count)
+                            step = step + _read(delta, delta_base + p * delta_at[1], count)
+                        if use_softplus:
+                            step = softplus(step)
+                        store(deltas, s * LANES, step)
+                        store(drives, s * LANES, step * drive)
+                        store(ys, s * LANES, skip * drive)
+                    for n in range(N):
+                        decay_rate = load(A2_KNP, (k * N + n) * P + d)
+                        state = load(h, n * P + d)
+                        if states.size:
+                            store(states, (((b * K + k) * chunks + chunk) * N + n) * P + d, state)
+                        for s in range(stop - start):
+                            decay = exp2(load(deltas, s * LANES) * decay_rate)
+                            state = decay * state + load(drives, s * LANES) * splat(B_NS[n * CHUNK + s])
+                            store(ys, s * LANES, load(ys, s * LANES) + state * splat(C_NS[n * CHUNK + s]))
+                        store(h, n * P + d, state)
+                    y_base = b * y_at[0] + k * y_at[2] + d
+                    for s in range(stop - start):
+                        if position[s] >= 0:
+                            at = y_base + position[s] * y_at[1]
+                            _write(y, at, _read(y, at, count) + load(ys, s * LANES), count)
+
+
+@_compiled
+def backward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, B, B_at, C, C_at, skip_KP, bias_KP,
+                   use_softplus, dy, dy_at, states, du, du_at, ddelta, ddelta_at, dA_BKNP, dB, dC, dBC_at, dskip_BKP,
+                   dbias_BKP):
+    """The adjoint `g[t] = C[t] dy[t] + decay[t+1] g[t+1]` from the last chunk to the first, each recomputed.
+
+    Adds to du, writes the others; of dB and dC each group of channel blocks has its own copy.
+    """
+    groups, K, T, D, N, P = sizes
+    chunks, blocks = (T + CHUNK - 1) // CHUNK, P // LANES
+    position = np.empty(CHUNK, np.int64)
+    B_NS, C_NS = np.empty(N * CHUNK, u.dtype), np.empty(N * CHUNK, u.dtype)
+    dB_NS, dC_NS = np.empty(N * CHUNK, u.dtype), np.empty(N * CHUNK, u.dtype)
+    us, dys, deltas = (np.empty(CHUNK * LANES, u.dtype), np.empty(CHUNK * LANES, u.dtype),
+                       np.empty(CHUNK * LANES, u.dtype))
+    drives, slopes, decays = (np.empty(CHUNK * LANES, u.dtype), np.empty(CHUNK * LANES, u.dtype),
+                              np.empty(CHUNK * LANES, u.dtype))
+    hs = np.empty((CHUNK + 1) * LANES, u.dtype)
+    ddrives, dsteps = np.empty(CHUNK * LANES, u.dtype), np.empty(CHUNK * LANES, u.dtype)
+    carry = np.empty(P * N, u.dtype)
+    zero, one = splat(u.dtype.type(0)), splat(u.dtype.type(1))
+    log_2 = splat(u.dtype.type(math.log(2)))
+    for task in range(first, last):
+        b, group = task // groups, task % groups
+        for k in range(K):
+            carry[:] = 0.0
+            for backwards in range(chunks):
+                chunk = chunks - 1 - backwards
+                start, stop = chunk * CHUNK, min(T, (chunk + 1) * CHUNK)
+                _walk(index, k, T, start, stop, position, B, B_at, b * B_at[0], B_NS, N)
+                _walk(index, k, T, start, stop, position, C, C_at, b * C_at[0], C_NS, N)
+                dB_NS[:] = 0.0
+                dC_NS[:] = 0.0
+                for block in range(group * blocks // groups, (group + 1) * blocks // groups):
+                    d = block * LANES
+                    count, row = min(LANES, D - d), (b * K + k) * P + d
+                    u_base, delta_base = b * u_at[0] + k * u_at[2] + d, b * delta_at[0] + k * delta_at[2] + d
+                    dy_base = b * dy_at[0] + k * dy_at[2] + d
+                    bias, skip = load(bias_KP, k * P + d), load(skip_KP, k * P + d)
+                    dskip, dbias = load(dskip_BKP, row), load(dbias_BKP, row)
+                    for s in range(stop - start):
+                        p = position[s]
+                        drive, grad, step, slope = zero, zero, bias, one
+                        if p >= 0:
+                            drive = _read(u, u_base + p * u_at[1], count)
+                            grad = _read(dy, dy_base + p * dy_at[1], count)
+                            step = step + _read(delta, delta_base + p * delta_at[1], count)
+                        if use_softplus:
+                            slope = sigmoid(step)
+                            step = softplus(step)
+                        store(us, s * LANES, drive)
+                        store(dys, s * LANES, grad)
+                        store(deltas, s * LANES, step)
+                        store(drives, s * LANES, step * drive)
+                        store(slopes, s * LANES, slope)
+                        store(ddrives, s * LANES, zero)
+                        store(dsteps, s * LANES, zero)
+                        dskip = dskip + grad * drive
+                    for n in range(N):
+                        decay_rate = load(A2_KNP, (k * N + n) * P + d)
+                        state = load(states, (((b * K + k) * chunks + chunk) * N + n) * P + d)
+                        store(hs, 0, state)
+                        for s in range(stop - start):
+                            decay = exp2(load(deltas, s * LANES) * decay_rate)
+                            state = decay * state + load(drives, s * LANES) * splat(B_NS[n * CHUNK + s])
+                            store(decays, s * LANES, decay)
+                            store(hs, (s + 1) * LANES, state)
+                        g = load(carry, n * P + d)
+                        dA_at = ((b * K + k) * N + n) * P + d
+                        dA = load(dA_BKNP, dA_at)
+                        for s in range(stop - start - 1, -1, -1):
+                            grad = load(dys, s * LANES)
+                            g = g + grad * splat(C_NS[n * CHUNK + s])
+                            dC_NS[n * CHUNK + s] += lane_sum(load(hs, (s + 1) * LANES) * grad)
+                            dB_NS[n * CHUNK + s] += lane_sum(g * load(drives, s * LANES))
+                            store(ddrives, s * LANES, load(ddrives, s * LANES) + g * splat(B_NS[n * CHUNK + s]))
+                            g = g * load(decays, s * LANES)
+                            faded = g * load(hs, s * LANES)
+                            store(dsteps, s * LANES, load(dsteps, s * LANES) + faded * decay_rate)
+                            dA = dA + faded * load(deltas, s * LANES)
+                        store(carry, n * P + d, g)
+                        store(dA_BKNP, dA_at, dA)
+                    du_base = b * du_at[0] + k * du_at[2] + d
+                    ddelta_base = b * ddelta_at[0] + k * ddelta_at[2] + d
+                    for s in range(stop - start):
+                        p, at = position[s], s * LANES
+                        ddrive = load(ddrives, at)
+                        dstep = (ddrive * load(us, at) + load(dsteps, at) * log_2) * load(slopes, at)
+                        dbias = dbias + dstep
+                        if p >= 0:
+                            here = du_base + p * du_at[1]
+                            drive_grad = ddrive * load(deltas, at) + skip * load(dys, at)
+                            _write(du, here, _read(du, here, count) + drive_grad, count)
+                            _write(ddelta, ddelta_base + p * ddelta_at[1], dstep, count)
+                    store(dskip_BKP, row, dskip)
+                    store(dbias_BKP, row, dbias)
+                for s in range(stop - start):
+                    if position[s] >= 0:
+                        here = group * dBC_at[3] + b * dBC_at[0] + position[s] * dBC_at[1] + k * dBC_at[2]
+                        for n in range(N):
+                            dB[here + n] = dB_NS[n * CHUNK + s]
+                            dC[here + n] = dC_NS[n * CHUNK + s]
