@@ -126,20 +126,20 @@ KEY_MAPS: dict[str, KeyMap] = {
     ),
 }
 
-# A tensor that only this family's files have, the more particular families first: what a file looks like.
+# A tensor that this family's files have, the more particular families first. Tells a user whose file it is.
 MARKS: tuple[tuple[str, str], ...] = (
-    ("Spatial-Mamba", r"\.state_fusion\."),
+    ("SpatialMamba", r"\.state_fusion\."),
     ("LocalVMamba", r"\.op\.multi_scan\."),
     ("MSVMamba", r"\.op\.conv2d_b1\."),
     ("EfficientVMamba", r"\.conv_branch\.\d"),
     ("MobileMamba", r"\.global_op\.(wt_filter|global_atten\.)"),
     ("GroupMamba", r"\.mamba_g[1-4]\."),
-    ("Mamba-YOLO", r"^model\.\d+\..*A_logs$"),
+    ("MambaYOLO", r"^model\.\d+\..*A_logs$"),
     ("VMamba", r"\.blocks\.\d+\.(op|self_attention)\.dt_projs_weight$"),
     ("MambaVision", r"^patch_embed\.conv_down\."),
     ("LocalVim", r"\.mixer\.A_log_\d$"),
-    ("Mamba-Reg", r"^pos_embed_cls$"),
-    ("Vim-F", r"^patch_embed\.cnn_downsample_layers\."),
+    ("MambaReg", r"^pos_embed_cls$"),
+    ("VimF", r"^patch_embed\.cnn_downsample_layers\."),
     ("Vim", r"\.mixer\.A_b_log$"),
     ("PlainMamba", r"\.mamba\.direction_Bs$"),
     ("MLLA", r"\.attn\.lepe\."),

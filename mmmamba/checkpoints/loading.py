@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import CheckpointError
-from .key_maps import KeyMap, key_map_of, looks_like
+from .key_maps import MARKS, KeyMap, key_map_of, looks_like
 from .published import published_at
 from .reading import read_checkpoint
 from .unwrap import Unwrapped, unwrap
@@ -200,7 +200,8 @@ def _judge(
 
 def _cure(report: Report, theirs: Mapping[str, Tensor], target: Mapping[str, Tensor], key_map: KeyMap) -> str:
     family = looks_like(list(theirs))
-    if family != report.family and len(report.matched) * 2 < len(target):
+    marked = any(report.family == name for name, _ in MARKS)
+    if family != report.family and ((family and marked) or len(report.matched) * 2 < len(target)):
         seen = f"looks like one of {family}" if family else "is of no family known here"
         return (
             f"The file {seen}, not of {report.family}: use that backbone, or the right file "

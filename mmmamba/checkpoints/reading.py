@@ -39,6 +39,8 @@ ALLOWED = [
     (OrderedDict, "yacs.config.CfgNode"),
     (Inert, "argparse.Namespace"),
     (Inert, "mmengine.logging.history_buffer.HistoryBuffer"),
+    # A log history names its methods by getattr. Here that builds an Inert object and looks nothing up.
+    (Inert, "builtins.getattr"),
     *((Inert, name) for name in (*_numpy("core"), *_numpy("_core"), "numpy.ndarray", "numpy.dtype")),
 ]
 
@@ -60,9 +62,10 @@ def read_checkpoint(
         raise CheckpointError(f"map_location={map_location!r}, but there is no CUDA device here. Use 'cpu'.")
     path = as_local_file(source)
     check_kind(path, source)
-    if _is_safetensors(path):
+    # A safetensors file is eight bytes of header length, then the header, which is JSON.
+    if path.suffix == ".safetensors" or _starts_with(path, b"{", after=8):
         return _read_safetensors(path, source, map_location)
-    if zipfile.is_zipfile(path):
+    if _starts_with(path, b"PK"):
         _check_archive(path, source)
     loaded = _read_torch(path, source, trust, map_location)
     if not isinstance(loaded, Mapping):
@@ -73,10 +76,9 @@ def read_checkpoint(
     return loaded
 
 
-def _is_safetensors(path: Path) -> bool:
-    # Eight bytes of header length, then the header, which is JSON.
+def _starts_with(path: Path, magic: bytes, after: int = 0) -> bool:
     with path.open("rb") as file:
-        return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
+        return file.read(after + len(magic))[after:] == magic
 
 
 def _read_safetensors(path: Path, source: Any, map_location: Any) -> Mapping:
@@ -90,11 +92,16 @@ def _read_safetensors(path: Path, source: Any, map_location: Any) -> Mapping:
 
 def _check_archive(path: Path, source: Any) -> None:
     """Refuses zip files that `torch.save` does not write: it stores, never compresses, and below one folder."""
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except zipfile.BadZipFile as error:
+        raise _damaged(path, source, error) from error
     names = [entry.filename for entry in entries]
     odd = None
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+    if any(name.endswith("/constants.pkl") for name in names):
+        odd = "it is a TorchScript program, which is code"
+    elif any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         odd = "its entries are compressed (they could unfold to any size)"
     elif any(name.startswith(("/", "\\")) or ".." in Path(name).parts for name in names):
         odd = "an entry's path leads out of the archive"
@@ -102,8 +109,6 @@ def _check_archive(path: Path, source: Any) -> None:
         odd = "it holds two entries of one name"
     elif sum(entry.file_size for entry in entries) > path.stat().st_size:
         odd = "its entries claim to be larger than the file"
-    elif any(name.endswith("/constants.pkl") for name in names):
-        odd = "it is a TorchScript program, which is code"
     elif not any(name.endswith("data.pkl") for name in names):
         odd = "there is no data.pkl in it"
     if odd:
@@ -120,10 +125,7 @@ def _read_torch(path: Path, source: Any, trust: bool, map_location: Any) -> Any:
     except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, KeyError, IndexError, AttributeError) as error:
         refused = _refused_names(path, error)
         if not refused:
-            raise CheckpointError(
-                f"{source} ({path.stat().st_size:,} bytes) is no whole checkpoint: {_first_line(error)}. It is "
-                "truncated or damaged, or not written by torch.save. Download it again."
-            ) from error
+            raise _damaged(path, source, error) from error
         if not trust:
             raise CheckpointError(
                 f"{source} holds objects that are not weights and could run code when read: {refused}. Refused, and "
@@ -140,11 +142,18 @@ def _read_torch(path: Path, source: Any, trust: bool, map_location: Any) -> Any:
         ) from error
 
 
+def _damaged(path: Path, source: Any, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{source} ({path.stat().st_size:,} bytes) is no whole checkpoint: {_first_line(error)}. It is truncated or "
+        "damaged, or not written by torch.save. Download it again."
+    )
+
+
 def _refused_names(path: Path, error: Exception) -> str:
     """The classes and functions the safe reader would not touch; empty if it failed for another reason."""
     if not isinstance(error, pickle.UnpicklingError):
         return ""
-    if zipfile.is_zipfile(path):
+    if _starts_with(path, b"PK"):
         with torch.serialization.safe_globals(ALLOWED):
             names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         if names:
