@@ -1,21 +1,30 @@
-"""In which order the cells of a map are visited: index tables over row-major positions.
-
-A route is a pure function of the map's height and width that returns the visited positions in order, `(T,)` int64;
--1 is a hole, a step on padding. It visits no position twice. Register one with `@register_route("name")`; every
-route also exists walked backwards, as `"name_reversed"`.
-"""
+"""Routes by name, and the index tables that the scan walks."""
 
 import difflib
-from functools import lru_cache
+import functools
+import re
+from dataclasses import dataclass
 from typing import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 Route = Callable[[int, int], Tensor]
+REVERSED = "_reversed"
+
+
+@dataclass(frozen=True)
+class _Sized:
+    """Routes that differ in a size, `window7`: what follows the prefix is the size."""
+
+    make: Callable[[int, int, int], Tensor]
+    steps: Callable[[int, int, int], int]
+    examples: tuple[int, ...]
+
+
 _ROUTES: dict[str, Route] = {}
 _EXACT: set[str] = set()
-REVERSED = "_reversed"
+_SIZED: dict[str, _Sized] = {}
 
 
 def register_route(name: str, exact: bool = False) -> Callable[[Route], Route]:
@@ -36,9 +45,34 @@ def register_route(name: str, exact: bool = False) -> Callable[[Route], Route]:
     return add
 
 
+def register_sized_route(prefix: str, steps: Callable[[int, int, int], int], examples: Sequence[int]) -> Callable:
+    """Add the routes `prefix` + 1 … 999, a function of height, width and that size.
+
+    Args:
+        steps: T from height, width and size, without making the route, so that the compiler can know it.
+        examples: sizes that `list_routes` names.
+
+    Raises:
+        ValueError: the prefix is taken.
+    """
+
+    def add(make: Callable[[int, int, int], Tensor]) -> Callable[[int, int, int], Tensor]:
+        if prefix in _SIZED:
+            raise ValueError(f"routes of a size are already registered as '{prefix}'")
+        _SIZED[prefix] = _Sized(make, steps, tuple(examples))
+        return make
+
+    return add
+
+
 def list_routes() -> list[str]:
-    """The names of all registered routes, without their reverses."""
-    return sorted(_ROUTES)
+    """The names of all registered routes, without their reverses; of those with a size, the usual ones."""
+    return sorted([*_ROUTES, *(f"{prefix}{size}" for prefix, sized in _SIZED.items() for size in sized.examples)])
+
+
+def _sized(base: str) -> tuple[_Sized, int] | None:
+    found = re.fullmatch(r"(.*?)([1-9]\d{0,2})", base)
+    return (_SIZED[found[1]], int(found[2])) if found and found[1] in _SIZED else None
 
 
 def route(name: str, height: int, width: int) -> Tensor:
@@ -47,14 +81,33 @@ def route(name: str, height: int, width: int) -> Tensor:
     Raises:
         KeyError: no route of that name.
     """
-    backwards = name.endswith(REVERSED)
     base = name.removesuffix(REVERSED)
-    if base not in _ROUTES:
-        close = difflib.get_close_matches(base, _ROUTES, 1)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
-        raise KeyError(f"no route '{name}'; there are {', '.join(list_routes())} and their '{REVERSED}'.{hint}")
-    order = _ROUTES[base](height, width)
-    return order.flip(0) if backwards else order
+    if base in _ROUTES:
+        order = _ROUTES[base](height, width)
+    elif sized := _sized(base):
+        order = sized[0].make(height, width, sized[1])
+    else:
+        raise KeyError(_unknown(name, base))
+    return order.flip(0) if name.endswith(REVERSED) else order
+
+
+def _unknown(name: str, base: str) -> str:
+    message = f"no route '{name}'; there are {', '.join(list_routes())} and their '{REVERSED}'."
+    for prefix in _SIZED:
+        if base.startswith(prefix):
+            return f"{message} Routes of the form '{prefix}N' want a whole number N of 1 … 999 without leading zeros."
+    close = difflib.get_close_matches(base, list_routes(), 1)
+    return message + (f" Did you mean '{close[0]}'?" if close else "")
+
+
+def _steps(name: str, height: int, width: int) -> int:
+    """T of a route, of symbolic sides where that is known without making it."""
+    base = name.removesuffix(REVERSED)
+    if base in _EXACT:
+        return height * width
+    if base not in _ROUTES and (sized := _sized(base)):
+        return sized[0].steps(height, width, sized[1])
+    return len(route(name, int(height), int(width)))
 
 
 def route_table(names: Sequence[str], height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
@@ -80,13 +133,11 @@ def _table_op(names: str, height: int, width: int, device: torch.device) -> Tens
 @_table_op.register_fake
 def _(names, height, width, device):
     routes = names.split()
-    steps = height * width
-    if any(name.removesuffix(REVERSED) not in _EXACT for name in routes):
-        steps = max(len(route(name, int(height), int(width))) for name in routes)
+    steps = functools.reduce(torch.sym_max, (_steps(name, height, width) for name in routes))
     return torch.empty(len(routes), steps, dtype=torch.int32, device=device)
 
 
-@lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=4096)
 def _table(names: tuple[str, ...], height: int, width: int, device: torch.device) -> Tensor:
     routes = [route(name, height, width) for name in names]
     for name, order in zip(names, routes):
@@ -108,19 +159,3 @@ def _check(name: str, order: Tensor, length: int) -> None:
         raise ValueError(f"route '{name}' leaves the map: positions {int(order.min())} to {int(order.max())} of {length}")
     if len(visited.unique()) != len(visited):
         raise ValueError(f"route '{name}' visits a position twice")
-
-
-def _grid(height: int, width: int) -> Tensor:
-    return torch.arange(height * width).view(height, width)
-
-
-@register_route("row", exact=True)
-def row(height: int, width: int) -> Tensor:
-    """Row after row: the plain sequence (Vim's forward direction, VMamba's first)."""
-    return _grid(height, width).flatten()
-
-
-@register_route("column", exact=True)
-def column(height: int, width: int) -> Tensor:
-    """Column after column (VMamba, arXiv 2401.10166, figure 2)."""
-    return _grid(height, width).t().flatten()

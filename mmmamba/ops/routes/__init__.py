@@ -1,0 +1,11 @@
+"""In which order the cells of a map are visited: index tables over row-major positions.
+
+A route is a pure function of the map's height and width that returns the visited positions in order, `(T,)` int64;
+-1 is a hole, a step on padding. It visits no position twice. Register one with `@register_route("name")`; every
+route also exists walked backwards, as `"name_reversed"`.
+"""
+
+from . import lines, windows
+from .registry import _EXACT, list_routes, register_route, register_sized_route, route, route_table
+
+__all__ = ["_EXACT", "lines", "list_routes", "register_route", "register_sized_route", "route", "route_table", "windows"]
