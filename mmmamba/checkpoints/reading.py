@@ -3,6 +3,8 @@
 import logging
 import os
 import pickle
+import re
+import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -43,6 +45,24 @@ ALLOWED = [
     (Inert, "builtins.getattr"),
     *((Inert, name) for name in (*_numpy("core"), *_numpy("_core"), "numpy.ndarray", "numpy.dtype")),
 ]
+
+
+# What the readers raise on bytes that are no checkpoint, as found by feeding them thousands of damaged files.
+UNREADABLE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    struct.error,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def read_checkpoint(
@@ -94,36 +114,43 @@ def _check_archive(path: Path, source: Any) -> None:
     """Refuses zip files that `torch.save` does not write: it stores, never compresses, and below one folder."""
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except zipfile.BadZipFile as error:
+            odd = _oddity(archive.infolist(), path.stat().st_size)
+            # torch's reader does not look at the checksums that its writer leaves.
+            damaged = None if odd else archive.testzip()
+    except UNREADABLE as error:
         raise _damaged(path, source, error) from error
-    names = [entry.filename for entry in entries]
-    odd = None
-    if any(name.endswith("/constants.pkl") for name in names):
-        odd = "it is a TorchScript program, which is code"
-    elif any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        odd = "its entries are compressed (they could unfold to any size)"
-    elif any(name.startswith(("/", "\\")) or ".." in Path(name).parts for name in names):
-        odd = "an entry's path leads out of the archive"
-    elif len(set(names)) != len(names):
-        odd = "it holds two entries of one name"
-    elif sum(entry.file_size for entry in entries) > path.stat().st_size:
-        odd = "its entries claim to be larger than the file"
-    elif not any(name.endswith("data.pkl") for name in names):
-        odd = "there is no data.pkl in it"
     if odd:
         raise CheckpointError(
             f"{source} is a zip archive, but not one that torch.save writes: {odd}. Refused. If it is an archive of "
             "checkpoints, unpack it and give the path of the one you want."
         )
+    if damaged:
+        raise _damaged(path, source, zipfile.BadZipFile(f"the checksum of '{damaged}' in it is wrong"))
+
+
+def _oddity(entries: list[zipfile.ZipInfo], size: int) -> str | None:
+    names = [entry.filename for entry in entries]
+    if any(name.endswith("/constants.pkl") for name in names):
+        return "it is a TorchScript program, which is code"
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        return "its entries are compressed (they could unfold to any size)"
+    if any(name.startswith(("/", "\\")) or ".." in Path(name).parts for name in names):
+        return "an entry's path leads out of the archive"
+    if len(set(names)) != len(names):
+        return "it holds two entries of one name"
+    if sum(entry.file_size for entry in entries) > size:
+        return "its entries claim to be larger than the file"
+    if not any(name.endswith("data.pkl") for name in names):
+        return "there is no data.pkl in it"
+    return None
 
 
 def _read_torch(path: Path, source: Any, trust: bool, map_location: Any) -> Any:
     try:
         with torch.serialization.safe_globals(ALLOWED):
             return torch.load(path, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, KeyError, IndexError, AttributeError) as error:
-        refused = _refused_names(path, error)
+    except UNREADABLE as error:
+        refused = _refused_name(error)
         if not refused:
             raise _damaged(path, source, error) from error
         if not trust:
@@ -144,26 +171,18 @@ def _read_torch(path: Path, source: Any, trust: bool, map_location: Any) -> Any:
 
 def _damaged(path: Path, source: Any, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"{source} ({path.stat().st_size:,} bytes) is no whole checkpoint: {_first_line(error)}. It is truncated or "
+        f"{source} ({path.stat().st_size:,} bytes) is no whole checkpoint: {_reason(error)}. It is truncated or "
         "damaged, or not written by torch.save. Download it again."
     )
 
 
-def _refused_names(path: Path, error: Exception) -> str:
-    """The classes and functions the safe reader would not touch; empty if it failed for another reason."""
-    if not isinstance(error, pickle.UnpicklingError):
-        return ""
-    if _starts_with(path, b"PK"):
-        with torch.serialization.safe_globals(ALLOWED):
-            names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        if names:
-            return ", ".join(sorted(names))
-    text = str(error)
-    for mark in ("Unsupported global: GLOBAL ", "unsupported GLOBAL "):
-        if mark in text:
-            return text.split(mark, 1)[1].split()[0]
-    return ""
+def _refused_name(error: Exception) -> str:
+    """The class or function that the safe reader would not touch; empty if it failed for another reason."""
+    found = re.search(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)", str(error))
+    return found[1] if found and isinstance(error, pickle.UnpicklingError) else ""
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")[:200]
+def _reason(error: Exception) -> str:
+    # torch's own text begins with advice to read the file unsafely.
+    text = str(error).split("WeightsUnpickler error:", 1)[-1].strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")[:200]

@@ -2,17 +2,20 @@
 
 import argparse
 import collections
+import io
 import os
 import pickle
 import sys
 import types
 import zipfile
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings, strategies
 from mmengine.logging import MessageHub
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import nn
 
 from mmmamba.checkpoints import CheckpointError, read_checkpoint
@@ -100,7 +103,7 @@ def test_reads_what_mmengine_writes_beside_the_weights(saved):
 
 
 def test_getattr_of_an_allowed_file_looks_nothing_up(tmp_path):
-    # getattr(os, "system")-like chains are how pickles reach code.
+    # Chains of getattr are how pickles reach code.
     class Looks:
         def __reduce__(self):
             return getattr, (STATE, "clear")
@@ -213,6 +216,14 @@ def test_an_archive_with_two_entries_of_one_name(saved):
     refused(path, "two entries")
 
 
+def test_one_flipped_bit_among_the_weights(saved):
+    path = saved({"w": torch.zeros(1000)})
+    content = bytearray(path.read_bytes())
+    content[content.index(bytes(100)) + 50] ^= 1
+    path.write_bytes(content)
+    refused(path, "checksum", "Download it again")
+
+
 def test_another_zip_archive(tmp_path):
     path = tmp_path / "weights.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -245,3 +256,31 @@ def test_missing_file_folder_and_scheme(tmp_path):
 def test_map_location_without_the_device(saved):
     with pytest.raises(CheckpointError, match="no CUDA device"):
         read_checkpoint(saved(STATE), map_location="cuda:0")
+
+
+CONTENT = {"model": {"layer.weight": torch.ones(3, 4), "b": torch.zeros(2)}, "args": argparse.Namespace(lr=0.1)}
+
+
+def whole_file(kind):
+    buffer = io.BytesIO()
+    if kind == "safetensors":
+        return save(CONTENT["model"])
+    torch.save(CONTENT, buffer, _use_new_zipfile_serialization=kind == "zip")
+    return buffer.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=strategies.data())
+def test_damaged_bytes_are_refused_by_name_or_read(tmp_path, kind, data):
+    content = bytearray(whole_file(kind))
+    for _ in range(data.draw(strategies.integers(1, 4))):
+        at = data.draw(strategies.integers(0, len(content) - 1))
+        content[at : at + data.draw(strategies.integers(0, 9))] = data.draw(strategies.binary(max_size=9))
+    path = tmp_path / "file.pth"
+    path.write_bytes(content)
+    try:
+        assert isinstance(read_checkpoint(path), Mapping)
+    except CheckpointError as error:
+        assert str(path) in str(error)
