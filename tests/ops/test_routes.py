@@ -59,3 +59,21 @@ def test_tables_compile_for_changing_sizes():
     for size in [(2, 3), (4, 5), (7, 2)]:
         x = torch.arange(size[0] * size[1]).view(1, *size).float()
         assert torch.equal(compiled(x), visit(x))
+
+
+def test_skip_sampling_on_a_drawn_map():
+    assert route("atrous_row_00_step2", 4, 5).tolist() == [0, 2, 4, 10, 12, 14]
+    assert route("atrous_column_10_step2", 4, 5).tolist() == [5, 15, 7, 17, 9, 19]
+    assert route("atrous_row_01_step2", 4, 5).tolist() == [1, 3, -1, 11, 13, -1]
+    assert route("atrous_column_11_step2", 4, 5).tolist() == [6, 16, 8, 18, -1, -1]
+    assert route("atrous_row_21_step3", 4, 5).tolist() == [11, 14, -1, -1]
+    with pytest.raises(ValueError, match="below the step"):
+        route("atrous_row_20_step2", 4, 5)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_skip_sampling_shares_the_map_out(size, step):
+    names = [f"atrous_row_{row}{column}_step{step}" for row in range(step) for column in range(step)]
+    table = route_table(names, *size)
+    assert sorted(table[table >= 0].tolist()) == list(range(size[0] * size[1]))

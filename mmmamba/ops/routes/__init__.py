@@ -5,7 +5,10 @@ A route is a pure function of the map's height and width that returns the visite
 route also exists walked backwards, as `"name_reversed"`.
 """
 
-from . import lines, windows
+from . import atrous, lines, windows
 from .registry import _EXACT, list_routes, register_route, register_sized_route, route, route_table
 
-__all__ = ["_EXACT", "lines", "list_routes", "register_route", "register_sized_route", "route", "route_table", "windows"]
+__all__ = [
+    "_EXACT", "atrous", "lines", "list_routes", "register_route", "register_sized_route", "route", "route_table",
+    "windows",
+]
