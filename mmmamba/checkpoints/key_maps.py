@@ -101,6 +101,17 @@ KEY_MAPS: dict[str, KeyMap] = {
             },
         ),
     ),
+    # Fact sheet section 7.
+    "LocalVMamba": KeyMap(
+        under=("state_dict", "model"),
+        may_be_missing=(OUTPUT_NORMS,),
+        may_be_surplus=(OUTPUT_NORMS, r"classifier\.(norm|head)\.(weight|bias)"),
+        fingerprint=Fingerprint(
+            block=r"layers\.(\d+)\.blocks\.(\d+)\.op\.A_logs",
+            widths=(r"layers\.0\.blocks\.0\.norm\.weight",),
+            variants={(2, 2, 9, 2, 96): "localvmamba_t", (2, 2, 27, 2, 96): "localvmamba_s"},
+        ),
+    ),
     # Fact sheet "Checkpoints". The 21K variants have the shapes of their 1K twins; only their windows differ.
     "MambaVision": KeyMap(
         under=("state_dict", "model"),
@@ -121,6 +132,52 @@ KEY_MAPS: dict[str, KeyMap] = {
                 (3, 3, 10, 5, 196): "mambavision_l or mambavision_l_21k",
                 (3, 3, 12, 5, 196): "mambavision_l2 or mambavision_l2_512_21k",
                 (3, 3, 20, 10, 256): "mambavision_l3_256_21k or mambavision_l3_512_21k",
+            },
+        ),
+    ),
+    # Fact sheet "Names in a checkpoint". In stages 2 and 3 index 0 and the one after the last block are permutations.
+    "EfficientVMamba": KeyMap(
+        under=("state_dict", "model"),
+        renames=(
+            (r"^patch_embed\.proj\.", "patch_embed.0."),
+            (r"^patch_embed\.norm\.", "patch_embed.2."),
+            (r"(\.blocks\.\d+)\.ln_1\.", r"\1.norm."),
+            (r"(\.blocks\.\d+)\.self_attention\.", r"\1.op."),
+            (r"^(norm|head)\.", r"classifier.\1."),
+            (r"^layers\.(\d)\.\d+\.(norm|reduction)\.", r"layers.\1.downsample.\2."),
+            (r"^layers\.(\d)\.(\d+)\.(conv_pw|conv_dw|se)", lambda m: f"layers.{m[1]}.blocks.{int(m[2]) - 1}.{m[3]}"),
+            (r"\.se\.conv_reduce\.", ".se.fc1."),
+            (r"\.se\.conv_expand\.", ".se.fc2."),
+        ),
+        may_be_missing=(OUTPUT_NORMS,),
+        may_be_surplus=(OUTPUT_NORMS, r"classifier\.(norm|head)\.(weight|bias)"),
+        fingerprint=Fingerprint(
+            block=r"layers\.(\d+)\.blocks\.(\d+)\.(?:norm|conv_pw\.0)\.weight",
+            widths=(r"layers\.0\.blocks\.0\.norm\.weight",),
+            variants={
+                (2, 2, 4, 2, 48): "efficientvmamba_t",
+                (2, 2, 4, 2, 64): "efficientvmamba_s",
+                (2, 2, 9, 2, 96): "efficientvmamba_b",
+            },
+        ),
+    ),
+    # Fact sheet "Names in a checkpoint". Modules 0 to 2 of the later stages are the transition from the stage before.
+    "MobileMamba": KeyMap(
+        under=("net_E", "net", "state_dict", "model"),
+        renames=(
+            (r"^blocks([23])\.([012])\.", lambda m: f"stages.{int(m[1]) - 2}.downsample.{m[2]}."),
+            (r"^blocks1\.", "stages.0.blocks."),
+            (r"^blocks([23])\.(\d+)\.", lambda m: f"stages.{int(m[1]) - 1}.blocks.{int(m[2]) - 3}."),
+        ),
+        may_be_surplus=(r"head\.(bn|l)\..*",),
+        fingerprint=Fingerprint(
+            block=r"stages\.(\d)\.blocks\.(\d+)\.dw0\.m\.c\.weight",
+            widths=(r"patch_embed\.6\.c\.weight",),
+            variants={
+                (1, 2, 2, 144): "mobilemamba_t2",
+                (1, 2, 2, 176): "mobilemamba_t4",
+                (1, 2, 2, 192): "mobilemamba_s6",
+                (2, 3, 2, 200): "mobilemamba_b1, mobilemamba_b2 or mobilemamba_b4",
             },
         ),
     ),

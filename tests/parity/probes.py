@@ -1,0 +1,33 @@
+"""Comparing the outputs of inner modules, to see where a mismatch begins and to catch what the maps hide."""
+
+from typing import Any, Callable
+
+import torch
+
+from mmmamba.checkpoints import load_weights
+
+from . import harness
+
+
+def check_probes(case: dict[str, Any], model: torch.nn.Module, path_of: Callable[[str], str],
+                 layout: Callable[[str, torch.Tensor], torch.Tensor] = lambda name, output: output) -> None:
+    """The case's `probes` and `probes_odd`.
+
+    Args:
+        path_of: our module of a module of theirs.
+        layout: (their name, our output) to the output in their order of axes.
+    """
+    load_weights(model, harness.weights(case["state_dict"]), family=type(model).__name__)
+    for suffix in ("", "_odd"):
+        if f"probes{suffix}" not in case:
+            continue
+        seen: dict[str, torch.Tensor] = {}
+        hooks = []
+        for name in case[f"probes{suffix}"]:
+            keep = lambda module, args, output, name=name: seen.__setitem__(name, layout(name, output))  # noqa: E731
+            hooks.append(model.get_submodule(path_of(name)).register_forward_hook(keep))
+        harness.run(model, case[f"input{suffix}"])
+        for hook in hooks:
+            hook.remove()
+        harness.compare({name: seen[name] for name in case[f"probes{suffix}"]}, case[f"probes{suffix}"],
+                        case.get("tolerance_suggested", 1e-4))
