@@ -14,8 +14,8 @@ from .ss2d import CROSS, SS2D
 from .windows import window_join, window_partition
 
 __all__ = [
-    "CROSS", "ES2D", "SKIP", "SS2D", "Attention", "GatedMerge", "MixerBlock", "Mlp", "NormPoolHead", "NormalizedGate",
-    "PatchMerging", "RouteGate", "SplitMixer", "Stage", "ToChannelsFirst", "ToChannelsLast", "channels_first",
-    "channels_last", "conv_downsample", "conv_stem", "drop_path", "misplace_columns", "patch_stem", "window_join",
-    "window_partition",
+    "CROSS", "ES2D", "SKIP", "SS2D", "Attention", "GatedMerge", "MixerBlock", "Mlp", "NormPoolHead",
+    "NormalizedGate", "PatchMerging", "RouteGate", "SplitMixer", "Stage", "ToChannelsFirst", "ToChannelsLast",
+    "channels_first", "channels_last", "conv_downsample", "conv_stem", "drop_path", "misplace_columns",
+    "patch_stem", "window_join", "window_partition",
 ]

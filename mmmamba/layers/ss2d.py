@@ -1,6 +1,7 @@
 """SS2D: selective scans over a map along several routes (VMamba, arXiv 2401.10166, section 3.3).
 
-Shape suffixes: B batch, H and W sides, L = H W positions, K routes, C width, D inner width, N states, R dt rank.
+Shape suffixes: B batch, H and W sides, L = H W positions, K routes, C width, D inner width, N states, R dt rank, G
+heads, E = D / G channels of a head, J = K / G routes of a head.
 """
 
 import math
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmamba.ops import route_table, selective_scan
+from mmmamba.ops import expand_routes, route_table, selective_scan
 
 from .layout import channels_first, channels_last
 from .ssm_init import dt_bias, dt_weight, full_precision, s4d_real
@@ -32,7 +33,7 @@ def resolve_dt_rank(dt_rank: int | str, dim: int) -> int:
 
 
 class SS2D(nn.Module):
-    """Projection, depthwise convolution, K scans merged by sum, normalisation, optional gate, projection.
+    """Projection, depthwise convolution, K scans, their merge, normalisation, optional gate, projection.
 
     The step sizes, B and C are projected once at the map's own positions: these projections act on one position at a
     time, so they commute with any route.
@@ -40,25 +41,39 @@ class SS2D(nn.Module):
     Args:
         dim: width C of the map.
         d_state, ssm_ratio, dt_rank: N, D / C and R ("auto": ceil(C / 16)).
-        routes: names of `mmmamba.ops.routes`, one for each scan.
+        routes: names of `mmmamba.ops.routes`, one for each scan, or of a set of them; or such a tuple for each head, all
+            of one length: then the channels are parted into as many heads, each with its own routes.
         gate: multiply by SiLU of a second projection of the input (VMamba v0).
         conv_bias: of the depthwise convolution.
+        merge: what makes one map `(B, L, D)` of the routes' outputs `(B, L, J, D)`, called with these and the map's
+            height and width; None sums them. It stands under `multi_scan`, as LocalVMamba's checkpoints name it.
+
+    Raises:
+        KeyError: no route or set of that name.
+        ValueError: heads that do not divide the channels or differ in their number of routes.
     """
 
     def __init__(self, dim: int, d_state: int = 1, ssm_ratio: float = 2.0, dt_rank: int | str = "auto",
-                 routes: Sequence[str] = CROSS, gate: bool = False, conv_bias: bool = False):
+                 routes: str | Sequence[str] | Sequence[Sequence[str]] = CROSS, gate: bool = False,
+                 conv_bias: bool = False, merge: nn.Module | None = None):
         super().__init__()
-        D, K, N, R = int(dim * ssm_ratio), len(routes), d_state, resolve_dt_rank(dt_rank, dim)
-        self.routes = tuple(routes)
+        heads = expand_routes(routes)
+        D, N, R = int(dim * ssm_ratio), d_state, resolve_dt_rank(dt_rank, dim)
+        if D % len(heads):
+            raise ValueError(f"routes are given for {len(heads)} heads, which cannot share the {D} inner channels evenly")
+        E, K = D // len(heads), sum(map(len, heads))
+        self.heads = len(heads)
+        self.routes = sum(heads, ())
         self.gate = gate
         self.splits = (R, N, N)
         self.in_proj = nn.Linear(dim, 2 * D if gate else D, bias=False)
         self.conv2d = nn.Conv2d(D, D, 3, padding=1, groups=D, bias=conv_bias)
-        self.x_proj_weight = nn.Parameter(torch.empty(K, R + 2 * N, D).uniform_(-(D**-0.5), D**-0.5))
-        self.dt_projs_weight = nn.Parameter(dt_weight(K, D, dt_rank=R))
-        self.dt_projs_bias = nn.Parameter(dt_bias(K, D))
-        self.A_logs = nn.Parameter(s4d_real(K * D, d_state=N))
-        self.Ds = nn.Parameter(torch.ones(K * D))
+        self.x_proj_weight = nn.Parameter(torch.empty(K, R + 2 * N, E).uniform_(-(E**-0.5), E**-0.5))
+        self.dt_projs_weight = nn.Parameter(dt_weight(K, E, dt_rank=R))
+        self.dt_projs_bias = nn.Parameter(dt_bias(K, E))
+        self.A_logs = nn.Parameter(s4d_real(K * E, d_state=N))
+        self.Ds = nn.Parameter(torch.ones(K * E))
+        self.multi_scan = merge
         self.out_norm = nn.LayerNorm(D)
         self.out_proj = nn.Linear(D, dim, bias=False)
 
@@ -73,25 +88,35 @@ class SS2D(nn.Module):
         return self.out_proj(y_BHWD.to(x.dtype))
 
     def project(self, x_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Step sizes before softplus `(B, L, K, D)`, B and C `(B, L, K, N)`, at every position for every route."""
-        K, _, D = self.x_proj_weight.shape
-        rho_BLKR, B_BLKN, C_BLKN = F.linear(x_BLD, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (K, -1)).split(
-            self.splits, -1)
-        delta_KED = torch.bmm(rho_BLKR.flatten(0, 1).transpose(0, 1), self.dt_projs_weight.transpose(1, 2))
-        return delta_KED.unflatten(1, x_BLD.shape[:2]).permute(1, 2, 0, 3), B_BLKN, C_BLKN
+        """Step sizes before softplus `(B, L, K, E)`, B and C `(B, L, K, N)`, at every position for every route."""
+        K = len(self.routes)
+        weights_GME = self.x_proj_weight.unflatten(0, (self.heads, -1)).flatten(1, 2)
+        projected = [F.linear(x_BLE, w_ME) for x_BLE, w_ME in zip(x_BLD.chunk(self.heads, -1), weights_GME)]
+        joined = projected[0] if self.heads == 1 else torch.cat(projected, -1)
+        rho_BLKR, B_BLKN, C_BLKN = joined.unflatten(-1, (K, -1)).split(self.splits, -1)
+        delta_KME = torch.bmm(rho_BLKR.flatten(0, 1).transpose(0, 1), self.dt_projs_weight.transpose(1, 2))
+        return delta_KME.unflatten(1, x_BLD.shape[:2]).permute(1, 2, 0, 3), B_BLKN, C_BLKN
 
     def scan(self, x_BHWD: Tensor) -> Tensor:
         """The merged scans, `(B, H, W, D)`; float32 for float16 maps, whose sums could overflow."""
         H, W = x_BHWD.shape[1:3]
         x_BLD = x_BHWD.flatten(1, 2)
-        delta_BLKD, B_BLKN, C_BLKN = self.project(x_BLD)
-        K, D = len(self.routes), x_BLD.shape[-1]
-        y_BLD = selective_scan(
-            x_BLD, delta_BLKD, -torch.exp(full_precision(self.A_logs)).view(K, D, -1), B_BLKN, C_BLKN,
-            full_precision(self.Ds).view(K, D), index=route_table(self.routes, H, W, x_BLD.device),
-            delta_bias=full_precision(self.dt_projs_bias), delta_softplus=True,
-            out_dtype=torch.float32 if delta_BLKD.dtype == torch.float16 else None)
-        return y_BLD.unflatten(1, (H, W))
+        delta_BLKE, B_BLKN, C_BLKN = self.project(x_BLD)
+        K, E = delta_BLKE.shape[2:]
+        plain = self.heads == 1 and self.multi_scan is None
+        if self.heads == 1:
+            u = x_BLD
+        else:
+            u = x_BLD.unflatten(-1, (self.heads, 1, E)).expand(-1, -1, -1, K // self.heads, -1).flatten(2, 3)
+        y = selective_scan(
+            u, delta_BLKE, -torch.exp(full_precision(self.A_logs)).view(K, E, -1), B_BLKN, C_BLKN,
+            full_precision(self.Ds).view(K, E), index=route_table(self.routes, H, W, x_BLD.device),
+            delta_bias=full_precision(self.dt_projs_bias), delta_softplus=True, merge=plain,
+            out_dtype=torch.float32 if delta_BLKE.dtype == torch.float16 else None)
+        if not plain:
+            y_BLJD = y.unflatten(2, (self.heads, -1)).transpose(2, 3).flatten(3)
+            y = y_BLJD.sum(2) if self.multi_scan is None else self.multi_scan(y_BLJD, H, W)
+        return y.unflatten(1, (H, W))
 
     def extra_repr(self) -> str:
-        return f"routes={self.routes}, gate={self.gate}"
+        return f"routes={self.routes}, heads={self.heads}, gate={self.gate}"

@@ -3,9 +3,8 @@
 from typing import Any, Mapping, Sequence
 
 from mmengine.registry import MODELS
-from torch import Tensor, nn
-
-from mmmamba.layers import (CROSS, SS2D, MixerBlock, Mlp, PatchMerging, Stage, conv_downsample, conv_stem, patch_stem)
+from mmmamba.layers import (CROSS, SS2D, MixerBlock, Mlp, NormPoolHead, PatchMerging, Stage, conv_downsample, conv_stem,
+                            patch_stem)
 
 from .pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears
 
@@ -14,18 +13,6 @@ DOWNSAMPLES = {"conv": conv_downsample, "merging": PatchMerging}
 
 _V2 = dict(d_state=1, mlp_ratio=4.0, stem="conv", downsample="conv", gate=False, conv_bias=False)
 _V0 = dict(d_state=16, ssm_ratio=2.0, mlp_ratio=0.0, stem="patch", downsample="merging", gate=True, conv_bias=True)
-
-
-class NormPoolHead(nn.Module):
-    """LayerNorm, mean over the map, linear: VMamba's classifier, in this order."""
-
-    def __init__(self, dim: int, num_classes: int):
-        super().__init__()
-        self.norm = nn.LayerNorm(dim)
-        self.head = nn.Linear(dim, num_classes)
-
-    def forward(self, x_BHWC: Tensor) -> Tensor:
-        return self.head(self.norm(x_BHWC).mean((1, 2)))
 
 
 def _choice(argument: str, name: str, table: dict[str, Any]) -> Any:

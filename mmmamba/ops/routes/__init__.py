@@ -6,9 +6,10 @@ route also exists walked backwards, as `"name_reversed"`.
 """
 
 from . import atrous, lines, windows
-from .registry import _EXACT, list_routes, register_route, register_sized_route, route, route_table
+from .registry import _EXACT, REVERSED, list_routes, register_route, register_sized_route, route, route_table
+from .sets import expand_routes, list_route_sets, register_route_set
 
 __all__ = [
-    "_EXACT", "atrous", "lines", "list_routes", "register_route", "register_sized_route", "route", "route_table",
-    "windows",
+    "REVERSED", "_EXACT", "atrous", "expand_routes", "lines", "list_route_sets", "list_routes", "register_route",
+    "register_route_set", "register_sized_route", "route", "route_table", "windows",
 ]

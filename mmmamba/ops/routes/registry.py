@@ -87,11 +87,19 @@ def route(name: str, height: int, width: int) -> Tensor:
     elif sized := _sized(base):
         order = sized[0].make(height, width, sized[1])
     else:
-        raise KeyError(_unknown(name, base))
+        raise KeyError(unknown_route(name))
     return order.flip(0) if name.endswith(REVERSED) else order
 
 
-def _unknown(name: str, base: str) -> str:
+def known(name: str) -> bool:
+    """Whether `route` takes this name."""
+    base = name.removesuffix(REVERSED)
+    return base in _ROUTES or _sized(base) is not None
+
+
+def unknown_route(name: str) -> str:
+    """What to tell whoever asked for a route that is not there."""
+    base = name.removesuffix(REVERSED)
     message = f"no route '{name}'; there are {', '.join(list_routes())} and their '{REVERSED}'."
     for prefix in _SIZED:
         if base.startswith(prefix):

@@ -1,0 +1,15 @@
+"""What turns the last map into class scores."""
+
+from torch import Tensor, nn
+
+
+class NormPoolHead(nn.Module):
+    """LayerNorm, mean over the map, linear, in this order (VMamba v2, LocalVMamba): `(B, H, W, C)` to `(B, classes)`."""
+
+    def __init__(self, dim: int, num_classes: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.head = nn.Linear(dim, num_classes)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        return self.head(self.norm(x_BHWC).mean((1, 2)))

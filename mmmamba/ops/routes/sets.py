@@ -1,0 +1,61 @@
+"""Routes that are used together, under one name."""
+
+import difflib
+from typing import Sequence
+
+from .registry import REVERSED, known, unknown_route
+
+_SETS: dict[str, tuple[str, ...]] = {}
+
+
+def register_route_set(name: str, routes: Sequence[str]) -> tuple[str, ...]:
+    """Give several routes one name, and return them.
+
+    Raises:
+        ValueError: the name is taken by a set or a route.
+    """
+    if name in _SETS or known(name):
+        raise ValueError(f"a route or a set of routes '{name}' is already registered")
+    _SETS[name] = tuple(routes)
+    return _SETS[name]
+
+
+def list_route_sets() -> dict[str, tuple[str, ...]]:
+    """The registered sets and their routes."""
+    return dict(_SETS)
+
+
+def expand_routes(routes: str | Sequence[str] | Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    """The routes of each head, sets replaced by their members: `"cross"` or `("row", "column")` is one head.
+
+    Raises:
+        KeyError: no route or set of that name.
+        ValueError: no routes, or heads of different numbers of routes.
+    """
+    if isinstance(routes, str):
+        routes = (routes,)
+    if all(isinstance(name, str) for name in routes):
+        routes = (routes,)
+    heads = tuple(_members(head) for head in routes)
+    if not heads or not all(heads) or len(set(map(len, heads))) > 1:
+        raise ValueError(f"routes are {routes}, wanted names, or for each head a tuple of names, all of one length "
+                         f"(not {', '.join(str(len(head)) for head in heads) or 'none'})")
+    return heads
+
+
+def _members(head: str | Sequence[str]) -> tuple[str, ...]:
+    names = (head,) if isinstance(head, str) else head
+    for name in names:
+        if name not in _SETS and not known(name):
+            close = difflib.get_close_matches(name, _SETS, 1)
+            hint = f" Did you mean the set '{close[0]}'?" if close else ""
+            raise KeyError(f"{unknown_route(name)} Sets of routes: {', '.join(_SETS)}.{hint}")
+    return sum((_SETS.get(name, (name,)) for name in names), ())
+
+
+def _and_backwards(*names: str) -> tuple[str, ...]:
+    return (*names, *(name + REVERSED for name in names))
+
+
+register_route_set("bidirectional", _and_backwards("row"))
+register_route_set("cross", _and_backwards("row", "column"))
