@@ -4,6 +4,7 @@ import difflib
 import inspect
 from collections.abc import Mapping
 
+from mmengine.model import PretrainedInit
 from torch import nn
 
 from .errors import CheckpointError
@@ -13,8 +14,19 @@ OPTIONS = tuple(p.name for p in inspect.signature(load_weights).parameters.value
 
 
 def is_pretrained(init_cfg: object) -> bool:
-    """Whether an `init_cfg` asks for a checkpoint."""
-    return isinstance(init_cfg, Mapping) and init_cfg.get("type") in ("Pretrained", "PretrainedInit")
+    """Whether an `init_cfg` asks for a checkpoint.
+
+    Raises:
+        CheckpointError: a list asks for one among other initialisers, where mmengine's own loader would take over.
+    """
+    if isinstance(init_cfg, (list, tuple)):
+        if any(is_pretrained(one) for one in init_cfg):
+            raise CheckpointError(
+                "init_cfg is a list with 'Pretrained' in it. Weights are loaded whole, so other initialisers have no "
+                "effect: give the dict(type='Pretrained', checkpoint=...) alone."
+            )
+        return False
+    return isinstance(init_cfg, Mapping) and init_cfg.get("type") in ("Pretrained", "PretrainedInit", PretrainedInit)
 
 
 def load_init_cfg(module: nn.Module, init_cfg: Mapping) -> Report:

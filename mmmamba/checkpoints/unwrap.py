@@ -11,7 +11,7 @@ from .key_maps import KeyMap
 BACKBONE = "backbone."
 
 # Beside `backbone.` in a classifier's file of mmpretrain; anything else there makes it a detector or segmentor.
-CLASSIFIER_PARTS = ("backbone", "head", "neck", "data_preprocessor")
+CLASSIFIER_PARTS = ("backbone", "head", "data_preprocessor")
 ALWAYS_TRIED = ("model", "state_dict")
 
 

@@ -1,0 +1,131 @@
+"""Downloads are whole or not at all, against a server that misbehaves."""
+
+import hashlib
+import io
+import socket
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+
+from mmmamba.checkpoints import CheckpointError, download, list_published, read_checkpoint
+from mmmamba.checkpoints.download import cached_path
+
+STATE = {"w": torch.arange(5.0)}
+
+
+def file_bytes():
+    buffer = io.BytesIO()
+    torch.save(STATE, buffer)
+    return buffer.getvalue()
+
+
+class Server(BaseHTTPRequestHandler):
+    asked: list[str] = []
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        content, status, length = file_bytes(), 200, None
+        if self.path.startswith("/page"):
+            content = b"<!DOCTYPE html><title>Google Drive: virus scan warning</title>"
+        elif self.path.startswith("/short"):
+            length = len(content) + 1000
+        elif self.path.startswith("/gone"):
+            content, status = b"gone", 404
+        elif self.path.startswith("/slow"):
+            self.server.released.wait(5)
+        elif self.path.startswith("/empty"):
+            content = b""
+        self.send_response(status)
+        self.send_header("Content-Length", str(length or len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(Server, "asked", [])
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    server.released = threading.Event()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.released.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def left_over(tmp_path):
+    return sorted(p.name for p in (tmp_path / "hub").rglob("*") if p.is_file() and p.suffix != ".lock")
+
+
+def test_a_file_is_fetched_once(site):
+    for _ in range(2):
+        assert torch.equal(read_checkpoint(f"{site}/good/file.pth")["w"], STATE["w"])
+    assert Server.asked == ["/good/file.pth"]
+
+
+def test_processes_that_ask_together_fetch_once(site):
+    threads = [threading.Thread(target=read_checkpoint, args=(f"{site}/good/together.pth",)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(Server.asked) == 1
+
+
+def test_files_of_one_name_at_two_urls_do_not_meet(site):
+    assert cached_path(f"{site}/maskrcnn/l1_1x.pth") != cached_path(f"{site}/retinanet/l1_1x.pth")
+    assert cached_path(f"{site}/a/%2e%2e%2fevil?x=../../y").parent == cached_path(site).parent
+
+
+@pytest.mark.parametrize(
+    "path, message",
+    [
+        ("/page/file.pth", "is an HTML page.*Download the file in a browser"),
+        ("/short/file.pth", r"ended after \d.* of \d.* bytes"),
+        ("/gone/file.pth", "the server answered 404"),
+        ("/empty/file.pth", "is empty"),
+    ],
+)
+def test_a_bad_answer_leaves_nothing_behind(site, tmp_path, path, message):
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint(site + path)
+    assert left_over(tmp_path) == []
+
+
+def test_a_silent_server_is_given_up(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT", 0.2)
+    with pytest.raises(CheckpointError, match="the download failed.*timed out"):
+        read_checkpoint(f"{site}/slow/file.pth")
+    assert left_over(tmp_path) == []
+
+
+def test_no_server(site):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(CheckpointError, match="the download failed.*Connection refused"):
+        read_checkpoint(f"http://127.0.0.1:{port}/file.pth")
+
+
+def test_a_known_digest_is_checked(site, tmp_path, monkeypatch):
+    url = f"{site}/good/digest.pth"
+    known = replace(list_published()[0], url=url, sha256=hashlib.sha256(b"another file").hexdigest())
+    monkeypatch.setattr("mmmamba.checkpoints.published_table.PUBLISHED", (known,))
+    with pytest.raises(CheckpointError, match="not the file that was published"):
+        read_checkpoint(url)
+    assert left_over(tmp_path) == []
+
+
+def test_a_download_page_is_named_before_it_is_asked():
+    page = next(p for p in list_published() if p.page)
+    with pytest.raises(CheckpointError, match="page to download from by hand"):
+        read_checkpoint(page.url)

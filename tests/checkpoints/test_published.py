@@ -1,0 +1,43 @@
+"""The table of published files names every variant, once, with a place and a result."""
+
+import urllib.parse
+
+import pytest
+
+from mmmamba import list_backbones
+from mmmamba.checkpoints import CheckpointError, list_published, published
+from mmmamba.checkpoints.published import published_at
+
+
+def test_every_entry_is_whole():
+    entries = list_published()
+    assert len({(p.name, p.task) for p in entries}) == len({p.url for p in entries}) == len(entries)
+    for p in entries:
+        url = urllib.parse.urlsplit(p.url)
+        assert url.scheme == "https" and url.netloc and not url.fragment, p
+        assert p.licence and p.expected and all(20 < value < 100 for value in p.expected.values()), p
+        assert published_at(p.url) is p and published(p.name, p.task) is p
+
+
+def test_every_vmamba_and_mambavision_backbone_has_a_classifier():
+    for name in list_backbones("vmamba*") + list_backbones("mambavision*"):
+        assert published(name).task == "classification"
+
+
+def test_what_the_papers_say():
+    assert published("vmamba_t").expected == {"top1": 82.6}
+    assert published("vmamba_t", "mask_rcnn_1x").expected == {"box_ap": 47.3, "mask_ap": 42.7}
+    assert published("vmamba_t", "mask_rcnn_1x").results == "box AP 47.3, mask AP 42.7"
+    assert published("mambavision_b", "upernet_160k").expected == {"miou": 49.1}
+    assert "CC-BY-NC-SA-4.0" in published("mambavision_t").licence
+
+
+def test_unknown_names_and_tasks_are_answered_with_the_nearest():
+    with pytest.raises(CheckpointError, match="no weights are published for 'mambavison_t'.*'mambavision_t'"):
+        published("mambavison_t")
+    with pytest.raises(CheckpointError, match="no 'mask_rcnn_2x' weights .*there are classification, mask_rcnn_1x"):
+        published("vmamba_t", "mask_rcnn_2x")
+
+
+def test_list_by_pattern():
+    assert {p.name for p in list_published("vmamba_v0_*", "upernet*")} == {"vmamba_v0_t", "vmamba_v0_s", "vmamba_v0_b"}
