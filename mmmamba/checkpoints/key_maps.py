@@ -6,71 +6,18 @@ that must match the whole name. `fact sheet` below means shared/reference/<famil
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
 from .errors import CheckpointError
-
-Resize = Callable[[Tensor, Tensor, nn.Module], Tensor]
-"""(table of the file, tensor of the module, module) -> the table at the module's shape."""
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """What tells a family's variants apart: blocks per stage, and the first axis of some tensors."""
-
-    block: str
-    """Pattern of a tensor that every block has once; its groups are stage and block."""
-    widths: tuple[str, ...]
-    """Patterns, the first axis of whose first match is a number of the fingerprint."""
-    variants: Mapping[tuple[int, ...], str]
-    """Fingerprint -> names that `create_backbone` takes."""
-
-    def of(self, state: Mapping[str, Tensor]) -> tuple[int, ...] | None:
-        """The fingerprint of a state dict; None if it has no such tensors."""
-        stages: dict[int, set[int]] = {}
-        for name in state:
-            if found := re.fullmatch(self.block, name):
-                stages.setdefault(int(found[1]), set()).add(int(found[2]))
-        widths = [next((t.shape[0] for n, t in state.items() if re.fullmatch(p, n)), None) for p in self.widths]
-        if not stages or None in widths:
-            return None
-        return (*(len(stages[stage]) for stage in sorted(stages)), *widths)
-
-    def describe(self, state: Mapping[str, Tensor]) -> str | None:
-        """Such as "vmamba_t (blocks 2, 2, 8, 2; widths 96, 96)"; None if the tensors are not there."""
-        numbers = self.of(state)
-        if numbers is None:
-            return None
-        depths, widths = numbers[: -len(self.widths)], numbers[-len(self.widths) :]
-        name = self.variants.get(numbers, "no published variant")
-        return f"{name} (blocks {', '.join(map(str, depths))}; widths {', '.join(map(str, widths))})"
-
-
-@dataclass(frozen=True)
-class KeyMap:
-    """How one family's files become a state dict of our backbone."""
-
-    under: tuple[str, ...] = ("model", "state_dict")
-    """Keys that the weights may stand under, the preferred first; a bare state dict is always taken."""
-    prefixes: tuple[str, ...] = ("module.", "model.", "_orig_mod.")
-    """Prefixes taken off when every name has them, as often as they are found."""
-    renames: tuple[tuple[str, str | Callable[[re.Match], str]], ...] = ()
-    """(pattern, replacement) as `re.sub` takes them, applied in order to each name."""
-    squeeze: tuple[str, ...] = ()
-    """Names of weights that may come with trailing axes of length 1 and do without, or the other way round."""
-    resize: tuple[tuple[str, Resize], ...] = ()
-    """(pattern, resizer) of tensors that depend on the image size, such as position embeddings."""
-    may_be_missing: tuple[str, ...] = ()
-    """Ours that a classifier's file lacks; in a detector's file they must be present."""
-    may_be_surplus: tuple[str, ...] = ()
-    """Theirs that a backbone has no use for."""
-    fingerprint: Fingerprint | None = None
-
+from .grids import token_positions
+from .key_map import Fingerprint, KeyMap
 
 OUTPUT_NORMS = r"outnorm\d+\.(weight|bias)"
+
+# Of plain columns: our names of the parts around the blocks, and what only their classifiers have.
+PLAIN_TOKENS = ((r"^(pos_embed|cls_token)$", r"tokens.\1"),)
+PLAIN_CLASSIFIER = (r"norm_f\.(weight|bias)", r"head\.(weight|bias)", r"rope\.freqs_(cos|sin)")
 
 KEY_MAPS: dict[str, KeyMap] = {
     # Fact sheet section 3. Early files (v0 above all) have other names; for a while the MLP was a real 1x1 convolution.
@@ -165,13 +112,21 @@ KEY_MAPS: dict[str, KeyMap] = {
     "MobileMamba": KeyMap(
         under=("net_E", "net", "state_dict", "model"),
         renames=(
-            (r"^blocks([23])\.([012])\.", lambda m: f"stages.{int(m[1]) - 2}.downsample.{m[2]}."),
-            (r"^blocks1\.", "stages.0.blocks."),
-            (r"^blocks([23])\.(\d+)\.", lambda m: f"stages.{int(m[1]) - 1}.blocks.{int(m[2]) - 3}."),
+            (r"^blocks([23])\.([012])\.", lambda m: f"layers.{int(m[1]) - 2}.downsample.{m[2]}."),
+            (r"^blocks1\.", "layers.0.blocks."),
+            (r"^blocks([23])\.(\d+)\.", lambda m: f"layers.{int(m[1]) - 1}.blocks.{int(m[2]) - 3}."),
+            (r"\.mixer\.m\.attn\.", ".mixer.m."),
+            (r"\.local_op\.dwconv3x3\.", ".local_op.0.c."),
+            (r"\.local_op\.bn1\.", ".local_op.0.bn."),
+            (r"\.local_op\.dwconv1x1\.", ".local_op.2.c."),
+            (r"\.local_op\.bn2\.", ".local_op.2.bn."),
+            (r"\.base_scale\.weight$", ".base_scale"),
+            (r"\.wavelet_scale\.0\.weight$", ".wavelet_scale"),
+            (r"\.wavelet_convs\.0\.", ".wavelet_conv."),
         ),
         may_be_surplus=(r"head\.(bn|l)\..*",),
         fingerprint=Fingerprint(
-            block=r"stages\.(\d)\.blocks\.(\d+)\.dw0\.m\.c\.weight",
+            block=r"layers\.(\d)\.blocks\.(\d+)\.dw0\.m\.c\.weight",
             widths=(r"patch_embed\.6\.c\.weight",),
             variants={
                 (1, 2, 2, 144): "mobilemamba_t2",
@@ -179,6 +134,31 @@ KEY_MAPS: dict[str, KeyMap] = {
                 (1, 2, 2, 192): "mobilemamba_s6",
                 (2, 3, 2, 200): "mobilemamba_b1, mobilemamba_b2 or mobilemamba_b4",
             },
+        ),
+    ),
+    # Fact sheet sections 3 and 9. Rotary tables are constants, made anew here.
+    "Vim": KeyMap(
+        renames=PLAIN_TOKENS,
+        resize=((r"tokens\.pos_embed", token_positions),),
+        may_be_missing=(r"fpn\d\..*",),
+        may_be_surplus=PLAIN_CLASSIFIER,
+        fingerprint=Fingerprint(
+            block=r"layers\.(\d+)\.mixer\.A_log",
+            widths=(r"layers\.0\.norm\.weight",),
+            variants={(24, 192): "vim_t", (24, 384): "vim_s", (24, 768): "vim_b"},
+        ),
+    ),
+    # Fact sheet (localmamba) sections 5 and 7. The authors' dense configs load RMSNorm's scales into LayerNorms.
+    "LocalVim": KeyMap(
+        under=("state_dict", "model"),
+        renames=PLAIN_TOKENS,
+        resize=((r"tokens\.pos_embed", token_positions),),
+        may_be_missing=(r"outnorm_\d\.(weight|bias)", r"layers\.\d+\.norm\.bias", r"fpn\d\..*"),
+        may_be_surplus=(r"outnorm_\d\.(weight|bias)", *PLAIN_CLASSIFIER),
+        fingerprint=Fingerprint(
+            block=r"layers\.(\d+)\.mixer\.A_log_0",
+            widths=(r"layers\.0\.norm\.weight",),
+            variants={(20, 192): "localvim_t", (20, 384): "localvim_s"},
         ),
     ),
 }

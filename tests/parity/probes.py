@@ -4,8 +4,6 @@ from typing import Any, Callable
 
 import torch
 
-from mmmamba.checkpoints import load_weights
-
 from . import harness
 
 
@@ -14,10 +12,10 @@ def check_probes(case: dict[str, Any], model: torch.nn.Module, path_of: Callable
     """The case's `probes` and `probes_odd`.
 
     Args:
+        model: with the case's weights.
         path_of: our module of a module of theirs.
         layout: (their name, our output) to the output in their order of axes.
     """
-    load_weights(model, harness.weights(case["state_dict"]), family=type(model).__name__)
     for suffix in ("", "_odd"):
         if f"probes{suffix}" not in case:
             continue

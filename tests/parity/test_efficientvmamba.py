@@ -33,7 +33,9 @@ def layout(name: str, output: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("case, name", harness.cases(CASES))
 def test_inner_modules(case, name):
-    probes.check_probes(recipe.load_case(f"{case}.json"), mmmamba.create_backbone(name), path_of, layout)
+    case = recipe.load_case(f"{case}.json")
+    model = mmmamba.create_backbone(name, weights=harness.weights(case["state_dict"]))
+    probes.check_probes(case, model, path_of, layout)
 
 
 @pytest.mark.parametrize("case, name", harness.cases(CASES))

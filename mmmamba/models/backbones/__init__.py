@@ -2,8 +2,13 @@
 
 from .efficient_vmamba import EfficientVMamba
 from .factory import create_backbone, list_backbones
+from .local_vim import LocalVim
 from .local_vmamba import LocalVMamba
 from .mamba_vision import MambaVision
+from .vim import Vim
+from .mobile_mamba import MobileMamba
 from .vmamba import VMamba
 
-__all__ = ["EfficientVMamba", "LocalVMamba", "MambaVision", "VMamba", "create_backbone", "list_backbones"]
+__all__ = [
+    "EfficientVMamba", "LocalVMamba", "LocalVim", "MambaVision", "VMamba", "Vim", "create_backbone", "list_backbones",
+]

@@ -11,7 +11,7 @@ from .base import MambaBackbone
 
 
 class PyramidBackbone(MambaBackbone):
-    """A stem, then stages with a step down between them; each output is normalised before it leaves.
+    """A stem, then stages with a step down between them; outputs are normalised before they leave (`OUTPUT_NORMS`).
 
     A family builds `stem` (images to channels-last maps) and `stages` in its constructor and registers them under the
     names its checkpoints use, `STEM` and `STAGES`; `outnorm{i}` and the classifier come from here or are its own.
@@ -20,6 +20,7 @@ class PyramidBackbone(MambaBackbone):
     STEM = "patch_embed"
     STAGES = "layers"
     STRIDES = (4, 8, 16, 32)
+    OUTPUT_NORMS = True
 
     def _assemble(self, stem: nn.Module, stages: Sequence[Stage], dims: Sequence[int], out_indices: Sequence[int],
                   classifier: nn.Module | None) -> None:
@@ -31,11 +32,11 @@ class PyramidBackbone(MambaBackbone):
         self.add_module(self.STEM, stem)
         self.add_module(self.STAGES, nn.ModuleList(stages))
         self.is_classifier = classifier is not None
-        if classifier is None:
+        if classifier is not None:
+            self._add_classifier(classifier)
+        elif self.OUTPUT_NORMS:
             for i in self.out_indices:
                 self.add_module(f"outnorm{i}", nn.LayerNorm(dims[i]))
-        else:
-            self._add_classifier(classifier)
         self._freeze()
 
     def _add_classifier(self, classifier: nn.Module) -> None:
@@ -63,7 +64,7 @@ class PyramidBackbone(MambaBackbone):
         for i, stage in enumerate(self.stages):
             x = stage(x)
             if not self.is_classifier and i in self.out_indices:
-                outputs.append(channels_first(getattr(self, f"outnorm{i}")(x)))
+                outputs.append(channels_first(getattr(self, f"outnorm{i}")(x) if self.OUTPUT_NORMS else x))
             if stage.downsample is not None:
                 x = stage.downsample(x)
         return self._classify(x) if self.is_classifier else tuple(outputs)
