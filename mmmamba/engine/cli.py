@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.config.utils import ConfigParsingError
+from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
@@ -95,7 +97,7 @@ def load_config(args: argparse.Namespace) -> Config:
         raise UsageError(f"there is no config file {path}, seen from {Path.cwd()}.{did_you_mean(str(path), near)}")
     try:
         cfg = Config.fromfile(path)
-    except (ConfigParsingError, FileNotFoundError, SyntaxError) as error:
+    except (ConfigParsingError, FileNotFoundError, SyntaxError, KeyError, TypeError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
     cfg.launcher = args.launcher
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
@@ -111,9 +113,23 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def _build_runner(cfg: Config) -> Runner:
+    if cfg.launcher == "pytorch" and not torch.cuda.is_available():
+        _distribute_without_gpu(cfg)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     check_neck(runner.model.module if hasattr(runner.model, "module") else runner.model)
     return runner
+
+
+def _distribute_without_gpu(cfg: Config) -> None:
+    """MMEngine's own start of several processes picks a CUDA device for each."""
+    print_log("no GPU: the processes run on the CPU and talk through gloo", logger="current")
+    torch.distributed.init_process_group("gloo")
+    cfg.model_wrapper_cfg = dict(
+        type="MMDistributedDataParallel",
+        device_ids=None,
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get("find_unused_parameters", False),
+    )
 
 
 def _train(args: argparse.Namespace) -> None:

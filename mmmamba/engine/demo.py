@@ -10,10 +10,11 @@ from mmengine.config import Config
 from ..datasets.shapes import CLASSES, PALETTE, ShapesSpec, make_shapes
 from .errors import UsageError
 
+DEFAULT_SPEC = ShapesSpec()
 EPOCHS = 8
 BATCH_SIZE = 4
 LEARNING_RATE = 3e-4
-WARMUP_ITERATIONS = 40
+WARMUP = 0.08
 # The heads are made for 80 classes and thousands of regions an image; a few shapes need a fraction of that.
 HEAD_WIDTHS = {256: 96, 1024: 256}
 HEAD_KEYS = ("in_channels", "out_channels", "feat_channels", "conv_out_channels", "fc_out_channels")
@@ -31,7 +32,7 @@ def apply_demo(cfg: Config, data_root: str | Path, spec: ShapesSpec | None = Non
     """
     if cfg.get("default_scope") != "mmdet":
         raise UsageError(f"--demo knows detection configs (default_scope 'mmdet'), not {cfg.get('default_scope')!r}")
-    spec = spec or ShapesSpec()
+    spec = spec or DEFAULT_SPEC
     root = make_shapes(data_root, spec)
     _scale_model(cfg.model, spec.size)
     _replace_data(cfg, root, spec.size)
@@ -119,18 +120,17 @@ def _replace_data(cfg: Config, root: Path, size: int) -> None:
 
 
 def _replace_schedule(cfg: Config, iterations: int) -> None:
+    total = EPOCHS * iterations
+    warm = max(round(WARMUP * total), 1)
     cfg.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=EPOCHS, val_interval=EPOCHS)
     cfg.optim_wrapper = dict(
         type="OptimWrapper",
         optimizer=dict(type="AdamW", lr=LEARNING_RATE, weight_decay=0.05),
-        paramwise_cfg=cfg.optim_wrapper.get("paramwise_cfg"),
         clip_grad=dict(max_norm=5.0),
     )
     cfg.param_scheduler = [
-        dict(type="LinearLR", start_factor=0.05, by_epoch=False, begin=0, end=WARMUP_ITERATIONS),
-        dict(
-            type="CosineAnnealingLR", by_epoch=False, begin=WARMUP_ITERATIONS, end=EPOCHS * iterations, eta_min=1e-6
-        ),
+        dict(type="LinearLR", start_factor=0.05, by_epoch=False, begin=0, end=warm),
+        dict(type="CosineAnnealingLR", by_epoch=False, begin=warm, end=total, eta_min=1e-6),
     ]
     cfg.auto_scale_lr = None
     cfg.randomness = dict(seed=0)

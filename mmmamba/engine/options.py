@@ -22,7 +22,6 @@ from mmengine.registry import (
     TRANSFORMS,
     VISBACKENDS,
     VISUALIZERS,
-    DefaultScope,
 )
 from mmengine.runner import Runner
 
@@ -116,8 +115,6 @@ def _arguments(target: Any) -> set[str] | None:
 
 def _registered(name: str, scope: str | None) -> Iterable[Any]:
     """Everything registered under a name in any of MMEngine's registries, seen from a scope."""
-    if scope is not None:
-        DefaultScope.get_instance("mmmamba-options", scope_name=scope)
     for root in REGISTRIES:
         with root.switch_scope_and_registry(scope) as local:
             found = local.get(name)

@@ -87,9 +87,13 @@ def _flip_pipeline(pipeline: Any) -> list:
 
 
 def _keep_boxes(cfg: Config) -> None:
-    """MMDetection's merged results hold boxes only, so masks are not scored."""
+    """MMDetection merges boxes only and refuses masks, so the mask branch is left out."""
+    roi_head = cfg.model.get("roi_head") or {}
+    if "mask_head" not in roi_head:
+        return
+    for part in ("mask_head", "mask_roi_extractor"):
+        roi_head.pop(part, None)
     for evaluator in cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]:
-        metrics = evaluator.get("metric")
-        if isinstance(metrics, (list, tuple)) and "segm" in metrics:
-            evaluator.metric = [metric for metric in metrics if metric != "segm"]
-            print_log("--tta: MMDetection merges boxes only, so masks are not scored", logger="current")
+        if "metric" in evaluator:
+            evaluator.metric = "bbox"
+    print_log("--tta: MMDetection merges boxes only; the mask branch is left out and masks are not scored", "current")
