@@ -70,3 +70,12 @@ class PositionGrid:
 
     def _place(self, cells: int) -> int:
         return cells // 2 if self.class_row == "middle" else 0
+
+
+def token_positions(table: Tensor, wanted: Tensor, module: nn.Module) -> Tensor:
+    """`PositionGrid` for a backbone with `TokenEmbedding`: a class token's row stands where the module has it.
+
+    A module without one drops the row of a file with one, which stands in the middle in all published files.
+    """
+    place = module.tokens.class_place
+    return PositionGrid("middle" if place == "none" else place, "tokens.grid_size")(table, wanted, module)

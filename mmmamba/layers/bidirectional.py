@@ -1,0 +1,47 @@
+"""Vim's mixer (arXiv 2401.09417, section 3.2, algorithm 1): a sequence scanned forwards and backwards."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmmamba.ops import route_table
+
+from .branches import ScanBranches
+from .tokens import TokenLayout
+
+
+class BidirectionalMixer(ScanBranches):
+    """Two branches over one sequence, `(B, L, C)` to the same; the backward one's convolution looks ahead.
+
+    Nothing is reversed: the backward scan walks the same tokens from the end.
+
+    Args:
+        dim, d_state, ssm_ratio, d_conv, dt_rank: of `ScanBranches`.
+        halve: average the directions instead of adding them.
+    """
+
+    def __init__(self, dim: int, d_state: int = 16, ssm_ratio: float = 2.0, d_conv: int = 4,
+                 dt_rank: int | str = "auto", halve: bool = True):
+        super().__init__(dim, ("", "_b"), "A{}_log", d_state, ssm_ratio, d_conv, dt_rank)
+        self.halve = halve
+        # As the authors start it: only the forward branch has Mamba's careful start.
+        self.dt_proj_b.reset_parameters()
+        nn.init.zeros_(self.dt_proj_b.bias)
+
+    def forward(self, x_BLC: Tensor, layout: TokenLayout | None = None) -> Tensor:
+        """`layout` changes nothing: the mixer knows no second dimension."""
+        x_BLD, z_BLD = self.in_proj(x_BLC).chunk(2, -1)
+        L = x_BLC.shape[1]
+        y_BLD = self.scan(self.convolve(x_BLD), route_table(("row", "row_reversed"), 1, L, x_BLC.device))
+        y_BLD = y_BLD * F.silu(z_BLD)
+        return self.out_proj((0.5 * y_BLD if self.halve else y_BLD).to(x_BLD.dtype))
+
+    def convolve(self, x_BLD: Tensor) -> Tensor:
+        """The scans' inputs `(B, L, 2, D)`: SiLU of the causal convolution, and of the one that looks ahead."""
+        L, past = x_BLD.shape[1], self.conv1d.kernel_size[0] - 1
+        x_BDL = x_BLD.transpose(1, 2)
+        ahead = self.conv1d_b.weight.flip(-1)
+        forward_BDL = F.conv1d(x_BDL, self.conv1d.weight, self.conv1d.bias, padding=past, groups=x_BDL.shape[1])
+        backward_BDL = F.conv1d(x_BDL, ahead, self.conv1d_b.bias, padding=past, groups=x_BDL.shape[1])
+        both = (forward_BDL[..., :L].transpose(1, 2), backward_BDL[..., past:].transpose(1, 2))
+        return F.silu(torch.stack(both, 2))

@@ -1,0 +1,67 @@
+"""Parts of plain columns: patch embedding and the block of an un-normalised residual stream."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .blocks import drop_path
+from .layout import channels_last
+from .rotary import rotate
+from .tokens import TokenLayout
+
+
+class PatchEmbed(nn.Module):
+    """Images `(B, 3, H, W)` to a map of patches `(B, H', W', C)`, by one convolution without padding.
+
+    Args:
+        in_channels, dim, patch_size: of the convolution.
+        stride: from one patch to the next; below `patch_size` they overlap.
+        pad: fill the last patches with zeros at the bottom and right; else rows and columns that fill none are dropped.
+    """
+
+    def __init__(self, in_channels: int, dim: int, patch_size: int, stride: int, pad: bool = False):
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, dim, patch_size, stride)
+        nn.init.kaiming_normal_(self.proj.weight, nonlinearity="linear")
+        nn.init.zeros_(self.proj.bias)
+        self.patch_size, self.stride, self.pad = patch_size, stride, pad
+
+    def grid_size(self, height: int, width: int) -> tuple[int, int]:
+        """(H', W') of an image.
+
+        Raises:
+            ValueError: an image smaller than a patch, where nothing is padded.
+        """
+        if not self.pad and min(height, width) < self.patch_size:
+            raise ValueError(f"an image of {height}x{width} holds no patch of {self.patch_size}x{self.patch_size}")
+        rest = self.stride - 1 if self.pad else 0
+        return tuple(max(side - self.patch_size + rest, 0) // self.stride + 1 for side in (height, width))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        H, W = self.grid_size(*x_BCHW.shape[2:])
+        if self.pad:
+            sides = [(n - 1) * self.stride + self.patch_size - side for n, side in zip((H, W), x_BCHW.shape[2:])]
+            x_BCHW = F.pad(x_BCHW, (0, sides[1], 0, sides[0]))
+        return channels_last(self.proj(x_BCHW))
+
+
+class StreamBlock(nn.Module):
+    """Adds to the residual stream what the block before returned, and returns `mixer(norm(stream))` (Mamba's order).
+
+    Args:
+        drop_path_rate: of what the block before returned.
+    """
+
+    def __init__(self, mixer: nn.Module, norm: nn.Module, drop_path_rate: float = 0.0):
+        super().__init__()
+        self.norm = norm
+        self.mixer = mixer
+        self.drop_path = drop_path(drop_path_rate)
+
+    def forward(self, hidden_BLC: Tensor, stream_BLC: Tensor | None, layout: TokenLayout,
+                rotation_2LE: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The mixer's output and the stream. The rotary table turns both inputs; the first block has no stream."""
+        if rotation_2LE is not None:
+            hidden_BLC = rotate(hidden_BLC, rotation_2LE)
+            stream_BLC = None if stream_BLC is None else rotate(stream_BLC, rotation_2LE)
+        stream_BLC = hidden_BLC if stream_BLC is None else stream_BLC + self.drop_path(hidden_BLC)
+        return self.mixer(self.norm(stream_BLC), layout), stream_BLC

@@ -1,0 +1,93 @@
+"""Maps as token sequences with extra tokens (class token, registers) among them."""
+
+from typing import NamedTuple, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CLASS_TOKENS = ("none", "head", "middle")
+
+
+class TokenLayout(NamedTuple):
+    """Where the cells of a map, row-major, and the extra tokens stand in a sequence."""
+
+    height: int
+    width: int
+    places: tuple[int, ...] = ()
+    """Places of the extra tokens in the sequence, ascending."""
+
+    @property
+    def cells(self) -> int:
+        return self.height * self.width
+
+    def insert(self, cells: Tensor, extra: Tensor, dim: int = 1) -> Tensor:
+        """The whole sequence from the cells and the extra tokens, joined along `dim`."""
+        pieces, start = [], 0
+        for k, place in enumerate(self.places):
+            length = place - k - start
+            pieces += [cells.narrow(dim, start, length), extra.narrow(dim, k, 1)]
+            start += length
+        return torch.cat([*pieces, cells.narrow(dim, start, cells.shape[dim] - start)], dim) if pieces else cells
+
+    def cut(self, sequence: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
+        """The cells and the extra tokens of a sequence, the inverse of `insert`."""
+        if not self.places:
+            return sequence, sequence.narrow(dim, 0, 0)
+        pieces, start = [], 0
+        for place in self.places:
+            pieces.append(sequence.narrow(dim, start, place - start))
+            start = place + 1
+        cells = torch.cat([*pieces, sequence.narrow(dim, start, sequence.shape[dim] - start)], dim)
+        return cells, torch.cat([sequence.narrow(dim, place, 1) for place in self.places], dim)
+
+
+def resize_positions(table_1LC: Tensor, layout: TokenLayout, wanted: TokenLayout) -> Tensor:
+    """A table of position embeddings for another map, bicubic; the rows of extra tokens move to their new places."""
+    if layout == wanted:
+        return table_1LC
+    cells_1LC, extra_1EC = layout.cut(table_1LC)
+    maps_1CHW = cells_1LC.transpose(1, 2).unflatten(2, (layout.height, layout.width))
+    resized_1CHW = F.interpolate(maps_1CHW, (wanted.height, wanted.width), mode="bicubic", align_corners=False)
+    return wanted.insert(resized_1CHW.flatten(2).transpose(1, 2), extra_1EC)
+
+
+class TokenEmbedding(nn.Module):
+    """Patches to a sequence: the class token among them, and learned positions, resized to the map at hand.
+
+    Args:
+        dim: width C.
+        grid_size: (H, W) of the map that the positions are learned for.
+        cls_token: where the class token stands: "none" (nowhere), "head", or "middle" (before cell H W // 2).
+
+    Raises:
+        ValueError: another `cls_token`.
+    """
+
+    def __init__(self, dim: int, grid_size: Sequence[int], cls_token: str = "none"):
+        super().__init__()
+        if cls_token not in CLASS_TOKENS:
+            raise ValueError(f"cls_token is {cls_token!r}, wanted one of {', '.join(map(repr, CLASS_TOKENS))}")
+        self.class_place = cls_token
+        self.grid_size = tuple(grid_size)
+        layout = self.layout(*self.grid_size)
+        self.pos_embed = nn.Parameter(torch.empty(1, layout.cells + len(layout.places), dim))
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        self.cls_token = nn.Parameter(torch.empty(1, 1, dim)) if cls_token != "none" else None
+        if self.cls_token is not None:
+            nn.init.trunc_normal_(self.cls_token, std=0.02)
+
+    def layout(self, height: int, width: int) -> TokenLayout:
+        """Of the sequence that a map of this size becomes."""
+        places = {"none": (), "head": (0,), "middle": (height * width // 2,)}[self.class_place]
+        return TokenLayout(height, width, places)
+
+    def forward(self, x_BHWC: Tensor) -> tuple[Tensor, TokenLayout]:
+        layout = self.layout(*x_BHWC.shape[1:3])
+        x_BLC = x_BHWC.flatten(1, 2)
+        if self.cls_token is not None:
+            x_BLC = layout.insert(x_BLC, self.cls_token.expand(len(x_BLC), -1, -1))
+        return x_BLC + resize_positions(self.pos_embed, self.layout(*self.grid_size), layout), layout
+
+    def extra_repr(self) -> str:
+        return f"grid_size={self.grid_size}, cls_token={self.class_place!r}"

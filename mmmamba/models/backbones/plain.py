@@ -1,0 +1,152 @@
+"""The trunk of one width and one stride: patches, a column of blocks, and a pyramid on top where one is asked for."""
+
+from functools import partial
+from typing import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmmamba.layers import (PatchEmbed, StreamBlock, TokenEmbedding, TokenLayout, channels_first, drop_path, rescale,
+                            resize_rotary_table, rotary_table)
+from mmmamba.layers.rotary import PRETRAINED_SIDE
+
+from .base import MambaBackbone
+
+FEATURES = ("mixer", "stream")
+NORMS = {"rms": nn.RMSNorm, "layer": nn.LayerNorm}
+ROTARY = ("none", "computed", "resized")
+PYRAMID_STRIDES = (4, 8, 16, 32)
+
+
+def _one_of(argument: str, value: str, known: Sequence[str]) -> str:
+    if value not in known:
+        raise ValueError(f"{argument} is {value!r}, wanted one of {', '.join(map(repr, known))}")
+    return value
+
+
+class PlainBackbone(MambaBackbone):
+    """Patch embedding, tokens, then blocks on a residual stream that is normalised only on its way into a mixer.
+
+    A family makes its mixers and calls `_assemble`. Parts may be replaced by its own: `patch_embed` (images to a map,
+    with `grid_size`), `tokens` (a map to a sequence and its `TokenLayout`).
+    """
+
+    def _assemble(
+        self, mixers: Sequence[nn.Module], dim: int, *, in_channels: int, img_size: int | Sequence[int],
+        patch_size: int, stride: int, pad: bool, cls_token: str, rotary: str, norm: str, drop_path_rate: float,
+        features: str, out_norms: bool, pyramid: bool, out_indices: Sequence[int] | None, with_cp: bool,
+        num_classes: int | None,
+    ) -> None:
+        """Register the parts.
+
+        Args:
+            rotary: "none"; "computed" for the map at hand, scaled to what the weights know; or "resized" from the
+                table of `img_size`.
+            features: "mixer", what a block's mixer returns, or "stream", the residual stream with that added.
+            out_norms: a LayerNorm `outnorm_{n}` for the n-th output.
+            num_classes: of the classifier in place of maps, None for none.
+
+        Raises:
+            ValueError: a name that is none, or `out_indices` that do not fit.
+        """
+        depth = len(mixers)
+        self.features = _one_of("features", features, FEATURES)
+        self.rotary = _one_of("rotary", rotary, ROTARY)
+        norm_layer = partial(NORMS[_one_of("norm", norm, list(NORMS))], eps=1e-5)
+        self.with_cp = with_cp
+        self.patch_embed = PatchEmbed(in_channels, dim, patch_size, stride, pad)
+        sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        self.tokens = TokenEmbedding(dim, self.patch_embed.grid_size(*sides), cls_token)
+        # What a block returns passes the drop of the next; the first two blocks have none.
+        last = max(depth - 1, 1)
+        rates = [0.0, *(drop_path_rate * i / last for i in range(depth - 1))]
+        self.layers = nn.ModuleList(StreamBlock(mixer, norm_layer(dim), rate) for mixer, rate in zip(mixers, rates))
+        for mixer in mixers:
+            mixer.out_proj.weight.data /= depth**0.5
+        self.drop_path = drop_path(drop_path_rate)
+        if out_indices is None:
+            out_indices = sorted({max(depth * (i + 1) // 4 - 1, 0) for i in range(4)})
+        self.out_indices = self._check_out_indices(out_indices, depth)
+        self.is_classifier = num_classes is not None
+        if self.is_classifier:
+            self.norm_f = norm_layer(dim)
+            self.head = nn.Linear(dim, num_classes)
+            nn.init.trunc_normal_(self.head.weight, std=0.02)
+            nn.init.zeros_(self.head.bias)
+        elif out_norms:
+            for n in range(len(self.out_indices)):
+                self.add_module(f"outnorm_{n}", nn.LayerNorm(dim))
+        self.out_norms = out_norms
+        self._add_pyramid(dim, stride, pyramid)
+        self._freeze()
+
+    def _add_pyramid(self, dim: int, stride: int, pyramid: bool) -> None:
+        self.out_channels = [dim] * len(self.out_indices)
+        self.out_strides = [stride] * len(self.out_indices)
+        self.pyramid = pyramid and not self.is_classifier
+        if not self.pyramid:
+            return
+        if len(self.out_indices) != len(PYRAMID_STRIDES):
+            raise ValueError(f"pyramid=True wants four out_indices, one for each of the strides {PYRAMID_STRIDES}; "
+                             f"got {self.out_indices}")
+        self.out_strides = list(PYRAMID_STRIDES)
+        for level, out_stride in enumerate(PYRAMID_STRIDES, 1):
+            self.add_module(f"fpn{level}", rescale(dim, stride / out_stride, nn.BatchNorm2d)[0])
+
+    def _parts(self) -> list[list[nn.Module]]:
+        parts = [[self.patch_embed, self.tokens], *([layer] for layer in self.layers)]
+        if self.out_norms and not self.is_classifier:
+            for n, i in enumerate(self.out_indices):
+                parts[i + 1].append(getattr(self, f"outnorm_{n}"))
+        return parts
+
+    def forward(self, x_BCHW: Tensor) -> tuple[Tensor, ...] | Tensor:
+        """Images `(B, 3, H, W)` to maps `(B, C, H', W')`, channels-last in memory, or to logits `(B, classes)`."""
+        map_BHWC = self.patch_embed(x_BCHW.contiguous(memory_format=torch.channels_last))
+        hidden_BLC, layout = self.tokens(map_BHWC)
+        rotation_2LE = self._rotation(layout, hidden_BLC) if self.rotary != "none" else None
+        taken, stream_BLC = {}, None
+        for i, layer in enumerate(self.layers):
+            if self.with_cp and hidden_BLC.requires_grad:
+                hidden_BLC, stream_BLC = checkpoint(layer, hidden_BLC, stream_BLC, layout, rotation_2LE,
+                                                    use_reentrant=False)
+            else:
+                hidden_BLC, stream_BLC = layer(hidden_BLC, stream_BLC, layout, rotation_2LE)
+            # The stream in block i is the stream after block i - 1, turned once more where there is a rotary table.
+            taken |= {i: hidden_BLC} if self.features == "mixer" else {i - 1: stream_BLC}
+        stream_BLC = stream_BLC + self.drop_path(hidden_BLC)
+        if self.features == "stream":
+            taken[len(self.layers) - 1] = stream_BLC
+        if self.is_classifier:
+            return self._classify(stream_BLC, layout)
+        return self._maps([taken[i] for i in self.out_indices], layout)
+
+    def _rotation(self, layout: TokenLayout, tokens_BLC: Tensor) -> Tensor:
+        """Cosines and sines for each token, `(2, L, C / 2)`; extra tokens are not turned."""
+        size, dim = (layout.height, layout.width), tokens_BLC.shape[-1]
+        if self.rotary == "computed":
+            scale = tuple(PRETRAINED_SIDE / side for side in size)
+            table_2LE = rotary_table(*size, dim, scale, tokens_BLC.device)
+        else:
+            grid = self.tokens.grid_size
+            table_2LE = rotary_table(*grid, dim, (PRETRAINED_SIDE / grid[0],) * 2, tokens_BLC.device)
+            table_2LE = resize_rotary_table(table_2LE, grid, size)
+        still = torch.tensor([1.0, 0.0], device=tokens_BLC.device)[:, None, None]
+        still = still.expand(-1, len(layout.places), table_2LE.shape[-1])
+        return layout.insert(table_2LE, still).to(tokens_BLC.dtype)
+
+    def _maps(self, sequences: Sequence[Tensor], layout: TokenLayout) -> tuple[Tensor, ...]:
+        maps = []
+        for n, sequence_BLC in enumerate(sequences):
+            cells_BLC = layout.cut(sequence_BLC)[0]
+            if self.out_norms:
+                cells_BLC = getattr(self, f"outnorm_{n}")(cells_BLC)
+            x_BCHW = channels_first(cells_BLC.unflatten(1, (layout.height, layout.width)))
+            maps.append(getattr(self, f"fpn{n + 1}")(x_BCHW) if self.pyramid else x_BCHW)
+        return tuple(maps)
+
+    def _classify(self, stream_BLC: Tensor, layout: TokenLayout) -> Tensor:
+        """Logits from the class token, or the mean of the map where there is none."""
+        cells_BLC, extra_BEC = layout.cut(self.norm_f(stream_BLC))
+        return self.head(extra_BEC[:, 0] if layout.places else cells_BLC.mean(1))
