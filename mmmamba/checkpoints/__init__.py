@@ -3,7 +3,8 @@
 from .errors import CheckpointError
 from .grids import PositionGrid
 from .init_cfg import is_pretrained, load_init_cfg
-from .key_maps import KEY_MAPS, Fingerprint, KeyMap
+from .key_map import Fingerprint, KeyMap
+from .key_maps import KEY_MAPS
 from .loading import Report, load_weights
 from .published import Published, list_published, published
 from .reading import read_checkpoint

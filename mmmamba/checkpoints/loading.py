@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from .errors import CheckpointError
-from .key_maps import MARKS, KeyMap, key_map_of, looks_like
+from .key_map import KeyMap
+from .key_maps import MARKS, key_map_of, looks_like
 from .published import published_at
 from .reading import read_checkpoint
 from .unwrap import Unwrapped, unwrap
@@ -194,12 +195,14 @@ def _judge(
     raise CheckpointError(
         f"{report.source} does not fit this {report.family}; nothing was loaded.\n"
         + "".join(f"  {problem}\n" for problem in problems)
-        + f"{report}\n{_cure(report, theirs, target, key_map)}"
+        + f"{report}\n{_cure(report, found, theirs, target, key_map)}"
     )
 
 
-def _cure(report: Report, theirs: Mapping[str, Tensor], target: Mapping[str, Tensor], key_map: KeyMap) -> str:
-    family = looks_like(list(theirs))
+def _cure(
+    report: Report, found: Unwrapped, theirs: Mapping[str, Tensor], target: Mapping[str, Tensor], key_map: KeyMap
+) -> str:
+    family = looks_like(list(found.state))
     marked = any(report.family == name for name, _ in MARKS)
     if family != report.family and ((family and marked) or len(report.matched) * 2 < len(target)):
         seen = f"looks like one of {family}" if family else "is of no family known here"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .errors import CheckpointError
-from .key_maps import KeyMap
+from .key_map import KeyMap
 
 BACKBONE = "backbone."
 

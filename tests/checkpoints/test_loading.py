@@ -12,6 +12,7 @@ from torch import nn
 from mmmamba.checkpoints import CheckpointError, KeyMap, PositionGrid, is_pretrained, load_init_cfg, load_weights
 from mmmamba.checkpoints.key_maps import KEY_MAPS, MARKS
 from mmmamba.models.backbones import MambaVision, VMamba
+from mmmamba.models.backbones.base import MambaBackbone
 
 V0 = dict(d_state=16, ssm_ratio=2.0, mlp_ratio=0.0, stem="patch", downsample="merging", gate=True, conv_bias=True)
 V0_TINY = dict(arch=dict(V0, embed_dims=16, depths=(1, 1, 1, 1)))
@@ -77,12 +78,17 @@ def test_classifier_refuses_a_file_without_one(build):
         load_weights(build(classifier=True), build().state_dict())
 
 
+@pytest.fixture(params=MambaBackbone.families(), ids=lambda family: family.__name__)
+def build_any(request):
+    return lambda: request.param(**request.param.TINY)
+
+
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_detector_file(build, prefix):
-    theirs = another(build().state_dict())
+def test_detector_file(build_any, prefix):
+    theirs = another(build_any().state_dict())
     file = {f"{prefix}backbone.{name}": tensor for name, tensor in theirs.items()}
     file |= {f"{prefix}{part}.w": torch.ones(1) for part in ("neck", "rpn_head", "roi_head.bbox_head")}
-    backbone = build()
+    backbone = build_any()
     report = load_weights(backbone, {"meta": {}, "state_dict": file, "message_hub": {}})
     assert holds(backbone, theirs) and not report.missing and not report.unexpected
 
@@ -109,8 +115,8 @@ def test_backbone_with_fewer_outputs_takes_a_detector_file(build):
     assert set(report.unexpected) == {"outnorm0.weight", "outnorm0.bias"}
 
 
-def test_our_own_files(build, tmp_path):
-    theirs, backbone = another(build().state_dict()), build()
+def test_our_own_files(build_any, tmp_path):
+    theirs, backbone = another(build_any().state_dict()), build_any()
     torch.save(theirs, tmp_path / "file.pth")
     save_file(theirs, tmp_path / "file.safetensors")
     for name in ("file.pth", "file.safetensors"):
@@ -203,6 +209,10 @@ def test_every_variant_of_a_family_has_its_fingerprint(family):
         with torch.device("meta"):
             state = family(name).state_dict()
         assert name in fingerprint.variants[fingerprint.of(state)].split(" or ")
+
+
+def test_every_family_has_a_key_map():
+    assert {family.__name__ for family in MambaBackbone.families()} <= set(KEY_MAPS)
 
 
 def test_every_key_map_has_a_mark():
