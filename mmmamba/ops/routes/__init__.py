@@ -5,11 +5,11 @@ A route is a pure function of the map's height and width that returns the visite
 route also exists walked backwards, as `"name_reversed"`.
 """
 
-from . import atrous, lines, windows
+from . import atrous, centred, hilbert, lines, scales, windows
 from .registry import _EXACT, REVERSED, list_routes, register_route, register_sized_route, route, route_table
 from .sets import expand_routes, list_route_sets, register_route_set
 
 __all__ = [
-    "REVERSED", "_EXACT", "atrous", "expand_routes", "lines", "list_route_sets", "list_routes", "register_route",
-    "register_route_set", "register_sized_route", "route", "route_table", "windows",
+    "REVERSED", "_EXACT", "atrous", "centred", "expand_routes", "hilbert", "lines", "list_route_sets", "list_routes",
+    "register_route", "register_route_set", "register_sized_route", "route", "route_table", "scales", "windows",
 ]

@@ -59,3 +59,5 @@ def _and_backwards(*names: str) -> tuple[str, ...]:
 
 register_route_set("bidirectional", _and_backwards("row"))
 register_route_set("cross", _and_backwards("row", "column"))
+register_route_set("continuous", _and_backwards("snake", "snake_column"))
+register_route_set("omnidirectional", _and_backwards("row", "column", "diagonal", "antidiagonal"))
