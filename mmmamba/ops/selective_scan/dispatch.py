@@ -12,7 +12,10 @@ import torch
 ENVIRONMENT = "MMMAMBA_SCAN_BACKEND"
 
 BACKENDS = ("triton", "mamba_ssm", "cpu", "torch", "naive")
-"""By preference. `torch` and `naive` are slow on a GPU: there they run only when asked for by name."""
+"""By preference."""
+
+_ONLY_WHEN_ASKED = {("cuda", "torch"), ("cuda", "naive"), ("cpu", "triton")}
+"""Slow there: `torch` and `naive` on a GPU, and Triton's interpreter on a CPU."""
 
 logger = logging.getLogger("mmmamba")
 
@@ -56,10 +59,9 @@ def _resolve(device_type: str, asked: str, asker: str) -> str:
         return asked
     reasons = {}
     for name in BACKENDS:
-        if device_type == "cuda" and name in ("torch", "naive"):
-            reasons[name] = f"slow on a GPU, runs only when asked for (backend='{name}' or {ENVIRONMENT}={name})"
-            continue
         reasons[name] = why_not(name, device)
+        if reasons[name] is None and (device_type, name) in _ONLY_WHEN_ASKED:
+            reasons[name] = f"slow on {device_type}, runs only when asked for (backend='{name}' or {ENVIRONMENT}={name})"
         if reasons[name] is None:
             passed = "; ".join(f"{other}: {why}" for other, why in reasons.items() if why) or "first choice"
             logger.info("selective_scan on %s: backend '%s' (%s)", device_type, name, passed)

@@ -1,7 +1,286 @@
-"""Place of the CUDA backend in Triton."""
+"""The scan on a GPU, in Triton: routes walked in place, in chunks that run side by side where routes are long and few.
+
+Where batch, routes and blocks of channels fill the card, one program walks a whole route. Else routes are cut into
+chunks: a first pass walks each from a zero state and leaves its end and its sum of delta, a small kernel carries the
+states from chunk to chunk, and the second pass walks the chunks again from the states that enter them.
+
+Where outputs of K routes are merged, K launches follow one another and each adds to the sum so far, so no two programs
+ever write one element and the result is bit-equal from run to run. Sums over channels, batch and chunks (dB, dC, dA,
+dD, dbias) are written in parts and added in a fixed order. Between forward and backward only the state that enters
+every `TILE`th step is kept.
+"""
+
+import contextlib
+import importlib.util
+import math
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+
+from .common import ScanArgs, no_states
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+"""Triton's interpreter runs the kernels on a CPU, one element after another: smaller tiles there."""
+
+TILE = 4 if INTERPRETED else 64
+"""Steps in a tile: between the states that are kept for the backward pass."""
+
+LANES = 4 if INTERPRETED else 32
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A tile is `warps` pieces of `TILE / warps` steps, by `LANES * vector` channels."""
+
+    warps: int
+    vector: int
+
+
+ENDS = Config(2 if INTERPRETED else 4, 1)
+FORWARD = Config(2 if INTERPRETED else 4, 1)
+BACKWARD = Config(2 if INTERPRETED else 8, 1)
+
+WAVES = 4
+"""Programs wanted for each multiprocessor: fewer, and routes are cut into chunks."""
 
 
 def unavailable(device: torch.device) -> str | None:
-    return "not written yet"
+    """Why it cannot run: no Triton, another device than CUDA (save under TRITON_INTERPRET=1), or too old a GPU."""
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed (pip install triton)"
+    if device.type == "cpu" and INTERPRETED:
+        return None
+    if device.type != "cuda":
+        return f"its kernels are for CUDA, not {device.type}"
+    if not torch.cuda.is_available():
+        return "PyTorch sees no CUDA device"
+    capability = torch.cuda.get_device_capability(device)
+    if capability < (7, 0):
+        return f"it needs compute capability 7.0, {torch.cuda.get_device_name(device)} has {capability[0]}.{capability[1]}"
+    return None
+
+
+def states_shape(batch: int, steps: int, routes: int, channels: int, d_state: int) -> tuple[int, ...]:
+    return (batch, routes, -(-steps // TILE), d_state, channels)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A scan's tensors as the kernels want them: last dimension contiguous, parameters float32, A in base 2."""
+
+    u: Tensor
+    delta: Tensor
+    A2_KND: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor | None
+    bias: Tensor | None
+    index: Tensor | None
+    softplus: bool
+    complete: bool
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int, int, int]:
+        """B, L, K, D, N, T."""
+        (batch, length, routes, channels), d_state = self.delta.shape, self.A2_KND.shape[1]
+        return batch, length, routes, channels, d_state, length if self.index is None else self.index.shape[1]
+
+    def options(self, config: Config, *maps: Tensor) -> dict:
+        """The constants of a kernel that reads and writes rows of `maps`.
+
+        A lane takes the configuration's number of neighbouring channels if the rows of all maps begin on multiples of it
+        and blocks of that width fill the channels; else one.
+        """
+        v, channels = config.vector, self.delta.shape[3]
+        fits = channels % (LANES * v) == 0 and all(
+            x.data_ptr() % (v * x.element_size()) == 0 and all(s % v == 0 for s in _row_strides(x)) for x in maps)
+        v = v if fits else 1
+        rows = (*maps, self.B, self.C)
+        return dict(
+            TT=TILE // config.warps, W=config.warps, DB=LANES * v, V=v, num_warps=config.warps,
+            SINGLE=self.A2_KND.shape[1] == 1, SOFTPLUS=self.softplus, HAS_BIAS=self.bias is not None,
+            HAS_INDEX=self.index is not None, HOLES=not self.complete, EVEN=channels % (LANES * v) == 0,
+            WIDE=any(x.shape[1] * max(x.stride(1), x.shape[2] * x.shape[3]) >= 2**31 for x in rows))
+
+    def chunks(self, options: dict, routes: int) -> tuple[int, int]:
+        """How many chunks, and how many tiles in each, so that a launch over `routes` routes fills the card."""
+        batch, _, _, channels, _, steps = self.sizes
+        tiles = max(1, -(-steps // TILE))
+        programs = batch * routes * -(-channels // options["DB"])
+        wanted = max(1, round(WAVES * _multiprocessors(self.u.device) / programs))
+        length = -(-tiles // wanted)
+        return -(-tiles // length), length
+
+    def grid(self, options: dict, routes: int, chunks: int) -> tuple[int]:
+        batch, _, _, channels, _, _ = self.sizes
+        return (batch * routes * chunks * -(-channels // options["DB"]),)
+
+
+def _multiprocessors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2
+
+
+def _contiguous_rows(x: Tensor) -> Tensor:
+    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
+
+
+def _problem(u, delta, A, B, C, D, bias, args: ScanArgs) -> Problem:
+    for name, x in dict(u=u, delta=delta, B=B, C=C).items():
+        if x.dtype not in DTYPES:
+            raise TypeError(f"selective_scan backend 'triton': {name} is {x.dtype}, wanted float32, float16 or bfloat16; "
+                            "float64 runs with backend='naive', 'torch' or 'cpu'")
+    index = None if args.index_KT is None else args.index_KT.contiguous()
+    u, delta, B, C = (_contiguous_rows(x) for x in (u, delta, B, C))
+    A2_KND = (A.float() * math.log2(math.e)).transpose(1, 2).contiguous()
+    D, bias = (None if x is None else x.float().contiguous() for x in (D, bias))
+    complete = True if index is None else _complete(index, delta.shape[1])
+    return Problem(u, delta, A2_KND, B, C, D, bias, index, args.delta_softplus, complete)
+
+
+_TABLES: OrderedDict[tuple, tuple[Tensor, bool]] = OrderedDict()
+_TABLES_KEPT = 256
+
+
+def _complete(index_KT: Tensor, length: int) -> bool:
+    """Whether every route visits every position once: then outputs need no zeros underneath.
+
+    Asking the GPU waits for it, so answers are kept, each with its table, whose memory thus stays its own.
+
+    Raises:
+        IndexError: a position outside the map.
+    """
+    version = 0 if index_KT.is_inference() else index_KT._version
+    key = (index_KT.data_ptr(), index_KT.shape, index_KT.dtype, index_KT.device, length, version)
+    if key in _TABLES:
+        _TABLES.move_to_end(key)
+        return _TABLES[key][1]
+    if index_KT.is_cuda and torch.cuda.is_current_stream_capturing():
+        return False
+    complete = False
+    if index_KT.numel():
+        low, high = (int(x) for x in torch.stack(index_KT.aminmax()).tolist())
+        if low < -1 or high >= length:
+            raise IndexError(f"selective_scan: index holds positions {low} to {high} of a map of {length}")
+        if index_KT.shape[1] == length:
+            complete = bool((index_KT.sort(1).values == torch.arange(length, device=index_KT.device)).all())
+    _TABLES[key] = (index_KT, complete)
+    if len(_TABLES) > _TABLES_KEPT:
+        _TABLES.popitem(last=False)
+    return complete
+
+
+def _row_strides(x: Tensor) -> tuple[int, int, int]:
+    """Strides of batch, position and route; zero for a route dimension that all routes share."""
+    return x.stride(0), x.stride(1), 0 if x.shape[2] == 1 else x.stride(2)
+
+
+def _on(device: torch.device):
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+
+
+def _enter_chunks(p: Problem, x: Tensor, weight: Tensor, ends: Tensor, chunks: int, tiles: int, strides, reverse):
+    """Passes one and two: the state (forward) or adjoint (reverse) that enters each chunk, into `ends`."""
+    from .triton_forward import carry_kernel, chunk_ends_kernel
+
+    batch, _, K, channels, d_state, steps = p.sizes
+    sums_BKMD = torch.empty(batch, K, chunks, channels, dtype=torch.float32, device=x.device)
+    options = p.options(ENDS, x, p.delta)
+    chunk_ends_kernel[p.grid(options, K, chunks)](
+        x, p.delta, p.A2_KND, weight, p.bias, p.index, ends, sums_BKMD,
+        *_row_strides(x), *_row_strides(p.delta), *_row_strides(weight), *strides,
+        steps, channels, d_state, K, chunks, tiles, **options, REVERSE=reverse)
+    rows = 4 if INTERPRETED else 64
+    carry_kernel[(batch * K * d_state * -(-channels // LANES),)](
+        ends, sums_BKMD, p.A2_KND, *strides, channels, d_state, K, chunks, CT=rows, DB=LANES, REVERSE=reverse)
+
+
+def _merged(problem: Problem, out_dtype: torch.dtype, merge: bool) -> tuple[Tensor, list[tuple[int, int, Tensor, Tensor]]]:
+    """The result and its launches: first route, number of routes, where to write, and what to add to (or None).
+
+    Sums build up in float32 and reach `out_dtype` with the last route.
+    """
+    batch, length, K, channels, _, _ = problem.sizes
+    device = problem.u.device
+
+    def new(routes, dtype):
+        make = torch.empty if problem.complete else torch.zeros
+        return make(batch, length, routes, channels, dtype=dtype, device=device)
+
+    if not merge or K == 1:
+        y = new(K, out_dtype)
+        return y, [(0, K, y, None)]
+    total = new(1, torch.float32)
+    y = total if out_dtype == torch.float32 or not problem.complete else new(1, out_dtype)
+    launches = [(k, 1, y if k == K - 1 else total, total if k else None) for k in range(K)]
+    return y, launches
+
+
+def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tuple[Tensor, Tensor]:
+    from .triton_forward import scan_kernel
+
+    p = _problem(u, delta, A, B, C, D, bias, args)
+    batch, _, K, channels, d_state, steps = p.sizes
+    with _on(u.device):
+        y, launches = _merged(p, args.out_dtype, args.merge)
+        options = p.options(FORWARD, p.u, p.delta, y)
+        chunks, tiles = p.chunks(options, launches[0][1])
+        entries = states_shape(batch, steps, K, channels, d_state)[2] if keep_states else chunks
+        states = torch.empty(batch, K, entries, d_state, channels, dtype=torch.float32, device=u.device)
+        tile = d_state * channels if keep_states else 0
+        strides = (states.stride(1), tile * tiles if keep_states else states.stride(2))
+        if y.numel() and steps:
+            if chunks > 1:
+                _enter_chunks(p, p.u, p.B, states, chunks, tiles, strides, False)
+            for first, routes, out, partial in launches:
+                scan_kernel[p.grid(options, routes, chunks)](
+                    p.u, p.delta, p.A2_KND, p.B, p.C, p.D, p.bias, p.index, states, partial, out,
+                    *(s for x in (p.u, p.delta, p.B, p.C, out) for s in _row_strides(x)), *strides, tile,
+                    steps, channels, d_state, routes, K, first, chunks, tiles, int(chunks > 1), **options,
+                    HAS_D=D is not None, KEEP=keep_states, ADD=partial is not None)
+    return y.to(args.out_dtype), states if keep_states else no_states(u, delta, A)
+
+
+def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tuple[Tensor | None, ...]:
+    from .triton_backward import scan_backward_kernel
+
+    p = _problem(u, delta, A, B, C, D, bias, args)
+    batch, length, K, channels, d_state, steps = p.sizes
+    dy = _contiguous_rows(grad_y)
+
+    def new(*shape, dtype=torch.float32):
+        return (torch.empty if p.complete else torch.zeros)(shape, dtype=dtype, device=u.device)
+
+    with _on(u.device):
+        du, launches = _merged(p, u.dtype, u.shape[2] == 1)
+        ddelta = new(batch, length, K, channels, dtype=delta.dtype)
+        options = p.options(BACKWARD, p.u, p.delta, dy, ddelta, du)
+        chunks, tiles = p.chunks(options, launches[0][1])
+        dB, dC = (new(-(-channels // options["DB"]), batch, length, K, d_state) for _ in range(2))
+        q_BKMND, dA = (torch.empty(batch, K, chunks, d_state, channels, dtype=torch.float32, device=u.device)
+                       for _ in range(2))
+        dD, dbias = (None if x is None else torch.empty(batch, K, chunks, channels, dtype=torch.float32, device=u.device)
+                     for x in (D, bias))
+        if ddelta.numel() and steps:
+            if chunks > 1:
+                _enter_chunks(p, dy, p.C, q_BKMND, chunks, tiles, (q_BKMND.stride(1), q_BKMND.stride(2)), True)
+            for first, routes, out, partial in launches:
+                scan_backward_kernel[p.grid(options, routes, chunks)](
+                    p.u, p.delta, p.A2_KND, p.B, p.C, p.D, p.bias, p.index, states, q_BKMND, dy, partial, out, ddelta,
+                    dA, dB, dC, dD, dbias,
+                    *(s for x in (p.u, p.delta, p.B, p.C, dy, out) for s in _row_strides(x)), states.stride(1),
+                    length, steps, channels, d_state, routes, K, first, chunks, tiles, int(chunks > 1), **options,
+                    HAS_D=D is not None, ADD=partial is not None)
+        else:
+            for part in (dA, dD, dbias):
+                if part is not None:
+                    part.zero_()
+    return (
+        du.to(u.dtype), ddelta, dA.sum((0, 2)).transpose(1, 2).to(A.dtype).contiguous(), dB.sum(0).to(B.dtype),
+        dC.sum(0).to(C.dtype), None if D is None else dD.sum((0, 2)).to(D.dtype),
+        None if bias is None else dbias.sum((0, 2)).to(bias.dtype),
+    )

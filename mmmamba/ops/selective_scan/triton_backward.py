@@ -1,0 +1,181 @@
+"""The kernel of the backward pass over tiles."""
+
+import triton
+import triton.language as tl
+
+from .triton_tiles import SIZES, join, load_row, load_weights, position, row_pointers, step_size
+
+
+@triton.jit
+def _adjoint(
+    us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_D, entry_1D, q_1D, TT: tl.constexpr, W: tl.constexpr,
+):
+    """One state of a tile: the state h forwards, its adjoint backwards, and what they give each gradient.
+
+    With c = C dy and q[t] = a[t] (c[t] + q[t+1]), the adjoint state is g[t] = c[t] + q[t+1], and a[t] g[t] = q[t].
+    """
+    decays = ()
+    h_WD = tl.zeros_like(sum_WD)
+    q_WD = tl.zeros_like(sum_WD)
+    for i in tl.static_range(TT):
+        a_WD = tl.exp2(deltas[i] * A_D[None, :])
+        decays += (a_WD,)
+        if W > 1:
+            h_WD = a_WD * h_WD + deltas[i] * us[i] * Bs[i][:, None]
+    if W > 1:
+        for i in tl.static_range(TT - 1, -1, -1):
+            q_WD = decays[i] * (q_WD + dys[i] * Cs[i][:, None])
+        p_WD = tl.exp2(sum_WD * A_D[None, :])
+        h_WD, _ = join(p_WD, h_WD, entry_1D, W, False)
+        q_WD, leave_1D = join(p_WD, q_WD, q_1D, W, True)
+    else:
+        h_WD = h_WD + entry_1D
+        q_WD = q_WD + q_1D
+    hs = (h_WD,)
+    dCs = ()
+    for i in tl.static_range(TT):
+        h_WD = decays[i] * h_WD + deltas[i] * us[i] * Bs[i][:, None]
+        hs += (h_WD,)
+        dCs += (tl.sum(dys[i] * h_WD, 1),)
+    dA_WD = tl.zeros_like(sum_WD)
+    more_throughs, more_ddeltas, dBs = (), (), ()
+    for i in tl.static_range(TT - 1, -1, -1):
+        g_WD = q_WD + dys[i] * Cs[i][:, None]
+        q_WD = decays[i] * g_WD
+        faded_WD = q_WD * hs[i]
+        dBs = (tl.sum(g_WD * (deltas[i] * us[i]), 1),) + dBs
+        more_throughs = (throughs[i] + g_WD * Bs[i][:, None],) + more_throughs
+        more_ddeltas = (ddeltas[i] + faded_WD * A_D[None, :],) + more_ddeltas
+        dA_WD += faded_WD * deltas[i]
+    if W == 1:
+        leave_1D = q_WD
+    return more_throughs, more_ddeltas, dA_WD, dBs, dCs, leave_1D
+
+
+@triton.jit(do_not_specialize=SIZES)
+def scan_backward_kernel(
+    u, delta, A2, B, C, D, bias, index, states, adjoints, dy, partial, du, ddelta, dA, dB, dC, dD, dbias,
+    x_b, x_l, x_k, delta_b, delta_l, delta_k, W_b, W_l, W_k, C_b, C_l, C_k, y_b, y_l, y_k, du_b, du_l, du_k,
+    states_bk, length, steps, channels, d_state, routes, all_routes, first_route, chunks, tiles, given,
+    TT: tl.constexpr, W: tl.constexpr, DB: tl.constexpr, V: tl.constexpr, SINGLE: tl.constexpr,
+    SOFTPLUS: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr, EVEN: tl.constexpr,
+    WIDE: tl.constexpr, HAS_D: tl.constexpr, ADD: tl.constexpr,
+):
+    """Walks a chunk of a route from its last tile.
+
+    `states` holds the state that enters each tile, `adjoints` the q that enters each chunk from later steps (taken as
+    zero unless `given`; overwritten). du goes to `du`, added to `partial` where ADD; dB and dC are sums over a block of
+    channels, `(blocks, B, L, K, N)`; dA `(B, K, chunks, N, D)`, dD and dbias `(B, K, chunks, D)` are sums over a chunk.
+    """
+    LN2: tl.constexpr = 0.6931471805599453
+    PRECISE: tl.constexpr = delta.dtype.element_ty == tl.float32
+    blocks = tl.cdiv(channels, DB)
+    pid = tl.program_id(0)
+    block, chunk, bk = pid % blocks, (pid // blocks) % chunks, pid // (blocks * chunks)
+    batches = tl.num_programs(0) // (blocks * chunks * routes)
+    batch, route = (bk // routes).to(tl.int64), (first_route + bk % routes).to(tl.int64)
+    d = tl.max_contiguous(tl.multiple_of(block * DB + tl.arange(0, DB), V), V)
+    d_in = d < channels
+    in_1D = d_in[None, :]
+    u_1D = u + tl.multiple_of(batch * x_b + route * x_k, V) + d[None, :]
+    delta_1D = delta + tl.multiple_of(batch * delta_b + route * delta_k, V) + d[None, :]
+    dy_1D = dy + tl.multiple_of(batch * y_b + route * y_k, V) + d[None, :]
+    du_offset_1D = tl.multiple_of(batch * du_b + route * du_k, V) + d[None, :]
+    ddelta_1D = ddelta + tl.multiple_of((batch * length * all_routes + route) * channels, V) + d[None, :]
+    B += batch * W_b + route * W_k
+    C += batch * C_b + route * C_k
+    index += route * steps
+    A_D = A2 + route * d_state * channels + d
+    chunk_bk = (batch * all_routes + route) * chunks + chunk
+    q_at_1D = adjoints + chunk_bk * d_state * channels + d[None, :]
+    dA_D = dA + chunk_bk * d_state * channels + d
+    states_1D = states + (batch * all_routes + route) * states_bk + d[None, :]
+    part = ((block.to(tl.int64) * batches + batch) * length * all_routes + route) * d_state
+    dB += part
+    dC += part
+    dD_D = tl.zeros([DB], tl.float32)
+    dbias_D = tl.zeros([DB], tl.float32)
+    if SINGLE:
+        q_1D = tl.load(q_at_1D, mask=in_1D & (given > 0), other=0.0)
+        dA_sum_D = tl.zeros([DB], tl.float32)
+    for walked in range(0, tiles):
+        tile = chunk * tiles + tiles - 1 - walked
+        bias_D = tl.load(bias + route * channels + d, mask=d_in, other=0.0) if HAS_BIAS else tl.zeros([DB], tl.float32)
+        D_D = tl.load(D + route * channels + d, mask=d_in, other=0.0) if HAS_D else tl.zeros([DB], tl.float32)
+        positions, reals, us, raws, deltas, dys, throughs, ddeltas = (), (), (), (), (), (), (), ()
+        sum_WD = tl.zeros([W, DB], tl.float32)
+        for i in tl.static_range(TT):
+            t_W = tile * (TT * W) + tl.arange(0, W) * TT + i
+            pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES, WIDE)
+            u_WD = load_row(row_pointers(u_1D, pos_W, x_l, V), real_W, d_in, HOLES, EVEN)
+            dy_WD = load_row(row_pointers(dy_1D, pos_W, y_l, V), real_W, d_in, HOLES, EVEN)
+            raw_WD = load_row(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN) + bias_D[None, :]
+            delta_WD = step_size(raw_WD, t_W, steps, SOFTPLUS, PRECISE)
+            sum_WD += delta_WD
+            positions += (pos_W,)
+            reals += (real_W,)
+            us += (u_WD,)
+            raws += (raw_WD,)
+            deltas += (delta_WD,)
+            # Nothing may flow back from beyond the route.
+            dys += (tl.where(real_W[:, None], dy_WD, 0.0),)
+            throughs += (tl.zeros_like(u_WD),)
+            ddeltas += (tl.zeros_like(u_WD),)
+        tile_1D = states_1D + tile.to(tl.int64) * d_state * channels
+        entered = in_1D & (tile * (TT * W) < steps)
+        if SINGLE:
+            Bs = load_weights(B, positions, reals, W_l, 0, TT, HOLES)
+            Cs = load_weights(C, positions, reals, C_l, 0, TT, HOLES)
+            entry_1D = tl.load(tile_1D, mask=entered, other=0.0)
+            A_n_D = tl.load(A_D, mask=d_in, other=0.0)
+            throughs, ddeltas, dA_WD, dBs, dCs, q_1D = _adjoint(
+                us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_n_D, entry_1D, q_1D, TT, W)
+            dA_sum_D += tl.sum(dA_WD, 0)
+            for i in tl.static_range(TT):
+                tl.store(dB + positions[i] * all_routes, dBs[i], mask=reals[i])
+                tl.store(dC + positions[i] * all_routes, dCs[i], mask=reals[i])
+        else:
+            for n in range(0, d_state):
+                Bs = load_weights(B, positions, reals, W_l, n, TT, HOLES)
+                Cs = load_weights(C, positions, reals, C_l, n, TT, HOLES)
+                entry_1D = tl.load(tile_1D + n * channels, mask=entered, other=0.0)
+                q_entry_1D = tl.load(q_at_1D + n * channels, mask=in_1D & ((given > 0) | (walked > 0)), other=0.0)
+                dA_before_D = tl.load(dA_D + n * channels, mask=d_in & (walked > 0), other=0.0)
+                A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0)
+                throughs, ddeltas, dA_WD, dBs, dCs, q_leave_1D = _adjoint(
+                    us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_n_D, entry_1D, q_entry_1D, TT, W)
+                tl.store(q_at_1D + n * channels, q_leave_1D, mask=in_1D)
+                tl.store(dA_D + n * channels, dA_before_D + tl.sum(dA_WD, 0), mask=d_in)
+                for i in tl.static_range(TT):
+                    tl.store(dB + positions[i] * (all_routes * d_state) + n, dBs[i], mask=reals[i])
+                    tl.store(dC + positions[i] * (all_routes * d_state) + n, dCs[i], mask=reals[i])
+            # The next tile reads what other warps of this program stored.
+            tl.debug_barrier()
+        dD_WD = tl.zeros_like(sum_WD)
+        dbias_WD = tl.zeros_like(sum_WD)
+        for i in tl.static_range(TT):
+            du_WD = throughs[i] * deltas[i] + dys[i] * D_D[None, :]
+            dD_WD += dys[i] * us[i]
+            # A is in base 2, and ddelta so far a multiple of it.
+            ddelta_WD = ddeltas[i] * LN2 + throughs[i] * us[i]
+            if SOFTPLUS:
+                # The derivative exp(x) / (1 + exp(x)), and 1 where softplus is the identity.
+                ddelta_WD *= tl.exp(raws[i] - deltas[i])
+            t_W = tile * (TT * W) + tl.arange(0, W) * TT + i
+            ddelta_WD = tl.where((t_W < steps)[:, None], ddelta_WD, 0.0)
+            dbias_WD += ddelta_WD
+            on = reals[i][:, None] if EVEN else reals[i][:, None] & in_1D
+            at = row_pointers(ddelta_1D, positions[i], all_routes * channels, V)
+            tl.store(at, ddelta_WD.to(ddelta.dtype.element_ty), mask=on)
+            rows = row_pointers(du_offset_1D, positions[i], du_l, V)
+            if ADD:
+                du_WD += tl.load(partial + rows, mask=on, other=0.0)
+            tl.store(du + rows, du_WD.to(du.dtype.element_ty), mask=on)
+        dD_D += tl.sum(dD_WD, 0)
+        dbias_D += tl.sum(dbias_WD, 0)
+    if SINGLE:
+        tl.store(dA_D, dA_sum_D, mask=d_in)
+    if HAS_D:
+        tl.store(dD + chunk_bk * channels + d, dD_D, mask=d_in)
+    if HAS_BIAS:
+        tl.store(dbias + chunk_bk * channels + d, dbias_D, mask=d_in)

@@ -1,0 +1,229 @@
+"""Kernels of the forward pass, and the first two passes over chunks of either direction."""
+
+import triton
+import triton.language as tl
+
+from .triton_tiles import (
+    SIZES,
+    join,
+    load_row,
+    load_weights,
+    position,
+    row_pointers,
+    step_size,
+    then_with_before,
+)
+
+
+@triton.jit
+def _end(deltas, xs, weights, sum_WD, A_D, entry_1D, TT: tl.constexpr, W: tl.constexpr, REVERSE: tl.constexpr):
+    """What leaves a tile of one state, `[1, DB]`."""
+    h_WD = tl.zeros_like(sum_WD)
+    for i in tl.static_range(TT):
+        a_WD = tl.exp2(deltas[i] * A_D[None, :])
+        if REVERSE:
+            h_WD = a_WD * (h_WD + xs[i] * weights[i][:, None])
+        else:
+            h_WD = a_WD * h_WD + xs[i] * weights[i][:, None]
+    _, leave_1D = join(tl.exp2(sum_WD * A_D[None, :]), h_WD, entry_1D, W, False)
+    return leave_1D
+
+
+@triton.jit(do_not_specialize=SIZES)
+def chunk_ends_kernel(
+    x, delta, A2, weight, bias, index, ends, sums,
+    x_b, x_l, x_k, delta_b, delta_l, delta_k, W_b, W_l, W_k, states_bk, states_chunk,
+    steps, channels, d_state, all_routes, chunks, tiles,
+    TT: tl.constexpr, W: tl.constexpr, DB: tl.constexpr, V: tl.constexpr, SINGLE: tl.constexpr,
+    SOFTPLUS: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr, EVEN: tl.constexpr,
+    WIDE: tl.constexpr, REVERSE: tl.constexpr,
+):
+    """Each chunk walked from a zero state: the state it ends with, `(B, K, chunks, N, D)`, and its sum of delta.
+
+    Forward, x is u and the weight is B. In reverse, x is dy, the weight is C, and the state is the adjoint's
+    q[t] = a[t] (C[t] dy[t] + q[t+1]).
+    """
+    PRECISE: tl.constexpr = delta.dtype.element_ty == tl.float32
+    blocks = tl.cdiv(channels, DB)
+    pid = tl.program_id(0)
+    block, chunk, bk = pid % blocks, (pid // blocks) % chunks, pid // (blocks * chunks)
+    batch, route = (bk // all_routes).to(tl.int64), (bk % all_routes).to(tl.int64)
+    d = tl.max_contiguous(tl.multiple_of(block * DB + tl.arange(0, DB), V), V)
+    d_in = d < channels
+    x_1D = x + tl.multiple_of(batch * x_b + route * x_k, V) + d[None, :]
+    delta_1D = delta + tl.multiple_of(batch * delta_b + route * delta_k, V) + d[None, :]
+    weight += batch * W_b + route * W_k
+    index += route * steps
+    A_D = A2 + route * d_state * channels + d
+    ends_D = ends + bk.to(tl.int64) * states_bk + chunk.to(tl.int64) * states_chunk + d
+    chunk_sum_D = tl.zeros([DB], tl.float32)
+    carry_1D = tl.zeros([1, DB], tl.float32)
+    first, last = chunk * tiles * (TT * W), (chunk + 1) * tiles * (TT * W) - 1
+    for tile in range(0, tiles):
+        bias_D = tl.load(bias + route * channels + d, mask=d_in, other=0.0) if HAS_BIAS else tl.zeros([DB], tl.float32)
+        positions, reals, deltas, xs = (), (), (), ()
+        sum_WD = tl.zeros([W, DB], tl.float32)
+        for i in tl.static_range(TT):
+            walked = tile * (TT * W) + tl.arange(0, W) * TT + i
+            t_W = last - walked if REVERSE else first + walked
+            pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES, WIDE)
+            x_WD = load_row(row_pointers(x_1D, pos_W, x_l, V), real_W, d_in, HOLES, EVEN)
+            raw_WD = load_row(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN) + bias_D[None, :]
+            delta_WD = step_size(raw_WD, t_W, steps, SOFTPLUS, PRECISE)
+            sum_WD += delta_WD
+            positions += (pos_W,)
+            reals += (real_W,)
+            deltas += (delta_WD,)
+            # Beyond the route delta is zero, and dy must be: nothing may flow back from there.
+            xs += (tl.where(real_W[:, None], x_WD, 0.0) if REVERSE else x_WD * delta_WD,)
+        chunk_sum_D += tl.sum(sum_WD, 0)
+        if SINGLE:
+            weights = load_weights(weight, positions, reals, W_l, 0, TT, HOLES)
+            A_n_D = tl.load(A_D, mask=d_in, other=0.0)
+            carry_1D = _end(deltas, xs, weights, sum_WD, A_n_D, carry_1D, TT, W, REVERSE)
+        else:
+            for n in range(0, d_state):
+                weights = load_weights(weight, positions, reals, W_l, n, TT, HOLES)
+                A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0)
+                entry_1D = tl.load((ends_D + n * channels)[None, :], mask=d_in[None, :] & (tile > 0), other=0.0)
+                leave_1D = _end(deltas, xs, weights, sum_WD, A_n_D, entry_1D, TT, W, REVERSE)
+                tl.store((ends_D + n * channels)[None, :], leave_1D, mask=d_in[None, :])
+            # The next tile reads what other warps of this program stored.
+            tl.debug_barrier()
+    if SINGLE:
+        tl.store(ends_D[None, :], carry_1D, mask=d_in[None, :])
+    tl.store(sums + (bk.to(tl.int64) * chunks + chunk) * channels + d, chunk_sum_D, mask=d_in)
+
+
+@triton.jit(do_not_specialize=SIZES)
+def carry_kernel(
+    ends, sums, A2, states_bk, states_chunk, channels, d_state, all_routes, chunks,
+    CT: tl.constexpr, DB: tl.constexpr, REVERSE: tl.constexpr,
+):
+    """Ends of chunks walked from zero become, in place, the states that enter them."""
+    blocks = tl.cdiv(channels, DB)
+    pid = tl.program_id(0)
+    block, n, bk = pid % blocks, (pid // blocks) % d_state, pid // (blocks * d_state)
+    d = block * DB + tl.arange(0, DB)
+    d_in = d < channels
+    A_D = tl.load(A2 + ((bk % all_routes) * d_state + n) * channels + d, mask=d_in, other=0.0)
+    bk = bk.to(tl.int64)
+    entry_1D = tl.zeros([1, DB], tl.float32)
+    for first in range(0, chunks, CT):
+        order = first + tl.arange(0, CT)
+        c = (chunks - 1 - order if REVERSE else order).to(tl.int64)
+        on = (order < chunks)[:, None] & d_in[None, :]
+        ends_CD = ends + bk * states_bk + c[:, None] * states_chunk + n * channels + d[None, :]
+        b = tl.load(ends_CD, mask=on, other=0.0)
+        sum_CD = tl.load(sums + (bk * chunks + c[:, None]) * channels + d[None, :], mask=on, other=0.0)
+        a = tl.exp2(sum_CD * A_D[None, :])
+        one, zero = tl.full([CT, DB], 1.0, tl.float32), tl.full([CT, DB], 0.0, tl.float32)
+        p, h, px, hx = tl.associative_scan((a, b, one, zero), 0, then_with_before)
+        tl.store(ends_CD, hx + px * entry_1D, mask=on)
+        last = (tl.arange(0, CT) == CT - 1)[:, None]
+        entry_1D = tl.sum(tl.where(last, h + p * entry_1D, 0.0), 0)[None, :]
+
+
+@triton.jit
+def _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_D, entry_1D, TT: tl.constexpr, W: tl.constexpr):
+    """y with one more state, and what leaves the tile, `[1, DB]`."""
+    decays = ()
+    h_WD = tl.zeros_like(sum_WD)
+    for i in tl.static_range(TT):
+        a_WD = tl.exp2(deltas[i] * A_D[None, :])
+        decays += (a_WD,)
+        if W > 1:
+            h_WD = a_WD * h_WD + drives[i] * Bs[i][:, None]
+    if W > 1:
+        entry_WD, leave_1D = join(tl.exp2(sum_WD * A_D[None, :]), h_WD, entry_1D, W, False)
+        h_WD = entry_WD
+    else:
+        h_WD = h_WD + entry_1D
+    more = ()
+    for i in tl.static_range(TT):
+        h_WD = decays[i] * h_WD + drives[i] * Bs[i][:, None]
+        more += (ys[i] + h_WD * Cs[i][:, None],)
+    if W == 1:
+        leave_1D = h_WD
+    return more, leave_1D
+
+
+@triton.jit(do_not_specialize=SIZES)
+def scan_kernel(
+    u, delta, A2, B, C, D, bias, index, states, partial, y,
+    x_b, x_l, x_k, delta_b, delta_l, delta_k, W_b, W_l, W_k, C_b, C_l, C_k, y_b, y_l, y_k,
+    states_bk, states_chunk, states_tile,
+    steps, channels, d_state, routes, all_routes, first_route, chunks, tiles, given,
+    TT: tl.constexpr, W: tl.constexpr, DB: tl.constexpr, V: tl.constexpr, SINGLE: tl.constexpr,
+    SOFTPLUS: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr, EVEN: tl.constexpr,
+    WIDE: tl.constexpr, HAS_D: tl.constexpr, KEEP: tl.constexpr, ADD: tl.constexpr,
+):
+    """Walks a chunk of a route and writes y, added to `partial` where ADD.
+
+    `states` holds the state that enters each chunk (taken as zero unless `given`), and with KEEP receives the one that
+    enters each tile.
+    """
+    PRECISE: tl.constexpr = delta.dtype.element_ty == tl.float32
+    blocks = tl.cdiv(channels, DB)
+    pid = tl.program_id(0)
+    block, chunk, bk = pid % blocks, (pid // blocks) % chunks, pid // (blocks * chunks)
+    batch, route = (bk // routes).to(tl.int64), (first_route + bk % routes).to(tl.int64)
+    d = tl.max_contiguous(tl.multiple_of(block * DB + tl.arange(0, DB), V), V)
+    d_in = d < channels
+    u_1D = u + tl.multiple_of(batch * x_b + route * x_k, V) + d[None, :]
+    delta_1D = delta + tl.multiple_of(batch * delta_b + route * delta_k, V) + d[None, :]
+    y_offset_1D = tl.multiple_of(batch * y_b + route * y_k, V) + d[None, :]
+    B += batch * W_b + route * W_k
+    C += batch * C_b + route * C_k
+    index += route * steps
+    A_D = A2 + route * d_state * channels + d
+    states_1D = states + (batch * all_routes + route) * states_bk + chunk.to(tl.int64) * states_chunk + d[None, :]
+    in_1D = d_in[None, :]
+    if SINGLE:
+        carry_1D = tl.load(states_1D, mask=in_1D & (given > 0), other=0.0)
+    for tile in range(0, tiles):
+        bias_D = tl.load(bias + route * channels + d, mask=d_in, other=0.0) if HAS_BIAS else tl.zeros([DB], tl.float32)
+        D_D = tl.load(D + route * channels + d, mask=d_in, other=0.0) if HAS_D else tl.zeros([DB], tl.float32)
+        positions, reals, deltas, drives, ys = (), (), (), (), ()
+        sum_WD = tl.zeros([W, DB], tl.float32)
+        start = (chunk * tiles + tile) * (TT * W)
+        for i in tl.static_range(TT):
+            t_W = start + tl.arange(0, W) * TT + i
+            pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES, WIDE)
+            u_WD = load_row(row_pointers(u_1D, pos_W, x_l, V), real_W, d_in, HOLES, EVEN)
+            raw_WD = load_row(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN) + bias_D[None, :]
+            delta_WD = step_size(raw_WD, t_W, steps, SOFTPLUS, PRECISE)
+            sum_WD += delta_WD
+            positions += (pos_W,)
+            reals += (real_W,)
+            deltas += (delta_WD,)
+            drives += (delta_WD * u_WD,)
+            ys += (u_WD * D_D[None, :],)
+        tile_1D = states_1D + tile * states_tile
+        more = (tile + 1 < tiles) & (start + TT * W < steps)
+        if SINGLE:
+            Bs = load_weights(B, positions, reals, W_l, 0, TT, HOLES)
+            Cs = load_weights(C, positions, reals, C_l, 0, TT, HOLES)
+            if KEEP:
+                tl.store(tile_1D, carry_1D, mask=in_1D & (start < steps))
+            A_n_D = tl.load(A_D, mask=d_in, other=0.0)
+            ys, carry_1D = _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_n_D, carry_1D, TT, W)
+        else:
+            for n in range(0, d_state):
+                Bs = load_weights(B, positions, reals, W_l, n, TT, HOLES)
+                Cs = load_weights(C, positions, reals, C_l, n, TT, HOLES)
+                entry_1D = tl.load(tile_1D + n * channels, mask=in_1D & ((given > 0) | (tile > 0)), other=0.0)
+                if KEEP:
+                    tl.store(tile_1D + n * channels, entry_1D, mask=in_1D & (tile == 0) & (given == 0))
+                A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0)
+                ys, leave_1D = _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_n_D, entry_1D, TT, W)
+                tl.store(tile_1D + states_tile + n * channels, leave_1D, mask=in_1D & more)
+            # The next tile reads what other warps of this program stored.
+            tl.debug_barrier()
+        for i in tl.static_range(TT):
+            on = reals[i][:, None] if EVEN else reals[i][:, None] & in_1D
+            rows = row_pointers(y_offset_1D, positions[i], y_l, V)
+            y_WD = ys[i]
+            if ADD:
+                y_WD += tl.load(partial + rows, mask=on, other=0.0)
+            tl.store(y + rows, y_WD.to(y.dtype.element_ty), mask=on)

@@ -1,0 +1,108 @@
+"""What the Triton kernels share: rows of channels along a route, and the recurrence inside a tile.
+
+A tile is W pieces of TT consecutive steps of a route by DB channels, held as TT rows `[W, DB]`: Triton's default layout
+gives each piece to one warp and each lane V channels, so a lane walks its TT steps in registers, and only the ends of
+the W pieces meet through shared memory. Within a tile each piece is walked twice: once from zero for its end, once from
+the state that enters it. All sizes but the tile's are run-time arguments that are not specialised on, so a new image
+size compiles nothing.
+"""
+
+import os
+
+import triton
+import triton.language as tl
+
+INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
+"""Triton's interpreter runs the kernels on a CPU."""
+
+SIZES = ["steps", "length", "channels", "d_state", "routes", "all_routes", "first_route", "chunks", "tiles", "given",
+         "x_b", "x_l", "x_k", "delta_b", "delta_l", "delta_k", "W_b", "W_l", "W_k", "C_b", "C_l", "C_k",
+         "y_b", "y_l", "y_k", "du_b", "du_l", "du_k", "states_bk", "states_chunk", "states_tile"]
+"""Arguments that no kernel is specialised on."""
+
+
+@triton.jit
+def position(index, t_W, steps, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr, WIDE: tl.constexpr):
+    """Positions at steps t: within the map even for holes and beyond the route; and which of them are real."""
+    real_W = t_W < steps
+    pos_W = tl.minimum(t_W, steps - 1)
+    if HAS_INDEX:
+        pos_W = tl.load(index + pos_W)
+        if HOLES:
+            real_W = real_W & (pos_W >= 0)
+            pos_W = tl.maximum(pos_W, 0)
+    return pos_W.to(tl.int64 if WIDE else tl.int32), real_W
+
+
+@triton.jit
+def row_pointers(base_1D, pos_W, stride, V: tl.constexpr):
+    """Pointers to rows of channels, `[W, DB]`; the host has checked that V divides the stride."""
+    return base_1D + tl.multiple_of((pos_W * stride)[:, None], [V, V])
+
+
+@triton.jit
+def load_row(pointers, real_W, d_in_D, HOLES: tl.constexpr, EVEN: tl.constexpr):
+    """A row in float32; zero in holes and beyond the channels. EVEN: all channels of the block exist."""
+    if HOLES:
+        if EVEN:
+            return tl.load(pointers, mask=real_W[:, None], other=0.0).to(tl.float32)
+        else:
+            return tl.load(pointers, mask=real_W[:, None] & d_in_D[None, :], other=0.0).to(tl.float32)
+    elif EVEN:
+        return tl.load(pointers).to(tl.float32)
+    else:
+        return tl.load(pointers, mask=d_in_D[None, :], other=0.0).to(tl.float32)
+
+
+@triton.jit
+def softplus(x, PRECISE: tl.constexpr):
+    """log(1 + exp(x)), and the identity above 20 as in PyTorch; PRECISE keeps the relative error small below zero."""
+    e = tl.exp(x)
+    if INTERPRETED:
+        log = tl.log(1.0 + e)
+    else:
+        log = 0.6931471805599453 * tl.inline_asm_elementwise("lg2.approx.f32 $0, $1;", "=f,f", [1.0 + e], tl.float32, True, 1)
+    if PRECISE:
+        log = tl.where(e < 0.1, e * (1.0 - e * (0.5 - e * (0.33333334 - e * (0.25 - e * 0.2)))), log)
+    return tl.where(x > 20.0, x, log)
+
+
+@triton.jit
+def step_size(raw_WD, t_W, steps, SOFTPLUS: tl.constexpr, PRECISE: tl.constexpr):
+    """delta from its raw value; zero, the step that changes nothing, beyond the route."""
+    delta_WD = softplus(raw_WD, PRECISE) if SOFTPLUS else raw_WD
+    return tl.where((t_W < steps)[:, None], delta_WD, 0.0)
+
+
+@triton.jit
+def then_with_before(a1, b1, x1, y1, a2, b2, x2, y2):
+    """The map x -> a1 x + b1, then x -> a2 x + b2; (x, y) is the map up to but not including the last step."""
+    return a1 * a2, a2 * b1 + b2, a1 * x2, x2 * b1 + y2
+
+
+@triton.jit
+def join(p_WD, h_WD, entry_1D, W: tl.constexpr, REVERSE: tl.constexpr):
+    """States that enter the W pieces, `[W, DB]`, and the one that leaves the last, `[1, DB]`.
+
+    p is each piece's whole decay, h its end from a zero state.
+    """
+    if W == 1:
+        return entry_1D, h_WD + p_WD * entry_1D
+    else:
+        one, zero = tl.full(p_WD.shape, 1.0, tl.float32), tl.full(p_WD.shape, 0.0, tl.float32)
+        p, h, px, hx = tl.associative_scan((p_WD, h_WD, one, zero), 0, then_with_before, reverse=REVERSE)
+        last_piece = tl.arange(0, W)[:, None] == (0 if REVERSE else W - 1)
+        leave_D = tl.sum(tl.where(last_piece, h + p * entry_1D, 0.0), 0)
+        return hx + px * entry_1D, leave_D[None, :]
+
+
+@triton.jit
+def load_weights(base, positions, reals, stride, n, TT: tl.constexpr, HOLES: tl.constexpr):
+    """B or C of state n along a tile: TT times `[W]` float32, zero in holes."""
+    rows = ()
+    for i in tl.static_range(TT):
+        if HOLES:
+            rows += (tl.load(base + positions[i] * stride + n, mask=reals[i], other=0.0).to(tl.float32),)
+        else:
+            rows += (tl.load(base + positions[i] * stride + n).to(tl.float32),)
+    return rows
