@@ -140,41 +140,44 @@ def _common(u, delta, A, B, C, D, bias, args: ScanArgs, dtype: torch.dtype):
     groups = min(padded // _kernels().LANES, max(1, TASKS // max(1, batch)))
     A2_KND = (A.detach().to(dtype) * (1 / math.log(2))).transpose(1, 2)
     arguments = (
-        (groups, K, steps, channels, N, padded), _table(args.index_KT, length), *_flat(u, dtype), *_flat(delta, dtype),
-        _padded_rows(A2_KND, K, channels, dtype), *_flat(B, dtype), *_flat(C, dtype),
+        (groups, length, K, steps, channels, N, padded), _table(args.index_KT, length), *_flat(u, dtype),
+        *_flat(delta, dtype), _padded_rows(A2_KND, K, channels, dtype), *_flat(B, dtype), *_flat(C, dtype),
         _padded_rows(D, K, channels, dtype), _padded_rows(bias, K, channels, dtype), args.delta_softplus,
     )
-    return batch * groups, batch * steps * K * channels * N, arguments
+    return groups, batch * steps * K * channels * N, arguments
+
+
+def _sum(parts: Tensor, dim: int) -> Tensor:
+    # torch would wake its OpenMP threads for this, which then spin for a while on the cores the scan needs next.
+    return parts.squeeze(dim) if parts.shape[dim] == 1 else torch.from_numpy(parts.numpy().sum(dim))
 
 
 def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tuple[Tensor, Tensor]:
     dtype = scan_dtype(u, delta, A)
     batch, length, K, channels = delta.shape
     steps = length if args.index_KT is None else args.index_KT.shape[1]
-    tasks, work, arguments = _common(u, delta, A, B, C, D, bias, args, dtype)
-    y = torch.zeros(batch, length, 1 if args.merge else K, channels, dtype=dtype)
+    groups, work, arguments = _common(u, delta, A, B, C, D, bias, args, dtype)
+    y = torch.empty(batch, length, 1 if args.merge else K, channels, dtype=dtype)
     states = no_states(u, delta, A)
     if keep_states:
         states = torch.empty(states_shape(batch, steps, K, channels, A.shape[2]), dtype=dtype)
-    _run(_kernels().forward_loops, tasks, work, *arguments, *_flat(y, dtype), states.view(-1).numpy())
+    _run(_kernels().forward_loops, batch * groups, work, *arguments, *_flat(y, dtype), states.view(-1).numpy())
     return y.to(args.out_dtype), states
 
 
 def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tuple[Tensor | None, ...]:
     dtype = scan_dtype(u, delta, A)
     batch, length, K, channels = delta.shape
-    N = A.shape[2]
-    tasks, work, arguments = _common(u, delta, A, B, C, D, bias, args, dtype)
-    groups, padded = arguments[0][0], arguments[0][-1]
-    du, ddelta = torch.zeros(u.shape, dtype=dtype), torch.zeros(delta.shape, dtype=dtype)
-    dA_BKNP = torch.zeros(batch, K, N, padded, dtype=dtype)
-    dD_BKP, dbias_BKP = (torch.zeros(batch, K, padded, dtype=dtype) for _ in range(2))
-    dB, dC = (torch.zeros(groups, batch, length, K, N, dtype=dtype) for _ in range(2))
-    at = (*dB.stride()[1:4], dB.stride(0))
-    _run(_kernels().backward_loops, tasks, 4 * work, *arguments, *_flat(grad_y, dtype), states.view(-1).numpy(),
-         *_flat(du, dtype), *_flat(ddelta, dtype), dA_BKNP.view(-1).numpy(), dB.view(-1).numpy(), dC.view(-1).numpy(),
-         at, dD_BKP.view(-1).numpy(), dbias_BKP.view(-1).numpy())
-    grads = (du, ddelta, dA_BKNP.sum(0).transpose(1, 2)[:, :channels], dB.sum(0), dC.sum(0),
-             dD_BKP.sum(0)[:, :channels], dbias_BKP.sum(0)[:, :channels])
+    N, padded = A.shape[2], _padded(channels)
+    groups, work, arguments = _common(u, delta, A, B, C, D, bias, args, dtype)
+    du, ddelta = torch.empty(u.shape, dtype=dtype), torch.empty(delta.shape, dtype=dtype)
+    dA_BKNP = torch.empty(batch, K, N, padded, dtype=dtype)
+    dD_BKP, dbias_BKP = (torch.empty(batch, K, padded, dtype=dtype) for _ in range(2))
+    dB, dC = (torch.empty(batch, groups, length, K, N, dtype=dtype) for _ in range(2))
+    _run(_kernels().backward_loops, batch * groups, 4 * work, *arguments, *_flat(grad_y, dtype),
+         states.view(-1).numpy(), *_flat(du, dtype), *_flat(ddelta, dtype),
+         *(x.view(-1).numpy() for x in (dA_BKNP, dB, dC, dD_BKP, dbias_BKP)))
+    grads = (du, ddelta, _sum(dA_BKNP, 0).transpose(1, 2)[:, :channels], _sum(dB, 1), _sum(dC, 1),
+             _sum(dD_BKP, 0)[:, :channels], _sum(dbias_BKP, 0)[:, :channels])
     return tuple(None if x is None else g.to(x.dtype).contiguous()
                  for g, x in zip(grads, (u, delta, A, B, C, D, bias)))

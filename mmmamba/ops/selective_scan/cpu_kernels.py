@@ -61,11 +61,22 @@ def _walk(index, route, steps, start, stop, position, x, x_at, base, out, N):
             out[n * CHUNK + s] = x[at + n] if p >= 0 else 0.0
 
 
+@njit(**_OPTIONS)
+def _clear(x, x_at, batch, routes, length, first, last, channels):
+    """Zeros in the channels of blocks first … last - 1 at all positions."""
+    nothing = splat(x.dtype.type(0))
+    for p in range(length):
+        for k in range(routes):
+            for block in range(first, last):
+                d = block * LANES
+                _write(x, batch * x_at[0] + p * x_at[1] + k * x_at[2] + d, nothing, min(LANES, channels - d))
+
+
 @_compiled
 def forward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, B, B_at, C, C_at, skip_KP, bias_KP,
                   use_softplus, y, y_at, states):
-    """Add the outputs to y; fill states `(B, K, chunks, N, P)`, each chunk's first, unless it is empty."""
-    groups, K, T, D, N, P = sizes
+    """Write y; fill states `(B, K, chunks, N, P)`, each chunk's first, unless it is empty."""
+    groups, L, K, T, D, N, P = sizes
     chunks, blocks = (T + CHUNK - 1) // CHUNK, P // LANES
     position = np.empty(CHUNK, np.int64)
     B_NS, C_NS = np.empty(N * CHUNK, u.dtype), np.empty(N * CHUNK, u.dtype)
@@ -74,13 +85,15 @@ def forward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, B
     h = np.empty(P * N, u.dtype)
     for task in range(first, last):
         b, group = task // groups, task % groups
+        first_block, last_block = group * blocks // groups, (group + 1) * blocks // groups
+        _clear(y, y_at, b, K if y_at[2] else 1, L, first_block, last_block, D)
         for k in range(K):
             h[:] = 0.0
             for chunk in range(chunks):
                 start, stop = chunk * CHUNK, min(T, (chunk + 1) * CHUNK)
                 _walk(index, k, T, start, stop, position, B, B_at, b * B_at[0], B_NS, N)
                 _walk(index, k, T, start, stop, position, C, C_at, b * C_at[0], C_NS, N)
-                for block in range(group * blocks // groups, (group + 1) * blocks // groups):
+                for block in range(first_block, last_block):
                     d = block * LANES
                     count = min(LANES, D - d)
                     u_base, delta_base = b * u_at[0] + k * u_at[2] + d, b * delta_at[0] + k * delta_at[2] + d
@@ -115,13 +128,12 @@ def forward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, B
 
 @_compiled
 def backward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, B, B_at, C, C_at, skip_KP, bias_KP,
-                   use_softplus, dy, dy_at, states, du, du_at, ddelta, ddelta_at, dA_BKNP, dB, dC, dBC_at, dskip_BKP,
-                   dbias_BKP):
+                   use_softplus, dy, dy_at, states, du, du_at, ddelta, ddelta_at, dA_BKNP, dB, dC, dskip_BKP, dbias_BKP):
     """The adjoint `g[t] = C[t] dy[t] + decay[t+1] g[t+1]` from the last chunk to the first, each recomputed.
 
-    Adds to du, writes the others; of dB and dC each group of channel blocks has its own copy.
+    dB and dC are `(B, groups, L, K, N)`, to be summed over the groups.
     """
-    groups, K, T, D, N, P = sizes
+    groups, L, K, T, D, N, P = sizes
     chunks, blocks = (T + CHUNK - 1) // CHUNK, P // LANES
     position = np.empty(CHUNK, np.int64)
     B_NS, C_NS = np.empty(N * CHUNK, u.dtype), np.empty(N * CHUNK, u.dtype)
@@ -137,8 +149,19 @@ def backward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, 
     log_2 = splat(u.dtype.type(math.log(2)))
     for task in range(first, last):
         b, group = task // groups, task % groups
+        first_block, last_block = group * blocks // groups, (group + 1) * blocks // groups
+        _clear(du, du_at, b, K if du_at[2] else 1, L, first_block, last_block, D)
+        _clear(ddelta, ddelta_at, b, K, L, first_block, last_block, D)
+        own = (b * groups + group) * L * K * N
+        dB[own : own + L * K * N] = 0.0
+        dC[own : own + L * K * N] = 0.0
         for k in range(K):
             carry[:] = 0.0
+            for d in range(first_block * LANES, last_block * LANES, LANES):
+                store(dskip_BKP, (b * K + k) * P + d, zero)
+                store(dbias_BKP, (b * K + k) * P + d, zero)
+                for n in range(N):
+                    store(dA_BKNP, ((b * K + k) * N + n) * P + d, zero)
             for backwards in range(chunks):
                 chunk = chunks - 1 - backwards
                 start, stop = chunk * CHUNK, min(T, (chunk + 1) * CHUNK)
@@ -146,7 +169,7 @@ def backward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, 
                 _walk(index, k, T, start, stop, position, C, C_at, b * C_at[0], C_NS, N)
                 dB_NS[:] = 0.0
                 dC_NS[:] = 0.0
-                for block in range(group * blocks // groups, (group + 1) * blocks // groups):
+                for block in range(first_block, last_block):
                     d = block * LANES
                     count, row = min(LANES, D - d), (b * K + k) * P + d
                     u_base, delta_base = b * u_at[0] + k * u_at[2] + d, b * delta_at[0] + k * delta_at[2] + d
@@ -211,7 +234,7 @@ def backward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, 
                     store(dbias_BKP, row, dbias)
                 for s in range(stop - start):
                     if position[s] >= 0:
-                        here = group * dBC_at[3] + b * dBC_at[0] + position[s] * dBC_at[1] + k * dBC_at[2]
+                        here = own + (position[s] * K + k) * N
                         for n in range(N):
                             dB[here + n] = dB_NS[n * CHUNK + s]
                             dC[here + n] = dC_NS[n * CHUNK + s]
