@@ -218,18 +218,36 @@ SPATIAL_MAMBA = _family(
     [
         (name, task, file, expected, {"page": True})
         for name, task, file, expected in [
-            ("spatial_mamba_t", CLS, "19kXoqGSTuKKs4AHbdUSrdKZTwTWenLIW", _cls(83.5)),
-            ("spatial_mamba_t", M1, "1lmA0_pBQbvuMkJD1R5m3oS_2jXaSy3N3", _det(47.6, 42.9)),
-            ("spatial_mamba_t", M3, "1PY0_8ZCwogssmaULdc6MzVbCTGm_83Ew", _det(49.3, 43.6)),
-            ("spatial_mamba_t", SEG, "1ngRweMh6vLjfZ43fb_o_ZyHs6psxb6Ix", _seg(48.6, 49.4)),
-            ("spatial_mamba_s", CLS, "1Wb3sYoWLpgmWrmHMYKwdgDwGPZaqM28O", _cls(84.6)),
-            ("spatial_mamba_s", M1, "1pzjz1A6nWA9W2FW2Ymg5JSAMbvxmc2hP", _det(49.2, 44.0)),
-            ("spatial_mamba_s", M3, "19fDAk8cyMplgVRKqU0BC_3l1NxXzHYl_", _det(50.5, 44.6)),
-            ("spatial_mamba_s", SEG, "1Ve07Um4dIPCcdg0mdNLjGxJtxKNWB_Sy", _seg(50.6, 51.4)),
-            ("spatial_mamba_b", CLS, "1k8dHp2QRCOqBSgAi36YkhZp_O8LqOPjM", _cls(85.3)),
-            ("spatial_mamba_b", M1, "1oTyT0q88ernqc1_IyqBWHrVJJPGNRN8r", _det(50.4, 45.1)),
-            ("spatial_mamba_b", SEG, "1DLSC20TiSfzWrdgLRSdgrhnDn79nruB6", _seg(51.8, 52.6)),
+            ("spatialmamba_t", CLS, "19kXoqGSTuKKs4AHbdUSrdKZTwTWenLIW", _cls(83.5)),
+            ("spatialmamba_t", M1, "1lmA0_pBQbvuMkJD1R5m3oS_2jXaSy3N3", _det(47.6, 42.9)),
+            ("spatialmamba_t", M3, "1PY0_8ZCwogssmaULdc6MzVbCTGm_83Ew", _det(49.3, 43.6)),
+            ("spatialmamba_t", SEG, "1ngRweMh6vLjfZ43fb_o_ZyHs6psxb6Ix", _seg(48.6, 49.4)),
+            ("spatialmamba_s", CLS, "1Wb3sYoWLpgmWrmHMYKwdgDwGPZaqM28O", _cls(84.6)),
+            ("spatialmamba_s", M1, "1pzjz1A6nWA9W2FW2Ymg5JSAMbvxmc2hP", _det(49.2, 44.0)),
+            ("spatialmamba_s", M3, "19fDAk8cyMplgVRKqU0BC_3l1NxXzHYl_", _det(50.5, 44.6)),
+            ("spatialmamba_s", SEG, "1Ve07Um4dIPCcdg0mdNLjGxJtxKNWB_Sy", _seg(50.6, 51.4)),
+            ("spatialmamba_b", CLS, "1k8dHp2QRCOqBSgAi36YkhZp_O8LqOPjM", _cls(85.3)),
+            ("spatialmamba_b", M1, "1oTyT0q88ernqc1_IyqBWHrVJJPGNRN8r", _det(50.4, 45.1)),
+            ("spatialmamba_b", SEG, "1DLSC20TiSfzWrdgLRSdgrhnDn79nruB6", _seg(51.8, 52.6)),
         ]
+    ],
+)
+
+MOBILEMAMBA = _family(
+    HF + "Lewandofski/MobileMamba",
+    "Apache-2.0 (model card; the repository is MIT)",
+    "https://github.com/lewandofskee/MobileMamba",
+    [
+        (f"mobilemamba_{size}", task, "", _cls(top1), {"page": True})
+        for size, plain, distilled in (
+            ("t2", 73.6, 76.9),
+            ("t4", 76.1, 78.9),
+            ("s6", 78.0, 80.7),
+            ("b1", 79.9, 82.2),
+            ("b2", 81.6, 83.3),
+            ("b4", 82.5, 83.6),
+        )
+        for task, top1 in ((CLS, plain), ("classification_distilled", distilled))
     ],
 )
 
@@ -249,9 +267,9 @@ MAMBA_REG = _family(
     "none stated",
     "https://github.com/wangf3014/Mamba-Reg",
     [
-        ("mamba_reg_s", CLS, "mambar_small_patch16_224.pth", _cls(81.4)),
-        ("mamba_reg_b", CLS, "mambar_base_patch16_224.pth", _cls(83.0)),
-        ("mamba_reg_l", CLS, "mambar_large_patch16_224.pth", _cls(83.6)),
+        ("mambareg_s", CLS, "mambar_small_patch16_224.pth", _cls(81.4)),
+        ("mambareg_b", CLS, "mambar_base_patch16_224.pth", _cls(83.0)),
+        ("mambareg_l", CLS, "mambar_large_patch16_224.pth", _cls(83.6)),
     ],
 )
 
@@ -260,9 +278,9 @@ VIM_F = _family(
     "none stated",
     "https://github.com/yws-wxs/Vim-F",
     [
-        ("vim_f_t", CLS, "v1.0.0.3/v2-ti-f-ckp.pth", _cls(76.7)),
-        ("vim_f_v1_t", CLS, "v1.0.0.2/Ti_pre_checkpoint.pth", _cls(76.0)),
-        ("vim_f_v1_s", CLS, "v1.0.0.2/S_pre_checkpoint.pth", _cls(80.5)),
+        ("vimf_t", CLS, "v1.0.0.3/v2-ti-f-ckp.pth", _cls(76.7)),
+        ("vimf_v1_t", CLS, "v1.0.0.2/Ti_pre_checkpoint.pth", _cls(76.0)),
+        ("vimf_v1_s", CLS, "v1.0.0.2/S_pre_checkpoint.pth", _cls(80.5)),
     ],
 )
 
@@ -287,6 +305,6 @@ PLAINMAMBA = _family(
 )
 
 PUBLISHED: tuple[Published, ...] = (
-    *VMAMBA, *MAMBAVISION, *LOCALMAMBA, *VIM, *EFFICIENTVMAMBA, *MSVMAMBA, *VSSD, *MLLA, *SPATIAL_MAMBA, *GROUPMAMBA,
-    *MAMBA_REG, *VIM_F, *PLAINMAMBA,
+    *VMAMBA, *MAMBAVISION, *LOCALMAMBA, *VIM, *EFFICIENTVMAMBA, *MOBILEMAMBA, *MSVMAMBA, *VSSD, *MLLA, *SPATIAL_MAMBA,
+    *GROUPMAMBA, *MAMBA_REG, *VIM_F, *PLAINMAMBA,
 )

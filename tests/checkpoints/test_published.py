@@ -1,27 +1,43 @@
 """The table of published files names every variant, once, with a place and a result."""
 
+import re
 import urllib.parse
+from pathlib import Path
 
 import pytest
 
 from mmmamba import list_backbones
 from mmmamba.checkpoints import CheckpointError, list_published, published
-from mmmamba.checkpoints.published import published_at
+from mmmamba.checkpoints.published import markdown_table, published_at
 
 
 def test_every_entry_is_whole():
     entries = list_published()
-    assert len({(p.name, p.task) for p in entries}) == len({p.url for p in entries}) == len(entries)
+    files = [p for p in entries if not p.page]
+    assert len({(p.name, p.task) for p in entries}) == len(entries) and len({p.url for p in files}) == len(files)
     for p in entries:
         url = urllib.parse.urlsplit(p.url)
         assert url.scheme == "https" and url.netloc and not url.fragment, p
         assert p.licence and p.expected and all(20 < value < 100 for value in p.expected.values()), p
-        assert published_at(p.url) is p and published(p.name, p.task) is p
+        assert published(p.name, p.task) is p and published_at(p.url).page == p.page
 
 
 def test_every_vmamba_and_mambavision_backbone_has_a_classifier():
     for name in list_backbones("vmamba*") + list_backbones("mambavision*"):
         assert published(name).task == "classification"
+
+
+def test_names_are_those_of_the_backbones():
+    families = {name.split("_", 1)[0] for name in list_backbones()}
+    named = {p.name for p in list_published() if p.name.split("_", 1)[0] in families}
+    assert named <= set(list_backbones())
+
+
+def test_configs_take_their_weights_from_the_table():
+    configs = Path(__file__).parents[2] / "configs"
+    text = "".join(file.read_text(encoding="utf-8") for file in configs.rglob("*.py"))
+    urls = set(re.findall(r'"(https://[^"]+\.(?:pth|tar|ckpt)[^"]*)"', text))
+    assert urls and all(published_at(url) for url in urls)
 
 
 def test_what_the_papers_say():
@@ -41,3 +57,8 @@ def test_unknown_names_and_tasks_are_answered_with_the_nearest():
 
 def test_list_by_pattern():
     assert {p.name for p in list_published("vmamba_v0_*", "upernet*")} == {"vmamba_v0_t", "vmamba_v0_s", "vmamba_v0_b"}
+
+
+def test_the_documentation_holds_the_table():
+    text = (Path(__file__).parents[2] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+    assert text.endswith(markdown_table()), "write docs/checkpoints.md anew from markdown_table()"
