@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmmamba.ops import route_table, selective_scan
+from mmmamba.ops import expand_routes, route_table, selective_scan
 
 from .ss2d import SS2D
 from .ssm_init import full_precision
 
-SKIP = ("atrous_row_00_step2", "atrous_column_10_step2", "atrous_row_01_step2", "atrous_column_11_step2")
+SKIP = expand_routes("atrous")[0]
 
 
 class ES2D(SS2D):

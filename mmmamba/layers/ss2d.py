@@ -16,7 +16,7 @@ from mmmamba.ops import expand_routes, route_table, selective_scan
 from .layout import channels_first, channels_last
 from .ssm_init import dt_bias, dt_weight, full_precision, s4d_real
 
-CROSS = ("row", "column", "row_reversed", "column_reversed")
+CROSS = expand_routes("cross")[0]
 
 
 def resolve_dt_rank(dt_rank: int | str, dim: int) -> int:

@@ -61,3 +61,5 @@ register_route_set("bidirectional", _and_backwards("row"))
 register_route_set("cross", _and_backwards("row", "column"))
 register_route_set("continuous", _and_backwards("snake", "snake_column"))
 register_route_set("omnidirectional", _and_backwards("row", "column", "diagonal", "antidiagonal"))
+register_route_set("atrous", ("atrous_row_00_step2", "atrous_column_10_step2", "atrous_row_01_step2",
+                              "atrous_column_11_step2"))
