@@ -1,5 +1,6 @@
 """Necks that mmdet and mmseg lack."""
 
+from .efficientvit_fpn import EfficientViTFPN
 from .simple_fpn import SimpleFPN
 
-__all__ = ["SimpleFPN"]
+__all__ = ["EfficientViTFPN", "SimpleFPN"]
