@@ -15,7 +15,7 @@ class Fingerprint:
     """What tells a family's variants apart: blocks per stage, and the first axis of some tensors."""
 
     block: str
-    """Pattern of a tensor that every block has once; its groups are stage and block, or block alone in a plain column."""
+    """Pattern of a tensor that every block has once; its groups are stage and block, in a plain column block alone."""
     widths: tuple[str, ...]
     """Patterns, the first axis of whose first match is a number of the fingerprint."""
     variants: Mapping[tuple[int, ...], str]

@@ -172,11 +172,10 @@ def _judge(
     allow_unexpected: Iterable[str],
 ) -> None:
     """Raises CheckpointError unless all that differs is known to differ."""
-    has_optional = any(_any_matches(key_map.may_be_missing, name) for name in theirs)
     lacking = [COUNTERS, *allow_missing]
     # A file has all of its output norms or none: identity norms in a trained detector would give wrong results.
-    if not has_optional and not found.detector:
-        lacking.extend(key_map.may_be_missing)
+    if not found.detector:
+        lacking += [p for p in key_map.may_be_missing if not any(re.fullmatch(p, name) for name in theirs)]
     missing = [name for name in report.missing if not _any_matches(lacking, name)]
     surplus = [*key_map.may_be_surplus, *allow_unexpected]
     unexpected = [name for name in report.unexpected if not _any_matches(surplus, name)]

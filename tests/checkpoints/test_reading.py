@@ -135,6 +135,14 @@ def test_code_hidden_in_allowed_classes_does_not_run(saved, tmp_path):
     assert not mark.exists()
 
 
+@pytest.mark.filterwarnings("ignore:Environment variable TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
+def test_the_environment_cannot_ask_for_unpickling(saved, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    mark = tmp_path / "ran"
+    refused(saved({"model": STATE, "extra": Malicious(mark)}))
+    assert not mark.exists()
+
+
 def test_trust_runs_the_file_and_says_so(saved, tmp_path, caplog):
     mark = tmp_path / "ran"
     path = saved({"model": STATE, "extra": Malicious(mark)})
