@@ -15,10 +15,12 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
+from ..checkpoints import CheckpointError
 from .demo import apply_demo
 from .errors import UsageError, did_you_mean
 from .options import check_options
 from .preflight import check_neck, check_run
+from .safe_loading import refuse_unpickling
 from .summary import KeepMetrics, print_summary
 from .testing import add_output, show_predictions, use_test_time_augmentation
 
@@ -77,9 +79,10 @@ def _parser(description: str) -> argparse.ArgumentParser:
 
 
 def _guarded(run: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
+    refuse_unpickling()
     try:
         run(args)
-    except UsageError as error:
+    except (UsageError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
