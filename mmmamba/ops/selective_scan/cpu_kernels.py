@@ -128,7 +128,8 @@ def forward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, B
 
 @_compiled
 def backward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, B, B_at, C, C_at, skip_KP, bias_KP,
-                   use_softplus, dy, dy_at, states, du, du_at, ddelta, ddelta_at, dA_BKNP, dB, dC, dskip_BKP, dbias_BKP):
+                   use_softplus, dy, dy_at, states, du, du_at, ddelta, ddelta_at, dA_BKNP, dB, dC, dskip_BKP,
+                   dbias_BKP):
     """The adjoint `g[t] = C[t] dy[t] + decay[t+1] g[t+1]` from the last chunk to the first, each recomputed.
 
     dB and dC are `(B, groups, L, K, N)`, to be summed over the groups.
