@@ -49,8 +49,11 @@ class RouteMixer(ScanBranches):
         x_BLD, z_BLD = self.in_proj(x_BLC).chunk(2, -1)
         order_KT = self.order(layout, x_BLC.device)
         y_BTKD = self.scan(self.convolve(x_BLD, order_KT), merge=False)
-        y_BLKD = self.put_back(y_BTKD, order_KT, layout)
-        y_BLD = self.attn(y_BLKD * F.silu(z_BLD)[:, :, None]).sum(2)
+        y_BLKD = self.put_back(y_BTKD, order_KT, x_BLC.shape[1]) * F.silu(z_BLD)[:, :, None]
+        if self.columns_as_published:
+            cells, extra = layout.cut(y_BLKD)
+            y_BLKD = layout.insert(misplace_columns(cells, self.routes, layout.height, layout.width), extra)
+        y_BLD = self.attn(y_BLKD).sum(2)
         return self.out_proj(y_BLD.to(x_BLD.dtype))
 
     def order(self, layout: TokenLayout, device: torch.device) -> Tensor:
@@ -72,17 +75,14 @@ class RouteMixer(ScanBranches):
                          groups=len(bias_E))
         return F.silu(u_BET[..., :T].transpose(1, 2).unflatten(-1, (K, -1)))
 
-    def put_back(self, y_BTKD: Tensor, order_KT: Tensor, layout: TokenLayout) -> Tensor:
+    def put_back(self, y_BTKD: Tensor, order_KT: Tensor, length: int) -> Tensor:
         """The routes' outputs where their tokens stand, `(B, L, K, D)`; what was read at holes is dropped."""
-        L, (K, T) = layout.cells + len(layout.places), order_KT.shape
+        K, T = order_KT.shape
         steps_T = torch.arange(T, device=order_KT.device)
-        step_KL = order_KT.new_empty(K, L + 1).scatter_(1, torch.where(order_KT < 0, L, order_KT), steps_T.expand(K, T))
-        flat_KL = step_KL[:, :L] * K + torch.arange(K, device=order_KT.device)[:, None]
-        y_BLKD = y_BTKD.flatten(1, 2).index_select(1, flat_KL.t().flatten()).unflatten(1, (L, K))
-        if not self.columns_as_published:
-            return y_BLKD
-        cells, extra = layout.cut(y_BLKD)
-        return layout.insert(misplace_columns(cells, self.routes, layout.height, layout.width), extra)
+        hole_or_token = torch.where(order_KT < 0, length, order_KT)
+        step_KL = order_KT.new_empty(K, length + 1).scatter_(1, hole_or_token, steps_T.expand(K, T))
+        flat_KL = step_KL[:, :length] * K + torch.arange(K, device=order_KT.device)[:, None]
+        return y_BTKD.flatten(1, 2).index_select(1, flat_KL.t().flatten()).unflatten(1, (length, K))
 
     def extra_repr(self) -> str:
         return f"routes={self.routes}"
