@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmamba.ops import REVERSED, route
+from mmmamba.ops import REVERSED, route_table
 
 
 class RouteGate(nn.Module):
@@ -58,10 +58,9 @@ def misplace_columns(y_BLKD: Tensor, routes: Sequence[str], height: int, width: 
     """
     if height == width:
         return y_BLKD
-    order = route("column", height, width)
-    source = torch.empty_like(order)
-    source[route("column", width, height)] = order
-    source = source.to(y_BLKD.device)
+    read = route_table(("column",), height, width, y_BLKD.device)[0].long()
+    written = route_table(("column",), width, height, y_BLKD.device)[0].long()
+    source = torch.empty_like(read).scatter(0, written, read)
     columns = (y_BLKD[:, source, k] if name.removesuffix(REVERSED) == "column" else y_BLKD[:, :, k]
                for k, name in enumerate(routes))
     return torch.stack(list(columns), 2)
