@@ -171,7 +171,10 @@ def _test(args: argparse.Namespace) -> None:
     add_output(cfg, args.out)
     runner = _build_runner(cfg)
     metrics = runner.test()
-    print_summary(metrics, f"{Path(args.config).stem}: {cfg.load_from}", cfg.get("expected"))
+    expected = cfg.get("expected")
+    if args.tta and expected:
+        expected = {**expected, "metrics": expected.get("metrics_tta", {})}
+    print_summary(metrics, f"{Path(args.config).stem}: {cfg.load_from}", expected)
     if pictures is not None:
         print(f"Pictures of predictions: {pictures}")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..datasets.shapes import CLASSES, PALETTE, ShapesSpec, make_shapes
+from ..datasets.shapes import CLASSES, PALETTE, SEG_CLASSES, SEG_PALETTE, ShapesSpec, make_shapes
 from .errors import UsageError
 
 DEFAULT_SPEC = ShapesSpec(size=96)
@@ -18,38 +18,48 @@ WARMUP = 0.08
 # The heads are made for 80 classes and thousands of regions an image; a few shapes need a fraction of that.
 HEAD_WIDTHS = {256: 96, 1024: 256}
 HEAD_KEYS = ("in_channels", "out_channels", "feat_channels", "conv_out_channels", "fc_out_channels")
+SEG_HEAD_WIDTH = 64
 STRIDES = (4, 8, 16, 32)
+FLIPS = dict(type="RandomFlip", prob=[0.3, 0.3], direction=["horizontal", "vertical"])
 
 
 def apply_demo(cfg: Config, data_root: str | Path, spec: ShapesSpec | None = None) -> None:
-    """Point a detection config at the shapes data set below ``data_root``, drawn if need be, and scale it down.
+    """Point a config at the shapes data set below ``data_root``, drawn if need be, and scale it down.
 
     The backbone stays as it is but for its windows, which shrink to the maps of small images, drop path, and its
     published weights, which are not fetched.
 
     Raises:
-        UsageError: the config is not one of MMDetection's.
+        UsageError: the config is neither MMDetection's nor MMSegmentation's.
     """
-    if cfg.get("default_scope") != "mmdet":
-        raise UsageError(f"--demo knows detection configs (default_scope 'mmdet'), not {cfg.get('default_scope')!r}")
+    libraries = {"mmdet": _scale_detection, "mmseg": _scale_segmentation}
+    scope = cfg.get("default_scope")
+    if scope not in libraries:
+        raise UsageError(f"--demo knows configs of default_scope {' and '.join(map(repr, libraries))}, not {scope!r}")
     spec = spec or DEFAULT_SPEC
     root = make_shapes(data_root, spec)
-    _scale_model(cfg.model, spec.size)
-    _replace_data(cfg, root, spec.size)
-    _replace_schedule(cfg, -(-spec.num_train // BATCH_SIZE))
-    cfg.load_from = None
-    cfg.expected = None
+    _scale_backbone(cfg.model.backbone, spec.size)
+    libraries[scope](cfg, root, spec)
+    for key in ("load_from", "expected", "auto_scale_lr"):
+        cfg[key] = None
+    # Written for the images of the old data set.
+    cfg.pop("tta_pipeline", None)
+    cfg.randomness = dict(seed=0)
+    cfg.default_hooks.logger.interval = 20
 
 
-def _scale_model(model: Any, size: int) -> None:
-    backbone = model.backbone
+def _scale_backbone(backbone: Any, size: int) -> None:
     backbone.init_cfg = None
     # Dropping paths keeps long runs from overfitting; this one is far too short for that.
     if "drop_path_rate" in backbone:
         backbone.drop_path_rate = 0.0
     if "window_size" in backbone:
         backbone.window_size = tuple(max(size // stride, 1) for stride in STRIDES)
-    with_mask = "mask_head" in model.get("roi_head", {})
+
+
+def _scale_detection(cfg: Config, root: Path, spec: ShapesSpec) -> None:
+    model = cfg.model
+    with_mask = "mask_head" in model.get("roi_head", {}) or "mask_head" in model
     for name, part in model.items():
         if name != "backbone":
             _scale_heads(part)
@@ -57,13 +67,49 @@ def _scale_model(model: Any, size: int) -> None:
         model.rpn_head.anchor_generator.scales = [4]
         model.train_cfg.rpn_proposal.update(nms_pre=400, max_per_img=200)
         model.test_cfg.rpn.update(nms_pre=400, max_per_img=100)
-        stages = model.train_cfg.rcnn if isinstance(model.train_cfg.rcnn, list) else [model.train_cfg.rcnn]
-        for stage in stages:
+        for stage in _as_list(model.train_cfg.rcnn):
             stage.sampler.num = 64
-    if with_mask:
-        heads = model.roi_head.mask_head
-        for head in heads if isinstance(heads, list) else [heads]:
+        for head in _as_list(model.roi_head.get("mask_head", [])):
             head.num_convs = 2
+    _replace_detection_data(cfg, root, spec.size, with_mask)
+    _replace_optimizer(cfg, EPOCHS * -(-spec.num_train // BATCH_SIZE))
+    cfg.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=EPOCHS, val_interval=EPOCHS)
+    cfg.default_hooks.checkpoint.update(interval=EPOCHS, max_keep_ckpts=1, save_best=None)
+
+
+def _scale_segmentation(cfg: Config, root: Path, spec: ShapesSpec) -> None:
+    cfg.model.data_preprocessor.size = (spec.size, spec.size)
+    for part in ("decode_head", "auxiliary_head"):
+        for head in _as_list(cfg.model.get(part, [])):
+            head.num_classes = len(SEG_CLASSES)
+            head.channels = SEG_HEAD_WIDTH
+    iterations = EPOCHS * -(-spec.num_train // BATCH_SIZE)
+
+    def loader(split: str, sampler: dict, pipeline: list) -> dict:
+        dataset = dict(
+            type="BaseSegDataset",
+            data_root=str(root),
+            data_prefix=dict(img_path=split, seg_map_path=f"labels/{split}"),
+            img_suffix=".png",
+            metainfo=dict(classes=SEG_CLASSES, palette=SEG_PALETTE),
+            pipeline=pipeline,
+        )
+        return dict(batch_size=BATCH_SIZE, num_workers=0, sampler=sampler, dataset=dataset)
+
+    load, pack = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")], dict(type="PackSegInputs")
+    cfg.train_dataloader = loader("train", dict(type="InfiniteSampler", shuffle=True), [*load, FLIPS, pack])
+    cfg.val_dataloader = loader("val", dict(type="DefaultSampler", shuffle=False), [*load, pack])
+    cfg.test_dataloader = cfg.val_dataloader
+    cfg.val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
+    cfg.test_evaluator = cfg.val_evaluator
+    _replace_optimizer(cfg, iterations)
+    cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=iterations)
+    cfg.default_hooks.checkpoint.update(interval=iterations, max_keep_ckpts=1, save_best=None)
+
+
+def _as_list(value: Any) -> list:
+    """Cascades list what others have one of."""
+    return value if isinstance(value, list) else [value]
 
 
 def _scale_heads(node: Any) -> None:
@@ -81,8 +127,7 @@ def _scale_heads(node: Any) -> None:
             _scale_heads(value)
 
 
-def _replace_data(cfg: Config, root: Path, size: int) -> None:
-    with_mask = "mask_head" in cfg.model.get("roi_head", {}) or "mask_head" in cfg.model
+def _replace_detection_data(cfg: Config, root: Path, size: int, with_mask: bool) -> None:
     load = [
         dict(type="LoadImageFromFile"),
         dict(type="LoadAnnotations", with_bbox=True, with_mask=with_mask),
@@ -109,9 +154,8 @@ def _replace_data(cfg: Config, root: Path, size: int) -> None:
             ),
         )
 
-    flips = dict(type="RandomFlip", prob=[0.3, 0.3], direction=["horizontal", "vertical"])
     # Assigned whole: merging would leave the sampler and the filter of the old data set in place.
-    cfg.train_dataloader = loader("train", pipeline=[*load, flips, pack])
+    cfg.train_dataloader = loader("train", pipeline=[*load, FLIPS, pack])
     cfg.val_dataloader = loader("val", pipeline=[*load, pack], test_mode=True)
     cfg.test_dataloader = cfg.val_dataloader
     cfg.val_evaluator = dict(
@@ -122,10 +166,8 @@ def _replace_data(cfg: Config, root: Path, size: int) -> None:
     cfg.test_evaluator = cfg.val_evaluator
 
 
-def _replace_schedule(cfg: Config, iterations: int) -> None:
-    total = EPOCHS * iterations
-    warm = max(round(WARMUP * total), 1)
-    cfg.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=EPOCHS, val_interval=EPOCHS)
+def _replace_optimizer(cfg: Config, iterations: int) -> None:
+    warm = max(round(WARMUP * iterations), 1)
     cfg.optim_wrapper = dict(
         type="OptimWrapper",
         optimizer=dict(type="AdamW", lr=LEARNING_RATE, weight_decay=0.05),
@@ -133,9 +175,5 @@ def _replace_schedule(cfg: Config, iterations: int) -> None:
     )
     cfg.param_scheduler = [
         dict(type="LinearLR", start_factor=0.05, by_epoch=False, begin=0, end=warm),
-        dict(type="CosineAnnealingLR", by_epoch=False, begin=warm, end=total, eta_min=1e-6),
+        dict(type="CosineAnnealingLR", by_epoch=False, begin=warm, end=iterations, eta_min=1e-6),
     ]
-    cfg.auto_scale_lr = None
-    cfg.randomness = dict(seed=0)
-    cfg.default_hooks.logger.interval = 20
-    cfg.default_hooks.checkpoint.update(interval=EPOCHS, max_keep_ckpts=1, save_best=None)

@@ -59,7 +59,7 @@ def _coco_cell(value: float | None) -> str:
 def _compare(metrics: dict, expected: dict) -> str:
     """Measured against what the config claims."""
     parts = [
-        f"{key} {metrics[key]:.3f} against {value:.3f} ({metrics[key] - value:+.3f})"
+        f"{key} {metrics[key]:.4g} against {value:.4g} ({metrics[key] - value:+.2g})"
         for key, value in expected["metrics"].items()
         if key in metrics
     ]

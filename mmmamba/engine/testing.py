@@ -35,7 +35,8 @@ def show_predictions(cfg: Config, show: bool, show_dir: str | None, wait_time: f
         return None
     folder = Path(show_dir).absolute()
     if cfg.get("default_scope") == "mmseg":
-        cfg.visualizer.save_dir = str(folder)
+        # A name of its own: MMEngine hands out the visualizer that an earlier run in this process made.
+        cfg.visualizer.update(save_dir=str(folder), name="predictions")
         return folder / "vis_data" / "vis_image"
     # An absolute path: the hook puts a relative one below work_dir/timestamp.
     hook.test_out_dir = str(folder)
@@ -60,18 +61,15 @@ def add_output(cfg: Config, out: str | None) -> None:
 
 
 def use_test_time_augmentation(cfg: Config) -> None:
-    """Wrap the model as ``tta_model`` and ``tta_pipeline`` say; a detector without them is tested with flips.
-
-    Raises:
-        UsageError: a segmentation config has no ``tta_model`` or ``tta_pipeline``.
-    """
-    if "tta_model" not in cfg or "tta_pipeline" not in cfg:
-        if cfg.get("default_scope") != "mmdet":
-            raise UsageError(f"--tta needs tta_model and tta_pipeline, which {cfg.filename} does not have")
+    """Wrap the model as ``tta_model`` and ``tta_pipeline`` say; without them every image is tested with its mirror."""
+    if cfg.get("default_scope") == "mmseg":
+        cfg.setdefault("tta_model", dict(type="SegTTAModel"))
+    else:
         nms = dict(type="nms", iou_threshold=0.5)
         cfg.setdefault("tta_model", dict(type="DetTTAModel", tta_cfg=dict(nms=nms, max_per_img=100)))
-        cfg.setdefault("tta_pipeline", _flip_pipeline(cfg.test_dataloader.dataset.pipeline))
-    if cfg.tta_model.get("type") == "DetTTAModel":
+    if cfg.get("tta_pipeline") is None:
+        cfg.tta_pipeline = _flip_pipeline(cfg.test_dataloader.dataset.pipeline)
+    if cfg.tta_model.type == "DetTTAModel":
         _keep_boxes(cfg)
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model
@@ -81,7 +79,8 @@ def use_test_time_augmentation(cfg: Config) -> None:
 def _flip_pipeline(pipeline: Any) -> list:
     """The test pipeline, its last step done twice: as it is and mirrored."""
     *before, pack = deepcopy(pipeline)
-    pack["meta_keys"] = tuple(dict.fromkeys((*pack.get("meta_keys", ()), *FLIP_KEYS)))
+    if "meta_keys" in pack:
+        pack["meta_keys"] = tuple(dict.fromkeys((*pack["meta_keys"], *FLIP_KEYS)))
     flips = [dict(type="RandomFlip", prob=prob) for prob in (0.0, 1.0)]
     return [*before, dict(type="TestTimeAug", transforms=[flips, [pack]])]
 

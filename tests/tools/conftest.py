@@ -19,6 +19,14 @@ model = dict(
     neck=dict(in_channels=[16, 32, 64, 128]),
 )
 """
+TINY_SEG = f"""
+_base_ = "{ROOT}/configs/upernet/vmamba_t_160k_ade20k-512x512.py"
+model = dict(
+    backbone=dict(_delete_=True, type="VMamba", arch=dict(embed_dims=16, depths=(1, 1, 1, 1))),
+    decode_head=dict(in_channels=[16, 32, 64, 128]),
+    auxiliary_head=dict(in_channels=64),
+)
+"""
 
 
 @pytest.fixture

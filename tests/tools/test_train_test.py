@@ -13,7 +13,7 @@ import pytest
 
 from mmmamba.engine import cli
 
-from .conftest import ROOT, TINY
+from .conftest import ROOT, TINY, TINY_SEG
 
 
 def test_train_resume_and_test(tiny_config: Path, capsys: pytest.CaptureFixture) -> None:
@@ -36,6 +36,18 @@ def test_train_resume_and_test(tiny_config: Path, capsys: pytest.CaptureFixture)
 
     assert cli.test([str(tiny_config), str(work_dir / "epoch_2.pth"), "--demo", "--tta"]) == 0
     assert "masks are not scored" in capsys.readouterr().out
+
+
+def test_segmentation_with_the_same_tools(tiny_config: Path, capsys: pytest.CaptureFixture) -> None:
+    seg = tiny_config.with_name("seg.py")
+    seg.write_text(TINY_SEG)
+    work_dir = tiny_config.parent / "work_dirs" / "seg_demo"
+    assert cli.train([str(seg), "--demo"]) == 0
+    assert (work_dir / "iter_2.pth").is_file()
+    assert cli.test([str(seg), "--demo", "--out", "maps", "--show-dir", "pictures"]) == 0
+    assert "mIoU" in capsys.readouterr().out
+    assert len(list(Path("maps").iterdir())) == len(list(Path("pictures/vis_data/vis_image").iterdir())) == 2
+    assert cli.test([str(seg), "--demo", "--tta"]) == 0
 
 
 def test_the_demo_keeps_the_backbone(tiny_config: Path) -> None:
