@@ -52,6 +52,19 @@ class PointwiseNorm(ConvNorm):
         return channels_last(super().forward(channels_first(x_BHWC)))
 
 
+class ScaleNorm(ConvNorm):
+    """1x1 depthwise `ConvNorm`: one factor for each channel. As a product, since CPUs convolve group by group."""
+
+    def __init__(self, dim: int):
+        super().__init__(dim, dim, groups=dim)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        weight_C11 = self.c.weight[:, 0]
+        if self.c.bias is None:
+            return self.bn(x_BCHW * weight_C11)
+        return torch.addcmul(self.c.bias[:, None, None], x_BCHW, weight_C11)
+
+
 class Residual(Fusible):
     """`x + m(x)`."""
 

@@ -1,4 +1,4 @@
-"""ES2D computes what SS2D computes on the same routes, at a quarter of the cost."""
+"""ES2D computes what SS2D computes on the same routes, with a quarter of the projections."""
 
 import pytest
 import torch

@@ -10,7 +10,7 @@ from torchvision.ops import SqueezeExcitation
 
 from mmmamba.checkpoints import CheckpointError, Report
 from mmmamba.layers import Stage, ToChannelsLast, channels_first, channels_last, drop_path
-from mmmamba.layers.conv_norm import ConvNorm, Fusible, Residual, fused_copy
+from mmmamba.layers.conv_norm import ConvNorm, Fusible, Residual, ScaleNorm, fused_copy
 from mmmamba.layers.wavelet import NormedSS2D, WaveletMixer
 
 from .pyramid import PyramidBackbone, arch_table, drop_path_rates
@@ -53,7 +53,7 @@ class MRFFI(nn.Module):
         scanned, local, _ = self.splits
         self.global_op = WaveletMixer(scanned, NormedSS2D(scanned, ssm_ratio, dt_rank, tuple(routes)), kernel_size)
         self.local_op = nn.Sequential(
-            ConvNorm(local, local, kernel_size, groups=local), nn.ReLU(), ConvNorm(local, local, groups=local))
+            ConvNorm(local, local, kernel_size, groups=local), nn.ReLU(), ScaleNorm(local))
         self.proj = nn.Sequential(nn.ReLU(), ConvNorm(dim, dim, gain=gain))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
