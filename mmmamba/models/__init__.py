@@ -1,3 +1,3 @@
 """What MMEngine's registry sees."""
 
-from . import backbones, necks  # noqa: F401  (registers them)
+from . import backbones, necks, norms  # noqa: F401  (registers them)

@@ -1,0 +1,44 @@
+# The weights lie behind a page: fetch mobilemamba_b1.pth by hand from the place that docs/checkpoints.md names, and put
+# it where `checkpoint` says.
+_base_ = [
+    "../_base_/models/retinanet_fpn.py",
+    "../_base_/datasets/coco_detection.py",
+    "../_base_/schedules/schedule_1x.py",
+    "../_base_/default_runtime.py",
+]
+
+checkpoint = "checkpoints/mobilemamba_b1.pth"
+model = dict(
+    backbone=dict(
+        type="MobileMamba",
+        arch="mobilemamba_b1",
+        norm_eval=True,
+        init_cfg=dict(type="Pretrained", checkpoint=checkpoint),
+    ),
+    neck=dict(
+        _delete_=True,
+        type="EfficientViTFPN",
+        in_channels=[200, 376, 448],
+        out_channels=256,
+        num_outs=5,
+        num_extra_trans_convs=1,
+        add_extra_convs="on_input",
+    ),
+)
+optim_wrapper = dict(
+    _delete_=True,
+    type="OptimWrapper",
+    optimizer=dict(type="AdamW", lr=2e-4, weight_decay=0.05),
+    clip_grad=dict(max_norm=0.1),
+)
+# Constant for the first half of the 12 epochs, then a cosine.
+param_scheduler = [
+    dict(type="LinearLR", start_factor=1e-5, by_epoch=False, begin=0, end=500),
+    dict(type="CosineAnnealingLR", by_epoch=True, begin=6, end=12, T_max=6, convert_to_iter_based=True),
+]
+train_dataloader = dict(batch_size=4)
+expected = dict(
+    metrics={"coco/bbox_mAP": 0.396},
+    source="https://github.com/lewandofskee/MobileMamba, table of detection results",
+    verified=False,
+)
