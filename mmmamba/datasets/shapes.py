@@ -44,7 +44,7 @@ class ShapesSpec:
 
 @dataclass
 class Instance:
-    """One object: its class index, its visible pixels (H, W), its whole area in pixels and its outline if it has one."""
+    """One object: class index, visible pixels (H, W), whole area in pixels, and its outline if it has one."""
 
     label: int
     mask_HW: np.ndarray

@@ -39,8 +39,8 @@ def test_every_kind_of_annotation_occurs(coco: COCO) -> None:
     kinds = set()
     for annotation in coco.dataset["annotations"]:
         segmentation = annotation["segmentation"]
-        kinds.add((type(segmentation).__name__, type(segmentation[0] if isinstance(segmentation, list) else
-                                                     segmentation["counts"]).__name__, annotation["iscrowd"]))  # fmt: skip
+        content = segmentation[0] if isinstance(segmentation, list) else segmentation["counts"]
+        kinds.add((type(segmentation).__name__, type(content).__name__, annotation["iscrowd"]))
     assert kinds == {("list", "list", 0), ("dict", "str", 0), ("dict", "list", 1)}
     assert {a["category_id"] for a in coco.dataset["annotations"]} == set(CATEGORY_IDS)
 

@@ -29,6 +29,13 @@ def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def put_coco(folder: Path) -> None:
+    """Everything that is looked for, with nothing in it."""
+    for split in ("train2017", "val2017"):
+        (folder / "data/coco" / split).mkdir(parents=True)
+        (folder / "data/coco/annotations" / f"instances_{split}.json").mkdir(parents=True)
+
+
 def test_config_that_is_not_there(complaint: Complaint) -> None:
     message = complaint("train", CONFIG.with_name("vmamba_t_1x_cocoo.py"))
     assert "vmamba_t_1x_coco.py'" in message and "Did you mean" in message
@@ -56,8 +63,7 @@ def test_data_that_is_there_is_not_complained_about(complaint: Complaint, tmp_pa
 
 
 def test_missing_checkpoints(complaint: Complaint, tmp_path: Path) -> None:
-    for folder in ("annotations/instances_train2017.json", "annotations/instances_val2017.json", "train2017", "val2017"):
-        (tmp_path / "data/coco" / folder).mkdir(parents=True)
+    put_coco(tmp_path)
     (tmp_path / "epoch_12.pth").write_bytes(b"")
     message = complaint("test", CONFIG, "epoch_21.pth")
     assert "epoch_21.pth" in message and "Did you mean 'epoch_12.pth'" in message
@@ -113,8 +119,7 @@ def test_missing_sections(complaint: Complaint, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="mixed precision works here")
 def test_mixed_precision_without_a_gpu(complaint: Complaint, tmp_path: Path) -> None:
-    for folder in ("annotations/instances_train2017.json", "annotations/instances_val2017.json", "train2017", "val2017"):
-        (tmp_path / "data/coco" / folder).mkdir(parents=True)
+    put_coco(tmp_path)
     message = complaint("train", CONFIG, "--amp")
     assert "needs a GPU" in message and "optim_wrapper.type=OptimWrapper" in message
 
