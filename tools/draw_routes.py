@@ -12,7 +12,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Draw routes, one PNG for each name.")
     parser.add_argument("names", nargs="*", help="routes, their reverses or sets of routes; all that there are if none")
     parser.add_argument("--size", nargs=2, type=int, default=(7, 10), metavar=("H", "W"), help="of the map (7 10)")
-    parser.add_argument("--out", type=Path, default=Path("routes"), metavar="DIR", help="where the pictures go (routes)")
+    parser.add_argument("--out", type=Path, default=Path("routes"), metavar="DIR", help="for the pictures (routes)")
     args = parser.parse_args(argv)
     try:
         pictures = {name: expand_routes(name)[0] for name in args.names or [*list_routes(), *list_route_sets()]}

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class NormPoolHead(nn.Module):
-    """LayerNorm, mean over the map, linear, in this order (VMamba v2, LocalVMamba): `(B, H, W, C)` to `(B, classes)`."""
+    """LayerNorm, mean over the map, linear, in this order (VMamba, LocalVMamba): `(B, H, W, C)` to `(B, classes)`."""
 
     def __init__(self, dim: int, num_classes: int):
         super().__init__()

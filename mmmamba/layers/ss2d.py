@@ -41,8 +41,8 @@ class SS2D(nn.Module):
     Args:
         dim: width C of the map.
         d_state, ssm_ratio, dt_rank: N, D / C and R ("auto": ceil(C / 16)).
-        routes: names of `mmmamba.ops.routes`, one for each scan, or of a set of them; or such a tuple for each head, all
-            of one length: then the channels are parted into as many heads, each with its own routes.
+        routes: names of `mmmamba.ops.routes`, one for each scan, or of a set of them; or such a tuple for each head,
+            all of one length: then the channels are parted into as many heads, each with its own routes.
         gate: multiply by SiLU of a second projection of the input (VMamba v0).
         conv_bias: of the depthwise convolution.
         merge: what makes one map `(B, L, D)` of the routes' outputs `(B, L, J, D)`, called with these and the map's
@@ -60,7 +60,7 @@ class SS2D(nn.Module):
         heads = expand_routes(routes)
         D, N, R = int(dim * ssm_ratio), d_state, resolve_dt_rank(dt_rank, dim)
         if D % len(heads):
-            raise ValueError(f"routes are given for {len(heads)} heads, which cannot share the {D} inner channels evenly")
+            raise ValueError(f"routes are given for {len(heads)} heads, which cannot share {D} inner channels evenly")
         E, K = D // len(heads), sum(map(len, heads))
         self.heads = len(heads)
         self.routes = sum(heads, ())

@@ -36,7 +36,8 @@ def walked(m: SS2D, x_BHWD: torch.Tensor, k: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("routes", [
-    ("hilbert", "hilbert_reversed"), ("window2", "window7_reversed", "spiral"), "omnidirectional", ("radial",)], ids=str)
+    ("hilbert", "hilbert_reversed"), ("window2", "window7_reversed", "spiral"), "omnidirectional", ("radial",),
+], ids=str)
 def test_the_sum_over_any_number_of_routes(routes):
     m = mixer(routes=routes)
     want = sum(walked(m, image(), k) for k in range(len(m.routes)))
@@ -53,7 +54,7 @@ def test_each_head_has_its_channels_and_its_routes():
 
 
 def test_heads_that_do_not_fit_are_errors():
-    with pytest.raises(ValueError, match="3 heads, which cannot share the 8 inner channels"):
+    with pytest.raises(ValueError, match="3 heads, which cannot share 8 inner channels"):
         mixer(routes=(("row",), ("column",), ("hilbert",)))
     with pytest.raises(KeyError, match="Did you mean 'hilbert'"):
         mixer(routes=("hilbrt",))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import mmmamba
-from mmmamba.checkpoints import load_weights
+from mmmamba.checkpoints import CheckpointError, load_weights
 
 from . import harness, recipe
 
@@ -63,12 +63,30 @@ def test_classifier_has_the_published_size(name):
     assert sum(p.numel() for p in model.parameters()) == CLASSIFIER_PARAMETERS[name]
 
 
+def test_the_published_layout_loads():
+    """The release holds a classifier and no output norms: a backbone and a classifier both take it, VMamba does not."""
+    case = recipe.load_case("localmamba/localvmamba_tiny.json")
+    manifest = {name: shape for name, shape in case["state_dict"].items() if not name.startswith("outnorm")}
+    head = {"classifier.norm.weight": [768], "classifier.norm.bias": [768], "classifier.head.weight": [1000, 768],
+            "classifier.head.bias": [1000]}
+    released = {"state_dict": harness.weights(manifest | head)}
+    report = mmmamba.create_backbone("localvmamba_t").load_weights(released)
+    assert len(report.matched) == len(manifest) and sorted(report.unexpected) == sorted(head)
+    report = mmmamba.create_backbone("localvmamba_t", classifier=True).load_weights(released)
+    assert not report.missing and not report.unexpected
+    with pytest.raises(CheckpointError, match="looks like one of LocalVMamba"):
+        mmmamba.create_backbone("vmamba_t").load_weights(released)
+    with pytest.raises(CheckpointError, match="The file is a localvmamba_t .* this module is a localvmamba_s"):
+        mmmamba.create_backbone("localvmamba_s").load_weights(released)
+
+
 @every_case
 def test_directions_are_the_published_ones(case, name):
     ours = {"row": "h", "column": "v", "window2": "w2", "window7": "w7"}
     blocks = [block for stage in mmmamba.create_backbone(name).layers for block in stage.blocks]
     for block, want in zip(blocks, recipe.load_case(f"{case}.json")["arguments"]["directions"], strict=True):
-        got = [ours[route.removesuffix("_reversed")] + "_flip" * route.endswith("_reversed") for route in block.op.routes]
+        names = [(name.removesuffix("_reversed"), name.endswith("_reversed")) for name in block.op.routes]
+        got = [ours[name] + "_flip" * backwards for name, backwards in names]
         assert got == want
 
 

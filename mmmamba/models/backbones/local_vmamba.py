@@ -53,8 +53,8 @@ class LocalVMamba(PyramidBackbone):
             arch, embed_dims=embed_dims, depths=depths, d_state=d_state, ssm_ratio=ssm_ratio, dt_rank=dt_rank,
             directions=directions, drop_path_rate=drop_path_rate, columns_as_published=columns_as_published)
         if len(a["directions"]) != sum(a["depths"]):
-            raise ValueError(f"directions of LocalVMamba are {len(a['directions'])}, wanted one tuple of routes for each "
-                             f"of the {sum(a['depths'])} blocks")
+            raise ValueError(f"directions of LocalVMamba are {len(a['directions'])}, wanted one tuple of routes for "
+                             f"each of the {sum(a['depths'])} blocks")
         dims = [a["embed_dims"] * 2**i for i in range(len(a["depths"]))]
         mixer = {key: a[key] for key in ("d_state", "ssm_ratio", "dt_rank")} | dict(gate=True, conv_bias=True)
         directions = iter(a["directions"])

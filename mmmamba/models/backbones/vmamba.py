@@ -62,10 +62,10 @@ class VMamba(PyramidBackbone):
         self, arch: str | Mapping[str, Any] = "vmamba_t", *, in_channels: int = 3, embed_dims: int | None = None,
         depths: Sequence[int] | None = None, d_state: int | None = None, ssm_ratio: float | None = None,
         dt_rank: int | str | None = None, routes: str | Sequence[str] | Sequence[Sequence[str]] | None = None,
-        gate: bool | None = None, conv_bias: bool | None = None, mlp_ratio: float | None = None, stem: str | None = None,
-        downsample: str | None = None, drop_path_rate: float | None = None, out_indices: Sequence[int] = (0, 1, 2, 3),
-        frozen_stages: int = -1, norm_eval: bool = False, with_cp: bool = False, classifier: bool = False,
-        num_classes: int = 1000, init_cfg: dict | None = None,
+        gate: bool | None = None, conv_bias: bool | None = None, mlp_ratio: float | None = None,
+        stem: str | None = None, downsample: str | None = None, drop_path_rate: float | None = None,
+        out_indices: Sequence[int] = (0, 1, 2, 3), frozen_stages: int = -1, norm_eval: bool = False,
+        with_cp: bool = False, classifier: bool = False, num_classes: int = 1000, init_cfg: dict | None = None,
     ):
         super().__init__(frozen_stages, norm_eval, init_cfg)
         a = self._choose(

@@ -1,9 +1,9 @@
 """The Hilbert curve on maps of any size.
 
-Hilbert's construction (Math. Ann. 38, 1891) replaces a square by four halves of its side, walked up, along, along and
-down. It needs no equal halves: a block of `main` x `cross` cells can be walked by unit steps from one corner to the next
-one along `main` if and only if `main` is even or both are odd (a walk alternates between the colours of a chessboard).
-Cutting at even lengths keeps that true of every part.
+Hilbert's construction (Math. Ann. 38, 1891) replaces a square by four of half its side, walked up, along, along and
+down. They need not be equal: a block of `main` x `cross` cells, `main` above 1, can be walked by unit steps from one
+corner to the next one along `main` if and only if `main` is even or both are odd, because a walk alternates between the
+colours of a chessboard. Cutting at even lengths keeps that true of every part.
 """
 
 import torch
@@ -29,7 +29,7 @@ def hilbert(height: int, width: int) -> Tensor:
 
 
 def _whole(long: int, short: int) -> Walk:
-    """The map; its corner along an odd long side cannot be reached past an even short one, so there others are chosen."""
+    """The whole map. Past an even short side the corner along an odd long one cannot be reached; so others are."""
     known: dict[tuple[int, int], Walk] = {}
     if long % 2 == 0 or short % 2 == 1:
         return _walk(long, short, known)

@@ -164,6 +164,7 @@ def _table(names: tuple[str, ...], height: int, width: int, device: torch.device
 def _check(name: str, order: Tensor, length: int) -> None:
     visited = order[order >= 0]
     if order.numel() and (int(order.max()) >= length or int(order.min()) < -1):
-        raise ValueError(f"route '{name}' leaves the map: positions {int(order.min())} to {int(order.max())} of {length}")
+        raise ValueError(f"route '{name}' leaves the map of {length} positions: it goes from {int(order.min())} to "
+                         f"{int(order.max())}")
     if len(visited.unique()) != len(visited):
         raise ValueError(f"route '{name}' visits a position twice")
