@@ -83,3 +83,15 @@ def test_filters_are_needed_and_norms_are_the_originals():
     for module in model.modules():
         if isinstance(module, (torch.nn.LayerNorm, torch.nn.BatchNorm2d)):
             assert module.eps == 1e-5
+
+
+def test_classifiers_files_fit_backbone_and_classifier_and_averaged_weights_come_first():
+    case = recipe.load_case("mobilemamba/mobilemamba_t2.json")
+    state = harness.weights(case["state_dict"] | {
+        "head.bn.weight": [368], "head.bn.bias": [368], "head.bn.running_mean": [368], "head.bn.running_var": [368],
+        "head.l.weight": [1000, 368], "head.l.bias": [1000]})
+    training_file = {"net": {name: torch.zeros_like(value) for name, value in state.items()}, "net_E": state}
+    for classifier in (False, True):
+        model = mmmamba.create_backbone("mobilemamba_t2", weights=training_file, classifier=classifier)
+        assert torch.equal(model.patch_embed[6].c.weight, state["patch_embed.6.c.weight"])
+    assert torch.equal(model.head.l.weight, state["head.l.weight"])
