@@ -24,11 +24,14 @@ class ES2D(SS2D):
     Arguments as those of `SS2D`.
 
     Raises:
-        ValueError: routes that share a position.
+        ValueError: routes that share a position, heads, or a merge.
     """
 
     def __init__(self, dim: int, routes: Sequence[str] = SKIP, **kwargs: Any):
         super().__init__(dim, routes=routes, **kwargs)
+        if self.heads > 1 or self.multi_scan is not None:
+            raise ValueError(f"ES2D takes no heads ({self.heads}) and no merge ({self.multi_scan}): each of its "
+                             "positions has one output of all channels")
         with torch.device("cpu"):  # also for a model built on the meta device
             visits = int((route_table(self.routes, 9, 11) >= 0).sum())
         if visits != 99:

@@ -6,7 +6,8 @@ import torch
 from mmmamba.layers import ES2D, SS2D
 from mmmamba.layers.es2d import SKIP
 
-STEP_3 = [f"atrous_{by}_{row}{column}_step3" for by, row in (("row", 0), ("column", 1), ("row", 2)) for column in range(3)]
+ORDERS = ("row", "column", "row")
+STEP_3 = [f"atrous_{by}_{row}{column}_step3" for row, by in enumerate(ORDERS) for column in range(3)]
 
 
 @pytest.mark.parametrize("routes", [SKIP, STEP_3], ids=["step 2", "step 3"])
@@ -31,3 +32,10 @@ def test_outputs_and_gradients_are_those_of_ss2d(size, routes):
 def test_routes_that_share_positions_are_errors():
     with pytest.raises(ValueError, match="share positions"):
         ES2D(16, routes=("row", "column"))
+
+
+def test_what_it_cannot_do_is_an_error():
+    with pytest.raises(ValueError, match="no heads"):
+        ES2D(8, routes=(SKIP, SKIP))
+    with pytest.raises(ValueError, match="no merge"):
+        ES2D(8, merge=torch.nn.Identity())
