@@ -44,8 +44,9 @@ class WaveletMixer(Fusible):
         self.register_buffer("iwt_filter", haar_filters(dim))
         self.global_atten = mixer
         self.base_scale = nn.Parameter(torch.ones(1, dim, 1, 1))
-        self.wavelet_conv = nn.Conv2d(4 * dim, 4 * dim, kernel_size, padding=kernel_size // 2, groups=4 * dim, bias=False)
-        self.wavelet_scale = nn.Parameter(torch.full((1, 4 * dim, 1, 1), 0.1))
+        bands = 4 * dim
+        self.wavelet_conv = nn.Conv2d(bands, bands, kernel_size, padding=kernel_size // 2, groups=bands, bias=False)
+        self.wavelet_scale = nn.Parameter(torch.full((1, bands, 1, 1), 0.1))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         C, H, W = x_BCHW.shape[1:]

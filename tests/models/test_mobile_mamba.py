@@ -15,7 +15,8 @@ from tests.parity import recipe
 def settled(model: MobileMamba) -> MobileMamba:
     """With weights and running statistics as after training, so that nothing cancels."""
     shapes = {name: list(value.shape) for name, value in model.state_dict().items() if value.is_floating_point()}
-    model.load_state_dict({name: torch.from_numpy(value) for name, value in recipe.weights(shapes).items()}, strict=False)
+    weights = {name: torch.from_numpy(value) for name, value in recipe.weights(shapes).items()}
+    model.load_state_dict(weights, strict=False)
     return model.eval()
 
 

@@ -1,5 +1,6 @@
 """Comparing the outputs of inner modules, to see where a mismatch begins and to catch what the maps hide."""
 
+import functools
 from typing import Any, Callable
 
 import torch
@@ -20,10 +21,12 @@ def check_probes(case: dict[str, Any], model: torch.nn.Module, path_of: Callable
         if f"probes{suffix}" not in case:
             continue
         seen: dict[str, torch.Tensor] = {}
-        hooks = []
-        for name in case[f"probes{suffix}"]:
-            keep = lambda module, args, output, name=name: seen.__setitem__(name, layout(name, output))  # noqa: E731
-            hooks.append(model.get_submodule(path_of(name)).register_forward_hook(keep))
+
+        def keep(module, args, output, name, seen=seen):
+            seen[name] = layout(name, output)
+
+        hooks = [model.get_submodule(path_of(name)).register_forward_hook(functools.partial(keep, name=name))
+                 for name in case[f"probes{suffix}"]]
         harness.run(model, case[f"input{suffix}"])
         for hook in hooks:
             hook.remove()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import mmmamba
-from mmmamba.checkpoints import CheckpointError
+from mmmamba.checkpoints import CheckpointError, load_weights
 from mmmamba.layers import channels_first
 
 from . import harness, probes, recipe
@@ -28,7 +28,7 @@ def loaded(case, name):
     kept = [re.escape(theirs) for theirs in case.get("kept_at_init", ())]
     # What the case leaves at its start is missing under our names; all of it is filters.
     assert all(re.fullmatch(FILTERS, theirs.replace("\\", "")) for theirs in kept)
-    mmmamba.checkpoints.load_weights(model, harness.weights(case["state_dict"]), allow_missing=[FILTERS] if kept else [])
+    load_weights(model, harness.weights(case["state_dict"]), allow_missing=[FILTERS] if kept else [])
     return model
 
 

@@ -6,8 +6,18 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation, SqueezeExcitation
 
-from mmmamba.layers import (ES2D, SKIP, NormalizedGate, NormPoolHead, PatchMerging, Stage, channels_first, channels_last,
-                            drop_path, patch_stem)
+from mmmamba.layers import (
+    ES2D,
+    SKIP,
+    NormalizedGate,
+    NormPoolHead,
+    PatchMerging,
+    Stage,
+    channels_first,
+    channels_last,
+    drop_path,
+    patch_stem,
+)
 
 from .pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears
 

@@ -25,8 +25,8 @@ def split_channels(dim: int, global_ratio: float, local_ratio: float) -> tuple[i
     scanned = (int(global_ratio * dim) + 8) // 16 * 16
     local = min(int(local_ratio * dim), dim - scanned)
     if scanned < 1 or local < 1:
-        raise ValueError(f"{dim} channels at global_ratio {global_ratio} and local_ratio {local_ratio} leave {scanned} to "
-                         f"scan and {local} to convolve; both must be above 0")
+        raise ValueError(f"{dim} channels at global_ratio {global_ratio} and local_ratio {local_ratio} leave "
+                         f"{scanned} to scan and {local} to convolve; both must be above 0")
     return scanned, local, dim - scanned - local
 
 
@@ -223,11 +223,11 @@ class MobileMamba(PyramidBackbone):
 
     def train(self, mode: bool = True) -> "MobileMamba":
         if mode and self.is_fused:
-            raise RuntimeError("this MobileMamba is fused and has no batch norms left: train the model that fuse() copied")
+            raise RuntimeError("this MobileMamba is fused, without batch norms: train the model that fuse() copied")
         return super().train(mode)
 
     def load_weights(self, weights: str | PathLike | Mapping[str, Tensor]) -> Report:
         if self.is_fused:
-            raise CheckpointError("this MobileMamba is fused: load weights into the model before fuse(), or what its own "
-                                  "state_dict() gave with load_state_dict()")
+            raise CheckpointError("this MobileMamba is fused: load weights into the model before fuse(), or what its "
+                                  "own state_dict() gave with load_state_dict()")
         return super().load_weights(weights)

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+XAVIER = dict(type="Xavier", layer="Conv2d", distribution="uniform")
 SOURCES = ("on_input", "on_lateral", "on_output")
 
 
@@ -29,12 +30,12 @@ class EfficientViTFPN(BaseModule):
 
     def __init__(self, in_channels: Sequence[int], out_channels: int = 256, num_outs: int = 5,
                  num_extra_trans_convs: int = 2, add_extra_convs: bool | str = False,
-                 init_cfg: dict | None = dict(type="Xavier", layer="Conv2d", distribution="uniform")):
+                 init_cfg: dict | None = XAVIER):
         super().__init__(init_cfg)
         coarser = num_outs - len(in_channels) - num_extra_trans_convs
         if num_extra_trans_convs < 0 or coarser < 0:
-            raise ValueError(f"num_outs of EfficientViTFPN is {num_outs}, wanted at least {len(in_channels)} for the maps "
-                             f"and {num_extra_trans_convs} for the finer levels (num_extra_trans_convs)")
+            raise ValueError(f"num_outs of EfficientViTFPN is {num_outs}, wanted at least {len(in_channels)} for the "
+                             f"maps and {num_extra_trans_convs} for the finer levels (num_extra_trans_convs)")
         self.source = "on_input" if add_extra_convs is True else add_extra_convs
         if self.source not in (False, *SOURCES):
             raise ValueError(f"add_extra_convs of EfficientViTFPN is {add_extra_convs!r}, wanted a bool or one of "
