@@ -4,9 +4,8 @@ Where batch, routes and blocks of channels fill the card, one program walks a wh
 chunks: a first pass walks each from a zero state and leaves its end and its sum of delta, a small kernel carries the
 states from chunk to chunk, and the second pass walks the chunks again from the states that enter them.
 
-Where outputs of K routes are merged, K launches follow one another and each adds to the sum so far, so no two programs
-ever write one element and the result is bit-equal from run to run. Sums over channels, batch and chunks (dB, dC, dA,
-dD, dbias) are written in parts and added in a fixed order. Between forward and backward only the state that enters
+Outputs that are to be merged are written for each route in float32 and added in order; sums over channels, batch and
+chunks (dB, dC, dA, dD, dbias) are likewise written in parts. So the result is bit-equal from run to run. Between forward and backward only the state that enters
 every `TILE`th step is kept.
 """
 
@@ -45,8 +44,8 @@ ENDS = Config(2 if INTERPRETED else 4, 1)
 FORWARD = Config(2 if INTERPRETED else 4, 1)
 BACKWARD = Config(2 if INTERPRETED else 8, 1)
 
-WAVES = 4
-"""Programs wanted for each multiprocessor: fewer, and routes are cut into chunks."""
+WARPS = 16
+"""Warps wanted on each multiprocessor: fewer, and routes are cut into chunks."""
 
 
 def unavailable(device: torch.device) -> str | None:
@@ -94,10 +93,11 @@ class Problem:
         """The constants of a kernel that reads and writes rows of `maps`.
 
         A lane takes the configuration's number of neighbouring channels if the rows of all maps begin on multiples of it
-        and blocks of that width fill the channels; else one.
+        and at most a quarter of the lanes idle; else one.
         """
         v, channels = config.vector, self.delta.shape[3]
-        fits = channels % (LANES * v) == 0 and all(
+        width = -(-channels // (LANES * v)) * LANES * v
+        fits = channels % v == 0 and 3 * width <= 4 * channels and all(
             x.data_ptr() % (v * x.element_size()) == 0 and all(s % v == 0 for s in _row_strides(x)) for x in maps)
         v = v if fits else 1
         rows = (*maps, self.B, self.C)
@@ -107,18 +107,18 @@ class Problem:
             HAS_INDEX=self.index is not None, HOLES=not self.complete, EVEN=channels % (LANES * v) == 0,
             WIDE=any(x.shape[1] * max(x.stride(1), x.shape[2] * x.shape[3]) >= 2**31 for x in rows))
 
-    def chunks(self, options: dict, routes: int) -> tuple[int, int]:
-        """How many chunks, and how many tiles in each, so that a launch over `routes` routes fills the card."""
-        batch, _, _, channels, _, steps = self.sizes
+    def chunks(self, options: dict) -> tuple[int, int]:
+        """How many chunks, and how many tiles in each, so that a launch fills the card."""
+        batch, _, K, channels, _, steps = self.sizes
         tiles = max(1, -(-steps // TILE))
-        programs = batch * routes * -(-channels // options["DB"])
-        wanted = max(1, round(WAVES * _multiprocessors(self.u.device) / programs))
+        programs = batch * K * -(-channels // options["DB"])
+        wanted = max(1, round(WARPS / options["W"] * _multiprocessors(self.u.device) / programs))
         length = -(-tiles // wanted)
         return -(-tiles // length), length
 
-    def grid(self, options: dict, routes: int, chunks: int) -> tuple[int]:
-        batch, _, _, channels, _, _ = self.sizes
-        return (batch * routes * chunks * -(-channels // options["DB"]),)
+    def grid(self, options: dict, chunks: int) -> tuple[int]:
+        batch, _, K, channels, _, _ = self.sizes
+        return (batch * K * chunks * -(-channels // options["DB"]),)
 
 
 def _multiprocessors(device: torch.device) -> int:
@@ -190,7 +190,7 @@ def _enter_chunks(p: Problem, x: Tensor, weight: Tensor, ends: Tensor, chunks: i
     batch, _, K, channels, d_state, steps = p.sizes
     sums_BKMD = torch.empty(batch, K, chunks, channels, dtype=torch.float32, device=x.device)
     options = p.options(ENDS, x, p.delta)
-    chunk_ends_kernel[p.grid(options, K, chunks)](
+    chunk_ends_kernel[p.grid(options, chunks)](
         x, p.delta, p.A2_KND, weight, p.bias, p.index, ends, sums_BKMD,
         *_row_strides(x), *_row_strides(p.delta), *_row_strides(weight), *strides,
         steps, channels, d_state, K, chunks, tiles, **options, REVERSE=reverse)
@@ -199,25 +199,25 @@ def _enter_chunks(p: Problem, x: Tensor, weight: Tensor, ends: Tensor, chunks: i
         ends, sums_BKMD, p.A2_KND, *strides, channels, d_state, K, chunks, CT=rows, DB=LANES, REVERSE=reverse)
 
 
-def _merged(problem: Problem, out_dtype: torch.dtype, merge: bool) -> tuple[Tensor, list[tuple[int, int, Tensor, Tensor]]]:
-    """The result and its launches: first route, number of routes, where to write, and what to add to (or None).
+def _outputs(p: Problem, dtype: torch.dtype, merge: bool) -> Tensor:
+    """Where the kernels write a map for each route, `(B, L, K, D)`: in float32 where they are to be added up."""
+    batch, length, K, channels, _, _ = p.sizes
+    make = torch.empty if p.complete else torch.zeros
+    return make(batch, length, K, channels, dtype=torch.float32 if merge and K > 1 else dtype, device=p.u.device)
 
-    Sums build up in float32 and reach `out_dtype` with the last route.
-    """
-    batch, length, K, channels, _, _ = problem.sizes
-    device = problem.u.device
 
-    def new(routes, dtype):
-        make = torch.empty if problem.complete else torch.zeros
-        return make(batch, length, routes, channels, dtype=dtype, device=device)
+def _merge(y_BLKD: Tensor, dtype: torch.dtype, merge: bool) -> Tensor:
+    from .triton_forward import merge_kernel
 
+    batch, length, K, channels = y_BLKD.shape
     if not merge or K == 1:
-        y = new(K, out_dtype)
-        return y, [(0, K, y, None)]
-    total = new(1, torch.float32)
-    y = total if out_dtype == torch.float32 or not problem.complete else new(1, out_dtype)
-    launches = [(k, 1, y if k == K - 1 else total, total if k else None) for k in range(K)]
-    return y, launches
+        return y_BLKD
+    total = torch.empty(batch, length, 1, channels, dtype=dtype, device=y_BLKD.device)
+    rows, width = 8, 4 * LANES
+    if total.numel():
+        merge_kernel[(-(-batch * length // rows) * -(-channels // width),)](
+            y_BLKD, total, batch * length, channels, K=K, ROWS=rows, DB=width)
+    return total
 
 
 def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tuple[Tensor, Tensor]:
@@ -226,9 +226,9 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
     p = _problem(u, delta, A, B, C, D, bias, args)
     batch, _, K, channels, d_state, steps = p.sizes
     with _on(u.device):
-        y, launches = _merged(p, args.out_dtype, args.merge)
+        y = _outputs(p, args.out_dtype, args.merge)
         options = p.options(FORWARD, p.u, p.delta, y)
-        chunks, tiles = p.chunks(options, launches[0][1])
+        chunks, tiles = p.chunks(options)
         entries = states_shape(batch, steps, K, channels, d_state)[2] if keep_states else chunks
         states = torch.empty(batch, K, entries, d_state, channels, dtype=torch.float32, device=u.device)
         tile = d_state * channels if keep_states else 0
@@ -236,13 +236,13 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
         if y.numel() and steps:
             if chunks > 1:
                 _enter_chunks(p, p.u, p.B, states, chunks, tiles, strides, False)
-            for first, routes, out, partial in launches:
-                scan_kernel[p.grid(options, routes, chunks)](
-                    p.u, p.delta, p.A2_KND, p.B, p.C, p.D, p.bias, p.index, states, partial, out,
-                    *(s for x in (p.u, p.delta, p.B, p.C, out) for s in _row_strides(x)), *strides, tile,
-                    steps, channels, d_state, routes, K, first, chunks, tiles, int(chunks > 1), **options,
-                    HAS_D=D is not None, KEEP=keep_states, ADD=partial is not None)
-    return y.to(args.out_dtype), states if keep_states else no_states(u, delta, A)
+            scan_kernel[p.grid(options, chunks)](
+                p.u, p.delta, p.A2_KND, p.B, p.C, p.D, p.bias, p.index, states, y,
+                *(s for x in (p.u, p.delta, p.B, p.C, y) for s in _row_strides(x)), *strides, tile,
+                steps, channels, d_state, K, chunks, tiles, int(chunks > 1), **options, HAS_D=D is not None,
+                KEEP=keep_states)
+        y = _merge(y, args.out_dtype, args.merge)
+    return y, states if keep_states else no_states(u, delta, A)
 
 
 def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tuple[Tensor | None, ...]:
@@ -256,10 +256,11 @@ def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tupl
         return (torch.empty if p.complete else torch.zeros)(shape, dtype=dtype, device=u.device)
 
     with _on(u.device):
-        du, launches = _merged(p, u.dtype, u.shape[2] == 1)
+        shared = u.shape[2] == 1
+        du = _outputs(p, u.dtype, shared)
         ddelta = new(batch, length, K, channels, dtype=delta.dtype)
         options = p.options(BACKWARD, p.u, p.delta, dy, ddelta, du)
-        chunks, tiles = p.chunks(options, launches[0][1])
+        chunks, tiles = p.chunks(options)
         dB, dC = (new(-(-channels // options["DB"]), batch, length, K, d_state) for _ in range(2))
         q_BKMND, dA = (torch.empty(batch, K, chunks, d_state, channels, dtype=torch.float32, device=u.device)
                        for _ in range(2))
@@ -268,19 +269,17 @@ def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tupl
         if ddelta.numel() and steps:
             if chunks > 1:
                 _enter_chunks(p, dy, p.C, q_BKMND, chunks, tiles, (q_BKMND.stride(1), q_BKMND.stride(2)), True)
-            for first, routes, out, partial in launches:
-                scan_backward_kernel[p.grid(options, routes, chunks)](
-                    p.u, p.delta, p.A2_KND, p.B, p.C, p.D, p.bias, p.index, states, q_BKMND, dy, partial, out, ddelta,
-                    dA, dB, dC, dD, dbias,
-                    *(s for x in (p.u, p.delta, p.B, p.C, dy, out) for s in _row_strides(x)), states.stride(1),
-                    length, steps, channels, d_state, routes, K, first, chunks, tiles, int(chunks > 1), **options,
-                    HAS_D=D is not None, ADD=partial is not None)
+            scan_backward_kernel[p.grid(options, chunks)](
+                p.u, p.delta, p.A2_KND, p.B, p.C, p.D, p.bias, p.index, states, q_BKMND, dy, du, ddelta, dA, dB, dC, dD,
+                dbias, *(s for x in (p.u, p.delta, p.B, p.C, dy, du) for s in _row_strides(x)), states.stride(1),
+                length, steps, channels, d_state, K, chunks, tiles, int(chunks > 1), **options, HAS_D=D is not None)
         else:
             for part in (dA, dD, dbias):
                 if part is not None:
                     part.zero_()
+        du = _merge(du, u.dtype, shared)
     return (
-        du.to(u.dtype), ddelta, dA.sum((0, 2)).transpose(1, 2).to(A.dtype).contiguous(), dB.sum(0).to(B.dtype),
+        du, ddelta, dA.sum((0, 2)).transpose(1, 2).to(A.dtype).contiguous(), dB.sum(0).to(B.dtype),
         dC.sum(0).to(C.dtype), None if D is None else dD.sum((0, 2)).to(D.dtype),
         None if bias is None else dbias.sum((0, 2)).to(bias.dtype),
     )

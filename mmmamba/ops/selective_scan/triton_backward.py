@@ -3,7 +3,17 @@
 import triton
 import triton.language as tl
 
-from .triton_tiles import SIZES, join, load_row, load_weights, position, row_pointers, step_size
+from .triton_tiles import (
+    SIZES,
+    join,
+    load_row,
+    load_weights,
+    position,
+    power_of_two,
+    row_pointers,
+    stack,
+    step_size,
+)
 
 
 @triton.jit
@@ -18,14 +28,14 @@ def _adjoint(
     h_WD = tl.zeros_like(sum_WD)
     q_WD = tl.zeros_like(sum_WD)
     for i in tl.static_range(TT):
-        a_WD = tl.exp2(deltas[i] * A_D[None, :])
+        a_WD = power_of_two(deltas[i] * A_D[None, :])
         decays += (a_WD,)
         if W > 1:
             h_WD = a_WD * h_WD + deltas[i] * us[i] * Bs[i][:, None]
     if W > 1:
         for i in tl.static_range(TT - 1, -1, -1):
             q_WD = decays[i] * (q_WD + dys[i] * Cs[i][:, None])
-        p_WD = tl.exp2(sum_WD * A_D[None, :])
+        p_WD = power_of_two(sum_WD * A_D[None, :])
         h_WD, _ = join(p_WD, h_WD, entry_1D, W, False)
         q_WD, leave_1D = join(p_WD, q_WD, q_1D, W, True)
     else:
@@ -54,43 +64,45 @@ def _adjoint(
 
 @triton.jit(do_not_specialize=SIZES)
 def scan_backward_kernel(
-    u, delta, A2, B, C, D, bias, index, states, adjoints, dy, partial, du, ddelta, dA, dB, dC, dD, dbias,
+    u, delta, A2, B, C, D, bias, index, states, adjoints, dy, du, ddelta, dA, dB, dC, dD, dbias,
     x_b, x_l, x_k, delta_b, delta_l, delta_k, W_b, W_l, W_k, C_b, C_l, C_k, y_b, y_l, y_k, du_b, du_l, du_k,
-    states_bk, length, steps, channels, d_state, routes, all_routes, first_route, chunks, tiles, given,
+    states_bk, length, steps, channels, d_state, routes, chunks, tiles, given,
     TT: tl.constexpr, W: tl.constexpr, DB: tl.constexpr, V: tl.constexpr, SINGLE: tl.constexpr,
     SOFTPLUS: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr, EVEN: tl.constexpr,
-    WIDE: tl.constexpr, HAS_D: tl.constexpr, ADD: tl.constexpr,
+    WIDE: tl.constexpr, HAS_D: tl.constexpr,
 ):
     """Walks a chunk of a route from its last tile.
 
     `states` holds the state that enters each tile, `adjoints` the q that enters each chunk from later steps (taken as
-    zero unless `given`; overwritten). du goes to `du`, added to `partial` where ADD; dB and dC are sums over a block of
-    channels, `(blocks, B, L, K, N)`; dA `(B, K, chunks, N, D)`, dD and dbias `(B, K, chunks, D)` are sums over a chunk.
+    zero unless `given`; overwritten). dB and dC are sums over a block of channels, `(blocks, B, L, K, N)`; dA
+    `(B, K, chunks, N, D)`, dD and dbias `(B, K, chunks, D)` are sums over a chunk.
     """
     LN2: tl.constexpr = 0.6931471805599453
+    LOG2E: tl.constexpr = 1.4426950408889634
     PRECISE: tl.constexpr = delta.dtype.element_ty == tl.float32
     blocks = tl.cdiv(channels, DB)
     pid = tl.program_id(0)
     block, chunk, bk = pid % blocks, (pid // blocks) % chunks, pid // (blocks * chunks)
     batches = tl.num_programs(0) // (blocks * chunks * routes)
-    batch, route = (bk // routes).to(tl.int64), (first_route + bk % routes).to(tl.int64)
+    batch, route = (bk // routes).to(tl.int64), (bk % routes).to(tl.int64)
     d = tl.max_contiguous(tl.multiple_of(block * DB + tl.arange(0, DB), V), V)
-    d_in = d < channels
+    d_in = tl.max_constancy(d < channels, V)
     in_1D = d_in[None, :]
     u_1D = u + tl.multiple_of(batch * x_b + route * x_k, V) + d[None, :]
     delta_1D = delta + tl.multiple_of(batch * delta_b + route * delta_k, V) + d[None, :]
     dy_1D = dy + tl.multiple_of(batch * y_b + route * y_k, V) + d[None, :]
     du_offset_1D = tl.multiple_of(batch * du_b + route * du_k, V) + d[None, :]
-    ddelta_1D = ddelta + tl.multiple_of((batch * length * all_routes + route) * channels, V) + d[None, :]
+    ddelta_1D = ddelta + tl.multiple_of((batch * length * routes + route) * channels, V) + d[None, :]
     B += batch * W_b + route * W_k
     C += batch * C_b + route * C_k
-    index += route * steps
+    if HAS_INDEX:
+        index += route * steps
     A_D = A2 + route * d_state * channels + d
-    chunk_bk = (batch * all_routes + route) * chunks + chunk
+    chunk_bk = bk.to(tl.int64) * chunks + chunk
     q_at_1D = adjoints + chunk_bk * d_state * channels + d[None, :]
     dA_D = dA + chunk_bk * d_state * channels + d
-    states_1D = states + (batch * all_routes + route) * states_bk + d[None, :]
-    part = ((block.to(tl.int64) * batches + batch) * length * all_routes + route) * d_state
+    states_1D = states + bk.to(tl.int64) * states_bk + d[None, :]
+    part = ((block.to(tl.int64) * batches + batch) * length * routes + route) * d_state
     dB += part
     dC += part
     dD_D = tl.zeros([DB], tl.float32)
@@ -121,6 +133,9 @@ def scan_backward_kernel(
             dys += (tl.where(real_W[:, None], dy_WD, 0.0),)
             throughs += (tl.zeros_like(u_WD),)
             ddeltas += (tl.zeros_like(u_WD),)
+        t_WT = tile * (TT * W) + tl.arange(0, W)[:, None] * TT + tl.arange(0, TT)[None, :]
+        pos_WT, real_WT = position(index, t_WT, steps, HAS_INDEX, HOLES, WIDE)
+        weight_rows_WT = pos_WT * (routes * d_state)
         tile_1D = states_1D + tile.to(tl.int64) * d_state * channels
         entered = in_1D & (tile * (TT * W) < steps)
         if SINGLE:
@@ -131,9 +146,8 @@ def scan_backward_kernel(
             throughs, ddeltas, dA_WD, dBs, dCs, q_1D = _adjoint(
                 us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_n_D, entry_1D, q_1D, TT, W)
             dA_sum_D += tl.sum(dA_WD, 0)
-            for i in tl.static_range(TT):
-                tl.store(dB + positions[i] * all_routes, dBs[i], mask=reals[i])
-                tl.store(dC + positions[i] * all_routes, dCs[i], mask=reals[i])
+            tl.store(dB + weight_rows_WT, stack(dBs, TT), mask=real_WT)
+            tl.store(dC + weight_rows_WT, stack(dCs, TT), mask=real_WT)
         else:
             for n in range(0, d_state):
                 Bs = load_weights(B, positions, reals, W_l, n, TT, HOLES)
@@ -146,9 +160,8 @@ def scan_backward_kernel(
                     us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_n_D, entry_1D, q_entry_1D, TT, W)
                 tl.store(q_at_1D + n * channels, q_leave_1D, mask=in_1D)
                 tl.store(dA_D + n * channels, dA_before_D + tl.sum(dA_WD, 0), mask=d_in)
-                for i in tl.static_range(TT):
-                    tl.store(dB + positions[i] * (all_routes * d_state) + n, dBs[i], mask=reals[i])
-                    tl.store(dC + positions[i] * (all_routes * d_state) + n, dCs[i], mask=reals[i])
+                tl.store(dB + weight_rows_WT + n, stack(dBs, TT), mask=real_WT)
+                tl.store(dC + weight_rows_WT + n, stack(dCs, TT), mask=real_WT)
             # The next tile reads what other warps of this program stored.
             tl.debug_barrier()
         dD_WD = tl.zeros_like(sum_WD)
@@ -160,16 +173,14 @@ def scan_backward_kernel(
             ddelta_WD = ddeltas[i] * LN2 + throughs[i] * us[i]
             if SOFTPLUS:
                 # The derivative exp(x) / (1 + exp(x)), and 1 where softplus is the identity.
-                ddelta_WD *= tl.exp(raws[i] - deltas[i])
+                ddelta_WD *= power_of_two(LOG2E * (raws[i] - deltas[i]))
             t_W = tile * (TT * W) + tl.arange(0, W) * TT + i
             ddelta_WD = tl.where((t_W < steps)[:, None], ddelta_WD, 0.0)
             dbias_WD += ddelta_WD
             on = reals[i][:, None] if EVEN else reals[i][:, None] & in_1D
-            at = row_pointers(ddelta_1D, positions[i], all_routes * channels, V)
+            at = row_pointers(ddelta_1D, positions[i], routes * channels, V)
             tl.store(at, ddelta_WD.to(ddelta.dtype.element_ty), mask=on)
             rows = row_pointers(du_offset_1D, positions[i], du_l, V)
-            if ADD:
-                du_WD += tl.load(partial + rows, mask=on, other=0.0)
             tl.store(du + rows, du_WD.to(du.dtype.element_ty), mask=on)
         dD_D += tl.sum(dD_WD, 0)
         dbias_D += tl.sum(dbias_WD, 0)

@@ -9,6 +9,7 @@ from .triton_tiles import (
     load_row,
     load_weights,
     position,
+    power_of_two,
     row_pointers,
     step_size,
     then_with_before,
@@ -20,12 +21,12 @@ def _end(deltas, xs, weights, sum_WD, A_D, entry_1D, TT: tl.constexpr, W: tl.con
     """What leaves a tile of one state, `[1, DB]`."""
     h_WD = tl.zeros_like(sum_WD)
     for i in tl.static_range(TT):
-        a_WD = tl.exp2(deltas[i] * A_D[None, :])
+        a_WD = power_of_two(deltas[i] * A_D[None, :])
         if REVERSE:
             h_WD = a_WD * (h_WD + xs[i] * weights[i][:, None])
         else:
             h_WD = a_WD * h_WD + xs[i] * weights[i][:, None]
-    _, leave_1D = join(tl.exp2(sum_WD * A_D[None, :]), h_WD, entry_1D, W, False)
+    _, leave_1D = join(power_of_two(sum_WD * A_D[None, :]), h_WD, entry_1D, W, False)
     return leave_1D
 
 
@@ -33,7 +34,7 @@ def _end(deltas, xs, weights, sum_WD, A_D, entry_1D, TT: tl.constexpr, W: tl.con
 def chunk_ends_kernel(
     x, delta, A2, weight, bias, index, ends, sums,
     x_b, x_l, x_k, delta_b, delta_l, delta_k, W_b, W_l, W_k, states_bk, states_chunk,
-    steps, channels, d_state, all_routes, chunks, tiles,
+    steps, channels, d_state, routes, chunks, tiles,
     TT: tl.constexpr, W: tl.constexpr, DB: tl.constexpr, V: tl.constexpr, SINGLE: tl.constexpr,
     SOFTPLUS: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr, EVEN: tl.constexpr,
     WIDE: tl.constexpr, REVERSE: tl.constexpr,
@@ -47,13 +48,14 @@ def chunk_ends_kernel(
     blocks = tl.cdiv(channels, DB)
     pid = tl.program_id(0)
     block, chunk, bk = pid % blocks, (pid // blocks) % chunks, pid // (blocks * chunks)
-    batch, route = (bk // all_routes).to(tl.int64), (bk % all_routes).to(tl.int64)
+    batch, route = (bk // routes).to(tl.int64), (bk % routes).to(tl.int64)
     d = tl.max_contiguous(tl.multiple_of(block * DB + tl.arange(0, DB), V), V)
-    d_in = d < channels
+    d_in = tl.max_constancy(d < channels, V)
     x_1D = x + tl.multiple_of(batch * x_b + route * x_k, V) + d[None, :]
     delta_1D = delta + tl.multiple_of(batch * delta_b + route * delta_k, V) + d[None, :]
     weight += batch * W_b + route * W_k
-    index += route * steps
+    if HAS_INDEX:
+        index += route * steps
     A_D = A2 + route * d_state * channels + d
     ends_D = ends + bk.to(tl.int64) * states_bk + chunk.to(tl.int64) * states_chunk + d
     chunk_sum_D = tl.zeros([DB], tl.float32)
@@ -97,7 +99,7 @@ def chunk_ends_kernel(
 
 @triton.jit(do_not_specialize=SIZES)
 def carry_kernel(
-    ends, sums, A2, states_bk, states_chunk, channels, d_state, all_routes, chunks,
+    ends, sums, A2, states_bk, states_chunk, channels, d_state, routes, chunks,
     CT: tl.constexpr, DB: tl.constexpr, REVERSE: tl.constexpr,
 ):
     """Ends of chunks walked from zero become, in place, the states that enter them."""
@@ -106,7 +108,7 @@ def carry_kernel(
     block, n, bk = pid % blocks, (pid // blocks) % d_state, pid // (blocks * d_state)
     d = block * DB + tl.arange(0, DB)
     d_in = d < channels
-    A_D = tl.load(A2 + ((bk % all_routes) * d_state + n) * channels + d, mask=d_in, other=0.0)
+    A_D = tl.load(A2 + ((bk % routes) * d_state + n) * channels + d, mask=d_in, other=0.0)
     bk = bk.to(tl.int64)
     entry_1D = tl.zeros([1, DB], tl.float32)
     for first in range(0, chunks, CT):
@@ -116,7 +118,7 @@ def carry_kernel(
         ends_CD = ends + bk * states_bk + c[:, None] * states_chunk + n * channels + d[None, :]
         b = tl.load(ends_CD, mask=on, other=0.0)
         sum_CD = tl.load(sums + (bk * chunks + c[:, None]) * channels + d[None, :], mask=on, other=0.0)
-        a = tl.exp2(sum_CD * A_D[None, :])
+        a = power_of_two(sum_CD * A_D[None, :])
         one, zero = tl.full([CT, DB], 1.0, tl.float32), tl.full([CT, DB], 0.0, tl.float32)
         p, h, px, hx = tl.associative_scan((a, b, one, zero), 0, then_with_before)
         tl.store(ends_CD, hx + px * entry_1D, mask=on)
@@ -130,12 +132,12 @@ def _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_D, entry_1D, TT: tl.constexpr
     decays = ()
     h_WD = tl.zeros_like(sum_WD)
     for i in tl.static_range(TT):
-        a_WD = tl.exp2(deltas[i] * A_D[None, :])
+        a_WD = power_of_two(deltas[i] * A_D[None, :])
         decays += (a_WD,)
         if W > 1:
             h_WD = a_WD * h_WD + drives[i] * Bs[i][:, None]
     if W > 1:
-        entry_WD, leave_1D = join(tl.exp2(sum_WD * A_D[None, :]), h_WD, entry_1D, W, False)
+        entry_WD, leave_1D = join(power_of_two(sum_WD * A_D[None, :]), h_WD, entry_1D, W, False)
         h_WD = entry_WD
     else:
         h_WD = h_WD + entry_1D
@@ -150,15 +152,15 @@ def _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_D, entry_1D, TT: tl.constexpr
 
 @triton.jit(do_not_specialize=SIZES)
 def scan_kernel(
-    u, delta, A2, B, C, D, bias, index, states, partial, y,
+    u, delta, A2, B, C, D, bias, index, states, y,
     x_b, x_l, x_k, delta_b, delta_l, delta_k, W_b, W_l, W_k, C_b, C_l, C_k, y_b, y_l, y_k,
     states_bk, states_chunk, states_tile,
-    steps, channels, d_state, routes, all_routes, first_route, chunks, tiles, given,
+    steps, channels, d_state, routes, chunks, tiles, given,
     TT: tl.constexpr, W: tl.constexpr, DB: tl.constexpr, V: tl.constexpr, SINGLE: tl.constexpr,
     SOFTPLUS: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr, EVEN: tl.constexpr,
-    WIDE: tl.constexpr, HAS_D: tl.constexpr, KEEP: tl.constexpr, ADD: tl.constexpr,
+    WIDE: tl.constexpr, HAS_D: tl.constexpr, KEEP: tl.constexpr,
 ):
-    """Walks a chunk of a route and writes y, added to `partial` where ADD.
+    """Walks a chunk of a route and writes its y.
 
     `states` holds the state that enters each chunk (taken as zero unless `given`), and with KEEP receives the one that
     enters each tile.
@@ -167,17 +169,18 @@ def scan_kernel(
     blocks = tl.cdiv(channels, DB)
     pid = tl.program_id(0)
     block, chunk, bk = pid % blocks, (pid // blocks) % chunks, pid // (blocks * chunks)
-    batch, route = (bk // routes).to(tl.int64), (first_route + bk % routes).to(tl.int64)
+    batch, route = (bk // routes).to(tl.int64), (bk % routes).to(tl.int64)
     d = tl.max_contiguous(tl.multiple_of(block * DB + tl.arange(0, DB), V), V)
-    d_in = d < channels
+    d_in = tl.max_constancy(d < channels, V)
     u_1D = u + tl.multiple_of(batch * x_b + route * x_k, V) + d[None, :]
     delta_1D = delta + tl.multiple_of(batch * delta_b + route * delta_k, V) + d[None, :]
     y_offset_1D = tl.multiple_of(batch * y_b + route * y_k, V) + d[None, :]
     B += batch * W_b + route * W_k
     C += batch * C_b + route * C_k
-    index += route * steps
+    if HAS_INDEX:
+        index += route * steps
     A_D = A2 + route * d_state * channels + d
-    states_1D = states + (batch * all_routes + route) * states_bk + chunk.to(tl.int64) * states_chunk + d[None, :]
+    states_1D = states + bk.to(tl.int64) * states_bk + chunk.to(tl.int64) * states_chunk + d[None, :]
     in_1D = d_in[None, :]
     if SINGLE:
         carry_1D = tl.load(states_1D, mask=in_1D & (given > 0), other=0.0)
@@ -223,7 +226,18 @@ def scan_kernel(
         for i in tl.static_range(TT):
             on = reals[i][:, None] if EVEN else reals[i][:, None] & in_1D
             rows = row_pointers(y_offset_1D, positions[i], y_l, V)
-            y_WD = ys[i]
-            if ADD:
-                y_WD += tl.load(partial + rows, mask=on, other=0.0)
-            tl.store(y + rows, y_WD.to(y.dtype.element_ty), mask=on)
+            tl.store(y + rows, ys[i].to(y.dtype.element_ty), mask=on)
+
+
+@triton.jit(do_not_specialize=["rows", "channels"])
+def merge_kernel(parts, total, rows, channels, K: tl.constexpr, ROWS: tl.constexpr, DB: tl.constexpr):
+    """Outputs of K routes, `(rows, K, D)`, added in their order."""
+    blocks = tl.cdiv(channels, DB)
+    pid = tl.program_id(0)
+    row = (pid // blocks).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    d = (pid % blocks) * DB + tl.arange(0, DB)
+    on = (row < rows)[:, None] & (d < channels)[None, :]
+    sum_RD = tl.zeros([ROWS, DB], tl.float32)
+    for k in tl.static_range(K):
+        sum_RD += tl.load(parts + ((row * K + k) * channels)[:, None] + d[None, :], mask=on, other=0.0)
+    tl.store(total + (row * channels)[:, None] + d[None, :], sum_RD.to(total.dtype.element_ty), mask=on)

@@ -15,7 +15,7 @@ import triton.language as tl
 INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 """Triton's interpreter runs the kernels on a CPU."""
 
-SIZES = ["steps", "length", "channels", "d_state", "routes", "all_routes", "first_route", "chunks", "tiles", "given",
+SIZES = ["steps", "length", "channels", "d_state", "routes", "chunks", "tiles", "given",
          "x_b", "x_l", "x_k", "delta_b", "delta_l", "delta_k", "W_b", "W_l", "W_k", "C_b", "C_l", "C_k",
          "y_b", "y_l", "y_k", "du_b", "du_l", "du_k", "states_bk", "states_chunk", "states_tile"]
 """Arguments that no kernel is specialised on."""
@@ -55,13 +55,23 @@ def load_row(pointers, real_W, d_in_D, HOLES: tl.constexpr, EVEN: tl.constexpr):
 
 
 @triton.jit
+def power_of_two(x):
+    """2**x by the hardware's instruction; results below 2**-126 become zero."""
+    if INTERPRETED:
+        return tl.exp2(x)
+    else:
+        return tl.inline_asm_elementwise("ex2.approx.ftz.f32 $0, $1;", "=f,f", [x], tl.float32, True, 1)
+
+
+@triton.jit
 def softplus(x, PRECISE: tl.constexpr):
     """log(1 + exp(x)), and the identity above 20 as in PyTorch; PRECISE keeps the relative error small below zero."""
-    e = tl.exp(x)
+    e = power_of_two(1.4426950408889634 * x)
     if INTERPRETED:
         log = tl.log(1.0 + e)
     else:
-        log = 0.6931471805599453 * tl.inline_asm_elementwise("lg2.approx.f32 $0, $1;", "=f,f", [1.0 + e], tl.float32, True, 1)
+        log = 0.6931471805599453 * tl.inline_asm_elementwise(
+            "lg2.approx.ftz.f32 $0, $1;", "=f,f", [1.0 + e], tl.float32, True, 1)
     if PRECISE:
         log = tl.where(e < 0.1, e * (1.0 - e * (0.5 - e * (0.33333334 - e * (0.25 - e * 0.2)))), log)
     return tl.where(x > 20.0, x, log)
@@ -106,3 +116,27 @@ def load_weights(base, positions, reals, stride, n, TT: tl.constexpr, HOLES: tl.
         else:
             rows += (tl.load(base + positions[i] * stride + n).to(tl.float32),)
     return rows
+
+
+@triton.jit
+def stack(rows, TT: tl.constexpr):
+    """TT tensors `[W]` as one, `[W, TT]`; TT is a power of two."""
+    if TT == 1:
+        return rows[0][:, None]
+    else:
+        half = ()
+        for i in tl.static_range(TT // 2):
+            half += (tl.join(rows[i], rows[i + TT // 2]),)
+        if TT > 2:
+            half = _join_pairs(half, TT // 2)
+        return tl.reshape(half[0], [rows[0].shape[0], TT])
+
+
+@triton.jit
+def _join_pairs(rows, count: tl.constexpr):
+    half = ()
+    for i in tl.static_range(count // 2):
+        half += (tl.join(rows[i], rows[i + count // 2]),)
+    if count > 2:
+        half = _join_pairs(half, count // 2)
+    return half
