@@ -23,6 +23,7 @@ from .preflight import check_neck, check_run
 from .safe_loading import refuse_unpickling
 from .summary import KeepMetrics, print_summary
 from .testing import add_output, show_predictions, use_test_time_augmentation
+from .verify import TOLERANCE, check_expected, compare, print_comparison
 
 
 def train(argv: list[str] | None = None) -> int:
@@ -51,6 +52,15 @@ def test(argv: list[str] | None = None) -> int:
     parser.add_argument("--show-dir", metavar="DIR", help="save pictures of predictions to DIR")
     parser.add_argument("--wait-time", type=float, default=2.0, help="seconds each picture is shown")
     parser.add_argument("--tta", action="store_true", help="test-time augmentation")
+    parser.add_argument(
+        "--verify",
+        nargs="?",
+        type=float,
+        const=TOLERANCE,
+        metavar="POINTS",
+        help=f"compare with the config's `expected`; exit code 1 where a metric is more than POINTS ({TOLERANCE}) of AP or "
+        "mIoU away",
+    )
     return _guarded(_test, parser.parse_args(argv))
 
 
@@ -78,14 +88,13 @@ def _parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _guarded(run: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
+def _guarded(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     refuse_unpickling()
     try:
-        run(args)
+        return run(args)
     except (UsageError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -135,7 +144,7 @@ def _distribute_without_gpu(cfg: Config) -> None:
     )
 
 
-def _train(args: argparse.Namespace) -> None:
+def _train(args: argparse.Namespace) -> int:
     cfg = load_config(args)
     if args.amp:
         cfg.optim_wrapper.type = "AmpOptimWrapper"
@@ -157,13 +166,15 @@ def _train(args: argparse.Namespace) -> None:
     runner.train()
     if kept.metrics:
         print_summary(kept.metrics, f"{Path(args.config).stem}: last validation", cfg.get("expected"))
+    return 0
 
 
-def _test(args: argparse.Namespace) -> None:
+def _test(args: argparse.Namespace) -> int:
     cfg = load_config(args)
     cfg.load_from = args.checkpoint or (_latest_checkpoint(cfg) if args.demo else None)
     if cfg.load_from is None:
         raise UsageError(f"name a checkpoint to test: tools/test.py {args.config} CHECKPOINT")
+    wanted = None if args.verify is None else check_expected(cfg, args.tta)
     pictures = show_predictions(cfg, args.show, args.show_dir or ("predictions" if args.demo else None), args.wait_time)
     if args.tta:
         use_test_time_augmentation(cfg)
@@ -177,6 +188,9 @@ def _test(args: argparse.Namespace) -> None:
     print_summary(metrics, f"{Path(args.config).stem}: {cfg.load_from}", expected)
     if pictures is not None:
         print(f"Pictures of predictions: {pictures}")
+    if wanted is None:
+        return 0
+    return 0 if print_comparison(compare(metrics, wanted["metrics"], args.verify), wanted) else 1
 
 
 def _latest_checkpoint(cfg: ConfigDict) -> str:

@@ -6,7 +6,7 @@ train_dataloader = dict(
     dataset=dict(
         pipeline=[
             dict(type="LoadImageFromFile"),
-            dict(type="LoadAnnotations", reduce_zero_label=True),
+            dict(type="LoadAnnotations"),
             dict(type="RandomResize", scale=(2560, 640), ratio_range=(0.5, 2.0), keep_ratio=True),
             dict(type="RandomCrop", crop_size=(640, 640), cat_max_ratio=0.75),
             dict(type="RandomFlip", prob=0.5),
@@ -18,7 +18,7 @@ train_dataloader = dict(
 test_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="Resize", scale=(2560, 640), keep_ratio=True),
-    dict(type="LoadAnnotations", reduce_zero_label=True),
+    dict(type="LoadAnnotations"),
     dict(type="PackSegInputs"),
 ]
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
