@@ -46,6 +46,8 @@ def apply_demo(cfg: Config, data_root: str | Path, spec: ShapesSpec | None = Non
     cfg.pop("tta_pipeline", None)
     cfg.randomness = dict(seed=0)
     cfg.default_hooks.logger.interval = 20
+    if cfg.default_hooks.get("visualization", {}).get("type") == "DetVisualizationHook":
+        cfg.default_hooks.visualization.score_thr = 0.5
 
 
 def _scale_backbone(backbone: Any, size: int) -> None:
