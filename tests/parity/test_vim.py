@@ -14,6 +14,7 @@ CLASSIFIERS = {
     "vim/vim_tiny_stride8": dict(name="vim_t_stride8"),
     "vim/vim_tiny_rect": dict(name="vim_t", img_size=(200, 168)),
 }
+MAPS = {case: CLASSIFIERS[case] for case in ("vim/vim_tiny", "vim/vim_tiny_rect")}
 SEGMENTATION = {"vim/vim_tiny_seg": "vim_t_seg", "vim/vim_small_seg": "vim_s_seg"}
 DETECTION = {"vim/vim_tiny_det": "vim_t_det", "vim/vim_small_det": "vim_s_det"}
 
@@ -24,7 +25,7 @@ def test_classifier(case, given):
 
 
 @pytest.mark.parametrize("features, theirs", [("stream", "stream"), ("mixer", "hidden")])
-@pytest.mark.parametrize("case, given", harness.cases({k: CLASSIFIERS[k] for k in ("vim/vim_tiny", "vim/vim_tiny_rect")}))
+@pytest.mark.parametrize("case, given", harness.cases(MAPS))
 def test_maps_of_the_classifiers_column(case, given, features, theirs):
     case = recipe.load_case(f"{case}.json")
     model = columns.load(mmmamba.create_backbone(**given, features=features), case)

@@ -67,7 +67,8 @@ class LocalVim(PlainBackbone):
             cls_token=cls_token, rotary=rotary, norm=norm, features=features, pyramid=pyramid,
             drop_path_rate=drop_path_rate)
         mixer = {key: a.pop(key) for key in ("d_state", "ssm_ratio", "d_conv", "dt_rank", "columns_as_published")}
-        dim = a.pop("embed_dims")
+        dim, stride = a.pop("embed_dims"), a.pop("patch_size")
+        embeddings = self._embeddings(in_channels, dim, a.pop("img_size"), stride, stride, True, a.pop("cls_token"))
         mixers = [RouteMixer(dim, block, **mixer) for block in a.pop("routes")]
         for module in mixers:
             # Over the mixers' own start of dt_proj, as in the original's training; out_proj keeps its own.
@@ -75,7 +76,7 @@ class LocalVim(PlainBackbone):
             module.apply(init_linears)
             module.out_proj.weight.data.copy_(out)
         a["rotary"] = "resized" if a["rotary"] else "none"
-        self._assemble(mixers, dim, in_channels=in_channels, stride=a["patch_size"], pad=True, out_norms=True,
-                       out_indices=out_indices, with_cp=with_cp, num_classes=num_classes if classifier else None, **a)
+        self._assemble(*embeddings, mixers, dim, stride, out_norms=True, out_indices=out_indices, with_cp=with_cp,
+                       num_classes=num_classes if classifier else None, **a)
         if self.tokens.cls_token is not None:
             nn.init.zeros_(self.tokens.cls_token)

@@ -19,7 +19,12 @@ ROTARY = ("none", "computed", "resized")
 PYRAMID_STRIDES = (4, 8, 16, 32)
 
 
-def _one_of(argument: str, value: str, known: Sequence[str]) -> str:
+def one_of(argument: str, value: str, known: Sequence[str]) -> str:
+    """The value, if it is a known one.
+
+    Raises:
+        ValueError: it is not.
+    """
     if value not in known:
         raise ValueError(f"{argument} is {value!r}, wanted one of {', '.join(map(repr, known))}")
     return value
@@ -28,21 +33,34 @@ def _one_of(argument: str, value: str, known: Sequence[str]) -> str:
 class PlainBackbone(MambaBackbone):
     """Patch embedding, tokens, then blocks on a residual stream that is normalised only on its way into a mixer.
 
-    A family makes its mixers and calls `_assemble`. Parts may be replaced by its own: `patch_embed` (images to a map,
-    with `grid_size`), `tokens` (a map to a sequence and its `TokenLayout`).
+    A family makes its mixers, `patch_embed` (images to a channels-last map) and `tokens` (a map to a sequence and its
+    `TokenLayout`), and calls `_assemble`. It may override `_block`, `_add_classifier` and `_classify`.
     """
 
+    @staticmethod
+    def _embeddings(in_channels: int, dim: int, img_size: int | Sequence[int], patch_size: int, stride: int, pad: bool,
+                    cls_token: str) -> tuple[PatchEmbed, TokenEmbedding]:
+        """The usual two: patches by one convolution, learned positions for `img_size`, a class token or none."""
+        patch_embed = PatchEmbed(in_channels, dim, patch_size, stride, pad)
+        sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        return patch_embed, TokenEmbedding(dim, patch_embed.grid_size(*sides), cls_token)
+
+    def _block(self, index: int, mixer: nn.Module, norm: nn.Module, drop_path_rate: float) -> nn.Module:
+        """Called as `StreamBlock.forward` is."""
+        return StreamBlock(mixer, norm, drop_path_rate)
+
     def _assemble(
-        self, mixers: Sequence[nn.Module], dim: int, *, in_channels: int, img_size: int | Sequence[int],
-        patch_size: int, stride: int, pad: bool, cls_token: str, rotary: str, norm: str, drop_path_rate: float,
-        features: str, out_norms: bool, pyramid: bool, out_indices: Sequence[int] | None, with_cp: bool,
-        num_classes: int | None,
+        self, patch_embed: nn.Module, tokens: nn.Module, mixers: Sequence[nn.Module], dim: int, stride: int, *,
+        rotary: str, norm: str, drop_path_rate: float, features: str, out_norms: bool, pyramid: bool,
+        out_indices: Sequence[int] | None, with_cp: bool, num_classes: int | None,
     ) -> None:
         """Register the parts.
 
         Args:
+            stride: of the map that `patch_embed` makes.
             rotary: "none"; "computed" for the map at hand, scaled to what the weights know; or "resized" from the
-                table of `img_size`.
+                table of the map that `tokens` knows.
+            norm: "rms" or "layer".
             features: "mixer", what a block's mixer returns, or "stream", the residual stream with that added.
             out_norms: a LayerNorm `outnorm_{n}` for the n-th output.
             num_classes: of the classifier in place of maps, None for none.
@@ -51,17 +69,17 @@ class PlainBackbone(MambaBackbone):
             ValueError: a name that is none, or `out_indices` that do not fit.
         """
         depth = len(mixers)
-        self.features = _one_of("features", features, FEATURES)
-        self.rotary = _one_of("rotary", rotary, ROTARY)
-        norm_layer = partial(NORMS[_one_of("norm", norm, list(NORMS))], eps=1e-5)
+        self.features = one_of("features", features, FEATURES)
+        self.rotary = one_of("rotary", rotary, ROTARY)
+        norm_layer = partial(NORMS[one_of("norm", norm, list(NORMS))], eps=1e-5)
         self.with_cp = with_cp
-        self.patch_embed = PatchEmbed(in_channels, dim, patch_size, stride, pad)
-        sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
-        self.tokens = TokenEmbedding(dim, self.patch_embed.grid_size(*sides), cls_token)
+        self.patch_embed = patch_embed
+        self.tokens = tokens
         # What a block returns passes the drop of the next; the first two blocks have none.
         last = max(depth - 1, 1)
         rates = [0.0, *(drop_path_rate * i / last for i in range(depth - 1))]
-        self.layers = nn.ModuleList(StreamBlock(mixer, norm_layer(dim), rate) for mixer, rate in zip(mixers, rates))
+        self.layers = nn.ModuleList(
+            self._block(i, mixer, norm_layer(dim), rate) for i, (mixer, rate) in enumerate(zip(mixers, rates)))
         for mixer in mixers:
             mixer.out_proj.weight.data /= depth**0.5
         self.drop_path = drop_path(drop_path_rate)
@@ -71,9 +89,7 @@ class PlainBackbone(MambaBackbone):
         self.is_classifier = num_classes is not None
         if self.is_classifier:
             self.norm_f = norm_layer(dim)
-            self.head = nn.Linear(dim, num_classes)
-            nn.init.trunc_normal_(self.head.weight, std=0.02)
-            nn.init.zeros_(self.head.bias)
+            self._add_classifier(dim, num_classes)
         elif out_norms:
             for n in range(len(self.out_indices)):
                 self.add_module(f"outnorm_{n}", nn.LayerNorm(dim))
@@ -145,6 +161,11 @@ class PlainBackbone(MambaBackbone):
             x_BCHW = channels_first(cells_BLC.unflatten(1, (layout.height, layout.width)))
             maps.append(getattr(self, f"fpn{n + 1}")(x_BCHW) if self.pyramid else x_BCHW)
         return tuple(maps)
+
+    def _add_classifier(self, dim: int, num_classes: int) -> None:
+        self.head = nn.Linear(dim, num_classes)
+        nn.init.trunc_normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
 
     def _classify(self, stream_BLC: Tensor, layout: TokenLayout) -> Tensor:
         """Logits from the class token, or the mean of the map where there is none."""

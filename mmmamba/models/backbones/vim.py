@@ -78,8 +78,10 @@ class Vim(PlainBackbone):
             cls_token=cls_token, rotary=rotary, norm=norm, features=features, pyramid=pyramid,
             drop_path_rate=drop_path_rate)
         mixer = {key: a.pop(key) for key in ("d_state", "ssm_ratio", "d_conv", "dt_rank", "halve")}
-        dim = a.pop("embed_dims")
+        dim, stride = a.pop("embed_dims"), a.pop("stride")
+        embeddings = self._embeddings(in_channels, dim, a.pop("img_size"), a.pop("patch_size"), stride, a.pop("pad"),
+                                      a.pop("cls_token"))
         mixers = [BidirectionalMixer(dim, **mixer) for _ in range(a.pop("depth"))]
         a["rotary"] = "computed" if a["rotary"] else "none"
-        self._assemble(mixers, dim, in_channels=in_channels, out_norms=False, out_indices=out_indices,
-                       with_cp=with_cp, num_classes=num_classes if classifier else None, **a)
+        self._assemble(*embeddings, mixers, dim, stride, out_norms=False, out_indices=out_indices, with_cp=with_cp,
+                       num_classes=num_classes if classifier else None, **a)

@@ -35,3 +35,11 @@ def test_mmdet_and_mmseg_find_it():
 
     for registry in (detection, segmentation):
         assert isinstance(registry.build(dict(type="SimpleFPN", in_channels=8)), SimpleFPN)
+
+
+def test_heads_find_its_norm():
+    from mmcv.cnn import ConvModule
+
+    conv = ConvModule(8, 16, 3, padding=1, norm_cfg=dict(type="LN2d"))
+    x = conv.norm(conv.conv(torch.randn(1, 8, 5, 4)))
+    torch.testing.assert_close(x.mean(1), torch.zeros_like(x[:, 0]), atol=1e-5, rtol=0)
