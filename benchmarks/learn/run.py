@@ -1,0 +1,94 @@
+"""Does each family learn? Real images, from scratch, the same recipe and the same iterations for all.
+
+    python benchmarks/learn/run.py --task dsb2018 --data ../shared/data --iterations 600 --jobs 9
+
+Every backbone trains in a process of its own, `--jobs` at a time on one GPU, and the table comes last. Seconds are of
+processes that share the card, so they compare backbones only roughly.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mmmamba  # noqa: F401  before mmdet and mmseg
+from rich.console import Console
+from rich.table import Table
+
+from recipes import OURS, PEERS, TASKS
+
+
+def train(task: str, backbone: str, data: Path, iterations: int, workers: int, work_dir: Path) -> None:
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+
+    build, keys = TASKS[task]
+    cfg = build(backbone, data, iterations, workers)
+    cfg.work_dir = str(work_dir / task / backbone)
+    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    start = time.time()
+    runner.train()
+    seconds = time.time() - start
+    scalars = runner.message_hub.log_scalars
+    result = {key: float(scalars[f"val/{key}"].current()) for key in keys}
+    loss = scalars["train/loss"].data[0]
+    result |= dict(seconds=seconds, first_loss=float(loss[:10].mean()), last_loss=float(loss[-50:].mean()))
+    (work_dir / f"{task}-{backbone}.json").write_text(json.dumps(result))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--task", choices=TASKS, nargs="+", default=list(TASKS))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--backbone", choices=[*OURS, *PEERS], nargs="+", default=[*OURS, *PEERS])
+    parser.add_argument("--iterations", type=int, default=600)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/learn"))
+    parser.add_argument("--here", action="store_true", help="train in this process (one task, one backbone)")
+    args = parser.parse_args()
+    args.work_dir.mkdir(parents=True, exist_ok=True)
+    if args.here:
+        train(args.task[0], args.backbone[0], args.data, args.iterations, args.workers, args.work_dir)
+        return
+    waiting = [(task, backbone) for task in args.task for backbone in args.backbone]
+    running: dict[subprocess.Popen, tuple[str, str]] = {}
+    environment = os.environ | dict(OMP_NUM_THREADS="1")
+    while waiting or running:
+        while waiting and len(running) < args.jobs:
+            task, backbone = waiting.pop(0)
+            log = (args.work_dir / f"{task}-{backbone}.log").open("w")
+            command = [sys.executable, __file__, "--here", "--task", task, "--backbone", backbone, "--data", args.data,
+                       "--iterations", args.iterations, "--workers", args.workers, "--work-dir", args.work_dir]
+            process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=subprocess.STDOUT, env=environment)
+            running[process] = (task, backbone)
+        time.sleep(1)
+        for process in [p for p in running if p.poll() is not None]:
+            task, backbone = running.pop(process)
+            print(f"{task} {backbone}: {'done' if process.returncode == 0 else 'FAILED'}", flush=True)
+            if process.returncode:
+                print((args.work_dir / f"{task}-{backbone}.log").read_text()[-1500:], flush=True)
+    for task in args.task:
+        print_table(task, args)
+
+
+def print_table(task: str, args: argparse.Namespace) -> None:
+    keys = TASKS[task][1]
+    table = Table(*["backbone", *keys, "loss first", "loss last", "seconds"],
+                  title=f"{task}, {args.iterations} iterations from scratch, {args.jobs} processes on the device")
+    for backbone in args.backbone:
+        file = args.work_dir / f"{task}-{backbone}.json"
+        if not file.exists():
+            table.add_row(backbone, "FAILED")
+            continue
+        r = json.loads(file.read_text())
+        table.add_row(backbone, *(f"{r[key]:.3f}" for key in keys), f"{r['first_loss']:.2f}", f"{r['last_loss']:.2f}",
+                      f"{r['seconds']:.0f}")
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()
