@@ -19,6 +19,18 @@ def _suggest(unknown: str, known: Sequence[str]) -> str:
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
+def one_of(argument: str, value: str, known: Sequence[str]) -> str:
+    """The value, if it is a known one.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if value not in known:
+        raise ValueError(f"{argument} is {value!r}, wanted one of {', '.join(map(repr, known))}."
+                         + _suggest(str(value), known))
+    return value
+
+
 class MambaBackbone(BaseModule):
     """Base of the backbones.
 

@@ -11,23 +11,12 @@ from mmmamba.layers import (PatchEmbed, StreamBlock, TokenEmbedding, TokenLayout
                             resize_rotary_table, rotary_table)
 from mmmamba.layers.rotary import PRETRAINED_SIDE
 
-from .base import MambaBackbone
+from .base import MambaBackbone, one_of
 
 FEATURES = ("mixer", "stream")
 NORMS = {"rms": nn.RMSNorm, "layer": nn.LayerNorm}
 ROTARY = ("none", "computed", "resized")
 PYRAMID_STRIDES = (4, 8, 16, 32)
-
-
-def one_of(argument: str, value: str, known: Sequence[str]) -> str:
-    """The value, if it is a known one.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if value not in known:
-        raise ValueError(f"{argument} is {value!r}, wanted one of {', '.join(map(repr, known))}")
-    return value
 
 
 class PlainBackbone(MambaBackbone):

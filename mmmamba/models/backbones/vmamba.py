@@ -6,6 +6,7 @@ from mmengine.registry import MODELS
 from mmmamba.layers import (CROSS, SS2D, MixerBlock, Mlp, NormPoolHead, PatchMerging, Stage, conv_downsample, conv_stem,
                             patch_stem)
 
+from .base import one_of
 from .pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears
 
 STEMS = {"conv": conv_stem, "patch": patch_stem}
@@ -13,12 +14,6 @@ DOWNSAMPLES = {"conv": conv_downsample, "merging": PatchMerging}
 
 _V2 = dict(d_state=1, mlp_ratio=4.0, stem="conv", downsample="conv", gate=False, conv_bias=False)
 _V0 = dict(d_state=16, ssm_ratio=2.0, mlp_ratio=0.0, stem="patch", downsample="merging", gate=True, conv_bias=True)
-
-
-def _choice(argument: str, name: str, table: dict[str, Any]) -> Any:
-    if name not in table:
-        raise ValueError(f"{argument} is '{name}', wanted one of {', '.join(table)}")
-    return table[name]
 
 
 @MODELS.register_module()
@@ -74,12 +69,12 @@ class VMamba(PyramidBackbone):
             drop_path_rate=drop_path_rate)
         dims = [a["embed_dims"] * 2**i for i in range(len(a["depths"]))]
         mixer = {key: a[key] for key in ("d_state", "ssm_ratio", "dt_rank", "routes", "gate", "conv_bias")}
-        step = _choice("downsample", a["downsample"], DOWNSAMPLES)
+        step = DOWNSAMPLES[one_of("downsample", a["downsample"], list(DOWNSAMPLES))]
         stages = []
         for i, (dim, rates) in enumerate(zip(dims, drop_path_rates(a["drop_path_rate"], a["depths"]))):
             blocks = [MixerBlock(dim, SS2D(dim, **mixer), Mlp(dim, a["mlp_ratio"]) if a["mlp_ratio"] else None, rate)
                       for rate in rates]
             stages.append(Stage(blocks, step(dim, dims[i + 1]) if i + 1 < len(dims) else None, with_cp))
-        self._assemble(_choice("stem", a["stem"], STEMS)(in_channels, dims[0]), stages, dims, out_indices,
+        self._assemble(STEMS[one_of("stem", a["stem"], list(STEMS))](in_channels, dims[0]), stages, dims, out_indices,
                        NormPoolHead(dims[-1], num_classes) if classifier else None)
         self.apply(init_linears)
