@@ -11,7 +11,7 @@ from ..datasets.shapes import CLASSES, PALETTE, SEG_CLASSES, SEG_PALETTE, Shapes
 from .errors import UsageError
 
 DEFAULT_SPEC = ShapesSpec(size=96)
-EPOCHS = 7
+EPOCHS = 5
 BATCH_SIZE = 4
 LEARNING_RATE = 6e-4
 WARMUP = 0.08
