@@ -42,7 +42,7 @@ def selective_scan(
     """
     _check(u, delta, A, B, C, D, index, delta_bias)
     device = u.device.type
-    if torch.is_autocast_enabled(device):
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         low = torch.get_autocast_dtype(device)
         u, delta, B, C = (x.to(low) if x.dtype != torch.float64 else x for x in (u, delta, B, C))
     if u.dim() == 3:

@@ -1,0 +1,11 @@
+"""Write docs/model_zoo.md anew: python tools/make_model_zoo.py"""
+
+from pathlib import Path
+
+from mmmamba.zoo import SIZES, count, model_zoo_page
+
+ROOT = Path(__file__).parents[1]
+
+if __name__ == "__main__":
+    counts = {name: count(name, size.size) for name, size in SIZES.items()}
+    (ROOT / "docs" / "model_zoo.md").write_text(model_zoo_page(counts, ROOT / "configs"), encoding="utf-8")
