@@ -24,7 +24,7 @@ from .common import ScanArgs, no_states
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 """Triton's interpreter runs the kernels on a CPU, one element after another: smaller tiles there."""
 
-TILE = 4 if INTERPRETED else 64
+TILE = 4 if INTERPRETED else 16
 """Steps in a tile: between the states that are kept for the backward pass."""
 
 LANES = 4 if INTERPRETED else 32
@@ -40,12 +40,20 @@ class Config:
     vector: int
 
 
-ENDS = Config(2 if INTERPRETED else 4, 1)
-FORWARD = Config(2 if INTERPRETED else 4, 1)
-BACKWARD = Config(2 if INTERPRETED else 8, 1)
+@dataclass(frozen=True)
+class Tiling:
+    """Tiles of the two directions; a first pass over chunks takes the forward one's."""
 
-WARPS = 16
-"""Warps wanted on each multiprocessor: fewer, and routes are cut into chunks."""
+    forward: Config
+    backward: Config
+
+
+ONE_STATE = Tiling(forward=Config(2, 2), backward=Config(1, 1))
+MANY_STATES = Tiling(forward=Config(1, 2), backward=Config(1, 1))
+"""The fastest of those that `benchmarks/selective_scan_gpu.py --sweep` timed on an H200, with tiles of 16 steps."""
+
+FULL, WANTED = 8, 32
+"""Warps on each multiprocessor: with fewer than FULL, routes are cut into chunks for about WANTED."""
 
 
 def unavailable(device: torch.device) -> str | None:
@@ -84,6 +92,10 @@ class Problem:
     complete: bool
 
     @property
+    def tiling(self) -> Tiling:
+        return ONE_STATE if self.A2_KND.shape[1] == 1 else MANY_STATES
+
+    @property
     def sizes(self) -> tuple[int, int, int, int, int, int]:
         """B, L, K, D, N, T."""
         (batch, length, routes, channels), d_state = self.delta.shape, self.A2_KND.shape[1]
@@ -111,9 +123,8 @@ class Problem:
         """How many chunks, and how many tiles in each, so that a launch fills the card."""
         batch, _, K, channels, _, steps = self.sizes
         tiles = max(1, -(-steps // TILE))
-        programs = batch * K * -(-channels // options["DB"])
-        wanted = max(1, round(WARPS / options["W"] * _multiprocessors(self.u.device) / programs))
-        length = -(-tiles // wanted)
+        card, warps = _multiprocessors(self.u.device), batch * K * -(-channels // options["DB"]) * options["W"]
+        length = tiles if warps >= FULL * card else -(-tiles // max(1, WANTED * card // max(1, warps)))
         return -(-tiles // length), length
 
     def grid(self, options: dict, chunks: int) -> tuple[int]:
@@ -130,15 +141,15 @@ def _contiguous_rows(x: Tensor) -> Tensor:
 
 
 def _problem(u, delta, A, B, C, D, bias, args: ScanArgs) -> Problem:
-    for name, x in dict(u=u, delta=delta, B=B, C=C).items():
+    for name, x in dict(u=u, delta=delta, A=A, B=B, C=C).items():
         if x.dtype not in DTYPES:
             raise TypeError(f"selective_scan backend 'triton': {name} is {x.dtype}, wanted float32, float16 or bfloat16; "
-                            "float64 runs with backend='naive', 'torch' or 'cpu'")
+                            "float64 runs with backend='naive' or 'torch'")
     index = None if args.index_KT is None else args.index_KT.contiguous()
     u, delta, B, C = (_contiguous_rows(x) for x in (u, delta, B, C))
     A2_KND = (A.float() * math.log2(math.e)).transpose(1, 2).contiguous()
     D, bias = (None if x is None else x.float().contiguous() for x in (D, bias))
-    complete = True if index is None else _complete(index, delta.shape[1])
+    complete = True if index is None else _complete(args.index_KT, delta.shape[1])
     return Problem(u, delta, A2_KND, B, C, D, bias, index, args.delta_softplus, complete)
 
 
@@ -155,7 +166,7 @@ def _complete(index_KT: Tensor, length: int) -> bool:
         IndexError: a position outside the map.
     """
     version = 0 if index_KT.is_inference() else index_KT._version
-    key = (index_KT.data_ptr(), index_KT.shape, index_KT.dtype, index_KT.device, length, version)
+    key = (index_KT.data_ptr(), index_KT.shape, index_KT.stride(), index_KT.dtype, index_KT.device, length, version)
     if key in _TABLES:
         _TABLES.move_to_end(key)
         return _TABLES[key][1]
@@ -189,7 +200,7 @@ def _enter_chunks(p: Problem, x: Tensor, weight: Tensor, ends: Tensor, chunks: i
 
     batch, _, K, channels, d_state, steps = p.sizes
     sums_BKMD = torch.empty(batch, K, chunks, channels, dtype=torch.float32, device=x.device)
-    options = p.options(ENDS, x, p.delta)
+    options = p.options(p.tiling.forward, x, p.delta)
     chunk_ends_kernel[p.grid(options, chunks)](
         x, p.delta, p.A2_KND, weight, p.bias, p.index, ends, sums_BKMD,
         *_row_strides(x), *_row_strides(p.delta), *_row_strides(weight), *strides,
@@ -227,7 +238,7 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
     batch, _, K, channels, d_state, steps = p.sizes
     with _on(u.device):
         y = _outputs(p, args.out_dtype, args.merge)
-        options = p.options(FORWARD, p.u, p.delta, y)
+        options = p.options(p.tiling.forward, p.u, p.delta, y)
         chunks, tiles = p.chunks(options)
         entries = states_shape(batch, steps, K, channels, d_state)[2] if keep_states else chunks
         states = torch.empty(batch, K, entries, d_state, channels, dtype=torch.float32, device=u.device)
@@ -259,7 +270,7 @@ def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tupl
         shared = u.shape[2] == 1
         du = _outputs(p, u.dtype, shared)
         ddelta = new(batch, length, K, channels, dtype=delta.dtype)
-        options = p.options(BACKWARD, p.u, p.delta, dy, ddelta, du)
+        options = p.options(p.tiling.backward, p.u, p.delta, dy, ddelta, du)
         chunks, tiles = p.chunks(options)
         dB, dC = (new(-(-channels // options["DB"]), batch, length, K, d_state) for _ in range(2))
         q_BKMND, dA = (torch.empty(batch, K, chunks, d_state, channels, dtype=torch.float32, device=u.device)

@@ -1,0 +1,116 @@
+"""The Triton backend on a CPU, in Triton's interpreter, which must be chosen before Triton is imported: a process of its own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mmmamba.ops import selective_scan
+from mmmamba.ops.selective_scan.dispatch import backend_module, resolve
+
+from .test_selective_scan import assert_same, make_inputs
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+PAIR = ("row", "column_reversed")
+pytest.importorskip("triton")
+inside = pytest.mark.skipif(not INTERPRETED, reason="run by test_in_the_interpreter")
+
+
+@pytest.mark.skipif(INTERPRETED, reason="is the interpreter's process")
+def test_in_the_interpreter():
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", __file__]
+    done = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+@pytest.fixture
+def backend():
+    return backend_module("triton")
+
+
+@pytest.fixture(autouse=True)
+def poisoned_memory():
+    """New tensors hold NaN, so that whatever a kernel forgets to write shows."""
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(params=["whole routes", "chunks"])
+def schedule(request, backend, monkeypatch):
+    monkeypatch.setattr(backend, "FULL", 0 if request.param == "whole routes" else 1e9)
+    return request.param
+
+
+@inside
+@pytest.mark.parametrize("d_state", [1, 3])
+@pytest.mark.parametrize("size", [(1, 1), (3, 5)])
+def test_equals_the_loop(size, d_state, schedule):
+    inputs = make_inputs(*size, channels=5, d_state=d_state, routes=PAIR, batch=1, dtype=torch.float32)
+    assert_same(inputs, "triton", 2e-5)
+
+
+@inside
+@pytest.mark.parametrize(("size", "d_state"), [((7, 7), 1), ((2, 2), 16)])
+def test_more_steps_and_more_states(size, d_state):
+    inputs = make_inputs(*size, channels=3, d_state=d_state, routes=("column",), batch=1, dtype=torch.float32)
+    assert_same(inputs, "triton", 2e-5)
+
+
+@inside
+def test_routes_apart_with_a_map_each(schedule):
+    inputs = make_inputs(2, 3, channels=8, d_state=1, routes=PAIR, batch=1, shared=False, dtype=torch.float32)
+    assert_same(inputs, "triton", 2e-5, merge=False)
+
+
+@inside
+@pytest.mark.parametrize("d_state", [1, 2])
+def test_holes(d_state, schedule):
+    index = torch.tensor([[0, -1, 2, 1, -1, -1], [3, 5, 4, -1, -1, 0]], dtype=torch.int32)
+    assert_same(make_inputs(2, 3, d_state=d_state, batch=1, routes=index, dtype=torch.float32), "triton", 2e-5)
+
+
+@inside
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_without_index_or_options(dtype, schedule):
+    inputs = make_inputs(3, 3, channels=8, d_state=1, routes=("row",), batch=1, dtype=dtype)
+    inputs |= dict(D=None, delta_bias=None, delta_softplus=False, index=None, delta=inputs["delta"].abs())
+    assert_same(inputs, "triton", 3e-2 if dtype == torch.bfloat16 else 4e-3)
+
+
+@inside
+def test_several_pieces_in_either_direction(backend, monkeypatch):
+    both = backend.Tiling(backend.Config(2, 1), backend.Config(2, 1))
+    monkeypatch.setattr(backend, "ONE_STATE", both)
+    assert_same(make_inputs(3, 3, d_state=1, routes=PAIR, batch=1, dtype=torch.float32), "triton", 2e-5)
+
+
+@inside
+def test_strided_inputs():
+    inputs = make_inputs(2, 3, channels=8, routes=PAIR, batch=1, dtype=torch.float32)
+    packed = torch.cat([inputs["B"], inputs["C"]], -1)
+    strided = inputs | dict(B=packed[..., :3], C=packed[..., 3:],
+                            delta=inputs["delta"].permute(2, 0, 1, 3).contiguous().permute(1, 2, 0, 3))
+    assert torch.equal(selective_scan(**inputs, backend="triton"), selective_scan(**strided, backend="triton"))
+
+
+@inside
+def test_opcheck():
+    inputs = make_inputs(2, 2, channels=4, d_state=1, routes=("row",), batch=1, dtype=torch.float32)
+    tensors = [inputs[name].requires_grad_() for name in ("u", "delta", "A", "B", "C", "D", "delta_bias")]
+    tensors[0] = tensors[0].detach().unsqueeze(2).requires_grad_()
+    args = (*tensors, inputs["index"], True, True, torch.float32, True, "triton")
+    torch.library.opcheck(torch.ops.mmmamba.selective_scan.default, args)
+
+
+@inside
+def test_errors_and_choice():
+    assert resolve(torch.device("cpu")) != "triton"
+    inputs = make_inputs(2, 2, batch=1, dtype=torch.float32)
+    with pytest.raises(TypeError, match=r"u is torch.float64, wanted float32, float16 or bfloat16"):
+        selective_scan(**inputs | dict(u=inputs["u"].double()), backend="triton")
+    with pytest.raises(IndexError, match="positions 1 to 4 of a map of 4"):
+        selective_scan(**inputs | dict(index=inputs["index"] + 1), backend="triton")
