@@ -5,7 +5,7 @@ heads, E = D / G channels of a head, J = K / G routes of a head.
 """
 
 import math
-from typing import Sequence
+from typing import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -43,10 +43,11 @@ class SS2D(nn.Module):
         d_state, ssm_ratio, dt_rank: N, D / C and R ("auto": ceil(C / 16)).
         routes: names of `mmmamba.ops.routes`, one for each scan, or of a set of them; or such a tuple for each head,
             all of one length: then the channels are parted into as many heads, each with its own routes.
-        gate: multiply by SiLU of a second projection of the input (VMamba v0).
+        gate: multiply by the activation of a second projection of the input (VMamba v0).
         conv_bias: of the depthwise convolution.
         merge: what makes one map `(B, L, D)` of the routes' outputs `(B, L, J, D)`, called with these and the map's
             height and width; None sums them. It stands under `multi_scan`, as LocalVMamba's checkpoints name it.
+        act: the activation, after the convolution and of the gate.
 
     Raises:
         KeyError: no route or set of that name.
@@ -55,7 +56,8 @@ class SS2D(nn.Module):
 
     def __init__(self, dim: int, d_state: int = 1, ssm_ratio: float = 2.0, dt_rank: int | str = "auto",
                  routes: str | Sequence[str] | Sequence[Sequence[str]] = CROSS, gate: bool = False,
-                 conv_bias: bool = False, merge: nn.Module | None = None):
+                 conv_bias: bool = False, merge: nn.Module | None = None,
+                 act: Callable[[Tensor], Tensor] = F.silu):
         super().__init__()
         heads = expand_routes(routes)
         D, N, R = int(dim * ssm_ratio), d_state, resolve_dt_rank(dt_rank, dim)
@@ -65,6 +67,7 @@ class SS2D(nn.Module):
         self.heads = len(heads)
         self.routes = sum(heads, ())
         self.gate = gate
+        self.act = act
         self.splits = (R, N, N)
         self.in_proj = nn.Linear(dim, 2 * D if gate else D, bias=False)
         self.conv2d = nn.Conv2d(D, D, 3, padding=1, groups=D, bias=conv_bias)
@@ -81,10 +84,10 @@ class SS2D(nn.Module):
         x = self.in_proj(x_BHWC)
         if self.gate:
             x, z = x.chunk(2, -1)
-        x_BHWD = F.silu(channels_last(self.conv2d(channels_first(x))))
+        x_BHWD = self.act(channels_last(self.conv2d(channels_first(x))))
         y_BHWD = self.out_norm(self.scan(x_BHWD))
         if self.gate:
-            y_BHWD = y_BHWD * F.silu(z)
+            y_BHWD = y_BHWD * self.act(z)
         return self.out_proj(y_BHWD.to(x.dtype))
 
     def project(self, x_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:

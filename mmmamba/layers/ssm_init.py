@@ -3,7 +3,7 @@
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def s4d_real(*lead: int, d_state: int) -> Tensor:
@@ -25,3 +25,11 @@ def dt_bias(*shape: int, dt_min: float = 1e-3, dt_max: float = 0.1, floor: float
 def full_precision(x: Tensor) -> Tensor:
     """Float32 at least: A, D and the step sizes' bias never enter a scan in half precision."""
     return x if x.dtype == torch.float64 else x.float()
+
+
+def flat_ssm_(mixer: nn.Module) -> None:
+    """Mamba YOLO's start, in place: every state decays alike (A = -1) and step sizes are softplus of normal values."""
+    with torch.no_grad():
+        mixer.A_logs.zero_()
+        mixer.dt_projs_weight.normal_()
+        mixer.dt_projs_bias.normal_()
