@@ -5,10 +5,12 @@ from .factory import create_backbone, list_backbones
 from .local_vim import LocalVim
 from .local_vmamba import LocalVMamba
 from .mamba_vision import MambaVision
-from .vim import Vim
+from .mamba_yolo import MambaYOLOBackbone
 from .mobile_mamba import MobileMamba
+from .vim import Vim
 from .vmamba import VMamba
 
 __all__ = [
-    "EfficientVMamba", "LocalVMamba", "LocalVim", "MambaVision", "VMamba", "Vim", "create_backbone", "list_backbones",
+    "EfficientVMamba", "LocalVMamba", "LocalVim", "MambaVision", "MambaYOLOBackbone", "MobileMamba", "VMamba", "Vim",
+    "create_backbone", "list_backbones",
 ]

@@ -45,6 +45,10 @@ class PyramidBackbone(MambaBackbone):
     def _classify(self, x_BHWC: Tensor) -> Tensor:
         return self.classifier(x_BHWC)
 
+    def _output(self, i: int, x_BHWC: Tensor) -> Tensor:
+        """What leaves of the stage's map."""
+        return channels_first(getattr(self, f"outnorm{i}")(x_BHWC) if self.OUTPUT_NORMS else x_BHWC)
+
     @property
     def stages(self) -> nn.ModuleList:
         return getattr(self, self.STAGES)
@@ -64,7 +68,7 @@ class PyramidBackbone(MambaBackbone):
         for i, stage in enumerate(self.stages):
             x = stage(x)
             if not self.is_classifier and i in self.out_indices:
-                outputs.append(channels_first(getattr(self, f"outnorm{i}")(x) if self.OUTPUT_NORMS else x))
+                outputs.append(self._output(i, x))
             if stage.downsample is not None:
                 x = stage.downsample(x)
         return self._classify(x) if self.is_classifier else tuple(outputs)
