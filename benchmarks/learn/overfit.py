@@ -22,7 +22,8 @@ from recipes import OURS, PEERS, _backbone, _base, _loader, _schedule
 
 GOAL = 0.9
 IMAGES = 8
-SCALE = (640, 640)
+SIDE = 640
+SEGMENTATION_SIDE = 512
 SMALL = 32**2
 PLACES = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
 
@@ -58,7 +59,7 @@ def detector(head: str, backbone: str, data: Path, iterations: int, workers: int
     pipeline = [
         dict(type="LoadImageFromFile"),
         dict(type="LoadAnnotations", with_bbox=True, with_mask=masks),
-        dict(type="Resize", scale=SCALE, keep_ratio=True),
+        dict(type="Resize", scale=(SIDE, SIDE), keep_ratio=True),
         dict(type="PackDetInputs", meta_keys=PLACES),
     ]
     dataset = dict(type="CocoDataset", ann_file=file, data_prefix=dict(img=f"{data.absolute()}/coco_mini/train/"),
@@ -67,7 +68,7 @@ def detector(head: str, backbone: str, data: Path, iterations: int, workers: int
         model=dict(backbone=config, neck=neck | dict(in_channels=widths)),
         train_dataloader=_loader(4, workers, dataset, True),
         val_dataloader=_loader(4, workers, dict(dataset, test_mode=True), False),
-        val_evaluator=dict(_delete_=True, type="CocoMetric", ann_file=file, metric=["bbox", "segm"] if masks else ["bbox"]),
+        val_evaluator=dict(_delete_=True, type="CocoMetric", ann_file=file, metric=["bbox", "segm"][: 1 + masks]),
         **_schedule(iterations, 2e-4)))
     return cfg
 
@@ -80,25 +81,21 @@ def upernet(head: str, backbone: str, data: Path, iterations: int, workers: int,
         neck, widths = dict(neck=neck | dict(in_channels=widths)), [256] * 4
     with (data / "coco_sem/classes.csv").open() as file:
         classes = [row["name"] for row in csv.DictReader(file)]
-    # One size, so that images can be batched and tested as they were trained.
-    pipeline = [
-        dict(type="LoadImageFromFile"),
-        dict(type="LoadAnnotations"),
-        dict(type="Resize", scale=(512, 512), keep_ratio=False),
-        dict(type="PackSegInputs"),
-    ]
+    load, annotate, pack = dict(type="LoadImageFromFile"), dict(type="LoadAnnotations"), dict(type="PackSegInputs")
+    # One size, so that images can be batched and tested as they were trained; labels are compared at their own.
+    resize = dict(type="Resize", scale=(SEGMENTATION_SIDE, SEGMENTATION_SIDE), keep_ratio=False)
     dataset = dict(
         type="BaseSegDataset", data_root=str(data / "coco_sem"), metainfo=dict(classes=classes), reduce_zero_label=True,
-        img_suffix=".jpg", seg_map_suffix=".png", pipeline=pipeline, indices=IMAGES,
+        img_suffix=".jpg", seg_map_suffix=".png", pipeline=[load, annotate, resize, pack], indices=IMAGES,
         data_prefix=dict(img_path="images/training", seg_map_path="annotations/training"))
     cfg.merge_from_dict(dict(
         model=dict(
             backbone=config, **neck,
-            data_preprocessor=dict(size=(512, 512)),
+            data_preprocessor=dict(size=(SEGMENTATION_SIDE, SEGMENTATION_SIDE)),
             decode_head=dict(in_channels=widths, num_classes=len(classes)),
             auxiliary_head=dict(in_channels=widths[2], num_classes=len(classes))),
         train_dataloader=_loader(4, workers, dataset, True),
-        val_dataloader=_loader(1, workers, dataset, False),
+        val_dataloader=_loader(1, workers, dict(dataset, pipeline=[load, resize, annotate, pack]), False),
         val_evaluator=dict(_delete_=True, type="IoUMetric", iou_metrics=["mIoU"]),
         **_schedule(iterations, 3e-4)))
     return cfg

@@ -58,8 +58,8 @@ def test(argv: list[str] | None = None) -> int:
         type=float,
         const=TOLERANCE,
         metavar="POINTS",
-        help=f"compare with the config's `expected`; exit code 1 where a metric is more than POINTS ({TOLERANCE}) of AP or "
-        "mIoU away",
+        help="compare with the config's `expected`; exit code 1 where a metric is more than POINTS of AP or mIoU away "
+        f"({TOLERANCE})",
     )
     return _guarded(_test, parser.parse_args(argv))
 

@@ -68,7 +68,8 @@ def compare(metrics: dict[str, float], expected: dict[str, float], tolerance: fl
     for name, value in expected.items():
         if name not in metrics:
             raise UsageError(
-                f"--verify: the run did not measure {name}; it measured {', '.join(metrics)}.{did_you_mean(name, metrics)}"
+                f"--verify: the run did not measure {name}; it measured {', '.join(metrics)}."
+                f"{did_you_mean(name, metrics)}"
             )
         scale = 100.0 if COCO_KEY.match(name) else 1.0
         comparisons.append(Comparison(name, scale * metrics[name], scale * value, tolerance))

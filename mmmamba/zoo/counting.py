@@ -20,7 +20,7 @@ class Count:
     attention: float
     """Multiply-adds of the attention's products, in 10^9."""
     scan: float
-    """Operations of the selective scan: 9 for each state and 1, of each channel and step, in 10^9 (VMamba's formula)."""
+    """Operations of the selective scan, 9 for each state and 1 of each channel and step (VMamba's formula), in 10^9."""
 
     @property
     def gflops(self) -> float:

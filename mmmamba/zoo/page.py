@@ -37,9 +37,10 @@ A † marks a figure that is neither within 1 % of the printed one nor rounds to
 NOTES = """
 Notes on †:
 
-- **MambaVision** prints multiply-adds without attention's products and without the scan; counted so they are {mambavision}.
-- **LocalVim** prints a figure whose formula counts `conv1d`, `x_proj` and `dt_proj` once for four directions, and a scan
-  step as 5·N + 2 (hunto/LocalMamba#36). **Vim**'s authors print none.
+- **MambaVision** prints multiply-adds without attention's products and without the scan; counted so they are
+  {mambavision}.
+- **LocalVim** prints a figure whose formula counts `conv1d`, `x_proj` and `dt_proj` once for four directions, and a
+  scan step as 5·N + 2 (hunto/LocalMamba#36). **Vim**'s authors print none.
 - **LocalVMamba** uses VMamba's formula for the scan; ours leaves out norms (of each of the four routes, before their
   gate) and projects no padding cells of the window routes.
 - **EfficientVMamba-B** has 33.72 M parameters in its authors' own training log, too.
@@ -47,13 +48,13 @@ Notes on †:
 """
 
 LICENCES = """
-"not published" in the last column: the authors published no ImageNet weights to start from. Licences are of the weights,
-as their authors state them.
+"not published" in the last column: the authors published no ImageNet weights to start from. Licences are of the
+weights, as their authors state them.
 
 ## Detectors and segmentors
 AP is on COCO val2017, mIoU on ADE20K val, at one scale and (in brackets) at several with flips. "weights" leads to the
-authors' own detector or segmentor, which loads with `--cfg-options load_from=URL` or as the argument of `tools/test.py`.
-Once you have run one, `tools/test.py CONFIG CHECKPOINT --verify` says whether it meets the figure.
+authors' own detector or segmentor, which loads with `--cfg-options load_from=URL` or as the argument of
+`tools/test.py`. Once you have run one, `tools/test.py CONFIG CHECKPOINT --verify` says whether it meets the figure.
 
 """
 
@@ -89,7 +90,8 @@ def _beside(counted: float, printed: str | None) -> str:
 def backbone_table(counts: dict[str, Count]) -> str:
     """The table of all backbones whose sizes are published."""
     head = [
-        "| family | name | image | parameters, M: counted / printed | multiply-adds, G: counted / printed | top-1 | weights |",
+        "| family | name | image | parameters, M: counted / printed | multiply-adds, G: counted / printed | top-1 "
+        "| weights |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     return "\n".join([*head, *(backbone_row(name, counted) for name, counted in counts.items())]) + "\n"
@@ -106,8 +108,9 @@ def config_table(method: str, configs: Path) -> str:
         expected = cfg.get("expected") or {}
         scores = _detection_scores(expected) if detection else [_miou(expected)]
         status = "no published result" if not expected else "verified" if expected["verified"] else "not verified here"
-        cells = [f"[{file.stem}](../configs/{method}/{file.name})", f"`{arch}`", *scores, expected.get("source", ""), status,
-                 _weights(arch, f"{method}_{file.stem.removeprefix(arch + '_').split('_')[0]}")]  # fmt: skip
+        link = f"[{file.stem}](../configs/{method}/{file.name})"
+        task = f"{method}_{file.stem.removeprefix(arch + '_').split('_')[0]}"
+        cells = [link, f"`{arch}`", *scores, expected.get("source", ""), status, _weights(arch, task)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -131,7 +131,7 @@ def shrink(cfg: Config) -> Config:
     """The config with its family's smallest variant and four or three narrow maps in place of the published ones."""
     family = MODELS.get(cfg.model.backbone.type)
     assert issubclass(family, MambaBackbone)
-    kept = {key: value for key, value in cfg.model.backbone.items() if key in ("norm", "norm_eval", "features", "pyramid")}
+    kept = {k: v for k, v in cfg.model.backbone.items() if k in ("norm", "norm_eval", "features", "pyramid")}
     cfg.model.backbone = dict(type=cfg.model.backbone.type, **family.TINY, **kept)
     widths = family(**family.TINY, **kept).out_channels
     if "decode_head" in cfg.model:

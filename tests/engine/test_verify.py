@@ -12,8 +12,10 @@ EXPECTED = dict(metrics={"coco/bbox_mAP": 0.473, "coco/segm_mAP": 0.427}, source
 SEGMENTATION = dict(metrics={"mIoU": 47.9}, metrics_tta={"mIoU": 48.8}, source="the paper", verified=False)
 
 
-@pytest.mark.parametrize(("box", "passed"), [(0.473, True), (0.471, True), (0.475, True), (0.470, False), (0.476, False),
-                                             (float("nan"), False)])
+@pytest.mark.parametrize(
+    ("box", "passed"),
+    [(0.473, True), (0.471, True), (0.475, True), (0.470, False), (0.476, False), (float("nan"), False)],
+)
 def test_cocos_fractions_are_compared_in_points(box: float, passed: bool) -> None:
     found = compare({"coco/bbox_mAP": box, "coco/segm_mAP": 0.427, "coco/bbox_mAP_50": 0.69}, EXPECTED["metrics"])
     assert [c.passed for c in found] == [passed, True]

@@ -45,7 +45,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         cv2.imwrite(str(images / f"ADE_val_{i:08d}.jpg"), rng.integers(0, 256, (*size, 3), dtype=np.uint8))
         label = rng.integers(0, CLASSES + 1, (3, 4), dtype=np.uint8)
         label[0, 0] = 0
-        cv2.imwrite(str(labels / f"ADE_val_{i:08d}.png"), cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST))
+        label = cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST)
+        cv2.imwrite(str(labels / f"ADE_val_{i:08d}.png"), label)
     path = Path("tiny.py").absolute()
     path.write_text(TINY_SEG + MORE)
     cfg = Config.fromfile(path)

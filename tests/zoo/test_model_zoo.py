@@ -50,7 +50,8 @@ def test_backbones_on_the_page(name: str) -> None:
 def test_all_backbones_are_on_the_page_and_outliers_are_explained() -> None:
     rows = [line for line in PAGE.splitlines() if re.match(r"\| \w+ \| `", line)]
     assert [row.split("`")[1] for row in rows] == list(SIZES), WRITE
-    assert {name for name in list_backbones() if list_published(name, "classification")} <= set(SIZES) <= set(list_backbones())
+    known = list_backbones()
+    assert {name for name in known if list_published(name, "classification")} <= set(SIZES) <= set(known)
     marked = {row.split("`")[1] for row in rows if "†" in row}
     notes = PAGE.split("Notes on †")[1].split("## Detectors")[0]
     assert marked and all(f"**{family_of(name)}" in notes for name in marked)
