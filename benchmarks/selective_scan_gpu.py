@@ -83,7 +83,7 @@ def peer(case: Case, x: dict):
     import selective_scan_cuda
 
     K = case.K
-    u, dy, delta = (t.expand(-1, -1, K, -1).flatten(2).transpose(1, 2).contiguous() for t in (x["u"], x["dy"], x["delta"]))
+    u, dy, delta = (x[name].expand(-1, -1, K, -1).flatten(2).transpose(1, 2).contiguous() for name in ("u", "dy", "delta"))
     B, C = (x[name].permute(0, 2, 3, 1).contiguous() for name in ("B", "C"))
     tensors = (u, delta, x["A"].flatten(0, 1), B, C, x["D"].flatten(), None, x["bias"].flatten())
     states = selective_scan_cuda.fwd(*tensors, True)[1]
@@ -126,7 +126,7 @@ def check(job) -> tuple[str, float, str]:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = True
     backend.FULL = backend.WANTED = warps
-    label = f"{size} N {d_state} D {channels} K {len(routes)} {str(dtype)[6:]} shared={shared} merge={merge} warps={warps}"
+    label = f"{size} N {d_state} D {channels} K {len(routes)} {str(dtype)[6:]} {shared=} {merge=} {warps=}"
     try:
         errors = relative_errors(Case("", 2, *size, channels, d_state, routes), dtype, shared, merge)
     except Exception as error:
@@ -138,7 +138,8 @@ def check(job) -> tuple[str, float, str]:
 def checks() -> list:
     sizes = ((1, 1), (7, 7), (5, 13), (11, 29), (25, 42))
     jobs = [(size, N, 40, CROSS, torch.float32, True, True, 8) for size in sizes for N in (1, 4)]
-    jobs += [((13, 17), N, 64, CROSS, torch.float32, True, True, warps) for N in (1, 8, 16, 64) for warps in (0.01, 100)]
+    jobs += [((13, 17), N, 64, CROSS, torch.float32, True, True, warps) for N in (1, 8, 16, 64)
+             for warps in (0.01, 100)]
     jobs += [((13, 17), 2, 64, CROSS, dtype, shared, merge, 8) for dtype in (torch.bfloat16, torch.float16)
              for shared in (True, False) for merge in (True, False)]
     jobs += [((9, 31), 1, 96, (), torch.bfloat16, True, True, warps) for warps in (0.01, 100)]
@@ -173,8 +174,8 @@ def warm(job) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("--sweep", help="tilings, as TILE:warps,vector:warps,vector (forward, backward) with blanks between")
-    parser.add_argument("--warps", default="16", help="for --sweep: warps wanted on each multiprocessor, with commas between")
+    parser.add_argument("--sweep", help="tilings TILE:warps,vector:warps,vector (forward, backward), blanks between")
+    parser.add_argument("--warps", default="16", help="for --sweep: warps wanted on each multiprocessor, commas between")
     parser.add_argument("--jobs", type=int, default=12)
     options = parser.parse_args()
     pool = multiprocessing.get_context("spawn").Pool(options.jobs)
@@ -204,12 +205,14 @@ def main() -> None:
     rate = bandwidth()
     device = torch.cuda.get_device_name()
     has_peer = importlib.util.find_spec("selective_scan_cuda") is not None
-    print(f"{device}, torch {torch.__version__}, copies at {rate / 1e12:.2f} TB/s; milliseconds, forward and backward", flush=True)
+    print(f"{device}, torch {torch.__version__}, copies at {rate / 1e12:.2f} TB/s; milliseconds, "
+          "forward and backward", flush=True)
     for case in CASES:
         x = case.inputs()
         bound = [b / rate * 1e3 for b in case.bytes()]
         theirs = milliseconds(peer(case, x)) if has_peer else [float("nan")] * 2
-        print(f"{case.name:20s} bound {bound[0]:.3f} {bound[1]:.3f}   mamba-ssm {theirs[0]:.3f} {theirs[1]:.3f}", flush=True)
+        print(f"{case.name:20s} bound {bound[0]:.3f} {bound[1]:.3f}   mamba-ssm {theirs[0]:.3f} {theirs[1]:.3f}",
+              flush=True)
         for tiling in tilings or [None]:
             for warps in map(float, options.warps.split(",")) if tiling else [backend.FULL]:
                 if tiling:

@@ -1,4 +1,4 @@
-"""The Triton backend on a CUDA device: against the loop, bit-equal from run to run, and no compilation for a new size."""
+"""The Triton backend on a CUDA device: against the loop, bit-equal from run to run, never compiled for a new size."""
 
 import pytest
 import torch
@@ -45,7 +45,8 @@ def gradients(inputs, backend, **options):
 
 def assert_right(inputs, tolerance, reference="naive", **options):
     exact = {k: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v for k, v in inputs.items()}
-    want, got, again = gradients(exact, reference, **options), *(gradients(inputs, "triton", **options) for _ in range(2))
+    want = gradients(exact, reference, **options)
+    got, again = (gradients(inputs, "triton", **options) for _ in range(2))
     for name, value in want.items():
         assert_close(got[name], value, tolerance)
         assert torch.equal(got[name], again[name]), f"{name} differs between two runs"

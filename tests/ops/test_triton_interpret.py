@@ -1,4 +1,4 @@
-"""The Triton backend on a CPU, in Triton's interpreter, which must be chosen before Triton is imported: a process of its own."""
+"""The Triton backend on a CPU, in Triton's interpreter: in a process of its own, as it is chosen when Triton loads."""
 
 import os
 import subprocess

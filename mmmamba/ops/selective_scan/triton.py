@@ -5,8 +5,8 @@ chunks: a first pass walks each from a zero state and leaves its end and its sum
 states from chunk to chunk, and the second pass walks the chunks again from the states that enter them.
 
 Outputs that are to be merged are written for each route in float32 and added in order; sums over channels, batch and
-chunks (dB, dC, dA, dD, dbias) are likewise written in parts. So the result is bit-equal from run to run. Between forward and backward only the state that enters
-every `TILE`th step is kept.
+chunks (dB, dC, dA, dD, dbias) are likewise written in parts. So the result is bit-equal from run to run. Between forward
+and backward only the state that enters every `TILE`th step is kept.
 """
 
 import contextlib
@@ -68,7 +68,8 @@ def unavailable(device: torch.device) -> str | None:
         return "PyTorch sees no CUDA device"
     capability = torch.cuda.get_device_capability(device)
     if capability < (7, 0):
-        return f"it needs compute capability 7.0, {torch.cuda.get_device_name(device)} has {capability[0]}.{capability[1]}"
+        found = ".".join(map(str, capability))
+        return f"it needs compute capability 7.0, {torch.cuda.get_device_name(device)} has {found}"
     return None
 
 
@@ -104,8 +105,8 @@ class Problem:
     def options(self, config: Config, *maps: Tensor) -> dict:
         """The constants of a kernel that reads and writes rows of `maps`.
 
-        A lane takes the configuration's number of neighbouring channels if the rows of all maps begin on multiples of it
-        and at most a quarter of the lanes idle; else one.
+        A lane takes the configuration's number of neighbouring channels if the rows of all maps begin on multiples of
+        it and at most a quarter of the lanes idle; else one.
         """
         v, channels = config.vector, self.delta.shape[3]
         width = -(-channels // (LANES * v)) * LANES * v
@@ -143,8 +144,8 @@ def _contiguous_rows(x: Tensor) -> Tensor:
 def _problem(u, delta, A, B, C, D, bias, args: ScanArgs) -> Problem:
     for name, x in dict(u=u, delta=delta, A=A, B=B, C=C).items():
         if x.dtype not in DTYPES:
-            raise TypeError(f"selective_scan backend 'triton': {name} is {x.dtype}, wanted float32, float16 or bfloat16; "
-                            "float64 runs with backend='naive' or 'torch'")
+            raise TypeError(f"selective_scan backend 'triton': {name} is {x.dtype}, wanted float32, float16 or "
+                            "bfloat16; float64 runs with backend='naive' or 'torch'")
     index = None if args.index_KT is None else args.index_KT.contiguous()
     u, delta, B, C = (_contiguous_rows(x) for x in (u, delta, B, C))
     A2_KND = (A.float() * math.log2(math.e)).transpose(1, 2).contiguous()
@@ -275,8 +276,7 @@ def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tupl
         dB, dC = (new(-(-channels // options["DB"]), batch, length, K, d_state) for _ in range(2))
         q_BKMND, dA = (torch.empty(batch, K, chunks, d_state, channels, dtype=torch.float32, device=u.device)
                        for _ in range(2))
-        dD, dbias = (None if x is None else torch.empty(batch, K, chunks, channels, dtype=torch.float32, device=u.device)
-                     for x in (D, bias))
+        dD, dbias = (None if x is None else q_BKMND.new_empty(batch, K, chunks, channels) for x in (D, bias))
         if ddelta.numel() and steps:
             if chunks > 1:
                 _enter_chunks(p, dy, p.C, q_BKMND, chunks, tiles, (q_BKMND.stride(1), q_BKMND.stride(2)), True)
