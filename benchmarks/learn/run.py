@@ -2,8 +2,8 @@
 
     python benchmarks/learn/run.py --task dsb2018 --data ../shared/data --iterations 600 --jobs 9
 
-Every backbone trains in a process of its own, `--jobs` at a time on one GPU, and the table comes last. Seconds are of
-processes that share the card, so they compare backbones only roughly.
+Every backbone trains in a process of its own, `--jobs` at a time spread over the GPUs there are, and the table comes last.
+Seconds are of processes that share a card, so they compare backbones only roughly.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import mmmamba  # noqa: F401  before mmdet and mmseg
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -56,13 +57,16 @@ def main() -> None:
         return
     waiting = [(task, backbone) for task in args.task for backbone in args.backbone]
     running: dict[subprocess.Popen, tuple[str, str]] = {}
-    environment = os.environ | dict(OMP_NUM_THREADS="1")
+    gpus = max(torch.cuda.device_count(), 1)
+    started = 0
     while waiting or running:
         while waiting and len(running) < args.jobs:
             task, backbone = waiting.pop(0)
             log = (args.work_dir / f"{task}-{backbone}.log").open("w")
             command = [sys.executable, __file__, "--here", "--task", task, "--backbone", backbone, "--data", args.data,
                        "--iterations", args.iterations, "--workers", args.workers, "--work-dir", args.work_dir]
+            environment = os.environ | dict(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES=str(started % gpus))
+            started += 1
             process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=subprocess.STDOUT, env=environment)
             running[process] = (task, backbone)
         time.sleep(1)
@@ -78,7 +82,8 @@ def main() -> None:
 def print_table(task: str, args: argparse.Namespace) -> None:
     keys = TASKS[task][1]
     table = Table(*["backbone", *keys, "loss first", "loss last", "seconds"],
-                  title=f"{task}, {args.iterations} iterations from scratch, {args.jobs} processes on the device")
+                  title=f"{task}, {args.iterations} iterations from scratch, {args.jobs} processes on "
+                        f"{torch.cuda.device_count()} x {torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'}")
     for backbone in args.backbone:
         file = args.work_dir / f"{task}-{backbone}.json"
         if not file.exists():

@@ -1,5 +1,6 @@
 """Running one parity case: the authors' weights through our loader, their input through our model."""
 
+import os
 from typing import Any, Callable, Mapping
 
 import pytest
@@ -8,6 +9,9 @@ import torch
 from mmmamba.checkpoints import load_weights
 
 from . import recipe
+
+DEVICE = os.environ.get("MMMAMBA_PARITY_DEVICE", "cpu")
+"""Where the models run: `cuda` holds the GPU's kernels to the same figures."""
 
 SLOW_PARAMETERS = 100e6
 """Models above this size run only with `-m slow`."""
@@ -18,14 +22,14 @@ def weights(manifest: Mapping[str, list[int]]) -> dict[str, torch.Tensor]:
 
 
 def run(model: torch.nn.Module, spec: dict[str, Any]) -> Any:
-    model.eval()
-    with torch.no_grad():
-        return model(torch.from_numpy(recipe.pixels(spec)))
+    model.eval().to(DEVICE)
+    with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=False):
+        return model(torch.from_numpy(recipe.pixels(spec)).to(DEVICE))
 
 
 def compare(got: Mapping[str, torch.Tensor], want: Mapping[str, dict], tolerance: float) -> None:
     assert list(got) == list(want)
-    worst = {name: recipe.mismatch(got[name].float().numpy(), figures) for name, figures in want.items()}
+    worst = {name: recipe.mismatch(got[name].float().cpu().numpy(), figures) for name, figures in want.items()}
     assert all(value <= tolerance for value in worst.values()), f"mismatch in units of std: {worst}"
 
 
