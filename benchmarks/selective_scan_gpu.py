@@ -83,7 +83,8 @@ def peer(case: Case, x: dict):
     import selective_scan_cuda
 
     K = case.K
-    u, dy, delta = (x[name].expand(-1, -1, K, -1).flatten(2).transpose(1, 2).contiguous() for name in ("u", "dy", "delta"))
+    maps = (x[name].expand(-1, -1, K, -1) for name in ("u", "dy", "delta"))
+    u, dy, delta = (t.flatten(2).transpose(1, 2).contiguous() for t in maps)
     B, C = (x[name].permute(0, 2, 3, 1).contiguous() for name in ("B", "C"))
     tensors = (u, delta, x["A"].flatten(0, 1), B, C, x["D"].flatten(), None, x["bias"].flatten())
     states = selective_scan_cuda.fwd(*tensors, True)[1]
@@ -174,7 +175,7 @@ def warm(job) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("--sweep", help="tilings TILE:warps,vector:warps,vector (forward, backward), blanks between")
+    parser.add_argument("--sweep", help="tilings TILE:warps,vector:warps,vector (forward, backward)")
     parser.add_argument("--warps", default="16", help="for --sweep: warps wanted on each multiprocessor, commas between")
     parser.add_argument("--jobs", type=int, default=12)
     options = parser.parse_args()

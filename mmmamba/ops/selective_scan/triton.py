@@ -5,8 +5,8 @@ chunks: a first pass walks each from a zero state and leaves its end and its sum
 states from chunk to chunk, and the second pass walks the chunks again from the states that enter them.
 
 Outputs that are to be merged are written for each route in float32 and added in order; sums over channels, batch and
-chunks (dB, dC, dA, dD, dbias) are likewise written in parts. So the result is bit-equal from run to run. Between forward
-and backward only the state that enters every `TILE`th step is kept.
+chunks (dB, dC, dA, dD, dbias) are likewise written in parts. So the result is bit-equal from run to run. Between
+forward and backward only the state that enters every `TILE`th step is kept.
 """
 
 import contextlib
