@@ -16,6 +16,7 @@ METHODS = {
     "cascade_mask_rcnn": "Cascade Mask R-CNN, COCO",
     "retinanet": "RetinaNet, COCO",
     "upernet": "UperNet, ADE20K",
+    "semantic_fpn": "Semantic FPN, ADE20K",
     "cityscapes": "UperNet, Cityscapes",
 }
 
@@ -99,7 +100,7 @@ def backbone_table(counts: dict[str, Count]) -> str:
 
 def config_table(method: str, configs: Path) -> str:
     """The table of one method's configs."""
-    detection = method not in ("upernet", "cityscapes")
+    detection = METHODS[method].endswith("COCO")
     results = "box AP | mask AP" if detection else "mIoU"
     lines = [f"| config | backbone | {results} | source | status | weights |", f"|{' --- |' * (6 + detection)}"]
     for file in sorted((configs / method).glob("*.py")):
