@@ -32,10 +32,6 @@ def test_configs_on_the_page(method: str) -> None:
     assert config_table(method, ROOT / "configs") in PAGE, WRITE
 
 
-def test_every_method_is_on_the_page() -> None:
-    assert set(METHODS) == {d.name for d in (ROOT / "configs").iterdir() if d.is_dir() and d.name != "_base_"}
-
-
 @pytest.mark.parametrize("name", COUNTED)
 def test_backbones_on_the_page(name: str) -> None:
     counted = count(name, SIZES[name].size)
