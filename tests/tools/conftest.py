@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import mmdet.evaluation  # noqa: F401  warns on stderr when first imported, which must not be within a test of messages
 import pytest
 
 from mmmamba.datasets.shapes import ShapesSpec
