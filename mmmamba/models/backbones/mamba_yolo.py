@@ -3,7 +3,7 @@
 from typing import Any, Mapping, Sequence
 
 from mmengine.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmmamba.layers import (CROSS, SPPF, NormPoolHead, ODSSBlock, Stage, VisionClueMerge, channels_last, simple_stem)
 
@@ -74,14 +74,17 @@ class MambaYOLOBackbone(PyramidBackbone):
         stages = []
         for i, rates in enumerate(drop_path_rates(a["drop_path_rate"], a["depths"])):
             blocks = [ODSSBlock(dims[i], dims[i], **block, drop_path_rate=rate) for rate in rates]
-            if i == 3:
-                blocks.append(SPPF(dims[3], dims[3]))
             stages.append(Stage(blocks, VisionClueMerge(dims[i], dims[i + 1]) if i < 3 else None, with_cp))
+        self.sppf = SPPF(dims[-1], dims[-1])
         self._assemble(simple_stem(in_channels, dims[0]), stages, dims, out_indices,
                        NormPoolHead(dims[-1], num_classes) if classifier else None)
 
+    def _parts(self) -> list[list[nn.Module]]:
+        *parts, last = super()._parts()
+        return [*parts, [*last, self.sppf]]
+
     def _output(self, i: int, x_BCHW: Tensor) -> Tensor:
-        return x_BCHW
+        return self.sppf(x_BCHW) if i == len(self.dims) - 1 else x_BCHW
 
     def _classify(self, x_BCHW: Tensor) -> Tensor:
-        return super()._classify(channels_last(x_BCHW))
+        return super()._classify(channels_last(self.sppf(x_BCHW)))

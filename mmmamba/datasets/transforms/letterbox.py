@@ -1,0 +1,54 @@
+"""Scaling an image as a whole and padding it on all sides, as YOLO detectors are validated."""
+
+import math
+
+import mmcv
+from mmcv.transforms import BaseTransform
+from mmdet.structures.bbox import autocast_box_type
+from mmengine.registry import TRANSFORMS
+
+PAD = 114
+
+
+@TRANSFORMS.register_module()
+class Letterbox(BaseTransform):
+    """The long side to `size`, up or down, the other rounded up; then padding with 114, centred.
+
+    Leaves `pad_param`, the pixels added at (top, bottom, left, right), and `scale_factor` (width, height); put both into
+    the `meta_keys` of `PackDetInputs`, so that `YOLODFLHead` finds the way back. Moves `gt_bboxes` where there are any.
+
+    Args:
+        size: in pixels.
+        rect: pad to the smallest multiples of `size_divisor` above, and half of one, instead of to a square.
+    """
+
+    def __init__(self, size: int = 640, rect: bool = False, size_divisor: int = 32):
+        self.size, self.rect, self.size_divisor = size, rect, size_divisor
+
+    @autocast_box_type()
+    def transform(self, results: dict) -> dict:
+        image = results["img"]
+        old_height, old_width = image.shape[:2]
+        ratio = self.size / max(old_height, old_width)
+        height = min(math.ceil(old_height * ratio), self.size)
+        width = min(math.ceil(old_width * ratio), self.size)
+        if ratio != 1:
+            image = mmcv.imresize(image, (width, height), interpolation="bilinear", backend="cv2")
+        down, right = (self._side(old_height * ratio), self._side(old_width * ratio))
+        top, bottom = _halves(down - height)
+        left, right = _halves(right - width)
+        image = mmcv.impad(image, padding=(left, top, right, bottom), pad_val=PAD)
+        results.update(img=image, img_shape=image.shape[:2], pad_param=(top, bottom, left, right),
+                       scale_factor=(width / old_width, height / old_height), keep_ratio=True)
+        if len(boxes := results.get("gt_bboxes", ())):
+            boxes.rescale_(results["scale_factor"])
+            boxes.translate_((left, top))
+        return results
+
+    def _side(self, length: float) -> int:
+        return math.ceil(length / self.size_divisor + 0.5) * self.size_divisor if self.rect else self.size
+
+
+def _halves(pixels: int) -> tuple[int, int]:
+    """The odd one of an odd number goes behind."""
+    return round(pixels / 2 - 0.1), round(pixels / 2 + 0.1)

@@ -1,0 +1,57 @@
+"""The warm-up of YOLO recipes, in which biases start above the learning rate and everything else below."""
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+
+@HOOKS.register_module()
+class YOLOWarmupHook(Hook):
+    """Over the first epochs, learning rates rise from 0 (biases': fall from `bias_lr`) and momentum rises, all linearly.
+
+    What the schedulers set is what they arrive at. The optimizer must have a group for each parameter, as mmengine's
+    constructor makes them whenever there is a `paramwise_cfg`.
+
+    Args:
+        epochs: of warm-up, if they are `min_iters` or more.
+        bias_lr: what parameters with "bias" in their names start from.
+        momentum: what it starts from.
+    """
+
+    def __init__(self, epochs: int = 3, min_iters: int = 100, bias_lr: float = 0.1, momentum: float = 0.8):
+        self.epochs, self.min_iters, self.bias_lr, self.momentum = epochs, min_iters, bias_lr, momentum
+
+    def before_train(self, runner: Runner) -> None:
+        """Raises ValueError where a group mixes biases with other parameters."""
+        groups = runner.optim_wrapper.optimizer.param_groups
+        biases = {id(p) for name, p in runner.model.named_parameters() if "bias" in name}
+        self.iters = max(self.epochs * len(runner.train_dataloader), self.min_iters)
+        self.is_bias = []
+        for group in groups:
+            kinds = {id(p) in biases for p in group["params"]}
+            if len(kinds) != 1:
+                raise ValueError("YOLOWarmupHook found a parameter group with biases and others; give the optimizer a "
+                                 "paramwise_cfg, for which mmengine makes a group of each parameter")
+            self.is_bias.append(kinds.pop())
+        self.target_momentum = [group["momentum"] for group in groups]
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        self.scheduled = [group["lr"] for group in runner.optim_wrapper.optimizer.param_groups]
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        if runner.iter >= self.iters:
+            return
+        done = runner.iter / self.iters
+        groups = runner.optim_wrapper.optimizer.param_groups
+        for group, lr, bias, momentum in zip(groups, self.scheduled, self.is_bias, self.target_momentum):
+            start = self.bias_lr if bias else 0.0
+            group["lr"] = start + done * (lr - start)
+            group["momentum"] = self.momentum + done * (momentum - self.momentum)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
+                         outputs: dict | None = None) -> None:
+        # The schedulers, which come after this hook, go on from the rate they find.
+        for group, lr, momentum in zip(runner.optim_wrapper.optimizer.param_groups, self.scheduled, self.target_momentum):
+            group["lr"], group["momentum"] = lr, momentum

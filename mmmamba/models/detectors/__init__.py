@@ -1,0 +1,5 @@
+"""Detectors that mmdet lacks."""
+
+from .mamba_yolo import MambaYOLO
+
+__all__ = ["MambaYOLO"]

@@ -1,0 +1,5 @@
+"""Losses that mmdet lacks."""
+
+from .ciou import UnclampedCIoULoss, ciou
+
+__all__ = ["UnclampedCIoULoss", "ciou"]

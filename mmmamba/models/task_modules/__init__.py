@@ -1,0 +1,5 @@
+"""Assigners and their overlaps that mmdet lacks."""
+
+from .normalized_task_aligned import CIoUOverlaps, NormalizedTaskAlignedAssigner
+
+__all__ = ["CIoUOverlaps", "NormalizedTaskAlignedAssigner"]
