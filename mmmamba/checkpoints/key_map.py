@@ -51,6 +51,8 @@ class KeyMap:
     """Keys that the weights may stand under, the preferred first; a bare state dict is always taken."""
     prefixes: tuple[str, ...] = ("module.", "model.", "_orig_mod.")
     """Prefixes taken off when every name has them, as often as they are found."""
+    whole: bool = False
+    """The module is a whole detector: `backbone.` and what stands beside it belong to it."""
     renames: tuple[tuple[str, str | Callable[[re.Match], str]], ...] = ()
     """(pattern, replacement) as `re.sub` takes them, applied in order to each name."""
     squeeze: tuple[str, ...] = ()

@@ -19,6 +19,41 @@ OUTPUT_NORMS = r"outnorm\d+\.(weight|bias)"
 PLAIN_TOKENS = ((r"^(pos_embed|cls_token)$", r"tokens.\1"),)
 PLAIN_CLASSIFIER = (r"norm_f\.(weight|bias)", r"head\.(weight|bias)", r"rope\.freqs_(cos|sin)")
 
+# Fact sheet (mamba_yolo) "Layers" and "Checkpoints": names are the rows of their yaml, here without `model.`. A stage of
+# one block has no index for it. A whole detector's names are ours with `backbone.` and so on in front.
+YOLO_BLOCKS = (
+    (r"\.proj_conv\.", ".in_proj."),
+    (r"\.op\.", ".ss2d.0."),
+    (r"\.(norm2?)\.norm\.", r".\1."),
+    (r"^0\.conv\.", "stem."),
+    (r"^([1357])\.(\d+)\.", lambda m: f"layers.{int(m[1]) // 2}.blocks.{m[2]}."),
+    (r"^([1357])\.(?=[a-z])", lambda m: f"layers.{int(m[1]) // 2}.blocks.0."),
+    (r"^([246])\.(?=pw_linear\.)", lambda m: f"layers.{int(m[1]) // 2 - 1}.downsample."),
+    (r"^8\.cv([12])\.", r"sppf.conv\1."),
+    (r"^(sppf\.conv\d|15|18|21\.cv\d\.\d\.\d)\.conv\.", r"\1.0."),
+    (r"^(sppf\.conv\d|15|18|21\.cv\d\.\d\.\d)\.bn\.", r"\1.1."),
+)
+YOLO_DETECTOR = (
+    (r"^(stem|layers|sppf)\.", r"backbone.\1."),
+    (r"^1([14])\.", lambda m: f"neck.top_down_layers.{(int(m[1]) - 1) // 3}."),
+    (r"^1([58])\.", lambda m: f"neck.downsample_layers.{(int(m[1]) - 5) // 3}."),
+    (r"^(17|20)\.", lambda m: f"neck.bottom_up_layers.{(int(m[1]) - 17) // 3}."),
+    (r"^21\.cv2\.", "bbox_head.reg_preds."),
+    (r"^21\.cv3\.", "bbox_head.cls_preds."),
+)
+YOLO_SQUEEZE = (r".*\.ss2d\.\d+\.(in_proj|out_proj)\.weight",)
+YOLO_VARIANTS = {
+    (*depths, width): f"mamba_yolo_{scale}{generation}"
+    for generation, small, large in (("", (1, 1, 3, 1), (2, 2, 6, 2)), ("_v2", (1, 2, 2, 1), (2, 4, 4, 2)))
+    for scale, width, depths in (("t", 32, small), ("b", 64, small), ("l", 96, large))
+}
+
+
+def _yolo_fingerprint(prefix: str) -> Fingerprint:
+    return Fingerprint(block=prefix + r"layers\.(\d+)\.blocks\.(\d+)\.norm\.weight",
+                       widths=(prefix + r"stem\.3\.weight",), variants=YOLO_VARIANTS)
+
+
 KEY_MAPS: dict[str, KeyMap] = {
     # Fact sheet section 3. Early files (v0 above all) have other names; for a while the MLP was a real 1x1 convolution.
     "VMamba": KeyMap(
@@ -161,6 +196,23 @@ KEY_MAPS: dict[str, KeyMap] = {
             variants={(20, 192): "localvim_t", (20, 384): "localvim_s"},
         ),
     ),
+    # Files that users trained with the authors' program; none is published. `ema` is there while training runs.
+    "MambaYOLOBackbone": KeyMap(
+        under=("ema", "model", "state_dict"),
+        renames=YOLO_BLOCKS,
+        squeeze=YOLO_SQUEEZE,
+        may_be_missing=(r"classifier\..*",),
+        may_be_surplus=(r"(1[1-8]|2[01])\..*", r"classifier\..*"),
+        fingerprint=_yolo_fingerprint(""),
+    ),
+    "MambaYOLO": KeyMap(
+        under=("ema", "model", "state_dict"),
+        whole=True,
+        renames=YOLO_BLOCKS + YOLO_DETECTOR,
+        squeeze=YOLO_SQUEEZE,
+        may_be_surplus=(r"21\.dfl\.conv\.weight",),
+        fingerprint=_yolo_fingerprint(r"backbone\."),
+    ),
 }
 
 # A tensor that this family's files have, the more particular families first. Tells a user whose file it is.
@@ -171,7 +223,7 @@ MARKS: tuple[tuple[str, str], ...] = (
     ("EfficientVMamba", r"\.conv_branch\.\d"),
     ("MobileMamba", r"\.global_op\.(wt_filter|global_atten\.)"),
     ("GroupMamba", r"\.mamba_g[1-4]\."),
-    ("MambaYOLO", r"^model\.\d+\..*A_logs$"),
+    ("MambaYOLO", r"^(model\.)?\d+\..*A_logs$"),
     ("VMamba", r"\.blocks\.\d+\.(op|self_attention)\.dt_projs_weight$"),
     ("MambaVision", r"^patch_embed\.conv_down\."),
     ("LocalVim", r"\.mixer\.A_log_\d$"),

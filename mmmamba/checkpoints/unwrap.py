@@ -54,6 +54,8 @@ def unwrap(checkpoint: Mapping, key_map: KeyMap, *, key: str | None = None, pref
         state = {name[len(common) :]: tensor for name, tensor in state.items()}
         off += common
     detector = _is_detector(state)
+    if key_map.whole:
+        return Unwrapped(state, under, off, False, others)
     if inner := {n[len(BACKBONE) :]: t for n, t in state.items() if n.startswith(BACKBONE)}:
         return Unwrapped(inner, under, off + BACKBONE, detector, others)
     return Unwrapped(state, under, off, False, others)
