@@ -175,7 +175,8 @@ def _test(args: argparse.Namespace) -> int:
     if cfg.load_from is None:
         raise UsageError(f"name a checkpoint to test: tools/test.py {args.config} CHECKPOINT")
     wanted = None if args.verify is None else check_expected(cfg, args.tta)
-    pictures = show_predictions(cfg, args.show, args.show_dir or ("predictions" if args.demo else None), args.wait_time)
+    show_dir = args.show_dir or (str(Path(cfg.work_dir) / "predictions") if args.demo else None)
+    pictures = show_predictions(cfg, args.show, show_dir, args.wait_time)
     if args.tta:
         use_test_time_augmentation(cfg)
     check_run(cfg, "test")
