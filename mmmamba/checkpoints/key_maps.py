@@ -19,8 +19,8 @@ OUTPUT_NORMS = r"outnorm\d+\.(weight|bias)"
 PLAIN_TOKENS = ((r"^(pos_embed|cls_token)$", r"tokens.\1"),)
 PLAIN_CLASSIFIER = (r"norm_f\.(weight|bias)", r"head\.(weight|bias)", r"rope\.freqs_(cos|sin)")
 
-# Fact sheet (mamba_yolo) "Layers" and "Checkpoints": names are the rows of their yaml, here without `model.`. A stage of
-# one block has no index for it. A whole detector's names are ours with `backbone.` and so on in front.
+# Fact sheet (mamba_yolo) "Layers" and "Checkpoints": names are the rows of their yaml, here without `model.`. A stage
+# of one block has no index for it. A whole detector's names are ours with `backbone.` and so on in front.
 YOLO_BLOCKS = (
     (r"\.proj_conv\.", ".in_proj."),
     (r"\.op\.", ".ss2d.0."),

@@ -202,8 +202,10 @@ def _cure(
     report: Report, found: Unwrapped, theirs: Mapping[str, Tensor], target: Mapping[str, Tensor], key_map: KeyMap
 ) -> str:
     family = looks_like(list(found.state))
-    marked = any(report.family == name for name, _ in MARKS)
-    if family != report.family and ((family and marked) or len(report.matched) * 2 < len(target)):
+    # A detector's backbone is marked as the detector.
+    ours = report.family.removesuffix("Backbone")
+    marked = any(ours == name for name, _ in MARKS)
+    if family != ours and ((family and marked) or len(report.matched) * 2 < len(target)):
         seen = f"looks like one of {family}" if family else "is of no family known here"
         return (
             f"The file {seen}, not of {report.family}: use that backbone, or the right file "

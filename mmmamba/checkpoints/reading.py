@@ -17,6 +17,7 @@ import torch
 
 from .download import as_local_file, check_kind
 from .errors import CheckpointError
+from .pickled_models import foreign_names, is_part_of_a_model, read_pickled_model
 
 logger = logging.getLogger("mmmamba")
 
@@ -153,6 +154,8 @@ def _read_torch(path: Path, source: Any, trust: bool, map_location: Any) -> Any:
         refused = _refused_name(error)
         if not refused:
             raise _damaged(path, source, error) from error
+        if (held := _read_pickled(path, source, map_location)) is not None:
+            return held
         if not trust:
             raise CheckpointError(
                 f"{source} holds objects that are not weights and could run code when read: {refused}. Refused, and "
@@ -167,6 +170,21 @@ def _read_torch(path: Path, source: Any, trust: bool, map_location: Any) -> Any:
             f"{source} needs classes that are not installed here ({error}). Read it where they are, and save the state "
             "dict alone."
         ) from error
+
+
+def _read_pickled(path: Path, source: Any, map_location: Any) -> Any | None:
+    """What a file holds that names nothing but parts of a pickled model; None if it names anything else."""
+    if not _starts_with(path, b"PK"):
+        return None
+    try:
+        with torch.serialization.safe_globals(ALLOWED):
+            if not all(map(is_part_of_a_model, foreign_names(path))):
+                return None
+            held = read_pickled_model(path, map_location)
+    except UNREADABLE as error:
+        raise _damaged(path, source, error) from error
+    logger.info("%s holds a pickled model: its tensors were read, its classes neither imported nor called", source)
+    return held
 
 
 def _damaged(path: Path, source: Any, error: Exception) -> CheckpointError:

@@ -11,7 +11,7 @@ from torch import nn
 
 from mmmamba.checkpoints import CheckpointError, KeyMap, PositionGrid, is_pretrained, load_init_cfg, load_weights
 from mmmamba.checkpoints.key_maps import KEY_MAPS, MARKS
-from mmmamba.models.backbones import MambaVision, VMamba
+from mmmamba.models.backbones import MambaVision, MambaYOLOBackbone, VMamba
 from mmmamba.models.backbones.base import MambaBackbone
 
 V0 = dict(d_state=16, ssm_ratio=2.0, mlp_ratio=0.0, stem="patch", downsample="merging", gate=True, conv_bias=True)
@@ -202,7 +202,7 @@ def test_published_variants_are_named():
     assert KEY_MAPS["MambaVision"].fingerprint.describe(vision) == "mambavision_s (blocks 3, 3, 7, 5; widths 96)"
 
 
-@pytest.mark.parametrize("family", [VMamba, MambaVision])
+@pytest.mark.parametrize("family", [VMamba, MambaVision, MambaYOLOBackbone])
 def test_every_variant_of_a_family_has_its_fingerprint(family):
     fingerprint = KEY_MAPS[family.__name__].fingerprint
     for name in family.ARCHS:
@@ -216,7 +216,7 @@ def test_every_family_has_a_key_map():
 
 
 def test_every_key_map_has_a_mark():
-    assert set(KEY_MAPS) <= {family for family, _ in MARKS}
+    assert {name.removesuffix("Backbone") for name in KEY_MAPS} <= {family for family, _ in MARKS}
 
 
 def test_nothing_that_is_a_state_dict(vmamba):
