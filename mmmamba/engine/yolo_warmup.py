@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 
 @HOOKS.register_module()
 class YOLOWarmupHook(Hook):
-    """Over the first epochs, learning rates rise from 0 (biases': fall from `bias_lr`) and momentum rises, all linearly.
+    """In the first epochs learning rates rise from 0 (biases': fall from `bias_lr`) and momentum rises, all linearly.
 
     What the schedulers set is what they arrive at. The optimizer must have a group for each parameter, as mmengine's
     constructor makes them whenever there is a `paramwise_cfg`.
@@ -53,5 +53,6 @@ class YOLOWarmupHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: dict | None = None) -> None:
         # The schedulers, which come after this hook, go on from the rate they find.
-        for group, lr, momentum in zip(runner.optim_wrapper.optimizer.param_groups, self.scheduled, self.target_momentum):
+        groups = runner.optim_wrapper.optimizer.param_groups
+        for group, lr, momentum in zip(groups, self.scheduled, self.target_momentum):
             group["lr"], group["momentum"] = lr, momentum

@@ -14,8 +14,8 @@ PAD = 114
 class Letterbox(BaseTransform):
     """The long side to `size`, up or down, the other rounded up; then padding with 114, centred.
 
-    Leaves `pad_param`, the pixels added at (top, bottom, left, right), and `scale_factor` (width, height); put both into
-    the `meta_keys` of `PackDetInputs`, so that `YOLODFLHead` finds the way back. Moves `gt_bboxes` where there are any.
+    Leaves `pad_param`, the pixels added at (top, bottom, left, right), and `scale_factor` (width, height); put both
+    into the `meta_keys` of `PackDetInputs`, so that `YOLODFLHead` finds the way back. Moves `gt_bboxes`, if any.
 
     Args:
         size: in pixels.

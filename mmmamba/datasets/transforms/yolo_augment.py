@@ -23,8 +23,8 @@ class CenteredRandomAffine(BaseTransform):
         size: width and height that come out; of the image before a mosaic doubled it.
         max_translate_ratio: of the size, how far the centre moves at most.
         scaling_ratio_range: uniform.
-        min_side, min_area_ratio, max_aspect: boxes below, below or above after clipping are dropped; the side in pixels,
-            the area relative to the scaled box before.
+        min_side, min_area_ratio, max_aspect: boxes below, below or above after clipping are dropped; the side in
+            pixels, the area relative to the scaled box before.
     """
 
     def __init__(self, size: Sequence[int] = (640, 640), max_translate_ratio: float = 0.1,

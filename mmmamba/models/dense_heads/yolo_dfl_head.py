@@ -17,6 +17,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmmamba.layers import conv_norm_act
+from mmmamba.layers.ssm_init import full_precision
 
 LARGEST = 0.01
 """How far the largest distance that a distribution is trained on stays below its last bin."""
@@ -49,11 +50,12 @@ class YOLODFLHead(BaseDenseHead):
     ):
         super().__init__(init_cfg)
         if len(in_channels) != len(strides):
-            raise ValueError(f"YOLODFLHead got {len(in_channels)} in_channels and {len(strides)} strides, wanted one of "
-                             "each for every level")
+            raise ValueError(f"YOLODFLHead got {len(in_channels)} in_channels and {len(strides)} strides, wanted one "
+                             "of each for every level")
         self.num_classes, self.reg_max, self.strides = num_classes, reg_max, tuple(strides)
         self.train_cfg, self.test_cfg = train_cfg, test_cfg
-        self.prior_generator = TASK_UTILS.build(dict(type="mmdet.MlvlPointGenerator", strides=list(strides), offset=0.5))
+        self.prior_generator = TASK_UTILS.build(
+            dict(type="mmdet.MlvlPointGenerator", strides=list(strides), offset=0.5))
         self.bbox_coder = TASK_UTILS.build(dict(type="mmdet.DistancePointBBoxCoder", clip_border=False))
         self.assigner = TASK_UTILS.build(
             (train_cfg or {}).get("assigner") or assigner or dict(type="NormalizedTaskAlignedAssigner"))
@@ -103,10 +105,9 @@ class YOLODFLHead(BaseDenseHead):
         DDP averages the gradients over the GPUs, so their number makes that average a sum, as the original has it.
         """
         logits_BPC, bins_BP4R, boxes_BP4, priors_P4 = self.decode(
-            [m.float() if m.dtype in (torch.float16, torch.bfloat16) else m for m in cls_scores],
-            [m.float() if m.dtype in (torch.float16, torch.bfloat16) else m for m in bbox_preds])
-        results, = multi_apply(self._assign_single, boxes_BP4.detach(), logits_BPC.detach(), batch_gt_instances,
-                               priors_P4=priors_P4),
+            [full_precision(m) for m in cls_scores], [full_precision(m) for m in bbox_preds])
+        results = multi_apply(self._assign_single, boxes_BP4.detach(), logits_BPC.detach(), batch_gt_instances,
+                              priors_P4=priors_P4)
         scores_BP, labels_BP, targets_BP4 = (torch.stack(list(part)) for part in results)
         positive_BP = labels_BP >= 0
         total = scores_BP.sum().clamp(min=1)

@@ -40,5 +40,6 @@ class LevelBlocks(BaseModule):
             ValueError: another number of maps than of `in_channels`.
         """
         if len(maps) != len(self.blocks):
-            raise ValueError(f"LevelBlocks got {len(maps)} maps, wanted {len(self.blocks)}, one for each of in_channels")
+            raise ValueError(f"LevelBlocks got {len(maps)} maps, wanted {len(self.blocks)}, one for each of "
+                             "in_channels")
         return tuple(x + block(x) if self.residual else block(x) for x, block in zip(maps, self.blocks))
