@@ -12,10 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Whose classes and functions may be named: the programs that define such models and what their attributes are made of.
-# Nothing of them is imported or called. Whatever else a file names makes it refused.
+PROGRAM = r"ultralytics\.[\w.]+"
+"""What a file must name to be taken for one that Mamba YOLO's program wrote."""
+
+# What it may name beside: what the attributes of such models are made of. Nothing of it is imported or called. Whatever
+# else a file names makes it refused.
 NAMED = (
-    r"ultralytics\.[\w.]+",
+    PROGRAM,
     r"torch\.nn\.modules\.[\w.]+",
     r"timm\.[\w.]+",
     r"einops\.[\w.]+",
@@ -50,8 +53,10 @@ def foreign_names(path: Path) -> list[str]:
     return torch.serialization.get_unsafe_globals_in_checkpoint(path)
 
 
-def is_part_of_a_model(name: str) -> bool:
-    return any(re.fullmatch(pattern, name) for pattern in NAMED)
+def is_pickled_model(path: Path) -> bool:
+    """Whether an archive names the program's classes, and nothing that models of it are not made of."""
+    names = foreign_names(path)
+    return any(re.fullmatch(PROGRAM, name) for name in names) and all(map(_may_be_named, names))
 
 
 def read_pickled_model(path: Path, map_location: Any) -> Any:
@@ -60,12 +65,16 @@ def read_pickled_model(path: Path, map_location: Any) -> Any:
     Raises:
         pickle.UnpicklingError: it names what no pickled model is made of.
     """
-    stand_ins = [(Record, name) for name in foreign_names(path) if is_part_of_a_model(name)]
+    stand_ins = [(Record, name) for name in foreign_names(path) if _may_be_named(name)]
     with torch.serialization.safe_globals(stand_ins):
         held = torch.load(path, map_location=map_location, weights_only=True)
     if not isinstance(held, Mapping):
         return _unfold(held)
     return {key: _unfold(value) for key, value in held.items()}
+
+
+def _may_be_named(name: str) -> bool:
+    return any(re.fullmatch(pattern, name) for pattern in NAMED)
 
 
 def _unfold(value: Any) -> Any:

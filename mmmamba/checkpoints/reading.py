@@ -17,7 +17,7 @@ import torch
 
 from .download import as_local_file, check_kind
 from .errors import CheckpointError
-from .pickled_models import foreign_names, is_part_of_a_model, read_pickled_model
+from .pickled_models import is_pickled_model, read_pickled_model
 
 logger = logging.getLogger("mmmamba")
 
@@ -173,12 +173,12 @@ def _read_torch(path: Path, source: Any, trust: bool, map_location: Any) -> Any:
 
 
 def _read_pickled(path: Path, source: Any, map_location: Any) -> Any | None:
-    """What a file holds that names nothing but parts of a pickled model; None if it names anything else."""
+    """What a file holds that a YOLO program pickled its model into; None if it is none or names anything else."""
     if not _starts_with(path, b"PK"):
         return None
     try:
         with torch.serialization.safe_globals(ALLOWED):
-            if not all(map(is_part_of_a_model, foreign_names(path))):
+            if not is_pickled_model(path):
                 return None
             held = read_pickled_model(path, map_location)
     except UNREADABLE as error:
