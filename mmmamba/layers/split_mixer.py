@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mmmamba.ops import selective_scan
 
+from .low_rank import compose, dense_pays
 from .ss2d import resolve_dt_rank
 from .ssm_init import dt_bias, dt_weight, full_precision, s4d_real
 
@@ -39,11 +40,26 @@ class SplitMixer(nn.Module):
         x_BLD, z_BLD = self.in_proj(x_BLC).chunk(2, -1)
         x_BLD = F.silu(self.conv1d_x(x_BLD.transpose(1, 2))).transpose(1, 2)
         z_BLD = F.silu(self.conv1d_z(z_BLD.transpose(1, 2))).transpose(1, 2)
-        rho_BLR, B_BLN, C_BLN = self.x_proj(x_BLD).split(self.splits, -1)
-        # The bias counts twice, here and in the scan: the published weights were trained so.
-        delta_BLD = self.dt_proj(rho_BLR)
+        delta_BLD, B_BLN, C_BLN = self.project(x_BLD)
         A_DN = -torch.exp(full_precision(self.A_log))
         y_BLD = selective_scan(
             x_BLD, delta_BLD[:, :, None], A_DN[None], B_BLN[:, :, None], C_BLN[:, :, None],
             full_precision(self.D)[None], delta_bias=full_precision(self.dt_proj.bias)[None], delta_softplus=True)
         return self.out_proj(torch.cat([y_BLD, z_BLD], -1))
+
+    def project(self, x_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Step sizes before softplus `(B, L, D)`, B and C `(B, L, N)`.
+
+        The bias counts twice, here and in the scan: the published weights were trained so.
+        """
+        if dense_pays(x_BLD, self.splits[0]):
+            return self._project_at_once(x_BLD)
+        rho_BLR, B_BLN, C_BLN = self.x_proj(x_BLD).split(self.splits, -1)
+        return self.dt_proj(rho_BLR), B_BLN, C_BLN
+
+    def _project_at_once(self, x_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`project` without the low-rank factor in between."""
+        R, N, _ = self.splits
+        down_RD, BC_MD = self.x_proj.weight.split((R, 2 * N))
+        delta_BLD = F.linear(x_BLD, compose(self.dt_proj.weight, down_RD), self.dt_proj.bias)
+        return delta_BLD, *F.linear(x_BLD, BC_MD).split(N, -1)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmmamba.ops import expand_routes, route_table, selective_scan
 
 from .layout import channels_first, channels_last
+from .low_rank import compose, dense_pays
 from .ssm_init import dt_bias, dt_weight, full_precision, s4d_real
 
 CROSS = expand_routes("cross")[0]
@@ -92,6 +93,8 @@ class SS2D(nn.Module):
 
     def project(self, x_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Step sizes before softplus `(B, L, K, E)`, B and C `(B, L, K, N)`, at every position for every route."""
+        if self.heads == 1 and dense_pays(x_BLD, self.splits[0]):
+            return self._project_at_once(x_BLD)
         K = len(self.routes)
         weights_GME = self.x_proj_weight.unflatten(0, (self.heads, -1)).flatten(1, 2)
         projected = [F.linear(x_BLE, w_ME) for x_BLE, w_ME in zip(x_BLD.chunk(self.heads, -1), weights_GME)]
@@ -99,6 +102,14 @@ class SS2D(nn.Module):
         rho_BLKR, B_BLKN, C_BLKN = joined.unflatten(-1, (K, -1)).split(self.splits, -1)
         delta_KME = torch.bmm(rho_BLKR.flatten(0, 1).transpose(0, 1), self.dt_projs_weight.transpose(1, 2))
         return delta_KME.unflatten(1, x_BLD.shape[:2]).permute(1, 2, 0, 3), B_BLKN, C_BLKN
+
+    def _project_at_once(self, x_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`project` without the low-rank factor in between."""
+        K, (R, N, _) = len(self.routes), self.splits
+        down_KRE, BC_KME = self.x_proj_weight.split((R, 2 * N), 1)
+        delta_BLKE = F.linear(x_BLD, compose(self.dt_projs_weight, down_KRE).flatten(0, 1)).unflatten(-1, (K, -1))
+        B_BLKN, C_BLKN = F.linear(x_BLD, BC_KME.flatten(0, 1)).unflatten(-1, (K, -1)).split(N, -1)
+        return delta_BLKE, B_BLKN, C_BLKN
 
     def scan(self, x_BHWD: Tensor) -> Tensor:
         """The merged scans, `(B, H, W, D)`; float32 for float16 maps, whose sums could overflow."""

@@ -77,3 +77,9 @@ def test_skip_sampling_shares_the_map_out(size, step):
     names = [f"atrous_row_{row}{column}_step{step}" for row in range(step) for column in range(step)]
     table = route_table(names, *size)
     assert sorted(table[table >= 0].tolist()) == list(range(size[0] * size[1]))
+
+
+def test_a_table_made_in_inference_mode_serves_training():
+    with torch.inference_mode():
+        table = route_table(("row", "column"), 3, 17)
+    assert not table.is_inference()

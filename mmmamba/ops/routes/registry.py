@@ -145,20 +145,28 @@ def _(names, height, width, device):
     return torch.empty(len(routes), steps, dtype=torch.int32, device=device)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=512)
 def _table(names: tuple[str, ...], height: int, width: int, device: torch.device) -> Tensor:
-    routes = [route(name, height, width) for name in names]
-    for name, order in zip(names, routes):
-        _check(name, order, height * width)
-    seen = torch.cat(routes).unique()
-    missed = height * width - int((seen >= 0).sum())
+    # A table made in inference mode could not be saved for a backward pass later.
+    with torch.inference_mode(False):
+        routes = [route(name, height, width) for name in names]
+        exact = [name.removesuffix(REVERSED) in _EXACT for name in names]
+        for name, order, trusted in zip(names, routes, exact):
+            if not trusted:
+                _check(name, order, height * width)
+        if not any(exact):
+            _check_together(names, routes, height, width)
+        steps = max(len(order) for order in routes)
+        table = torch.full((len(names), steps), -1, dtype=torch.int32)
+        for row, order in zip(table, routes):
+            row[: len(order)] = order
+        return table.to(device)
+
+
+def _check_together(names: tuple[str, ...], routes: list[Tensor], height: int, width: int) -> None:
+    missed = height * width - int((torch.cat(routes).unique() >= 0).sum())
     if missed:
         raise ValueError(f"routes {names} leave {missed} of the {height}x{width} positions unvisited")
-    steps = max(len(order) for order in routes)
-    table = torch.full((len(names), steps), -1, dtype=torch.int32)
-    for row, order in zip(table, routes):
-        row[: len(order)] = order
-    return table.to(device)
 
 
 def _check(name: str, order: Tensor, length: int) -> None:
