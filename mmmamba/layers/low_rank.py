@@ -4,13 +4,17 @@ import torch
 from torch import Tensor
 
 
-def dense_pays(x: Tensor, rank: int) -> bool:
-    """Whether one full projection beats two through `rank` channels.
+WIDEST = 768
+"""Above this width the larger product costs more than the two skinny ones, whose gradients sum over all positions."""
 
-    Tensor cores take widths that are multiples of 8. Through 6 or 12 channels (the first stages of most backbones) the two
-    matrix products and their gradients were the largest single cost of a training step on an H200.
+
+def dense_pays(x: Tensor, rank: int) -> bool:
+    """Whether one full projection beats two through `rank` channels, on a GPU.
+
+    The gradients of the skinny products reduce over all positions into a few columns, which no matrix kernel does well,
+    and not at all on tensor cores where the rank is no multiple of 8: they were the largest cost of a training step.
     """
-    return x.is_cuda and rank % 8 != 0
+    return x.is_cuda and (rank % 8 != 0 or x.shape[-1] <= WIDEST)
 
 
 def compose(up: Tensor, down: Tensor) -> Tensor:
