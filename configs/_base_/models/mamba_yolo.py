@@ -1,5 +1,5 @@
 # Mamba YOLO (arXiv 2406.05835). The config that uses this adds `backbone.arch` and the widths of its maps.
-# Images are divided by 255 and padded with 114, both as in YOLOv8.
+# Images are divided by 255; what stands around them is 114 before that, as in YOLOv8.
 model = dict(
     type="MambaYOLO",
     data_preprocessor=dict(
@@ -8,7 +8,7 @@ model = dict(
         std=[255.0, 255.0, 255.0],
         bgr_to_rgb=True,
         pad_size_divisor=32,
-        pad_value=114,
+        pad_value=114 / 255,
     ),
     backbone=dict(type="MambaYOLOBackbone"),
     neck=dict(type="MambaYOLOPAFPN"),

@@ -37,7 +37,7 @@ class Letterbox(BaseTransform):
         down, right = (self._side(old_height * ratio), self._side(old_width * ratio))
         top, bottom = _halves(down - height)
         left, right = _halves(right - width)
-        image = mmcv.impad(image, padding=(left, top, right, bottom), pad_val=PAD)
+        image = mmcv.impad(image, padding=(left, top, right, bottom), pad_val=(PAD,) * 3)
         results.update(img=image, img_shape=image.shape[:2], pad_param=(top, bottom, left, right),
                        scale_factor=(width / old_width, height / old_height), keep_ratio=True)
         if len(boxes := results.get("gt_bboxes", ())):
