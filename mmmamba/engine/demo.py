@@ -44,6 +44,8 @@ def apply_demo(cfg: Config, data_root: str | Path, spec: ShapesSpec | None = Non
         cfg[key] = None
     # Written for the images of the old data set.
     cfg.pop("tta_pipeline", None)
+    # Written for the epochs and the optimizer of the old schedule.
+    cfg.pop("custom_hooks", None)
     cfg.randomness = dict(seed=0)
     cfg.default_hooks.logger.interval = 20
     if cfg.default_hooks.get("visualization", {}).get("type") == "DetVisualizationHook":
