@@ -21,4 +21,4 @@ def test_training_finds_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert cli.train([str(CONFIG), "--demo", "--work-dir", "run"]) == 0
     scalars = next((tmp_path / "run").rglob("vis_data/scalars.json")).read_text().splitlines()
     results = [row for row in map(json.loads, scalars) if "coco/bbox_mAP" in row]
-    assert results[-1]["coco/bbox_mAP"] > 0.02
+    assert results[-1]["coco/bbox_mAP"] > 0.2
