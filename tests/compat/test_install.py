@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mmcv
 import pytest
 
 from mmmamba.compat import compiled_extension
@@ -66,8 +67,9 @@ print("ok")
 def test_a_compiled_extension_is_left_alone(tmp_path):
     package = tmp_path / "mmcv"
     package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "_ext.py").write_text("nms = 'compiled'")
+    # The installed mmcv, with an extension that has every name, as a compiled one does.
+    (package / "__init__.py").write_text(f"__path__.append({str(Path(mmcv.__file__).parent)!r})")
+    (package / "_ext.py").write_text("def __getattr__(name):\n    return 'compiled'")
     code = """
 import sys
 from mmmamba.compat import compiled_extension, install

@@ -8,7 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import CocoDataset
+from mmdet.datasets.transforms import LoadAnnotations
 from pycocotools.coco import COCO
 
 from mmmamba.datasets.shapes import CATEGORY_IDS, CLASSES, ShapesSpec, draw_scene, make_shapes
@@ -102,8 +104,8 @@ def test_mmdetection_reads_it(root: Path) -> None:
         data_prefix=dict(img="train/"),
         metainfo=dict(classes=CLASSES),
         pipeline=[
-            dict(type="mmdet.LoadImageFromFile"),
-            dict(type="mmdet.LoadAnnotations", with_bbox=True, with_mask=True),
+            dict(type=LoadImageFromFile),
+            dict(type=LoadAnnotations, with_bbox=True, with_mask=True),
         ],
     )
     assert len(dataset) == SPEC.num_train
