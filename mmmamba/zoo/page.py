@@ -15,6 +15,8 @@ METHODS = {
     "mask_rcnn": "Mask R-CNN, COCO",
     "cascade_mask_rcnn": "Cascade Mask R-CNN, COCO",
     "retinanet": "RetinaNet, COCO",
+    "mamba_yolo": "Mamba YOLO, COCO",
+    "yolo": "YOLOX, RTMDet and DFL heads, COCO",
     "upernet": "UperNet, ADE20K",
     "semantic_fpn": "Semantic FPN, ADE20K",
     "cityscapes": "UperNet, Cityscapes",
