@@ -5,12 +5,13 @@ GPU, the same images in the same order.
 """
 
 from pathlib import Path
+from typing import Sequence
 
 import torch
 from mmengine.config import Config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+BLOOD_CELLS = ("RBC", "WBC", "Platelets")
 
 _MOBILE_NECK = dict(type="EfficientViTFPN", out_channels=256, num_outs=5)
 PEERS = {
@@ -136,9 +137,50 @@ def camvid(backbone: str, data: Path, iterations: int, workers: int) -> Config:
     return cfg
 
 
+_YOLOX_S = dict(
+    backbone=dict(type="CSPDarknet", deepen_factor=0.33, widen_factor=0.5, out_indices=(2, 3, 4),
+                  norm_cfg=dict(type="BN", momentum=0.03, eps=0.001), act_cfg=dict(type="Swish")),
+    neck=dict(in_channels=[128, 256, 512]))
+_MAMBA_YOLO_T = dict(backbone=dict(arch="mamba_yolo_t"), neck=dict(in_channels=[64, 128, 256]),
+                     bbox_head=dict(in_channels=[64, 128, 256]))
+DETECTORS = {"mamba_yolo_t": ("mamba_yolo", _MAMBA_YOLO_T), "yolox_s": ("yolox_pafpn", _YOLOX_S)}
+"""Whole detectors: the file of their base model and what it leaves open."""
+
+
+def bccd(detector: str, data: Path, iterations: int, workers: int, classes: Sequence[str] = BLOOD_CELLS) -> Config:
+    """Blood cells: YOLO detectors at 640, with mosaic, the same augmentation for both."""
+    import mmmamba.detection  # noqa: F401
+
+    base, model = DETECTORS[detector]
+    cfg = _base(f"models/{base}", "datasets/coco_yolo", "schedules/schedule_1x", "default_runtime")
+    cfg.custom_imports.imports = ["mmmamba.detection"]
+    root = str(data / "bccd")
+
+    def split(name: str, pipeline: list, **more) -> dict:
+        return dict(type="CocoDataset", data_root=root, ann_file=f"annotations/instances_{name}.json",
+                    data_prefix=dict(img=f"{name}/"), metainfo=dict(classes=classes), pipeline=pipeline, **more)
+
+    model = model | dict(bbox_head=model.get("bbox_head", {}) | dict(num_classes=len(classes)))
+    cfg.merge_from_dict(dict(
+        model=model,
+        train_dataloader=_loader(16, workers, split("train", cfg.train_pipeline), True),
+        val_dataloader=_loader(1, workers, split("val", cfg.test_pipeline, test_mode=True), False),
+        val_evaluator=dict(_delete_=True, type="CocoMetric", ann_file=f"{root}/annotations/instances_val.json",
+                           metric="bbox"),
+        val_cfg=dict(type="ValLoop"),
+        custom_hooks=[dict(type="EMAHook", ema_type="ExpMomentumEMA", momentum=1e-3, gamma=100, update_buffers=True,
+                           priority=49)],
+        **_schedule(iterations, 1e-3)))
+    return cfg
+
+
 def _base(*parts: str) -> Config:
     """The project's own base files, as a config of their own would name them."""
     return Config.fromstring("_base_ = " + repr([str(CONFIGS / "_base_" / f"{part}.py") for part in parts]), ".py")
 
 
-TASKS = {"dsb2018": (dsb2018, ("coco/bbox_mAP", "coco/segm_mAP")), "camvid": (camvid, ("mIoU", "mAcc"))}
+TASKS = {
+    "bccd": (bccd, ("coco/bbox_mAP", "coco/bbox_mAP_50")),
+    "dsb2018": (dsb2018, ("coco/bbox_mAP", "coco/segm_mAP")),
+    "camvid": (camvid, ("mIoU", "mAcc")),
+}

@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from recipes import OURS, PEERS, TASKS
+from recipes import DETECTORS, OURS, PEERS, TASKS
 
 
 def train(task: str, backbone: str, data: Path, iterations: int, workers: int, work_dir: Path) -> None:
@@ -44,7 +44,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", choices=TASKS, nargs="+", default=list(TASKS))
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--backbone", choices=[*OURS, *PEERS], nargs="+", default=[*OURS, *PEERS])
+    parser.add_argument("--backbone", choices=[*OURS, *PEERS, *DETECTORS], nargs="+",
+                        help="all that fit the task by default")
     parser.add_argument("--iterations", type=int, default=600)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
@@ -55,7 +56,7 @@ def main() -> None:
     if args.here:
         train(args.task[0], args.backbone[0], args.data, args.iterations, args.workers, args.work_dir)
         return
-    waiting = [(task, backbone) for task in args.task for backbone in args.backbone]
+    waiting = [(task, backbone) for task in args.task for backbone in fitting(task, args)]
     running: dict[subprocess.Popen, tuple[str, str]] = {}
     gpus = max(torch.cuda.device_count(), 1)
     started = 0
@@ -79,12 +80,18 @@ def main() -> None:
         print_table(task, args)
 
 
+def fitting(task: str, args: argparse.Namespace) -> list[str]:
+    """Those asked for that the task takes: whole detectors for bccd, backbones for the others."""
+    known = list(DETECTORS) if task == "bccd" else [*OURS, *PEERS]
+    return [name for name in args.backbone or known if name in known]
+
+
 def print_table(task: str, args: argparse.Namespace) -> None:
     keys = TASKS[task][1]
     table = Table(*["backbone", *keys, "loss first", "loss last", "seconds"],
                   title=f"{task}, {args.iterations} iterations from scratch, {args.jobs} processes on "
                         f"{torch.cuda.device_count()} x {torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'}")
-    for backbone in args.backbone:
+    for backbone in fitting(task, args):
         file = args.work_dir / f"{task}-{backbone}.json"
         if not file.exists():
             table.add_row(backbone, "FAILED")
