@@ -35,6 +35,7 @@ test-slow: $(STAMP)
 
 test-gpu: $(STAMP)
 	$(PY) -m pytest -q -m gpu
+	MMMAMBA_PARITY_DEVICE=cuda $(PY) -m pytest -q tests/parity
 
 # PIP_CONSTRAINT (PIP_BUILD_CONSTRAINT from pip 25.3 on) holds the versions inside pip's build environments too:
 # the onedl packages come as source archives.
