@@ -9,6 +9,7 @@ from .heads import NormPoolHead
 from .layout import ToChannelsFirst, ToChannelsLast, channels_first, channels_last
 from .ls_block import LSBlock
 from .mlp import Mlp
+from .norm import LayerNorm
 from .odss import ODSSBlock
 from .plain import PatchEmbed, StreamBlock
 from .rescale import LayerNorm2d, rescale
@@ -26,9 +27,9 @@ from .yolo_conv import SPPF, conv_norm_act, simple_stem, yolo_norm
 
 __all__ = [
     "CROSS", "ES2D", "SKIP", "SPPF", "SS2D", "Attention", "BidirectionalMixer", "GatedMerge", "LSBlock",
-    "LayerNorm2d", "MixerBlock", "Mlp", "NormPoolHead", "NormalizedGate", "ODSSBlock", "PatchEmbed", "PatchMerging",
-    "RGBlock", "RouteGate", "RouteMixer", "SplitMixer", "Stage", "StreamBlock", "ToChannelsFirst", "ToChannelsLast",
-    "TokenEmbedding", "TokenLayout", "VisionClueMerge", "channels_first", "channels_last", "conv_downsample",
-    "conv_norm_act", "conv_stem", "drop_path", "misplace_columns", "patch_stem", "rescale", "resize_rotary_table",
-    "rotary_table", "simple_stem", "window_join", "window_partition", "yolo_norm",
+    "LayerNorm", "LayerNorm2d", "MixerBlock", "Mlp", "NormPoolHead", "NormalizedGate", "ODSSBlock", "PatchEmbed",
+    "PatchMerging", "RGBlock", "RouteGate", "RouteMixer", "SplitMixer", "Stage", "StreamBlock", "ToChannelsFirst",
+    "ToChannelsLast", "TokenEmbedding", "TokenLayout", "VisionClueMerge", "channels_first", "channels_last",
+    "conv_downsample", "conv_norm_act", "conv_stem", "drop_path", "misplace_columns", "patch_stem", "rescale",
+    "resize_rotary_table", "rotary_table", "simple_stem", "window_join", "window_partition", "yolo_norm",
 ]

@@ -4,6 +4,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
+from .norm import LayerNorm
+
 
 def drop_path(rate: float) -> nn.Module:
     """Per-sample stochastic depth with rescaling (arXiv 1603.09382)."""
@@ -13,23 +15,23 @@ def drop_path(rate: float) -> nn.Module:
 class MixerBlock(nn.Module):
     """`x + mixer(norm(x))`, then `x + mlp(norm(x))` where there is an mlp. Channels-last.
 
-    The mixer is called `op` and its norm `norm`, as VMamba's checkpoints name them.
+    The mixer is called `op` and its norm `norm`, as VMamba's checkpoints name them. Mixers begin with a linear layer.
     """
 
-    def __init__(self, dim: int, mixer: nn.Module, mlp: nn.Module | None = None, drop_path_rate: float = 0.0,
-                 norm_layer: type[nn.Module] = nn.LayerNorm):
+    def __init__(self, dim: int, mixer: nn.Module, mlp: nn.Module | None = None, drop_path_rate: float = 0.0):
         super().__init__()
-        self.norm = norm_layer(dim)
+        self.norm = LayerNorm(dim, feeds_linear=True)
         self.op = mixer
         self.drop_path = drop_path(drop_path_rate)
-        self.norm2 = norm_layer(dim) if mlp else None
+        self.norm2 = LayerNorm(dim, feeds_linear=True) if mlp else None
         self.mlp = mlp
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.op(self.norm(x)))
-        if self.mlp is not None:
-            x = x + self.drop_path(self.mlp(self.norm2(x)))
-        return x
+        branch = self.drop_path(self.op(self.norm(x)))
+        if self.mlp is None:
+            return x + branch
+        normed, x = self.norm2(x, branch)
+        return x + self.drop_path(self.mlp(normed))
 
 
 class Stage(nn.Module):

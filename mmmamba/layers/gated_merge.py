@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from mmmamba.ops import REVERSED, route_table
 
+from .norm import LayerNorm
+
 
 class RouteGate(nn.Module):
     """`y * sigmoid(mlp(mean over positions of norm(y)))` for each route apart, with the same weights for all.
@@ -20,7 +22,7 @@ class RouteGate(nn.Module):
 
     def __init__(self, dim: int, reduction: int = 8):
         super().__init__()
-        self.norm = nn.LayerNorm(dim)
+        self.norm = LayerNorm(dim)
         self.global_reduce = nn.Linear(dim, dim // reduction)
         self.channel_select = nn.Linear(dim // reduction, dim)
 

@@ -33,13 +33,13 @@ class ODSSBlock(nn.Module):
         super().__init__()
         self.in_proj = conv_norm_act(in_channels, out_channels, bias=proj_bias)
         self.lsblock = LSBlock(out_channels) if use_lsblock else nn.Identity()
-        self.norm = LayerNorm2d(out_channels, eps=1e-6)
+        self.norm = LayerNorm2d(out_channels, eps=1e-6, feeds_linear=True)
         self.ss2d = nn.Sequential(*(
             SS2D(out_channels, d_state, ssm_ratio, dt_rank, routes, gate=True, conv_bias=True, act=F.gelu)
             for _ in range(num_ss2d)))
         for ss2d in self.ss2d:
             flat_ssm_(ss2d)
-        self.norm2 = LayerNorm2d(out_channels, eps=1e-6)
+        self.norm2 = LayerNorm2d(out_channels, eps=1e-6, feeds_linear=True)
         self.mlp = RGBlock(out_channels, mlp_ratio)
         self.drop_path = drop_path(drop_path_rate)
 

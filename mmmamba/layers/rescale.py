@@ -5,9 +5,10 @@ from typing import Callable
 from torch import Tensor, nn
 
 from .layout import channels_first, channels_last
+from .norm import LayerNorm
 
 
-class LayerNorm2d(nn.LayerNorm):
+class LayerNorm2d(LayerNorm):
     """LayerNorm over the channels of `(B, C, H, W)`."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

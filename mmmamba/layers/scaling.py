@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layout import ToChannelsFirst, ToChannelsLast
+from .norm import LayerNorm
 
 
 def patch_stem(in_channels: int, dim: int, patch_size: int = 4) -> nn.Sequential:
@@ -12,7 +13,7 @@ def patch_stem(in_channels: int, dim: int, patch_size: int = 4) -> nn.Sequential
     return nn.Sequential(
         nn.Conv2d(in_channels, dim, patch_size, patch_size),
         ToChannelsLast(),
-        nn.LayerNorm(dim),
+        LayerNorm(dim),
     )
 
 
@@ -21,12 +22,12 @@ def conv_stem(in_channels: int, dim: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(in_channels, dim // 2, 3, 2, 1),
         ToChannelsLast(),
-        nn.LayerNorm(dim // 2),
+        LayerNorm(dim // 2),
         ToChannelsFirst(),
         nn.GELU(),
         nn.Conv2d(dim // 2, dim, 3, 2, 1),
         ToChannelsLast(),
-        nn.LayerNorm(dim),
+        LayerNorm(dim),
     )
 
 
@@ -36,7 +37,7 @@ def conv_downsample(dim: int, out_dim: int) -> nn.Sequential:
         ToChannelsFirst(),
         nn.Conv2d(dim, out_dim, 3, 2, 1),
         ToChannelsLast(),
-        nn.LayerNorm(out_dim),
+        LayerNorm(out_dim),
     )
 
 
@@ -45,7 +46,7 @@ class PatchMerging(nn.Module):
 
     def __init__(self, dim: int, out_dim: int):
         super().__init__()
-        self.norm = nn.LayerNorm(4 * dim)
+        self.norm = LayerNorm(4 * dim, feeds_linear=True)
         self.reduction = nn.Linear(4 * dim, out_dim, bias=False)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:

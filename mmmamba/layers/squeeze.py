@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from .norm import LayerNorm
+
 
 class NormalizedGate(nn.Module):
     """A squeeze-and-excitation gate for channels-last maps that looks at the map's LayerNorm (EfficientVMamba).
@@ -11,7 +13,7 @@ class NormalizedGate(nn.Module):
 
     def __init__(self, dim: int, reduction: int = 8):
         super().__init__()
-        self.norm = nn.LayerNorm(dim)
+        self.norm = LayerNorm(dim)
         self.global_reduce = nn.Linear(dim, dim // reduction)
         self.act = nn.GELU()
         self.channel_select = nn.Linear(dim // reduction, dim)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmmamba.ops import expand_routes, route_table, selective_scan
 
 from .layout import channels_first, channels_last
+from .norm import LayerNorm
 from .low_rank import compose, dense_pays
 from .ssm_init import dt_bias, dt_weight, full_precision, s4d_real
 
@@ -78,7 +79,7 @@ class SS2D(nn.Module):
         self.A_logs = nn.Parameter(s4d_real(K * E, d_state=N))
         self.Ds = nn.Parameter(torch.ones(K * E))
         self.multi_scan = merge
-        self.out_norm = nn.LayerNorm(D)
+        self.out_norm = LayerNorm(D, feeds_linear=not gate)
         self.out_proj = nn.Linear(D, dim, bias=False)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:

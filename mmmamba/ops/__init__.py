@@ -1,10 +1,11 @@
 """Functions on tensors. Imports torch and nothing of OpenMMLab."""
 
+from .layer_norm import add_layer_norm, layer_norm
 from .routes import (REVERSED, expand_routes, list_route_sets, list_routes, register_route, register_route_set, route,
                      route_table)
 from .selective_scan import BackendError, selective_scan
 
 __all__ = [
-    "REVERSED", "BackendError", "expand_routes", "list_route_sets", "list_routes", "register_route",
-    "register_route_set", "route", "route_table", "selective_scan",
+    "REVERSED", "BackendError", "add_layer_norm", "expand_routes", "layer_norm", "list_route_sets",
+    "list_routes", "register_route", "register_route_set", "route", "route_table", "selective_scan",
 ]

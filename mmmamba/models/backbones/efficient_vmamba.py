@@ -9,6 +9,7 @@ from torchvision.ops import Conv2dNormActivation, SqueezeExcitation
 from mmmamba.layers import (
     ES2D,
     SKIP,
+    LayerNorm,
     NormalizedGate,
     NormPoolHead,
     PatchMerging,
@@ -27,7 +28,7 @@ class EVSSBlock(nn.Module):
 
     def __init__(self, dim: int, mixer: nn.Module, drop_path_rate: float):
         super().__init__()
-        self.norm = nn.LayerNorm(dim)
+        self.norm = LayerNorm(dim, feeds_linear=True)
         self.op = mixer
         self.conv_branch = nn.Sequential(
             nn.Conv2d(dim, dim, 3, padding=1, groups=dim), nn.BatchNorm2d(dim), nn.GELU(), nn.Conv2d(dim, dim, 1))

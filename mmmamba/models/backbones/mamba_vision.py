@@ -6,8 +6,8 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmmamba.layers import (Attention, Mlp, SplitMixer, Stage, channels_first, channels_last, drop_path, window_join,
-                            window_partition)
+from mmmamba.layers import (Attention, LayerNorm, Mlp, SplitMixer, Stage, channels_first, channels_last, drop_path,
+                            window_join, window_partition)
 
 from .pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears
 
@@ -35,17 +35,18 @@ class WindowBlock(nn.Module):
 
     def __init__(self, dim: int, mixer: nn.Module, mlp_ratio: float, layer_scale: float | None, drop_path_rate: float):
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = LayerNorm(dim, feeds_linear=True)
         self.mixer = mixer
-        self.norm2 = nn.LayerNorm(dim)
+        self.norm2 = LayerNorm(dim, feeds_linear=True)
         self.mlp = Mlp(dim, mlp_ratio)
         self.drop_path = drop_path(drop_path_rate)
         self.gamma_1 = nn.Parameter(torch.full((dim,), float(layer_scale))) if layer_scale is not None else None
         self.gamma_2 = nn.Parameter(torch.full((dim,), float(layer_scale))) if layer_scale is not None else None
 
     def forward(self, x_WTC: Tensor) -> Tensor:
-        x_WTC = x_WTC + self.drop_path(_scaled(self.gamma_1, self.mixer(self.norm1(x_WTC))))
-        return x_WTC + self.drop_path(_scaled(self.gamma_2, self.mlp(self.norm2(x_WTC))))
+        branch_WTC = self.drop_path(_scaled(self.gamma_1, self.mixer(self.norm1(x_WTC))))
+        normed_WTC, x_WTC = self.norm2(x_WTC, branch_WTC)
+        return x_WTC + self.drop_path(_scaled(self.gamma_2, self.mlp(normed_WTC)))
 
 
 def _scaled(gamma: Tensor | None, x: Tensor) -> Tensor:

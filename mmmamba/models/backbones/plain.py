@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmmamba.layers import (PatchEmbed, StreamBlock, TokenEmbedding, TokenLayout, channels_first, drop_path, rescale,
-                            resize_rotary_table, rotary_table)
+from mmmamba.layers import (LayerNorm, PatchEmbed, StreamBlock, TokenEmbedding, TokenLayout, channels_first, drop_path,
+                            rescale, resize_rotary_table, rotary_table)
 from mmmamba.layers.rotary import PRETRAINED_SIDE
 
 from .base import MambaBackbone, one_of
 
 FEATURES = ("mixer", "stream")
-NORMS = {"rms": nn.RMSNorm, "layer": nn.LayerNorm}
+NORMS = {"rms": nn.RMSNorm, "layer": LayerNorm}
 ROTARY = ("none", "computed", "resized")
 PYRAMID_STRIDES = (4, 8, 16, 32)
 
@@ -81,7 +81,7 @@ class PlainBackbone(MambaBackbone):
             self._add_classifier(dim, num_classes)
         elif out_norms:
             for n in range(len(self.out_indices)):
-                self.add_module(f"outnorm_{n}", nn.LayerNorm(dim))
+                self.add_module(f"outnorm_{n}", LayerNorm(dim))
         self.out_norms = out_norms
         self._add_pyramid(dim, stride, pyramid)
         self._freeze()

@@ -5,7 +5,7 @@ from typing import Any, Sequence
 import torch
 from torch import Tensor, nn
 
-from mmmamba.layers import Stage, channels_first
+from mmmamba.layers import LayerNorm, Stage, channels_first
 
 from .base import MambaBackbone
 
@@ -36,7 +36,7 @@ class PyramidBackbone(MambaBackbone):
             self._add_classifier(classifier)
         elif self.OUTPUT_NORMS:
             for i in self.out_indices:
-                self.add_module(f"outnorm{i}", nn.LayerNorm(dims[i]))
+                self.add_module(f"outnorm{i}", LayerNorm(dims[i]))
         self._freeze()
 
     def _add_classifier(self, classifier: nn.Module) -> None:

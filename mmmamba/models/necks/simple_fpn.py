@@ -32,7 +32,7 @@ class SimpleFPN(BaseModule):
         for scale in scales:
             step, channels = rescale(in_channels, scale, shrink=True)
             self.levels.append(nn.Sequential(
-                step, nn.Conv2d(channels, out_channels, 1, bias=False), LayerNorm2d(out_channels),
+                step, nn.Conv2d(channels, out_channels, 1, bias=False), LayerNorm2d(out_channels, feeds_linear=True),
                 nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False), LayerNorm2d(out_channels)))
         self.num_outs = num_outs
 

@@ -9,7 +9,6 @@ chunks (dB, dC, dA, dD, dbias) are likewise written in parts. So the result is b
 forward and backward only the state that enters every `TILE`th step is kept.
 """
 
-import contextlib
 import importlib.util
 import math
 import os
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..launch import multiprocessors, on
 from .common import ScanArgs, no_states
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -124,17 +124,13 @@ class Problem:
         """How many chunks, and how many tiles in each, so that a launch fills the card."""
         batch, _, K, channels, _, steps = self.sizes
         tiles = max(1, -(-steps // TILE))
-        card, warps = _multiprocessors(self.u.device), batch * K * -(-channels // options["DB"]) * options["W"]
+        card, warps = multiprocessors(self.u.device), batch * K * -(-channels // options["DB"]) * options["W"]
         length = tiles if warps >= FULL * card else -(-tiles // max(1, WANTED * card // max(1, warps)))
         return -(-tiles // length), length
 
     def grid(self, options: dict, chunks: int) -> tuple[int]:
         batch, _, K, channels, _, _ = self.sizes
         return (batch * K * chunks * -(-channels // options["DB"]),)
-
-
-def _multiprocessors(device: torch.device) -> int:
-    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2
 
 
 def _contiguous_rows(x: Tensor) -> Tensor:
@@ -191,10 +187,6 @@ def _row_strides(x: Tensor) -> tuple[int, int, int]:
     return x.stride(0), x.stride(1), 0 if x.shape[2] == 1 else x.stride(2)
 
 
-def _on(device: torch.device):
-    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
-
-
 def _enter_chunks(p: Problem, x: Tensor, weight: Tensor, ends: Tensor, chunks: int, tiles: int, strides, reverse):
     """Passes one and two: the state (forward) or adjoint (reverse) that enters each chunk, into `ends`."""
     from .triton_forward import carry_kernel, chunk_ends_kernel
@@ -237,7 +229,7 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
 
     p = _problem(u, delta, A, B, C, D, bias, args)
     batch, _, K, channels, d_state, steps = p.sizes
-    with _on(u.device):
+    with on(u.device):
         y = _outputs(p, args.out_dtype, args.merge)
         options = p.options(p.tiling.forward, p.u, p.delta, y)
         chunks, tiles = p.chunks(options)
@@ -267,7 +259,7 @@ def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tupl
     def new(*shape, dtype=torch.float32):
         return (torch.empty if p.complete else torch.zeros)(shape, dtype=dtype, device=u.device)
 
-    with _on(u.device):
+    with on(u.device):
         shared = u.shape[2] == 1
         du = _outputs(p, u.dtype, shared)
         ddelta = new(batch, length, K, channels, dtype=delta.dtype)

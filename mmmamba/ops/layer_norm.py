@@ -1,0 +1,180 @@
+"""LayerNorm over the last dimension, alone or with the residual sum before it.
+
+Under CUDA autocast PyTorch's `F.layer_norm` writes float32, and a linear layer that follows reads that and writes it
+again in the low precision. Here one kernel computes in float32 and writes what the consumer takes.
+
+Which way is taken is decided in `_kernels_take` and nowhere else: Triton's kernels on CUDA for float32, float16 and
+bfloat16; else `F.layer_norm`, the same arithmetic in float32: on a CPU, without Triton, for float64, and for maps so
+small that launching from Python takes longer than what the kernels save.
+"""
+
+import importlib.util
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+BACKENDS = ("triton", "torch")
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+MAX_WIDTH = 8192
+"""A kernel holds whole rows in registers."""
+
+MIN_ELEMENTS = 2**22
+"""Of a map that is worth a kernel (of 3.2 million elements PyTorch's forward takes 0.03 ms on an H200)."""
+
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5, *, feeds_linear: bool = False,
+               backend: str = "") -> Tensor:
+    """`(x - mean) / sqrt(var + eps) * weight + bias` over the last dimension C (Ba et al., arXiv 1607.06450).
+
+    Args:
+        x: `(..., C)`.
+        weight, bias: `(C,)`.
+        feeds_linear: every consumer takes autocast's dtype, as linear layers and convolutions do: under autocast return
+            that, rounded once from float32, as the consumer would. Otherwise it is what `F.layer_norm` returns: under
+            CUDA autocast float32, else x's dtype.
+        backend: "triton" or "torch"; by default the kernels where they can run.
+
+    Raises:
+        ValueError: shapes that do not fit, or another backend.
+    """
+    _check(x, weight, bias, backend)
+    dtype = _out_dtype(x, x.dtype, feeds_linear)
+    if _kernels_take(x, x.dtype, backend):
+        return _launch(x, None, weight, bias, eps, dtype)[0]
+    return _plain(x, weight, bias, eps, dtype, feeds_linear)
+
+
+def add_layer_norm(x: Tensor, branch: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5, *,
+                   feeds_linear: bool = False, backend: str = "") -> tuple[Tensor, Tensor]:
+    """`layer_norm(x + branch)`, and that sum, which the residual stream goes on with.
+
+    Raises:
+        ValueError: shapes that do not fit, or another backend.
+    """
+    _check(x, weight, bias, backend)
+    if x.shape != branch.shape:
+        raise ValueError(f"add_layer_norm: x is {tuple(x.shape)}, branch {tuple(branch.shape)}, wanted the same shape")
+    total = torch.promote_types(x.dtype, branch.dtype)
+    dtype = _out_dtype(x, total, feeds_linear)
+    if _kernels_take(x, total, backend):
+        y, residual, _ = _launch(x, branch, weight, bias, eps, dtype)
+        return y, residual
+    residual = x + branch
+    return _plain(residual, weight, bias, eps, dtype, feeds_linear), residual
+
+
+def _plain(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype, feeds_linear: bool) -> Tensor:
+    y = F.layer_norm(x, x.shape[-1:], weight, bias, eps)
+    return y.to(dtype) if feeds_linear else y
+
+
+def _check(x: Tensor, weight: Tensor, bias: Tensor, backend: str) -> None:
+    for name, p in (("weight", weight), ("bias", bias)):
+        if p.shape != x.shape[-1:]:
+            raise ValueError(f"layer_norm: {name} is {tuple(p.shape)}, but x {tuple(x.shape)} asks for "
+                             f"{tuple(x.shape[-1:])}")
+    if backend and backend not in BACKENDS:
+        raise ValueError(f"layer_norm has no backend {backend!r}, wanted one of {', '.join(map(repr, BACKENDS))}")
+
+
+def _kernels_take(x: Tensor, dtype: torch.dtype, backend: str) -> bool:
+    if backend:
+        return backend == "triton"
+    # A compiled graph is launched without Python, and should not branch on a map's size.
+    return (HAS_TRITON and x.is_cuda and dtype in DTYPES and x.shape[-1] <= MAX_WIDTH
+            and (torch.compiler.is_compiling() or x.numel() >= MIN_ELEMENTS))
+
+
+def _out_dtype(x: Tensor, dtype: torch.dtype, feeds_linear: bool) -> torch.dtype:
+    device = x.device.type
+    if dtype == torch.float64 or not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+        return dtype
+    return torch.get_autocast_dtype(device) if feeds_linear else torch.float32
+
+
+@torch.library.custom_op("mmmamba::layer_norm", mutates_args=())
+def layer_norm_op(x: Tensor, branch: Tensor | None, weight: Tensor, bias: Tensor, eps: float,
+                  out_dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    from . import layer_norm_triton
+
+    y, sums, stats = layer_norm_triton.forward(x, branch, weight, bias, eps, out_dtype)
+    return y, x.new_empty(0) if sums is None else sums, stats
+
+
+@layer_norm_op.register_fake
+def _(x, branch, weight, bias, eps, out_dtype):
+    sums = x.new_empty(0) if branch is None else x.new_empty(x.shape, dtype=torch.promote_types(x.dtype, branch.dtype))
+    rows = x.numel() // x.shape[-1]
+    return x.new_empty(x.shape, dtype=out_dtype), sums, x.new_empty((2, rows), dtype=torch.float32)
+
+
+@torch.library.custom_op("mmmamba::layer_norm_backward", mutates_args=())
+def layer_norm_backward_op(grad_y: Tensor, grad_sum: Tensor | None, normed: Tensor, stats: Tensor, weight: Tensor,
+                           x_dtype: torch.dtype, branch_dtype: torch.dtype | None) -> list[Tensor]:
+    from . import layer_norm_triton
+
+    dx, dweight, dbias, *dbranch = layer_norm_triton.backward(grad_y, grad_sum, normed, stats, weight, x_dtype,
+                                                              branch_dtype)
+    # An operator's outputs may not share memory.
+    return [dx, dweight.clone(), dbias.clone(), *dbranch]
+
+
+@layer_norm_backward_op.register_fake
+def _(grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype):
+    dtypes = [x_dtype] if branch_dtype in (None, x_dtype) else [x_dtype, branch_dtype]
+    first, *more = [normed.new_empty(normed.shape, dtype=dtype) for dtype in dtypes]
+    return [first, torch.empty_like(weight), torch.empty_like(weight), *more]
+
+
+def _setup_context(ctx, inputs, output):
+    x, branch, weight, _, _, _ = inputs
+    _, sums, stats = output
+    ctx.save_for_backward(x if branch is None else sums, stats, weight)
+    ctx.dtypes = (x.dtype, None if branch is None else branch.dtype)
+    ctx.mark_non_differentiable(stats)
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx, grad_y, grad_sum, grad_stats, compute=layer_norm_backward_op):
+    normed, stats, weight = ctx.saved_tensors
+    x_dtype, branch_dtype = ctx.dtypes
+    if branch_dtype is None:
+        grad_sum = None
+    if grad_y is None:
+        if grad_sum is None:
+            return (None,) * 6
+        return grad_sum.to(x_dtype), grad_sum.to(branch_dtype), None, None, None, None
+    dx, dweight, dbias, *dbranch = compute(grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype)
+    if branch_dtype is not None and not dbranch:
+        dbranch = [dx]
+    return dx, dbranch[0] if dbranch else None, dweight, dbias, None, None
+
+
+layer_norm_op.register_autograd(_backward, setup_context=_setup_context)
+
+
+class _Eager(torch.autograd.Function):
+    """The operator without the dispatcher, whose way through Python takes longer than the kernels."""
+
+    @staticmethod
+    def forward(ctx, *inputs):
+        from . import layer_norm_triton
+
+        output = layer_norm_triton.forward(*inputs)
+        _setup_context(ctx, inputs, output)
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *grads):
+        from . import layer_norm_triton
+
+        return _backward(ctx, *grads, compute=layer_norm_triton.backward)
+
+
+def _launch(*inputs) -> tuple[Tensor, Tensor, Tensor]:
+    return layer_norm_op(*inputs) if torch.compiler.is_compiling() else _Eager.apply(*inputs)
