@@ -21,7 +21,7 @@ MAX_WIDTH = 8192
 """A kernel holds whole rows in registers."""
 
 MIN_ELEMENTS = 2**22
-"""Of a map that is worth a kernel (of 3.2 million elements PyTorch's forward takes 0.03 ms on an H200)."""
+"""Of a map that is worth a kernel (of 6.5 million elements of width 768 PyTorch's forward takes 0.04 ms on an H200)."""
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 
