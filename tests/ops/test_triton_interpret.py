@@ -10,6 +10,7 @@ import torch
 from mmmamba.ops import selective_scan
 from mmmamba.ops.selective_scan.dispatch import backend_module, resolve
 
+from .interpreter_memory import check_addresses
 from .test_selective_scan import assert_same, make_inputs
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -37,6 +38,12 @@ def poisoned_memory():
     torch.utils.deterministic.fill_uninitialized_memory = True
     yield
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(autouse=INTERPRETED)
+def own_memory(monkeypatch):
+    """Kernels touch nothing but the tensors they are given."""
+    check_addresses(monkeypatch)
 
 
 @pytest.fixture(params=["whole routes", "chunks"])
@@ -114,3 +121,13 @@ def test_errors_and_choice():
         selective_scan(**inputs | dict(u=inputs["u"].double()), backend="triton")
     with pytest.raises(IndexError, match="positions 1 to 4 of a map of 4"):
         selective_scan(**inputs | dict(index=inputs["index"] + 1), backend="triton")
+
+
+@inside
+def test_tiles_beyond_the_route_touch_nothing(backend, monkeypatch):
+    """The last chunk may have more tiles than are left: 17 steps are five tiles, in chunks of three."""
+    monkeypatch.setattr(backend, "FULL", 1e9)
+    monkeypatch.setattr(backend, "WANTED", 1)
+    inputs = make_inputs(1, 17, channels=3, d_state=2, routes=("row",), batch=1, dtype=torch.float32)
+    monkeypatch.setattr(backend, "multiprocessors", lambda device: 2)
+    assert_same(inputs, "triton", 2e-5)

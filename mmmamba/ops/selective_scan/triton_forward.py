@@ -203,19 +203,21 @@ def scan_kernel(
             drives += (delta_WD * u_WD,)
             ys += (u_WD * D_D[None, :],)
         tile_1D = states_1D + tile * states_tile
+        # The last chunk may have tiles beyond the route, and no states stand there.
+        entered = in_1D & (start < steps)
         more = (tile + 1 < tiles) & (start + TT * W < steps)
         if SINGLE:
             Bs = load_weights(B, positions, reals, W_l, 0, TT, HOLES)
             Cs = load_weights(C, positions, reals, C_l, 0, TT, HOLES)
             if KEEP:
-                tl.store(tile_1D, carry_1D, mask=in_1D & (start < steps))
+                tl.store(tile_1D, carry_1D, mask=entered)
             A_n_D = tl.load(A_D, mask=d_in, other=0.0)
             ys, carry_1D = _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_n_D, carry_1D, TT, W)
         else:
             for n in range(0, d_state):
                 Bs = load_weights(B, positions, reals, W_l, n, TT, HOLES)
                 Cs = load_weights(C, positions, reals, C_l, n, TT, HOLES)
-                entry_1D = tl.load(tile_1D + n * channels, mask=in_1D & ((given > 0) | (tile > 0)), other=0.0)
+                entry_1D = tl.load(tile_1D + n * channels, mask=entered & ((given > 0) | (tile > 0)), other=0.0)
                 if KEEP:
                     tl.store(tile_1D + n * channels, entry_1D, mask=in_1D & (tile == 0) & (given == 0))
                 A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0)
