@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .autocast import autocast_dtype
+
 BACKENDS = ("triton", "torch")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 MAX_WIDTH = 8192
@@ -90,10 +92,10 @@ def _kernels_take(x: Tensor, dtype: torch.dtype, backend: str) -> bool:
 
 
 def _out_dtype(x: Tensor, dtype: torch.dtype, feeds_linear: bool) -> torch.dtype:
-    device = x.device.type
-    if dtype == torch.float64 or not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+    low = autocast_dtype(x)
+    if dtype == torch.float64 or low is None:
         return dtype
-    return torch.get_autocast_dtype(device) if feeds_linear else torch.float32
+    return low if feeds_linear else torch.float32
 
 
 @torch.library.custom_op("mmmamba::layer_norm", mutates_args=())

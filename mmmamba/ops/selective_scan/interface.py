@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..autocast import autocast_dtype
 from .library import scan_op
 
 
@@ -41,9 +42,8 @@ def selective_scan(
         BackendError: no backend can run, or not the one asked for.
     """
     _check(u, delta, A, B, C, D, index, delta_bias)
-    device = u.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        low = torch.get_autocast_dtype(device)
+    low = autocast_dtype(u)
+    if low is not None:
         u, delta, B, C = (x.to(low) if x.dtype != torch.float64 else x for x in (u, delta, B, C))
     if u.dim() == 3:
         u = u.unsqueeze(2)

@@ -1,0 +1,12 @@
+"""The dtype that autocast asks for."""
+
+import torch
+from torch import Tensor
+
+
+def autocast_dtype(x: Tensor) -> torch.dtype | None:
+    """Autocast's dtype where x is, None where it is off. Can be traced by torch.compile of PyTorch 2.6 and newer."""
+    device = x.device.type
+    if device == "meta" or not torch.is_autocast_enabled(device):
+        return None
+    return torch.get_autocast_dtype(device)
