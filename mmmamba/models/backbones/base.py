@@ -3,15 +3,14 @@
 import difflib
 import functools
 import inspect
-from os import PathLike
 from typing import Any, Mapping, Sequence
 
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmmamba.checkpoints import Report, is_pretrained, load_init_cfg, load_weights
+from ..strict_loading import StrictLoading
 
 
 def _suggest(unknown: str, known: Sequence[str]) -> str:
@@ -31,7 +30,7 @@ def one_of(argument: str, value: str, known: Sequence[str]) -> str:
     return value
 
 
-class MambaBackbone(BaseModule):
+class MambaBackbone(StrictLoading, BaseModule):
     """Base of the backbones.
 
     A family lists its variants in `ARCHS`, `{name: {argument: value}}`, and takes each of those arguments in its
@@ -134,23 +133,3 @@ class MambaBackbone(BaseModule):
                 if isinstance(module, _BatchNorm):
                     module.eval()
         return self
-
-    def init_weights(self) -> None:
-        """As mmengine's, but `Pretrained` goes through our strict loader.
-
-        Raises:
-            CheckpointError: weights that do not fit.
-        """
-        if not is_pretrained(self.init_cfg):
-            super().init_weights()
-        elif not self.is_init:
-            load_init_cfg(self, self.init_cfg)
-            self._is_init = True
-
-    def load_weights(self, weights: str | PathLike | Mapping[str, Tensor]) -> Report:
-        """Load published weights, a detector's file or our own, and return the report.
-
-        Raises:
-            CheckpointError: weights that do not fit.
-        """
-        return load_weights(self, weights)
