@@ -1,12 +1,12 @@
 """mmengine's `init_cfg=dict(type='Pretrained', checkpoint=...)`, answered by `load_weights`."""
 
-import difflib
 import inspect
 from collections.abc import Mapping
 
 from mmengine.model import PretrainedInit
 from torch import nn
 
+from ..suggest import did_you_mean
 from .errors import CheckpointError
 from .loading import Report, load_weights
 
@@ -42,10 +42,8 @@ def load_init_cfg(module: nn.Module, init_cfg: Mapping) -> Report:
     options = {name: value for name, value in init_cfg.items() if name not in ("type", "checkpoint")}
     for name in options:
         if name not in OPTIONS:
-            close = difflib.get_close_matches(name, OPTIONS, 1)
-            hint = f" Did you mean '{close[0]}'?" if close else ""
             raise CheckpointError(
-                f"init_cfg has an unknown entry '{name}'; it takes checkpoint, {', '.join(OPTIONS)}.{hint}"
+                f"init_cfg has an unknown entry '{name}'; it takes checkpoint, {', '.join(OPTIONS)}.{did_you_mean(name, OPTIONS)}"
             )
     if not init_cfg.get("checkpoint"):
         raise CheckpointError("init_cfg=dict(type='Pretrained') names no checkpoint: give checkpoint=<path or URL>.")

@@ -4,11 +4,11 @@ A family is named as its backbone class. To add one, add a `KeyMap` to `KEY_MAPS
 that must match the whole name. `fact sheet` below means shared/reference/<family>.md.
 """
 
-import difflib
 import re
 
 from torch import nn
 
+from ..suggest import did_you_mean
 from .errors import CheckpointError
 from .grids import token_positions
 from .key_map import Fingerprint, KeyMap
@@ -255,9 +255,8 @@ def key_map_of(module: nn.Module, family: str | KeyMap | None = None) -> tuple[s
             f"no key map for {type(module).__name__}: give family=, one of {', '.join(KEY_MAPS)}, or a KeyMap."
         )
     if family not in KEY_MAPS:
-        close = difflib.get_close_matches(family, KEY_MAPS, 1)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
-        raise CheckpointError(f"there is no family '{family}'; there are {', '.join(KEY_MAPS)}.{hint}")
+        raise CheckpointError(f"there is no family '{family}'; there are {', '.join(KEY_MAPS)}."
+                              + did_you_mean(family, KEY_MAPS))
     return family, KEY_MAPS[family]
 
 

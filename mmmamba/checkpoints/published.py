@@ -1,10 +1,10 @@
 """Where each published file lies, under which licence, and what it scores: looked up in one table."""
 
-import difflib
 import fnmatch
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from ..suggest import did_you_mean
 from .errors import CheckpointError
 
 
@@ -54,14 +54,14 @@ def published(name: str, task: str = "classification") -> Published:
     if not of_name:
         known = list(dict.fromkeys(p.name for p in _table()))
         raise CheckpointError(
-            f"no weights are published for '{name}'.{_suggest(name, known)} list_published() names all."
+            f"no weights are published for '{name}'.{did_you_mean(name, known, 3)} list_published() names all."
         )
     for candidate in of_name:
         if candidate.task == task:
             return candidate
     tasks = [p.task for p in of_name]
     raise CheckpointError(
-        f"no '{task}' weights are published for '{name}'; there are {', '.join(tasks)}.{_suggest(task, tasks)}"
+        f"no '{task}' weights are published for '{name}'; there are {', '.join(tasks)}.{did_you_mean(task, tasks, 3)}"
     )
 
 
@@ -87,7 +87,3 @@ def _table() -> Iterator[Published]:
 
     return iter(PUBLISHED)
 
-
-def _suggest(wrong: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(wrong, known, 3)
-    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -16,8 +16,9 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..checkpoints import CheckpointError
+from ..suggest import did_you_mean
 from .demo import apply_demo
-from .errors import UsageError, did_you_mean
+from .errors import UsageError
 from .options import check_options
 from .preflight import check_neck, check_run
 from .safe_loading import refuse_unpickling
@@ -106,7 +107,7 @@ def load_config(args: argparse.Namespace) -> Config:
     path = Path(args.config)
     if not path.is_file():
         near = [str(p) for p in (path.parent if path.parent.is_dir() else Path("configs")).rglob("*.py")]
-        raise UsageError(f"there is no config file {path}, seen from {Path.cwd()}.{did_you_mean(str(path), near)}")
+        raise UsageError(f"there is no config file {path}, seen from {Path.cwd()}.{did_you_mean(str(path), near, 3)}")
     try:
         cfg = Config.fromfile(path)
     except (ConfigParsingError, FileNotFoundError, SyntaxError, KeyError, TypeError) as error:

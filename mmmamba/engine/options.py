@@ -25,7 +25,8 @@ from mmengine.registry import (
 )
 from mmengine.runner import Runner
 
-from .errors import UsageError, did_you_mean
+from ..suggest import did_you_mean
+from .errors import UsageError
 
 REGISTRIES = (DATA_SAMPLERS, DATASETS, EVALUATOR, HOOKS, LOOPS, METRICS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS,
               PARAM_SCHEDULERS, TASK_UTILS, TRANSFORMS, VISBACKENDS, VISUALIZERS)  # fmt: skip
@@ -79,7 +80,7 @@ def _check_new_key(cfg: Config, node: Any, key: str, place: str, dotted: str) ->
         known, strict = {*node.keys(), *(arguments or ())}, arguments is not None
     if key in known or key in READ_BY_BUILDERS:
         return
-    hint = did_you_mean(key, known)
+    hint = did_you_mean(key, known, 3)
     if strict or hint:
         owner = f"{place} ({node.get('type')})" if node is not cfg and node.get("type") else place or "the config"
         raise UsageError(f"--cfg-options {dotted}: {owner} has no {key!r}.{hint}")

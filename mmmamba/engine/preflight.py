@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from .errors import UsageError, did_you_mean
+from ..suggest import did_you_mean
+from .errors import UsageError
 
 TRAIN_KEYS = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
 TEST_KEYS = ("model", "test_dataloader", "test_cfg", "test_evaluator")
@@ -36,7 +37,7 @@ def check_sections(cfg: Config, wanted: tuple[str, ...]) -> None:
     """The sections that a loop needs are there."""
     missing = [key for key in wanted if cfg.get(key) is None]
     if missing:
-        hints = "".join(did_you_mean(key, [k for k in cfg if k not in wanted]) for key in missing)
+        hints = "".join(did_you_mean(key, [k for k in cfg if k not in wanted], 3) for key in missing)
         raise UsageError(f"{cfg.filename} has no {', '.join(missing)}.{hints} Inherit them through _base_ or add them.")
 
 
@@ -100,7 +101,7 @@ def check_checkpoints(cfg: Config, mode: str) -> None:
             found = f"{path} is a folder" if Path(path).is_dir() else f"there is no file {path}"
             siblings = [str(p) for p in Path(path).parent.glob("*.pth")] if Path(path).parent.is_dir() else []
             raise UsageError(
-                f"checkpoint not found ({where}): {found}, seen from {Path.cwd()}.{did_you_mean(path, siblings)}"
+                f"checkpoint not found ({where}): {found}, seen from {Path.cwd()}.{did_you_mean(path, siblings, 3)}"
             )
 
 

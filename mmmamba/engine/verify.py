@@ -10,7 +10,8 @@ from mmengine.dist import is_main_process
 from rich.console import Console
 from rich.table import Table
 
-from .errors import UsageError, did_you_mean
+from ..suggest import did_you_mean
+from .errors import UsageError
 from .summary import COCO_KEY
 
 TOLERANCE = 0.2
@@ -69,7 +70,7 @@ def compare(metrics: dict[str, float], expected: dict[str, float], tolerance: fl
         if name not in metrics:
             raise UsageError(
                 f"--verify: the run did not measure {name}; it measured {', '.join(metrics)}."
-                f"{did_you_mean(name, metrics)}"
+                f"{did_you_mean(name, metrics, 3)}"
             )
         scale = 100.0 if COCO_KEY.match(name) else 1.0
         comparisons.append(Comparison(name, scale * metrics[name], scale * value, tolerance))

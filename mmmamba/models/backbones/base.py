@@ -1,6 +1,5 @@
 """What every backbone has in common with mmdet's own: variants by name, freezing, loading, strict arguments."""
 
-import difflib
 import functools
 import inspect
 from typing import Any, Mapping, Sequence
@@ -10,12 +9,9 @@ from mmengine.registry import MODELS
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmmamba.suggest import did_you_mean
+
 from ..strict_loading import StrictLoading
-
-
-def _suggest(unknown: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(unknown, known, 1)
-    return f" Did you mean '{close[0]}'?" if close else ""
 
 
 def one_of(argument: str, value: str, known: Sequence[str]) -> str:
@@ -26,7 +22,7 @@ def one_of(argument: str, value: str, known: Sequence[str]) -> str:
     """
     if value not in known:
         raise ValueError(f"{argument} is {value!r}, wanted one of {', '.join(map(repr, known))}."
-                         + _suggest(str(value), known))
+                         + did_you_mean(str(value), known))
     return value
 
 
@@ -59,7 +55,7 @@ class MambaBackbone(StrictLoading, BaseModule):
         def strict(self, *args: Any, **arguments: Any):
             for name in arguments:
                 if name not in known:
-                    raise TypeError(f"{cls.__name__} has no argument '{name}'.{_suggest(name, known)} "
+                    raise TypeError(f"{cls.__name__} has no argument '{name}'.{did_you_mean(name, known)} "
                                     f"It takes {', '.join(known)}.")
             original(self, *args, **arguments)
 
@@ -87,13 +83,13 @@ class MambaBackbone(StrictLoading, BaseModule):
         if isinstance(arch, str):
             if arch not in cls.ARCHS:
                 raise ValueError(f"{cls.__name__} has no arch '{arch}'; it has {', '.join(cls.ARCHS)}, or takes a dict."
-                                 + _suggest(arch, list(cls.ARCHS)))
+                                 + did_you_mean(arch, list(cls.ARCHS)))
             variant = cls.ARCHS[arch]
         else:
             variant = dict(arch)
         for key in variant:
             if key not in given:
-                raise ValueError(f"arch of {cls.__name__} has no key '{key}'.{_suggest(key, list(given))} "
+                raise ValueError(f"arch of {cls.__name__} has no key '{key}'.{did_you_mean(key, list(given))} "
                                  f"It takes {', '.join(given)}.")
         chosen = cls.DEFAULTS | variant | {key: value for key, value in given.items() if value is not None}
         missing = [key for key in given if key not in chosen]

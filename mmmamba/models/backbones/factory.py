@@ -1,11 +1,12 @@
 """Backbones by name: `vmamba_t`, `mambavision_b_21k`, …"""
 
-import difflib
 import fnmatch
 from os import PathLike
 from typing import Any, Mapping
 
 from torch import Tensor
+
+from mmmamba.suggest import did_you_mean
 
 from .base import MambaBackbone
 
@@ -35,9 +36,8 @@ def create_backbone(name: str, weights: str | PathLike | Mapping[str, Tensor] | 
     """
     families = _families()
     if name not in families:
-        close = difflib.get_close_matches(name, families, 3)
-        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-        raise ValueError(f"there is no backbone '{name}'; list_backbones() names all {len(families)}.{hint}")
+        raise ValueError(f"there is no backbone '{name}'; list_backbones() names all {len(families)}."
+                         + did_you_mean(name, families, 3))
     backbone = families[name](arch=name, **overrides)
     if weights is not None:
         backbone.load_weights(weights)

@@ -1,6 +1,5 @@
 """Routes by name, and the index tables that the scan walks."""
 
-import difflib
 import functools
 import re
 from dataclasses import dataclass
@@ -8,6 +7,8 @@ from typing import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+from ...suggest import did_you_mean
 
 Route = Callable[[int, int], Tensor]
 REVERSED = "_reversed"
@@ -104,8 +105,7 @@ def unknown_route(name: str) -> str:
     for prefix in _SIZED:
         if base.startswith(prefix):
             return f"{message} Routes of the form '{prefix}N' want a whole number N of 1 … 999 without leading zeros."
-    close = difflib.get_close_matches(base, list_routes(), 1)
-    return message + (f" Did you mean '{close[0]}'?" if close else "")
+    return message + did_you_mean(base, list_routes())
 
 
 def _steps(name: str, height: int, width: int) -> int:

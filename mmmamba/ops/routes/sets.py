@@ -1,8 +1,8 @@
 """Routes that are used together, under one name."""
 
-import difflib
 from typing import Sequence
 
+from ...suggest import did_you_mean
 from .registry import REVERSED, known, unknown_route
 
 _SETS: dict[str, tuple[str, ...]] = {}
@@ -47,8 +47,7 @@ def _members(head: str | Sequence[str]) -> tuple[str, ...]:
     names = (head,) if isinstance(head, str) else head
     for name in names:
         if name not in _SETS and not known(name):
-            close = difflib.get_close_matches(name, _SETS, 1)
-            hint = f" Did you mean the set '{close[0]}'?" if close else ""
+            hint = did_you_mean(name, _SETS, kind="the set ")
             raise KeyError(f"{unknown_route(name)} Sets of routes: {', '.join(_SETS)}.{hint}")
     return sum((_SETS.get(name, (name,)) for name in names), ())
 

@@ -1,6 +1,5 @@
 """Which backend runs: decided here and nowhere else, logged once with its reason."""
 
-import difflib
 import importlib
 import logging
 import os
@@ -8,6 +7,8 @@ from functools import lru_cache
 from types import ModuleType
 
 import torch
+
+from ...suggest import did_you_mean
 
 ENVIRONMENT = "MMMAMBA_SCAN_BACKEND"
 
@@ -27,9 +28,8 @@ class BackendError(RuntimeError):
 @lru_cache(maxsize=None)
 def backend_module(name: str) -> ModuleType:
     if name not in BACKENDS:
-        close = difflib.get_close_matches(name, BACKENDS, 1)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
-        raise BackendError(f"there is no selective-scan backend '{name}'; there are {', '.join(BACKENDS)}.{hint}")
+        raise BackendError(f"there is no selective-scan backend '{name}'; there are {', '.join(BACKENDS)}."
+                           + did_you_mean(name, BACKENDS))
     return importlib.import_module(f".{name}", __package__)
 
 
