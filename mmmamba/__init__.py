@@ -1,7 +1,7 @@
 """Mamba backbones for OpenMMLab detectors and segmentors.
 
-Importing it answers mmcv's compiled operators where they are missing (`mmmamba.compat`) and registers the backbones with
-MMEngine, so that `custom_imports = dict(imports=['mmmamba'])` is all a config needs.
+Importing it answers mmcv's compiled operators where they are missing (`mmmamba.compat`) and registers the backbones
+with MMEngine, so that `custom_imports = dict(imports=['mmmamba'])` is all a config needs.
 """
 
 from . import compat

@@ -11,14 +11,14 @@ import json
 import time
 from pathlib import Path
 
-import mmmamba  # noqa: F401  before mmdet and mmseg
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from recipes import OURS, PEERS, _backbone, _base, _loader, _schedule
 from rich.console import Console
 from rich.table import Table
 
-from recipes import OURS, PEERS, _backbone, _base, _loader, _schedule
+import mmmamba  # noqa: F401  before mmdet and mmseg
 
 GOAL = 0.9
 IMAGES = 8

@@ -4,8 +4,8 @@ Small real data sets, from scratch, AdamW with warm-up and a cosine, bfloat16 au
 GPU, the same images in the same order.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 import torch
 from mmengine.config import Config

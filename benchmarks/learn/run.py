@@ -14,12 +14,12 @@ import sys
 import time
 from pathlib import Path
 
-import mmmamba  # noqa: F401  before mmdet and mmseg
 import torch
+from recipes import DETECTORS, OURS, PEERS, TASKS
 from rich.console import Console
 from rich.table import Table
 
-from recipes import DETECTORS, OURS, PEERS, TASKS
+import mmmamba  # noqa: F401  before mmdet and mmseg
 
 
 def train(task: str, backbone: str, data: Path, iterations: int, workers: int, work_dir: Path) -> None:

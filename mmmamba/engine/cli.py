@@ -1,11 +1,9 @@
-"""``tools/train.py`` and ``tools/test.py``: one pair for MMDetection's and MMSegmentation's configs."""
+"""Training and testing from the command line: one pair of commands for MMDetection's and MMSegmentation's configs."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,21 +13,19 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from ..checkpoints import CheckpointError
-from ..suggest import did_you_mean
+from ..zoo.configs import find_config
 from .demo import apply_demo
 from .errors import UsageError
 from .options import check_options
 from .preflight import check_neck, check_run
-from .safe_loading import refuse_unpickling
 from .summary import KeepMetrics, print_summary
 from .testing import add_output, show_predictions, use_test_time_augmentation
 from .verify import TOLERANCE, check_expected, compare, print_comparison
 
 
-def train(argv: list[str] | None = None) -> int:
-    """Train a model; the return value is the process's exit code."""
-    parser = _parser("Train a detector or a segmentor.")
+def add_train_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``tools/train.py``."""
+    _add_common_arguments(parser)
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -41,12 +37,11 @@ def train(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--auto-scale-lr", action="store_true", help="scale the learning rate to the batch size of this run"
     )
-    return _guarded(_train, parser.parse_args(argv))
 
 
-def test(argv: list[str] | None = None) -> int:
-    """Test a model; the return value is the process's exit code."""
-    parser = _parser("Test a detector or a segmentor.")
+def add_test_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``tools/test.py``."""
+    _add_common_arguments(parser)
     parser.add_argument("checkpoint", nargs="?", help="file or URL; with --demo the last one of the work dir")
     parser.add_argument("--out", metavar="PATH", help="save predictions: a .pkl (mmdet) or a folder of maps (mmseg)")
     parser.add_argument("--show", action="store_true", help="show predictions in a window")
@@ -62,11 +57,9 @@ def test(argv: list[str] | None = None) -> int:
         help="compare with the config's `expected`; exit code 1 where a metric is more than POINTS of AP or mIoU away "
         f"({TOLERANCE})",
     )
-    return _guarded(_test, parser.parse_args(argv))
 
 
-def _parser(description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=description)
+def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="config file")
     parser.add_argument("--work-dir", metavar="DIR", help="where logs and checkpoints go (work_dirs/CONFIG)")
     parser.add_argument(
@@ -86,16 +79,6 @@ def _parser(description: str) -> argparse.ArgumentParser:
     # What torch.distributed.launch passes; torchrun sets the environment variable itself.
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--demo", action="store_true", help="use a small data set that is drawn on the spot")
-    return parser
-
-
-def _guarded(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
-    refuse_unpickling()
-    try:
-        return run(args)
-    except (UsageError, CheckpointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -104,10 +87,7 @@ def load_config(args: argparse.Namespace) -> Config:
     Raises:
         UsageError: the file or an option is not there or cannot be read.
     """
-    path = Path(args.config)
-    if not path.is_file():
-        near = [str(p) for p in (path.parent if path.parent.is_dir() else Path("configs")).rglob("*.py")]
-        raise UsageError(f"there is no config file {path}, seen from {Path.cwd()}.{did_you_mean(str(path), near, 3)}")
+    path = find_config(args.config)
     try:
         cfg = Config.fromfile(path)
     except (ConfigParsingError, FileNotFoundError, SyntaxError, KeyError, TypeError) as error:
@@ -145,7 +125,8 @@ def _distribute_without_gpu(cfg: Config) -> None:
     )
 
 
-def _train(args: argparse.Namespace) -> int:
+def run_train(args: argparse.Namespace) -> int:
+    """Train a model; the return value is the process's exit code."""
     cfg = load_config(args)
     if args.amp:
         cfg.optim_wrapper.type = "AmpOptimWrapper"
@@ -170,7 +151,8 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
-def _test(args: argparse.Namespace) -> int:
+def run_test(args: argparse.Namespace) -> int:
+    """Test a model; the return value is the process's exit code."""
     cfg = load_config(args)
     cfg.load_from = args.checkpoint or (_latest_checkpoint(cfg) if args.demo else None)
     if cfg.load_from is None:

@@ -3,7 +3,7 @@
 from .attention import Attention
 from .bidirectional import BidirectionalMixer
 from .blocks import MixerBlock, Stage, drop_path
-from .es2d import SKIP, ES2D
+from .es2d import ES2D, SKIP
 from .gated_merge import GatedMerge, RouteGate, misplace_columns
 from .heads import NormPoolHead
 from .layout import ToChannelsFirst, ToChannelsLast, channels_first, channels_last

@@ -3,7 +3,7 @@
 Shape suffixes: B batch, L tokens, T steps, K branches, C width, D inner width, N states, R dt rank.
 """
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn

@@ -3,7 +3,8 @@
 Shape suffixes as in `ss2d`; T steps of a route, padding included.
 """
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F

@@ -3,7 +3,7 @@
 Shape suffixes: B batch, L = H W positions, K routes, D channels.
 """
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F

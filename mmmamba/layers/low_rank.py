@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-
 WIDEST = 768
 """Above this width the larger product costs more than the two skinny ones, whose gradients sum over all positions."""
 

@@ -1,6 +1,6 @@
 """LSBlock (Mamba YOLO, arXiv 2406.05835v1, section 3.3): local features before a scan that sees only one order."""
 
-from typing import Callable
+from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor, nn

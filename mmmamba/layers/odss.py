@@ -1,6 +1,6 @@
 """ODSSBlock (Mamba YOLO, arXiv 2406.05835, section 3.3): projection, LSBlock, SS2D, RGBlock."""
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn

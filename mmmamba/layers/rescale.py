@@ -1,6 +1,6 @@
 """Steps from one map to those of a pyramid (ViTDet, arXiv 2203.16527, section 3 and appendix A.2; BEiT's UperNet)."""
 
-from typing import Callable
+from collections.abc import Callable
 
 from torch import Tensor, nn
 

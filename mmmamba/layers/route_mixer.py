@@ -3,7 +3,7 @@
 Shape suffixes: B batch, L tokens, T steps, K routes, C width, D inner width.
 """
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F

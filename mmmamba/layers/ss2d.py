@@ -5,7 +5,7 @@ heads, E = D / G channels of a head, J = K / G routes of a head.
 """
 
 import math
-from typing import Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from mmmamba.ops import expand_routes, route_table, selective_scan
 
 from .layout import channels_first, channels_last
-from .norm import LayerNorm
 from .low_rank import compose, dense_pays
+from .norm import LayerNorm
 from .ssm_init import dt_bias, dt_weight, full_precision, s4d_real
 
 CROSS = expand_routes("cross")[0]

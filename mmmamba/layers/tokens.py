@@ -1,6 +1,7 @@
 """Maps as token sequences with extra tokens (class token, registers) among them."""
 
-from typing import NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,7 @@
 """Loading for MMEngine's modules: nothing half, nothing in silence."""
 
+from collections.abc import Mapping
 from os import PathLike
-from typing import Mapping
 
 from torch import Tensor
 

@@ -1,8 +1,16 @@
 """Functions on tensors. Imports torch and nothing of OpenMMLab."""
 
 from .layer_norm import add_layer_norm, layer_norm
-from .routes import (REVERSED, expand_routes, list_route_sets, list_routes, register_route, register_route_set, route,
-                     route_table)
+from .routes import (
+                     REVERSED,
+                     expand_routes,
+                     list_route_sets,
+                     list_routes,
+                     register_route,
+                     register_route_set,
+                     route,
+                     route_table,
+)
 from .selective_scan import BackendError, selective_scan
 
 __all__ = [

@@ -1,12 +1,12 @@
 """What launching a Triton kernel needs to know of its device; a CPU stands for the interpreter."""
 
 import contextlib
-from functools import lru_cache
+from functools import cache
 
 import torch
 
 
-@lru_cache(maxsize=None)
+@cache
 def multiprocessors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2
 

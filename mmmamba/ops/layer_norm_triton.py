@@ -8,7 +8,7 @@ Shape suffixes: R rows of a tile, C width.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import torch
 import triton
@@ -25,7 +25,7 @@ class Config:
     elements: int
     warps: int
 
-    @lru_cache(maxsize=None)
+    @cache
     def options(self, width: int) -> dict:
         BC = triton.next_power_of_2(width)
         return dict(C=width, BC=BC, BR=max(1, self.elements // BC), num_warps=max(self.warps, min(16, BC // 512)))

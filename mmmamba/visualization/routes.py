@@ -1,8 +1,8 @@
 """Pictures of routes: the line from cell to cell, over cells coloured from the first step to the last."""
 
+from collections.abc import Sequence
 from io import BytesIO
 from os import PathLike
-from typing import Sequence
 
 import torch
 from matplotlib.axes import Axes

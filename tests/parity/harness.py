@@ -1,7 +1,8 @@
 """Running one parity case: the authors' weights through our loader, their input through our model."""
 
 import os
-from typing import Any, Callable, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 import torch

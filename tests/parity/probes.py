@@ -1,7 +1,8 @@
 """Comparing the outputs of inner modules, to see where a mismatch begins and to catch what the maps hide."""
 
 import functools
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 

@@ -1,7 +1,7 @@
 """Random changes of geometry and colour as YOLO detectors are trained with."""
 
 import random
-from typing import Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np

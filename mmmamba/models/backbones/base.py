@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS

@@ -1,6 +1,7 @@
 """EfficientVMamba (Pei et al., arXiv 2403.09977, AAAI 2025): skip-sampled scans early, inverted residuals late."""
 
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.registry import MODELS
 from torch import Tensor, nn

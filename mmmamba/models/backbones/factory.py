@@ -1,8 +1,9 @@
 """Backbones by name: `vmamba_t`, `mambavision_b_21k`, …"""
 
 import fnmatch
+from collections.abc import Mapping
 from os import PathLike
-from typing import Any, Mapping
+from typing import Any
 
 from torch import Tensor
 

@@ -1,6 +1,7 @@
 """LocalVim (Huang et al., arXiv 2403.09338): a plain column whose blocks read the map each along its own routes."""
 
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.registry import MODELS
 from torch import nn

@@ -1,6 +1,7 @@
 """LocalVMamba (Huang et al., arXiv 2403.09338): VMamba v0's stages, with four searched routes and a gate per block."""
 
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.registry import MODELS
 

@@ -1,13 +1,24 @@
 """MambaVision (Hatamizadeh & Kautz, arXiv 2407.08083, CVPR 2025): convolutions, then scans and attention in windows."""
 
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmmamba.layers import (Attention, LayerNorm, Mlp, SplitMixer, Stage, channels_first, channels_last, drop_path,
-                            window_join, window_partition)
+from mmmamba.layers import (
+    Attention,
+    LayerNorm,
+    Mlp,
+    SplitMixer,
+    Stage,
+    channels_first,
+    channels_last,
+    drop_path,
+    window_join,
+    window_partition,
+)
 
 from .pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears
 

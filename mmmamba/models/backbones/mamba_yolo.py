@@ -1,11 +1,12 @@
 """Mamba YOLO's backbone (Wang et al., arXiv 2406.05835, AAAI 2025): ODSS blocks between vision clue merges."""
 
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmmamba.layers import (CROSS, SPPF, NormPoolHead, ODSSBlock, Stage, VisionClueMerge, channels_last, simple_stem)
+from mmmamba.layers import CROSS, SPPF, NormPoolHead, ODSSBlock, Stage, VisionClueMerge, channels_last, simple_stem
 
 from .pyramid import PyramidBackbone, arch_table, drop_path_rates
 

@@ -1,7 +1,8 @@
 """MobileMamba (He et al., arXiv 2411.15941, CVPR 2025): three stages from stride 16, scans of part of the channels."""
 
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 import torch
 from mmengine.registry import MODELS

@@ -1,14 +1,24 @@
 """The trunk of one width and one stride: patches, a column of blocks, and a pyramid on top where one is asked for."""
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmmamba.layers import (LayerNorm, PatchEmbed, StreamBlock, TokenEmbedding, TokenLayout, channels_first, drop_path,
-                            rescale, resize_rotary_table, rotary_table)
+from mmmamba.layers import (
+    LayerNorm,
+    PatchEmbed,
+    StreamBlock,
+    TokenEmbedding,
+    TokenLayout,
+    channels_first,
+    drop_path,
+    rescale,
+    resize_rotary_table,
+    rotary_table,
+)
 from mmmamba.layers.rotary import PRETRAINED_SIDE
 
 from .base import MambaBackbone, one_of

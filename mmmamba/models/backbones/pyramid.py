@@ -1,6 +1,7 @@
 """The trunk of four stages at strides 4, 8, 16, 32 (or what its stem and downsampling make of them)."""
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn

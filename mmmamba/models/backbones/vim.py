@@ -1,6 +1,7 @@
 """Vim, Vision Mamba (Zhu et al., arXiv 2401.09417, ICML 2024): a plain column of bidirectional mixers."""
 
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.registry import MODELS
 

@@ -1,10 +1,22 @@
 """VMamba (Liu et al., arXiv 2401.10166, NeurIPS 2024): four stages of SS2D blocks."""
 
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.registry import MODELS
-from mmmamba.layers import (CROSS, SS2D, MixerBlock, Mlp, NormPoolHead, PatchMerging, Stage, conv_downsample, conv_stem,
-                            patch_stem)
+
+from mmmamba.layers import (
+    CROSS,
+    SS2D,
+    MixerBlock,
+    Mlp,
+    NormPoolHead,
+    PatchMerging,
+    Stage,
+    conv_downsample,
+    conv_stem,
+    patch_stem,
+)
 
 from .base import one_of
 from .pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears

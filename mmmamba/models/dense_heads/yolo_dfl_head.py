@@ -4,7 +4,7 @@ Shape suffixes: B images, P priors over all levels, C classes, R bins.
 """
 
 import math
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 from mmcv.ops import batched_nms

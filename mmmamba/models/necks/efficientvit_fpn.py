@@ -1,6 +1,6 @@
 """A feature pyramid for backbones that start at stride 16 (EfficientViT, arXiv 2305.07027, as MobileMamba uses it)."""
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule

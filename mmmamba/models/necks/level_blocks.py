@@ -1,6 +1,6 @@
 """One block on each map of a pyramid, so that a config can put Mamba YOLO's blocks after any neck."""
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS

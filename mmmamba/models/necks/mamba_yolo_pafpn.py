@@ -1,6 +1,6 @@
 """Mamba YOLO's neck (arXiv 2406.05835, figure 2): a path aggregation network of ODSS blocks."""
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F

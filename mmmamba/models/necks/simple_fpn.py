@@ -1,6 +1,6 @@
 """A pyramid from the last map of a plain backbone (ViTDet, arXiv 2203.16527, section 3 and appendix A.2)."""
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS

@@ -1,6 +1,6 @@
 """Routes that are used together, under one name."""
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from ...suggest import did_you_mean
 from .registry import REVERSED, known, unknown_route

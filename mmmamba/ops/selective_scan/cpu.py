@@ -9,8 +9,8 @@ import itertools
 import math
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ def unavailable(device: torch.device) -> str | None:
     return None
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _kernels():
     # Importing numba takes about a second, which nobody else should pay for.
     from . import cpu_kernels

@@ -3,7 +3,7 @@
 import importlib
 import logging
 import os
-from functools import lru_cache
+from functools import cache
 from types import ModuleType
 
 import torch
@@ -25,7 +25,7 @@ class BackendError(RuntimeError):
     """The asked-for backend cannot run, or none can."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def backend_module(name: str) -> ModuleType:
     if name not in BACKENDS:
         raise BackendError(f"there is no selective-scan backend '{name}'; there are {', '.join(BACKENDS)}."
@@ -48,7 +48,7 @@ def resolve(device: torch.device, backend: str = "") -> str:
     return _resolve(device.type, backend or environment, "the argument" if backend else f"${ENVIRONMENT}")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _resolve(device_type: str, asked: str, asker: str) -> str:
     device = torch.device(device_type)
     if asked:

@@ -1,0 +1,7 @@
+"""``python -m mmmamba``"""
+
+import sys
+
+from .commands import main
+
+sys.exit(main())

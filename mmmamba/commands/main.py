@@ -1,0 +1,54 @@
+"""Finds the module of a command, reads its arguments and runs it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+from ..checkpoints import CheckpointError
+from ..engine.errors import UsageError
+from ..engine.safe_loading import refuse_unpickling
+from .parser import Parser
+
+COMMANDS = {
+    "train": "train a detector or a segmentor",
+    "test": "score a checkpoint: COCO AP or mIoU",
+    "infer": "draw predictions on images and videos",
+    "new": "write a config for your own data",
+    "check-data": "find what is wrong with a data set",
+    "list": "backbones, configs and published weights",
+    "download": "fetch published weights",
+    "bench": "speed, memory and size of a model",
+    "inspect": "pictures of what a model looks at",
+    "config": "a config, resolved, and where each value came from",
+    "doctor": "what is installed, what runs where, and whether it is right",
+}
+"""A module of this package each, ``-`` written ``_``, with ``add_arguments(parser)`` and ``run(args) -> exit code``."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command. Returns the exit code: 0 done, 1 a check failed, 2 wrong input."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = Parser(prog="mmmamba", description="Mamba backbones for detection and segmentation.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    runs = {}
+    for name, summary in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        # Only the module that is asked for is imported: some load half of OpenMMLab.
+        if name in argv[:1]:
+            module = import_module(f".{name.replace('-', '_')}", __package__)
+            module.add_arguments(sub)
+            runs[name] = module.run
+    args = parser.parse_args(argv)
+    return guarded(runs[args.command], args)
+
+
+def guarded(run, args: argparse.Namespace) -> int:
+    """Run with errors of the user's input told in a line, exit code 2."""
+    refuse_unpickling()
+    try:
+        return run(args)
+    except (UsageError, CheckpointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
