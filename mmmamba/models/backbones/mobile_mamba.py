@@ -147,7 +147,7 @@ _B = dict(embed_dims=(200, 376, 448), depths=(2, 3, 2), drop_path_rate=0.03)
 
 
 @MODELS.register_module()
-class MobileMamba(PyramidBackbone):
+class MobileMamba(PyramidBackbone, Fusible):
     """Three stages at strides 16, 32 and 64.
 
     Args:
@@ -218,9 +218,10 @@ class MobileMamba(PyramidBackbone):
         """
         if self.is_fused:
             raise RuntimeError("this MobileMamba is fused already")
-        copy = fused_copy(self)
-        copy.is_fused = True
-        return copy
+        return fused_copy(self)
+
+    def fuse_(self) -> None:
+        self.is_fused = True
 
     def train(self, mode: bool = True) -> "MobileMamba":
         if mode and self.is_fused:

@@ -83,17 +83,19 @@ class YOLODFLHead(BaseDenseHead):
         return ([cls(x) for cls, x in zip(self.cls_preds, maps)], [reg(x) for reg, x in zip(self.reg_preds, maps)])
 
     def decode(self, cls_scores: list[Tensor], bbox_preds: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """All levels in one row.
+        """All levels in one row, in full precision: a coordinate in bfloat16 may be off by two strides.
 
         Returns:
             class logits `(B, P, C)`, box logits `(B, P, 4, R)`, boxes `(B, P, 4)` as corners in pixels of the input,
             and priors `(P, 4)`: centre and stride, twice.
         """
-        logits_BPC = torch.cat([m.flatten(2) for m in cls_scores], 2).transpose(1, 2)
-        bins_BP4R = torch.cat([m.flatten(2) for m in bbox_preds], 2).transpose(1, 2).unflatten(-1, (4, self.reg_max))
+        logits_BPC, bins_BPn = (full_precision(torch.cat([m.flatten(2) for m in maps], 2)).transpose(1, 2)
+                                for maps in (cls_scores, bbox_preds))
+        bins_BP4R = bins_BPn.unflatten(-1, (4, self.reg_max))
         priors_P4 = torch.cat(self.prior_generator.grid_priors(
             [m.shape[2:] for m in cls_scores], dtype=logits_BPC.dtype, device=logits_BPC.device, with_stride=True))
-        distances_BP4 = bins_BP4R.softmax(-1) @ self.project.to(bins_BP4R.dtype) * priors_P4[:, 2:3]
+        # No matrix product, which autocast would take in half precision.
+        distances_BP4 = (bins_BP4R.softmax(-1) * self.project).sum(-1) * priors_P4[:, 2:3]
         boxes_BP4 = self.bbox_coder.decode(priors_P4[None, :, :2].expand(len(logits_BPC), -1, -1), distances_BP4)
         return logits_BPC, bins_BP4R, boxes_BP4, priors_P4
 
@@ -104,8 +106,7 @@ class YOLODFLHead(BaseDenseHead):
 
         DDP averages the gradients over the GPUs, so their number makes that average a sum, as the original has it.
         """
-        logits_BPC, bins_BP4R, boxes_BP4, priors_P4 = self.decode(
-            [full_precision(m) for m in cls_scores], [full_precision(m) for m in bbox_preds])
+        logits_BPC, bins_BP4R, boxes_BP4, priors_P4 = self.decode(cls_scores, bbox_preds)
         results = multi_apply(self._assign_single, boxes_BP4.detach(), logits_BPC.detach(), batch_gt_instances,
                               priors_P4=priors_P4)
         scores_BP, labels_BP, targets_BP4 = (torch.stack(list(part)) for part in results)
