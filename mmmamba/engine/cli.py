@@ -81,6 +81,18 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--demo", action="store_true", help="use a small data set that is drawn on the spot")
 
 
+def read_config(path: Path) -> Config:
+    """Read a config file.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        return Config.fromfile(path)
+    except (ConfigParsingError, FileNotFoundError, SyntaxError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+
+
 def load_config(args: argparse.Namespace) -> Config:
     """Read a config, apply the demo and ``--cfg-options``, settle the work dir.
 
@@ -88,10 +100,7 @@ def load_config(args: argparse.Namespace) -> Config:
         UsageError: the file or an option is not there or cannot be read.
     """
     path = find_config(args.config)
-    try:
-        cfg = Config.fromfile(path)
-    except (ConfigParsingError, FileNotFoundError, SyntaxError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
+    cfg = read_config(path)
     cfg.launcher = args.launcher
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     if args.work_dir is not None:

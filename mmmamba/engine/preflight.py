@@ -65,7 +65,7 @@ def check_data(cfg: Config, splits: tuple[str, ...]) -> None:
 
 def dataset_paths(dataset: Any) -> Iterator[str]:
     """Files and folders a data set's config names, wrapped data sets included."""
-    for node in _plain_datasets(dataset):
+    for node in plain_datasets(dataset):
         root = node.get("data_root") or ""
         prefix = node.get("data_prefix") or {}
         for part in [node.get("ann_file"), *prefix.values()]:
@@ -75,18 +75,18 @@ def dataset_paths(dataset: Any) -> Iterator[str]:
 
 def dataset_roots(dataset: Any) -> Iterator[str]:
     """The ``data_root`` of each data set."""
-    return (node["data_root"] for node in _plain_datasets(dataset) if node.get("data_root"))
+    return (node["data_root"] for node in plain_datasets(dataset) if node.get("data_root"))
 
 
-def _plain_datasets(dataset: Any) -> Iterator[dict]:
+def plain_datasets(dataset: Any) -> Iterator[dict]:
     """Unwrap RepeatDataset, ConcatDataset and their like."""
     if not isinstance(dataset, dict):
         return
     if "dataset" in dataset:
-        yield from _plain_datasets(dataset["dataset"])
+        yield from plain_datasets(dataset["dataset"])
     elif "datasets" in dataset:
         for one in dataset["datasets"]:
-            yield from _plain_datasets(one)
+            yield from plain_datasets(one)
     else:
         yield dataset
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatch
 from pathlib import Path
 
+from ..checkpoints.published import Published, list_published
 from ..engine.errors import UsageError
 from ..suggest import did_you_mean
 
@@ -51,3 +52,11 @@ def find_config(name: str | Path) -> Path:
         f"there is no config file {path}, seen from {Path.cwd()}, and none of this name comes with mmmamba."
         f"{did_you_mean(wanted, [*known, *(k.split('/')[1] for k in known)], 3) or did_you_mean(str(path), near, 3)}"
     )
+
+
+def weights_of(config: Path, arch: str) -> list[Published]:
+    """What the authors of a backbone published for the method and schedule of a config that comes with mmmamba."""
+    if not config.resolve().is_relative_to(configs_folder().resolve()):
+        return []
+    schedule = config.stem.removeprefix(f"{arch}_").split("_")[0]
+    return list_published(arch, f"{config.parent.name}_{schedule}")

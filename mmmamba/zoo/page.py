@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from ..checkpoints.published import list_published
 from ..models.backbones.base import MambaBackbone
+from .configs import weights_of
 from .counting import Count
 from .sizes import SIZES, agrees
 
@@ -112,8 +113,7 @@ def config_table(method: str, configs: Path) -> str:
         scores = _detection_scores(expected) if detection else [_miou(expected)]
         status = "no published result" if not expected else "verified" if expected["verified"] else "not verified here"
         link = f"[{file.stem}](../configs/{method}/{file.name})"
-        task = f"{method}_{file.stem.removeprefix(arch + '_').split('_')[0]}"
-        cells = [link, f"`{arch}`", *scores, expected.get("source", ""), status, _weights(arch, task)]
+        cells = [link, f"`{arch}`", *scores, expected.get("source", ""), status, _weights(file, arch)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -128,8 +128,8 @@ def _miou(expected: dict) -> str:
     return f"{expected['metrics']['mIoU']}{f' ({several.mIoU})' if several else ''}" if expected else ""
 
 
-def _weights(arch: str, task: str) -> str:
-    return ", ".join(f"[{p.licence}]({p.url})" for p in list_published(arch, task))
+def _weights(config: Path, arch: str) -> str:
+    return ", ".join(f"[{p.licence}]({p.url})" for p in weights_of(config, arch))
 
 
 def model_zoo_page(counts: dict[str, Count], configs: Path) -> str:
