@@ -1,4 +1,4 @@
-custom_imports = dict(imports=["mmmamba"], allow_failed_imports=False)
+custom_imports = dict(imports=["mmmamba.detection"], allow_failed_imports=False)
 default_scope = "mmdet"
 
 default_hooks = dict(

@@ -94,7 +94,7 @@ def test_hyperparameters_of_the_authors(name: str, schedule: str, rate: float, d
     assert cfg.train_cfg.max_epochs == epochs and cfg.param_scheduler[1].milestones == milestones
     assert cfg.param_scheduler[1].end == epochs
     optimizer = dict(cfg.optim_wrapper.optimizer)
-    assert optimizer == dict(type="AdamW", lr=rate, betas=(0.9, 0.999), weight_decay=0.05)
+    assert optimizer == dict(type="AdamW", fused=True, lr=rate, betas=(0.9, 0.999), weight_decay=0.05)
     assert cfg.model.backbone.drop_path_rate == drop_path
     assert cfg.train_dataloader.batch_size * 8 == cfg.auto_scale_lr.base_batch_size == 16
     crops = "RandomCrop" in json.dumps(cfg.train_dataloader.dataset.pipeline)

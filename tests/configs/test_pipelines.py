@@ -11,7 +11,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
+import mmmamba.detection  # noqa: F401  (registers PackMasks, as custom_imports of the configs do)
 from mmmamba.datasets.shapes import CLASSES, ShapesSpec, make_shapes
+from mmmamba.models.packed_masks import PackedMasks
 
 from .conftest import CONFIGS
 
@@ -45,6 +47,7 @@ def test_coco(name: str, masks: bool, trained: tuple | None, tested: tuple, shap
         found = item["data_samples"].gt_instances
         assert ("masks" in found) == masks
         if masks and split == "train":
+            assert isinstance(found.masks, PackedMasks)
             assert (found.masks.height, found.masks.width) == tuple(item["inputs"].shape[1:])
 
 

@@ -11,6 +11,7 @@ train_pipeline = [
          allow_negative_crop=True),
     dict(type="FilterAnnotations", min_gt_bbox_wh=(1e-2, 1e-2)),
     dict(type="Pad", size=(1024, 1024), pad_val=dict(img=(114, 114, 114))),
+    dict(type="PackMasks"),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [

@@ -26,6 +26,7 @@ train_dataloader = dict(
                     ],
                 ],
             ),
+            dict(type="PackMasks"),
             dict(type="PackDetInputs"),
         ]
     )

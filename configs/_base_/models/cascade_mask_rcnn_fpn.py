@@ -25,9 +25,11 @@ box_heads = [
 stages = [
     dict(
         assigner=dict(
-            type="MaxIoUAssigner", pos_iou_thr=iou, neg_iou_thr=iou, min_pos_iou=iou, match_low_quality=False
+            type="DeviceMaxIoUAssigner", pos_iou_thr=iou, neg_iou_thr=iou, min_pos_iou=iou, match_low_quality=False
         ),
-        sampler=dict(type="RandomSampler", num=512, pos_fraction=0.25, neg_pos_ub=-1, add_gt_as_proposals=True),
+        sampler=dict(
+            type="DeviceRandomSampler", num=512, pos_fraction=0.25, neg_pos_ub=-1, add_gt_as_proposals=True
+        ),
         mask_size=28,
         pos_weight=-1,
     )

@@ -28,7 +28,9 @@ model = dict(
         loss_bbox=dict(type="L1Loss", loss_weight=1.0),
     ),
     train_cfg=dict(
-        assigner=dict(type="MaxIoUAssigner", pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0, ignore_iof_thr=-1),
+        assigner=dict(
+            type="DeviceMaxIoUAssigner", pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0, ignore_iof_thr=-1
+        ),
         # Focal loss weighs all anchors: none are left out.
         sampler=dict(type="PseudoSampler"),
         allowed_border=-1,

@@ -2,7 +2,8 @@
 max_iters = 184_375
 optim_wrapper = dict(
     type="AmpOptimWrapper",
-    optimizer=dict(type="AdamW", lr=1e-4, betas=(0.9, 0.999), weight_decay=0.1),
+    constructor="MergedOptimWrapperConstructor",
+    optimizer=dict(type="AdamW", fused=True, lr=1e-4, betas=(0.9, 0.999), weight_decay=0.1),
     paramwise_cfg=dict(custom_keys={"norm": dict(decay_mult=0.0), "pos_embed": dict(decay_mult=0.0)}),
 )
 param_scheduler = [

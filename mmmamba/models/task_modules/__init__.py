@@ -1,5 +1,6 @@
-"""Assigners and their overlaps that mmdet lacks."""
+"""Assigners, their overlaps and samplers that mmdet lacks."""
 
+from .device_assignment import DeviceMaxIoUAssigner, DeviceRandomSampler
 from .normalized_task_aligned import CIoUOverlaps, NormalizedTaskAlignedAssigner
 
-__all__ = ["CIoUOverlaps", "NormalizedTaskAlignedAssigner"]
+__all__ = ["CIoUOverlaps", "DeviceMaxIoUAssigner", "DeviceRandomSampler", "NormalizedTaskAlignedAssigner"]

@@ -1,0 +1,80 @@
+"""Instance masks as one bit a pixel, from the data pipeline to where targets are cropped from them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmcv.ops import roi_align
+from mmdet.structures.mask import BitmapMasks
+from torch import Tensor
+
+PIXELS_PER_BYTE = 8
+
+
+class PackedMasks(BitmapMasks):
+    """Masks of 0 and 1, eight pixels to a byte, that go to a GPU with the boxes and are padded when they are read.
+
+    Wherever mmdet takes `BitmapMasks` it takes these: `masks` unpacks them to an array. Shape suffixes: N masks, H, W
+    pixels, P boxes.
+
+    Args:
+        masks: `(N, height, width)`.
+
+    Raises:
+        ValueError: a value is neither 0 nor 1.
+    """
+
+    def __init__(self, masks: np.ndarray | list[np.ndarray], height: int, width: int):
+        masks_NHW = BitmapMasks(masks, height, width).masks
+        if masks_NHW.max(initial=0) > 1:
+            raise ValueError(f"PackedMasks hold 0 and 1, but a pixel is {masks_NHW.max()}; leave out PackMasks where a "
+                             "transform makes masks soft")
+        self.height, self.width = height, width
+        self.bits = torch.from_numpy(np.packbits(masks_NHW, axis=-1, bitorder="little"))
+
+    @property
+    def masks(self) -> np.ndarray:
+        """`(N, height, width)` of uint8."""
+        return self.unpack().cpu().numpy()
+
+    def unpack(self, dtype: torch.dtype = torch.uint8) -> Tensor:
+        """`(N, height, width)` of 0 and 1, on the device that holds the bits."""
+        shifts = torch.arange(PIXELS_PER_BYTE, dtype=torch.uint8, device=self.bits.device)
+        pixels_NHW = ((self.bits[..., None] >> shifts) & 1).flatten(2).to(dtype)
+        # A negative padding crops the pixels that fill the last byte.
+        missing = (self.width - pixels_NHW.shape[2], self.height - pixels_NHW.shape[1])
+        return F.pad(pixels_NHW, (0, missing[0], 0, missing[1]))
+
+    def crop_to(self, boxes_P4: Tensor, mask_P: Tensor, size: tuple[int, int], binarize: bool = True) -> Tensor:
+        """`(P, *size)`: of each box what mask `mask_P` holds there, as `crop_and_resize` of mmdet computes it."""
+        if len(boxes_P4) == 0:
+            return boxes_P4.new_zeros(0, *size)
+        x_P2, y_P2 = boxes_P4[:, 0::2].clamp(0, self.width), boxes_P4[:, 1::2].clamp(0, self.height)
+        rois_P5 = torch.cat([mask_P[:, None].to(boxes_P4), torch.stack([x_P2, y_P2], dim=2).flatten(1)], dim=1)
+        # Each RoI names its mask, so that no mask is copied for the boxes that share it.
+        crops_P = roi_align(self.unpack(boxes_P4.dtype)[:, None], rois_P5, size, 1.0, 0, "avg", True)[:, 0]
+        return (crops_P >= 0.5).to(boxes_P4.dtype) if binarize else crops_P
+
+    def pad(self, out_shape: tuple[int, int], pad_val: int = 0) -> BitmapMasks:
+        if pad_val != 0 or out_shape[0] < self.height or out_shape[1] < self.width:
+            return super().pad(out_shape, pad_val)
+        return self._with(self.bits, *out_shape)
+
+    def to(self, *args: Any, **kwargs: Any) -> PackedMasks:
+        """As a tensor's `to`; mmengine calls it for what a data sample holds."""
+        return self._with(self.bits.to(*args, **kwargs), self.height, self.width)
+
+    def __len__(self) -> int:
+        return len(self.bits)
+
+    def __getitem__(self, index: Any) -> PackedMasks:
+        return self._with(self.bits[index].reshape(-1, *self.bits.shape[1:]), self.height, self.width)
+
+    def _with(self, bits: Tensor, height: int, width: int) -> PackedMasks:
+        other = copy.copy(self)
+        other.bits, other.height, other.width = bits, height, width
+        return other

@@ -1,0 +1,5 @@
+"""RoI heads that mmdet lacks."""
+
+from .packed_mask_head import PackedFCNMaskHead
+
+__all__ = ["PackedFCNMaskHead"]

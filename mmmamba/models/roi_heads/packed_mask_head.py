@@ -1,0 +1,41 @@
+"""The mask head of Mask R-CNN with targets made where its predictions are."""
+
+import torch
+from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+from mmdet.models.task_modules.samplers import SamplingResult
+from mmdet.structures.mask import BaseInstanceMasks, PolygonMasks
+from mmengine.config import ConfigDict
+from mmengine.registry import MODELS
+from mmengine.structures import InstanceData
+from torch import Tensor
+from torch.nn.modules.utils import _pair
+
+from ..packed_masks import PackedMasks
+
+
+@MODELS.register_module()
+class PackedFCNMaskHead(FCNMaskHead):
+    """mmdet's `FCNMaskHead` without its way over NumPy: targets are cropped from `PackedMasks` on the device.
+
+    The targets are the same. Bitmaps that the pipeline did not pack (`PackMasks`) are packed here; polygons are
+    rasterised one by one, as in mmdet.
+    """
+
+    def get_targets(self, sampling_results: list[SamplingResult], batch_gt_instances: list[InstanceData],
+                    rcnn_train_cfg: ConfigDict) -> Tensor:
+        """Targets `(positives of all images, *mask_size)`."""
+        if any(isinstance(found.masks, PolygonMasks) for found in batch_gt_instances):
+            return super().get_targets(sampling_results, batch_gt_instances, rcnn_train_cfg)
+        size = _pair(rcnn_train_cfg.mask_size)
+        binarize = not rcnn_train_cfg.get("soft_mask_target", False)
+        return torch.cat([
+            _packed(found.masks, result.pos_priors.device).crop_to(
+                result.pos_priors, result.pos_assigned_gt_inds, size, binarize)
+            for result, found in zip(sampling_results, batch_gt_instances, strict=True)
+        ])
+
+
+def _packed(masks: BaseInstanceMasks, device: torch.device) -> PackedMasks:
+    if not isinstance(masks, PackedMasks):
+        masks = PackedMasks(masks.to_ndarray(), masks.height, masks.width)
+    return masks.to(device)
