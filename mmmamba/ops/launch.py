@@ -1,9 +1,12 @@
-"""What launching a Triton kernel needs to know of its device; a CPU stands for the interpreter."""
+"""Launching Triton kernels; a CPU stands for the interpreter."""
 
 import contextlib
+from collections.abc import Sequence
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
+from torch import Tensor
 
 
 @cache
@@ -13,4 +16,41 @@ def multiprocessors(device: torch.device) -> int:
 
 def on(device: torch.device):
     """Makes the tensors' GPU the current one, on which Triton launches."""
-    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+    if device.type != "cuda" or device.index == torch.cuda.current_device():
+        return contextlib.nullcontext()
+    return torch.cuda.device(device)
+
+
+@cache
+def _takes_constants() -> bool:
+    """Whether a compiled kernel is called with its constants too, as from Triton 3.3 on."""
+    try:
+        major, minor = version("triton").split(".")[:2]
+    except PackageNotFoundError:
+        return False
+    return (int(major), int(minor)) >= (3, 3)
+
+
+_COMPILED: dict[tuple, tuple] = {}
+
+
+def launch(kernel, blocks: int, tensors: Sequence[Tensor | None], sizes: Sequence[int | float], **constants) -> None:
+    """`kernel[(blocks,)](*tensors, *sizes, **constants)`, with the compiled kernel found by what it depends on.
+
+    Triton looks at each of some forty arguments on every call, which takes longer than many of these kernels. They
+    depend on the tensors' dtypes and alignment, on whether an integer exceeds 32 bits (no kernel is specialised on one
+    otherwise: all of `sizes` must be in its `do_not_specialize`), and on the constants.
+    """
+    if not (tensors[0].is_cuda and _takes_constants()):
+        kernel[(blocks,)](*tensors, *sizes, **constants)
+        return
+    kinds = [x if x is None else (x.dtype, x.data_ptr() % 16 == 0) for x in tensors]
+    key = (id(kernel), tensors[0].device.index, max(sizes) < 2**31, *kinds, *constants.values())
+    found = _COMPILED.get(key)
+    if found is None:
+        compiled = kernel[(blocks,)](*tensors, *sizes, **constants)
+        given = len(tensors) + len(sizes)
+        _COMPILED[key] = compiled, [constants[name] for name in kernel.arg_names[given:]]
+        return
+    compiled, last = found
+    compiled[(blocks, 1, 1)](*tensors, *sizes, *last)

@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .launch import multiprocessors, on
+from .launch import launch, multiprocessors, on
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def forward(x: Tensor, branch: Tensor | None, weight: Tensor, bias: Tensor, eps:
     if rows:
         options = FORWARD.options(width)
         with on(x.device):
-            forward_kernel[(-(-rows // options["BR"]),)](
-                x, branch, weight, bias, y, sums, stats, rows, eps, HAS_BRANCH=branch is not None, **options)
+            launch(forward_kernel, -(-rows // options["BR"]), (x, branch, weight, bias, y, sums, stats), (rows, eps),
+                   **options, HAS_BRANCH=branch is not None)
     return y, sums, stats
 
 
@@ -74,9 +74,8 @@ def backward(grad_y: Tensor, grad_sum: Tensor | None, normed: Tensor, stats: Ten
     parts = torch.empty((2, programs, width), dtype=torch.float32, device=normed.device)
     if rows:
         with on(normed.device):
-            backward_kernel[(programs,)](
-                grad_y, grad_sum, normed, stats, weight, dx, dbranch, parts, rows, tiles, programs,
-                HAS_SUM=grad_sum is not None, SPLIT=split, **options)
+            launch(backward_kernel, programs, (grad_y, grad_sum, normed, stats, weight, dx, dbranch, parts),
+                   (rows, tiles, programs), **options, HAS_SUM=grad_sum is not None, SPLIT=split)
     dparameters = parts.sum(1).to(weight.dtype)
     return [dx, dparameters[0], dparameters[1], *([dbranch] if split else [])]
 

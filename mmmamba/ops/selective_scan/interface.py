@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..autocast import autocast_dtype
-from .library import scan_op
+from .library import run
 
 
 def selective_scan(
@@ -49,8 +49,8 @@ def selective_scan(
         u = u.unsqueeze(2)
     needs_grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in
                                                  (u, delta, A, B, C, D, delta_bias))
-    y, _ = scan_op(u, delta, A, B, C, D, delta_bias, index, delta_softplus, merge, out_dtype or u.dtype, needs_grad,
-                   backend or "")
+    y = run(u, delta, A, B, C, D, delta_bias, index, delta_softplus, merge, out_dtype or u.dtype, needs_grad,
+            backend or "")
     return y.squeeze(2) if merge else y
 
 

@@ -10,7 +10,6 @@ forward and backward only the state that enters every `TILE`th step is kept.
 """
 
 import importlib.util
-import math
 import os
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..launch import multiprocessors, on
+from ..launch import launch, multiprocessors, on
 from .common import ScanArgs, no_states
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -79,11 +78,11 @@ def states_shape(batch: int, steps: int, routes: int, channels: int, d_state: in
 
 @dataclass(frozen=True)
 class Problem:
-    """A scan's tensors as the kernels want them: last dimension contiguous, parameters float32, A in base 2."""
+    """A scan's tensors as the kernels want them: last dimension contiguous, parameters float32."""
 
     u: Tensor
     delta: Tensor
-    A2_KND: Tensor
+    A_KND: Tensor
     B: Tensor
     C: Tensor
     D: Tensor | None
@@ -94,12 +93,12 @@ class Problem:
 
     @property
     def tiling(self) -> Tiling:
-        return ONE_STATE if self.A2_KND.shape[1] == 1 else MANY_STATES
+        return ONE_STATE if self.A_KND.shape[1] == 1 else MANY_STATES
 
     @property
     def sizes(self) -> tuple[int, int, int, int, int, int]:
         """B, L, K, D, N, T."""
-        (batch, length, routes, channels), d_state = self.delta.shape, self.A2_KND.shape[1]
+        (batch, length, routes, channels), d_state = self.delta.shape, self.A_KND.shape[1]
         return batch, length, routes, channels, d_state, length if self.index is None else self.index.shape[1]
 
     def options(self, config: Config, *maps: Tensor) -> dict:
@@ -116,7 +115,7 @@ class Problem:
         rows = (*maps, self.B, self.C)
         return dict(
             TT=TILE // config.warps, W=config.warps, DB=LANES * v, V=v, num_warps=config.warps,
-            SINGLE=self.A2_KND.shape[1] == 1, SOFTPLUS=self.softplus, HAS_BIAS=self.bias is not None,
+            SINGLE=self.A_KND.shape[1] == 1, SOFTPLUS=self.softplus, HAS_BIAS=self.bias is not None,
             HAS_INDEX=self.index is not None, HOLES=not self.complete, EVEN=channels % (LANES * v) == 0,
             WIDE=any(x.shape[1] * max(x.stride(1), x.shape[2] * x.shape[3]) >= 2**31 for x in rows))
 
@@ -128,9 +127,9 @@ class Problem:
         length = tiles if warps >= FULL * card else -(-tiles // max(1, WANTED * card // max(1, warps)))
         return -(-tiles // length), length
 
-    def grid(self, options: dict, chunks: int) -> tuple[int]:
+    def programs(self, options: dict, chunks: int) -> int:
         batch, _, K, channels, _, _ = self.sizes
-        return (batch * K * chunks * -(-channels // options["DB"]),)
+        return batch * K * chunks * -(-channels // options["DB"])
 
 
 def _contiguous_rows(x: Tensor) -> Tensor:
@@ -144,10 +143,10 @@ def _problem(u, delta, A, B, C, D, bias, args: ScanArgs) -> Problem:
                             "bfloat16; float64 runs with backend='naive' or 'torch'")
     index = None if args.index_KT is None else args.index_KT.contiguous()
     u, delta, B, C = (_contiguous_rows(x) for x in (u, delta, B, C))
-    A2_KND = (A.float() * math.log2(math.e)).transpose(1, 2).contiguous()
+    A_KND = A.float().transpose(1, 2).contiguous()
     D, bias = (None if x is None else x.float().contiguous() for x in (D, bias))
     complete = True if index is None else _complete(args.index_KT, delta.shape[1])
-    return Problem(u, delta, A2_KND, B, C, D, bias, index, args.delta_softplus, complete)
+    return Problem(u, delta, A_KND, B, C, D, bias, index, args.delta_softplus, complete)
 
 
 _TABLES: OrderedDict[tuple, tuple[Tensor, bool]] = OrderedDict()
@@ -194,13 +193,14 @@ def _enter_chunks(p: Problem, x: Tensor, weight: Tensor, ends: Tensor, chunks: i
     batch, _, K, channels, d_state, steps = p.sizes
     sums_BKMD = torch.empty(batch, K, chunks, channels, dtype=torch.float32, device=x.device)
     options = p.options(p.tiling.forward, x, p.delta)
-    chunk_ends_kernel[p.grid(options, chunks)](
-        x, p.delta, p.A2_KND, weight, p.bias, p.index, ends, sums_BKMD,
-        *_row_strides(x), *_row_strides(p.delta), *_row_strides(weight), *strides,
-        steps, channels, d_state, K, chunks, tiles, **options, REVERSE=reverse)
+    launch(
+        chunk_ends_kernel, p.programs(options, chunks), (x, p.delta, p.A_KND, weight, p.bias, p.index, ends, sums_BKMD),
+        (*_row_strides(x), *_row_strides(p.delta), *_row_strides(weight), *strides, steps, channels, d_state, K, chunks,
+         tiles), **options, REVERSE=reverse)
     rows = 4 if INTERPRETED else 64
-    carry_kernel[(batch * K * d_state * -(-channels // LANES),)](
-        ends, sums_BKMD, p.A2_KND, *strides, channels, d_state, K, chunks, CT=rows, DB=LANES, REVERSE=reverse)
+    launch(
+        carry_kernel, batch * K * d_state * -(-channels // LANES), (ends, sums_BKMD, p.A_KND),
+        (*strides, channels, d_state, K, chunks), CT=rows, DB=LANES, REVERSE=reverse)
 
 
 def _outputs(p: Problem, dtype: torch.dtype, merge: bool) -> Tensor:
@@ -219,8 +219,8 @@ def _merge(y_BLKD: Tensor, dtype: torch.dtype, merge: bool) -> Tensor:
     total = torch.empty(batch, length, 1, channels, dtype=dtype, device=y_BLKD.device)
     rows, width = 8, 4 * LANES
     if total.numel():
-        merge_kernel[(-(-batch * length // rows) * -(-channels // width),)](
-            y_BLKD, total, batch * length, channels, K=K, ROWS=rows, DB=width)
+        launch(merge_kernel, -(-batch * length // rows) * -(-channels // width), (y_BLKD, total),
+               (batch * length, channels), K=K, ROWS=rows, DB=width)
     return total
 
 
@@ -240,11 +240,12 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
         if y.numel() and steps:
             if chunks > 1:
                 _enter_chunks(p, p.u, p.B, states, chunks, tiles, strides, False)
-            scan_kernel[p.grid(options, chunks)](
-                p.u, p.delta, p.A2_KND, p.B, p.C, p.D, p.bias, p.index, states, y,
-                *(s for x in (p.u, p.delta, p.B, p.C, y) for s in _row_strides(x)), *strides, tile,
-                steps, channels, d_state, K, chunks, tiles, int(chunks > 1), **options, HAS_D=D is not None,
-                KEEP=keep_states)
+            launch(
+                scan_kernel, p.programs(options, chunks),
+                (p.u, p.delta, p.A_KND, p.B, p.C, p.D, p.bias, p.index, states, y),
+                (*(s for x in (p.u, p.delta, p.B, p.C, y) for s in _row_strides(x)), *strides, tile,
+                 steps, channels, d_state, K, chunks, tiles, int(chunks > 1)),
+                **options, HAS_D=D is not None, KEEP=keep_states)
         y = _merge(y, args.out_dtype, args.merge)
     return y, states if keep_states else no_states(u, delta, A)
 
@@ -265,24 +266,27 @@ def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tupl
         ddelta = new(batch, length, K, channels, dtype=delta.dtype)
         options = p.options(p.tiling.backward, p.u, p.delta, dy, ddelta, du)
         chunks, tiles = p.chunks(options)
-        dB, dC = (new(-(-channels // options["DB"]), batch, length, K, d_state) for _ in range(2))
-        q_BKMND, dA = (torch.empty(batch, K, chunks, d_state, channels, dtype=torch.float32, device=u.device)
-                       for _ in range(2))
-        dD, dbias = (None if x is None else q_BKMND.new_empty(batch, K, chunks, channels) for x in (D, bias))
+        # One tensor each for what is summed over blocks of channels, and over batch and chunks.
+        blocks = -(-channels // options["DB"])
+        dBC = new(2, blocks, batch, length, K, d_state)
+        q_BKMND = torch.empty(batch, K, chunks, d_state, channels, dtype=torch.float32, device=u.device)
+        sums_BKMSD = torch.empty(batch, K, chunks, d_state + 2, channels, dtype=torch.float32, device=u.device)
         if ddelta.numel() and steps:
             if chunks > 1:
                 _enter_chunks(p, dy, p.C, q_BKMND, chunks, tiles, (q_BKMND.stride(1), q_BKMND.stride(2)), True)
-            scan_backward_kernel[p.grid(options, chunks)](
-                p.u, p.delta, p.A2_KND, p.B, p.C, p.D, p.bias, p.index, states, q_BKMND, dy, du, ddelta, dA, dB, dC, dD,
-                dbias, *(s for x in (p.u, p.delta, p.B, p.C, dy, du) for s in _row_strides(x)), states.stride(1),
-                length, steps, channels, d_state, K, chunks, tiles, int(chunks > 1), **options, HAS_D=D is not None)
+            launch(
+                scan_backward_kernel, p.programs(options, chunks),
+                (p.u, p.delta, p.A_KND, p.B, p.C, p.D, p.bias, p.index, states, q_BKMND, dy, du, ddelta, sums_BKMSD,
+                 dBC[0], dBC[1]),
+                (*(s for x in (p.u, p.delta, p.B, p.C, dy, du) for s in _row_strides(x)), states.stride(1),
+                 length, steps, channels, d_state, K, chunks, tiles, int(chunks > 1)), **options, HAS_D=D is not None)
         else:
-            for part in (dA, dD, dbias):
-                if part is not None:
-                    part.zero_()
+            sums_BKMSD.zero_()
         du = _merge(du, u.dtype, shared)
+        dB, dC = (dBC[:, 0] if blocks == 1 else dBC.sum(1)).to(B.dtype)
+        sums_KSD = sums_BKMSD.sum((0, 2))
     return (
-        du, ddelta, dA.sum((0, 2)).transpose(1, 2).to(A.dtype).contiguous(), dB.sum(0).to(B.dtype),
-        dC.sum(0).to(C.dtype), None if D is None else dD.sum((0, 2)).to(D.dtype),
-        None if bias is None else dbias.sum((0, 2)).to(bias.dtype),
+        du, ddelta, sums_KSD[:, :d_state].transpose(1, 2).to(A.dtype), dB, dC.to(C.dtype),
+        None if D is None else sums_KSD[:, d_state].to(D.dtype),
+        None if bias is None else sums_KSD[:, d_state + 1].to(bias.dtype),
     )

@@ -4,6 +4,7 @@ import triton
 import triton.language as tl
 
 from .triton_tiles import (
+    LOG2E,
     SIZES,
     join,
     load_row,
@@ -64,7 +65,7 @@ def _adjoint(
 
 @triton.jit(do_not_specialize=SIZES)
 def scan_backward_kernel(
-    u, delta, A2, B, C, D, bias, index, states, adjoints, dy, du, ddelta, dA, dB, dC, dD, dbias,
+    u, delta, A, B, C, D, bias, index, states, adjoints, dy, du, ddelta, sums, dB, dC,
     x_b, x_l, x_k, delta_b, delta_l, delta_k, W_b, W_l, W_k, C_b, C_l, C_k, y_b, y_l, y_k, du_b, du_l, du_k,
     states_bk, length, steps, channels, d_state, routes, chunks, tiles, given,
     TT: tl.constexpr, W: tl.constexpr, DB: tl.constexpr, V: tl.constexpr, SINGLE: tl.constexpr,
@@ -74,11 +75,10 @@ def scan_backward_kernel(
     """Walks a chunk of a route from its last tile.
 
     `states` holds the state that enters each tile, `adjoints` the q that enters each chunk from later steps (taken as
-    zero unless `given`; overwritten). dB and dC are sums over a block of channels, `(blocks, B, L, K, N)`; dA
-    `(B, K, chunks, N, D)`, dD and dbias `(B, K, chunks, D)` are sums over a chunk.
+    zero unless `given`; overwritten). dB and dC are sums over a block of channels, `(blocks, B, L, K, N)`; dA,
+    dD and dbias are sums over a chunk, in `sums` one after the other, `(B, K, chunks, N + 2, D)`.
     """
     LN2: tl.constexpr = 0.6931471805599453
-    LOG2E: tl.constexpr = 1.4426950408889634
     PRECISE: tl.constexpr = delta.dtype.element_ty == tl.float32
     blocks = tl.cdiv(channels, DB)
     pid = tl.program_id(0)
@@ -97,10 +97,11 @@ def scan_backward_kernel(
     C += batch * C_b + route * C_k
     if HAS_INDEX:
         index += route * steps
-    A_D = A2 + route * d_state * channels + d
+    A_D = A + route * d_state * channels + d
     chunk_bk = bk.to(tl.int64) * chunks + chunk
     q_at_1D = adjoints + chunk_bk * d_state * channels + d[None, :]
-    dA_D = dA + chunk_bk * d_state * channels + d
+    dA_D = sums + chunk_bk * (d_state + 2) * channels + d
+    dD_at_D = dA_D + d_state * channels
     states_1D = states + bk.to(tl.int64) * states_bk + d[None, :]
     part = ((block.to(tl.int64) * batches + batch) * length * routes + route) * d_state
     dB += part
@@ -142,7 +143,7 @@ def scan_backward_kernel(
             Bs = load_weights(B, positions, reals, W_l, 0, TT, HOLES)
             Cs = load_weights(C, positions, reals, C_l, 0, TT, HOLES)
             entry_1D = tl.load(tile_1D, mask=entered, other=0.0)
-            A_n_D = tl.load(A_D, mask=d_in, other=0.0)
+            A_n_D = tl.load(A_D, mask=d_in, other=0.0) * LOG2E
             throughs, ddeltas, dA_WD, dBs, dCs, q_1D = _adjoint(
                 us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_n_D, entry_1D, q_1D, TT, W)
             dA_sum_D += tl.sum(dA_WD, 0)
@@ -155,7 +156,7 @@ def scan_backward_kernel(
                 entry_1D = tl.load(tile_1D + n * channels, mask=entered, other=0.0)
                 q_entry_1D = tl.load(q_at_1D + n * channels, mask=in_1D & ((given > 0) | (walked > 0)), other=0.0)
                 dA_before_D = tl.load(dA_D + n * channels, mask=d_in & (walked > 0), other=0.0)
-                A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0)
+                A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0) * LOG2E
                 throughs, ddeltas, dA_WD, dBs, dCs, q_leave_1D = _adjoint(
                     us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_n_D, entry_1D, q_entry_1D, TT, W)
                 tl.store(q_at_1D + n * channels, q_leave_1D, mask=in_1D)
@@ -173,7 +174,7 @@ def scan_backward_kernel(
             ddelta_WD = ddeltas[i] * LN2 + throughs[i] * us[i]
             if SOFTPLUS:
                 # The derivative exp(x) / (1 + exp(x)), and 1 where softplus is the identity.
-                ddelta_WD *= power_of_two(LOG2E * (raws[i] - deltas[i]))
+                ddelta_WD *= power_of_two((raws[i] - deltas[i]) * LOG2E)
             t_W = tile * (TT * W) + tl.arange(0, W) * TT + i
             ddelta_WD = tl.where((t_W < steps)[:, None], ddelta_WD, 0.0)
             dbias_WD += ddelta_WD
@@ -187,6 +188,6 @@ def scan_backward_kernel(
     if SINGLE:
         tl.store(dA_D, dA_sum_D, mask=d_in)
     if HAS_D:
-        tl.store(dD + chunk_bk * channels + d, dD_D, mask=d_in)
+        tl.store(dD_at_D, dD_D, mask=d_in)
     if HAS_BIAS:
-        tl.store(dbias + chunk_bk * channels + d, dbias_D, mask=d_in)
+        tl.store(dD_at_D + channels, dbias_D, mask=d_in)

@@ -4,6 +4,7 @@ import triton
 import triton.language as tl
 
 from .triton_tiles import (
+    LOG2E,
     SIZES,
     join,
     load_row,
@@ -32,7 +33,7 @@ def _end(deltas, xs, weights, sum_WD, A_D, entry_1D, TT: tl.constexpr, W: tl.con
 
 @triton.jit(do_not_specialize=SIZES)
 def chunk_ends_kernel(
-    x, delta, A2, weight, bias, index, ends, sums,
+    x, delta, A, weight, bias, index, ends, sums,
     x_b, x_l, x_k, delta_b, delta_l, delta_k, W_b, W_l, W_k, states_bk, states_chunk,
     steps, channels, d_state, routes, chunks, tiles,
     TT: tl.constexpr, W: tl.constexpr, DB: tl.constexpr, V: tl.constexpr, SINGLE: tl.constexpr,
@@ -56,7 +57,7 @@ def chunk_ends_kernel(
     weight += batch * W_b + route * W_k
     if HAS_INDEX:
         index += route * steps
-    A_D = A2 + route * d_state * channels + d
+    A_D = A + route * d_state * channels + d
     ends_D = ends + bk.to(tl.int64) * states_bk + chunk.to(tl.int64) * states_chunk + d
     chunk_sum_D = tl.zeros([DB], tl.float32)
     carry_1D = tl.zeros([1, DB], tl.float32)
@@ -81,12 +82,12 @@ def chunk_ends_kernel(
         chunk_sum_D += tl.sum(sum_WD, 0)
         if SINGLE:
             weights = load_weights(weight, positions, reals, W_l, 0, TT, HOLES)
-            A_n_D = tl.load(A_D, mask=d_in, other=0.0)
+            A_n_D = tl.load(A_D, mask=d_in, other=0.0) * LOG2E
             carry_1D = _end(deltas, xs, weights, sum_WD, A_n_D, carry_1D, TT, W, REVERSE)
         else:
             for n in range(0, d_state):
                 weights = load_weights(weight, positions, reals, W_l, n, TT, HOLES)
-                A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0)
+                A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0) * LOG2E
                 entry_1D = tl.load((ends_D + n * channels)[None, :], mask=d_in[None, :] & (tile > 0), other=0.0)
                 leave_1D = _end(deltas, xs, weights, sum_WD, A_n_D, entry_1D, TT, W, REVERSE)
                 tl.store((ends_D + n * channels)[None, :], leave_1D, mask=d_in[None, :])
@@ -99,7 +100,7 @@ def chunk_ends_kernel(
 
 @triton.jit(do_not_specialize=SIZES)
 def carry_kernel(
-    ends, sums, A2, states_bk, states_chunk, channels, d_state, routes, chunks,
+    ends, sums, A, states_bk, states_chunk, channels, d_state, routes, chunks,
     CT: tl.constexpr, DB: tl.constexpr, REVERSE: tl.constexpr,
 ):
     """Ends of chunks walked from zero become, in place, the states that enter them."""
@@ -108,7 +109,7 @@ def carry_kernel(
     block, n, bk = pid % blocks, (pid // blocks) % d_state, pid // (blocks * d_state)
     d = block * DB + tl.arange(0, DB)
     d_in = d < channels
-    A_D = tl.load(A2 + ((bk % routes) * d_state + n) * channels + d, mask=d_in, other=0.0)
+    A_D = tl.load(A + ((bk % routes) * d_state + n) * channels + d, mask=d_in, other=0.0) * LOG2E
     bk = bk.to(tl.int64)
     entry_1D = tl.zeros([1, DB], tl.float32)
     for first in range(0, chunks, CT):
@@ -152,7 +153,7 @@ def _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_D, entry_1D, TT: tl.constexpr
 
 @triton.jit(do_not_specialize=SIZES)
 def scan_kernel(
-    u, delta, A2, B, C, D, bias, index, states, y,
+    u, delta, A, B, C, D, bias, index, states, y,
     x_b, x_l, x_k, delta_b, delta_l, delta_k, W_b, W_l, W_k, C_b, C_l, C_k, y_b, y_l, y_k,
     states_bk, states_chunk, states_tile,
     steps, channels, d_state, routes, chunks, tiles, given,
@@ -179,7 +180,7 @@ def scan_kernel(
     C += batch * C_b + route * C_k
     if HAS_INDEX:
         index += route * steps
-    A_D = A2 + route * d_state * channels + d
+    A_D = A + route * d_state * channels + d
     states_1D = states + bk.to(tl.int64) * states_bk + chunk.to(tl.int64) * states_chunk + d[None, :]
     in_1D = d_in[None, :]
     if SINGLE:
@@ -211,7 +212,7 @@ def scan_kernel(
             Cs = load_weights(C, positions, reals, C_l, 0, TT, HOLES)
             if KEEP:
                 tl.store(tile_1D, carry_1D, mask=entered)
-            A_n_D = tl.load(A_D, mask=d_in, other=0.0)
+            A_n_D = tl.load(A_D, mask=d_in, other=0.0) * LOG2E
             ys, carry_1D = _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_n_D, carry_1D, TT, W)
         else:
             for n in range(0, d_state):
@@ -220,7 +221,7 @@ def scan_kernel(
                 entry_1D = tl.load(tile_1D + n * channels, mask=entered & ((given > 0) | (tile > 0)), other=0.0)
                 if KEEP:
                     tl.store(tile_1D + n * channels, entry_1D, mask=in_1D & (tile == 0) & (given == 0))
-                A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0)
+                A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0) * LOG2E
                 ys, leave_1D = _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_n_D, entry_1D, TT, W)
                 tl.store(tile_1D + states_tile + n * channels, leave_1D, mask=in_1D & more)
             # The next tile reads what other warps of this program stored.

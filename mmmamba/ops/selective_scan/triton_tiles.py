@@ -15,6 +15,9 @@ import triton.language as tl
 INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 """Triton's interpreter runs the kernels on a CPU."""
 
+LOG2E = tl.constexpr(1.4426950408889634)
+"""Decays are computed as powers of two, from A in units of this."""
+
 SIZES = ["steps", "length", "channels", "d_state", "routes", "chunks", "tiles", "given",
          "x_b", "x_l", "x_k", "delta_b", "delta_l", "delta_k", "W_b", "W_l", "W_k", "C_b", "C_l", "C_k",
          "y_b", "y_l", "y_k", "du_b", "du_l", "du_k", "states_bk", "states_chunk", "states_tile"]
@@ -66,7 +69,7 @@ def power_of_two(x):
 @triton.jit
 def softplus(x, PRECISE: tl.constexpr):
     """log(1 + exp(x)), and the identity above 20 as in PyTorch; PRECISE keeps the relative error small below zero."""
-    e = power_of_two(1.4426950408889634 * x)
+    e = power_of_two(x * LOG2E)
     if INTERPRETED:
         log = tl.log(1.0 + e)
     else:
