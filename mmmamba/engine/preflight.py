@@ -8,11 +8,17 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 
+from ..datasets.checks.kinds import KINDS
+from ..datasets.checks.splits import config_splits, plain_datasets
+from ..datasets.checks.usable import check_usable
 from ..suggest import did_you_mean
 from .errors import UsageError
 
 TRAIN_KEYS = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
+SHOWN = 3
+"""Examples of each problem of the data."""
 TEST_KEYS = ("model", "test_dataloader", "test_cfg", "test_evaluator")
 
 
@@ -23,14 +29,17 @@ def check_run(cfg: Config, mode: str) -> None:
         mode: "train" or "test".
 
     Raises:
-        UsageError: a section of the config, a data set, an annotation file or a checkpoint is missing, or mixed
-            precision was asked for without a GPU. All missing files stand in one message.
+        UsageError: a section of the config, a data set, an annotation file or a checkpoint is missing, mixed
+            precision was asked for without a GPU, or data and config do not go together. All missing files stand in
+            one message.
     """
+    splits = ("train", "val") if mode == "train" else ("test",)
     check_sections(cfg, TRAIN_KEYS if mode == "train" else TEST_KEYS)
-    check_data(cfg, ("train", "val") if mode == "train" else ("test",))
+    check_data(cfg, splits)
     check_checkpoints(cfg, mode)
     if mode == "train":
         check_precision(cfg)
+    check_annotations(cfg, splits)
 
 
 def check_sections(cfg: Config, wanted: tuple[str, ...]) -> None:
@@ -63,6 +72,31 @@ def check_data(cfg: Config, splits: tuple[str, ...]) -> None:
     )
 
 
+def check_annotations(cfg: Config, splits: tuple[str, ...]) -> None:
+    """Classes, heads and annotations of the named splits go together; no image is read.
+
+    Raises:
+        UsageError: training would fail, or AP would be 0 or -1.
+    """
+    lines = []
+    for split in config_splits(cfg, splits):
+        dataset = type(split.dataset).__name__
+        if not (split.is_coco or split.is_segmentation) or "://" in str(split.dataset.ann_file):
+            print_log(f"annotations of the {dataset} of {split.name}_dataloader are not checked", logger="current")
+            continue
+        report = check_usable(cfg, split)
+        for kind, findings in report.examples.items():
+            if KINDS[kind].severity != "stop":
+                continue
+            lines.append(f"{split.name}: {KINDS[kind].title} ({KINDS[kind].advice})")
+            lines += [f"  {finding}" for finding in findings[:SHOWN]]
+            more = report.counts[kind] - SHOWN
+            lines += [f"  … and {more} more"] if more > 0 else []
+    if lines:
+        text = "\n".join(dict.fromkeys(lines))
+        raise UsageError(f"data and config do not go together.\n{text}\nAll checks: mmmamba check-data {cfg.filename}")
+
+
 def dataset_paths(dataset: Any) -> Iterator[str]:
     """Files and folders a data set's config names, wrapped data sets included."""
     for node in plain_datasets(dataset):
@@ -76,19 +110,6 @@ def dataset_paths(dataset: Any) -> Iterator[str]:
 def dataset_roots(dataset: Any) -> Iterator[str]:
     """The ``data_root`` of each data set."""
     return (node["data_root"] for node in plain_datasets(dataset) if node.get("data_root"))
-
-
-def plain_datasets(dataset: Any) -> Iterator[dict]:
-    """Unwrap RepeatDataset, ConcatDataset and their like."""
-    if not isinstance(dataset, dict):
-        return
-    if "dataset" in dataset:
-        yield from plain_datasets(dataset["dataset"])
-    elif "datasets" in dataset:
-        for one in dataset["datasets"]:
-            yield from plain_datasets(one)
-    else:
-        yield dataset
 
 
 def check_checkpoints(cfg: Config, mode: str) -> None:

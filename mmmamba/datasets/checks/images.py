@@ -1,0 +1,64 @@
+"""Reading many images at once, to see whether they can be read and how large they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from struct import error as StructError
+from typing import Any, TypeVar
+
+from PIL import ExifTags, Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+# What Pillow raises of files that are cut off, garbled, or far larger than any picture.
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, StructError, Image.DecompressionBombError)
+DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
+TURNING = (5, 6, 7, 8)
+"""EXIF orientations that exchange width and height."""
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What a file holds. `error` says why it could not be read."""
+
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+    turned: bool = False
+    """Its EXIF orientation exchanges width and height, which stand here as stored."""
+    error: str = ""
+
+    @property
+    def seen_size(self) -> tuple[int, int]:
+        """Width and height as training sees them: turned by EXIF, which mmcv obeys."""
+        return (self.height, self.width) if self.turned else (self.width, self.height)
+
+
+def read_image_facts(path: str | Path, decode: bool = True) -> ImageFacts:
+    """Look at an image; without `decode` at its header only, where a file that is cut off is not noticed."""
+    try:
+        with Image.open(path) as image:
+            if decode:
+                image.load()
+            turned = image.getexif().get(ExifTags.Base.Orientation) in TURNING
+            return ImageFacts(*image.size, mode=image.mode, turned=turned)
+    except FileNotFoundError:
+        return ImageFacts(error="there is no such file")
+    except UNREADABLE as error:
+        return ImageFacts(error=str(error) or type(error).__name__)
+
+
+def in_threads(work: Callable[[Item], Any], items: Sequence[Item], what: str) -> Iterator[tuple[Item, Any]]:
+    """Items with their results, in order, worked on in threads (decoders release the interpreter), under a bar."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    workers = min(32, (os.cpu_count() or 1) + 2)
+    console = Console(stderr=True)
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with bar, ThreadPoolExecutor(workers) as pool:
+        yield from zip(items, bar.track(pool.map(work, items), total=len(items), description=what))

@@ -1,0 +1,118 @@
+"""Boxes and masks of COCO annotations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pycocotools import mask as coco_mask
+
+LARGEST = 2**53
+MOST_BITS = 60
+SLACK = 1.0
+"""Pixels by which a box may reach beyond its image: coordinates are often rounded."""
+
+
+def is_number(value: Any) -> bool:
+    """A finite number that a float can hold; True and False are none."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) <= LARGEST
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def box_faults(annotation: Mapping, width: float, height: float) -> Iterator[tuple[str, str]]:
+    """Kinds and details of what is wrong with an annotation's box, by mmdet's rules of what it leaves out."""
+    box = annotation.get("bbox")
+    if not isinstance(box, (list, tuple)) or len(box) != 4 or not all(is_number(v) for v in box):
+        yield "box-broken", f"bbox is {box!r}"
+        return
+    x, y, w, h = box
+    area = annotation.get("area")
+    if not is_number(area):
+        yield "annotation-record", f"area is {area!r}" if "area" in annotation else "no area"
+    elif area <= 0:
+        yield "box-empty", f"area is {area:g}"
+        return
+    if w < 1 or h < 1:
+        yield "box-empty", f"bbox {_short(box)}"
+    elif min(x + w, width) <= max(x, 0) or min(y + h, height) <= max(y, 0):
+        yield "box-outside", f"bbox {_short(box)}, image {width:g} x {height:g}"
+    elif x < -SLACK or y < -SLACK or x + w > width + SLACK or y + h > height + SLACK:
+        yield "box-beyond", f"bbox {_short(box)}, image {width:g} x {height:g}"
+
+
+def mask_faults(annotation: Mapping, width: int, height: int) -> Iterator[tuple[str, str]]:
+    """Kinds and details of what is wrong with an annotation's polygons or RLE; nothing where it has no mask."""
+    mask = annotation.get("segmentation")
+    if isinstance(mask, Mapping):
+        yield from _rle_faults(mask, width, height)
+    elif isinstance(mask, (list, tuple)):
+        for polygon in mask:
+            if not isinstance(polygon, (list, tuple)) or len(polygon) < 6 or len(polygon) % 2:
+                size = len(polygon) if isinstance(polygon, (list, tuple)) else repr(polygon)
+                yield "polygon-broken", f"a polygon of {size} numbers, wanted an even number of 6 or more"
+                return
+            if not all(is_number(v) for v in polygon):
+                yield "polygon-broken", "a polygon holds something that is no finite number"
+                return
+    elif mask:
+        yield "polygon-broken", f"segmentation is {str(mask)[:40]!r}, wanted a list of polygons or an RLE"
+
+
+def _rle_faults(rle: Mapping, width: int, height: int) -> Iterator[tuple[str, str]]:
+    size, counts = rle.get("size"), rle.get("counts")
+    if not (isinstance(size, (list, tuple)) and len(size) == 2 and all(is_number(v) for v in size)):
+        yield "rle-broken", f"size is {size!r}"
+    elif list(size) != [height, width]:
+        yield "rle-size", f"size is {list(size)}, the image is {height} high and {width} wide"
+    elif isinstance(counts, (list, tuple)):
+        if not all(isinstance(c, int) and c >= 0 for c in counts) or sum(counts) != height * width:
+            yield "rle-broken", f"runs that do not add up to {height} x {width} pixels"
+    elif isinstance(counts, (str, bytes)):
+        if rle_length(counts) != height * width:
+            yield "rle-broken", f"runs that do not add up to {height} x {width} pixels"
+    else:
+        yield "rle-broken", f"counts is {type(counts).__name__}, wanted a string or a list"
+
+
+def rle_length(counts: str | bytes) -> int | None:
+    """Pixels that a compressed RLE covers, or None for text that is none.
+
+    Five bits a character from 48 on, the sixth says that the number goes on; from the third run on a run is stored as
+    the difference to the one before the last (COCO API). Counted here because pycocotools decodes without this check.
+    """
+    if not counts.isascii():
+        return None
+    text = counts.encode() if isinstance(counts, str) else counts
+    runs: list[int] = []
+    value = shift = 0
+    for byte in text:
+        bits = byte - 48
+        if not 0 <= bits < 64 or shift > MOST_BITS:
+            return None
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if not bits & 0x20:
+            if bits & 0x10:
+                value -= 1 << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            if runs[-1] < 0:
+                return None
+            value = shift = 0
+    return sum(runs) if shift == 0 else None
+
+
+def decode_mask(annotation: Mapping, width: int, height: int):
+    """An annotation's mask (H, W) of 0 and 1, which must have no `mask_faults`; None where it has no mask."""
+    mask = annotation.get("segmentation")
+    if not mask:
+        return None
+    if isinstance(mask, Mapping) and isinstance(mask["counts"], (str, bytes)):
+        return coco_mask.decode(dict(mask))
+    rles = coco_mask.frPyObjects(mask if isinstance(mask, list) else dict(mask), height, width)
+    return coco_mask.decode(coco_mask.merge(rles) if isinstance(rles, list) else rles)
+
+
+def _short(box: list[float]) -> str:
+    return "[" + ", ".join(f"{v:.6g}" for v in box) + "]"

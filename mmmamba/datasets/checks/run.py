@@ -1,0 +1,90 @@
+"""All checks of one split of a config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ...engine.errors import UsageError
+from .coco import check_coco, read_coco
+from .report import Report
+from .segmentation import check_segmentation
+from .splits import Split
+from .usable import check_coco_use, check_heads, check_segmentation_use, segmentation_pairs
+
+
+@dataclass
+class Checked:
+    """What was found, and what it was found in: the content of a COCO file, or pairs of images and label maps."""
+
+    split: Split
+    report: Report
+    content: dict = field(default_factory=dict)
+    pairs: list[tuple[str, str]] = field(default_factory=list)
+    ignore_index: int = 255
+
+    def images(self) -> list[Path]:
+        if self.pairs:
+            return [Path(image) for image, _ in self.pairs]
+        root = Path(self.split.image_root) if self.content else Path()
+        return [root / i["file_name"] for i in self.content.get("images", ()) if isinstance(i.get("file_name"), str)]
+
+
+def check_split(cfg: Config, split: Split, decode: bool = True) -> Checked:
+    """Check the data of one split of a detection or segmentation config.
+
+    Args:
+        decode: read images whole; otherwise their headers only.
+
+    Raises:
+        UsageError: a data set of another sort than COCO's or mmseg's.
+    """
+    if split.is_coco:
+        return _check_coco(cfg, split, decode)
+    if split.is_segmentation:
+        return _check_segmentation(cfg, split, decode)
+    raise UsageError(
+        f"the data set of {split.name}_dataloader is a {type(split.dataset).__name__}; mmmamba checks CocoDataset, "
+        "BaseSegDataset and what is derived from them"
+    )
+
+
+def _check_coco(cfg: Config, split: Split, decode: bool) -> Checked:
+    file = split.dataset.ann_file
+    report = Report(split.name, file)
+    content = read_coco(file, report)
+    if content is None:
+        return Checked(split, report)
+    report = check_coco(content, split.image_root, split.classes, file=file, name=split.name, masks=split.masks,
+                        min_size=split.min_size, decode=decode)  # fmt: skip
+    check_heads(cfg, split, report)
+    check_coco_use(content, split, report)
+    return Checked(split, report, content)
+
+
+def _check_segmentation(cfg: Config, split: Split, decode: bool) -> Checked:
+    pairs = segmentation_pairs(split)
+    folder = split.dataset.data_prefix.get("seg_map_path") or ""
+    report = Report(split.name, folder, unit="pixels")
+    head = cfg.model.get("decode_head")
+    ignore_index = (head[0] if isinstance(head, list) else head or {}).get("ignore_index", 255)
+    if pairs:
+        report = check_segmentation(
+            pairs, split.classes or (), folder=folder, name=split.name, ignore_index=ignore_index, decode=decode,
+            reduce_zero_label=split.dataset.reduce_zero_label, label_map=split.dataset.label_map,
+        )  # fmt: skip
+    else:
+        check_segmentation_use(split, pairs, report)
+    check_heads(cfg, split, report)
+    return Checked(split, report, pairs=pairs, ignore_index=ignore_index)
+
+
+def check_overlap(train: Iterable[Path], other: Iterable[Path], report: Report) -> None:
+    """Images of a split that training has too."""
+    known = {path.resolve() for path in train}
+    for path in other:
+        if path.resolve() in known:
+            report.add("image-both", file=str(path))

@@ -1,0 +1,112 @@
+"""Which images a contact sheet shows, and what is drawn on them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from .coco import chosen_categories
+from .images import UNREADABLE
+from .instances import box_faults, decode_mask, mask_faults
+from .run import Checked
+from .segmentation import class_of_value
+
+
+@dataclass
+class Mark:
+    """One object: class, box (x, y, w, h), mask (H, W) if there is one."""
+
+    label: int
+    box: Sequence[float] | None
+    mask: np.ndarray | None = None
+    crowd: bool = False
+    faulty: bool = False
+
+
+@dataclass
+class Sample:
+    """An image (H, W, 3) with its objects, or with a class for each pixel (H, W; -1 ignored)."""
+
+    title: str
+    image: np.ndarray
+    marks: list[Mark] = field(default_factory=list)
+    labels: np.ndarray | None = None
+
+
+def coco_samples(content: dict, image_root: str | Path, classes: Sequence[str], number: int) -> list[Sample]:
+    """Images that between them show as many classes as they can, rare ones first; then some spread over the file."""
+    chosen = chosen_categories(content["categories"], classes)
+    label_of = {category: index for index, category in enumerate(chosen)}
+    annotations, images_of = defaultdict(list), defaultdict(list)
+    for annotation in content["annotations"]:
+        if annotation.get("category_id") in label_of:
+            annotations[annotation.get("image_id")].append(annotation)
+            images_of[annotation["category_id"]].append(annotation.get("image_id"))
+    images = {i["id"]: i for i in content["images"] if i.get("file_name") and i.get("width") and i.get("height")}
+    order = []
+    for category in sorted(images_of, key=lambda c: len(images_of[c])):
+        order += next(([i] for i in images_of[category] if i in images and i not in order), [])
+    spread = list(images)[:: max(len(images) // number, 1)]
+    samples: list[Sample] = []
+    for number_of_image in dict.fromkeys([*order[:number], *spread, *images]):
+        entry = images[number_of_image]
+        image = _open(Path(image_root) / entry["file_name"])
+        if image is not None and len(samples) < number:
+            marks = [_mark(a, entry, label_of[a["category_id"]]) for a in annotations[number_of_image]]
+            samples.append(Sample(Path(entry["file_name"]).name, image, marks))
+        if len(samples) == number:
+            break
+    return samples
+
+
+def _mark(annotation: dict, image: dict, label: int) -> Mark:
+    size = image["width"], image["height"]
+    faults = [*box_faults(annotation, *size), *mask_faults(annotation, *size)]
+    broken_mask = any(kind.startswith(("polygon", "rle")) for kind, _ in faults)
+    broken_box = any(kind == "box-broken" for kind, _ in faults)
+    mask = None if broken_mask else decode_mask(annotation, *size)
+    return Mark(label, None if broken_box else annotation["bbox"], mask, bool(annotation.get("iscrowd")), bool(faults))
+
+
+def segmentation_samples(
+    pairs: Sequence[tuple[str, str]], classes: int, number: int, ignore_index: int = 255,
+    reduce_zero_label: bool = False, label_map: dict[int, int] | None = None,
+) -> list[Sample]:  # fmt: skip
+    """Images spread over the data set."""
+    samples: list[Sample] = []
+    for image_path, label_path in [*pairs[:: max(len(pairs) // number, 1)]][:number]:
+        image, labels = _open(image_path), _open(label_path, colours=False)
+        if image is None or labels is None or labels.shape != image.shape[:2]:
+            continue
+        seen = np.full(labels.shape, -1)
+        for value in np.unique(labels).tolist():
+            found = class_of_value(value, classes, ignore_index, reduce_zero_label, label_map)
+            if found is not None and found != ignore_index:
+                seen[labels == value] = found
+        samples.append(Sample(Path(image_path).name, image, labels=seen))
+    return samples
+
+
+def _open(path: str | Path, colours: bool = True) -> np.ndarray | None:
+    """The pixels, or None of a file that the report has already named as missing or unreadable."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB") if colours else image)
+    except UNREADABLE:
+        return None
+
+
+def samples_of(checked: Checked, number: int) -> list[Sample]:
+    """At most `number` samples of a split that was checked; none where its classes or its files are no good."""
+    split, dataset = checked.split, checked.split.dataset
+    if number < 1 or not split.classes or isinstance(split.classes, str):
+        return []
+    if checked.content:
+        return coco_samples(checked.content, split.image_root, split.classes, number)
+    return segmentation_samples(checked.pairs, len(split.classes), number, checked.ignore_index,
+                                dataset.reduce_zero_label, dataset.label_map) if checked.pairs else []  # fmt: skip

@@ -1,0 +1,58 @@
+"""Reports as tables for the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from .kinds import KINDS
+from .report import Report
+
+SHOWN = 3
+"""Examples of each kind."""
+COLOURS = {"stop": "bold red", "fault": "yellow", "note": "dim"}
+WORDS = {"stop": "stops training", "fault": "fault", "note": "note"}
+LARGE_TABLE = 30
+"""Classes from which on two stand in a row."""
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print what was found, worst first, and how much there is of each class."""
+    console.print(f"\n[bold]{escape(report.name)}[/bold]  {report.images} images  {escape(report.file)}")
+    if report.classes:
+        console.print(class_table(report))
+    order = sorted(report.counts, key=lambda kind: list(COLOURS).index(KINDS[kind].severity))
+    for kind in order:
+        known = KINDS[kind]
+        colour = COLOURS[known.severity]
+        console.print(
+            f"[{colour}]{WORDS[known.severity]}: {known.title}[/{colour}] × {report.counts[kind]} ({known.advice})",
+            highlight=False,
+        )
+        if known.severity != "note" or kind in ("class-empty", "classes-left"):
+            for finding in report.examples[kind][:SHOWN]:
+                console.print(f"    {escape(str(finding))}", highlight=False, soft_wrap=True)
+            if report.counts[kind] > SHOWN:
+                console.print(f"    … and {report.counts[kind] - SHOWN} more", style="dim")
+    if not report.counts:
+        console.print("[green]nothing to complain about[/green]")
+
+
+def class_table(report: Report) -> Table:
+    """Objects or pixels, and images, of each class."""
+    total = sum(count.amount for count in report.classes.values()) or 1
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    halves = 2 if len(report.classes) > LARGE_TABLE else 1
+    for _ in range(halves):
+        table.add_column("class")
+        for column in (report.unit, "%", "images"):
+            table.add_column(column, justify="right")
+    rows = [
+        (escape(name), f"{count.amount:,}", f"{100 * count.amount / total:.1f}", f"{count.images:,}")
+        for name, count in report.classes.items()
+    ]
+    half = -(-len(rows) // halves)
+    for index in range(half):
+        table.add_row(*rows[index], *(rows[index + half] if halves == 2 and index + half < len(rows) else ()))
+    return table
