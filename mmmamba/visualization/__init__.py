@@ -1,5 +1,43 @@
 """Pictures of what the models do."""
 
+from .feature_maps import draw_feature_maps, feature_maps, mean_activation, principal_colours
+from .grad_cam import GradCam, detection_cam, draw_grad_cam, segmentation_cam
+from .implicit_attention import ImplicitAttention, attention_weights, draw_implicit_attention, implicit_attention
+from .receptive_field import (
+    contribution_shares,
+    draw_receptive_fields,
+    effective_receptive_field,
+    last_map,
+    random_crops,
+)
 from .routes import draw_routes
+from .scan_path import draw_scan_path, scan_path
+from .scans import Scan, choose_scan, record_scans
+from .style import Picture
 
-__all__ = ["draw_routes"]
+__all__ = [
+    "GradCam",
+    "ImplicitAttention",
+    "Picture",
+    "Scan",
+    "attention_weights",
+    "choose_scan",
+    "contribution_shares",
+    "detection_cam",
+    "draw_feature_maps",
+    "draw_grad_cam",
+    "draw_implicit_attention",
+    "draw_receptive_fields",
+    "draw_routes",
+    "draw_scan_path",
+    "effective_receptive_field",
+    "feature_maps",
+    "implicit_attention",
+    "last_map",
+    "mean_activation",
+    "principal_colours",
+    "random_crops",
+    "record_scans",
+    "scan_path",
+    "segmentation_cam",
+]

@@ -1,0 +1,92 @@
+"""Feature maps as pictures: their three principal components as colours, and how strongly each cell responds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from os import PathLike
+
+import torch
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from .style import HEAT, Picture, colour_bar, panels, paper_style, save
+
+TAIL = 0.01
+"""Of the cells at either end of a component, which share the extreme colour."""
+
+
+@torch.no_grad()
+def feature_maps(backbone: nn.Module, images: Tensor, before_norm: bool = False) -> list[Tensor]:
+    """The backbone's maps of the first image, `(H, W, C)` each, on the CPU.
+
+    Args:
+        before_norm: as they enter the norms `outnorm…` that our backbones end in, where there are such norms: after a
+            LayerNorm all cells are about equally strong.
+    """
+    entered: list[Tensor] = []
+    norms = [m for name, m in backbone.named_children() if name.startswith("outnorm") and before_norm]
+    with ExitStack() as hooks:
+        for norm in norms:
+            hooks.enter_context(norm.register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0])))
+        maps = [x_BCHW[0].permute(1, 2, 0) for x_BCHW in backbone(images)]
+    # Plain columns norm sequences, of which a pyramid may make maps of other sizes.
+    if norms and all(x[0].numel() == map_HWC.numel() for x, map_HWC in zip(entered, maps)):
+        maps = [x[0].reshape(map_HWC.shape) for x, map_HWC in zip(entered, maps)]
+    return [map_HWC.float().cpu() for map_HWC in maps]
+
+
+def principal_colours(map_HWC: Tensor) -> Tensor:
+    """The first three principal components of the cells' channels as red, green, blue in [0, 1]: `(H, W, 3)`.
+
+    A component's sign is free; it is chosen so that the cell furthest from the mean is bright.
+
+    Raises:
+        ValueError: fewer than three channels.
+    """
+    H, W, C = map_HWC.shape
+    if C < 3:
+        raise ValueError(f"three components want at least three channels, the map has {C}")
+    cells = map_HWC.reshape(H * W, C).double()
+    centred = cells - cells.mean(0)
+    # Of the channels' covariance: C x C, however many cells there are.
+    directions = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, :3]
+    parts = centred @ directions
+    furthest = parts.gather(0, parts.abs().argmax(0, keepdim=True))
+    parts = parts * torch.where(furthest < 0, -1, 1)
+    low, high = (parts.quantile(q, 0) for q in (TAIL, 1 - TAIL))
+    spread = torch.where(high > low, high - low, 1)
+    return ((parts - low) / spread).clamp(0, 1).view(H, W, 3).float()
+
+
+def mean_activation(map_HWC: Tensor) -> Tensor:
+    """Mean |activation| over the channels, `(H, W)`."""
+    return map_HWC.abs().mean(2)
+
+
+@paper_style
+def draw_feature_maps(maps: Sequence[Tensor] | Mapping[str, Tensor], picture: Picture,
+                      path: str | PathLike | None = None) -> Figure:
+    """Above the image and each map's principal components, below the mean activations, dark to bright within a map.
+
+    Args:
+        maps: `(H, W, C)` each, with titles, or numbered.
+    """
+    named = maps if isinstance(maps, Mapping) else {f"map {i}": map_HWC for i, map_HWC in enumerate(maps)}
+    cropped = {name: picture.crop(map_HWC) for name, map_HWC in named.items()}
+    columns = len(named) + 1
+    figure, axes = panels(2 * columns, picture.aspect, columns)
+    picture.draw(axes[0], "image")
+    axes[columns].set_axis_off()
+    for i, (name, map_HWC) in enumerate(cropped.items(), 1):
+        title = f"{name}, {map_HWC.shape[0]}×{map_HWC.shape[1]}"
+        picture.draw_cropped(axes[i], principal_colours(map_HWC), named[name].shape[:2], title)
+        strength_HW = mean_activation(map_HWC)
+        low, high = strength_HW.quantile(TAIL), strength_HW.quantile(1 - TAIL)
+        picture.draw_cropped(axes[columns + i], strength_HW, named[name].shape[:2], cmap=HEAT, vmin=low, vmax=high)
+    axes[1].set_ylabel("PCA as colours")
+    axes[columns + 1].set_ylabel("mean |activation|")
+    colour_bar(figure, axes, Normalize(0, 1), "mean |activation|", HEAT, {0: "low", 1: "high"})
+    figure.suptitle("Feature maps")
+    return save(figure, path)

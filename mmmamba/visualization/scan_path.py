@@ -1,0 +1,66 @@
+"""How a scan walks the map of an image: the line from cell to cell, coloured from the first step to the last."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from .scans import Scan
+from .style import STEPS, Picture, colour_bar, panels, paper_style, readable, save
+
+SHORT = 1.5
+"""Times the usual step; longer ones are jumps, drawn thin."""
+
+
+def scan_path(scan: Scan, route: int) -> list[np.ndarray]:
+    """The walk of a route, `(cells, 3)` for each sequence that the map is cut into: row, column, step.
+
+    Padding and extra tokens are left out.
+    """
+    walks = []
+    for cells_T in scan.cells_GKT[:, route].numpy():
+        steps = np.flatnonzero(cells_T >= 0)
+        walks.append(np.stack([cells_T[steps] // scan.width, cells_T[steps] % scan.width, steps], 1))
+    return walks
+
+
+@paper_style
+def draw_scan_path(scan: Scan, picture: Picture, path: str | PathLike | None = None) -> Figure:
+    """A panel for each route over the image. Circle: first cell; square: last cell; thin lines: jumps.
+
+    A map that is cut into windows is walked window by window at once, each from its own first cell.
+    """
+    figure, axes = panels(len(scan.routes), picture.aspect)
+    steps = scan.cells_GKT.shape[2]
+    norm = Normalize(0, max(steps - 1, 1))
+    for k, (axis, name) in enumerate(zip(axes, scan.routes)):
+        picture.draw(axis, readable(name), dim=0.45)
+        for walk in scan_path(scan, k):
+            if len(walk):
+                _draw_walk(axis, walk, scan, picture, norm)
+    colour_bar(figure, axes, norm, "step", STEPS, {0: "1", norm.vmax: str(steps)})
+    windows = len(scan.cells_GKT)
+    figure.suptitle(f"How the map is walked: stage {scan.stage}, block {scan.block}, {scan.height}×{scan.width} cells"
+                    + (f" in {windows} windows" if windows > 1 else ""))
+    return save(figure, path)
+
+
+def _draw_walk(axes: Axes, walk: np.ndarray, scan: Scan, picture: Picture, norm: Normalize) -> None:
+    down, across = picture.cell_size(scan.height, scan.width)
+    points = np.stack([(walk[:, 1] + 0.5) * across, (walk[:, 0] + 0.5) * down], 1)
+    segments, steps = np.stack([points[:-1], points[1:]], 1), walk[:-1, 2]
+    lengths = np.abs(np.diff(walk[:, :2], axis=0)).max(1)
+    near = lengths <= SHORT * np.median(lengths)
+    # Lines keep a third of a cell's width free, whatever the size of the picture.
+    inches = axes.figure.get_figwidth() / max(len(axes.figure.axes) ** 0.5, 1) / scan.width
+    thick = min(max(inches * 72 * 0.35, 0.5), 2.0)
+    for chosen, width in ((~near, 0.35 * thick), (near, thick)):
+        axes.add_collection(LineCollection(segments[chosen], array=steps[chosen], norm=norm, cmap=STEPS,
+                                           linewidths=width, capstyle="round"))
+    for point, marker in ((points[0], "o"), (points[-1], "s")):
+        axes.plot(*point, marker, markersize=3 + thick / 2, color="black", markeredgecolor="white", markeredgewidth=0.6)

@@ -1,0 +1,112 @@
+"""The scans of every family are seen, with the cells that they visit, and their explicit attention is what they do."""
+
+import pytest
+import torch
+
+from mmmamba.models.backbones.base import MambaBackbone
+from mmmamba.visualization import attention_weights, choose_scan, implicit_attention, record_scans, scan_path
+
+FAMILIES = {family.__name__: family for family in MambaBackbone.families()}
+every_family = pytest.mark.parametrize("family", FAMILIES)
+
+
+def tiny(family: str, **overrides) -> MambaBackbone:
+    torch.manual_seed(0)
+    return FAMILIES[family](**FAMILIES[family].TINY | overrides).eval().double()
+
+
+def images(height=72, width=101, batch=1) -> torch.Tensor:
+    return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0)).double()
+
+
+def returned(scan, sequence, step, route):
+    """What the operator gave at a step of a route: `(D,)`, of the route alone or of all of them merged."""
+    index = scan.given["index"]
+    position = step if index is None else int(index[route, step])
+    return scan.output[sequence, position, 0 if scan.output.shape[2] == 1 else route]
+
+
+@every_family
+def test_attention_times_the_input_is_what_the_layer_scans(family):
+    """Float64: the explicit row times u, with the skip, equals the scan's output, in each scan of the model."""
+    for scan in record_scans(tiny(family), images()):
+        _, K, T = scan.cells_GKT.shape
+        merged = scan.output.shape[2] == 1
+        for cell in {0, scan.height * scan.width // 2, scan.height * scan.width - 1}:
+            want, got = {}, {}
+            for sequence, route, step in scan.visits(cell):
+                walk = scan.walk(route, sequence)
+                weights_TD, u_TD = attention_weights(scan, route, step, sequence), walk.u_BTKD[0, : step + 1, 0]
+                y_D = (weights_TD * u_TD).sum(0) + walk.D_KD[0] * u_TD[-1]
+                place = sequence if merged else (sequence, route)
+                got[place] = got.get(place, 0) + y_D
+                want[place] = returned(scan, sequence, step, route)
+            assert want, f"no route of {scan.name} comes to cell {cell}"
+            for place in want:
+                torch.testing.assert_close(got[place], want[place], rtol=1e-10, atol=1e-12)
+
+
+@every_family
+def test_routes_of_a_layer_visit_every_cell_of_its_map(family):
+    for scan in record_scans(tiny(family), images(), keep=[]):
+        cells = scan.cells_GKT[scan.cells_GKT >= 0]
+        assert set(cells.tolist()) == set(range(scan.height * scan.width)), scan.name
+        walks = [walk for route in range(len(scan.routes)) for walk in scan_path(scan, route)]
+        assert sum(len(walk) for walk in walks) == len(cells)
+        assert all((walk[1:, 2] > walk[:-1, 2]).all() for walk in walks)
+
+
+@every_family
+def test_cells_that_cannot_reach_the_chosen_one_have_no_weight(family):
+    model = tiny(family)
+    scan = choose_scan(record_scans(model, images()), (72, 101))
+    row, column = scan.height // 2, scan.width // 3
+    attention = implicit_attention(scan, row, column)
+    maps = torch.cat([attention.total_HW[None], attention.by_route_KHW])
+    assert maps.shape == (len(attention.routes) + 1, scan.height, scan.width)
+    assert (maps[:, row, column] >= 0).all() and (maps[~maps.isnan()] >= 0).all()
+    reached = ~attention.by_route_KHW.isnan()
+    assert torch.equal(reached.any(0), ~attention.total_HW.isnan())
+    for k, (sequence, route, step) in enumerate(scan.visits(row * scan.width + column)):
+        before = scan.cells_GKT[sequence, route, : step + 1]
+        assert set(reached[k].flatten().nonzero().flatten().tolist()) == set(before[before >= 0].tolist())
+
+
+def test_each_image_of_a_batch_has_its_own_attention():
+    model, pair = tiny("MambaVision"), images(batch=2)
+    for image in range(2):
+        alone = choose_scan(record_scans(model, pair[image: image + 1]), (72, 101))
+        together = choose_scan(record_scans(model, pair), (72, 101))
+        a, b = implicit_attention(alone, 1, 2), implicit_attention(together, 1, 2, image)
+        torch.testing.assert_close(a.total_HW, b.total_HW, equal_nan=True)
+
+
+def test_scans_are_chosen_by_stage_and_block():
+    scans = record_scans(tiny("VMamba"), images(), keep=["layers.2.blocks.1.op"])
+    assert [(s.stage, s.block) for s in scans] == [(0, 0), (1, 0), (2, 0), (2, 1), (3, 0)]
+    assert choose_scan(scans, (72, 101)).name == "layers.2.blocks.1.op"
+    assert choose_scan(scans, (72, 101), stage=2, block=0).name == "layers.2.blocks.0.op"
+    with pytest.raises(ValueError, match=r"no scan in stage 7; there are in stages 0 \(blocks 0\)"):
+        choose_scan(scans, (72, 101), stage=7)
+    with pytest.raises(ValueError, match="layers.0.blocks.0.op were not kept"):
+        implicit_attention(scans[0], 0, 0)
+    with pytest.raises(ValueError, match="none at row 99"):
+        implicit_attention(scans[3], 99, 0)
+
+
+def test_hooks_leave_with_the_recording():
+    model = tiny("MambaVision")
+    record_scans(model, images())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_a_scan_of_an_unknown_mixer_is_an_error():
+    class Stranger(torch.nn.Module):
+        def forward(self, x):
+            from mmmamba.ops import selective_scan
+
+            u = x.flatten(2).transpose(1, 2)
+            return selective_scan(u, u[:, :, None], -torch.ones(1, 3, 1), *[u[:, :, None, :1]] * 2)
+
+    with pytest.raises(TypeError, match="SS2D"):
+        record_scans(Stranger(), images().float())
