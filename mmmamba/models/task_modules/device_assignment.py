@@ -1,6 +1,6 @@
 """mmdet's assignment and sampling of boxes in operations that leave a GPU running.
 
-The originals read a number back from the GPU for each ground truth, and draw among a quarter of a million anchors on the
+The originals read a number back from the GPU for each ground truth, and draw among 250,000 anchors on the
 CPU. Shape suffixes: G ground truths, P priors.
 """
 
