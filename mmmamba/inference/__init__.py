@@ -1,0 +1,16 @@
+"""Trained models on one's own images: `Predictor("work_dirs/demo")("photo.jpg").save("found.jpg")`."""
+
+from .predictor import Predictor
+from .results import Detections, Objects, Segmentation
+from .sources import Source, UnreadableImage, find_sources, read_frames
+
+__all__ = [
+    "Detections",
+    "Objects",
+    "Predictor",
+    "Segmentation",
+    "Source",
+    "UnreadableImage",
+    "find_sources",
+    "read_frames",
+]

@@ -1,0 +1,126 @@
+"""What a prediction is: objects, or a class for each pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .classes import Classes
+from .drawing import draw_objects, draw_regions
+
+
+@dataclass
+class Objects:
+    """Objects of one image, the surest first.
+
+    Attributes:
+        boxes: (N, 4) as x1, y1, x2, y2 in pixels.
+        scores: (N,).
+        labels: (N,) indices of classes.
+        masks: N masks as pycocotools holds them (RLE), or None where the model finds boxes only.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    masks: list[dict[str, Any]] | None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+class _Result:
+    """What both kinds of result do."""
+
+    image: np.ndarray
+
+    def draw(self) -> np.ndarray:
+        """The image with the prediction on it: (H, W, 3), blue, green, red."""
+        raise NotImplementedError
+
+    def save(self, path: str | Path) -> Path:
+        """Write the drawn image; the ending of the name chooses the format.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        return write_image(path, self.draw())
+
+
+@dataclass
+class Detections(_Result):
+    """The objects found in an image (H, W, 3; blue, green, red)."""
+
+    image: np.ndarray
+    objects: Objects
+    classes: Classes
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def draw(self) -> np.ndarray:
+        return draw_objects(self.image, self.objects, self.classes)
+
+    def to_coco(self, image_id: int = 1) -> list[dict[str, Any]]:
+        """In COCO's format of results: `bbox` as x, y, width, height."""
+        entries = []
+        for index in range(len(self)):
+            x1, y1, x2, y2 = (float(side) for side in self.objects.boxes[index])
+            entry = dict(
+                image_id=image_id,
+                category_id=self.classes.ids[self.objects.labels[index]],
+                bbox=[round(side, 2) for side in (x1, y1, x2 - x1, y2 - y1)],
+                score=round(float(self.objects.scores[index]), 5),
+            )
+            if self.objects.masks is not None:
+                rle = self.objects.masks[index]
+                entry["segmentation"] = dict(size=list(rle["size"]), counts=rle["counts"].decode("ascii"))
+            entries.append(entry)
+        return entries
+
+
+@dataclass
+class Segmentation(_Result):
+    """The class of each pixel of an image (H, W, 3; blue, green, red): `labels` is (H, W)."""
+
+    image: np.ndarray
+    labels: np.ndarray
+    classes: Classes
+
+    def draw(self) -> np.ndarray:
+        return draw_regions(self.image, self.labels, self.shares(), self.classes)
+
+    def shares(self) -> dict[str, float]:
+        """The share of the pixels that each class covers, the largest first; classes that do not occur are left out."""
+        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes.names))
+        order = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
+        return {self.classes.names[index]: float(counts[index] / self.labels.size) for index in order}
+
+    def save_labels(self, path: str | Path) -> Path:
+        """Write the indices of classes as a PNG of 8 bits, of 16 where there are more than 256.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        return write_image(path, self.labels.astype(np.uint8 if len(self.classes.names) <= 256 else np.uint16))
+
+
+def write_image(path: str | Path, image: np.ndarray) -> Path:
+    """Write an image and the folders above it.
+
+    Raises:
+        OSError: OpenCV could not write it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        written = cv2.imwrite(str(path), image)
+    except cv2.error as error:
+        raise OSError(f"{path} could not be written: {error.err}. Name a .jpg or .png") from error
+    if not written:
+        raise OSError(f"{path} could not be written: is the folder writable, the disk full?")
+    return path

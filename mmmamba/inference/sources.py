@@ -1,0 +1,212 @@
+"""From what a user names (files, folders, globs, videos, addresses) to images, one at a time."""
+
+from __future__ import annotations
+
+import glob
+import http.client
+import os
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..engine.errors import UsageError
+from ..suggest import did_you_mean
+
+IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"}
+VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"}
+TIMEOUT = 30
+"""Seconds without an answer or a byte after which a download is given up."""
+LARGEST = 512 * 2**20
+"""Bytes that are downloaded of one address at most."""
+# What servers that do not look into their files call them.
+UNNAMED = ("application/octet-stream", "binary/octet-stream", "")
+
+
+class UnreadableImage(Exception):
+    """What should be an image or a video cannot be read as one; the message says why."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image or video.
+
+    Attributes:
+        place: path or URL.
+        name: of a path, what comes below the folder that all inputs share, with `/`.
+        stem: where results go, below their folder and without an ending; no two sources have the same.
+        video: whether it is a video.
+    """
+
+    place: str
+    name: str
+    stem: str
+    video: bool
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image (H, W, 3) of a source; of a video with its number, from 0, and its time in seconds."""
+
+    source: Source
+    image: np.ndarray
+    number: int | None = None
+    seconds: float | None = None
+    rate: float | None = None
+    """Frames a second that are kept of the video."""
+
+
+def find_sources(inputs: Sequence[str | Path]) -> list[Source]:
+    """All images and videos that the inputs name, each once; folders with all below them but hidden ones.
+
+    Raises:
+        UsageError: an input names nothing.
+    """
+    places: dict[str, None] = {}
+    for given in map(str, inputs):
+        places.update(dict.fromkeys([given] if is_url(given) else map(os.path.abspath, _files(given))))
+    local = [place for place in places if not is_url(place)]
+    shared = os.path.commonpath([os.path.dirname(place) for place in local]) if local else ""
+    taken: set[str] = set()
+    sources = []
+    for place in places:
+        name = place if is_url(place) else Path(os.path.relpath(place, shared)).as_posix()
+        stem, ending = os.path.splitext(_url_name(place) if is_url(place) else name)
+        stem = _free(stem, taken)
+        taken.add(stem)
+        sources.append(Source(place, name, stem, ending.lower() in VIDEOS))
+    return sources
+
+
+def read_frames(source: Source, read: Callable[[str], np.ndarray], every: int = 1) -> Iterator[Frame]:
+    """The image of a source, or every so many frames of its video.
+
+    Args:
+        read: from a path or URL to an image.
+
+    Raises:
+        UnreadableImage: there is none in it.
+    """
+    if not source.video:
+        yield Frame(source, read(source.place))
+        return
+    with local_file(source.place) as file, _opened(file) as video:
+        fps = video.get(cv2.CAP_PROP_FPS) or 25.0
+        number = -1
+        while video.grab():
+            number += 1
+            if number % every == 0:
+                yield Frame(source, video.retrieve()[1], number, number / fps, fps / every)
+    if number < 0:
+        raise UnreadableImage(f"{source.place}: no video of a known format, or damaged")
+
+
+def count_frames(source: Source, every: int = 1) -> int:
+    """How many images are in a source, as far as can be told without reading it."""
+    if not source.video or is_url(source.place):
+        return 1
+    with _opened(source.place) as video:
+        return max(-(-int(video.get(cv2.CAP_PROP_FRAME_COUNT)) // every), 1)
+
+
+@contextmanager
+def _opened(file: str | Path) -> Iterator[cv2.VideoCapture]:
+    video = cv2.VideoCapture(str(file))
+    try:
+        yield video
+    finally:
+        video.release()
+
+
+def is_url(place: str) -> bool:
+    return "://" in place
+
+
+@contextmanager
+def local_file(place: str) -> Iterator[Path]:
+    """The path itself, or a download that lasts as long as the context.
+
+    Raises:
+        UnreadableImage: no such file, or it could not be downloaded.
+    """
+    if not is_url(place):
+        if not Path(place).is_file():
+            raise UnreadableImage(f"{place}: there is no such file")
+        yield Path(place)
+        return
+    with tempfile.TemporaryDirectory(prefix="mmmamba-") as folder:
+        path = Path(folder) / Path(_url_name(place)).name
+        _download(place, path)
+        yield path
+
+
+def _files(given: str) -> list[str]:
+    """Paths that an input names, sorted."""
+    path = Path(given).expanduser()
+    if path.is_dir():
+        found = [
+            Path(folder) / name
+            for folder, folders, names in os.walk(path)
+            if not folders.sort() and not any(part.startswith(".") for part in Path(folder).relative_to(path).parts)
+            for name in sorted(names)
+            if not name.startswith(".") and _ending(name) in IMAGES
+        ]
+        if not found:
+            raise UsageError(f"there are no images in {path} or below it; known are {' '.join(sorted(IMAGES))}")
+        return [str(file) for file in found]
+    if path.is_file():
+        return [str(path)]
+    if glob.has_magic(given):
+        found = sorted(file for file in glob.glob(str(path), recursive=True) if os.path.isfile(file))
+        files = [file for file in found if _ending(file) in IMAGES | VIDEOS]
+        if not files:
+            other = f"; {len(found)} other files do" if found else ""
+            raise UsageError(f"no image or video matches {given}, seen from {Path.cwd()}{other}")
+        return files
+    near = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise UsageError(f"there is no {given}, seen from {Path.cwd()}.{did_you_mean(str(path), near, 3)}")
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _free(stem: str, taken: set[str]) -> str:
+    """The stem, with a number where results of another source would go to the same place."""
+    return next(free for free in (stem, *(f"{stem}_{n}" for n in range(2, len(taken) + 3))) if free not in taken)
+
+
+def _url_name(url: str) -> str:
+    """The last part of the path, which `urlsplit` leaves free of `/`."""
+    last = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in last).lstrip(".") or "download"
+
+
+def _download(url: str, path: Path) -> None:
+    scheme = urllib.parse.urlsplit(url).scheme.lower()
+    if scheme not in ("http", "https"):
+        raise UnreadableImage(f"{url}: '{scheme}://' is not read here. Give a path, or an http:// or https:// address")
+    request = urllib.request.Request(url, headers={"User-Agent": "mmmamba"})
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer, path.open("wb") as file:
+            kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            if not kind.startswith(("image/", "video/")) and kind not in UNNAMED:
+                raise UnreadableImage(f"{url}: the server sent {kind}, not an image or a video")
+            while chunk := answer.read(1 << 20):
+                file.write(chunk)
+                if file.tell() > LARGEST:
+                    raise UnreadableImage(f"{url}: larger than {LARGEST >> 20} MiB. Download it and give its path")
+            expected = answer.headers.get("Content-Length")
+            if expected is not None and file.tell() != int(expected):
+                raise UnreadableImage(f"{url}: the download ended after {file.tell():,} of {int(expected):,} bytes")
+    except urllib.error.HTTPError as error:
+        raise UnreadableImage(f"{url}: the server answered {error.code} {error.reason}") from error
+    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException, ValueError) as error:
+        raise UnreadableImage(f"{url}: the download failed ({error})") from error

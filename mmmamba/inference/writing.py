@@ -1,0 +1,119 @@
+"""A folder of results: pictures, label maps, JSON in COCO's format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..engine.errors import UsageError
+from .classes import Classes
+from .results import Detections, Segmentation
+from .sources import Frame, Source, is_url
+
+PICTURES, LABELS = "pictures", "labels"
+
+
+class JsonList(AbstractContextManager):
+    """A JSON list written entry by entry, whole also when the run is interrupted."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8")
+        self._before = "[\n"
+
+    def add(self, entry: Any) -> None:
+        self._file.write(self._before + json.dumps(entry, ensure_ascii=False))
+        self._before = ",\n"
+
+    def __exit__(self, *error: Any) -> None:
+        self._file.write("\n]\n" if self._before != "[\n" else "[]\n")
+        self._file.close()
+
+
+class ResultFolder(AbstractContextManager):
+    """Where results go.
+
+    - `pictures/NAME.jpg`, of videos `pictures/NAME.mp4`: what was found, drawn.
+    - detection: `predictions.json`, COCO's list of results, and `images.json`, the images and categories it is about,
+      which `pycocotools.coco.COCO` reads.
+    - segmentation: `labels/NAME.png`, an index of a class for each pixel, and `images.json` with the share of the
+      pixels that each class covers.
+
+    Raises:
+        UsageError: a picture would take the place of an input.
+    """
+
+    def __init__(self, folder: str | Path, sources: Sequence[Source], classes: Classes, task: str) -> None:
+        self.folder = Path(folder)
+        _keep_inputs(self.folder, sources)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._classes = classes
+        self._images: list[dict[str, Any]] = []
+        self._open = ExitStack()
+        self._predictions = None
+        if task == "detection":
+            self._predictions = self._open.enter_context(JsonList(self.folder / "predictions.json"))
+        self._video: tuple[Source, cv2.VideoWriter] | None = None
+
+    def add(self, frame: Frame, result: Detections | Segmentation) -> None:
+        """Write one result.
+
+        Raises:
+            OSError: a file could not be written.
+        """
+        height, width = result.image.shape[:2]
+        stem = frame.source.stem
+        picture = Path(PICTURES) / (f"{stem}.mp4" if frame.source.video else f"{stem}.jpg")
+        entry: dict[str, Any] = dict(id=len(self._images) + 1, file_name=frame.source.name, width=width, height=height)
+        if frame.source.video:
+            entry |= dict(frame=frame.number, seconds=round(frame.seconds, 3))
+            self._add_to_video(frame, self.folder / picture, result.draw())
+        else:
+            result.save(self.folder / picture)
+        entry["picture"] = picture.as_posix()
+        if isinstance(result, Detections):
+            for prediction in result.to_coco(entry["id"]):
+                self._predictions.add(prediction)
+        else:
+            labels = Path(LABELS) / (f"{stem}.mp4/{frame.number:06d}.png" if frame.source.video else f"{stem}.png")
+            result.save_labels(self.folder / labels)
+            entry |= dict(labels=labels.as_posix(), shares={n: round(s, 6) for n, s in result.shares().items()})
+        self._images.append(entry)
+
+    def _add_to_video(self, frame: Frame, path: Path, picture: np.ndarray) -> None:
+        if self._video is None or self._video[0] != frame.source:
+            self._end_video()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            size = picture.shape[1::-1]
+            writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), frame.rate, size)
+            if not writer.isOpened():
+                raise OSError(f"{path} could not be written: OpenCV opened no MP4 writer for {size} pixels")
+            self._video = (frame.source, writer)
+        self._video[1].write(picture)
+
+    def _end_video(self) -> None:
+        if self._video is not None:
+            self._video[1].release()
+            self._video = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_video()
+        self._open.close()
+        key = "categories" if self._predictions is not None else "classes"
+        listed = self._classes.categories if self._predictions is not None else list(self._classes.names)
+        content = {"images": self._images, key: listed}
+        (self.folder / "images.json").write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def _keep_inputs(folder: Path, sources: Sequence[Source]) -> None:
+    for source in sources:
+        if not is_url(source.place) and (folder / PICTURES).resolve() in Path(source.place).resolve().parents:
+            raise UsageError(f"{source.place} lies in {folder / PICTURES}, where pictures go. Name another --out")
