@@ -24,6 +24,11 @@ logger = logging.getLogger("mmmamba")
 TIMEOUT = 30
 """Seconds without an answer or a byte after which a download is given up."""
 
+MOST_BYTES = 16 << 30
+"""No checkpoint of a detector is this large; an answer without an end is given up here."""
+
+CHUNK = 1 << 20
+
 
 def as_local_file(source: str | os.PathLike) -> Path:
     """The path itself, or where the URL's file lies after at most one download.
@@ -82,6 +87,7 @@ def _download(url: str) -> Path:
     target = cached_path(url)
     if target.is_file():
         logger.info("%s: cached at %s", url, target)
+        _verify(target, url, entry)
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     # Of several processes that ask for it, one downloads and the others find the file.
@@ -110,8 +116,20 @@ def _verify(path: Path, url: str, entry: Published | None) -> None:
     if digest.hexdigest() != entry.sha256:
         raise CheckpointError(
             f"{url} has sha256 {digest.hexdigest()}, wanted {entry.sha256}: not the file that was published. "
-            "Do not use it."
+            f"Do not use it; delete {path}, if it is there."
         )
+
+
+class _StayOnTheWeb(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https only, and never from https back to http."""
+
+    def redirect_request(self, request, answer, code, message, headers, url):
+        scheme = urllib.parse.urlsplit(url).scheme
+        if scheme not in ("http", "https") or (request.type == "https" and scheme == "http"):
+            raise CheckpointError(
+                f"{request.full_url}: the server sends us on to {url}, which is not followed. Download it by hand."
+            )
+        return super().redirect_request(request, answer, code, message, headers, url)
 
 
 def _fetch(url: str, file: BinaryIO) -> None:
@@ -119,12 +137,30 @@ def _fetch(url: str, file: BinaryIO) -> None:
     request = urllib.request.Request(url, headers={"User-Agent": "mmmamba"})
     cure = "Check the network and the URL, or download it elsewhere and give the path."
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-            expected = answer.headers.get("Content-Length")
-            shutil.copyfileobj(answer, file, 1 << 20)
+        with urllib.request.build_opener(_StayOnTheWeb).open(request, timeout=TIMEOUT) as answer:
+            expected = _expected_length(url, answer.headers.get("Content-Length"))
+            while chunk := answer.read(CHUNK):
+                file.write(chunk)
+                if file.tell() > MOST_BYTES:
+                    raise CheckpointError(f"{url}: more than {MOST_BYTES:,} bytes came, and no end. No checkpoint.")
     except urllib.error.HTTPError as error:
         raise CheckpointError(f"{url}: the server answered {error.code} {error.reason}. {cure}") from error
-    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
+    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException, ValueError) as error:
         raise CheckpointError(f"{url}: the download failed ({error}). {cure}") from error
-    if expected is not None and file.tell() != int(expected):
-        raise CheckpointError(f"{url}: the download ended after {file.tell():,} of {int(expected):,} bytes. Try again.")
+    except OSError as error:
+        raise CheckpointError(f"{url} cannot be stored in {cached_path(url).parent}: {error}.") from error
+    if expected is not None and file.tell() != expected:
+        raise CheckpointError(f"{url}: the download ended after {file.tell():,} of {expected:,} bytes. Try again.")
+
+
+def _expected_length(url: str, said: str | None) -> int | None:
+    """What the server says it will send, if it can be, and there is room for it."""
+    if said is None:
+        return None
+    if not said.isdecimal():
+        raise CheckpointError(f"{url}: the server says that the file has {said[:40]!r} bytes. No checkpoint.")
+    if int(said) > MOST_BYTES:
+        raise CheckpointError(f"{url}: the server says {int(said):,} bytes, wanted at most {MOST_BYTES:,}.")
+    if int(said) > (free := shutil.disk_usage(cached_path(url).parent).free):
+        raise CheckpointError(f"{url} has {int(said):,} bytes, and there are {free:,} free on the disk. Make room.")
+    return int(said)

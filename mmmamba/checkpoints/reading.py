@@ -81,14 +81,23 @@ def read_checkpoint(
     """
     if torch.device(map_location).type == "cuda" and not torch.cuda.is_available():
         raise CheckpointError(f"map_location={map_location!r}, but there is no CUDA device here. Use 'cpu'.")
+    path = checked_file(source)
+    if is_safetensors(path):
+        return read_safetensors(path, source, map_location)
+    return as_mapping(_read_torch(path, source, trust, map_location), source)
+
+
+def checked_file(source: str | os.PathLike) -> Path:
+    """The local file of a path or URL, of which the beginning and, of an archive, the table and checksums are right."""
     path = as_local_file(source)
     check_kind(path, source)
-    # A safetensors file is eight bytes of header length, then the header, which is JSON.
-    if path.suffix == ".safetensors" or _starts_with(path, b"{", after=8):
-        return _read_safetensors(path, source, map_location)
     if _starts_with(path, b"PK"):
         _check_archive(path, source)
-    loaded = _read_torch(path, source, trust, map_location)
+    return path
+
+
+def as_mapping(loaded: Any, source: Any) -> Mapping:
+    """Raises CheckpointError unless it is a dict."""
     if not isinstance(loaded, Mapping):
         raise CheckpointError(
             f"{source} holds a {type(loaded).__name__}, not a dict of tensors. Save a state dict instead: "
@@ -97,17 +106,23 @@ def read_checkpoint(
     return loaded
 
 
+def is_safetensors(path: Path) -> bool:
+    # Eight bytes of header length, then the header, which is JSON.
+    return path.suffix == ".safetensors" or _starts_with(path, b"{", after=8)
+
+
 def _starts_with(path: Path, magic: bytes, after: int = 0) -> bool:
     with path.open("rb") as file:
         return file.read(after + len(magic))[after:] == magic
 
 
-def _read_safetensors(path: Path, source: Any, map_location: Any) -> Mapping:
+def read_safetensors(path: Path, source: Any, map_location: Any) -> Mapping:
+    """Raises CheckpointError if the file is not whole."""
     try:
         return safetensors.torch.load_file(path, device=str(map_location))
     except safetensors.SafetensorError as error:
         raise CheckpointError(
-            f"{source} is no whole safetensors file ({error}): truncated or damaged. Download it again."
+            f"{source} is no whole safetensors file ({error}): truncated or damaged. {_again(path, source)}"
         ) from error
 
 
@@ -119,14 +134,14 @@ def _check_archive(path: Path, source: Any) -> None:
             # torch's reader does not look at the checksums that its writer leaves.
             damaged = None if odd else archive.testzip()
     except UNREADABLE as error:
-        raise _damaged(path, source, error) from error
+        raise damaged_file(path, source, error) from error
     if odd:
         raise CheckpointError(
             f"{source} is a zip archive, but not one that torch.save writes: {odd}. Refused. If it is an archive of "
             "checkpoints, unpack it and give the path of the one you want."
         )
     if damaged:
-        raise _damaged(path, source, zipfile.BadZipFile(f"the checksum of '{damaged}' in it is wrong"))
+        raise damaged_file(path, source, zipfile.BadZipFile(f"the checksum of '{damaged}' in it is wrong"))
 
 
 def _oddity(entries: list[zipfile.ZipInfo], size: int) -> str | None:
@@ -151,9 +166,9 @@ def _read_torch(path: Path, source: Any, trust: bool, map_location: Any) -> Any:
         with torch.serialization.safe_globals(ALLOWED):
             return torch.load(path, map_location=map_location, weights_only=True)
     except UNREADABLE as error:
-        refused = _refused_name(error)
+        refused = refused_name(error)
         if not refused:
-            raise _damaged(path, source, error) from error
+            raise damaged_file(path, source, error) from error
         if (held := _read_pickled(path, source, map_location)) is not None:
             return held
         if not trust:
@@ -182,19 +197,25 @@ def _read_pickled(path: Path, source: Any, map_location: Any) -> Any | None:
                 return None
             held = read_pickled_model(path, map_location)
     except UNREADABLE as error:
-        raise _damaged(path, source, error) from error
+        raise damaged_file(path, source, error) from error
     logger.info("%s holds a pickled model: its tensors were read, its classes neither imported nor called", source)
     return held
 
 
-def _damaged(path: Path, source: Any, error: Exception) -> CheckpointError:
+def damaged_file(path: Path, source: Any, error: Exception) -> CheckpointError:
+    """What to raise for one of `UNREADABLE`."""
     return CheckpointError(
         f"{source} ({path.stat().st_size:,} bytes) is no whole checkpoint: {_reason(error)}. It is truncated or "
-        "damaged, or not written by torch.save. Download it again."
+        f"damaged, or not written by torch.save. {_again(path, source)}"
     )
 
 
-def _refused_name(error: Exception) -> str:
+def _again(path: Path, source: Any) -> str:
+    cached = str(source).startswith(("http://", "https://"))
+    return f"Delete {path} and download it again." if cached else "Download it again."
+
+
+def refused_name(error: Exception) -> str:
     """The class or function that the safe reader would not touch; empty if it failed for another reason."""
     found = re.search(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)", str(error))
     return found[1] if found and isinstance(error, pickle.UnpicklingError) else ""

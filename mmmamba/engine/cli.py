@@ -14,6 +14,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..zoo.configs import find_config
+from .data_config import SUFFIXES, read_data_config
 from .demo import apply_demo
 from .errors import UsageError
 from .options import check_options
@@ -82,14 +83,14 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_config(path: Path) -> Config:
-    """Read a config file.
+    """Read a config file. One in Python is a program and is run; one in JSON or YAML is data.
 
     Raises:
         UsageError: it cannot be read.
     """
     try:
-        return Config.fromfile(path)
-    except (ConfigParsingError, FileNotFoundError, SyntaxError, KeyError, TypeError) as error:
+        return read_data_config(path) if path.suffix in SUFFIXES else Config.fromfile(path)
+    except (ConfigParsingError, FileNotFoundError, ImportError, SyntaxError, KeyError, TypeError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
 
 

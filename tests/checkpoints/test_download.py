@@ -4,8 +4,11 @@ import hashlib
 import io
 import socket
 import threading
+import urllib.parse
+import urllib.request
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -38,10 +41,22 @@ class Server(BaseHTTPRequestHandler):
             self.server.released.wait(5)
         elif self.path.startswith("/empty"):
             content = b""
+        elif self.path.startswith("/length/"):
+            length = urllib.parse.unquote(self.path.split("/")[2])
+        elif self.path.startswith("/to/"):
+            status = 302
         self.send_response(status)
-        self.send_header("Content-Length", str(length or len(content)))
+        if status == 302:
+            self.send_header("Location", urllib.parse.unquote(self.path.removeprefix("/to/")))
+        if not self.path.startswith("/endless"):
+            self.send_header("Content-Length", str(length or len(content)))
         self.end_headers()
         self.wfile.write(content)
+        while self.path.startswith("/endless") and not self.server.released.is_set():
+            try:
+                self.wfile.write(bytes(1 << 16))
+            except ConnectionError:
+                break
 
     def log_message(self, *arguments):
         pass
@@ -53,7 +68,7 @@ def site(tmp_path, monkeypatch):
     monkeypatch.setattr(Server, "asked", [])
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     server.released = threading.Event()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.released.set()
@@ -114,6 +129,77 @@ def test_no_server(site):
         port = free.getsockname()[1]
     with pytest.raises(CheckpointError, match="the download failed.*Connection refused"):
         read_checkpoint(f"http://127.0.0.1:{port}/file.pth")
+
+
+def test_an_answer_without_an_end_is_given_up(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "MOST_BYTES", 1 << 22)
+    with pytest.raises(CheckpointError, match="4,194,304 bytes came, and no end"):
+        read_checkpoint(f"{site}/endless/file.pth")
+    assert left_over(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("length", "message"),
+    [
+        ("-5", "says that the file has '-5' bytes"),
+        ("many", "says that the file has 'many' bytes"),
+        ("99999999999999999999", "wanted at most"),
+    ],
+)
+def test_a_length_that_lies(site, tmp_path, length, message):
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint(f"{site}/length/{length}/file.pth")
+    assert left_over(tmp_path) == []
+
+
+def test_a_length_that_is_too_short(site):
+    """That cannot be told from a whole download; the file to delete is named."""
+    url = f"{site}/length/400/file.pth"
+    with pytest.raises(CheckpointError, match=f"truncated.*Delete {cached_path(url)} and download it again"):
+        read_checkpoint(url)
+
+
+def test_no_room_for_the_file(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(CheckpointError, match="there are 10 free on the disk"):
+        read_checkpoint(f"{site}/good/file.pth")
+    assert left_over(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:text/plain,x", "gopher://x/y", "//"]
+)
+def test_redirects_out_of_the_web_are_not_followed(site, tmp_path, target):
+    with pytest.raises(CheckpointError, match="127.0.0.1") as caught:
+        read_checkpoint(f"{site}/to/{urllib.parse.quote(target, safe='')}")
+    assert "root:" not in str(caught.value) and left_over(tmp_path) == []
+
+
+def test_redirects_in_a_circle(site, tmp_path):
+    with pytest.raises(CheckpointError, match="redirect"):
+        read_checkpoint(f"{site}/to/%2Fto%2F")
+    assert left_over(tmp_path) == []
+
+
+def test_no_way_back_from_https_to_http():
+    request = urllib.request.Request("https://example.org/file.pth")
+    with pytest.raises(CheckpointError, match="sends us on to http://example.org/file.pth"):
+        download._StayOnTheWeb().redirect_request(request, None, 302, "", {}, "http://example.org/file.pth")
+
+
+def test_a_redirect_within_the_web_is_followed(site):
+    held = read_checkpoint(f"{site}/to/{urllib.parse.quote(site + '/good/file.pth', safe='')}")
+    assert torch.equal(held["w"], STATE["w"])
+
+
+def test_a_cached_file_that_was_exchanged(site, monkeypatch):
+    url = f"{site}/good/exchanged.pth"
+    known = replace(list_published()[0], url=url, sha256=hashlib.sha256(file_bytes()).hexdigest())
+    monkeypatch.setattr("mmmamba.checkpoints.published_table.PUBLISHED", (known,))
+    read_checkpoint(url)
+    torch.save({"w": torch.ones(1)}, cached_path(url))
+    with pytest.raises(CheckpointError, match="not the file that was published.*delete"):
+        read_checkpoint(url)
 
 
 def test_a_known_digest_is_checked(site, tmp_path, monkeypatch):

@@ -1,0 +1,142 @@
+"""Checkpoints of a training run, with the log histories, counters and random states that stand beside the weights.
+
+MMEngine lets the weights-only reader call the real `getattr` and NumPy's constructors. A file can use the first to
+replace Python's built-in functions, the second to make arrays of pointers. Here nothing that a file names is called:
+records stand for what it names, and arrays and histories are made of them afterwards.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+from .errors import CheckpointError
+from .reading import (
+    UNREADABLE,
+    Inert,
+    as_mapping,
+    checked_file,
+    damaged_file,
+    is_safetensors,
+    read_safetensors,
+    refused_name,
+)
+
+PLAIN_TYPES = r"[biufcSU]\d+"
+"""Names of NumPy types that hold no pointers: numbers, truth values, text."""
+
+
+class _DType:
+    """`numpy.dtype`: its name and the order of its bytes, whatever else the file says."""
+
+    def __init__(self, name: Any = "", *arguments: Any) -> None:
+        self.name, self.order = name, "="
+
+    def __setstate__(self, state: Any) -> None:
+        self.order = state[1] if state[1] in ("<", ">") else "="
+
+    def real(self) -> np.dtype:
+        if not re.fullmatch(PLAIN_TYPES, str(self.name)):
+            raise ValueError(f"it holds NumPy values of type {self.name!r}, which are no plain numbers or text")
+        return np.dtype(self.name).newbyteorder(self.order)
+
+
+class _Array:
+    """`numpy.ndarray` before its content is known."""
+
+    state: Any = None
+
+    def __init__(self, *arguments: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def real(self) -> np.ndarray:
+        _, shape, dtype, fortran, raw = self.state
+        return np.frombuffer(raw, dtype.real()).reshape(shape, order="F" if fortran else "C").copy()
+
+
+class _History:
+    """mmengine's `HistoryBuffer`."""
+
+    state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def real(self) -> HistoryBuffer:
+        logs, counts = (self.state[name].real() for name in ("_log_history", "_count_history"))
+        return HistoryBuffer(logs, counts, int(self.state["max_length"]))
+
+
+def _scalar(dtype: _DType, raw: bytes) -> Any:
+    return np.frombuffer(raw, dtype.real())[0]
+
+
+def _no_bytes() -> bytes:
+    """How the content of an empty array is written. `bytes(n)` of a file's choice would fill the memory."""
+    return b""
+
+
+ALLOWED = [
+    (_no_bytes, "builtins.bytes"),
+    (_History, "mmengine.logging.history_buffer.HistoryBuffer"),
+    # Histories name their methods so; HistoryBuffer knows them itself.
+    (Inert, "builtins.getattr"),
+    (_DType, "numpy.dtype"),
+    (_Array, "numpy.ndarray"),
+    *((_Array, f"numpy.{module}.multiarray._reconstruct") for module in ("core", "_core")),
+    *((_scalar, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")),
+]
+
+
+def read_run_checkpoint(source: str | os.PathLike, map_location: str | torch.device | None = "cpu") -> Mapping:
+    """What a path or URL holds that MMEngine's runner saved: weights, optimizer, schedules, counters and histories.
+
+    Raises:
+        CheckpointError: no such file, failed download, not a checkpoint, damaged, or it holds anything else.
+    """
+    path = checked_file(source)
+    if is_safetensors(path):
+        return read_safetensors(path, source, map_location or "cpu")
+    try:
+        with torch.serialization.safe_globals(ALLOWED):
+            held = torch.load(path, map_location=map_location, weights_only=True)
+        held = as_mapping(_restore(held, {}), source)
+    except UNREADABLE as error:
+        if isinstance(error, CheckpointError):
+            raise
+        if not (refused := refused_name(error)):
+            raise damaged_file(path, source, error) from error
+        raise CheckpointError(
+            f"{source} holds objects that are not weights and could run code when read: {refused}. Refused, and "
+            "nothing of it was run. If it is yours, save its state dict alone: torch.save(dict(state_dict=...), path)."
+        ) from error
+    if isinstance(meta := held.get("meta"), dict):
+        # On resuming, MMEngine runs the text under this key as a program. It has long stopped writing it.
+        meta.pop("config", None)
+    return held
+
+
+def _restore(value: Any, done: dict[int, tuple[Any, Any]]) -> Any:
+    """The records below a value replaced by what they stand for; what several places share is done once."""
+    if id(value) in done:
+        return done[id(value)][1]
+    if isinstance(value, (dict, list)):
+        done[id(value)] = (value, value)
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            value[key] = _restore(item, done)
+        return value
+    restored = value
+    if isinstance(value, tuple):
+        restored = tuple(_restore(item, done) for item in value)
+    elif isinstance(value, (_Array, _History)):
+        restored = value.real()
+    # The value is kept too: its id would pass to another object.
+    done[id(value)] = (value, restored)
+    return restored
