@@ -1,7 +1,7 @@
 """Mamba backbones for OpenMMLab detectors and segmentors.
 
-Importing it answers mmcv's compiled operators where they are missing (`mmmamba.compat`) and registers the backbones
-with MMEngine, so that `custom_imports = dict(imports=['mmmamba'])` is all a config needs.
+Importing it answers mmcv's compiled operators where they are missing (`mmmamba.compat`) and registers the backbones,
+training loops and hooks with MMEngine, so that `custom_imports = dict(imports=['mmmamba'])` is all a config needs.
 """
 
 from . import compat
@@ -9,6 +9,7 @@ from . import compat
 compat.check_opencv()
 compat.install()
 
+from .engine import reliability  # noqa: E402, F401  (registers loops and hooks that configs name)
 from .engine.log import forward_to_mmengine  # noqa: E402
 from .models.backbones import create_backbone, list_backbones  # noqa: E402
 

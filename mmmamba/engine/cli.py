@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 import torch
@@ -17,8 +18,13 @@ from ..zoo.configs import find_config
 from .data_config import SUFFIXES, read_data_config
 from .demo import apply_demo
 from .errors import UsageError
+from .interrupt import EXIT_SAVED, Interrupted
+from .nan_guard import NonFiniteError
+from .nan_report import replay
 from .options import check_options
 from .preflight import check_neck, check_run
+from .reliability import make_deterministic, make_reliable
+from .resume import go_on
 from .summary import KeepMetrics, print_summary
 from .testing import add_output, show_predictions, use_test_time_augmentation
 from .verify import TOLERANCE, check_expected, compare, print_comparison
@@ -38,6 +44,9 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--auto-scale-lr", action="store_true", help="scale the learning rate to the batch size of this run"
     )
+    parser.add_argument("--deterministic", action="store_true", help="the same numbers from every run on a GPU; slower")
+    parser.add_argument("--skip-nan", action="store_true", help="leave out steps that are not finite, and count them")
+    parser.add_argument("--replay", metavar="DIR", help="do a step again that was not finite; DIR is nan_... of a run")
 
 
 def add_test_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,6 +147,9 @@ def _distribute_without_gpu(cfg: Config) -> None:
 def run_train(args: argparse.Namespace) -> int:
     """Train a model; the return value is the process's exit code."""
     cfg = load_config(args)
+    make_reliable(cfg, args.skip_nan)
+    if args.deterministic:
+        make_deterministic(cfg)
     if args.amp:
         cfg.optim_wrapper.type = "AmpOptimWrapper"
         cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
@@ -151,14 +163,31 @@ def run_train(args: argparse.Namespace) -> int:
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == "auto" else args.resume
+    if args.replay is not None:
+        return _replay(cfg, args.replay)
     check_run(cfg, "train")
+    go_on(cfg)
     runner = _build_runner(cfg)
     kept = KeepMetrics()
     runner.register_hook(kept)
-    runner.train()
+    try:
+        runner.train()
+    except Interrupted as stop:
+        print(f"Saved {stop.path}. Go on: the same command with --resume")
+        return EXIT_SAVED
+    except NonFiniteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     if kept.metrics:
         print_summary(kept.metrics, f"{Path(args.config).stem}: last validation", cfg.get("expected"))
     return 0
+
+
+def _replay(cfg: Config, folder: str) -> int:
+    """Exit code 1 where the step is not finite again."""
+    finding = replay(_build_runner(cfg), folder)
+    print("\n".join(finding.lines()))
+    return 0 if finding.finite else 1
 
 
 def run_test(args: argparse.Namespace) -> int:

@@ -1,0 +1,66 @@
+"""What any config gets from our tools: exact resuming, whole checkpoints, saving on signals, stopping at NaN."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from ..compat import compiled_extension
+from . import atomic_save, interrupt, nan_guard, resume  # noqa: F401  (these register what is named below)
+
+LOOPS = {"EpochBasedTrainLoop": "ResumableEpochLoop", "IterBasedTrainLoop": "ResumableIterLoop"}
+HOOKS = {"interrupt": "InterruptHook", "nan_guard": "NanGuardHook"}
+
+
+def make_reliable(cfg: Config, skip_nan: bool = False) -> None:
+    """Put our training loops and checkpoint hook in the place of MMEngine's, and add our hooks.
+
+    A hook that the config sets to None stays away; loops and hooks of other types are left as they are.
+
+    Args:
+        skip_nan: leave steps out whose loss or gradients are not finite.
+    """
+    loop = cfg.train_cfg
+    if "type" not in loop:
+        loop.type = "EpochBasedTrainLoop" if loop.pop("by_epoch") else "IterBasedTrainLoop"
+    if _name(loop.type) in LOOPS:
+        loop.type = LOOPS[_name(loop.type)]
+    elif _name(loop.type) not in LOOPS.values():
+        print_log(f"resuming is as exact as {_name(loop.type)}, which is not one of MMEngine's loops", "current", 30)
+    if cfg.get("default_hooks") is None:
+        cfg.default_hooks = {}
+    hooks = cfg.default_hooks
+    # MMEngine saves each epoch where nothing is said.
+    hooks.setdefault("checkpoint", dict(type="CheckpointHook", interval=1))
+    for hook in [hooks.checkpoint, *(cfg.get("custom_hooks") or [])]:
+        if isinstance(hook, dict) and _name(hook["type"]) == "CheckpointHook":
+            hook["type"] = "AtomicCheckpointHook"
+    for key, name in HOOKS.items():
+        if hooks.setdefault(key, dict(type=name)) is None:
+            del hooks[key]
+    if skip_nan and "nan_guard" in hooks:
+        hooks.nan_guard.skip = True
+
+
+def make_deterministic(cfg: Config) -> None:
+    """The same numbers from each run on a GPU; operators that cannot give them raise an error."""
+    cfg.randomness = dict(cfg.get("randomness") or {}, deterministic=True)
+    if cfg.get("env_cfg"):
+        cfg.env_cfg.cudnn_benchmark = False
+    # Read when cuBLAS starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    if compiled_extension() is not None:
+        print_log(
+            "--deterministic: mmcv's compiled operators (RoIAlign, deformable convolution) add in any order in their "
+            "backward passes and raise no error; without them, those of mmmamba.compat are repeatable",
+            "current",
+            30,
+        )
+
+
+def _name(kind: Any) -> str:
+    """The class's own name, whether a config gives a class, a name or a name with its library's."""
+    return kind.split(".")[-1] if isinstance(kind, str) else kind.__name__

@@ -1,0 +1,16 @@
+"""Going on from a checkpoint as if nothing had happened: the same batches, augmentations and random numbers."""
+
+from .batches import CountedBatches, SeededDataset, count_batches
+from .loops import ResumableEpochLoop, ResumableIterLoop
+from .newest import check_whole, go_on, newest_whole
+
+__all__ = [
+    "CountedBatches",
+    "ResumableEpochLoop",
+    "ResumableIterLoop",
+    "SeededDataset",
+    "check_whole",
+    "count_batches",
+    "go_on",
+    "newest_whole",
+]

@@ -1,0 +1,128 @@
+"""A data loader that starts at any iteration without reading what lies before it, and whose samples know their seed."""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+from mmengine.dist import get_rank
+from mmengine.logging import print_log
+from torch.utils.data import DataLoader, IterableDataset, Sampler
+
+from ..seeding import seed_all
+
+Key = tuple[int, int, int]
+"""Iteration, place in the batch, index of the sample."""
+
+
+class CountedBatches(Sampler):
+    """The batches of a batch sampler, each index with its iteration and place, from any batch on.
+
+    Args:
+        batches: yields lists of indices; also one that ends or never ends by itself.
+        endless: begin again, in the next epoch's order, where the batches end.
+    """
+
+    def __init__(self, batches: Iterable[list[int]], endless: bool) -> None:
+        self.batches, self.endless = batches, endless
+        # Hooks look for these.
+        self.sampler = getattr(batches, "sampler", None)
+        self.batch_size = getattr(batches, "batch_size", None)
+        self.drop_last = getattr(batches, "drop_last", False)
+        self.begin(0, 0)
+
+    def begin(self, iteration: int, skip: int) -> None:
+        """The next pass leaves out `skip` batches; the first one that it yields is that of `iteration`."""
+        self.iteration, self.skip = iteration, skip
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        iteration, skip = self.iteration, self.skip
+        self.begin(0, 0)
+        epoch = 0
+        while True:
+            nothing = True
+            for indices in self.batches:
+                nothing = False
+                if skip:
+                    skip -= 1
+                    continue
+                yield [(iteration, place, index) for place, index in enumerate(indices)]
+                iteration += 1
+            if not self.endless or nothing:
+                return
+            epoch += 1
+            if hasattr(self.sampler, "set_epoch"):
+                self.sampler.set_epoch(epoch)
+
+
+class SeededDataset:
+    """A data set that answers :data:`Key` with random numbers of that key's own; everything else is the inner one's."""
+
+    def __init__(self, dataset: Any, seed: int) -> None:
+        self.__dict__.update(_dataset=dataset, _key=(seed, get_rank()))
+
+    def __getitem__(self, key: Key) -> Any:
+        iteration, place, index = key
+        # From 1, because a key with a 0 behind it is that of the training step itself.
+        seed_all(*self._key, iteration, place + 1)
+        return self._dataset[index]
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        # Special methods are asked for before there is an inner data set (unpickling), or in its place (__getitems__).
+        if name.startswith("__") or "_dataset" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self._dataset, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._dataset, name, value)
+
+
+def count_batches(loader: DataLoader, seed: int, endless: bool) -> DataLoader:
+    """The same loader over :class:`CountedBatches` and a :class:`SeededDataset`, its workers deaf to signals.
+
+    A loader without batches of indices is given back as it is, with a line in the log.
+    """
+    if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
+        print_log("the training data have no batches of indices: resuming reads them from the start", "current", 30)
+        return loader
+    atexit.unregister(_end_workers)
+    atexit.register(_end_workers)
+    options = dict(prefetch_factor=loader.prefetch_factor) if loader.num_workers else {}
+    return DataLoader(
+        SeededDataset(loader.dataset, seed),
+        batch_sampler=CountedBatches(loader.batch_sampler, endless),
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory,
+        timeout=loader.timeout,
+        worker_init_fn=partial(_start_worker, loader.worker_init_fn),
+        multiprocessing_context=loader.multiprocessing_context,
+        generator=loader.generator,
+        persistent_workers=loader.persistent_workers,
+        **options,
+    )
+
+
+def _start_worker(start: Callable[[int], None] | None, worker: int) -> None:
+    """A worker goes on when the whole process group is told to stop: the main process still saves."""
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if start is not None:
+        start(worker)
+
+
+def _end_workers() -> None:
+    """Before multiprocessing asks its daemons to end with SIGTERM, which ours do not hear, and waits for them."""
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
