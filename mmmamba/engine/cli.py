@@ -15,6 +15,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..zoo.configs import find_config
+from .config_keys import check_keys
 from .data_config import SUFFIXES, read_data_config
 from .demo import apply_demo
 from .errors import UsageError
@@ -107,7 +108,7 @@ def load_config(args: argparse.Namespace) -> Config:
     """Read a config, apply the demo and ``--cfg-options``, settle the work dir.
 
     Raises:
-        UsageError: the file or an option is not there or cannot be read.
+        UsageError: the file is not there or cannot be read, or a key of it or an option leads nowhere.
     """
     path = find_config(args.config)
     cfg = read_config(path)
@@ -121,6 +122,7 @@ def load_config(args: argparse.Namespace) -> Config:
         apply_demo(cfg, Path(cfg.work_dir) / "shapes")
     check_options(cfg, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options)
+    check_keys(cfg, args.cfg_options)
     return cfg
 
 

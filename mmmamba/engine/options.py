@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import (
-    DATA_SAMPLERS,
-    DATASETS,
-    EVALUATOR,
-    HOOKS,
-    LOOPS,
-    METRICS,
-    MODELS,
-    OPTIM_WRAPPERS,
-    OPTIMIZERS,
-    PARAM_SCHEDULERS,
-    TASK_UTILS,
-    TRANSFORMS,
-    VISBACKENDS,
-    VISUALIZERS,
-)
-from mmengine.runner import Runner
 
 from ..suggest import did_you_mean
+from .config_keys import OPEN_SECTIONS, READ_BY_BUILDERS, RUNNER, TOP_LEVEL, known_keys
 from .errors import UsageError
-
-REGISTRIES = (DATA_SAMPLERS, DATASETS, EVALUATOR, HOOKS, LOOPS, METRICS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS,
-              PARAM_SCHEDULERS, TASK_UTILS, TRANSFORMS, VISBACKENDS, VISUALIZERS)  # fmt: skip
-# Read from the dict by whoever builds the object, before its constructor sees the rest.
-READ_BY_BUILDERS = {"type", "_scope_", "init_cfg", "priority", "constructor", "paramwise_cfg", "convert_to_iter_based",
-                    "by_epoch", "requires_grad"}  # fmt: skip
-OPEN_SECTIONS = {"custom_keys", "metainfo", "env_cfg"}
-TOP_LEVEL = {"custom_imports", "work_dir", "expected", "tta_model", "tta_pipeline", "runner_type"}
 
 
 def check_options(cfg: Config, options: dict[str, Any]) -> None:
@@ -74,9 +48,9 @@ def _check_new_key(cfg: Config, node: Any, key: str, place: str, dotted: str) ->
     if place.split(".")[-1] in OPEN_SECTIONS:
         return
     if node is cfg:
-        known, strict = {*cfg.keys(), *inspect.signature(Runner.__init__).parameters, *TOP_LEVEL}, True
+        known, strict = {*cfg.keys(), *RUNNER, *TOP_LEVEL}, True
     else:
-        arguments = constructor_arguments(node.get("type"), cfg.get("default_scope"))
+        arguments = known_keys(node, tuple(place.split(".")), cfg.get("default_scope"))
         known, strict = {*node.keys(), *(arguments or ())}, arguments is not None
     if key in known or key in READ_BY_BUILDERS:
         return
@@ -84,40 +58,3 @@ def _check_new_key(cfg: Config, node: Any, key: str, place: str, dotted: str) ->
     if strict or hint:
         owner = f"{place} ({node.get('type')})" if node is not cfg and node.get("type") else place or "the config"
         raise UsageError(f"--cfg-options {dotted}: {owner} has no {key!r}.{hint}")
-
-
-def constructor_arguments(name: Any, scope: str | None) -> set[str] | None:
-    """Argument names of the registered class or function, or None if it is unknown or takes any."""
-    targets = [name] if callable(name) else list(_registered(name, scope)) if isinstance(name, str) else []
-    names: set[str] = set()
-    for target in targets:
-        arguments = _arguments(target)
-        if arguments is None:
-            return None
-        names |= arguments
-    return names or None
-
-
-def _arguments(target: Any) -> set[str] | None:
-    """Named arguments along the inheritance chain, for as long as each constructor hands ``**kwargs`` on."""
-    names: set[str] = set()
-    chain = [target]
-    if inspect.isclass(target):
-        chain = [vars(ancestor)["__init__"] for ancestor in target.__mro__ if "__init__" in vars(ancestor)]
-    for function in chain:
-        if function is object.__init__:
-            break
-        parameters = list(inspect.signature(function).parameters.values())
-        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return names - {"self"}
-    return None
-
-
-def _registered(name: str, scope: str | None) -> Iterable[Any]:
-    """Everything registered under a name in any of MMEngine's registries, seen from a scope."""
-    for root in REGISTRIES:
-        with root.switch_scope_and_registry(scope) as local:
-            found = local.get(name)
-        if found is not None:
-            yield found
