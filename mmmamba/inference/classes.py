@@ -63,7 +63,8 @@ def find_classes(model: nn.Module, cfg: Config, meta: Mapping[str, Any]) -> Clas
     if count is not None and len(names) != count:
         raise UsageError(
             f"the model tells {count} classes apart, the checkpoint or config names {len(names)}: "
-            f"{', '.join(names[:5])}. Put all of them into metainfo=dict(classes=(...)) of test_dataloader.dataset, or correct num_classes"
+            f"{', '.join(names[:5])}. Put all of them into metainfo=dict(classes=(...)) of test_dataloader.dataset, or "
+            "correct num_classes"
         )
     palette = found.get("palette") or declared.get("palette")
     fits = isinstance(palette, Sequence) and not isinstance(palette, str) and len(palette) >= len(names)

@@ -1,0 +1,3 @@
+"""Runs of models that know colours, for every test here."""
+
+from .colours import detector_run, segmentor_run  # noqa: F401
