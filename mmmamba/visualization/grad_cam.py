@@ -18,6 +18,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from .style import Picture, colour_bar, panels, paper_style, save
 
@@ -53,7 +54,7 @@ def detection_cam(detector: nn.Module, inputs: Tensor, sample: Any, detection: i
     Raises:
         ValueError: no such part or detection, or a score that no map moves.
     """
-    with torch.enable_grad():
+    with torch.enable_grad(), _StayInGraph():
         maps, found = _with_maps(detector, part, lambda: detector.predict(inputs, [sample], rescale=False)[0])
         found = found.pred_instances
         order = found.scores.argsort(descending=True)
@@ -65,7 +66,7 @@ def detection_cam(detector: nn.Module, inputs: Tensor, sample: Any, detection: i
         score = found.scores[chosen]
         heat, local = _weigh(maps, score, inputs.shape[2:])
     box = getattr(found.bboxes, "tensor", found.bboxes)[chosen].tolist()
-    return GradCam(heat, local, int(found.labels[chosen]), score.item(), tuple(box))
+    return GradCam(heat, local, int(found.labels[chosen]), float(score.data), tuple(box))
 
 
 def segmentation_cam(segmentor: nn.Module, inputs: Tensor, sample: Any, label: int | None = None,
@@ -89,6 +90,13 @@ def segmentation_cam(segmentor: nn.Module, inputs: Tensor, sample: Any, label: i
     return GradCam(heat, local, label, float(region_HW.float().mean()), region_HW=region_HW.cpu())
 
 
+class _StayInGraph(TorchFunctionMode):
+    """`detach` does nothing: mmdet's dense heads detach what they predict from."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return args[0] if func is Tensor.detach else func(*args, **(kwargs or {}))
+
+
 def _with_maps(model: nn.Module, part: str, run) -> tuple[list[Tensor], Any]:
     """The maps that leave a part of the model, with gradients, and what `run` returns."""
     module = getattr(model, part, None)
@@ -98,8 +106,8 @@ def _with_maps(model: nn.Module, part: str, run) -> tuple[list[Tensor], Any]:
     maps: list[Tensor] = []
 
     def keep(_: nn.Module, __: tuple, output: Any) -> Any:
-        # Leaves of their own, so that frozen backbones have gradients too.
-        taken = [x.detach().requires_grad_() for x in output]
+        # Leaves of their own: gradients end here, and those of frozen backbones begin here.
+        taken = [x.data.requires_grad_() for x in output]
         maps.extend(taken)
         return tuple(taken)
 
@@ -109,9 +117,9 @@ def _with_maps(model: nn.Module, part: str, run) -> tuple[list[Tensor], Any]:
 
 def _weigh(maps: list[Tensor], score: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     gradients = torch.autograd.grad(score, maps, allow_unused=True)
-    touched = [(x[0].detach(), g[0]) for x, g in zip(maps, gradients) if g is not None and g.any()]
+    touched = [(x[0].data, g[0]) for x, g in zip(maps, gradients) if g is not None and g.any()]
     if not touched:
-        raise ValueError(f"the score {score.item():.6f} depends on no map: it is saturated, or taken without gradients")
+        raise ValueError(f"the score {float(score.data):.6f} depends on no map: it is saturated, or the head detaches it")
     heats = [(x * g.mean((1, 2), keepdim=True)).sum(0).relu() for x, g in touched]
     local = [(x * g).sum(0).relu() for x, g in touched]
     return _join(heats, size), _join(local, size)

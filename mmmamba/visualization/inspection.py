@@ -20,7 +20,7 @@ from ..engine.cli import read_config
 from ..engine.errors import UsageError
 from ..engine.options import check_options
 from ..inference.classes import find_classes
-from ..inference.opening import Opened, choose_device, find_files, open_model
+from ..inference.opening import Opened, choose_device, find_files, load_whole, open_model
 from ..suggest import did_you_mean
 from .feature_maps import draw_feature_maps, feature_maps
 from .grad_cam import detection_cam, draw_grad_cam, segmentation_cam
@@ -184,11 +184,7 @@ def _classifier(name: str, weights: str | None = None) -> nn.Module:
         torch.manual_seed(0)
         model = torchvision.models.get_model(name, weights=None)
     if weights is not None:
-        held = read_checkpoint(weights)
-        try:
-            model.load_state_dict(held)
-        except RuntimeError as error:
-            raise UsageError(f"{weights} is no state dict of torchvision's {name}: {error}") from error
+        load_whole(model, read_checkpoint(weights))
     return model.eval()
 
 
