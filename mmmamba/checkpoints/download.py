@@ -1,4 +1,7 @@
-"""A local file for a path or URL: downloads are whole or not at all, and cached under torch.hub's folder."""
+"""A local file for a path or URL: downloads are whole or not at all, and cached under torch.hub's folder.
+
+One that breaks off goes on from there at the next try.
+"""
 
 import hashlib
 import http.client
@@ -6,17 +9,18 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from filelock import FileLock
 
 from .errors import CheckpointError
+from .partial import Partial
 from .published import Published, published_at
 
 logger = logging.getLogger("mmmamba")
@@ -29,8 +33,15 @@ MOST_BYTES = 16 << 30
 
 CHUNK = 1 << 20
 
+Progress = Callable[[int, "int | None"], object]
+"""Told after each piece: bytes that are there, and how many the file has if the server says so."""
 
-def as_local_file(source: str | os.PathLike) -> Path:
+
+class _BrokenOff(CheckpointError):
+    """The connection failed: what came so far may be gone on with."""
+
+
+def as_local_file(source: str | os.PathLike, progress: Progress | None = None) -> Path:
     """The path itself, or where the URL's file lies after at most one download.
 
     Raises:
@@ -39,7 +50,7 @@ def as_local_file(source: str | os.PathLike) -> Path:
     text = os.fspath(source)
     scheme = urllib.parse.urlsplit(text).scheme.lower() if "://" in text else ""
     if scheme in ("http", "https"):
-        return _download(text)
+        return _download(text, progress)
     if scheme == "file":
         text = urllib.request.url2pathname(urllib.parse.urlsplit(text).path)
     elif scheme:
@@ -80,7 +91,7 @@ def cached_path(url: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / "mmmamba" / f"{digest}-{name}"
 
 
-def _download(url: str) -> Path:
+def _download(url: str, progress: Progress | None) -> Path:
     entry = published_at(url)
     if entry and entry.page:
         raise CheckpointError(f"{url} is a page to download from by hand. Fetch the file there and give its path.")
@@ -94,30 +105,38 @@ def _download(url: str) -> Path:
     with FileLock(f"{target}.lock"):
         if target.is_file():
             return target
-        handle, partial = tempfile.mkstemp(dir=target.parent, prefix="partial-")
+        partial, keep = Partial(target), False
         try:
-            with os.fdopen(handle, "wb") as file:
-                _fetch(url, file)
-            check_kind(Path(partial), url)
-            _verify(Path(partial), url, entry)
-            os.replace(partial, target)
+            _fetch(url, partial, progress)
+            check_kind(partial.path, url)
+            _verify(partial.path, url, entry)
+            os.replace(partial.path, target)
+        except (_BrokenOff, KeyboardInterrupt):
+            keep = partial.can_go_on
+            raise
         finally:
-            Path(partial).unlink(missing_ok=True)
+            if not keep:
+                partial.drop()
     return target
 
 
 def _verify(path: Path, url: str, entry: Published | None) -> None:
     if entry is None or entry.sha256 is None:
         return
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    if digest.hexdigest() != entry.sha256:
+    if (found := sha256(path)) != entry.sha256:
         raise CheckpointError(
-            f"{url} has sha256 {digest.hexdigest()}, wanted {entry.sha256}: not the file that was published. "
+            f"{url} has sha256 {found}, wanted {entry.sha256}: not the file that was published. "
             f"Do not use it; delete {path}, if it is there."
         )
+
+
+def sha256(path: Path) -> str:
+    """A file's digest, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 class _StayOnTheWeb(urllib.request.HTTPRedirectHandler):
@@ -132,25 +151,39 @@ class _StayOnTheWeb(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(request, answer, code, message, headers, url)
 
 
-def _fetch(url: str, file: BinaryIO) -> None:
-    logger.info("downloading %s", url)
-    request = urllib.request.Request(url, headers={"User-Agent": "mmmamba"})
+def _fetch(url: str, partial: Partial, progress: Progress | None) -> None:
+    asked = partial.headers()
+    logger.info("downloading %s%s", url, f", from byte {partial.size:,} on" if asked else "")
+    request = urllib.request.Request(url, headers={"User-Agent": "mmmamba", **asked})
     cure = "Check the network and the URL, or download it elsewhere and give the path."
     try:
         with urllib.request.build_opener(_StayOnTheWeb).open(request, timeout=TIMEOUT) as answer:
-            expected = _expected_length(url, answer.headers.get("Content-Length"))
-            while chunk := answer.read(CHUNK):
-                file.write(chunk)
-                if file.tell() > MOST_BYTES:
-                    raise CheckpointError(f"{url}: more than {MOST_BYTES:,} bytes came, and no end. No checkpoint.")
+            rest = _expected_length(url, answer.headers.get("Content-Length"))
+            with partial.open(answer, url) as file:
+                expected = None if rest is None else file.tell() + rest
+                while chunk := answer.read(CHUNK):
+                    file.write(chunk)
+                    if file.tell() > MOST_BYTES:
+                        raise CheckpointError(f"{url}: more than {MOST_BYTES:,} bytes came, and no end. No checkpoint.")
+                    if progress is not None:
+                        progress(file.tell(), expected)
     except urllib.error.HTTPError as error:
-        raise CheckpointError(f"{url}: the server answered {error.code} {error.reason}. {cure}") from error
+        if error.code == 416:
+            # Nothing lies behind what is there: it is not the beginning of this file.
+            partial.drop()
+        raise _BrokenOff(f"{url}: the server answered {error.code} {error.reason}. {cure}") from error
     except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException, ValueError) as error:
-        raise CheckpointError(f"{url}: the download failed ({error}). {cure}") from error
+        raise _BrokenOff(f"{url}: the download failed ({error}). {_kept(partial)}{cure}") from error
     except OSError as error:
         raise CheckpointError(f"{url} cannot be stored in {cached_path(url).parent}: {error}.") from error
-    if expected is not None and file.tell() != expected:
-        raise CheckpointError(f"{url}: the download ended after {file.tell():,} of {expected:,} bytes. Try again.")
+    if expected is not None and partial.size != expected:
+        raise _BrokenOff(
+            f"{url}: the download ended after {partial.size:,} of {expected:,} bytes. {_kept(partial)}Try again."
+        )
+
+
+def _kept(partial: Partial) -> str:
+    return f"{partial.size:,} bytes are kept, and the next try goes on from there. " if partial.can_go_on else ""
 
 
 def _expected_length(url: str, said: str | None) -> int | None:
