@@ -1,4 +1,4 @@
-"""The beginning of a file whose download broke off, and how a server is asked for the rest (RFC 9110, 13.1.5 and 14)."""
+"""The beginning of a file whose download broke off, and how its rest is asked for (RFC 9110, 13.1.5 and 14)."""
 
 from http.client import HTTPResponse
 from pathlib import Path
