@@ -8,9 +8,9 @@ events)
 
 * to the head's maps: 8-bit images on the GPU, normalised, through the network; with --graphs also the network alone in
   a CUDA graph, for the first batch size, which shows how long a call waits for Python, and
-* to boxes: the same, decoded, scores above 0.001, NMS at 0.7 for each class, the best 300 (all of YOLOX).
+* to boxes: the same, decoded, scores above 0.001, NMS at 0.7 for each class, the best 300 (YOLOX: all).
 
-How many boxes pass 0.001 decides what NMS costs, and random weights let all pass, or none. The last class layer of every
+How many boxes pass 0.001 decides what NMS costs, and random weights let all pass, or none. The last class layer of each
 model is therefore scaled to logits of standard deviation 1.5 and shifted until the stated number of candidates passes.
 """
 
@@ -53,6 +53,8 @@ NMS = dict(type="nms", iou_threshold=0.7)
 TEST_CFG = ConfigDict(score_thr=THRESHOLD, nms_pre=30000, min_bbox_size=0, multi_label=True, nms=NMS, max_per_img=300)
 CANDIDATES, CANDIDATES_LARGE = 1000, 8000
 SPREAD = 1.5
+DISTANCE = (4.0, 0.7)
+"""Mean and standard deviation of the distances to a box's sides, in strides."""
 TOLERANCE = {torch.float32: 2e-3, torch.float16: 0.2, torch.bfloat16: 0.8}
 """Largest root mean square difference to float32, unfused, in standard deviations of a map."""
 OVERLAP = 0.25
@@ -101,23 +103,32 @@ def class_layers(model: nn.Module) -> list[nn.Conv2d]:
     return list(head.rtm_cls) if hasattr(head, "rtm_cls") else [branch[-1] for branch in head.cls_preds]
 
 
+def standardise(layer: nn.Conv2d, outputs: Tensor, mean: float, std: float) -> None:
+    """Change a layer that gave these outputs so that it gives such of this mean and deviation."""
+    factor = std / outputs.float().std()
+    layer.bias.sub_(outputs.float().mean()).mul_(factor).add_(mean)
+    layer.weight.mul_(factor)
+
+
 @torch.no_grad()
 def set_candidates(model: nn.Module, data: dict, wanted: int, timer: "Timer") -> None:
     """Change the class layers so that on average so many scores of an image pass the threshold."""
     layers = class_layers(model)
     x = prepared(model, data)
 
-    def class_maps() -> list[Tensor]:
+    def forward() -> tuple[list[Tensor], ...]:
         # Entered anew each time: autocast keeps the weights that it cast.
         with timer.half():
-            return model._forward(x)[0]
+            return model._forward(x)
 
-    for layer, logits in zip(layers, class_maps()):
-        factor = SPREAD / logits.float().std()
-        layer.bias -= logits.float().mean()
-        layer.bias *= factor
-        layer.weight *= factor
-    logits_BPC = torch.cat([m.float().flatten(2).transpose(1, 2) for m in class_maps()], 1)
+    outputs = forward()
+    for layer, logits in zip(layers, outputs[0]):
+        standardise(layer, logits, 0.0, SPREAD)
+    # Random distances of RTMDet may be negative, and such boxes are dropped.
+    strides = [stride for stride, _ in model.bbox_head.prior_generator.strides]
+    for layer, distances, stride in zip(getattr(model.bbox_head, "rtm_reg", ()), outputs[1], strides):
+        standardise(layer, distances / stride, *DISTANCE)
+    logits_BPC = torch.cat([m.float().flatten(2).transpose(1, 2) for m in forward()[0]], 1)
     # YOLOX takes a cell's best class, the others every class.
     scores_BN = logits_BPC.amax(2) if hasattr(model.bbox_head, "multi_level_conv_obj") else logits_BPC.flatten(1)
     if scores_BN.shape[1] < wanted:
@@ -255,6 +266,8 @@ def check(model: nn.Module, size: tuple[int, int], timer: Timer) -> tuple[str | 
                 wrong.append(f"{form} in {dtype} differs by {difference:.1e}, wanted {TOLERANCE[dtype]}")
         for sample in timer.to_boxes(other, data)():
             found = sample.pred_instances
+            if not len(found):
+                wrong.append(f"{form}: an image without boxes")
             if not torch.isfinite(found.bboxes).all() or not torch.isfinite(found.scores).all():
                 wrong.append(f"{form}: boxes or scores are not finite")
     torch.backends.cudnn.allow_tf32 = tf32
