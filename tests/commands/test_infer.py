@@ -1,0 +1,123 @@
+"""`mmmamba infer` from its arguments to the folder of results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from mmmamba.commands import main
+
+from ..inference import colours
+from ..inference.colours import draw_image
+
+detector_run, segmentor_run = colours.detector_run, colours.segmentor_run
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for index, name in enumerate(("a/x.png", "b/x.png")):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "photos" / name), draw_image(60, 80, 5, index))
+    cv2.imwrite(str(tmp_path / "photos" / "dark.png"), np.zeros((50, 50, 3), np.uint8))
+    return tmp_path / "photos"
+
+
+def infer(*argv: object) -> int:
+    return main(["infer", *map(str, argv), "--device", "cpu"])
+
+
+def test_a_folder_of_images_becomes_pictures_and_coco_results(detector_run, photos, capsys):
+    assert infer(detector_run, photos, "--out", "found", "--score-thr", "0", "--batch-size", "2") == 0
+    printed = capsys.readouterr().out
+    assert "3 images, 1 of them with no object" in printed and "on cpu" in printed and "epoch_1.pth" in printed
+    images = COCO("found/images.json")
+    results = images.loadRes("found/predictions.json")
+    by_name = {image["file_name"]: image for image in images.dataset["images"]}
+    assert set(by_name) == {"a/x.png", "b/x.png", "dark.png"}
+    for name, count in (("a/x.png", 5), ("b/x.png", 5), ("dark.png", 0)):
+        entry, pixels = by_name[name], cv2.imread(str(photos / name))
+        assert (entry["height"], entry["width"]) == pixels.shape[:2]
+        assert cv2.imread(f"found/{entry['picture']}").shape[:2] == (360, 480) or name == "dark.png"
+        found = results.imgToAnns[entry["id"]]
+        assert len(found) == count
+        for one in found:
+            channel = {"blue": 0, "green": 1, "red": 2}[images.cats[one["category_id"]]["name"]]
+            assert (pixels[..., channel][coco_mask.decode(one["segmentation"]) > 0] == 230).all()
+
+
+def test_a_segmentor_leaves_label_maps_and_shares(segmentor_run, photos):
+    assert infer(segmentor_run, photos / "a", "--out", "found", "--tile", 64) == 0
+    content = json.loads(Path("found/images.json").read_text())
+    (entry,) = content["images"]
+    labels = cv2.imread(f"found/{entry['labels']}", cv2.IMREAD_UNCHANGED)
+    assert labels.shape == (60, 80) and sum(entry["shares"].values()) == pytest.approx(1, abs=1e-4)
+    for name, share in entry["shares"].items():
+        assert (labels == content["classes"].index(name)).mean() == pytest.approx(share, abs=1e-6)
+
+
+def test_a_video_becomes_a_video(detector_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    writer = cv2.VideoWriter("clip.mp4", cv2.VideoWriter_fourcc(*"mp4v"), 10, (96, 64))
+    for seed in range(5):
+        writer.write(draw_image(64, 96, 3, seed, side=(15, 25)))
+    writer.release()
+    assert infer(detector_run, "clip.mp4", "--every", 2) == 0
+    drawn = cv2.VideoCapture("predictions/pictures/clip.mp4")
+    assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 3 and drawn.get(cv2.CAP_PROP_FPS) == pytest.approx(5)
+    images = json.loads(Path("predictions/images.json").read_text())["images"]
+    assert [(i["frame"], i["seconds"]) for i in images] == [(0, 0), (2, 0.2), (4, 0.4)]
+
+
+def test_what_cannot_be_read_is_named_at_the_end(detector_run, photos, capsys):
+    (photos / "a" / "broken.jpg").write_bytes(b"no image")
+    assert infer(detector_run, photos, "http://127.0.0.1:1/x.png") == 1
+    printed = capsys.readouterr().out
+    assert "3 images" in printed and "2 inputs could not be read" in printed
+    assert "broken.jpg: no image of a known format" in printed and "127.0.0.1:1/x.png: the download failed" in printed
+    assert json.loads(Path("predictions/predictions.json").read_text())
+
+
+def test_nothing_but_unreadable_files(detector_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.jpg").write_bytes(b"")
+    assert infer(detector_run, "broken.jpg") == 1
+    assert json.loads(Path("predictions/predictions.json").read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["photos/none.png"], "there is no photos/none.png"),
+        (["photos", "--every", "0"], "--every is 0"),
+        (["photos", "--tile", "photos"], "--tile"),
+        (["photos", "--score-thr", "7"], "score_thr is 7.0"),
+        (["photos", "--out", "."], None),
+        (["photos", "--bach-size", "3"], "Did you mean '--batch-size'"),
+    ],
+)
+def test_wrong_input_is_one_line(detector_run, photos, capsys, arguments, complaint):
+    if complaint is None:
+        photos.rename(photos.with_name("pictures"))
+        arguments, complaint = ["pictures", *arguments[1:]], "where pictures go"
+    try:
+        code = infer(detector_run, *arguments)
+    except SystemExit as stop:
+        code = stop.code
+    message = capsys.readouterr().err
+    assert code == 2 and complaint in message and "Traceback" not in message
+    assert len([line for line in message.splitlines() if line.startswith("error: ")]) == 1
+
+
+def test_help_fits_a_screen(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["infer", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 40 and max(map(len, lines)) <= 80
