@@ -17,7 +17,7 @@ model = dict(
     ),
     neck=dict(type="FPN", out_channels=256, num_outs=5),
     rpn_head=dict(
-        type="RPNHead",
+        type="BatchedRPNHead",
         in_channels=256,
         feat_channels=256,
         anchor_generator=dict(
@@ -28,10 +28,10 @@ model = dict(
         loss_bbox=dict(type="L1Loss", loss_weight=1.0),
     ),
     roi_head=dict(
-        type="StandardRoIHead",
+        type="BatchedRoIHead",
         bbox_roi_extractor=dict(
-            type="SingleRoIExtractor",
-            roi_layer=dict(type="RoIAlign", output_size=7, sampling_ratio=0),
+            type="SortedRoIExtractor",
+            roi_layer=dict(type="RoIAlign", output_size=7, sampling_ratio=0, use_torchvision=True),
             out_channels=256,
             featmap_strides=mlvl_strides,
         ),
@@ -47,8 +47,8 @@ model = dict(
             loss_bbox=dict(type="L1Loss", loss_weight=1.0),
         ),
         mask_roi_extractor=dict(
-            type="SingleRoIExtractor",
-            roi_layer=dict(type="RoIAlign", output_size=14, sampling_ratio=0),
+            type="SortedRoIExtractor",
+            roi_layer=dict(type="RoIAlign", output_size=14, sampling_ratio=0, use_torchvision=True),
             out_channels=256,
             featmap_strides=mlvl_strides,
         ),
