@@ -264,12 +264,11 @@ def check(model: nn.Module, size: tuple[int, int], timer: Timer) -> tuple[str | 
             # A NaN is not below anything.
             if not difference <= TOLERANCE[dtype]:
                 wrong.append(f"{form} in {dtype} differs by {difference:.1e}, wanted {TOLERANCE[dtype]}")
-        for sample in timer.to_boxes(other, data)():
-            found = sample.pred_instances
-            if not len(found):
-                wrong.append(f"{form}: an image without boxes")
-            if not torch.isfinite(found.bboxes).all() or not torch.isfinite(found.scores).all():
-                wrong.append(f"{form}: boxes or scores are not finite")
+        found = [sample.pred_instances for sample in timer.to_boxes(other, data)()]
+        if not sum(map(len, found)):
+            wrong.append(f"{form}: no boxes")
+        if not all(torch.isfinite(part).all() for one in found for part in (one.bboxes, one.scores)):
+            wrong.append(f"{form}: boxes or scores are not finite")
     torch.backends.cudnn.allow_tf32 = tf32
     return "; ".join(wrong) or None, ", ".join(measured)
 
@@ -280,6 +279,7 @@ def square_rows(name: str, model: nn.Module, args: argparse.Namespace, timer: Ti
     for form, other in forms(model):
         cells = []
         for batch in args.batches:
+            set_candidates(other, data[batch], args.candidates, timer)
             maps, boxes = timer.to_maps(other, data[batch]), timer.to_boxes(other, data[batch])
             times = [timer.milliseconds(run) for run in (maps, boxes)]
             cells += [*(f"{t:.2f}" for t in times), f"{batch / times[1] * 1e3:.0f}", f"{timer.gibibytes(boxes):.2f}"]
@@ -335,7 +335,7 @@ def main() -> int:
     for name in args.models:
         start = time.time()
         model = build(name, (args.side, args.side), args.device)
-        set_candidates(model, images(args.batches[-1], args.side, args.side, args.device), args.candidates, timer)
+        set_candidates(model, images(2, args.side, args.side, args.device), args.candidates, timer)
         problem, measured = check(model, (args.side, args.side), timer)
         checks.append(f"{name}: {measured}")
         if problem:

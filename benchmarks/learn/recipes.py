@@ -42,7 +42,7 @@ def _backbone(name: str) -> tuple[dict, list[int], dict]:
 
 
 def _schedule(iterations: int, lr: float) -> dict:
-    warmup = min(100, iterations // 5)
+    warmup = min(100, max(iterations // 5, 1))
     return dict(
         train_cfg=dict(_delete_=True, type="IterBasedTrainLoop", max_iters=iterations, val_interval=iterations),
         optim_wrapper=dict(
