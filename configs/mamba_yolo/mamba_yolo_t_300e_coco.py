@@ -12,7 +12,7 @@ model = dict(
     neck=dict(in_channels=[64, 128, 256]),
     bbox_head=dict(in_channels=[64, 128, 256]),
 )
-# Mosaic is off for the last ten epochs.
+# Mosaic is off for the last ten epochs. Training ends early where AP has not risen for 100 epochs, ten validations.
 custom_hooks = [
     dict(type="YOLOWarmupHook", epochs=3, min_iters=100, bias_lr=0.1, momentum=0.8),
     dict(type="EMAHook", ema_type="ExpMomentumEMA", momentum=1e-4, gamma=2000, update_buffers=True, priority=49),
@@ -21,6 +21,7 @@ custom_hooks = [
         switch_epoch=290,
         switch_pipeline={{_base_.late_pipeline}},
     ),
+    dict(type="EarlyStoppingHook", monitor="coco/bbox_mAP", rule="greater", min_delta=0.0, patience=10),
 ]
 expected = dict(
     metrics={"coco/bbox_mAP": 0.454},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.logging import MMLogger
+from mmengine.registry import HOOKS, MODELS, init_default_scope
 from mmengine.structures import InstanceData
 
 from .conftest import CONFIGS, build_detector
@@ -80,6 +82,35 @@ def test_pipelines(name: str, image: dict) -> None:
         for x1, y1, x2, y2 in sample.gt_instances.bboxes.tensor.round().int().tolist():
             inside = pixels[:, y1 + 2: y2 - 2, x1 + 2: x2 - 2].amax(0)
             assert inside.numel() == 0 or inside.min() > 130, (x1, y1, x2, y2)
+
+
+def test_mixup_is_off_and_can_be_turned_on(image: dict) -> None:
+    cfg = Config.fromfile(CONFIGS / "mamba_yolo/mamba_yolo_t_300e_coco.py")
+    init_default_scope(cfg.default_scope)
+    mosaic, affine, mixup = cfg.train_dataloader.dataset.pipeline[2:5]
+    assert (mosaic.type, affine.type, mixup.type, mixup.prob) == (
+        "CachedMosaic", "CenteredRandomAffine", "CachedMixUp", 0.0)
+    load = cfg.train_dataloader.dataset.pipeline[:2]
+    boxes = {}
+    for mixup.prob in (0.0, 1.0):
+        whole = Compose([*load, dict(type="Letterbox", size=640), mixup])
+        mixed = [whole(dict(image)) for _ in range(3)][-1]
+        boxes[mixup.prob] = mixed["gt_bboxes"].tensor.tolist()
+    # The one image mixed with itself: nothing is scaled, moved or flipped.
+    assert len(boxes[0.0]) == 1 and boxes[1.0] == boxes[0.0] * 2
+
+
+def test_training_ends_where_ap_no_longer_rises() -> None:
+    """After 100 epochs, counted in validations."""
+    cfg = Config.fromfile(CONFIGS / "mamba_yolo/mamba_yolo_t_300e_coco.py")
+    hook = HOOKS.build(next(hook for hook in cfg.custom_hooks if hook.type == "EarlyStoppingHook"))
+    assert hook.patience * cfg.train_cfg.val_interval == 100
+    runner = SimpleNamespace(train_loop=SimpleNamespace(stop_training=False), logger=MMLogger.get_current_instance())
+    for ap in (0.3, 0.31, *[0.31] * 5, 0.311, *[0.3] * 9):
+        hook.after_val_epoch(runner, {"coco/bbox_mAP": ap})
+        assert not runner.train_loop.stop_training
+    hook.after_val_epoch(runner, {"coco/bbox_mAP": 0.3})
+    assert runner.train_loop.stop_training
 
 
 def test_the_late_pipeline_has_no_mosaic_and_ends_training() -> None:

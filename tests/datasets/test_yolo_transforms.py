@@ -65,6 +65,11 @@ def test_affine_drops_what_hardly_remains(monkeypatch):
     assert len(got["gt_bboxes"]) == 0
 
 
+def test_affine_refuses_masks():
+    with pytest.raises(ValueError, match="moves boxes, not masks"):
+        CenteredRandomAffine().transform(sample(8, 8) | dict(gt_masks=[]))
+
+
 def test_affine_draws_within_its_bounds():
     transform = CenteredRandomAffine(max_translate_ratio=0.1, scaling_ratio_range=(0.5, 1.5))
     scale, x, y = np.array([transform._draw() for _ in range(400)]).T

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import torch
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmdet.structures.bbox import autocast_box_type
@@ -25,6 +26,9 @@ class CenteredRandomAffine(BaseTransform):
         scaling_ratio_range: uniform.
         min_side, min_area_ratio, max_aspect: boxes below, below or above after clipping are dropped; the side in
             pixels, the area relative to the scaled box before.
+
+    Raises:
+        ValueError: there are masks, which it does not move.
     """
 
     def __init__(self, size: Sequence[int] = (640, 640), max_translate_ratio: float = 0.1,
@@ -42,6 +46,9 @@ class CenteredRandomAffine(BaseTransform):
 
     @autocast_box_type()
     def transform(self, results: dict) -> dict:
+        if "gt_masks" in results:
+            raise ValueError("CenteredRandomAffine moves boxes, not masks, and found gt_masks; load annotations with "
+                             "LoadAnnotations(with_bbox=True, with_mask=False)")
         height, width = results["img"].shape[:2]
         scale, x, y = self._draw()
         matrix = np.array([[scale, 0, x * self.size[0] - scale * width / 2],
@@ -54,7 +61,7 @@ class CenteredRandomAffine(BaseTransform):
             boxes.project_(matrix)
             boxes.clip_(results["img_shape"])
             widths, heights = boxes.widths, boxes.heights
-            aspect = np.maximum(widths / (heights + 1e-16), heights / (widths + 1e-16))
+            aspect = torch.maximum(widths / (heights + 1e-16), heights / (widths + 1e-16))
             keep = ((widths > self.min_side) & (heights > self.min_side) & (aspect < self.max_aspect)
                     & (widths * heights / (area + 1e-16) > self.min_area_ratio)).numpy()
             for name in ("gt_bboxes", "gt_bboxes_labels", "gt_ignore_flags"):
