@@ -161,7 +161,8 @@ def check_neck(model: torch.nn.Module) -> None:
     if isinstance(given, (list, tuple)) and isinstance(wanted, (list, tuple)) and list(given) != list(wanted):
         raise UsageError(
             f"{type(model.neck).__name__} expects maps of {list(wanted)} channels, "
-            f"{type(model.backbone).__name__} gives {list(given)}. Write model.neck.in_channels={list(given)} into the config"
+            f"{type(model.backbone).__name__} gives {list(given)}. Write model.neck.in_channels={list(given)} into the "
+            "config"
         )
 
 

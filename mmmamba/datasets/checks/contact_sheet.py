@@ -104,8 +104,7 @@ def _draw_mark(ax: Axes, mark: Mark, name: str, colour: tuple[float, float, floa
     if mark.mask is not None:
         overlay = np.zeros((*mark.mask.shape, 4))
         overlay[mark.mask > 0] = (*colour, 0.45)
-        # Placed by pixels: a file may tell another size than the image has.
-        ax.imshow(overlay, interpolation="nearest", extent=(-0.5, mark.mask.shape[1] - 0.5, mark.mask.shape[0] - 0.5, -0.5))
+        ax.imshow(overlay, interpolation="nearest")
     if mark.box is None:
         return
     x, y, w, h = mark.box

@@ -20,14 +20,16 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     # Training cannot work.
-    "not-coco": Kind("stop", "not a COCO file", "wanted: a JSON object with images, annotations, categories (of id and name)"),
-    "classes-none": Kind("stop", "the config has no classes", "write metainfo=dict(classes=('a', 'b')) into the data set"),
+    "not-coco": Kind("stop", "not a COCO file", "wanted: lists of images, annotations, categories (id and name)"),
+    "classes-none": Kind("stop", "the config has no classes", "write metainfo=dict(classes=('a', 'b'))"),
     "classes-text": Kind("stop", "classes is a text", "with one class the comma makes the tuple: classes=('nucleus',)"),
-    "classes-missing": Kind("stop", "class of the config is not in the file", "mmdet would shift the labels after it"),
+    "classes-missing": Kind("stop", "class of the config is not in the file",
+                            "mmdet would shift the labels after it"),
     "classes-order": Kind("stop", "classes stand in another order than in the file",
                           "mmdet numbers labels in the file's order, so names would be exchanged"),
     "classes-twice": Kind("stop", "class name stands twice", "give each category a name of its own"),
-    "category-id-twice": Kind("stop", "category id stands twice", "give each category an id of its own"),
+    "category-id-twice": Kind("stop", "category id stands twice",
+                              "give each category an id of its own"),
     "num-classes": Kind("stop", "head with another number of classes", "set num_classes to the number of classes"),
     "no-annotations": Kind("stop", "no annotation of the config's classes", "AP would be 0 or -1"),
     "no-images": Kind("stop", "no image left", "look at ann_file, data_prefix, img_suffix and filter_cfg"),
@@ -40,9 +42,9 @@ KINDS: dict[str, Kind] = {
     # Wrong, and training goes on, with less or other data than the file seems to hold.
     "image-record": Kind("fault", "entry of an image lacks something", "wanted: id, file_name, width, height"),
     "image-id-twice": Kind("fault", "image id stands twice", "the last one is kept, annotations of both go to it"),
-    "image-name-twice": Kind("fault", "the same file under two image ids", "its objects are background half of the time"),
+    "image-name-twice": Kind("fault", "the same file under two image ids", "objects are missing under the other id"),
     "image-missing": Kind("fault", "image is not there", "the data loader fails when it comes to it"),
-    "image-unreadable": Kind("fault", "image cannot be read", "the data loader fails, or trains on what it could decode"),
+    "image-unreadable": Kind("fault", "image cannot be read", "the data loader fails, or takes what it could decode"),
     "image-size": Kind("fault", "image of another size than the file says", "boxes are not where the objects are"),
     "image-turned": Kind("fault", "image is turned by its EXIF orientation",
                          "training turns it, width and height in the file do not: store the pixels turned"),
@@ -58,7 +60,7 @@ KINDS: dict[str, Kind] = {
     "rle-broken": Kind("fault", "broken RLE", "wanted: size and counts that fill it"),
     "rle-size": Kind("fault", "RLE of another size than its image", "wanted: size=[height, width]"),
     "label-unreadable": Kind("fault", "label map cannot be read", "the data loader fails when it comes to it"),
-    "label-channels": Kind("fault", "label map with colours", "wanted: one number a pixel (8-bit grey or palette PNG)"),
+    "label-channels": Kind("fault", "label map with colours", "wanted: one number a pixel (grey or palette PNG)"),
     "label-size": Kind("fault", "label map of another size than its image", "crops fail or do not fit"),
     "label-range": Kind("fault", "label out of range", "the loss fails, on a GPU with a device-side assert"),
     # Worth knowing.
@@ -70,6 +72,6 @@ KINDS: dict[str, Kind] = {
     "image-both": Kind("note", "image is in training and in validation", "the score is too good"),
     "annotation-crowd": Kind("note", "crowd region", "neither object nor background"),
     "annotation-ignored": Kind("note", "annotation with ignore", "it is never used"),
-    "annotation-id-0": Kind("note", "annotation with id 0", "COCO's evaluation counts what finds it as wrong: number from 1"),
+    "annotation-id-0": Kind("note", "annotation with id 0", "COCO's evaluation counts its detection as wrong"),
     "label-orphan": Kind("note", "label map without image", "it is never used"),
 }

@@ -70,6 +70,10 @@ class Report:
         """How many findings of these severities there are."""
         return sum(n for kind, n in self.counts.items() if KINDS[kind].severity in severities)
 
+    def has(self, *kinds: str) -> bool:
+        """Whether anything of these kinds was found."""
+        return any(kind in self.counts for kind in kinds)
+
     @property
     def clean(self) -> bool:
         """Nothing worse than a note."""

@@ -61,7 +61,8 @@ def _check_coco(cfg: Config, split: Split, decode: bool) -> Checked:
     report = check_coco(content, split.image_root, split.classes, file=file, name=split.name, masks=split.masks,
                         min_size=split.min_size, decode=decode)  # fmt: skip
     check_heads(cfg, split, report)
-    check_coco_use(content, split, report)
+    if not report.has("classes-none", "classes-text", "classes-missing"):
+        check_coco_use(content, split, report)
     return Checked(split, report, content)
 
 

@@ -117,8 +117,9 @@ def check_segmentation(
                 report.classes[classes[found]].images += 1
         if wrong:
             lowest = 1 if reduce_zero_label else 0
-            report.add("label-range", f"values {', '.join(map(str, wrong[:8]))}{' …' if len(wrong) > 8 else ''}; wanted "
-                       f"{lowest} … {len(classes) - 1 + lowest} or {ignore_index}", file=label_path)  # fmt: skip
+            values = ", ".join(map(str, wrong[:8])) + (" …" if len(wrong) > 8 else "")
+            known = f"{lowest} … {len(classes) - 1 + lowest} or {ignore_index}"
+            report.add("label-range", f"values {values}; wanted {known}", file=label_path)
     for class_name, count in report.classes.items():
         if not count.images:
             report.add("class-empty", repr(class_name))

@@ -65,8 +65,9 @@ def config_splits(cfg: Config, names: tuple[str, ...] = SPLITS) -> list[Split]:
         if name == "test" and "val" in names and node == (cfg.get("val_dataloader") or {}).get("dataset"):
             continue
         evaluators = as_list(cfg.get(f"{name}_evaluator"))
+        scored = any("segm" in as_list(evaluator.get("metric")) for evaluator in evaluators)
         for plain in plain_datasets(node):
-            masks = _loads_masks(node) if name == "train" else any("segm" in as_list(e.get("metric")) for e in evaluators)
+            masks = _loads_masks(node) if name == "train" else scored
             found.append(Split(name, _build(plain, cfg.get("default_scope"), name), tuple(evaluators), masks))
     return found
 

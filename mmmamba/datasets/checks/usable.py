@@ -26,8 +26,10 @@ def check_usable(cfg: Config, split: Split) -> Report:
         report = Report(split.name, split.dataset.ann_file)
         check_heads(cfg, split, report)
         content = read_coco(split.dataset.ann_file, report)
-        if content is not None and not report.stops:
+        if content is not None:
             check_categories(content["categories"], split.classes, report)
+        # With other classes nothing below would fit either.
+        if content is not None and not report.has("classes-none", "classes-text", "classes-missing"):
             for number, times in Counter(map(_id, content["annotations"])).items():
                 if times > 1 and number is not None:
                     report.add("annotation-id-twice", annotation=number)
@@ -80,8 +82,7 @@ def check_coco_use(content: dict, split: Split, report: Report) -> None:
             masks += bool(annotation.get("segmentation"))
     unscored = any(evaluator.get("format_only") for evaluator in split.evaluators)
     if not objects and not unscored:
-        held = f"the file holds {len(content['annotations'])} annotations" if content["annotations"] else "the file has none"
-        report.add("no-annotations", held)
+        report.add("no-annotations", f"of {len(content['annotations'])} annotations in the file")
     elif split.masks and not masks and not unscored:
         report.add("no-masks", f"{objects} annotations without segmentation")
     left = [
