@@ -16,8 +16,9 @@ from torch import Tensor
 
 from ..task_modules.device_assignment import DeviceMaxIoUAssigner, DeviceRandomSampler, pad_boxes
 
-# Suppression takes time with the square of the boxes, and a thousand survivors are mostly found among these.
-FIRST_BOXES = 5000
+# Suppression is tried on so many times the boxes that are wanted before it is done on all: its time grows with those it
+# keeps, one after the other.
+TRIES = (2, 5)
 
 
 @MODELS.register_module()
@@ -135,7 +136,7 @@ class BatchedRPNHead(RPNHead):
     @staticmethod
     def _survivors(boxes_N4: Tensor, scores_N: Tensor, cfg: ConfigDict) -> Tensor:
         """Indices of the first `max_per_img` boxes, sorted by score, that no better one suppresses."""
-        for count in (FIRST_BOXES, len(boxes_N4)):
+        for count in (*(times * cfg.max_per_img for times in TRIES), len(boxes_N4)):
             # A box can only be suppressed by a better one: what comes later does not change what was kept.
             kept = nms(boxes_N4[:count], scores_N[:count], cfg.nms.iou_threshold)[1][:cfg.max_per_img]
             if len(kept) == cfg.max_per_img or count >= len(boxes_N4):
