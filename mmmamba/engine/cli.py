@@ -19,6 +19,7 @@ from .config_keys import check_keys
 from .data_config import SUFFIXES, read_data_config
 from .demo import apply_demo
 from .errors import UsageError
+from .fuse_hook import FuseHook
 from .interrupt import EXIT_SAVED, Interrupted
 from .nan_guard import NonFiniteError
 from .nan_report import replay
@@ -59,6 +60,7 @@ def add_test_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show-dir", metavar="DIR", help="save pictures of predictions to DIR")
     parser.add_argument("--wait-time", type=float, default=2.0, help="seconds each picture is shown")
     parser.add_argument("--tta", action="store_true", help="test-time augmentation")
+    parser.add_argument("--fuse", action="store_true", help="fold batch norms into convolutions; same output, faster")
     parser.add_argument(
         "--verify",
         nargs="?",
@@ -206,6 +208,8 @@ def run_test(args: argparse.Namespace) -> int:
     check_run(cfg, "test")
     add_output(cfg, args.out)
     runner = _build_runner(cfg)
+    if args.fuse:
+        runner.register_hook(FuseHook())
     metrics = runner.test()
     expected = cfg.get("expected")
     if args.tta and expected:
