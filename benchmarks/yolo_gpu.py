@@ -354,7 +354,7 @@ def main() -> int:
     print("Differences to float32 as built (root mean square, in standard deviations):", *checks, sep="\n  ")
     for name, problem in wrong.items():
         print(f"{name} FAILED: {problem}")
-    console = Console(width=160)
+    console = Console(width=180)
     for table, skipped in ((square, "640"), (large, "large")):
         if args.skip != skipped:
             console.print(table)
