@@ -1,8 +1,10 @@
-"""Parameters and multiply-adds of a backbone, counted without memory for it."""
+"""Parameters and multiply-adds: of any call, and of a backbone's classifier without memory for it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -28,17 +30,27 @@ class Count:
         return self.linear + self.attention + self.scan
 
 
+SCAN = "mmmamba.selective_scan"
+
+
+def multiply_adds(call: Callable[[], Any]) -> dict[str, float]:
+    """What a call computes, by operator, in 10^9; a multiply-add is one, and a scan counts as in `Count.scan`."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    counts = {str(operator): value / 1e9 for operator, value in counter.get_flop_counts()["Global"].items()}
+    # PyTorch counts a multiply-add as two.
+    return {operator: value if operator == SCAN else value / 2 for operator, value in counts.items()}
+
+
 def count(name: str, size: int) -> Count:
     """Count a backbone's classifier for an image of `size` x `size`."""
     with torch.device("meta"):
         model = create_backbone(name, classifier=True).eval()
     # Routes are index tables, made on the CPU: only the image is without memory here.
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.empty(1, 3, size, size, device="meta"))
-    counts = {str(operator): value / 1e9 for operator, value in counter.get_flop_counts()["Global"].items()}
-    scan = counts.pop("mmmamba.selective_scan", 0.0)
+    with torch.no_grad():
+        counts = multiply_adds(lambda: model(torch.empty(1, 3, size, size, device="meta")))
+    scan = counts.pop(SCAN, 0.0)
     # The products of a scan's own projections are grouped like attention's, but belong to linear layers.
     attention = counts.pop("aten.bmm", 0.0) if type(model).__name__ == "MambaVision" else 0.0
     parameters = sum(p.numel() for p in model.parameters())
-    # PyTorch counts a multiply-add as two.
-    return Count(parameters, sum(counts.values()) / 2, attention / 2, scan)
+    return Count(parameters, sum(counts.values()), attention, scan)

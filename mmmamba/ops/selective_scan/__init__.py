@@ -1,6 +1,6 @@
 """The selective scan (S6): one operator, several backends."""
 
-from .dispatch import BACKENDS, ENVIRONMENT, BackendError, resolve, why_not
+from .dispatch import BACKENDS, ENVIRONMENT, BackendError, resolve, why_not, why_not_by_itself
 from .interface import selective_scan
 
-__all__ = ["BACKENDS", "ENVIRONMENT", "BackendError", "resolve", "selective_scan", "why_not"]
+__all__ = ["BACKENDS", "ENVIRONMENT", "BackendError", "resolve", "selective_scan", "why_not", "why_not_by_itself"]

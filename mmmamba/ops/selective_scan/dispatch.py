@@ -38,6 +38,14 @@ def why_not(name: str, device: torch.device) -> str | None:
     return backend_module(name).unavailable(device)
 
 
+def why_not_by_itself(name: str, device: torch.device) -> str | None:
+    """None if the backend may be chosen on the device without being asked for, else why not."""
+    reason = why_not(name, device)
+    if reason is None and (device.type, name) in _ONLY_WHEN_ASKED:
+        return f"slow on {device.type}, runs only when asked for (backend='{name}' or {ENVIRONMENT}={name})"
+    return reason
+
+
 def resolve(device: torch.device, backend: str = "") -> str:
     """The name of the backend to use on `device`: the argument, else $MMMAMBA_SCAN_BACKEND, else the best there is.
 
@@ -59,9 +67,7 @@ def _resolve(device_type: str, asked: str, asker: str) -> str:
         return asked
     reasons = {}
     for name in BACKENDS:
-        reasons[name] = why_not(name, device)
-        if reasons[name] is None and (device_type, name) in _ONLY_WHEN_ASKED:
-            reasons[name] = f"slow on {device_type}, runs only when asked for (backend='{name}' or {ENVIRONMENT}={name})"
+        reasons[name] = why_not_by_itself(name, device)
         if reasons[name] is None:
             passed = "; ".join(f"{other}: {why}" for other, why in reasons.items() if why) or "first choice"
             logger.info("selective_scan on %s: backend '%s' (%s)", device_type, name, passed)
