@@ -111,7 +111,7 @@ def check_categories(categories: list[dict], classes: Sequence[str] | None, repo
         hints = "".join(did_you_mean(name, [n for n in names if n not in classes], 2) for name in missing[:3])
         cure = f" Write metainfo=dict(classes={tuple(names)!r})." if len(names) <= SHORT_LIST else ""
         report.add("classes-missing", f"{_some(missing)} of the config's {len(classes)} classes; the file has "
-                   f"{_some(names)}.{hints or cure}")  # fmt: skip
+                   f"{_some(names)}.{hints if len(missing) < len(classes) else cure}")  # fmt: skip
     common = [name for name in classes if name in names]
     in_file = [name for name in names if name in classes]
     if not missing and len(common) == len(in_file) and common != in_file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,10 +14,8 @@ SLACK = 1.0
 
 
 def is_number(value: Any) -> bool:
-    """A finite number that a float can hold; True and False are none."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return abs(value) <= LARGEST
-    return isinstance(value, float) and math.isfinite(value)
+    """A number that training's 32-bit floats hold, to the integer; True and False are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def box_faults(annotation: Mapping, width: float, height: float) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...engine.errors import UsageError
 from ..checks.coco import read_coco
 from ..checks.report import Report
-from .layout import Part, split_names, split_of, walk
+from .layout import LABEL_FOLDERS, Part, split_names, split_of, walk
 
 LOOKED_FOR = 20
 """Images of a file that must lie in a folder."""
@@ -129,14 +129,15 @@ def _only(root: Path, split: str | None, files: list[Path]) -> Path:
 
 
 def _image_folder(root: Path, file: Path, content: dict) -> Path:
-    """The folder in which the first images of a file lie, those named like it or its split first."""
+    """The folder in which the first images of a file lie: its own, one named like it, one of its split."""
     names = [str(image.get("file_name")) for image in content["images"][:LOOKED_FOR]]
     stem = file.stem.removeprefix("instances_")
     split = split_of(file.relative_to(root)) if file.is_relative_to(root) else None
 
     def liking(folder: Path) -> tuple:
-        words = _words(folder.name)
-        return (folder != file.parent, folder.name != stem, split not in words, "images" not in words)
+        below = folder.relative_to(root)
+        return (folder != file.parent, bool(set(below.parts) & set(LABEL_FOLDERS)), folder.name != stem,
+                split_of(below) != split, "images" not in _words(folder.name), len(below.parts))  # fmt: skip
 
     folders = sorted(walk(root), key=liking)
     for folder in folders:

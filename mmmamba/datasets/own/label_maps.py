@@ -12,10 +12,9 @@ from PIL import Image
 from ...engine.errors import UsageError
 from ..checks.images import in_threads
 from ..checks.segmentation import read_label_map
-from .layout import IMAGE_SUFFIXES, SPLIT_NAMES, Part, split_names
+from .layout import IMAGE_SUFFIXES, LABEL_FOLDERS, SPLIT_NAMES, Part, split_names
 
 IMAGE_FOLDERS = ("images", "img_dir", "imgs", "image", "img", "JPEGImages")
-LABEL_FOLDERS = ("labels", "ann_dir", "annotations", "masks", "label", "mask", "SegmentationClass", "gt")
 CLASS_FILES = ("classes.txt", "labels.txt", "names.txt", "labelmap.txt")
 IGNORED = 255
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "dev"),
+    "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+LABEL_FOLDERS = ("labels", "ann_dir", "annotations", "masks", "label", "mask", "SegmentationClass", "gt")
+"""Where label maps lie, which may have the names of the images."""
 DEPTH = 3
 """Folders below the root in which files are looked for."""
 

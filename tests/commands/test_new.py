@@ -1,0 +1,132 @@
+"""From a folder of labelled images to AP and mIoU with two commands; what cannot work is told in one line."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from mmmamba.commands import main
+from mmmamba.datasets.shapes import ShapesSpec, make_shapes
+from mmmamba.zoo.configs import configs_folder
+from mmmamba.zoo.own_config import base_path
+
+# A network small enough to train within a test, on images of the size that they are drawn in.
+TINY = """
+_base_ = "./{base}.py"
+model = dict(backbone=dict(_delete_=True, type="VMamba", arch=dict(embed_dims=16, depths=(1, 1, 1, 1))), {widths})
+train_dataloader = dict(num_workers=0, persistent_workers=False)
+val_dataloader = dict(num_workers=0, persistent_workers=False)
+"""
+SHORT = ["default_hooks.visualization.draw=False", "optim_wrapper.optimizer.lr=1e-4"]
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn shapes as COCO files, and below `maps` as folders of label maps."""
+    root = make_shapes(tmp_path_factory.mktemp("data") / "shapes", ShapesSpec(num_train=4, num_val=2, size=64))
+    for split in ("train", "val"):
+        shutil.copytree(root / split, root.parent / "maps/images" / split)
+        shutil.copytree(root / "labels" / split, root.parent / "maps/labels" / split)
+    return root.parent
+
+
+def new(capsys: pytest.CaptureFixture, *words: str | Path) -> tuple[int, str]:
+    capsys.readouterr()
+    code = main(["new", *map(str, words)])
+    printed = capsys.readouterr()
+    return code, printed.err if code else printed.out
+
+
+def test_coco_files_to_ap(shapes: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, printed = new(capsys, "--backbone", "vmamba_t", "--head", "mask_rcnn", "--data", shapes / "shapes",
+                        "--out", "mine.py", "--length", 1)  # fmt: skip
+    assert code == 0 and "mmmamba check-data mine.py" in printed and "mmmamba train mine.py" in printed
+    assert "circle, square, triangle" in printed and "vssm1_tiny" in printed
+    assert main(["check-data", "mine.py", "--samples", "0"]) == 0
+    assert len(Path("mine.py").read_text().splitlines()) < 60
+    Path("tiny.py").write_text(TINY.format(base="mine", widths="neck=dict(in_channels=[16, 32, 64, 128])"))
+    small = ["train_dataloader.dataset.pipeline.2.scale=(64,64)", "val_dataloader.dataset.pipeline.1.scale=(64,64)",
+             "model.train_cfg.rpn_proposal.max_per_img=50", "model.test_cfg.rpn.max_per_img=20"]  # fmt: skip
+    assert main(["train", "tiny.py", "--cfg-options", *SHORT, *small]) == 0
+    assert Path("work_dirs/tiny/epoch_1.pth").is_file() and "segm_mAP" in capsys.readouterr().out
+
+
+def test_label_maps_to_miou(shapes: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, printed = new(capsys, "--backbone", "vmamba_t", "--head", "upernet", "--data", shapes / "maps",
+                        "--out", "mine.py", "--length", 2, "--batch-size", 2)  # fmt: skip
+    assert code == 0 and "0 … 3" in printed
+    assert main(["check-data", "mine.py", "--samples", "0"]) == 0
+    widths = "decode_head=dict(in_channels=[16, 32, 64, 128], channels=16), auxiliary_head=dict(in_channels=64)"
+    Path("tiny.py").write_text(TINY.format(base="mine", widths=widths))
+    train = "train_dataloader.dataset.pipeline"
+    small = [f"{train}.2.scale=(64,64)", f"{train}.3.crop_size=(64,64)",
+             "model.data_preprocessor.size=(64,64)", "val_dataloader.dataset.pipeline.1.scale=(64,64)"]  # fmt: skip
+    assert main(["train", "tiny.py", "--cfg-options", *SHORT, *small]) == 0
+    assert Path("work_dirs/tiny/iter_2.pth").is_file() and "mIoU" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("backbone", "head"),
+    [("vmamba_t", "cascade_mask_rcnn"), ("vmamba_t", "yolox"), ("efficientvmamba_t", "retinanet"),
+     ("mamba_yolo_t", "mamba_yolo"), ("localvim_t", "mask_rcnn"), ("mobilemamba_b4", "semantic_fpn")],
+)  # fmt: skip
+def test_every_head_gets_the_classes_and_a_shorter_schedule(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture, backbone: str, head: str
+) -> None:
+    data = shapes / ("maps" if head == "semantic_fpn" else "shapes")
+    out = tmp_path / "folder with blanks" / "mine.py"
+    code, _ = new(capsys, "--backbone", backbone, "--head", head, "--data", data, "--out", out)
+    assert code == 0
+    assert main(["check-data", str(out), "--samples", "0"]) == 0
+    (line,) = [line for line in out.read_text().splitlines() if line.startswith("_base_")]
+    cfg, base = Config.fromfile(out), Config.fromfile(line.split('"')[1])
+    assert cfg.model.backbone == base.model.backbone
+    assert cfg.train_dataloader.dataset.pipeline == base.train_dataloader.dataset.pipeline
+    length = "max_iters" if "max_iters" in cfg.train_cfg else "max_epochs"
+    ends = {entry["end"] for entry in cfg.param_scheduler} | {cfg.train_cfg[length]}
+    assert max(ends) == cfg.train_cfg[length] <= base.train_cfg[length] * 25
+    assert all(entry["begin"] < entry["end"] for entry in cfg.param_scheduler)
+    for hook in cfg.get("custom_hooks", []):
+        assert hook.get("switch_epoch", 0) < cfg.train_cfg[length]
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("--backbone vmamba_tt --head mask_rcnn --data {coco}", "Did you mean 'vmamba_t'"),
+        ("--backbone vmamba_t --head mask_rcn --data {coco}", "Did you mean 'mask_rcnn'"),
+        ("--backbone vmamba_t --head retinanet --data {coco}", "Heads on vmamba_t: cascade_mask_rcnn, mask_rcnn"),
+        ("--backbone vmamba_t --head upernet --data {coco}", "has COCO annotations; upernet learns from label maps"),
+        ("--backbone vmamba_t --head rtmdet --data {maps}", "Heads for label maps: upernet, semantic_fpn"),
+        ("--backbone vmamba_t --head rtmdet --data {coco}/nothing", "there is no folder"),
+        ("--backbone vmamba_t --head rtmdet --data {coco} --val-share 2", "between 0 and 1"),
+        ("--backbone vmamba_t --head rtmdet --data {coco} --out {coco}/shapes.json", "is there already"),
+    ],
+)
+def test_what_cannot_work_is_one_line(shapes: Path, tmp_path: Path, capsys, words: str, wanted: str) -> None:
+    given = words.format(coco=shapes / "shapes", maps=shapes / "maps").split()
+    given += [] if "--out" in given else ["--out", str(tmp_path / "mine.py")]
+    code, message = new(capsys, *given)
+    assert code == 2 and wanted in message and message.startswith("error: ") and len(message.splitlines()) == 1
+
+
+def test_boxes_without_masks_name_the_heads_that_work(shapes: Path, tmp_path: Path, capsys) -> None:
+    root = tmp_path / "boxes"
+    shutil.copytree(shapes / "shapes", root)
+    for file in (root / "annotations").iterdir():
+        file.write_text(file.read_text().replace('"segmentation"', '"outline"'))
+    code, message = new(capsys, "--backbone", "vmamba_t", "--head", "mask_rcnn", "--data", root, "--out", "x.py")
+    assert code == 2 and "Heads for boxes on vmamba_t: dfl, rtmdet, yolox" in message
+
+
+def test_the_base_survives_what_the_text_says(tmp_path: Path) -> None:
+    """A config outside of the checkout may be moved, one within it moves with it."""
+    shipped = configs_folder() / "mask_rcnn" / "vmamba_t_1x_coco.py"
+    assert base_path(shipped, tmp_path / "mine.py") == str(shipped)
+    inside = configs_folder().parent / "work" / "mine.py"
+    assert base_path(shipped, inside) == "../configs/mask_rcnn/vmamba_t_1x_coco.py"
