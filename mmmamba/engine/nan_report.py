@@ -64,8 +64,9 @@ def examine(model: nn.Module, wrapper: OptimWrapper | None, batch: Any) -> Findi
     Gradients are those of this batch alone afterwards, buffers those after it.
     """
     model = model.module if is_model_wrapper(model) else model
-    finding = Finding(weights=[name for name, value in _tensors(model) if not _finite(value)])
-    handles = [module.register_forward_hook(_watch(name, finding)) for name, module in model.named_modules() if name]
+    finding = Finding(weights=[name for name, value in _read(model) if not _finite(value)])
+    watched = [item for item in model.named_modules() if item[0] and item[0] != "data_preprocessor"]
+    handles = [module.register_forward_hook(_watch(name, finding)) for name, module in watched]
     model.zero_grad()
     try:
         with wrapper.optim_context(model) if wrapper is not None else torch.enable_grad():
@@ -73,7 +74,8 @@ def examine(model: nn.Module, wrapper: OptimWrapper | None, batch: Any) -> Findi
             finding.batch = [name for name, part in data.items() if not all(map(_finite, _leaves(part)))]
             losses = model._run_forward(data, mode="loss")
         loss, values = model.parse_losses(losses)
-        finding.losses = {name: float(value) for name, value in values.items() if name != "loss"}
+        # The sum stands first there.
+        finding.losses = {name: value.item() for name, value in reversed(values.items())}
         loss.backward()
     finally:
         for handle in handles:
@@ -150,9 +152,12 @@ def _watch(name: str, finding: Finding) -> Callable[[nn.Module, Any, Any], None]
     return watch
 
 
-def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def _read(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters, and buffers of frozen modules: running means of the others are written by the step, not read."""
     yield from model.named_parameters()
-    yield from model.named_buffers()
+    for name, module in model.named_modules():
+        if not module.training:
+            yield from ((f"{name}.{key}", value) for key, value in module.named_buffers(recurse=False))
 
 
 def _leaves(node: Any) -> Iterator[Tensor]:

@@ -1,0 +1,122 @@
+"""A toy, a detector and a segmentor that train in seconds."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, MODELS
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+
+from mmmamba.datasets.shapes import ShapesSpec
+from mmmamba.engine.demo import HEAD_KEYS, apply_demo
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+BACKBONE = dict(type="VMamba", arch=dict(embed_dims=8, depths=(1, 1, 1, 1)), drop_path_rate=0.2)
+WIDTHS = [8, 16, 32, 64]
+SPEC = ShapesSpec(num_train=10, num_val=2, size=32)
+
+
+@DATASETS.register_module()
+class Noise(BaseDataset):
+    """Ten images that Python's, NumPy's and PyTorch's random numbers change."""
+
+    reads: list[int] = []
+
+    def load_data_list(self) -> list[dict[str, int]]:
+        return [dict(width=8 + index % 3, height=9) for index in range(10)]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        Noise.reads.append(index)
+        image = torch.rand(3, 8, 8) + random.random() + np.random.rand()
+        return dict(inputs=image.float(), data_samples=BaseDataElement(metainfo=dict(img_path=f"{index}.png")))
+
+
+@MODELS.register_module()
+class Toy(BaseModel):
+    """Convolution, batch norm, dropout; the loss is a mean of squares."""
+
+    def __init__(self, data_preprocessor: dict | None = None) -> None:
+        super().__init__(data_preprocessor)
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.last = nn.Sequential(nn.Dropout(), nn.Conv2d(4, 1, 6))
+
+    def forward(self, inputs: list[Tensor], data_samples: Any = None, mode: str = "loss") -> dict[str, Tensor]:
+        return dict(loss=self.last(self.norm(self.conv(torch.stack(inputs)))).square().mean())
+
+
+def toy(folder: Path) -> Config:
+    """Two epochs of five batches."""
+    cfg = Config.fromfile(CONFIGS / "_base_" / "default_runtime.py")
+    cfg.default_scope = "mmengine"
+    cfg.model = dict(type="Toy")
+    cfg.visualizer = dict(type="Visualizer")
+    cfg.default_hooks.pop("visualization")
+    sampler = dict(type="DefaultSampler", shuffle=True)
+    cfg.train_dataloader = dict(batch_size=2, num_workers=0, sampler=sampler, dataset=dict(type="Noise"))
+    cfg.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=2)
+    cfg.optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="AdamW", lr=1e-2))
+    cfg.param_scheduler = [dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=8)]
+    return _witnessed(cfg, folder)
+
+
+def detection(folder: Path) -> Config:
+    """Faster R-CNN, two epochs of five batches."""
+    cfg = Config.fromfile(CONFIGS / "mask_rcnn" / "vmamba_t_1x_coco.py")
+    cfg.model.backbone = BACKBONE
+    cfg.model.neck.in_channels = WIDTHS
+    for part in ("mask_head", "mask_roi_extractor"):
+        cfg.model.roi_head.pop(part)
+    apply_demo(cfg, folder / "shapes", SPEC)
+    cfg.model.train_cfg.rpn_proposal.update(nms_pre=50, max_per_img=20)
+    cfg.model.train_cfg.rcnn.sampler.num = 8
+    cfg.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=2, val_interval=9)
+    return _tiny(cfg, folder)
+
+
+def segmentation(folder: Path) -> Config:
+    """UperNet, ten iterations."""
+    cfg = Config.fromfile(CONFIGS / "upernet" / "vmamba_t_160k_ade20k-512x512.py")
+    cfg.model.backbone = BACKBONE
+    cfg.model.decode_head.in_channels = WIDTHS
+    cfg.model.auxiliary_head.in_channels = WIDTHS[2]
+    apply_demo(cfg, folder / "shapes", SPEC)
+    cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=10, val_interval=99)
+    return _tiny(cfg, folder)
+
+
+def _tiny(cfg: Config, folder: Path) -> Config:
+    for name, part in cfg.model.items():
+        if name != "backbone":
+            _narrow(part)
+    for key in ("val_cfg", "val_dataloader", "val_evaluator", "test_cfg", "test_dataloader", "test_evaluator"):
+        cfg[key] = None
+    cfg.train_dataloader.batch_size = 2
+    cfg.visualizer.vis_backends = []
+    return _witnessed(cfg, folder)
+
+
+def _witnessed(cfg: Config, folder: Path) -> Config:
+    cfg.custom_hooks = [dict(type="EMAHook"), dict(type="Witness", priority="VERY_LOW")]
+    cfg.default_hooks.checkpoint = dict(type="CheckpointHook", interval=99, by_epoch=False)
+    cfg.default_hooks.logger.interval = 1
+    cfg.work_dir = str(folder / "run")
+    return cfg
+
+
+def _narrow(node: Any) -> None:
+    """A handful of channels in every head."""
+    for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else []:
+        _narrow(value)
+    if isinstance(node, dict):
+        node.update({key: 16 for key in (*HEAD_KEYS, "channels") if isinstance(node.get(key), int) and node[key] > 64})
+        if node.get("channels") == 64:
+            node["channels"] = 16
