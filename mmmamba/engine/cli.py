@@ -15,7 +15,6 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..zoo.configs import find_config
-from .bad_data import check_data_of
 from .config_keys import check_keys
 from .data_config import SUFFIXES, read_data_config
 from .demo import apply_demo
@@ -49,7 +48,6 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         "--auto-scale-lr", action="store_true", help="scale the learning rate to the batch size of this run"
     )
     parser.add_argument("--deterministic", action="store_true", help="the same numbers from every run on a GPU; slower")
-    parser.add_argument("--skip-bad-data", action="store_true", help="leave bad images and annotations out, counted")
     parser.add_argument("--skip-nan", action="store_true", help="leave out steps that are not finite, and count them")
     parser.add_argument("--replay", metavar="DIR", help="do a step again that was not finite; DIR is nan_... of a run")
 
@@ -131,14 +129,13 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def _build_runner(cfg: Config, skip_bad_data: bool = False) -> Runner:
+def _build_runner(cfg: Config) -> Runner:
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         _distribute_without_gpu(cfg)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     if cfg.get("default_scope") == "mmdet":
         refuse_pickled_messages()
     check_neck(runner.model.module if hasattr(runner.model, "module") else runner.model)
-    check_data_of(runner, skip_bad_data)
     return runner
 
 
@@ -177,7 +174,7 @@ def run_train(args: argparse.Namespace) -> int:
         return _replay(cfg, args.replay)
     check_run(cfg, "train")
     go_on(cfg)
-    runner = _build_runner(cfg, args.skip_bad_data)
+    runner = _build_runner(cfg)
     kept = KeepMetrics()
     runner.register_hook(kept)
     try:
