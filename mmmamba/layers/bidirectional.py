@@ -4,10 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmamba.ops import route_table
+from mmmamba.ops import cover, route_table
 
 from .branches import ScanBranches
 from .tokens import TokenLayout
+
+ROUTES = ("row", "row_reversed")
 
 
 class BidirectionalMixer(ScanBranches):
@@ -31,8 +33,8 @@ class BidirectionalMixer(ScanBranches):
     def forward(self, x_BLC: Tensor, layout: TokenLayout | None = None) -> Tensor:
         """`layout` changes nothing: the mixer knows no second dimension."""
         x_BLD, z_BLD = self.in_proj(x_BLC).chunk(2, -1)
-        L = x_BLC.shape[1]
-        y_BLD = self.scan(self.convolve(x_BLD), route_table(("row", "row_reversed"), 1, L, x_BLC.device))
+        index_KL = route_table(ROUTES, 1, x_BLC.shape[1], x_BLC.device)
+        y_BLD = self.scan(self.convolve(x_BLD), index_KL, index_complete=cover(ROUTES))
         y_BLD = y_BLD * F.silu(z_BLD)
         return self.out_proj((0.5 * y_BLD if self.halve else y_BLD).to(x_BLD.dtype))
 

@@ -46,7 +46,8 @@ class ScanBranches(nn.Module):
         """A parameter of every branch: `each("x_proj{}.weight")`."""
         return [self.get_parameter(pattern.format(suffix)) for suffix in self.suffixes]
 
-    def scan(self, u_BLKD: Tensor, index: Tensor | None = None, merge: bool = True) -> Tensor:
+    def scan(self, u_BLKD: Tensor, index: Tensor | None = None, index_complete: bool = False,
+             merge: bool = True) -> Tensor:
         """The branches' scans of their own inputs, `(B, L, D)` merged by sum or `(B, L, K, D)`.
 
         Float32 for float16 inputs, whose sums could overflow.
@@ -62,4 +63,5 @@ class ScanBranches(nn.Module):
         return selective_scan(
             u_BLKD, delta_BLKD, A_KDN, B_BLKN, C_BLKN, full_precision(torch.stack(self.each("D{}"))), index=index,
             delta_bias=full_precision(torch.stack(self.each("dt_proj{}.bias"))), delta_softplus=True, merge=merge,
+            index_complete=index_complete,
             out_dtype=torch.float32 if delta_BLKD.dtype == torch.float16 else None)

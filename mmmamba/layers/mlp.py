@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from .activated import ActLinear
+
 
 class Mlp(nn.Module):
     """Linear, activation, linear over the last dimension; the width grows by `mlp_ratio` between."""
@@ -10,8 +12,7 @@ class Mlp(nn.Module):
         super().__init__()
         hidden = int(dim * mlp_ratio)
         self.fc1 = nn.Linear(dim, hidden)
-        self.act = act_layer()
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc2 = ActLinear(hidden, dim, act_layer())
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(x)))
+        return self.fc2(self.fc1(x))

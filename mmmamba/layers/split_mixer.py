@@ -37,15 +37,20 @@ class SplitMixer(nn.Module):
         self.out_proj = nn.Linear(dim, dim, bias=False)
 
     def forward(self, x_BLC: Tensor) -> Tensor:
-        x_BLD, z_BLD = self.in_proj(x_BLC).chunk(2, -1)
-        x_BLD = F.silu(self.conv1d_x(x_BLD.transpose(1, 2))).transpose(1, 2)
-        z_BLD = F.silu(self.conv1d_z(z_BLD.transpose(1, 2))).transpose(1, 2)
+        x_BLD, z_BLD = self.convolve(self.in_proj(x_BLC)).chunk(2, -1)
         delta_BLD, B_BLN, C_BLN = self.project(x_BLD)
         A_DN = -torch.exp(full_precision(self.A_log))
         y_BLD = selective_scan(
             x_BLD, delta_BLD[:, :, None], A_DN[None], B_BLN[:, :, None], C_BLN[:, :, None],
             full_precision(self.D)[None], delta_bias=full_precision(self.dt_proj.bias)[None], delta_softplus=True)
         return self.out_proj(torch.cat([y_BLD, z_BLD], -1))
+
+    def convolve(self, xz_BLC: Tensor) -> Tensor:
+        """Both convolutions and SiLU. As one convolution over maps of height 1, which PyTorch computes channels-last."""
+        weight_CIW = torch.cat([self.conv1d_x.weight, self.conv1d_z.weight])
+        xz_BCHL = xz_BLC.transpose(1, 2).unsqueeze(2)
+        y_BCHL = F.conv2d(xz_BCHL, weight_CIW.unsqueeze(2), padding="same", groups=len(weight_CIW))
+        return F.silu(y_BCHL.squeeze(2).transpose(1, 2))
 
     def project(self, x_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Step sizes before softplus `(B, L, D)`, B and C `(B, L, N)`.

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmamba.ops import expand_routes, route_table, selective_scan
+from mmmamba.ops import cover, expand_routes, route_table, selective_scan
 
+from .activated import DepthwiseConvAct
 from .layout import channels_first, channels_last
 from .low_rank import compose, dense_pays
 from .norm import LayerNorm
@@ -72,7 +73,7 @@ class SS2D(nn.Module):
         self.act = act
         self.splits = (R, N, N)
         self.in_proj = nn.Linear(dim, 2 * D if gate else D, bias=False)
-        self.conv2d = nn.Conv2d(D, D, 3, padding=1, groups=D, bias=conv_bias)
+        self.conv2d = DepthwiseConvAct(D, conv_bias, act)
         self.x_proj_weight = nn.Parameter(torch.empty(K, R + 2 * N, E).uniform_(-(E**-0.5), E**-0.5))
         self.dt_projs_weight = nn.Parameter(dt_weight(K, E, dt_rank=R))
         self.dt_projs_bias = nn.Parameter(dt_bias(K, E))
@@ -86,7 +87,7 @@ class SS2D(nn.Module):
         x = self.in_proj(x_BHWC)
         if self.gate:
             x, z = x.chunk(2, -1)
-        x_BHWD = self.act(channels_last(self.conv2d(channels_first(x))))
+        x_BHWD = channels_last(self.conv2d(channels_first(x)))
         y_BHWD = self.out_norm(self.scan(x_BHWD))
         if self.gate:
             y_BHWD = y_BHWD * self.act(z)
@@ -127,7 +128,7 @@ class SS2D(nn.Module):
             u, delta_BLKE, -torch.exp(full_precision(self.A_logs)).view(K, E, -1), B_BLKN, C_BLKN,
             full_precision(self.Ds).view(K, E), index=route_table(self.routes, H, W, x_BLD.device),
             delta_bias=full_precision(self.dt_projs_bias), delta_softplus=True, merge=plain,
-            out_dtype=torch.float32 if delta_BLKE.dtype == torch.float16 else None)
+            out_dtype=torch.float32 if delta_BLKE.dtype == torch.float16 else None, index_complete=cover(self.routes))
         if not plain:
             y_BLJD = y.unflatten(2, (self.heads, -1)).transpose(2, 3).flatten(3)
             y = y_BLJD.sum(2) if self.multi_scan is None else self.multi_scan(y_BLJD, H, W)

@@ -3,6 +3,7 @@
 from .layer_norm import add_layer_norm, layer_norm
 from .routes import (
                      REVERSED,
+                     cover,
                      expand_routes,
                      list_route_sets,
                      list_routes,
@@ -14,6 +15,6 @@ from .routes import (
 from .selective_scan import BackendError, selective_scan
 
 __all__ = [
-    "REVERSED", "BackendError", "add_layer_norm", "expand_routes", "layer_norm", "list_route_sets",
+    "REVERSED", "BackendError", "add_layer_norm", "cover", "expand_routes", "layer_norm", "list_route_sets",
     "list_routes", "register_route", "register_route_set", "route", "route_table", "selective_scan",
 ]

@@ -4,8 +4,7 @@ Under CUDA autocast PyTorch's `F.layer_norm` writes float32, and a linear layer 
 again in the low precision. Here one kernel computes in float32 and writes what the consumer takes.
 
 Which way is taken is decided in `_kernels_take` and nowhere else: Triton's kernels on CUDA for float32, float16 and
-bfloat16; else `F.layer_norm`, the same arithmetic in float32: on a CPU, without Triton, for float64, and for maps so
-small that launching from Python takes longer than what the kernels save.
+bfloat16; else `F.layer_norm`, the same arithmetic in float32: on a CPU, without Triton and for float64.
 """
 
 import importlib.util
@@ -21,9 +20,6 @@ BACKENDS = ("triton", "torch")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 MAX_WIDTH = 8192
 """A kernel holds whole rows in registers."""
-
-MIN_ELEMENTS = 2**22
-"""Of a map that is worth a kernel (of 6.5 million elements of width 768 PyTorch's forward takes 0.04 ms on an H200)."""
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 
@@ -86,9 +82,7 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor, backend: str) -> None:
 def _kernels_take(x: Tensor, dtype: torch.dtype, backend: str) -> bool:
     if backend:
         return backend == "triton"
-    # A compiled graph is launched without Python, and should not branch on a map's size.
-    return (HAS_TRITON and x.is_cuda and dtype in DTYPES and x.shape[-1] <= MAX_WIDTH
-            and (torch.compiler.is_compiling() or x.numel() >= MIN_ELEMENTS))
+    return HAS_TRITON and x.is_cuda and dtype in DTYPES and x.shape[-1] <= MAX_WIDTH
 
 
 def _out_dtype(x: Tensor, dtype: torch.dtype, feeds_linear: bool) -> torch.dtype:

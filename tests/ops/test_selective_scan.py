@@ -134,7 +134,7 @@ def test_opcheck(backend):
     inputs = make_inputs(3, 4, dtype=torch.float32)
     tensors = [inputs[name].requires_grad_() for name in NAMES]
     tensors[0] = tensors[0].detach().unsqueeze(2).requires_grad_()
-    args = (*tensors, inputs["index"], True, True, torch.float32, True, backend)
+    args = (*tensors, inputs["index"], True, True, torch.float32, True, False, backend)
     torch.library.opcheck(torch.ops.mmmamba.selective_scan.default, args)
 
 

@@ -109,7 +109,7 @@ def test_opcheck():
     inputs = make_inputs(2, 2, channels=4, d_state=1, routes=("row",), batch=1, dtype=torch.float32)
     tensors = [inputs[name].requires_grad_() for name in ("u", "delta", "A", "B", "C", "D", "delta_bias")]
     tensors[0] = tensors[0].detach().unsqueeze(2).requires_grad_()
-    args = (*tensors, inputs["index"], True, True, torch.float32, True, "triton")
+    args = (*tensors, inputs["index"], True, True, torch.float32, True, False, "triton")
     torch.library.opcheck(torch.ops.mmmamba.selective_scan.default, args)
 
 

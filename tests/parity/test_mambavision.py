@@ -43,4 +43,4 @@ def test_norms_and_activations_are_the_originals():
             if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.LayerNorm)):
                 assert module.eps == 1e-5
     assert model.levels[0].blocks[0].act1.approximate == "tanh"
-    assert model.levels[2].blocks[0].mlp.act.approximate == "none"
+    assert model.levels[2].blocks[0].mlp.fc2.act.approximate == "none"

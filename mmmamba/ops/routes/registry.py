@@ -118,6 +118,11 @@ def _steps(name: str, height: int, width: int) -> int:
     return len(route(name, int(height), int(width)))
 
 
+def cover(names: Sequence[str]) -> bool:
+    """Whether each of these routes is known, for any size, to visit every position of the map once."""
+    return all(name.removesuffix(REVERSED) in _EXACT for name in names)
+
+
 def route_table(names: Sequence[str], height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
     """The index table `(K, T)`, int32, of K routes over a map; shorter routes end in holes. Cached per map size.
 
@@ -135,7 +140,9 @@ def route_table(names: Sequence[str], height: int, width: int, device: torch.dev
 @torch.library.custom_op("mmmamba::route_table", mutates_args=())
 def _table_op(names: str, height: int, width: int, device: torch.device) -> Tensor:
     """One node for the compiler, which would else trace how the table is made."""
-    return _table(tuple(names.split()), height, width, device)
+    table = _table(tuple(names.split()), height, width, device)
+    # CUDA graphs own the memory of what a node returns; but a table that has to be looked at is known by its memory.
+    return table.clone() if cover(names.split()) else table
 
 
 @_table_op.register_fake

@@ -29,6 +29,7 @@ class ScanArgs:
     delta_softplus: bool
     merge: bool
     out_dtype: torch.dtype
+    index_complete: bool = False
 
 
 def scan_dtype(*tensors: Tensor) -> torch.dtype:

@@ -10,7 +10,7 @@ from .library import run
 def selective_scan(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None = None, *,
     index: Tensor | None = None, delta_bias: Tensor | None = None, delta_softplus: bool = False,
-    merge: bool = True, out_dtype: torch.dtype | None = None, backend: str | None = None,
+    merge: bool = True, out_dtype: torch.dtype | None = None, index_complete: bool = False, backend: str | None = None,
 ) -> Tensor:
     """K selective scans (S6) over one map, each along its own route (Mamba, arXiv 2312.00752, section 3).
 
@@ -30,6 +30,8 @@ def selective_scan(
         merge: sum the routes' outputs at each position; else keep them apart.
         out_dtype: of the result; by default the (autocast) dtype of u. State and sums are float32 whatever it is
             (float64 for float64 inputs).
+        index_complete: every route is known to visit every position of the map once (`ops.routes.cover`). Else a GPU
+            backend looks at each table once, which waits for the GPU.
         backend: force one by name; by default `$MMMAMBA_SCAN_BACKEND` or the fastest that can run.
 
     Returns:
@@ -50,7 +52,7 @@ def selective_scan(
     needs_grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in
                                                  (u, delta, A, B, C, D, delta_bias))
     y = run(u, delta, A, B, C, D, delta_bias, index, delta_softplus, merge, out_dtype or u.dtype, needs_grad,
-            backend or "")
+            index_complete, backend or "")
     return y.squeeze(2) if merge else y
 
 

@@ -18,17 +18,30 @@ def _backend(name: str, u: Tensor):
     return backend_module(resolve(u.device, name))
 
 
-@torch.library.custom_op("mmmamba::selective_scan", mutates_args=())
-def scan_op(
+_LIBRARY = torch.library.Library("mmmamba", "FRAGMENT")
+
+
+def _register(name: str, function):
+    """An operator whose body runs as it is: `torch.library.custom_op` would look at every argument and result again."""
+    _LIBRARY.define(name + torch.library.infer_schema(function, mutates_args=()), tags=torch.Tag.pt2_compliant_tag)
+    _LIBRARY.impl(name, function, "CompositeExplicitAutograd")
+    return getattr(torch.ops.mmmamba, name).default
+
+
+def _scan(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, bias: Tensor | None,
-    index: Tensor | None, delta_softplus: bool, merge: bool, out_dtype: torch.dtype, keep_states: bool, backend: str,
+    index: Tensor | None, delta_softplus: bool, merge: bool, out_dtype: torch.dtype, keep_states: bool,
+    index_complete: bool, backend: str,
 ) -> tuple[Tensor, Tensor]:
-    args = ScanArgs(index, delta_softplus, merge, out_dtype)
+    args = ScanArgs(index, delta_softplus, merge, out_dtype, index_complete)
     return _backend(backend, u).forward(u, delta, A, B, C, D, bias, args, keep_states)
 
 
-@scan_op.register_fake
-def _(u, delta, A, B, C, D, bias, index, delta_softplus, merge, out_dtype, keep_states, backend):
+scan_op = _register("selective_scan", _scan)
+
+
+@torch.library.register_fake("mmmamba::selective_scan")
+def _(u, delta, A, B, C, D, bias, index, delta_softplus, merge, out_dtype, keep_states, index_complete, backend):
     batch, length, K, channels = delta.shape
     steps = length if index is None else index.shape[1]
     shape = NO_STATES
@@ -38,58 +51,61 @@ def _(u, delta, A, B, C, D, bias, index, delta_softplus, merge, out_dtype, keep_
     return y, u.new_empty(shape, dtype=scan_dtype(u, delta, A))
 
 
-@torch.library.custom_op("mmmamba::selective_scan_backward", mutates_args=())
-def scan_backward_op(
+def _scan_backward(
     grad_y: Tensor, states: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
-    bias: Tensor | None, index: Tensor | None, delta_softplus: bool, merge: bool, backend: str,
+    bias: Tensor | None, index: Tensor | None, delta_softplus: bool, merge: bool, index_complete: bool, backend: str,
 ) -> list[Tensor]:
-    args = ScanArgs(index, delta_softplus, merge, grad_y.dtype)
+    args = ScanArgs(index, delta_softplus, merge, grad_y.dtype, index_complete)
     du, ddelta, *small = _backend(backend, u).backward(grad_y, states, u, delta, A, B, C, D, bias, args)
     # An operator's outputs may not share memory.
     return [du, ddelta, *(g.clone(memory_format=torch.contiguous_format) for g in small if g is not None)]
 
 
-@scan_backward_op.register_fake
-def _(grad_y, states, u, delta, A, B, C, D, bias, index, delta_softplus, merge, backend):
+scan_backward_op = _register("selective_scan_backward", _scan_backward)
+
+
+@torch.library.register_fake("mmmamba::selective_scan_backward")
+def _(grad_y, states, u, delta, A, B, C, D, bias, index, delta_softplus, merge, index_complete, backend):
     return [x.new_empty(x.shape) for x in (u, delta, A, B, C, D, bias) if x is not None]
 
 
 def _setup_context(ctx, inputs, output):
-    u, delta, A, B, C, D, bias, index, delta_softplus, merge, _, _, backend = inputs
+    u, delta, A, B, C, D, bias, index, delta_softplus, merge, _, _, index_complete, backend = inputs
     ctx.save_for_backward(output[1], u, delta, A, B, C, D, bias, index)
-    ctx.settings = (delta_softplus, merge, backend)
+    ctx.settings = (delta_softplus, merge, index_complete, backend)
     ctx.set_materialize_grads(False)
 
 
 def _backward(ctx, grad_y, grad_states):
     states, u, delta, A, B, C, D, bias, index = ctx.saved_tensors
     if grad_y is None:
-        return (None,) * 13
+        return (None,) * 14
     grads = iter(scan_backward_op(grad_y, states, u, delta, A, B, C, D, bias, index, *ctx.settings))
-    return (*(None if x is None else next(grads) for x in (u, delta, A, B, C, D, bias)), *(None,) * 6)
+    return (*(None if x is None else next(grads) for x in (u, delta, A, B, C, D, bias)), *(None,) * 7)
 
 
-scan_op.register_autograd(_backward, setup_context=_setup_context)
+torch.library.register_autograd("mmmamba::selective_scan", _backward, setup_context=_setup_context, lib=_LIBRARY)
 
 
 class _Eager(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, u, delta, A, B, C, D, bias, index, delta_softplus, merge, out_dtype, keep_states, backend):
-        args = ScanArgs(index, delta_softplus, merge, out_dtype)
+    def forward(ctx, u, delta, A, B, C, D, bias, index, delta_softplus, merge, out_dtype, keep_states, index_complete,
+                backend):
+        args = ScanArgs(index, delta_softplus, merge, out_dtype, index_complete)
         y, states = _backend(backend, u).forward(u, delta, A, B, C, D, bias, args, keep_states)
         if keep_states:
             ctx.save_for_backward(states, u, delta, A, B, C, D, bias, index)
-            ctx.settings = (delta_softplus, merge, backend)
+            ctx.settings = (delta_softplus, merge, index_complete, backend)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_y):
         states, u, *inputs, index = ctx.saved_tensors
-        delta_softplus, merge, backend = ctx.settings
-        args = ScanArgs(index, delta_softplus, merge, grad_y.dtype)
+        delta_softplus, merge, index_complete, backend = ctx.settings
+        args = ScanArgs(index, delta_softplus, merge, grad_y.dtype, index_complete)
         grads = _backend(backend, u).backward(grad_y, states, u, *inputs, args)
-        return (*grads, *(None,) * 6)
+        return (*grads, *(None,) * 7)
 
 
 def run(*inputs) -> Tensor:

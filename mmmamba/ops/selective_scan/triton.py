@@ -145,7 +145,7 @@ def _problem(u, delta, A, B, C, D, bias, args: ScanArgs) -> Problem:
     u, delta, B, C = (_contiguous_rows(x) for x in (u, delta, B, C))
     A_KND = A.float().transpose(1, 2).contiguous()
     D, bias = (None if x is None else x.float().contiguous() for x in (D, bias))
-    complete = True if index is None else _complete(args.index_KT, delta.shape[1])
+    complete = index is None or args.index_complete or _complete(args.index_KT, delta.shape[1])
     return Problem(u, delta, A_KND, B, C, D, bias, index, args.delta_softplus, complete)
 
 

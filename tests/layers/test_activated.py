@@ -1,0 +1,62 @@
+"""Activations that are computed twice: the same outputs and gradients as those that are kept."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mmmamba.layers.activated import ActLinear, DepthwiseConvAct
+from mmmamba.ops.recompute import conv_silu, gelu_linear
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_gelu_linear(approximate, bias):
+    x = torch.randn(2, 3, 5, 8, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(4, 8, dtype=torch.float64, requires_grad=True)
+    leaves = [x, weight, *([torch.randn(4, dtype=torch.float64, requires_grad=True)] if bias else [])]
+    want = F.linear(F.gelu(x, approximate=approximate), *leaves[1:])
+    got = gelu_linear(x, weight, leaves[2] if bias else None, approximate)
+    assert torch.equal(got, want)
+    g = torch.randn_like(want)
+    for a, b in zip(torch.autograd.grad(got, leaves, g), torch.autograd.grad(want, leaves, g)):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_conv_silu(bias):
+    x = torch.randn(2, 6, 7, 5, dtype=torch.float64).to(memory_format=torch.channels_last).requires_grad_()
+    layer = DepthwiseConvAct(6, bias, F.silu).double()
+    want = layer(x)
+    got = conv_silu(x, layer.weight, layer.bias, layer.padding, layer.groups)
+    assert torch.equal(got, want)
+    g = torch.randn_like(want)
+    leaves = [x, *layer.parameters()]
+    for a, b in zip(torch.autograd.grad(got, leaves, g), torch.autograd.grad(want, leaves, g)):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_only_wanted_gradients_are_computed():
+    """A frozen layer in front of a trained one."""
+    x = torch.randn(2, 8)
+    weight, bias = torch.randn(4, 8, requires_grad=True), torch.randn(4)
+    gelu_linear(x, weight, bias).sum().backward()
+    assert weight.grad is not None and x.grad is None
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("act", [nn.GELU(), nn.GELU("tanh"), nn.SiLU()])
+def test_layers_on_a_gpu_keep_less(act):
+    """The same numbers under autocast as without gradients, and only GELU's input is kept."""
+    layer = ActLinear(256, 64, act).cuda()
+    x = torch.randn(4096, 256, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    with torch.autocast("cuda", torch.bfloat16):
+        with torch.no_grad():
+            want = layer(x)
+        before = torch.cuda.memory_allocated()
+        got = layer(x)
+    assert torch.equal(got, want)
+    kept = torch.cuda.memory_allocated() - before - got.nbytes
+    assert (kept < 0.5 * x.nbytes) == (type(act) is nn.GELU)
+    got.float().sum().backward()
+    assert x.grad.isfinite().all() and layer.weight.grad.dtype == torch.float32
