@@ -1,6 +1,7 @@
 """Mask R-CNN of our configs has the losses and gradients of mmdet's own classes."""
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ THEIRS = {
     "SortedRoIExtractor": "SingleRoIExtractor", "DeviceMaxIoUAssigner": "MaxIoUAssigner",
     "DeviceRandomSampler": "RandomSampler",
 }
+GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 NARROW = {256: 16, 1024: 32}
 
 
@@ -77,13 +79,19 @@ def batch(counts: list[int], masks: type) -> dict:
     return dict(inputs=images, data_samples=samples)
 
 
-def run(cfg: dict, counts: list[int], masks: type) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+def build(cfg: dict) -> torch.nn.Module:
     init_default_scope("mmdet")
     torch.manual_seed(0)
     model = MODELS.build(copy.deepcopy(cfg)).train()
     for parameter in model.parameters():
         # As initialised, all scores are nearly 0.5 and all boxes anchors.
         torch.nn.init.normal_(parameter, std=0.05)
+    return model
+
+
+def run(cfg: dict, counts: list[int], masks: type, device: str = "cpu"
+        ) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+    model = build(cfg).to(device)
     data = model.data_preprocessor(batch(counts, masks), True)
     # In double precision the order of a sum does not show.
     losses = model.double()(data["inputs"].double(), data["data_samples"], mode="loss")
@@ -97,15 +105,35 @@ def run(cfg: dict, counts: list[int], masks: type) -> tuple[dict[str, float], di
 @pytest.mark.parametrize(("name", "rpn"), [
     ("mask_rcnn_fpn", {}), ("mask_rcnn_fpn", dict(allowed_border=0, pos_weight=2.0)), ("cascade_mask_rcnn_fpn", {}),
 ])  # fmt: skip
-def test_losses_and_gradients(name, rpn, counts):
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=GPU)])
+def test_losses_and_gradients(name, rpn, counts, device):
     cfg = config(name, **rpn)
-    wanted, wanted_gradients = run(theirs(cfg.model), counts, BitmapMasks)
-    got, gradients = run(cfg.model, counts, PackedMasks)
+    wanted, wanted_gradients = run(theirs(cfg.model), counts, BitmapMasks, device)
+    got, gradients = run(cfg.model, counts, PackedMasks, device)
     assert got == pytest.approx(wanted, rel=1e-6, abs=1e-8)
     assert gradients.keys() == wanted_gradients.keys()
     for key, value in gradients.items():
         off = (value - wanted_gradients[key]).norm() / (wanted_gradients[key].norm() + 1e-4)
         assert off < 1e-6, f"{key}: {off}"
+
+
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=GPU)])
+def test_the_gpu_is_waited_for_as_often_whatever_there_is_to_find(device):
+    """mmdet looks at each ground truth and at each image; of ours only suppression waits for each image."""
+    model = build(config().model).to(device)
+    waits = []
+    for counts in ([1, 1, 1], [9, 30, 5]):
+        data = model.data_preprocessor(batch(counts, PackedMasks), True)
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                model(**data, mode="loss")
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        waits.append(sum("synchronizing" in str(one.message) for one in caught))
+    # Suppression of few boxes may need one try more.
+    assert abs(waits[0] - waits[1]) <= 3 * len(data["data_samples"]) and max(waits) < 60, waits
 
 
 def test_the_configs_hold_nothing_that_this_test_does_not_replace():

@@ -36,7 +36,8 @@ class BatchedRoIHead(StandardRoIHead):
         gts, _, _ = unpack_gt_instances(batch_data_samples)
         samples = self._sample([found.bboxes for found in rpn_results_list], gts)
         # RoIAlign computes in float32 and reads rows of pixels; autocast would convert for each of both heads.
-        x = tuple(level.to(torch.promote_types(level.dtype, torch.float32)).contiguous() for level in x)
+        x = tuple(level.to(torch.promote_types(level.dtype, torch.float32), memory_format=torch.contiguous_format)
+                  for level in x)
         boxes = self.bbox_loss(x, samples)
         losses = dict(boxes["loss_bbox"])
         if self.with_mask:
