@@ -130,3 +130,25 @@ def test_many_regions_are_read_in_chunks(monkeypatch):
     monkeypatch.setattr("mmmamba.compat.ext.sampling.MAX_VALUES", 1)
     pieces = value_and_gradient(lambda x: layer(x, rois), feature_map())
     assert torch.equal(whole[0], pieces[0]) and torch.equal(whole[1], pieces[1])
+
+
+@pytest.mark.parametrize("ratio", [0, 2])
+@pytest.mark.parametrize("aligned", [True, False])
+def test_deterministic_roi_align_has_the_gradients_of_the_fast_one(ratio, aligned):
+    x, point = feature_map(), torch.tensor([[1, 4, 4, 4, 4]], dtype=torch.float64)
+    rois = torch.cat([ROIS, point])
+    weight_RCPQ = torch.randn(len(rois), 3, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+    def gradient():
+        leaf = x.clone().requires_grad_()
+        (roi_align(leaf, rois, (3, 4), 0.5, ratio, "avg", aligned) * weight_RCPQ).sum().backward()
+        return leaf.grad
+
+    fast = gradient()
+    torch.use_deterministic_algorithms(True)
+    try:
+        slow = gradient()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert fast.abs().max() > 0.1 and not torch.equal(fast, slow)
+    torch.testing.assert_close(slow, fast, rtol=0, atol=1e-12)

@@ -1,4 +1,11 @@
-"""RoIAlign (He et al. 2017, sec. 3): torchvision's for averages, our own for ``pool_mode='max'``."""
+"""RoIAlign (He et al. 2017, sec. 3): torchvision's for averages, our own for ``pool_mode='max'``.
+
+torchvision's backward pass on a GPU adds in any order and is refused under `torch.use_deterministic_algorithms`. Ours
+takes its place then: the average of bilinear samples is a matrix product along each axis, and so is its gradient.
+"""
+
+import logging
+from functools import cache
 
 import torch
 import torchvision
@@ -8,6 +15,7 @@ from .precision import widen
 from .sampling import bilinear_corners, roi_chunks, sample_cells
 
 MAX, AVERAGE = range(2)
+logger = logging.getLogger("mmmamba")
 
 
 def roi_align_forward(
@@ -33,7 +41,7 @@ def roi_align_forward(
         pooled_RCPQ = torchvision.ops.roi_align(x_BCHW, rois_R5, size, spatial_scale, sampling_ratio, aligned)
         output.copy_(pooled_RCPQ)
         return
-    y_RPS, x_RQS = _sample_points(rois_R5, size, spatial_scale, sampling_ratio, aligned)
+    (y_RPS, _), (x_RQS, _) = _sample_points(rois_R5, size, spatial_scale, sampling_ratio, aligned)
     for chunk in roi_chunks(rois_R5, x_BCHW.shape[1], y_RPS.shape[1:], x_RQS.shape[1:]):
         image_R, y, x = rois_R5[chunk, 0].long(), y_RPS[chunk], x_RQS[chunk]
         value_RCPSQT = sum(
@@ -62,7 +70,10 @@ def roi_align_backward(
 ) -> None:
     """Adds the gradient of the input (B, C, H, W) to ``grad_input``."""
     grad_RCPQ, rois_R5 = widen(grad_output, rois)
-    if pool_mode == AVERAGE:
+    if pool_mode == AVERAGE and torch.are_deterministic_algorithms_enabled():
+        log_once("deterministic algorithms: RoIAlign's gradients are computed as matrix products")
+        grad_BCHW = _average_backward(grad_RCPQ, rois_R5, grad_input.shape, spatial_scale, sampling_ratio, aligned)
+    elif pool_mode == AVERAGE:
         grad_BCHW = torch.ops.torchvision._roi_align_backward(
             grad_RCPQ,
             rois_R5,
@@ -80,11 +91,11 @@ def roi_align_backward(
 
 def _sample_points(
     rois_R5: Tensor, size: tuple[int, int], spatial_scale: float, sampling_ratio: int, aligned: bool
-) -> tuple[Tensor, Tensor]:
-    """Rows (R, PH, S) and columns (R, PW, S) of the sampling points, in cells of the map.
+) -> list[tuple[Tensor, Tensor]]:
+    """Rows (R, PH, S) and columns (R, PW, S) of the sampling points, in cells of the map, and how many each RoI has.
 
     Where the number of points differs between RoIs, the shorter lists repeat their last point, which leaves a
-    maximum as it is.
+    maximum as it is. A RoI without extent has one point, and counts none.
     """
     corners_R4 = rois_R5[:, 1:] * spatial_scale - (0.5 if aligned else 0.0)
     points = []
@@ -95,14 +106,49 @@ def _sample_points(
         if sampling_ratio > 0:
             count_R = torch.full_like(bin_R, sampling_ratio)
         else:
-            count_R = bin_R.ceil().clamp(min=1)
-        most = int(count_R.max()) if len(count_R) else 1
+            count_R = bin_R.ceil()
+        some_R = count_R.clamp(min=1)
+        most = int(some_R.max()) if len(some_R) else 1
         sample_S = torch.arange(most, device=bin_R.device, dtype=bin_R.dtype)
-        sample_RS = torch.minimum(sample_S, count_R[:, None] - 1)
+        sample_RS = torch.minimum(sample_S, some_R[:, None] - 1)
         bin_P = torch.arange(bins, device=bin_R.device, dtype=bin_R.dtype)
-        step_RPS = bin_P[:, None] + (sample_RS[:, None] + 0.5) / count_R[:, None, None]
-        points.append(start_R[:, None, None] + step_RPS * bin_R[:, None, None])
-    return points[0], points[1]
+        step_RPS = bin_P[:, None] + (sample_RS[:, None] + 0.5) / some_R[:, None, None]
+        points.append((start_R[:, None, None] + step_RPS * bin_R[:, None, None], count_R))
+    return points
+
+
+@cache
+def log_once(message: str) -> None:
+    logger.info(message)
+
+
+def _average_backward(
+    grad_RCPQ: Tensor, rois_R5: Tensor, shape: torch.Size, spatial_scale: float, sampling_ratio: int, aligned: bool
+) -> Tensor:
+    """(B, C, H, W): each image's sum over its RoIs of rows.T @ gradient @ columns, in the RoIs' order."""
+    batch, channels, height, width = shape
+    points = _sample_points(rois_R5, grad_RCPQ.shape[-2:], spatial_scale, sampling_ratio, aligned)
+    grad_BCHW = grad_RCPQ.new_zeros(shape)
+    for image in range(batch):
+        chosen = (rois_R5[:, 0] == image).nonzero().squeeze(1)
+        for chunk in roi_chunks(chosen, channels, (grad_RCPQ.shape[-2], 1), (width, 1)):
+            rows_RPH, columns_RQW = (
+                _average_weights(point[chosen[chunk]], count[chosen[chunk]], length)
+                for (point, count), length in zip(points, (height, width))
+            )
+            wide_RCPW = torch.einsum("rcpq,rqw->rcpw", grad_RCPQ[chosen[chunk]], columns_RQW)
+            grad_BCHW[image] += torch.einsum("rph,rcpw->chw", rows_RPH, wide_RCPW)
+    return grad_BCHW
+
+
+def _average_weights(point_RPS: Tensor, count_R: Tensor, length: int) -> Tensor:
+    """What each of ``length`` cells adds to the average along one axis, (R, P, length)."""
+    used_RPS = (torch.arange(point_RPS.shape[-1], device=point_RPS.device) < count_R[:, None, None]) & (
+        (point_RPS >= -1) & (point_RPS <= length)
+    )
+    cell_L = torch.arange(length, device=point_RPS.device, dtype=point_RPS.dtype)
+    share_RPSL = (1 - (point_RPS.clamp(0, length - 1)[..., None] - cell_L).abs()).clamp(min=0)
+    return (share_RPSL * used_RPS[..., None]).sum(2) / count_R.clamp(min=1)[:, None, None]
 
 
 def _pick(points: Tensor, sample_RCPQ: Tensor) -> Tensor:
