@@ -55,7 +55,8 @@ def merge_objects(tiles: Sequence[Tile], found: Sequence[Objects], height: int, 
 
     Two finds of one class in two tiles are one object if they agree where both tiles could see it: their boxes,
     clipped to the tiles' common part, overlap by `SAME`, or one is cut off by its tile and `WITHIN` the other. Of a
-    group the surest find that is not cut off stands for all; where every find is cut off, their union does.
+    group the surest find that is not cut off stands for all; where every find is cut off, their union does, with the
+    highest score.
     """
     boxes = [torch.as_tensor(f.boxes) + torch.tensor([t.x, t.y, t.x, t.y]) for t, f in zip(tiles, found)]
     cut = [_cut_off(b, t, height, width) for b, t in zip(boxes, tiles)]
@@ -79,7 +80,7 @@ def merge_objects(tiles: Sequence[Tile], found: Sequence[Objects], height: int, 
         used = [best] if whole else members
         corners = np.concatenate([all_boxes[used, :2].min(0), all_boxes[used, 2:].max(0)])
         merged = coco_mask.merge([masks[m] for m in used]) if masks is not None else None
-        chosen.append((max(scores[m] for m in members), corners, labels[best], merged))
+        chosen.append((scores[best], corners, labels[best], merged))
     chosen.sort(key=lambda entry: -entry[0])
     return Objects(
         boxes=np.array([entry[1] for entry in chosen], dtype=np.float32).reshape(-1, 4),

@@ -46,19 +46,22 @@ class ResultFolder(AbstractContextManager):
       pixels that each class covers.
 
     Raises:
-        UsageError: a picture would take the place of an input.
+        UsageError: a picture would take the place of an input, or nothing can be written there.
     """
 
     def __init__(self, folder: str | Path, sources: Sequence[Source], classes: Classes, task: str) -> None:
         self.folder = Path(folder)
         _keep_inputs(self.folder, sources)
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._classes = classes
         self._images: list[dict[str, Any]] = []
         self._open = ExitStack()
         self._predictions = None
-        if task == "detection":
-            self._predictions = self._open.enter_context(JsonList(self.folder / "predictions.json"))
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if task == "detection":
+                self._predictions = self._open.enter_context(JsonList(self.folder / "predictions.json"))
+        except OSError as error:
+            raise UsageError(f"results cannot be written to {folder}: {error}. Name another --out") from error
         self._video: tuple[Source, cv2.VideoWriter] | None = None
 
     def add(self, frame: Frame, result: Detections | Segmentation) -> None:

@@ -99,6 +99,7 @@ def test_nothing_but_unreadable_files(detector_run, tmp_path, monkeypatch):
         (["photos", "--tile", "photos"], "--tile"),
         (["photos", "--score-thr", "7"], "score_thr is 7.0"),
         (["photos", "--out", "."], None),
+        (["photos", "--out", "photos/dark.png"], "results cannot be written to photos/dark.png"),
         (["photos", "--bach-size", "3"], "Did you mean '--batch-size'"),
     ],
 )

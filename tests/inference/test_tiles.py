@@ -44,7 +44,7 @@ def test_an_object_seen_whole_and_cut_off_keeps_its_whole_box():
     """Even where the cut view is the surer one."""
     found = [objects([[60, 20, 90, 50]], [0.6], [1]), objects([[0, 20, 20, 50]], [0.9], [1])]
     merged = merge_objects([LEFT, RIGHT], found, 100, 170)
-    assert merged.boxes.tolist() == [[60, 20, 90, 50]] and merged.scores.tolist() == [np.float32(0.9)]
+    assert merged.boxes.tolist() == [[60, 20, 90, 50]] and merged.scores.tolist() == [np.float32(0.6)]
 
 
 def test_an_object_that_no_tile_sees_whole_is_put_together():

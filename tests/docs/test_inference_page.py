@@ -1,0 +1,43 @@
+"""Every block of docs/inference.md does what it says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import cv2
+
+from mmmamba.commands import main
+
+from ..inference import colours
+from ..inference.colours import draw_image
+
+PAGE = (Path(__file__).parents[2] / "docs" / "inference.md").read_text()
+detector_run = colours.detector_run
+
+
+def test_the_page(detector_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(detector_run, "work_dirs/demo")
+    for name in ("photos", "more/deep"):
+        Path(name).mkdir(parents=True)
+    for seed, name in enumerate(("photo.jpg", "photos/a.jpg", "photos/b.jpg", "more/deep/c.png")):
+        cv2.imwrite(name, draw_image(60, 80, 4, seed, side=(10, 25)))
+    cv2.imwrite("aerial.png", draw_image(300, 1100, 20))
+    writer = cv2.VideoWriter("clip.mp4", cv2.VideoWriter_fourcc(*"mp4v"), 10, (96, 64))
+    for seed in range(11):
+        writer.write(draw_image(64, 96, 2, seed))
+    writer.release()
+    blocks = re.findall(r"^```(python|bash)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 6
+    for language, text in blocks:
+        if language == "python":
+            exec(compile(text, "docs/inference.md", "exec"), {})
+        else:
+            for line in text.splitlines():
+                program, *argv = shlex.split(line)
+                assert program == "mmmamba" and main(argv) == 0, line
+    assert len(list(Path("found/pictures").rglob("*.*"))) == 4 and cv2.imread("found.jpg") is not None
+    assert "8 objects in 2 images" in capsys.readouterr().out
