@@ -3,6 +3,8 @@
 Shape suffixes: B images, G ground truths, A anchors of all levels, N boxes that compete, K samples.
 """
 
+from typing import Any
+
 import torch
 from mmcv.ops import nms
 from mmdet.models.dense_heads import RPNHead
@@ -29,6 +31,10 @@ class BatchedRPNHead(RPNHead):
     not know (other assigners and samplers than `Device…`, a softmax, boxes decoded for the loss, another suppression,
     rescaling, tests) goes mmdet's way.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._grid_of_sizes: tuple[tuple, list[Tensor]] = ((), [])
 
     def loss_by_feat(self, cls_scores: list[Tensor], bbox_preds: list[Tensor], batch_gt_instances: list[InstanceData],
                      batch_img_metas: list[dict], batch_gt_instances_ignore: list[InstanceData] | None = None) -> dict:
@@ -71,7 +77,7 @@ class BatchedRPNHead(RPNHead):
             ValueError: an image has none.
         """
         sizes, device = [level.shape[-2:] for level in cls_scores], cls_scores[0].device
-        anchors_A4 = torch.cat(self.prior_generator.grid_priors(sizes, device=device))
+        anchors_A4 = torch.cat(self._grid(cls_scores))
         shapes = [tuple(meta["pad_shape"][:2]) for meta in metas]
         flags = {shape: torch.cat(self.prior_generator.valid_flags(sizes, shape, device)) for shape in set(shapes)}
         border = self.train_cfg.allowed_border
@@ -81,6 +87,13 @@ class BatchedRPNHead(RPNHead):
             raise ValueError("no anchor lies inside an image; check the sizes of images and anchors, or set "
                              "train_cfg.rpn.allowed_border to -1")
         return anchors_A4, valid_BA
+
+    def _grid(self, cls_scores: list[Tensor]) -> list[Tensor]:
+        """Anchors of each level, kept until another size comes: to make them takes a copy to the GPU for each level."""
+        key = (cls_scores[0].device, *(level.shape[-2:] for level in cls_scores))
+        if self._grid_of_sizes[0] != key:
+            self._grid_of_sizes = (key, self.prior_generator.grid_priors(key[1:], device=key[0]))
+        return self._grid_of_sizes[1]
 
     @torch.no_grad()
     def predict_by_feat(self, cls_scores: list[Tensor], bbox_preds: list[Tensor],
@@ -116,10 +129,8 @@ class BatchedRPNHead(RPNHead):
     def _candidates(self, cls_scores: list[Tensor], bbox_preds: list[Tensor], nms_pre: int
                     ) -> tuple[Tensor, Tensor, Tensor]:
         """Scores `(B, N)`, decoded boxes `(B, N, 4)` and levels `(N,)`: the best `nms_pre` of each level."""
-        sizes, device = [level.shape[-2:] for level in cls_scores], cls_scores[0].device
         scores, deltas, priors = [], [], []
-        for anchors_A4, score, delta in zip(self.prior_generator.grid_priors(sizes, device=device), cls_scores,
-                                            bbox_preds):
+        for anchors_A4, score, delta in zip(self._grid(cls_scores), cls_scores, bbox_preds):
             score_BA, delta_BA4 = _last(score, 1)[..., 0].sigmoid(), _last(delta, 4)
             prior_BA4 = anchors_A4.expand(len(score), -1, -1)
             if 0 < nms_pre < score_BA.shape[1]:
