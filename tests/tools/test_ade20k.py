@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from mmmamba.engine import cli
+from mmmamba.commands import main
 
 from .conftest import TINY_SEG
 
@@ -78,12 +78,12 @@ def miou(maps: Path) -> float:
 @pytest.mark.parametrize("mode", MODES)
 def test_the_miou_is_that_of_the_maps_it_writes(config: Path, mode: str, capsys: pytest.CaptureFixture) -> None:
     command = [str(config), "tiny.pth", "--out", "maps", *MODES[mode]]
-    assert cli.test([*command, "--verify", "0.2"]) == 1
+    assert main(["test", *command, "--verify", "0.2"]) == 1
     assert "MISSED" in capsys.readouterr().out
     wanted = miou(Path("maps"))
     assert wanted > 5
     config.write_text(config.read_text().replace("150.0", f"{wanted}"))
-    assert cli.test([*command, "--verify", "0.01"]) == 0
+    assert main(["test", *command, "--verify", "0.01"]) == 0
     assert "passed" in capsys.readouterr().out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import pickle
 import subprocess
@@ -11,30 +12,31 @@ from pathlib import Path
 
 import pytest
 
-from mmmamba.engine import cli
+from mmmamba.commands import main
+from mmmamba.engine.cli import add_train_arguments, load_config
 
 from .conftest import ROOT, TINY, TINY_SEG
 
 
 def test_train_resume_and_test(tiny_config: Path, capsys: pytest.CaptureFixture) -> None:
     work_dir = tiny_config.parent / "work_dirs" / "tiny_demo"
-    assert cli.train([str(tiny_config), "--demo"]) == 0
+    assert main(["train", str(tiny_config), "--demo"]) == 0
     printed = capsys.readouterr().out
     assert (work_dir / "epoch_1.pth").is_file()
     assert "last validation" in printed and "box" in printed and "mask" in printed and "AP75" in printed
 
     longer = ["train_cfg.max_epochs=2", "train_cfg.val_interval=5"]
-    assert cli.train([str(tiny_config), "--demo", "--resume", "--cfg-options", *longer]) == 0
+    assert main(["train", str(tiny_config), "--demo", "--resume", "--cfg-options", *longer]) == 0
     assert "resumed epoch: 1" in capsys.readouterr().out
     assert (work_dir / "epoch_2.pth").is_file()
 
-    assert cli.test([str(tiny_config), "--demo", "--out", "all.pkl", "--show-dir", "pictures"]) == 0
+    assert main(["test", str(tiny_config), "--demo", "--out", "all.pkl", "--show-dir", "pictures"]) == 0
     printed = capsys.readouterr().out
     assert "epoch_2.pth" in printed and str(tiny_config.parent / "pictures") in printed
     assert len(pickle.loads(Path("all.pkl").read_bytes())) == 2
     assert sorted(p.name for p in Path("pictures").iterdir()) == ["val_00000.png", "val_00001.png"]
 
-    assert cli.test([str(tiny_config), str(work_dir / "epoch_2.pth"), "--demo", "--tta"]) == 0
+    assert main(["test", str(tiny_config), str(work_dir / "epoch_2.pth"), "--demo", "--tta"]) == 0
     assert "masks are not scored" in capsys.readouterr().out
 
 
@@ -42,17 +44,19 @@ def test_segmentation_with_the_same_tools(tiny_config: Path, capsys: pytest.Capt
     seg = tiny_config.with_name("seg.py")
     seg.write_text(TINY_SEG)
     work_dir = tiny_config.parent / "work_dirs" / "seg_demo"
-    assert cli.train([str(seg), "--demo"]) == 0
+    assert main(["train", str(seg), "--demo"]) == 0
     assert (work_dir / "iter_2.pth").is_file()
-    assert cli.test([str(seg), "--demo", "--out", "maps", "--show-dir", "pictures"]) == 0
+    assert main(["test", str(seg), "--demo", "--out", "maps", "--show-dir", "pictures"]) == 0
     assert "mIoU" in capsys.readouterr().out
     assert len(list(Path("maps").iterdir())) == len(list(Path("pictures/vis_data/vis_image").iterdir())) == 2
-    assert cli.test([str(seg), "--demo", "--tta"]) == 0
+    assert main(["test", str(seg), "--demo", "--tta"]) == 0
 
 
 def test_the_demo_keeps_the_backbone(tiny_config: Path) -> None:
-    args = cli._parser("").parse_args([str(ROOT / "configs/mask_rcnn/mambavision_t_1x_coco.py"), "--demo"])
-    backbone = dict(cli.load_config(args).model.backbone)
+    parser = argparse.ArgumentParser()
+    add_train_arguments(parser)
+    args = parser.parse_args([str(ROOT / "configs/mask_rcnn/mambavision_t_1x_coco.py"), "--demo"])
+    backbone = dict(load_config(args).model.backbone)
     assert backbone.pop("init_cfg") is None
     assert backbone.pop("window_size") == (16, 8, 4, 2)
     assert backbone == dict(type="MambaVision", arch="mambavision_t", drop_path_rate=0.0)
