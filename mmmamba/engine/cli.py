@@ -24,7 +24,7 @@ from .interrupt import EXIT_SAVED, Interrupted
 from .nan_guard import NonFiniteError
 from .nan_report import replay
 from .options import check_options
-from .preflight import check_neck, check_run
+from .preflight import TRAIN_KEYS, check_neck, check_run, check_sections
 from .reliability import make_deterministic, make_reliable
 from .resume import go_on
 from .safe_loading import refuse_pickled_messages
@@ -154,6 +154,7 @@ def _distribute_without_gpu(cfg: Config) -> None:
 def run_train(args: argparse.Namespace) -> int:
     """Train a model; the return value is the process's exit code."""
     cfg = load_config(args)
+    check_sections(cfg, TRAIN_KEYS)
     make_reliable(cfg, args.skip_nan)
     if args.deterministic:
         make_deterministic(cfg)
