@@ -21,6 +21,11 @@ class PackedFCNMaskHead(FCNMaskHead):
     rasterised one by one, as in mmdet.
     """
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits `(R, classes, 2h, 2w)` by features `(R, channels, h, w)`."""
+        # Half precision convolutions of a GPU read rows of channels: turned so once, not for each of them.
+        return super().forward(x.contiguous(memory_format=torch.channels_last))
+
     def get_targets(self, sampling_results: list[SamplingResult], batch_gt_instances: list[InstanceData],
                     rcnn_train_cfg: ConfigDict) -> Tensor:
         """Targets `(positives of all images, *mask_size)`."""
