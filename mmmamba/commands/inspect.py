@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--beside", nargs="+", default=[], metavar="NAME[=PATH]",
         help="erf: classifiers of torchvision such as resnet50, and files of their weights")
     add("--size", type=int, default=512, metavar="N", help="erf: pixels of a crop's side (512)")
-    add("--crops", type=int, default=8, metavar="N", help="erf: number of crops (8)")
+    add("--crops", type=int, default=4, metavar="N", help="erf: number of crops (4)")
     add("--out", type=Path, default=Path("inspect"), metavar="DIR", help="for the PNG files (inspect)")
     add("--device", help="cpu, cuda or cuda:1 (a GPU if there is one)")
     add("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="replace settings of the config")

@@ -23,6 +23,8 @@ from torch.overrides import TorchFunctionMode
 from .style import Picture, colour_bar, panels, paper_style, save
 
 COLOURS = "turbo"
+CLEAR, OPAQUE = 0.3, 0.7
+"""How much the colours cover of the image where the heat is 0 and 1."""
 PARTS = ("neck", "backbone")
 
 
@@ -119,7 +121,7 @@ def _weigh(maps: list[Tensor], score: Tensor, size: tuple[int, int]) -> tuple[Te
     gradients = torch.autograd.grad(score, maps, allow_unused=True)
     touched = [(x[0].data, g[0]) for x, g in zip(maps, gradients) if g is not None and g.any()]
     if not touched:
-        raise ValueError(f"the score {float(score.data):.6f} depends on no map: it is saturated, or the head detaches it")
+        raise ValueError(f"the score {float(score.data):.6f} depends on no map: it is saturated or detached")
     heats = [(x * g.mean((1, 2), keepdim=True)).sum(0).relu() for x, g in touched]
     local = [(x * g).sum(0).relu() for x, g in touched]
     return _join(heats, size), _join(local, size)
@@ -138,7 +140,8 @@ def draw_grad_cam(cam: GradCam, picture: Picture, name: str, path: str | PathLik
     picture.draw(axes[0], f"{name}, score {cam.score:.2f}" if cam.box else f"{name}, {cam.score:.0%} of the pixels")
     for axis, heat_HW, title in zip(axes[1:], (cam.heat_HW, cam.local_HW), ("Grad-CAM", "by position (HiResCAM)")):
         picture.draw(axis)
-        picture.draw_map(axis, heat_HW, title, cmap=COLOURS, vmin=0, vmax=1, alpha=0.55, interpolation="bilinear")
+        alpha_HW = (CLEAR + (OPAQUE - CLEAR) * picture.crop(heat_HW)).numpy()
+        picture.draw_map(axis, heat_HW, title, cmap=COLOURS, vmin=0, vmax=1, alpha=alpha_HW)
     for axis in axes:
         if cam.box is not None:
             x1, y1, x2, y2 = cam.box

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torchvision
+from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
@@ -130,7 +131,7 @@ class Inspection:
         return (f"{names[found.label]}, {found.score:.0%} of the pixels, maps of the {part}" if segments else
                 f"{names[found.label]}, score {found.score:.3f}, maps of the {part}")
 
-    def erf(self, path: str | PathLike, size: int = 512, crops: int = 8,
+    def erf(self, path: str | PathLike, size: int = 512, crops: int = 4,
             beside: Mapping[str, str | None] | None = None) -> str:
         """Effective receptive field of the backbone's last map with random weights and trained, and of classifiers.
 
@@ -144,7 +145,9 @@ class Inspection:
                   for name, weights in (beside or {}).items()}
         images = prepare(self.model, random_crops(self.subject.file_3HW, size, crops))
         fresh = build_untrained(self.cfg, images.device).backbone
-        pairs = {type(fresh).__name__: (fresh, self.model.backbone if self.trained else None)}
+        arch = self.cfg.model.backbone.get("arch")
+        name = arch if isinstance(arch, str) else type(fresh).__name__
+        pairs = {name: (fresh, self.model.backbone if self.trained else None)}
         with _told():
             pairs |= {name: [model and last_map(model.to(images.device)) for model in pair]
                       for name, pair in others.items()}
@@ -172,8 +175,21 @@ def build_untrained(cfg: Any, device: torch.device) -> nn.Module:
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmdet")), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = revert_sync_batchnorm(MODELS.build(settings))
-        network.init_weights()
+        with _quiet():
+            network.init_weights()
     return network.to(device).eval()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """MMEngine tells of every parameter how it was initialised."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel("WARNING")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _classifier(name: str, weights: str | None = None) -> nn.Module:

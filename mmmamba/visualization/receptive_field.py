@@ -101,8 +101,9 @@ def draw_receptive_fields(fields: Mapping[str, Tensor], path: str | PathLike | N
         shares_HW = (field_HW / field_HW.max()).clamp(min=10.0**-DECADES)
         Picture.blank(*field_HW.shape).draw_map(axis, shares_HW, title, norm=norm, cmap=HEAT)
         held = contribution_shares(field_HW)
-        axis.set_xlabel("pixels with " + ", ".join(f"{share:.0%}" for share in held) + ":\n"
-                        + ", ".join(f"{part:.1%}" for part in held.values()), fontsize=7, labelpad=3)
+        parts, shares = (" / ".join(f"{100 * x:.{digits}f}" for x in values) for values, digits in
+                         ((held.values(), 1), (held, 0)))
+        axis.set_xlabel(f"{parts} % of the pixels\nhold {shares} % of it", fontsize=7, labelpad=3)
     colour_bar(figure, axes, norm, "contribution / largest")
     figure.suptitle("Effective receptive field of the centre")
     return save(figure, path)

@@ -31,7 +31,7 @@ def scan_path(scan: Scan, route: int) -> list[np.ndarray]:
 
 @paper_style
 def draw_scan_path(scan: Scan, picture: Picture, path: str | PathLike | None = None) -> Figure:
-    """A panel for each route over the image. Circle: first cell; square: last cell; thin lines: jumps.
+    """A panel for each route over the image. Circle: first cell on it; square: last cell; thin lines: jumps.
 
     A map that is cut into windows is walked window by window at once, each from its own first cell.
     """
@@ -56,11 +56,14 @@ def _draw_walk(axes: Axes, walk: np.ndarray, scan: Scan, picture: Picture, norm:
     segments, steps = np.stack([points[:-1], points[1:]], 1), walk[:-1, 2]
     lengths = np.abs(np.diff(walk[:, :2], axis=0)).max(1)
     near = lengths <= SHORT * np.median(lengths)
-    # Lines keep a third of a cell's width free, whatever the size of the picture.
-    inches = axes.figure.get_figwidth() / max(len(axes.figure.axes) ** 0.5, 1) / scan.width
-    thick = min(max(inches * 72 * 0.35, 0.5), 2.0)
+    # Two thirds of a cell's width stay free, whatever the size of the panel.
+    inches = axes.figure.get_figwidth() / axes.get_gridspec().ncols / scan.width
+    thick = min(max(inches * 72 * 0.33, 0.3), 2.0)
     for chosen, width in ((~near, 0.35 * thick), (near, thick)):
         axes.add_collection(LineCollection(segments[chosen], array=steps[chosen], norm=norm, cmap=STEPS,
                                            linewidths=width, capstyle="round"))
-    for point, marker in ((points[0], "o"), (points[-1], "s")):
-        axes.plot(*point, marker, markersize=3 + thick / 2, color="black", markeredgecolor="white", markeredgewidth=0.6)
+    H, W = picture.image_HW3.shape[:2]
+    seen = points[(points[:, 0] < W) & (points[:, 1] < H)]
+    for point, marker in zip((seen[0], seen[-1]) if len(seen) else (), "os"):
+        axes.plot(*point, marker, markersize=3 + thick / 2, color="black", markeredgecolor="white", markeredgewidth=0.6,
+                  clip_on=False, zorder=5)

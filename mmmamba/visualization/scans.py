@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..layers import SS2D, BidirectionalMixer, RouteMixer, SplitMixer, TokenLayout, window_partition
 from ..models.backbones.mamba_vision import WindowStage
+from ..models.backbones.plain import PlainBackbone
 from ..models.backbones.pyramid import PyramidBackbone
 from ..ops import route_table
 from ..ops.selective_scan.common import ScanArgs, Walk, walk
@@ -38,7 +39,7 @@ class Scan:
     stage: int
     """As in `out_indices`; 0 in plain columns."""
     block: int
-    """Within its stage."""
+    """Within its stage; in the order of the calls where the model is none of our backbones."""
     routes: tuple[str, ...]
     heads: int
     """Groups of channels with routes of their own; the routes are those of the first head, then of the second, …"""
@@ -152,8 +153,10 @@ class _Recorder(TorchDispatchMode):
 
 def _places(model: nn.Module) -> dict[str, tuple[int, int]]:
     """Stage and block of the mixers of our backbones, by name."""
-    stages = [stage.blocks for stage in model.stages] if isinstance(model, PyramidBackbone) else [model.layers] \
-        if hasattr(model, "layers") else []
+    if isinstance(model, PyramidBackbone):
+        stages = [stage.blocks for stage in model.stages]
+    else:
+        stages = [model.layers] if isinstance(model, PlainBackbone) else []
     names = {module: name for name, module in model.named_modules()}
     return {names[module]: (i, j) for i, blocks in enumerate(stages) for j, block in enumerate(blocks)
             for module in block.modules() if isinstance(module, MIXERS)}
@@ -164,7 +167,8 @@ def record_scans(backbone: nn.Module, images: Tensor, keep: Collection[str] | No
     """Every selective scan of `backbone(images)`, in the order of the calls; empty for a model without scans.
 
     Args:
-        images: `(B, 3, H, W)`, as the backbone takes them.
+        backbone: or any other module, with what it takes in place of images.
+        images: `(B, 3, H, W)`.
         keep: names of the mixers whose tensors are kept; None keeps all, an empty list none (only where routes go).
 
     Raises:

@@ -79,6 +79,7 @@ class Picture:
         """The image, washed out towards white by `dim`."""
         H, W = self.image_HW3.shape[:2]
         axes.imshow(self.image_HW3 / 255 * (1 - dim) + dim, extent=(0, W, H, 0), interpolation="antialiased")
+        axes.set(xlim=(0, W), ylim=(H, 0), autoscale_on=False)
         axes.set_title(title)
 
     def draw_map(self, axes: Axes, map_HW: Tensor, title: str = "", **kwargs) -> None:

@@ -74,6 +74,6 @@ def test_what_has_no_map_is_an_error():
 def test_the_picture_has_a_panel_for_each(tmp_path):
     figure = draw_receptive_fields({"one": torch.rand(32, 32), "two": torch.rand(48, 32)}, tmp_path / "erf.png")
     *axes, bar = figure.axes
-    assert [a.get_title() for a in axes] == ["one", "two"] and "50%, 95%, 99%" in axes[0].get_xlabel()
+    assert [a.get_title() for a in axes] == ["one", "two"] and "hold 50 / 95 / 99 %" in axes[0].get_xlabel()
     with Image.open(tmp_path / "erf.png") as picture:
         assert picture.size[0] > 1000

@@ -1,10 +1,20 @@
 """The scans of every family are seen, with the cells that they visit, and their explicit attention is what they do."""
 
+import numpy as np
 import pytest
 import torch
 
 from mmmamba.models.backbones.base import MambaBackbone
-from mmmamba.visualization import attention_weights, choose_scan, implicit_attention, record_scans, scan_path
+from mmmamba.visualization import (
+    Picture,
+    attention_weights,
+    choose_scan,
+    draw_implicit_attention,
+    draw_scan_path,
+    implicit_attention,
+    record_scans,
+    scan_path,
+)
 
 FAMILIES = {family.__name__: family for family in MambaBackbone.families()}
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -94,6 +104,17 @@ def test_scans_are_chosen_by_stage_and_block():
         implicit_attention(scans[3], 99, 0)
 
 
+def test_a_neck_s_scans_are_seen_too():
+    from mmmamba.models.necks import MambaYOLOPAFPN
+
+    torch.manual_seed(0)
+    neck = MambaYOLOPAFPN(in_channels=[16, 24, 32]).eval()
+    maps = tuple(torch.randn(1, c, 16 // 2**i, 24 // 2**i) for i, c in enumerate((16, 24, 32)))
+    scans = record_scans(neck, maps)
+    assert scans and [s.block for s in scans] == list(range(len(scans)))
+    assert {(s.height, s.width) for s in scans} == {(16, 24), (8, 12), (4, 6)}
+
+
 def test_hooks_leave_with_the_recording():
     model = tiny("MambaVision")
     record_scans(model, images())
@@ -110,3 +131,28 @@ def test_a_scan_of_an_unknown_mixer_is_an_error():
 
     with pytest.raises(TypeError, match="SS2D"):
         record_scans(Stranger(), images().float())
+
+
+def test_the_walk_is_drawn_on_the_image(tmp_path):
+    scan = record_scans(tiny("VMamba"), images(64, 96), keep=[])[1]
+    figure = draw_scan_path(scan, Picture(np.zeros((48, 96, 3), np.uint8), (0.75, 1.0)), tmp_path / "scan.png")
+    axes = figure.axes[0]
+    assert [a.get_title() for a in figure.axes[:4]] == ["row", "column", "row reversed", "column reversed"]
+    jumps, steps = (collection.get_segments() for collection in axes.collections)
+    assert len(jumps) == 7 and len(steps) == 8 * 11, "eight rows of twelve cells of eight pixels"
+    assert [tuple(map(float, point)) for point in steps[0]] == [(4, 4), (12, 4)]
+    first, last = ((float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in axes.lines)
+    assert first == (4, 4) and last == (92, 44), "of the six rows that the image fills"
+    assert axes.get_xlim() == (0, 96) and axes.get_ylim() == (48, 0)
+
+
+def test_the_attention_is_drawn_with_the_cell_marked(tmp_path):
+    scan = choose_scan(record_scans(tiny("VMamba"), images(64, 96)), (64, 96))
+    figure = draw_implicit_attention(implicit_attention(scan, 1, 2), Picture.blank(64, 96), tmp_path / "attention.png")
+    titles = [a.get_title() for a in figure.axes[:-1]]
+    assert titles == ["image", "all routes", "row", "column", "row reversed", "column reversed"]
+    row = figure.axes[2].get_images()[0].get_array()
+    assert row.shape == (4, 6) and row.max() == 1
+    # Of the row's walk: cell 1, 2 and what comes before it.
+    assert np.isnan(row.filled(np.nan)).sum() == 24 - 9
+    assert all((line.get_xdata()[0], line.get_ydata()[0]) == (40, 24) for a in figure.axes[:-1] for line in a.lines)
