@@ -17,7 +17,7 @@ from ..diagnostics import Check, check_layer_norm, check_mmcv_operators, check_s
 from ..diagnostics.choices import scan_problem
 from ..engine.environment import hardware, mmcv_operators, versions
 from ..inference.opening import choose_device
-from ..ops.layer_norm import DTYPES, HAS_TRITON, MAX_WIDTH, MIN_ELEMENTS
+from ..ops.layer_norm import DTYPES, HAS_TRITON, MAX_WIDTH
 from ..ops.selective_scan import ENVIRONMENT
 
 PLAIN_WIDTH = 120
@@ -106,8 +106,8 @@ def _other_operators(devices: list[torch.device]) -> Table:
     for device in devices:
         if device.type == "cuda" and HAS_TRITON:
             table.add_row(str(device), "layer_norm", low, "triton",
-                          f"for maps of {MIN_ELEMENTS:,} elements and more, up to {MAX_WIDTH:,} channels")  # fmt: skip
-            table.add_row("", "", "float64, small maps", "torch", "no kernel for it, or none that pays")
+                          f"up to {MAX_WIDTH:,} channels")  # fmt: skip
+            table.add_row("", "", "float64", "torch", "no kernel for it")
         else:
             table.add_row(str(device), "layer_norm", "all", "torch", "Triton's kernels are for CUDA")
         if compiled_extension():

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from mmmamba.ops.recompute import recompute_pays
+
 WIDEST = 768
 """Above this width the larger product costs more than the two skinny ones, whose gradients sum over all positions."""
 
@@ -14,6 +16,11 @@ def dense_pays(x: Tensor, rank: int) -> bool:
     and not at all on tensor cores where the rank is no multiple of 8: they were the largest cost of a training step.
     """
     return x.is_cuda and (rank % 8 != 0 or x.shape[-1] <= WIDEST)
+
+
+def keep_less(x: Tensor, rank: int) -> bool:
+    """Whether training makes the step sizes again in the backward pass instead of keeping them (`projected_scan`)."""
+    return dense_pays(x, rank) and recompute_pays(x)
 
 
 def compose(up: Tensor, down: Tensor) -> Tensor:

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmamba.ops import selective_scan
+from mmmamba.ops import projected_scan, selective_scan
 
-from .low_rank import compose, dense_pays
+from .low_rank import compose, dense_pays, keep_less
 from .ss2d import resolve_dt_rank
 from .ssm_init import dt_bias, dt_weight, full_precision, s4d_real
 
@@ -38,8 +38,10 @@ class SplitMixer(nn.Module):
 
     def forward(self, x_BLC: Tensor) -> Tensor:
         x_BLD, z_BLD = self.convolve(self.in_proj(x_BLC)).chunk(2, -1)
-        delta_BLD, B_BLN, C_BLN = self.project(x_BLD)
         A_DN = -torch.exp(full_precision(self.A_log))
+        if keep_less(x_BLD, self.splits[0]):
+            return self.out_proj(torch.cat([self._scan_projected(x_BLD, A_DN), z_BLD], -1))
+        delta_BLD, B_BLN, C_BLN = self.project(x_BLD)
         y_BLD = selective_scan(
             x_BLD, delta_BLD[:, :, None], A_DN[None], B_BLN[:, :, None], C_BLN[:, :, None],
             full_precision(self.D)[None], delta_bias=full_precision(self.dt_proj.bias)[None], delta_softplus=True)
@@ -51,6 +53,13 @@ class SplitMixer(nn.Module):
         xz_BCHL = xz_BLC.transpose(1, 2).unsqueeze(2)
         y_BCHL = F.conv2d(xz_BCHL, weight_CIW.unsqueeze(2), padding="same", groups=len(weight_CIW))
         return F.silu(y_BCHL.squeeze(2).transpose(1, 2))
+
+    def _scan_projected(self, x_BLD: Tensor, A_DN: Tensor) -> Tensor:
+        """The scan with less kept for the backward pass; the bias that counts twice is added at once."""
+        down_RD, BC_MD = self.x_proj.weight.split((self.splits[0], 2 * self.splits[1]))
+        weight_MD = torch.cat([compose(self.dt_proj.weight, down_RD), BC_MD])
+        return projected_scan(x_BLD, weight_MD, A_DN[None], full_precision(self.D)[None],
+                              delta_bias=2 * full_precision(self.dt_proj.bias)[None])
 
     def project(self, x_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Step sizes before softplus `(B, L, D)`, B and C `(B, L, N)`.

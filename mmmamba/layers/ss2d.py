@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmamba.ops import cover, expand_routes, route_table, selective_scan
+from mmmamba.ops import cover, expand_routes, projected_scan, route_table, selective_scan
+from mmmamba.ops.autocast import autocast_dtype
 
 from .activated import DepthwiseConvAct
 from .layout import channels_first, channels_last
-from .low_rank import compose, dense_pays
+from .low_rank import compose, dense_pays, keep_less
 from .norm import LayerNorm
 from .ssm_init import dt_bias, dt_weight, full_precision, s4d_real
 
@@ -117,9 +118,11 @@ class SS2D(nn.Module):
         """The merged scans, `(B, H, W, D)`; float32 for float16 maps, whose sums could overflow."""
         H, W = x_BHWD.shape[1:3]
         x_BLD = x_BHWD.flatten(1, 2)
+        plain = self.heads == 1 and self.multi_scan is None
+        if plain and keep_less(x_BLD, self.splits[0]):
+            return self._scan_projected(x_BLD, H, W).unflatten(1, (H, W))
         delta_BLKE, B_BLKN, C_BLKN = self.project(x_BLD)
         K, E = delta_BLKE.shape[2:]
-        plain = self.heads == 1 and self.multi_scan is None
         if self.heads == 1:
             u = x_BLD
         else:
@@ -133,6 +136,18 @@ class SS2D(nn.Module):
             y_BLJD = y.unflatten(2, (self.heads, -1)).transpose(2, 3).flatten(3)
             y = y_BLJD.sum(2) if self.multi_scan is None else self.multi_scan(y_BLJD, H, W)
         return y.unflatten(1, (H, W))
+
+    def _scan_projected(self, x_BLD: Tensor, H: int, W: int) -> Tensor:
+        """The same, `(B, L, D)`, with less kept for the backward pass."""
+        K, (R, N, _) = len(self.routes), self.splits
+        down_KRE, B_KNE, C_KNE = self.x_proj_weight.split(self.splits, 1)
+        weight_MD = torch.cat([x.flatten(0, 1) for x in (compose(self.dt_projs_weight, down_KRE), B_KNE, C_KNE)])
+        return projected_scan(
+            x_BLD, weight_MD, -torch.exp(full_precision(self.A_logs)).view(K, -1, N),
+            full_precision(self.Ds).view(K, -1), index=route_table(self.routes, H, W, x_BLD.device),
+            delta_bias=full_precision(self.dt_projs_bias),
+            out_dtype=torch.float32 if (autocast_dtype(x_BLD) or x_BLD.dtype) == torch.float16 else None,
+            index_complete=cover(self.routes))
 
     def extra_repr(self) -> str:
         return f"routes={self.routes}, heads={self.heads}, gate={self.gate}"

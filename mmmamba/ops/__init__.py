@@ -2,19 +2,19 @@
 
 from .layer_norm import add_layer_norm, layer_norm
 from .routes import (
-                     REVERSED,
-                     cover,
-                     expand_routes,
-                     list_route_sets,
-                     list_routes,
-                     register_route,
-                     register_route_set,
-                     route,
-                     route_table,
+    REVERSED,
+    cover,
+    expand_routes,
+    list_route_sets,
+    list_routes,
+    register_route,
+    register_route_set,
+    route,
+    route_table,
 )
-from .selective_scan import BackendError, selective_scan
+from .selective_scan import BackendError, projected_scan, selective_scan
 
 __all__ = [
     "REVERSED", "BackendError", "add_layer_norm", "cover", "expand_routes", "layer_norm", "list_route_sets",
-    "list_routes", "register_route", "register_route_set", "route", "route_table", "selective_scan",
+    "list_routes", "projected_scan", "register_route", "register_route_set", "route", "route_table", "selective_scan",
 ]

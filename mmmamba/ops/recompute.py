@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from .autocast import autocast_dtype
 
@@ -16,7 +17,9 @@ aten = torch.ops.aten
 
 
 def recompute_pays(x: Tensor) -> bool:
-    return x.is_cuda and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    """Not under a compiler or a counter of operators, which want to see every operator as it is."""
+    return (x.is_cuda and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+            and _get_current_dispatch_mode() is None)
 
 
 def gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str = "none") -> Tensor:

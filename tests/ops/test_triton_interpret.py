@@ -11,6 +11,7 @@ from mmmamba.ops import selective_scan
 from mmmamba.ops.selective_scan.dispatch import backend_module, resolve
 
 from .interpreter_memory import check_addresses
+from .test_projected_scan import check as check_projected
 from .test_selective_scan import assert_same, make_inputs
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -65,6 +66,12 @@ def test_equals_the_loop(size, d_state, schedule):
 def test_more_steps_and_more_states(size, d_state):
     inputs = make_inputs(*size, channels=3, d_state=d_state, routes=("column",), batch=1, dtype=torch.float32)
     assert_same(inputs, "triton", 2e-5)
+
+
+@inside
+def test_gradients_written_side_by_side(monkeypatch):
+    monkeypatch.setenv("MMMAMBA_SCAN_BACKEND", "triton")
+    check_projected(("window4", "row"), 1, torch.float32, rtol=2e-4)
 
 
 @inside

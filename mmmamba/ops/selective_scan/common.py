@@ -30,6 +30,8 @@ class ScanArgs:
     merge: bool
     out_dtype: torch.dtype
     index_complete: bool = False
+    gradients: tuple[Tensor, Tensor, Tensor] | None = None
+    """Where a backend that can writes the gradients of delta, B and C: of their shapes, any strides but the last."""
 
 
 def scan_dtype(*tensors: Tensor) -> torch.dtype:

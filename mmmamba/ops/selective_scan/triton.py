@@ -263,7 +263,9 @@ def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tupl
     with on(u.device):
         shared = u.shape[2] == 1
         du = _outputs(p, u.dtype, shared)
-        ddelta = new(batch, length, K, channels, dtype=delta.dtype)
+        ddelta, dB, dC = args.gradients or (new(batch, length, K, channels, dtype=delta.dtype), None, None)
+        if args.gradients and not p.complete:
+            ddelta.zero_()
         options = p.options(p.tiling.backward, p.u, p.delta, dy, ddelta, du)
         chunks, tiles = p.chunks(options)
         # One tensor each for what is summed over blocks of channels, and over batch and chunks.
@@ -278,12 +280,17 @@ def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tupl
                 scan_backward_kernel, p.programs(options, chunks),
                 (p.u, p.delta, p.A_KND, p.B, p.C, p.D, p.bias, p.index, states, q_BKMND, dy, du, ddelta, sums_BKMSD,
                  dBC[0], dBC[1]),
-                (*(s for x in (p.u, p.delta, p.B, p.C, dy, du) for s in _row_strides(x)), states.stride(1),
+                (*(s for x in (p.u, p.delta, p.B, p.C, dy, du, ddelta) for s in _row_strides(x)), states.stride(1),
                  length, steps, channels, d_state, K, chunks, tiles, int(chunks > 1)), **options, HAS_D=D is not None)
         else:
             sums_BKMSD.zero_()
         du = _merge(du, u.dtype, shared)
-        dB, dC = (dBC[:, 0] if blocks == 1 else dBC.sum(1)).to(B.dtype)
+        dBC = dBC[:, 0] if blocks == 1 else dBC.sum(1)
+        if args.gradients:
+            dB.copy_(dBC[0])
+            dC.copy_(dBC[1])
+        else:
+            dB, dC = dBC.to(B.dtype)
         sums_KSD = sums_BKMSD.sum((0, 2))
     return (
         du, ddelta, sums_KSD[:, :d_state].transpose(1, 2).to(A.dtype), dB, dC.to(C.dtype),

@@ -67,7 +67,7 @@ def _adjoint(
 def scan_backward_kernel(
     u, delta, A, B, C, D, bias, index, states, adjoints, dy, du, ddelta, sums, dB, dC,
     x_b, x_l, x_k, delta_b, delta_l, delta_k, W_b, W_l, W_k, C_b, C_l, C_k, y_b, y_l, y_k, du_b, du_l, du_k,
-    states_bk, length, steps, channels, d_state, routes, chunks, tiles, given,
+    dd_b, dd_l, dd_k, states_bk, length, steps, channels, d_state, routes, chunks, tiles, given,
     TT: tl.constexpr, W: tl.constexpr, DB: tl.constexpr, V: tl.constexpr, SINGLE: tl.constexpr,
     SOFTPLUS: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr, EVEN: tl.constexpr,
     WIDE: tl.constexpr, HAS_D: tl.constexpr,
@@ -92,7 +92,7 @@ def scan_backward_kernel(
     delta_1D = delta + tl.multiple_of(batch * delta_b + route * delta_k, V) + d[None, :]
     dy_1D = dy + tl.multiple_of(batch * y_b + route * y_k, V) + d[None, :]
     du_offset_1D = tl.multiple_of(batch * du_b + route * du_k, V) + d[None, :]
-    ddelta_1D = ddelta + tl.multiple_of((batch * length * routes + route) * channels, V) + d[None, :]
+    ddelta_1D = ddelta + tl.multiple_of(batch * dd_b + route * dd_k, V) + d[None, :]
     B += batch * W_b + route * W_k
     C += batch * C_b + route * C_k
     if HAS_INDEX:
@@ -179,7 +179,7 @@ def scan_backward_kernel(
             ddelta_WD = tl.where((t_W < steps)[:, None], ddelta_WD, 0.0)
             dbias_WD += ddelta_WD
             on = reals[i][:, None] if EVEN else reals[i][:, None] & in_1D
-            at = row_pointers(ddelta_1D, positions[i], routes * channels, V)
+            at = row_pointers(ddelta_1D, positions[i], dd_l, V)
             tl.store(at, ddelta_WD.to(ddelta.dtype.element_ty), mask=on)
             rows = row_pointers(du_offset_1D, positions[i], du_l, V)
             tl.store(du + rows, du_WD.to(du.dtype.element_ty), mask=on)

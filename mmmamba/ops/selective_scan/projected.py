@@ -1,0 +1,70 @@
+"""The scan together with the projection that makes its step sizes, B and C, none of which outlives the call.
+
+In training these are most of what a block would keep: K times the map itself. One matrix product makes them again, and
+another takes all their gradients, which the scan's backward pass writes side by side.
+
+Shape suffixes as in `common`; M = K D + 2 K N rows: step sizes route by route, then B, then C.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ..autocast import autocast_dtype
+from .common import ScanArgs
+from .dispatch import backend_module, resolve
+
+
+def projected_scan(
+    x_BLD: Tensor, weight_MD: Tensor, A: Tensor, D: Tensor | None, *, index: Tensor | None = None,
+    delta_bias: Tensor | None = None, out_dtype: torch.dtype | None = None, index_complete: bool = False,
+) -> Tensor:
+    """`selective_scan` with softplus and merged outputs, of the map x and what `x weight^T` makes of it.
+
+    Args:
+        x_BLD: the map.
+        weight_MD: under autocast taken in its dtype, like x.
+        A, D, index, delta_bias, out_dtype, index_complete: of `selective_scan`.
+    """
+    low = autocast_dtype(x_BLD)
+    if low is not None:
+        x_BLD, weight_MD = x_BLD.to(low), weight_MD.to(low)
+    return _Projected.apply(x_BLD, weight_MD, A, D, delta_bias, index, out_dtype or x_BLD.dtype, index_complete)
+
+
+def _parts(joint_BLM: Tensor, A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    K, D, N = A.shape
+    delta, B, C = joint_BLM.split((K * D, K * N, K * N), -1)
+    return delta.unflatten(-1, (K, D)), B.unflatten(-1, (K, N)), C.unflatten(-1, (K, N))
+
+
+class _Projected(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, A, D, bias, index, out_dtype, index_complete):
+        backend = backend_module(resolve(x.device))
+        args = ScanArgs(index, True, True, out_dtype, index_complete)
+        delta, B, C = _parts(F.linear(x, weight), A)
+        y, states = backend.forward(x.unsqueeze(2), delta, A, B, C, D, bias, args, True)
+        ctx.save_for_backward(x, weight, A, D, bias, index, states)
+        ctx.settings = backend, index_complete
+        return y.squeeze(2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        x, weight, A, D, bias, index, states = ctx.saved_tensors
+        backend, index_complete = ctx.settings
+        joint = F.linear(x, weight)
+        djoint = torch.empty_like(joint)
+        slots = _parts(djoint, A)
+        args = ScanArgs(index, True, True, grad.dtype, index_complete, slots)
+        delta, B, C = _parts(joint, A)
+        du, *made, dD, dbias = backend.backward(grad.unsqueeze(2), states, x.unsqueeze(2), delta, A, B, C, D, bias, args)
+        dA = made.pop(1)
+        for slot, gradient in zip(slots, made):
+            if gradient.data_ptr() != slot.data_ptr():
+                slot.copy_(gradient)
+        flat = djoint.flatten(0, 1)
+        dx = torch.addmm(du.squeeze(2).flatten(0, 1), flat, weight).view(x.shape)
+        return dx, flat.t() @ x.flatten(0, 1), dA, dD, dbias, None, None, None
