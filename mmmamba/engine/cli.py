@@ -15,9 +15,11 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..zoo.configs import find_config
+from .bad_data import check_data_of
 from .config_keys import check_keys
 from .data_config import SUFFIXES, read_data_config
 from .demo import apply_demo
+from .deterministic import make_deterministic
 from .errors import UsageError
 from .fuse_hook import FuseHook
 from .interrupt import EXIT_SAVED, Interrupted
@@ -25,7 +27,7 @@ from .nan_guard import NonFiniteError
 from .nan_report import replay
 from .options import check_options
 from .preflight import TRAIN_KEYS, check_neck, check_run, check_sections
-from .reliability import make_deterministic, make_reliable
+from .reliability import make_reliable
 from .resume import go_on
 from .safe_loading import refuse_pickled_messages
 from .summary import KeepMetrics, print_summary
@@ -48,6 +50,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         "--auto-scale-lr", action="store_true", help="scale the learning rate to the batch size of this run"
     )
     parser.add_argument("--deterministic", action="store_true", help="the same numbers from every run on a GPU; slower")
+    parser.add_argument("--skip-bad-data", action="store_true", help="leave bad images and annotations out, counted")
     parser.add_argument("--skip-nan", action="store_true", help="leave out steps that are not finite, and count them")
     parser.add_argument("--replay", metavar="DIR", help="do a step again that was not finite; DIR is nan_... of a run")
 
@@ -129,13 +132,14 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def _build_runner(cfg: Config) -> Runner:
+def _build_runner(cfg: Config, skip_bad_data: bool = False) -> Runner:
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         _distribute_without_gpu(cfg)
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     if cfg.get("default_scope") == "mmdet":
         refuse_pickled_messages()
     check_neck(runner.model.module if hasattr(runner.model, "module") else runner.model)
+    check_data_of(runner, skip_bad_data)
     return runner
 
 
@@ -175,7 +179,7 @@ def run_train(args: argparse.Namespace) -> int:
         return _replay(cfg, args.replay)
     check_run(cfg, "train")
     go_on(cfg)
-    runner = _build_runner(cfg)
+    runner = _build_runner(cfg, args.skip_bad_data)
     kept = KeepMetrics()
     runner.register_hook(kept)
     try:

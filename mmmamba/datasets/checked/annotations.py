@@ -1,0 +1,132 @@
+"""COCO annotations looked at while mmdet reads them, where it drops some in silence and fails at others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from ..checks.coco import check_coco, read_coco
+from ..checks.instances import SLACK, box_faults, is_number, mask_faults
+from ..checks.kinds import KINDS
+from ..checks.report import Report
+from .ledger import DataError
+
+FATAL = ("annotation-record", "box-broken", "mask-missing", "polygon-broken", "rle-broken", "rle-size")
+"""Annotations with which training fails, or goes on with NaN."""
+SHOWN = 3
+
+
+class CheckedParse:
+    """In the place of a `CocoDataset`'s `parse_data_info` while it reads its file."""
+
+    def __init__(self, dataset: BaseDataset, masks: bool, skip: bool) -> None:
+        self.dataset, self.masks, self.skip = dataset, masks, skip
+        self.parse = dataset.parse_data_info
+        self.report = Report("", dataset.ann_file)
+        self.seen = 0
+
+    def __call__(self, raw: dict) -> Any:
+        image, annotations = raw["raw_img_info"], raw["raw_ann_info"]
+        self.seen += len(annotations)
+        size = image.get("width"), image.get("height")
+        if not all(is_number(side) and side >= 1 for side in size):
+            self.report.add("image-record", f"{image.get('file_name')} has width {size[0]!r} and height {size[1]!r}",
+                            image=image["id"])  # fmt: skip
+            return dict(img_id=image["id"], instances=[], width=0, height=0)
+        known = self.dataset.coco.cats
+        usable = [a for a in annotations if _is_plain(a, *size, self.masks, known) or not self._faults(a, size, known)]
+        return self.parse(dict(raw, raw_ann_info=usable))
+
+    def _faults(self, annotation: dict, size: tuple[int, int], known: dict) -> bool:
+        """Count what is wrong with an annotation. Whether it must be left out."""
+        dropped = False
+        for kind, detail in _all_faults(annotation, size, self.masks, known):
+            self.report.add(kind, detail, image=annotation.get("image_id"), annotation=annotation.get("id"))
+            dropped |= kind in FATAL or kind == "category-unknown"
+        return dropped
+
+    def finish(self) -> None:
+        """Log what was left out.
+
+        Raises:
+            DataError: an image without a size, or an annotation that cannot be used and is not to be skipped.
+        """
+        fatal = [kind for kind in self.report.counts if kind == "image-record" or (kind in FATAL and not self.skip)]
+        for kind, number in self.report.counts.items():
+            if kind not in fatal:
+                text = _examples(self.report, kind)
+                print_log(f"{self.report.file}: of {self.seen} annotations {number}: {KINDS[kind].title}, "
+                          f"{KINDS[kind].advice}{text}", "current", 30)  # fmt: skip
+        if fatal:
+            lines = [f"{self.report.counts[k]} times: {KINDS[k].title}{_examples(self.report, k)}" for k in fatal]
+            cure = "" if "image-record" in fatal else ", or train without these annotations: --skip-bad-data"
+            raise DataError("\n".join([f"{self.report.file} cannot be used as it is", *lines, f"Mend it{cure}"]))
+
+
+def load_checked(dataset: BaseDataset, masks: bool, skip: bool) -> None:
+    """`full_init` of a `CocoDataset`, with every annotation looked at.
+
+    Raises:
+        DataError: the file or annotations of it cannot be used.
+    """
+    checked = CheckedParse(dataset, masks, skip)
+    dataset.parse_data_info = checked
+    try:
+        dataset.full_init()
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+        raise DataError(f"{dataset.ann_file} cannot be read: {_reason(dataset, masks, error)}") from error
+    finally:
+        del dataset.parse_data_info
+    checked.finish()
+
+
+def _is_plain(annotation: dict, width: float, height: float, masks: bool, known: dict) -> bool:
+    """Whether there is surely nothing wrong. A second for a million; what it doubts is looked at one by one."""
+    try:
+        x, y, w, h = annotation["bbox"]
+        total = annotation["area"]
+        if not (total > 0 and w >= 1 and h >= 1 and x >= -SLACK and y >= -SLACK and x + w <= width + SLACK
+                and y + h <= height + SLACK and annotation["category_id"] in known):  # fmt: skip
+            return False
+        if masks:
+            for polygon in annotation["segmentation"] or (None,):
+                if len(polygon) < 6 or len(polygon) % 2:
+                    return False
+                total += sum(polygon)
+        return total - total == 0
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def _all_faults(annotation: dict, size: tuple[int, int], masks: bool, known: dict) -> Iterator[tuple[str, str]]:
+    category = annotation.get("category_id")
+    if not isinstance(category, (int, float, str)) or category not in known:
+        yield "category-unknown", f"category {category!r}"
+        return
+    if annotation.get("ignore"):
+        return
+    yield from box_faults(annotation, *size)
+    if masks:
+        if not annotation.get("segmentation"):
+            yield "mask-missing", ""
+        yield from mask_faults(annotation, *size)
+
+
+def _reason(dataset: BaseDataset, masks: bool, error: Exception) -> str:
+    """What is wrong with a file that mmdet cannot read: by entry, where the checks find it."""
+    report = Report("", dataset.ann_file)
+    content = read_coco(dataset.ann_file, report)
+    if content is not None:
+        report = check_coco(content, None, dataset.metainfo.get("classes"), file=dataset.ann_file, masks=masks)
+    faults = [kind for kind in report.counts if KINDS[kind].severity != "note"]
+    lines = [f"{KINDS[kind].title}{_examples(report, kind)}" for kind in faults]
+    return "\n".join([f"{type(error).__name__}: {error}", *lines])
+
+
+def _examples(report: Report, kind: str) -> str:
+    more = report.counts[kind] - SHOWN
+    lines = [f"\n  {finding}" for finding in report.examples[kind][:SHOWN]]
+    return "".join(lines) + (f"\n  … and {more} more" if more > 0 else "")
