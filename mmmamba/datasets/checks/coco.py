@@ -23,25 +23,31 @@ def read_coco(file: str | Path, report: Report) -> dict | None:
     try:
         content = json.loads(Path(file).read_bytes())
     except (OSError, ValueError) as error:
-        report.add("not-coco", f"{type(error).__name__}: {error}")
+        report.add("not-coco", f"{type(error).__name__}: {error}", file=str(file))
         return None
-    return content if is_coco(content, report) else None
+    return content if is_coco(content, report, str(file)) else None
 
 
-def is_coco(content: Any, report: Report) -> bool:
+def is_coco(content: Any, report: Report, file: str | None = None) -> bool:
     """Whether the three lists of objects are there; a finding says what is not."""
     if not isinstance(content, dict):
-        report.add("not-coco", f"it holds a {type(content).__name__}")
+        report.add("not-coco", f"it holds a {type(content).__name__}", file=file)
         return False
     wrong = [key for key in LISTS if not isinstance(content.get(key), list)
              or not all(isinstance(entry, dict) for entry in content[key])]  # fmt: skip
     if wrong:
-        report.add("not-coco", f"no list of objects under {', '.join(wrong)}; it has {_some(list(content))}")
+        report.add("not-coco", f"no list of objects under {', '.join(wrong)}; it has {_some(list(content))}", file=file)
         return False
     nameless = [c for c in content["categories"] if not is_id(c.get("id")) or not isinstance(c.get("name"), str)]
     if nameless:
-        report.add("not-coco", f"a category without id or name: {nameless[0]}")
+        report.add("not-coco", f"a category without id or name: {nameless[0]}", file=file)
     return not nameless
+
+
+def has_size(image: dict) -> bool:
+    """Whether an entry of an image names a file, and a width and a height that one can have."""
+    sizes = image.get("width"), image.get("height")
+    return isinstance(image.get("file_name"), str) and all(is_number(v) and v >= 1 for v in sizes)
 
 
 def is_id(value: Any) -> bool:
@@ -137,7 +143,7 @@ def _check_images(images: list[dict], report: Report, min_size: int) -> dict[Any
             report.add("image-name-twice", f"{name} has the ids {ids_of_name[name]} and {number}", image=number)
         ids_of_name.setdefault(name, number)
         size = image.get("width"), image.get("height")
-        valid = all(is_number(v) and v >= 1 for v in size)
+        valid = has_size(image)
         if not valid:
             report.add("image-record", f"{name} has width {size[0]!r} and height {size[1]!r}", image=number)
         elif min(size) < min_size:

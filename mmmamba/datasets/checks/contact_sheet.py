@@ -18,6 +18,8 @@ CELL = 3.6
 """Inches."""
 DPI = 110
 LEGEND_MOST = 32
+ORDER = (1, 2, 9, 4, 6, 8, 0, 5, 7, 3)
+"""Of tab10's colours: blue, hard to see on dark images, comes late, and red, which marks faults, last."""
 NAMED_MOST = 15
 """Objects up to which each is named beside its box; the legend names the rest."""
 
@@ -63,7 +65,9 @@ def draw_contact_sheet(samples: Sequence[Sample], classes: Sequence[str], file: 
 def class_colours(number: int) -> list[tuple[float, float, float]]:
     """One colour a class: well told apart up to 10, then as well as can be."""
     if number <= 20:
-        return [matplotlib.colormaps["tab10" if number <= 10 else "tab20"](i)[:3] for i in range(number)]
+        colours = matplotlib.colormaps["tab10" if number <= 10 else "tab20"].colors
+        order = ORDER if number <= 10 else range(number)
+        return [colours[i] for i in order][:number]
     # Steps of the golden ratio put neighbours far apart on the circle of hues.
     hues = (np.arange(number) * 0.618) % 1.0
     values = 0.65 + 0.35 * (np.arange(number) % 3) / 2
@@ -92,6 +96,12 @@ def _draw(ax: Axes, sample: Sample, classes: Sequence[str], colours: list) -> No
         overlay[sample.labels < 0] = (0, 0, 0, 0.75)
         ax.imshow(overlay, interpolation="nearest")
         return
+    # All masks in one picture: hundreds of layers take minutes.
+    overlay = np.zeros((*sample.image.shape[:2], 4), np.float32)
+    for mark in sample.marks:
+        if mark.mask is not None and mark.mask.shape == overlay.shape[:2]:
+            overlay[mark.mask > 0] = (*colours[mark.label], 0.45)
+    ax.imshow(overlay, interpolation="nearest")
     for mark in sample.marks:
         _draw_mark(ax, mark, classes[mark.label] if len(sample.marks) <= NAMED_MOST else "", colours[mark.label])
     # Boxes beyond the image are seen, but do not shrink it.
@@ -101,10 +111,6 @@ def _draw(ax: Axes, sample: Sample, classes: Sequence[str], colours: list) -> No
 
 
 def _draw_mark(ax: Axes, mark: Mark, name: str, colour: tuple[float, float, float]) -> None:
-    if mark.mask is not None:
-        overlay = np.zeros((*mark.mask.shape, 4))
-        overlay[mark.mask > 0] = (*colour, 0.45)
-        ax.imshow(overlay, interpolation="nearest")
     if mark.box is None:
         return
     x, y, w, h = mark.box
@@ -113,8 +119,10 @@ def _draw_mark(ax: Axes, mark: Mark, name: str, colour: tuple[float, float, floa
     ax.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor=edge, linewidth=1.3, linestyle=style))
     if name:
         # Above the box, or in it where the image ends.
-        inside = y < 0.05 * (ax.get_ylim()[0] or 1)
-        ax.text(max(x, 0), max(y, 0), name, fontsize=6, color="white", va="top" if inside else "bottom", clip_on=True,
+        width, height = ax.get_xlim()[1], ax.get_ylim()[0]
+        sides = dict(va="top" if y < 0.05 * height else "bottom", ha="right" if x > 0.85 * width else "left")
+        at = (min(x + w, width) if sides["ha"] == "right" else max(x, 0), max(y, 0))
+        ax.text(*at, name, fontsize=6, color="white", clip_on=True, **sides,
                 bbox=dict(facecolor=edge, edgecolor="none", pad=0.8, alpha=0.85))  # fmt: skip
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from .coco import chosen_categories
+from .coco import chosen_categories, has_size, is_id
 from .images import UNREADABLE
 from .instances import box_faults, decode_mask, mask_faults
+from .kinds import KINDS
 from .run import Checked
 from .segmentation import class_of_value
 
@@ -38,22 +39,30 @@ class Sample:
     labels: np.ndarray | None = None
 
 
-def coco_samples(content: dict, image_root: str | Path, classes: Sequence[str], number: int) -> list[Sample]:
-    """Images that between them show as many classes as they can, rare ones first; then some spread over the file."""
+def coco_samples(
+    content: dict, image_root: str | Path, classes: Sequence[str], number: int, first: Iterable = ()
+) -> list[Sample]:
+    """Images that between them show as many classes as they can, rare ones first; then some spread over the file.
+
+    Args:
+        first: ids of images that come before these, up to half of the samples.
+    """
     chosen = chosen_categories(content["categories"], classes)
     label_of = {category: index for index, category in enumerate(chosen)}
     annotations, images_of = defaultdict(list), defaultdict(list)
     for annotation in content["annotations"]:
-        if annotation.get("category_id") in label_of:
-            annotations[annotation.get("image_id")].append(annotation)
-            images_of[annotation["category_id"]].append(annotation.get("image_id"))
-    images = {i["id"]: i for i in content["images"] if i.get("file_name") and i.get("width") and i.get("height")}
+        category, image = annotation.get("category_id"), annotation.get("image_id")
+        if is_id(category) and is_id(image) and category in label_of:
+            annotations[image].append(annotation)
+            images_of[category].append(image)
+    images = {i["id"]: i for i in content["images"] if is_id(i.get("id")) and has_size(i)}
     order = []
     for category in sorted(images_of, key=lambda c: len(images_of[c])):
         order += next(([i] for i in images_of[category] if i in images and i not in order), [])
     spread = list(images)[:: max(len(images) // number, 1)]
     samples: list[Sample] = []
-    for number_of_image in dict.fromkeys([*order[:number], *spread, *images]):
+    wanted = [i for i in dict.fromkeys(first) if i in images][: number // 2]
+    for number_of_image in dict.fromkeys([*wanted, *order[:number], *spread, *images]):
         entry = images[number_of_image]
         image = _open(Path(image_root) / entry["file_name"])
         if image is not None and len(samples) < number:
@@ -65,7 +74,7 @@ def coco_samples(content: dict, image_root: str | Path, classes: Sequence[str], 
 
 
 def _mark(annotation: dict, image: dict, label: int) -> Mark:
-    size = image["width"], image["height"]
+    size = int(image["width"]), int(image["height"])
     faults = [*box_faults(annotation, *size), *mask_faults(annotation, *size)]
     broken_mask = any(kind.startswith(("polygon", "rle")) for kind, _ in faults)
     broken_box = any(kind == "box-broken" for kind, _ in faults)
@@ -107,6 +116,8 @@ def samples_of(checked: Checked, number: int) -> list[Sample]:
     if number < 1 or not split.classes or isinstance(split.classes, str):
         return []
     if checked.content:
-        return coco_samples(checked.content, split.image_root, split.classes, number)
+        faulty = [finding.image for kind, kept in checked.report.examples.items() if KINDS[kind].severity != "note"
+                  for finding in kept]  # fmt: skip
+        return coco_samples(checked.content, split.image_root, split.classes, number, faulty)
     return segmentation_samples(checked.pairs, len(split.classes), number, checked.ignore_index,
                                 dataset.reduce_zero_label, dataset.label_map) if checked.pairs else []  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -11,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from .coco import check_categories, chosen_categories, read_coco
+from .coco import check_categories, chosen_categories, has_size, is_id, read_coco
 from .report import Report
 from .splits import Split, same_file
 
@@ -30,8 +29,9 @@ def check_usable(cfg: Config, split: Split) -> Report:
             check_categories(content["categories"], split.classes, report)
         # With other classes nothing below would fit either.
         if content is not None and not report.has("classes-none", "classes-text", "classes-missing"):
-            for number, times in Counter(map(_id, content["annotations"])).items():
-                if times > 1 and number is not None:
+            ids = (annotation.get("id") for annotation in content["annotations"])
+            for number, times in Counter(filter(is_id, ids)).items():
+                if times > 1:
                     report.add("annotation-id-twice", annotation=number)
             check_coco_use(content, split, report)
         return report
@@ -71,12 +71,13 @@ def head_classes(node: Any, place: str) -> Iterator[tuple[str, int]]:
 def check_coco_use(content: dict, split: Split, report: Report) -> None:
     """Annotations, masks and images that are left for this config, and whether its evaluator looks at the same ones."""
     chosen = chosen_categories(content["categories"], split.classes)
-    images = {image.get("id"): image for image in content["images"] if isinstance(image.get("file_name"), str)}
+    images = {image["id"]: image for image in content["images"] if is_id(image.get("id")) and has_size(image)}
     with_objects, objects, masks = set(), 0, 0
     for annotation in content["annotations"]:
-        if annotation.get("category_id") not in chosen or annotation.get("image_id") not in images:
+        category, image = annotation.get("category_id"), annotation.get("image_id")
+        if not (is_id(category) and is_id(image) and category in chosen and image in images):
             continue
-        with_objects.add(annotation["image_id"])
+        with_objects.add(image)
         if not annotation.get("iscrowd") and not annotation.get("ignore"):
             objects += 1
             masks += bool(annotation.get("segmentation"))
@@ -88,7 +89,7 @@ def check_coco_use(content: dict, split: Split, report: Report) -> None:
     left = [
         number for number, image in images.items()
         if (number in with_objects or not split.leaves_out_empty)
-        and min(image.get("width") or 0, image.get("height") or 0) >= split.min_size
+        and min(image["width"], image["height"]) >= split.min_size
     ]  # fmt: skip
     if not left:
         report.add("no-images", f"of {len(images)} in the file, with {dict(split.dataset.filter_cfg or {})}")
@@ -103,8 +104,10 @@ def _check_evaluators(split: Split, images: set, report: Report) -> None:
         file = evaluator.get("ann_file")
         if not isinstance(file, str) or "://" in file or same_file(file, split.dataset.ann_file):
             continue
-        content = json.loads(Path(file).read_bytes())
-        unknown = images - {image.get("id") for image in content.get("images", ())}
+        content = read_coco(file, report)
+        if content is None:
+            continue
+        unknown = images - {image["id"] for image in content["images"] if is_id(image.get("id"))}
         if unknown:
             report.add("evaluator-file", f"{file} lacks {len(unknown)} of the {len(images)} images of "
                        f"{split.dataset.ann_file}")  # fmt: skip
@@ -128,8 +131,3 @@ def check_segmentation_use(split: Split, pairs: list[tuple[str, str]], report: R
     for image, label in pairs:
         if not Path(label).is_file():
             report.add("label-missing", f"for {image}", file=label)
-
-
-def _id(annotation: dict) -> Any:
-    number = annotation.get("id")
-    return number if isinstance(number, (int, str)) else None

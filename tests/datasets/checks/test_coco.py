@@ -19,6 +19,8 @@ from mmmamba.datasets.checks.coco import read_coco
 from mmmamba.datasets.checks.instances import rle_length
 from mmmamba.datasets.shapes import CLASSES, ShapesSpec, make_shapes
 
+from .rubbish import KEYS, VALUES
+
 CLEAN = {
     "images": [dict(id=1, file_name="a.png", width=40, height=30), dict(id=2, file_name="b.png", width=40, height=30)],
     "categories": [dict(id=3, name="cat"), dict(id=7, name="dog")],
@@ -152,14 +154,9 @@ def test_the_length_of_a_compressed_rle(seed: int, height: int, width: int, shar
     assert rle_length(counts[:-1]) != height * width
 
 
-numbers = st.integers() | st.floats()
-values = st.none() | st.booleans() | numbers | st.text(max_size=3) | st.lists(st.floats(), max_size=7)
-keys = st.sampled_from("id image_id category_id bbox area segmentation iscrowd width file_name".split())
-
-
 @given(st.dictionaries(st.sampled_from(["images", "annotations", "categories"]),
-                       st.lists(st.dictionaries(keys, values, max_size=5), max_size=3) | values, max_size=3),
-       st.dictionaries(keys, values, max_size=9))  # fmt: skip
+                       st.lists(st.dictionaries(KEYS, VALUES, max_size=5), max_size=3) | VALUES, max_size=3),
+       st.dictionaries(KEYS, VALUES, max_size=9))  # fmt: skip
 @settings(max_examples=150, deadline=None)
 def test_no_content_makes_the_checks_fail(content: dict, annotation: dict) -> None:
     check(content)

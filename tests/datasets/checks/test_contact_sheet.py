@@ -7,10 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from mmmamba.datasets.checks.contact_sheet import class_colours, draw_contact_sheet
 from mmmamba.datasets.checks.samples import coco_samples, segmentation_samples
+
+from .rubbish import KEYS, VALUES
 
 
 @pytest.fixture
@@ -55,3 +59,11 @@ def test_label_maps_show_their_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [3, 15, 150])
 def test_colours_differ(number: int) -> None:
     assert len(set(class_colours(number))) == number
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=6), st.dictionaries(KEYS, VALUES, max_size=4))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_content_makes_sampling_fail(content: dict, tmp_path: Path, annotation: dict, image: dict) -> None:
+    entries = dict(images=[{**content["images"][0], **image}, *content["images"][1:]],
+                   annotations=[{**content["annotations"][0], **annotation}, *content["annotations"][1:]])  # fmt: skip
+    assert coco_samples({**content, **entries}, tmp_path, ("cat", "dog"), 3)
