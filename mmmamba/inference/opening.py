@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,10 @@ from ..engine.cli import read_config
 from ..engine.errors import UsageError
 from ..engine.options import check_options
 from ..models.strict_loading import StrictLoading
+from ..suggest import did_you_mean
 from ..zoo.configs import find_config, weights_of
+
+logger = logging.getLogger("mmmamba")
 
 LAST = "last_checkpoint"
 """The file in which MMEngine's checkpoint hook notes the latest checkpoint of a run."""
@@ -110,7 +114,11 @@ def find_files(model: str | Path) -> tuple[Path, Path | None]:
         return _config_of_run(path), checkpoint
     if path.suffix in CHECKPOINT_SUFFIXES and path.is_file():
         return _config_of_run(path.parent), path
-    config = find_config(model)
+    try:
+        config = find_config(model)
+    except UsageError as error:
+        runs = [str(note.parent) for note in path.parent.glob(f"*/{LAST}")]
+        raise UsageError(f"{error}{did_you_mean(str(path), runs, 3, 'the run ')}") from error
     return config, _last_checkpoint(config.parent)
 
 
@@ -143,6 +151,7 @@ def _published(config: Path, cfg: Config) -> str:
             f"{config} has no trained weights that could be found: none are published for it, and there is no {LAST} "
             "beside it. Name a file or URL with --checkpoint, or give the folder of a finished run as the model"
         )
+    logger.info("%s: its authors' weights, under %s", config.stem, published[0].licence)
     return published[0].url
 
 

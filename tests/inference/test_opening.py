@@ -79,6 +79,11 @@ def test_a_name_that_is_nearly_right():
         Predictor("mask_rcnn/vmamba_t_1x_cocoo")
 
 
+def test_a_run_that_is_nearly_right(detector_run):
+    with pytest.raises(UsageError, match="Did you mean the run '.*/detector'"):
+        Predictor(detector_run.with_name("detectr"))
+
+
 def test_classes_must_be_as_many_as_the_model_has(segmentor_run, tmp_path):
     text = (segmentor_run / "colours.py").read_text()
     run = write_run(tmp_path / "run", text, dataset_meta=dict(classes=("a", "b")))

@@ -168,3 +168,28 @@ def test_no_weight_is_left_as_it_started(mask_rcnn, tmp_path, change, complaint)
     torch.save(held, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=complaint):
         Predictor(mask_rcnn, tmp_path / "other.pth")
+
+
+def test_weights_under_their_authors_names(mask_rcnn, tmp_path):
+    held = torch.load(mask_rcnn / "epoch_1.pth", weights_only=True)
+    names = {name: name.replace("backbone.patch_embed.0.", "backbone.patch_embed.proj.") for name in held["state_dict"]}
+    theirs = {names[name]: tensor for name, tensor in held["state_dict"].items()}
+    assert theirs.keys() != held["state_dict"].keys()
+    torch.save(dict(state_dict=theirs), tmp_path / "theirs.pth")
+    image = draw_image(48, 64, 4)
+    ours = Predictor(mask_rcnn, score_thr=0.05)(image)
+    assert boxes(ours) and boxes(Predictor(mask_rcnn, tmp_path / "theirs.pth", score_thr=0.05)(image)) == boxes(ours)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("tile", [None, 96])
+def test_a_gpu_finds_what_the_cpu_finds(mask_rcnn, segmentor_run, tile):
+    image = draw_image(150, 200, 12)
+    for run in (mask_rcnn, segmentor_run):
+        one, other = (Predictor(run, device=device, score_thr=0.1, tile=tile)(image) for device in ("cpu", "cuda"))
+        if run is segmentor_run:
+            assert (one.labels == other.labels).mean() > 0.999
+        else:
+            assert abs(len(one) - len(other)) <= 1 and len(one) > 0
+            assert np.allclose(one.objects.boxes[0], other.objects.boxes[0], atol=0.5)
+            assert np.allclose(one.objects.scores[0], other.objects.scores[0], atol=1e-3)
