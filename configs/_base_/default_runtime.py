@@ -5,8 +5,10 @@ default_hooks = dict(
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=50),
     param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=3, save_best="auto", rule="greater"),
+    checkpoint=dict(type="AtomicCheckpointHook", interval=1, max_keep_ckpts=3, save_best="auto", rule="greater"),
     sampler_seed=dict(type="DistSamplerSeedHook"),
+    interrupt=dict(type="InterruptHook"),
+    nan_guard=dict(type="NanGuardHook"),
     visualization=dict(type="DetVisualizationHook"),
 )
 env_cfg = dict(

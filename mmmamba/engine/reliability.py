@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from ..compat import compiled_extension
-from . import atomic_save, interrupt, nan_guard, resume  # noqa: F401  (these register what is named below)
+from . import atomic_save, deterministic, interrupt, nan_guard, resume  # noqa: F401  (these register what is named below)
 
 LOOPS = {"EpochBasedTrainLoop": "ResumableEpochLoop", "IterBasedTrainLoop": "ResumableIterLoop"}
 HOOKS = {"interrupt": "InterruptHook", "nan_guard": "NanGuardHook"}
@@ -43,22 +41,6 @@ def make_reliable(cfg: Config, skip_nan: bool = False) -> None:
             del hooks[key]
     if skip_nan and "nan_guard" in hooks:
         hooks.nan_guard.skip = True
-
-
-def make_deterministic(cfg: Config) -> None:
-    """The same numbers from each run on a GPU; operators that cannot give them raise an error."""
-    cfg.randomness = dict(cfg.get("randomness") or {}, deterministic=True)
-    if cfg.get("env_cfg"):
-        cfg.env_cfg.cudnn_benchmark = False
-    # Read when cuBLAS starts.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    if compiled_extension() is not None:
-        print_log(
-            "--deterministic: mmcv's compiled operators (RoIAlign, deformable convolution) add in any order in their "
-            "backward passes and raise no error; without them, those of mmmamba.compat are repeatable",
-            "current",
-            30,
-        )
 
 
 def _name(kind: Any) -> str:

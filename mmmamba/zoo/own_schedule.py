@@ -40,7 +40,7 @@ def plan_schedule(base: Config, images: int, batch: int, length: int | None = No
         batch: images of a step, over all GPUs.
         length: in the config's own unit; None chooses it by the number of images.
     """
-    unit = "iters" if base.train_cfg.type == "IterBasedTrainLoop" else "epochs"
+    unit = "iters" if "max_iters" in base.train_cfg else "epochs"
     published = base.train_cfg[f"max_{unit}"]
     steps = math.ceil(images / batch)
     pretrained = (base.model.backbone.get("init_cfg") or {}).get("checkpoint")

@@ -57,9 +57,12 @@ def squeeze_every_other_image(root: Path) -> None:
     path.write_text(json.dumps(content))
 
 
-def test_detection_within_an_epoch_with_workers_and_grouped_batches(tmp_path: Path) -> None:
+def test_detection_within_an_epoch_with_workers_grouped_batches_and_mosaics(tmp_path: Path) -> None:
     cfg = detection(tmp_path)
     squeeze_every_other_image(Path(cfg.train_dataloader.dataset.data_root))
+    # Each worker's first mosaic comes after the stop and needs the images that it loaded before.
+    mosaic = dict(type="CachedMosaic", img_scale=(32, 32), max_cached_images=5)
+    cfg.train_dataloader.dataset.pipeline.insert(2, mosaic)
     sampler = dict(type="AspectRatioBatchSampler")
     cfg.train_dataloader.update(num_workers=2, persistent_workers=True, batch_sampler=sampler)
     compare(cfg, stop=3)

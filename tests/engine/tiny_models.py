@@ -65,7 +65,7 @@ def toy(folder: Path) -> Config:
     cfg.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=2)
     cfg.optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="AdamW", lr=1e-2))
     cfg.param_scheduler = [dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=8)]
-    return _witnessed(cfg, folder)
+    return witnessed(cfg, folder)
 
 
 def detection(folder: Path) -> Config:
@@ -101,10 +101,11 @@ def _tiny(cfg: Config, folder: Path) -> Config:
         cfg[key] = None
     cfg.train_dataloader.batch_size = 2
     cfg.visualizer.vis_backends = []
-    return _witnessed(cfg, folder)
+    return witnessed(cfg, folder)
 
 
-def _witnessed(cfg: Config, folder: Path) -> Config:
+def witnessed(cfg: Config, folder: Path) -> Config:
+    """Averaged weights, a witness, a log line for each iteration, no checkpoint but the last."""
     cfg.custom_hooks = [dict(type="EMAHook"), dict(type="Witness", priority="VERY_LOW")]
     cfg.default_hooks.checkpoint = dict(type="CheckpointHook", interval=99, by_epoch=False)
     cfg.default_hooks.logger.interval = 1

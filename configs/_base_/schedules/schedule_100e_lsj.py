@@ -10,7 +10,7 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end=250),
     dict(type="MultiStepLR", by_epoch=False, begin=0, end=max_iters, milestones=[163_889, 177_546], gamma=0.1),
 ]
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=5_000)
+train_cfg = dict(type="ResumableIterLoop", max_iters=max_iters, val_interval=5_000)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 auto_scale_lr = dict(enable=False, base_batch_size=64)

@@ -15,7 +15,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch import nn
 
 from ..seeding import seed_all
-from .batches import CountedBatches, count_batches
+from .batches import CountedBatches, cached_transforms, count_batches
 
 EPOCH_KEY, VALIDATED_KEY = "epoch_start", "last_validated"
 
@@ -50,7 +50,8 @@ class _Resumable:
         """Have the loader begin behind `batches`. Returns how many it could leave out."""
         if not isinstance(self.dataloader.batch_sampler, CountedBatches):
             return 0
-        self.dataloader.batch_sampler.begin(self.iter, batches)
+        cached = sum(transform.max_cached_images for transform in cached_transforms(self.dataloader.dataset))
+        self.dataloader.batch_sampler.begin(self.iter, batches, cached)
         if batches:
             print_log(f"{batches} batches of these data were trained on; going on behind them", "current")
         return batches

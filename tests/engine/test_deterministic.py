@@ -1,0 +1,45 @@
+"""`--deterministic` gives the same numbers twice on a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmmamba.datasets.shapes import ShapesSpec
+from mmmamba.engine.demo import apply_demo
+from mmmamba.engine.deterministic import MatrixAvgPool2d
+
+from .tiny_models import CONFIGS, witnessed
+from .tiny_runs import Witness, differences, last, train
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, (6, None), (5, 4)])
+def test_pooling_by_matrices_is_adaptive_pooling(size: int | tuple) -> None:
+    x = torch.randn(2, 3, 7, 10, dtype=torch.float64)
+    torch.testing.assert_close(MatrixAvgPool2d(size)(x), torch.nn.AdaptiveAvgPool2d(size)(x))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "name",
+    ["mask_rcnn/vmamba_t_1x_coco", "cascade_mask_rcnn/mambavision_t_3x_coco", "retinanet/efficientvmamba_t_1x_coco",
+     "yolo/vmamba_t_yolox_36e_coco", "yolo/vmamba_t_rtmdet_36e_coco", "mamba_yolo/mamba_yolo_t_300e_coco",
+     "upernet/vmamba_t_160k_ade20k-512x512", "semantic_fpn/mobilemamba_b4_160k_ade20k-512x512"],
+)  # fmt: skip
+def test_two_runs_on_a_gpu_are_equal(tmp_path: Path, name: str) -> None:
+    runs = []
+    for folder in ("one", "two"):
+        cfg = Config.fromfile(CONFIGS / f"{name}.py")
+        apply_demo(cfg, tmp_path / "shapes", ShapesSpec(num_train=8, num_val=2, size=128))
+        cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=10)
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+        witnessed(cfg, tmp_path)
+        cfg.work_dir = str(tmp_path / folder)
+        Witness.watch()
+        assert train(cfg, "--deterministic") == 0
+        runs.append((Witness.seen, last(cfg)))
+    assert runs[0][0] == runs[1][0]
+    assert differences(runs[0][1], runs[1][1]) == []
