@@ -182,6 +182,7 @@ def test_weights_under_their_authors_names(mask_rcnn, tmp_path):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("tile", [None, 96])
 def test_a_gpu_finds_what_the_cpu_finds(mask_rcnn, segmentor_run, tile):
     image = draw_image(150, 200, 12)
