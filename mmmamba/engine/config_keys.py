@@ -35,8 +35,10 @@ Arguments = Callable[[Any, "str | None"], "set[str] | None"]
 RUNNER = set(inspect.signature(Runner.__init__).parameters) - {"self"}
 SECTIONS = RUNNER | {"tta_model", "tta_pipeline"}
 DATALOADER = {*inspect.signature(DataLoader.__init__).parameters, "num_batch_per_epoch"} - {"self"}
-PARAMWISE = {"custom_keys", "bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "flat_decay_mult",
-             "dwconv_decay_mult", "dcn_offset_lr_mult", "bypass_duplicate"}  # fmt: skip
+# These read PARAMWISE; others have keys of their own.
+PLAIN_CONSTRUCTORS = (None, "DefaultOptimWrapperConstructor", "MergedOptimWrapperConstructor")
+PARAMWISE = frozenset(("custom_keys", "bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "flat_decay_mult",
+                       "dwconv_decay_mult", "dcn_offset_lr_mult", "bypass_duplicate"))  # fmt: skip
 OPTIM_WRAPPER = ("optim_wrapper",)
 """Reads names such as `betas` of a finished optimizer, and takes nothing out of its settings."""
 UNTYPED = {
@@ -107,6 +109,10 @@ def _walk(
     scope = node.get("_scope_", scope)
     known = known_keys(node, keys, scope, arguments)
     inside = (*around, (node["type"], scope)) if "type" in node and keys != OPTIM_WRAPPER else around
+    if keys == OPTIM_WRAPPER and node.get("constructor") in PLAIN_CONSTRUCTORS:
+        for key in node.get("paramwise_cfg") or ():
+            if key not in PARAMWISE:
+                yield UnknownKey((*keys, "paramwise_cfg", key), "optim_wrapper.paramwise_cfg", PARAMWISE)
     for key, value in node.items():
         if known is None or key in known or key in READ_BY_BUILDERS:
             if key not in OPEN_SECTIONS:
@@ -123,8 +129,6 @@ def known_keys(
         return arguments(node["type"], scope)
     if len(keys) == 1 and str(keys[0]).endswith("_dataloader"):
         return DATALOADER
-    if keys == (*OPTIM_WRAPPER, "paramwise_cfg"):
-        return PARAMWISE
     if len(keys) == 1 and keys[0] in UNTYPED:
         return set().union(*(arguments(built, scope) or () for built in UNTYPED[keys[0]]))
     return None

@@ -77,12 +77,19 @@ def _arguments(target: Callable) -> frozenset[str] | None:
             break
         parameters = list(inspect.signature(function).parameters.values())
         names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        names |= _old_names(function)
         rest = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
         if rest is None:
             return frozenset(names - {"self"})
         if not _only_hands_on(function, rest):
             return None
     return None
+
+
+def _old_names(function: Callable) -> set[str]:
+    """Names that MMEngine's `deprecated_api_warning` still takes: it keeps them in a dictionary around the function."""
+    held = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    return {name for names in held if isinstance(names, dict) for name in names if isinstance(name, str)}
 
 
 def _only_hands_on(function: Callable, rest: str) -> bool:

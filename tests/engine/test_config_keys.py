@@ -26,10 +26,12 @@ OF_MMDET = (
     "mask2former/mask2former_r50_8xb2-lsj-50e_coco.py", "cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py",
     "swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco.py", "dino/dino-4scale_r50_8xb2-12e_coco.py",
     "albu_example/mask-rcnn_r50_fpn_albu-1x_coco.py", "carafe/faster-rcnn_r50_fpn-carafe_1x_coco.py",
+    "solov2/solov2_r101-dcn_fpn_ms-3x_coco.py",
 )  # fmt: skip
 OF_MMSEG = ("upernet/upernet_r50_4xb2-40k_cityscapes-512x1024.py",
             "segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py",
-            "mask2former/mask2former_r50_8xb2-90k_cityscapes-512x1024.py")  # fmt: skip
+            "mask2former/mask2former_r50_8xb2-90k_cityscapes-512x1024.py",
+            "beit/beit-base_upernet_8xb2-160k_ade20k-640x640.py")  # fmt: skip
 
 
 def complaints(cfg: Config, arguments: Arguments | None = None) -> list[str]:
@@ -78,7 +80,7 @@ MISTAKES = {
     "default_hooks = dict(logger=dict(intervall=1))":
         ("default_hooks.logger.intervall", "LoggerHook", "'interval'"),
     "val_evaluator = dict(metrics='bbox')": ("val_evaluator.metrics", "CocoMetric", "'metric'"),
-    "train_cfg = dict(max_epoch=2)": ("train_cfg.max_epoch", "EpochBasedTrainLoop", "'max_epochs'"),
+    "train_cfg = dict(max_epoch=2)": ("train_cfg.max_epoch", "ResumableEpochLoop", "'max_epochs'"),
     "visualizer = dict(vis_backend=[])": ("visualizer.vis_backend", "DetLocalVisualizer", "'vis_backends'"),
     "optim_wraper = dict(optimizer=dict(lr=1))": ("optim_wraper", "a config", "'optim_wrapper'"),
 }  # fmt: skip
