@@ -9,7 +9,7 @@ from pathlib import Path
 EXAMPLES = """examples:
   mmmamba new --backbone vmamba_t --head mask_rcnn --data my_coco/
   mmmamba new --backbone vmamba_t --head rtmdet --data export/ --val-share 0.2
-  mmmamba new --backbone mambavision_t --head upernet --data masks/ --out roads.py"""
+  mmmamba new --backbone vmamba_t --head upernet --data masks/ --out roads.py"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
