@@ -164,6 +164,8 @@ def _start_worker(start: Callable[[int], None] | None, worker: int) -> None:
 
 def _end_workers() -> None:
     """Before multiprocessing asks its daemons to end with SIGTERM, which ours do not hear, and waits for them."""
+    # PyTorch's handler takes the end of a worker for a failure.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for process in multiprocessing.active_children():
         if process.daemon:
             process.kill()
