@@ -34,7 +34,11 @@ def run(args: argparse.Namespace) -> int:
         if entry.note:
             console.print(f"note: {entry.note}")
         there = cached_path(entry.url).is_file()
-        path = _fetched(entry)
+        try:
+            path = _fetched(entry)
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on from there, if the server can", file=sys.stderr)
+            return 130
         known = "as published" if entry.sha256 else "none is published to compare with"
         console.print(f"sha256: {sha256(path)} ({known})")
         console.print(f"{'was there already' if there else 'file'}: {path} ({path.stat().st_size:,} bytes)")

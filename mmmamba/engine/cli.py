@@ -106,8 +106,9 @@ def read_config(path: Path) -> Config:
     """
     try:
         return read_data_config(path) if path.suffix in SUFFIXES else Config.fromfile(path)
-    except (ConfigParsingError, FileNotFoundError, ImportError, SyntaxError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
+    except (ConfigParsingError, OSError, ImportError, SyntaxError, NameError, AttributeError, LookupError, TypeError,
+            ValueError) as error:  # fmt: skip
+        raise UsageError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def load_config(args: argparse.Namespace) -> Config:

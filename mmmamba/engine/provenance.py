@@ -15,6 +15,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from .data_config import SUFFIXES, read_data_config
+
 Keys = tuple[str | int, ...]
 _NOTHING = object()
 
@@ -131,10 +133,10 @@ def _children(node: ast.expr) -> dict[str | int, tuple[ast.expr, int]] | None:
 
 @cache
 def _read(file: Path, changed: int) -> _File:
+    if file.suffix in SUFFIXES:
+        # These have no lines here: everything that the bases do not say is the file's.
+        return _File(read_data_config(file).to_dict(), _bases(file), {}, False)
     values = Config.fromfile(file, import_custom_modules=False).to_dict()
-    if file.suffix != ".py":
-        # YAML and JSON have no lines here: everything that the bases do not say is the file's.
-        return _File(values, _bases(file), {}, False)
     assigned = {
         target.id: statement.value
         for statement in ast.parse(file.read_text(encoding="utf-8")).body

@@ -43,3 +43,10 @@ def test_wrong_input(argv: list[str], message: str, capsys: pytest.CaptureFixtur
     assert main(["config", *argv]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and len(error.splitlines()) == 1 and message.split(".")[-1].strip("'") in error
+
+
+@pytest.mark.parametrize("text", ["model = dict(type=Mask)", "x = {}['y']", "_base_ = './none.py'", "x = ("])
+def test_a_file_that_cannot_be_read(text: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "mine.py").write_text(text + "\n")
+    assert main(["config", str(tmp_path / "mine.py")]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'mine.py'} cannot be read: ")
