@@ -41,10 +41,9 @@ class BidirectionalMixer(ScanBranches):
     def convolve(self, x_BLD: Tensor) -> Tensor:
         """The scans' inputs `(B, L, 2, D)`: SiLU of the causal convolution, and of the one that looks ahead."""
         L, past = x_BLD.shape[1], self.conv1d.kernel_size[0] - 1
-        # Over maps of height 1, which PyTorch convolves channels-last.
-        x_BDHL = x_BLD.transpose(1, 2).unsqueeze(2)
-        both = [
-            F.conv2d(x_BDHL, weight.unsqueeze(2), conv.bias, padding=(0, past), groups=x_BDHL.shape[1])
-            .squeeze(2).transpose(1, 2)
-            for conv, weight in ((self.conv1d, self.conv1d.weight), (self.conv1d_b, self.conv1d_b.weight.flip(-1)))]
-        return F.silu(torch.stack([both[0][:, :L], both[1][:, past:]], 2))
+        x_BDL = x_BLD.transpose(1, 2)
+        ahead = self.conv1d_b.weight.flip(-1)
+        forward_BDL = F.conv1d(x_BDL, self.conv1d.weight, self.conv1d.bias, padding=past, groups=x_BDL.shape[1])
+        backward_BDL = F.conv1d(x_BDL, ahead, self.conv1d_b.bias, padding=past, groups=x_BDL.shape[1])
+        both = (forward_BDL[..., :L].transpose(1, 2), backward_BDL[..., past:].transpose(1, 2))
+        return F.silu(torch.stack(both, 2))

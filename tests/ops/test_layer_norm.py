@@ -212,14 +212,14 @@ class TestOnGpu:
         assert_right(make((2, 33, 21, width), branch_dtype=torch.bfloat16), TOLERANCE[torch.bfloat16])
         assert_right(make((2, 33, 21, width)), TOLERANCE[torch.float32])
 
-    @pytest.mark.parametrize(("rows", "function"), [(50, "ToCopyBackward0"), (50_000, "_EagerBackward")])
-    def test_large_maps_take_the_kernels_and_linear_layers_their_dtype(self, rows, function):
+    @pytest.mark.parametrize("rows", [50, 50_000])
+    def test_maps_take_the_kernels_and_linear_layers_their_dtype(self, rows):
         layer, linear = LayerNorm(96, feeds_linear=True).cuda(), torch.nn.Linear(96, 96).cuda()
-        x = torch.randn(rows, 96, device="cuda")
+        x = torch.randn(rows, 96, device="cuda", requires_grad=True)
         with torch.autocast("cuda", torch.bfloat16):
             y = layer(x)
             torch.testing.assert_close(linear(y), linear(F.layer_norm(x, (96,))), rtol=2e-2, atol=2e-2)
-        assert y.dtype == torch.bfloat16 and type(y.grad_fn).__name__ == function
+        assert y.dtype == torch.bfloat16 and type(y.grad_fn).__name__ == "_EagerBackward"
 
     def test_no_compilation_for_a_new_size(self, monkeypatch):
         import triton
