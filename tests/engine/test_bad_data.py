@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,14 @@ from mmmamba.engine.bad_data import BadDataHook
 
 from .tiny_models import detection, segmentation
 from .tiny_runs import train
+
+
+@pytest.fixture(autouse=True)
+def no_workers_left() -> Iterator[None]:
+    """PyTorch waits ten seconds for workers that the garbage collector ends."""
+    yield
+    for process in multiprocessing.active_children():
+        process.kill()
 
 
 def logged(folder: Path) -> str:

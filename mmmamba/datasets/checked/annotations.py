@@ -16,6 +16,8 @@ from .ledger import DataError
 
 FATAL = ("annotation-record", "box-broken", "mask-missing", "polygon-broken", "rle-broken", "rle-size")
 """Annotations with which training fails, or goes on with NaN."""
+UNREADABLE = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError)
+"""What data sets raise while they read annotations that are none."""
 SHOWN = 3
 
 
@@ -76,7 +78,7 @@ def load_checked(dataset: BaseDataset, masks: bool, skip: bool) -> None:
     dataset.parse_data_info = checked
     try:
         dataset.full_init()
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{dataset.ann_file} cannot be read: {_reason(dataset, masks, error)}") from error
     finally:
         del dataset.parse_data_info

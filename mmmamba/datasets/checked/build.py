@@ -10,7 +10,8 @@ from typing import Any
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
-from .annotations import load_checked
+from ...engine.errors import UsageError
+from .annotations import UNREADABLE, load_checked
 from .ledger import DataError, Ledger
 from .pipeline import CheckedPipeline, CheckedTransform
 
@@ -70,7 +71,11 @@ def _build_leaf(dataset: dict, skip: bool) -> Any:
         if not dataset.get("lazy_init"):
             load_checked(built, masks, skip and not built.test_mode)
     else:
-        built = DATASETS.build(dataset)
+        try:
+            built = DATASETS.build(dataset)
+        except (*UNREADABLE, UsageError) as error:
+            kind = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
+            raise DataError(f"the {dataset.get('type')} of {file} cannot be built: {kind}{error}") from error
     if getattr(built, "_fully_initialized", True) and len(built) == 0:
         raise DataError(f"{file} gives no image: the data set is empty. What is wrong: mmmamba check-data")
     return built
