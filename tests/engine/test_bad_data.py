@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
-import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from mmmamba.engine.bad_data import BadDataHook
 
@@ -19,8 +20,8 @@ from .tiny_runs import train
 def no_workers_left() -> Iterator[None]:
     """PyTorch waits ten seconds for workers that the garbage collector ends."""
     yield
-    for process in multiprocessing.active_children():
-        process.kill()
+    for loader in [found for found in gc.get_objects() if isinstance(found, _MultiProcessingDataLoaderIter)]:
+        loader._shutdown_workers()
 
 
 def logged(folder: Path) -> str:
