@@ -12,9 +12,8 @@ from rich.table import Table
 
 from ..engine.errors import UsageError
 from ..suggest import did_you_mean
-from ..zoo.listing import file_name, known_names, list_everything
+from ..zoo.listing import TABLES, file_name, known_names, list_everything
 
-TABLES = ("backbones", "configs", "weights")
 METRICS = {"coco/bbox_mAP": "box AP", "coco/segm_mAP": "mask AP", "mIoU": "mIoU"}
 PLAIN_WIDTH = 160
 """Of a file or a pipe, where nothing says how wide it is."""
@@ -30,8 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     chosen = [table for table in TABLES if getattr(args, table)] or TABLES
-    listing = list_everything(args.pattern)
-    rows = {table: getattr(listing, table) for table in chosen}
+    rows = list_everything(args.pattern, chosen)
     if not any(rows.values()):
         hint = did_you_mean(args.pattern, known_names(), 3)
         raise UsageError(f"no {' or '.join(chosen)} match {args.pattern!r}.{hint}")

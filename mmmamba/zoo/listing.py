@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from ..checkpoints.published import list_published
+from ..checkpoints.published import Published, list_published
 from ..models.backbones import list_backbones
 from .configs import config_name, list_configs
 from .page import family_of
 from .sizes import SIZES
 
-
-@dataclass(frozen=True)
-class Listing:
-    """Rows of three tables, as plain values."""
-
-    backbones: list[dict[str, Any]]
-    configs: list[dict[str, Any]]
-    weights: list[dict[str, Any]]
+TABLES = ("backbones", "configs", "weights")
 
 
-def list_everything(pattern: str = "*") -> Listing:
-    """All whose name matches: a shell pattern, or any part of a name."""
+def list_everything(pattern: str = "*", tables: Iterable[str] = TABLES) -> dict[str, list[dict[str, Any]]]:
+    """Rows of plain values for each table, of all whose name matches: a shell pattern, or any part of a name."""
     if not any(sign in pattern for sign in "*?["):
         pattern = f"*{pattern}*"
-    backbones = [_backbone(name) for name in list_backbones(pattern)]
-    configs = [_config(path) for path in list_configs(pattern)]
-    weights = [asdict(p) | {"results": p.results, "expected": dict(p.expected)} for p in list_published()
-               if fnmatchcase(p.name, pattern) or fnmatchcase(file_name(p.url), pattern)]  # fmt: skip
-    return Listing(backbones, configs, weights)
+    rows = {
+        "backbones": lambda: [_backbone(name) for name in list_backbones(pattern)],
+        "configs": lambda: [_config(path) for path in list_configs(pattern)],
+        "weights": lambda: [_weights(entry) for entry in list_published()
+                            if fnmatchcase(entry.name, pattern) or fnmatchcase(file_name(entry.url), pattern)],
+    }  # fmt: skip
+    return {table: rows[table]() for table in tables}
 
 
 def known_names() -> list[str]:
@@ -61,7 +58,7 @@ def _backbone(name: str) -> dict[str, Any]:
     }
 
 
-def _config(path) -> dict[str, Any]:
+def _config(path: Path) -> dict[str, Any]:
     cfg = Config.fromfile(path, import_custom_modules=False)
     expected = cfg.get("expected") or {}
     return {
@@ -71,3 +68,7 @@ def _config(path) -> dict[str, Any]:
         "metrics": dict(expected.get("metrics", {})),
         "verified": bool(expected.get("verified", False)),
     }
+
+
+def _weights(entry: Published) -> dict[str, Any]:
+    return asdict(entry) | {"results": entry.results, "expected": dict(entry.expected)}

@@ -37,7 +37,7 @@ def test_one_table_and_a_pattern(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_by_the_name_of_a_file() -> None:
-    assert [row["name"] for row in list_everything("vssm1_tiny_0230s").weights] == ["vmamba_t"]
+    assert [row["name"] for row in list_everything("vssm1_tiny_0230s")["weights"]] == ["vmamba_t"]
 
 
 @pytest.mark.parametrize("argv", [["mambavison_t"], ["mambavison_t", "--configs", "--weights"]])
