@@ -1,10 +1,9 @@
 """Vim's mixer (arXiv 2401.09417, section 3.2, algorithm 1): a sequence scanned forwards and backwards."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmamba.ops import cover, route_table
+from mmmamba.ops import cover, route_table, two_way_conv_silu
 
 from .branches import ScanBranches
 from .tokens import TokenLayout
@@ -40,10 +39,4 @@ class BidirectionalMixer(ScanBranches):
 
     def convolve(self, x_BLD: Tensor) -> Tensor:
         """The scans' inputs `(B, L, 2, D)`: SiLU of the causal convolution, and of the one that looks ahead."""
-        L, past = x_BLD.shape[1], self.conv1d.kernel_size[0] - 1
-        x_BDL = x_BLD.transpose(1, 2)
-        ahead = self.conv1d_b.weight.flip(-1)
-        forward_BDL = F.conv1d(x_BDL, self.conv1d.weight, self.conv1d.bias, padding=past, groups=x_BDL.shape[1])
-        backward_BDL = F.conv1d(x_BDL, ahead, self.conv1d_b.bias, padding=past, groups=x_BDL.shape[1])
-        both = (forward_BDL[..., :L].transpose(1, 2), backward_BDL[..., past:].transpose(1, 2))
-        return F.silu(torch.stack(both, 2))
+        return two_way_conv_silu(x_BLD, self.conv1d.weight, self.conv1d_b.weight, self.conv1d.bias, self.conv1d_b.bias)

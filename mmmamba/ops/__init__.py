@@ -13,8 +13,10 @@ from .routes import (
     route_table,
 )
 from .selective_scan import BackendError, projected_scan, selective_scan
+from .two_way_conv import two_way_conv_silu
 
 __all__ = [
     "REVERSED", "BackendError", "add_layer_norm", "cover", "expand_routes", "layer_norm", "list_route_sets",
     "list_routes", "projected_scan", "register_route", "register_route_set", "route", "route_table", "selective_scan",
+    "two_way_conv_silu",
 ]

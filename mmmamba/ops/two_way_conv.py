@@ -1,0 +1,59 @@
+"""Vim's two depthwise convolutions along a sequence, one that looks back and one that looks ahead, with SiLU.
+
+On CUDA one kernel reads the sequence once and writes both results side by side, as the scan takes them: PyTorch's
+depthwise convolution wants the channels first and takes longer than the scan. The backward pass goes through PyTorch's
+convolutions, on activations that it computes again.
+"""
+
+import importlib.util
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def two_way_conv_silu(x_BLD: Tensor, back: Tensor, ahead: Tensor, back_bias: Tensor | None,
+                      ahead_bias: Tensor | None) -> Tensor:
+    """`(B, L, D)` to `(B, L, 2, D)`: SiLU of the causal convolution, and of the one that looks ahead.
+
+    Args:
+        back, ahead: `(D, 1, W)`, as `nn.Conv1d` holds them; that of `ahead` for the reversed sequence.
+        back_bias, ahead_bias: `(D,)`, or None for both.
+    """
+    inputs = (x_BLD, back, ahead, back_bias, ahead_bias)
+    plain = (torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None or not HAS_TRITON
+             or not x_BLD.is_cuda or x_BLD.dtype not in DTYPES or x_BLD.stride(-1) != 1)
+    return _plain(*inputs) if plain else _Fused.apply(*inputs)
+
+
+def _plain(x_BLD, back, ahead, back_bias, ahead_bias) -> Tensor:
+    L, past = x_BLD.shape[1], back.shape[-1] - 1
+    x_BDL = x_BLD.transpose(1, 2)
+    back_BDL = F.conv1d(x_BDL, back, back_bias, padding=past, groups=x_BDL.shape[1])
+    ahead_BDL = F.conv1d(x_BDL, ahead.flip(-1), ahead_bias, padding=past, groups=x_BDL.shape[1])
+    return F.silu(torch.stack((back_BDL[..., :L].transpose(1, 2), ahead_BDL[..., past:].transpose(1, 2)), 2))
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, *inputs):
+        from .two_way_conv_triton import forward
+
+        ctx.save_for_backward(*inputs)
+        return forward(*inputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        inputs = [x if x is None else x.detach().requires_grad_(wanted)
+                  for x, wanted in zip(ctx.saved_tensors, ctx.needs_input_grad)]
+        with torch.enable_grad(), torch.autocast("cuda", inputs[0].dtype, enabled=inputs[0].dtype != torch.float32):
+            y = _plain(*inputs)
+        wanted = [x for x in inputs if x is not None and x.requires_grad]
+        grads = iter(torch.autograd.grad(y, wanted, grad))
+        return tuple(next(grads) if x is not None and x.requires_grad else None for x in inputs)

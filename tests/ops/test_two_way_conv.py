@@ -1,0 +1,65 @@
+"""The kernel of Vim's two convolutions against PyTorch's."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mmmamba.ops import two_way_conv, two_way_conv_silu
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def inputs(length, channels, dtype, device="cpu", bias=True, width=4):
+    torch.manual_seed(0)
+    x = torch.randn(2, length, 2 * channels)[..., :channels]
+    parameters = [torch.randn(channels, 1, width) for _ in range(2)] + [torch.randn(channels) for _ in range(2)] * bias
+    return [x.to(device, dtype), *(p.to(device) for p in parameters), *([None, None] if not bias else [])]
+
+
+def test_definition():
+    """Step t of the first sees t - 3 … t, of the second t … t + 3 with the weights the other way round."""
+    x, back, ahead, back_bias, ahead_bias = inputs(5, 3, torch.float64)
+    got = two_way_conv_silu(x, back.double(), ahead.double(), back_bias.double(), ahead_bias.double())
+    for t in range(5):
+        first = sum(back[:, 0, k].double() * x[:, t - 3 + k] for k in range(4) if t - 3 + k >= 0) + back_bias
+        second = sum(ahead[:, 0, k].double() * x[:, t + 3 - k] for k in range(4) if t + 3 - k < 5) + ahead_bias
+        want = torch.stack([first, second], 1)
+        torch.testing.assert_close(got[:, t], want * want.sigmoid())
+
+
+@pytest.mark.skipif(INTERPRETED, reason="is the interpreter's process")
+def test_in_the_interpreter():
+    pytest.importorskip("triton")
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not gpu", __file__]
+    done = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="run by test_in_the_interpreter")
+@pytest.mark.parametrize(("length", "channels", "bias"), [(1, 3, True), (21, 130, True), (17, 128, False)])
+def test_kernel_equals_pytorch(length, channels, bias):
+    from mmmamba.ops.two_way_conv_triton import forward
+
+    given = inputs(length, channels, torch.float32, bias=bias)
+    torch.testing.assert_close(forward(*given), two_way_conv._plain(*given), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("length", "channels"), [(1, 3), (197, 384), (1000, 200)])
+def test_on_a_gpu_with_gradients(length, channels, dtype):
+    given = inputs(length, channels, dtype, "cuda")
+    tolerance = 1e-4 if dtype == torch.float32 else 2e-2
+    results = []
+    for function in (two_way_conv_silu, two_way_conv._plain):
+        leaves = [x.detach().clone().requires_grad_() for x in given]
+        with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
+            y = function(*leaves)
+        y.float().square().sum().backward()
+        results.append([y.detach(), *(x.grad for x in leaves)])
+    for got, want in zip(*results):
+        assert got.dtype == want.dtype
+        torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance * float(want.abs().max()))
