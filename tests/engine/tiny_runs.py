@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mmmamba.engine.seeding import rng_state
 # What differs between any two runs.
 OWN = {"time", "experiment_name", "cfg", "train/time", "train/data_time", "val/time", "val/data_time", "eta",
        "last_ckpt", "best_ckpt", "mmengine_version"}  # fmt: skip
+NUMBERS = count()
 
 
 @HOOKS.register_module()
@@ -49,7 +51,8 @@ class Witness(Hook):
 
 def train(cfg: Config, *options: str) -> int:
     """`mmmamba train` in this process."""
-    path = Path(cfg.work_dir).parent / "config.py"
+    # MMEngine takes two runs of one name within a second for the same.
+    path = Path(cfg.work_dir).parent / f"config{next(NUMBERS)}_{os.environ.get('RANK', 0)}.py"
     path.parent.mkdir(parents=True, exist_ok=True)
     cfg.dump(path)
     return main(["train", str(path), *options])
