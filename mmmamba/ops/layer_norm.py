@@ -173,4 +173,10 @@ class _Eager(torch.autograd.Function):
 
 
 def _launch(*inputs) -> tuple[Tensor, Tensor, Tensor]:
-    return layer_norm_op(*inputs) if torch.compiler.is_compiling() else _Eager.apply(*inputs)
+    if torch.compiler.is_compiling():
+        return layer_norm_op(*inputs)
+    if torch.is_grad_enabled():
+        return _Eager.apply(*inputs)
+    from . import layer_norm_triton
+
+    return layer_norm_triton.forward(*inputs)

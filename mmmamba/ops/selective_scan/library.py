@@ -109,11 +109,13 @@ class _Eager(torch.autograd.Function):
 
 
 def run(*inputs) -> Tensor:
-    """y of `scan_op`, by the shorter way where the inputs are plain tensors that nothing traces or counts."""
+    """y of `scan_op` of these inputs, by the shorter way where they are plain tensors that nothing traces or counts."""
     watched = (torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None
                or torch._C._functorch.peek_interpreter_stack() is not None
                or any(type(x) not in (Tensor, torch.nn.Parameter) for x in inputs[:8] if x is not None))
-    return scan_op(*inputs)[0] if watched else _Eager.apply(*inputs)
+    if watched:
+        return scan_op(*inputs)[0]
+    return _Eager.apply(*inputs) if inputs[11] else _scan(*inputs)[0]
 
 
 def _flops(u_shape, delta_shape, A_shape, *rest) -> int:
