@@ -95,5 +95,5 @@ def test_the_saved_config_is_the_users_own(tmp_path) -> None:
     cfg = detection(tmp_path)
     cfg.train_cfg.max_epochs = 1
     assert train(cfg) == 0
-    saved = (tmp_path / "run" / "config.py").read_text()
+    [saved] = [path.read_text() for path in (tmp_path / "run").glob("*.py")]
     assert "CocoDataset" in saved and "_build_leaf" not in saved and BadDataHook.__name__ not in saved
