@@ -18,7 +18,7 @@ from .tiny_runs import last, train
 
 @HOOKS.register_module()
 class Poison(Hook):
-    """Puts a NaN into the batch ("image"), a weight ("weight") or a gradient of one iteration or of several."""
+    """Puts a NaN into the batch, a weight or a gradient of one iteration or of several; "large" is 1e25 times it."""
 
     def __init__(self, what: str, at: tuple[int, ...]) -> None:
         self.what, self.at = what, at
@@ -30,8 +30,9 @@ class Poison(Hook):
             data_batch["inputs"][0].view(-1)[0] = torch.nan
         elif now and self.what == "weight":
             next(model.parameters()).data.view(-1)[0] = torch.nan
-        elif self.what == "gradient":
-            model.last[1].weight.register_hook(lambda grad: grad * torch.nan if now else grad)
+        elif now:
+            factor = dict(gradient=torch.nan, large=1e25)[self.what]
+            model.last[1].weight.register_hook(lambda grad: grad * factor)
 
 
 def poisoned(folder: Path, what: str, *at: int):
@@ -79,6 +80,12 @@ def test_bad_steps_are_left_out_and_counted(tmp_path: Path, capsys: pytest.Captu
     assert checkpoint["message_hub"]["runtime_info"][SKIPPED_KEY] == 3
     assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())
     assert {int(state["step"]) for state in checkpoint["optimizer"]["state"].values()} == {10 - 3}
+
+
+def test_large_gradients_are_finite(tmp_path: Path) -> None:
+    cfg = toy(tmp_path)
+    cfg.custom_hooks = [dict(type="Poison", what="large", at=(2,), priority="VERY_LOW")]
+    assert train(cfg) == 0
 
 
 def test_too_many_bad_steps_in_a_row_stop(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
