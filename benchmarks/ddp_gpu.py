@@ -1,0 +1,126 @@
+"""Mask R-CNN with VMamba-T on several GPUs against one: the same gradients first, then images a second.
+
+    torchrun --nproc-per-node=2 benchmarks/ddp_gpu.py --data .data/coco_mini
+
+Batches of 4 real images at 1333 x 800 for each GPU, read once before timing; bfloat16 autocast, AdamW, every loss read
+in each step. The gradients that the processes agree on must be the mean of those of their batches, computed by one
+process; where they are not, nothing is timed. Exit code 1 where N GPUs reach less than 0.9 N times the images a second
+of one on the same images. Without GPUs: gloo, smaller heads and images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.model import MMDistributedDataParallel
+from mmengine.registry import init_default_scope
+from mmengine.runner import set_random_seed
+from rich.console import Console
+from rich.table import Table
+from short_runs import DEVICE  # before the next one: mmcv's operators
+from torch import Tensor, distributed, nn
+from training_step_gpu import build, load_config, some_batches, step, time_steps
+
+TOLERANCE = 1e-3
+WANTED = 0.9
+
+
+def distribute(model: nn.Module) -> MMDistributedDataParallel:
+    devices = [torch.cuda.current_device()] if DEVICE == "cuda" else None
+    return MMDistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+
+
+def gradients(model: nn.Module, batch: dict, seed: int) -> tuple[Tensor, float]:
+    """All in one vector, and the loss."""
+    inner = getattr(model, "module", model)
+    set_random_seed(seed)
+    model.zero_grad()
+    loss, _ = inner.parse_losses(model(**inner.data_preprocessor(batch, True), mode="loss"))
+    loss.backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]), loss.item()
+
+
+def check(cfg: Config, batches: list[dict]) -> tuple[float, float, float]:
+    """Relative difference of the gradients, mean loss of one process, mean loss of all."""
+    cfg = cfg.copy()
+    cfg.model.backbone.drop_path_rate = 0.0
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    rank, world = distributed.get_rank(), distributed.get_world_size()
+    model, _ = build(cfg)
+    alone = [gradients(model, batches[r], seed=r) for r in range(world)]
+    got, loss = gradients(distribute(model), batches[rank], seed=rank)
+    wanted = torch.stack([gradient for gradient, _ in alone]).mean(0)
+    loss = torch.tensor(loss, device=got.device)
+    distributed.all_reduce(loss)
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+    return ((got - wanted).norm() / wanted.norm()).item(), sum(one for _, one in alone) / world, loss.item() / world
+
+
+def milliseconds(cfg: Config, batches: list[dict], steps: int, together: bool) -> float:
+    """Of a step of training."""
+    model, wrapper = build(cfg)
+    if together:
+        model = distribute(model)
+    endless = (batches[i % len(batches)] for i in range(10**6))
+    return time_steps(lambda batch: step(model, wrapper, batch), endless, len(batches), steps)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path(".data/coco_mini"), help="COCO annotations/ and train/")
+    parser.add_argument("--batch", type=int, default=4, help="images of each GPU")
+    parser.add_argument("--scale", type=int, nargs=2, default=(1333, 800))
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--batches", type=int, default=6, help="of each process, repeated")
+    args = parser.parse_args()
+    args.scale = tuple(args.scale)
+    init_default_scope("mmdet")
+    MMLogger.get_instance("benchmark", log_level="ERROR")
+    cfg = load_config("ours, VMamba-T", args)
+    # Before the processes know of each other: samplers would give each its share.
+    batches = some_batches(cfg, args.batches * int(os.environ["WORLD_SIZE"]))
+    if DEVICE == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if DEVICE == "cuda" else "gloo")
+    # To wait in without work for the GPU.
+    waiting = distributed.new_group(backend="gloo")
+    rank, world = distributed.get_rank(), distributed.get_world_size()
+    mine = batches[rank::world]
+    halves = [{key: part[: args.batch // 2] for key, part in batch.items()} for batch in batches[:world]]
+    difference, alone, all_of_them = check(cfg, halves)
+    if rank == 0:
+        print(f"loss {alone:.6f} in one process, {all_of_them:.6f} in {world}; gradients differ by {difference:.1e}")
+    if not difference <= TOLERANCE:
+        print(f"MISSED on rank {rank}: gradients differ by {difference:.1e}, wanted {TOLERANCE}: nothing is timed")
+        return 1
+    one = milliseconds(cfg, batches, args.steps * world, together=False) if rank == 0 else 0.0
+    distributed.barrier(group=waiting)
+    each = milliseconds(cfg, mine, args.steps, together=False)
+    distributed.barrier(group=waiting)
+    many = milliseconds(cfg, mine, args.steps, together=True)
+    distributed.barrier(group=waiting)
+    ratio = torch.tensor(world * one / many)
+    distributed.broadcast(ratio, 0, group=waiting)
+    slowest = torch.tensor(each)
+    distributed.all_reduce(slowest, distributed.ReduceOp.MAX, group=waiting)
+    if rank == 0:
+        machine = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU"
+        title = f"{machine}, torch {torch.__version__}, {args.batch} images of {args.scale} a GPU, bfloat16"
+        table = Table("run", "ms a step", "images a second", "times one", title=title)
+        for name, spent, gpus in (("one GPU", one, 1), (f"{world} GPUs, nothing exchanged", slowest.item(), world),
+                                  (f"{world} GPUs, one model", many, world)):
+            table.add_row(name, f"{spent:.1f}", f"{1e3 * args.batch * gpus / spent:.1f}", f"{gpus * one / spent:.2f}")
+        Console(width=110).print(table)
+        print("reached" if ratio >= WANTED * world else f"MISSED: {ratio:.2f} times one, wanted {WANTED * world:.2f}")
+    distributed.destroy_process_group()
+    return int(DEVICE == "cuda" and ratio < WANTED * world)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,135 @@
+"""Every family trains in half precision and stays finite: `mmmamba train --amp`, 200 iterations from random weights.
+
+    python benchmarks/half_precision_gpu.py --data .data/coco_mini
+
+In float16 with a dynamic loss scale and in bfloat16, the smallest published variant of each family under a detector,
+all at once on one card. Exit code 1 where a run stops, a loss or a weight is not finite at any iteration, or more than
+a tenth of the steps were left out because gradients overflowed. Without a GPU: tiny models in float32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from rich.console import Console
+from rich.table import Table
+from short_runs import DEVICE, MambaBackbone, find_config, short_config
+
+from mmmamba.commands import main as mmmamba
+
+CONFIGS = ("mask_rcnn/vmamba_t_1x_coco", "mask_rcnn/vmamba_v0_t_1x_coco", "mask_rcnn/localvmamba_t_1x_coco",
+           "mask_rcnn/efficientvmamba_t_1x_coco", "mask_rcnn/mambavision_t_1x_coco", "mask_rcnn/mobilemamba_b1_1x_coco",
+           "mask_rcnn/localvim_t_100e-lsj_coco", "cascade_mask_rcnn/vim_t_100e-lsj_coco",
+           "mamba_yolo/mamba_yolo_t_300e_coco")
+DTYPES = ("float16", "bfloat16")
+SCALES = [(320, 240), (384, 288), (427, 320)]
+SKIPPED = 0.1
+
+
+@HOOKS.register_module()
+class Finite(Hook):
+    """Losses of all iterations, and those steps that a grad scaler left out."""
+
+    # After all other hooks.
+    priority = "VERY_LOW"
+    losses: list[float] = []
+    weights: list[bool] = []
+    skipped = 0
+    scale = 1.0
+
+    def before_train(self, runner) -> None:
+        self.parameters = [p for p in runner.model.parameters() if p.requires_grad]
+        Finite.losses, Finite.weights, Finite.skipped, Finite.scale = [], [], 0, self._scale(runner)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        Finite.losses.append(outputs["loss"].item())
+        Finite.weights.append(bool(torch.stack(torch._foreach_norm(self.parameters, torch.inf)).isfinite().all()))
+        before, Finite.scale = Finite.scale, self._scale(runner)
+        Finite.skipped += Finite.scale < before
+
+    @staticmethod
+    def _scale(runner) -> float:
+        scaler = getattr(runner.optim_wrapper, "loss_scaler", None)
+        return 1.0 if scaler is None else scaler.get_scale()
+
+
+def run(name: str, dtype: str, data: Path, iterations: int) -> dict[str, object]:
+    """Train in this process."""
+    cfg = short_config(name, data, iterations, SCALES, batch=2, workers=0, sample=128)
+    cfg.custom_hooks = [dict(type="Finite")]
+    if DEVICE == "cuda":
+        cfg.optim_wrapper.dtype = dtype
+    if "window_size" in cfg.model.backbone:
+        # Those of the config are made for 800 x 1333: on these images they would be little but padding.
+        cfg.model.backbone.window_size = (8, 8, 14, 7)
+    with tempfile.TemporaryDirectory() as folder:
+        cfg.work_dir = folder
+        cfg.dump(path := f"{folder}/config.py")
+        code = mmmamba(["train", path, *(["--amp"] if DEVICE == "cuda" else [])])
+    finite = all(map(math.isfinite, Finite.losses)) and all(Finite.weights)
+    tenth = max(iterations // 10, 1)
+    first, last = (sum(part) / tenth for part in (Finite.losses[:tenth], Finite.losses[-tenth:]))
+    few = Finite.skipped <= SKIPPED * iterations
+    return dict(steps=len(Finite.losses), first=first, last=last, skipped=Finite.skipped, scale=Finite.scale,
+                ok=code == 0 and len(Finite.losses) == iterations and finite and few)
+
+
+def start(name: str, args: argparse.Namespace) -> subprocess.Popen:
+    """The runs of a config, one after the other, in a process of their own; a line of JSON each."""
+    command = [sys.executable, __file__, "--data", str(args.data), "--iterations", str(args.iterations), "--dtypes",
+               *args.dtypes, "--in-this-process", name]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                            env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path(".data/coco_mini"), help="COCO annotations/ and train/")
+    parser.add_argument("--iterations", type=int, default=200)
+    parser.add_argument("--configs", nargs="+", default=CONFIGS)
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
+    parser.add_argument("--jobs", type=int, default=len(CONFIGS), help="processes at once")
+    parser.add_argument("--in-this-process", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.in_this_process:
+        for dtype in args.dtypes:
+            result = run(args.in_this_process, dtype, args.data.absolute(), args.iterations)
+            print("RESULT", json.dumps(dict(result, dtype=dtype)), flush=True)
+        return 0
+    families = {family.__name__ for family in MambaBackbone.families()}
+    covered = {Config.fromfile(find_config(name)).model.backbone.type for name in args.configs}
+    machine = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU, float32"
+    table = Table("config", "type", "steps", "loss: first tenth", "last tenth", "left out", "last scale", "finite",
+                  title=f"{machine}, torch {torch.__version__}, batch 2, {args.iterations} iterations")
+    failed = []
+    for at in range(0, len(args.configs), args.jobs):
+        started = {name: start(name, args) for name in args.configs[at : at + args.jobs]}
+        for name, process in started.items():
+            output = process.communicate()[0]
+            results = [json.loads(line.split(" ", 1)[1]) for line in output.splitlines() if line.startswith("RESULT ")]
+            for one in results:
+                table.add_row(name, one["dtype"], str(one["steps"]), f"{one['first']:.3f}", f"{one['last']:.3f}",
+                              str(one["skipped"]), f"{one['scale']:g}", "yes" if one["ok"] else "NO")
+            if process.returncode or len(results) < len(args.dtypes) or not all(one["ok"] for one in results):
+                failed.append(name)
+                print(f"{name} FAILED, exit code {process.returncode}:", output[-3000:], sep="\n", flush=True)
+    Console(width=130).print(table)
+    if missing := sorted(families - covered):
+        print(f"MISSED: no config for {', '.join(missing)}")
+    print(f"MISSED: {', '.join(failed)}" if failed else "all of these stay finite")
+    return int(bool(failed or missing))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
