@@ -176,7 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--sweep", help="tilings TILE:warps,vector:warps,vector (forward, backward)")
-    parser.add_argument("--warps", default="16", help="for --sweep: warps wanted on each multiprocessor, commas between")
+    parser.add_argument("--warps", default="16", help="for --sweep: warps on each multiprocessor, commas between")
     parser.add_argument("--jobs", type=int, default=12)
     options = parser.parse_args()
     pool = multiprocessing.get_context("spawn").Pool(options.jobs)

@@ -47,14 +47,16 @@ def _schedule(iterations: int, lr: float) -> dict:
         train_cfg=dict(_delete_=True, type="IterBasedTrainLoop", max_iters=iterations, val_interval=iterations),
         optim_wrapper=dict(
             _delete_=True, clip_grad=dict(max_norm=5.0),
-            **(dict(type="AmpOptimWrapper", dtype="bfloat16") if torch.cuda.is_available() else dict(type="OptimWrapper")),
+            **(dict(type="AmpOptimWrapper", dtype="bfloat16") if torch.cuda.is_available()
+               else dict(type="OptimWrapper")),
             optimizer=dict(type="AdamW", lr=lr, weight_decay=0.05)),
         param_scheduler=[
             dict(type="LinearLR", start_factor=0.05, by_epoch=False, begin=0, end=warmup),
             dict(type="CosineAnnealingLR", by_epoch=False, begin=warmup, end=iterations, eta_min=1e-6)],
         randomness=dict(seed=0),
         log_processor=dict(by_epoch=False),
-        default_hooks=dict(logger=dict(interval=50), checkpoint=dict(_delete_=True, type="CheckpointHook", interval=iterations)),
+        default_hooks=dict(logger=dict(interval=50),
+                           checkpoint=dict(_delete_=True, type="CheckpointHook", interval=iterations)),
         env_cfg=dict(mp_cfg=dict(mp_start_method="fork", opencv_num_threads=1)),
     )
 
@@ -70,7 +72,8 @@ def dsb2018(backbone: str, data: Path, iterations: int, workers: int) -> Config:
     config, widths, neck = _backbone(backbone)
     cfg = _base("models/mask_rcnn_fpn", "datasets/coco_instance", "schedules/schedule_1x", "default_runtime")
     root = str(data / "dsb2018")
-    load = [dict(type="LoadImageFromFile", to_float32=False), dict(type="LoadAnnotations", with_bbox=True, with_mask=True)]
+    load = [dict(type="LoadImageFromFile", to_float32=False),
+            dict(type="LoadAnnotations", with_bbox=True, with_mask=True)]
     train = [
         *load,
         dict(type="RandomResize", scale=(512, 512), ratio_range=(0.7, 1.4), keep_ratio=True),

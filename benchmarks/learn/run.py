@@ -3,7 +3,7 @@
     python benchmarks/learn/run.py --task dsb2018 --data ../shared/data --iterations 600 --jobs 9
     python benchmarks/learn/run.py --task bccd --data ../shared/data --minutes 8 --jobs 2 --workers 8
 
-Every backbone trains in a process of its own, `--jobs` at a time spread over the GPUs there are, and the table comes last.
+Every backbone trains in a process of its own, `--jobs` at a time spread over the GPUs there are; the table comes last.
 Seconds are of processes that share a card, so they compare backbones only roughly.
 """
 
@@ -107,7 +107,8 @@ def print_table(task: str, args: argparse.Namespace) -> None:
     keys = TASKS[task][1]
     table = Table(*["backbone", *keys, "loss first", "loss last", "iterations", "seconds"],
                   title=f"{task}, from scratch, {args.jobs} processes on "
-                        f"{torch.cuda.device_count()} x {torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'}")
+                        f"{torch.cuda.device_count()} x "
+                        f"{torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'}")
     lines = []
     for backbone in fitting(task, args):
         file = args.work_dir / f"{task}-{backbone}.json"

@@ -43,7 +43,8 @@ def load_init_cfg(module: nn.Module, init_cfg: Mapping) -> Report:
     for name in options:
         if name not in OPTIONS:
             raise CheckpointError(
-                f"init_cfg has an unknown entry '{name}'; it takes checkpoint, {', '.join(OPTIONS)}.{did_you_mean(name, OPTIONS)}"
+                f"init_cfg has an unknown entry '{name}'; it takes checkpoint, {', '.join(OPTIONS)}."
+                + did_you_mean(name, OPTIONS)
             )
     if not init_cfg.get("checkpoint"):
         raise CheckpointError("init_cfg=dict(type='Pretrained') names no checkpoint: give checkpoint=<path or URL>.")

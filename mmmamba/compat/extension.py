@@ -44,7 +44,8 @@ class ExtensionLoader(Loader):
         from .ext import OPERATORS
 
         module.__dict__.update(OPERATORS)
-        logger.info("%s is not compiled; torchvision and PyTorch answer for %d of its operators", EXTENSION, len(OPERATORS))
+        logger.info(
+            "%s is not compiled; torchvision and PyTorch answer for %d of its operators", EXTENSION, len(OPERATORS))
 
 
 class ExtensionFinder(MetaPathFinder):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmmamba.ops.recompute import recompute_pays
+from mmmamba.ops.recompute import unwatched
 
 WIDEST = 768
 """Above this width the larger product costs more than the two skinny ones, whose gradients sum over all positions."""
@@ -18,9 +18,9 @@ def dense_pays(x: Tensor, rank: int) -> bool:
     return x.is_cuda and (rank % 8 != 0 or x.shape[-1] <= WIDEST)
 
 
-def keep_less(x: Tensor, rank: int) -> bool:
-    """Whether training makes the step sizes again in the backward pass instead of keeping them (`projected_scan`)."""
-    return dense_pays(x, rank) and recompute_pays(x)
+def scan_projects(x: Tensor, rank: int) -> bool:
+    """Whether the scan makes its step sizes itself (`projected_scan`), in training once more in the backward pass."""
+    return dense_pays(x, rank) and unwatched(x)
 
 
 def compose(up: Tensor, down: Tensor) -> Tensor:

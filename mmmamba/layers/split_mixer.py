@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mmmamba.ops import projected_scan, selective_scan
 
-from .low_rank import compose, dense_pays, keep_less
+from .low_rank import compose, dense_pays, scan_projects
 from .ss2d import resolve_dt_rank
 from .ssm_init import dt_bias, dt_weight, full_precision, s4d_real
 
@@ -39,7 +39,7 @@ class SplitMixer(nn.Module):
     def forward(self, x_BLC: Tensor) -> Tensor:
         x_BLD, z_BLD = self.convolve(self.in_proj(x_BLC)).chunk(2, -1)
         A_DN = -torch.exp(full_precision(self.A_log))
-        if keep_less(x_BLD, self.splits[0]):
+        if scan_projects(x_BLD, self.splits[0]):
             return self.out_proj(torch.cat([self._scan_projected(x_BLD, A_DN), z_BLD], -1))
         delta_BLD, B_BLN, C_BLN = self.project(x_BLD)
         y_BLD = selective_scan(
@@ -48,7 +48,7 @@ class SplitMixer(nn.Module):
         return self.out_proj(torch.cat([y_BLD, z_BLD], -1))
 
     def convolve(self, xz_BLC: Tensor) -> Tensor:
-        """Both convolutions and SiLU. As one convolution over maps of height 1, which PyTorch computes channels-last."""
+        """Both convolutions and SiLU: one convolution over maps of height 1, which PyTorch computes channels-last."""
         weight_CIW = torch.cat([self.conv1d_x.weight, self.conv1d_z.weight])
         xz_BCHL = xz_BLC.transpose(1, 2).unsqueeze(2)
         y_BCHL = F.conv2d(xz_BCHL, weight_CIW.unsqueeze(2), padding="same", groups=len(weight_CIW))

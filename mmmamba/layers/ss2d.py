@@ -16,7 +16,7 @@ from mmmamba.ops.autocast import autocast_dtype
 
 from .activated import DepthwiseConvAct
 from .layout import channels_first, channels_last
-from .low_rank import compose, dense_pays, keep_less
+from .low_rank import compose, dense_pays, scan_projects
 from .norm import LayerNorm
 from .ssm_init import dt_bias, dt_weight, full_precision, s4d_real
 
@@ -119,7 +119,7 @@ class SS2D(nn.Module):
         H, W = x_BHWD.shape[1:3]
         x_BLD = x_BHWD.flatten(1, 2)
         plain = self.heads == 1 and self.multi_scan is None
-        if plain and keep_less(x_BLD, self.splits[0]):
+        if plain and scan_projects(x_BLD, self.splits[0]):
             return self._scan_projected(x_BLD, H, W).unflatten(1, (H, W))
         delta_BLKE, B_BLKN, C_BLKN = self.project(x_BLD)
         K, E = delta_BLKE.shape[2:]
@@ -139,7 +139,7 @@ class SS2D(nn.Module):
 
     def _scan_projected(self, x_BLD: Tensor, H: int, W: int) -> Tensor:
         """The same, `(B, L, D)`, with less kept for the backward pass."""
-        K, (R, N, _) = len(self.routes), self.splits
+        K, N = len(self.routes), self.splits[1]
         down_KRE, B_KNE, C_KNE = self.x_proj_weight.split(self.splits, 1)
         weight_MD = torch.cat([x.flatten(0, 1) for x in (compose(self.dt_projs_weight, down_KRE), B_KNE, C_KNE)])
         return projected_scan(

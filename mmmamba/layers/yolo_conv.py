@@ -17,7 +17,7 @@ def conv_norm_act(in_channels: int, out_channels: int, kernel_size: int = 1, str
 
 
 def simple_stem(in_channels: int, dim: int) -> nn.Sequential:
-    """Two 3x3 convolutions of stride 2, GELU after the first and SiLU after the second (Mamba YOLO, arXiv 2406.05835)."""
+    """Two 3x3 convolutions of stride 2, GELU after the first, SiLU after the second (Mamba YOLO, arXiv 2406.05835)."""
     return nn.Sequential(*conv_norm_act(in_channels, dim // 2, 3, 2, act_layer=nn.GELU),
                          *conv_norm_act(dim // 2, dim, 3, 2))
 

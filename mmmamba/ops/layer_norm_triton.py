@@ -25,10 +25,11 @@ class Config:
     elements: int
     warps: int
 
-    @cache
-    def options(self, width: int) -> dict:
-        BC = triton.next_power_of_2(width)
-        return dict(C=width, BC=BC, BR=max(1, self.elements // BC), num_warps=max(self.warps, min(16, BC // 512)))
+
+@cache
+def options_of(config: Config, width: int) -> dict:
+    BC = triton.next_power_of_2(width)
+    return dict(C=width, BC=BC, BR=max(1, config.elements // BC), num_warps=max(config.warps, min(16, BC // 512)))
 
 
 FORWARD, BACKWARD = Config(2048, 4), Config(2048, 4)
@@ -48,7 +49,7 @@ def forward(x: Tensor, branch: Tensor | None, weight: Tensor, bias: Tensor, eps:
         sums = torch.empty(x.shape, dtype=torch.promote_types(x.dtype, branch.dtype), device=x.device)
     stats = torch.empty((2, rows), dtype=torch.float32, device=x.device)
     if rows:
-        options = FORWARD.options(width)
+        options = options_of(FORWARD, width)
         with on(x.device):
             launch(forward_kernel, -(-rows // options["BR"]), (x, branch, weight, bias, y, sums, stats), (rows, eps),
                    **options, HAS_BRANCH=branch is not None)
@@ -65,7 +66,7 @@ def backward(grad_y: Tensor, grad_sum: Tensor | None, normed: Tensor, stats: Ten
                                         for t in (grad_y, grad_sum, normed, weight))
     width = normed.shape[-1]
     rows = normed.numel() // width
-    options = BACKWARD.options(width)
+    options = options_of(BACKWARD, width)
     tiles = -(-rows // options["BR"])
     programs = min(tiles, PROGRAMS * multiprocessors(normed.device))
     dx = torch.empty(normed.shape, dtype=x_dtype, device=normed.device)

@@ -16,10 +16,13 @@ from .autocast import autocast_dtype
 aten = torch.ops.aten
 
 
+def unwatched(x: Tensor) -> bool:
+    """On a GPU, without a compiler or a counter of operators, which want to see every operator as it is."""
+    return x.is_cuda and not torch.compiler.is_compiling() and _get_current_dispatch_mode() is None
+
+
 def recompute_pays(x: Tensor) -> bool:
-    """Not under a compiler or a counter of operators, which want to see every operator as it is."""
-    return (x.is_cuda and torch.is_grad_enabled() and not torch.compiler.is_compiling()
-            and _get_current_dispatch_mode() is None)
+    return torch.is_grad_enabled() and unwatched(x)
 
 
 def gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str = "none") -> Tensor:

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from .recompute import unwatched
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -26,9 +27,8 @@ def two_way_conv_silu(x_BLD: Tensor, back: Tensor, ahead: Tensor, back_bias: Ten
         back_bias, ahead_bias: `(D,)`, or None for both.
     """
     inputs = (x_BLD, back, ahead, back_bias, ahead_bias)
-    plain = (torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None or not HAS_TRITON
-             or not x_BLD.is_cuda or x_BLD.dtype not in DTYPES or x_BLD.stride(-1) != 1)
-    return _plain(*inputs) if plain else _Fused.apply(*inputs)
+    fused = HAS_TRITON and unwatched(x_BLD) and x_BLD.dtype in DTYPES and x_BLD.stride(-1) == 1
+    return _Fused.apply(*inputs) if fused else _plain(*inputs)
 
 
 def _plain(x_BLD, back, ahead, back_bias, ahead_bias) -> Tensor:

@@ -29,7 +29,8 @@ def plain_sigmoid(x: torch.Tensor, target: torch.Tensor, gamma: float, alpha: fl
 
 def plain_softmax(x: torch.Tensor, target: torch.Tensor, gamma: float, alpha: float) -> torch.Tensor:
     p = x.softmax(dim=1)
-    rows = [-alpha * (1 - p[n, t]) ** gamma * torch.log(p[n, t]) if t >= 0 else 0 * p[n, 0] for n, t in enumerate(target)]
+    rows = [-alpha * (1 - p[n, t]) ** gamma * torch.log(p[n, t]) if t >= 0 else 0 * p[n, 0]
+            for n, t in enumerate(target)]
     return torch.stack(rows)
 
 

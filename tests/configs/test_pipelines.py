@@ -62,7 +62,8 @@ def test_ade20k(name: str, crop: tuple[int, int], side: int, tmp_path: Path) -> 
     item = build(name, "val_dataloader", data_root=str(tmp_path))[0]
     assert min(item["inputs"].shape[1:]) == side
     # Not padded, and the labels at the image's own size.
-    assert item["inputs"].shape[2] == round(side * 75 / 50) and item["data_samples"].gt_sem_seg.data.shape == (1, 50, 75)
+    assert item["inputs"].shape[2] == round(side * 75 / 50)
+    assert item["data_samples"].gt_sem_seg.data.shape == (1, 50, 75)
 
 
 def test_cityscapes(tmp_path: Path) -> None:

@@ -11,7 +11,10 @@ from mmmamba.ops import route
 
 def branch(mixer, suffix, a_name, x_BTD):
     """One branch on a sequence: causal convolution, SiLU, projections, recurrence."""
-    part = lambda name: getattr(mixer, name + suffix)
+
+    def part(name):
+        return getattr(mixer, name + suffix)
+
     taps, D = part("conv1d").weight[:, 0], x_BTD.shape[-1]
     padded = F.pad(x_BTD, (0, 0, taps.shape[1] - 1, 0))
     u = sum(padded[:, j: j + x_BTD.shape[1]] * taps[:, j] for j in range(taps.shape[1])) + part("conv1d").bias

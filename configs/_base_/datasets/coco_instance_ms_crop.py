@@ -15,7 +15,10 @@ train_dataloader = dict(
                 transforms=[
                     [dict(type="RandomChoiceResize", scales=short_sides, keep_ratio=True)],
                     [
-                        dict(type="RandomChoiceResize", scales=[(400, 1333), (500, 1333), (600, 1333)], keep_ratio=True),
+                        dict(
+                            type="RandomChoiceResize",
+                            scales=[(400, 1333), (500, 1333), (600, 1333)],
+                            keep_ratio=True),
                         dict(
                             type="RandomCrop",
                             crop_type="absolute_range",

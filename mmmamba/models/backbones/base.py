@@ -100,7 +100,8 @@ class MambaBackbone(StrictLoading, BaseModule):
 
     @classmethod
     def _check_out_indices(cls, out_indices: Sequence[int], stages: int) -> tuple[int, ...]:
-        if not out_indices or list(out_indices) != sorted(set(out_indices)) or not set(out_indices) <= set(range(stages)):
+        ascending = list(out_indices) == sorted(set(out_indices))
+        if not out_indices or not ascending or not set(out_indices) <= set(range(stages)):
             raise ValueError(f"out_indices of {cls.__name__} is {tuple(out_indices)}, wanted ascending stages of 0 … "
                              f"{stages - 1}")
         return tuple(out_indices)

@@ -27,7 +27,7 @@ class SimpleFPN(BaseModule):
                  num_outs: int = 5, init_cfg: dict | None = None):
         super().__init__(init_cfg)
         if num_outs < len(scales):
-            raise ValueError(f"num_outs of SimpleFPN is {num_outs}, wanted at least one for each of the scales {scales}")
+            raise ValueError(f"num_outs of SimpleFPN is {num_outs}, wanted at least one for each scale of {scales}")
         self.levels = nn.ModuleList()
         for scale in scales:
             step, channels = rescale(in_channels, scale, shrink=True)

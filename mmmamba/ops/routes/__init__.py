@@ -10,6 +10,7 @@ from .registry import _EXACT, REVERSED, cover, list_routes, register_route, regi
 from .sets import expand_routes, list_route_sets, register_route_set
 
 __all__ = [
-    "REVERSED", "_EXACT", "atrous", "centred", "cover", "expand_routes", "hilbert", "lines", "list_route_sets", "list_routes",
-    "register_route", "register_route_set", "register_sized_route", "route", "route_table", "scales", "windows",
+    "REVERSED", "_EXACT", "atrous", "centred", "cover", "expand_routes", "hilbert", "lines", "list_route_sets",
+    "list_routes", "register_route", "register_route_set", "register_sized_route", "route", "route_table", "scales",
+    "windows",
 ]

@@ -4,4 +4,5 @@ from .dispatch import BACKENDS, ENVIRONMENT, BackendError, resolve, why_not, why
 from .interface import selective_scan
 from .projected import projected_scan
 
-__all__ = ["BACKENDS", "ENVIRONMENT", "BackendError", "projected_scan", "resolve", "selective_scan", "why_not", "why_not_by_itself"]
+__all__ = ["BACKENDS", "ENVIRONMENT", "BackendError", "projected_scan", "resolve", "selective_scan", "why_not",
+           "why_not_by_itself"]

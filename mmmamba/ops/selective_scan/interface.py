@@ -58,7 +58,8 @@ def selective_scan(
 
 def _check(u, delta, A, B, C, D, index, delta_bias) -> None:
     if delta.dim() != 4 or A.dim() != 3:
-        raise ValueError(f"selective_scan wants delta (B, L, K, D) and A (K, D, N), got {_shape(delta)} and {_shape(A)}")
+        raise ValueError(
+            f"selective_scan wants delta (B, L, K, D) and A (K, D, N), got {_shape(delta)} and {_shape(A)}")
     batch, length, K, channels = delta.shape
     N = A.shape[2]
     wanted = {
@@ -71,8 +72,9 @@ def _check(u, delta, A, B, C, D, index, delta_bias) -> None:
     }
     for name, (x, shapes) in wanted.items():
         if x is not None and tuple(x.shape) not in shapes:
-            raise ValueError(f"selective_scan: {name} is {_shape(x)}, but delta {_shape(delta)} and A {_shape(A)} ask for "
-                             + " or ".join(map(str, shapes)))
+            raise ValueError(
+                f"selective_scan: {name} is {_shape(x)}, but delta {_shape(delta)} and A {_shape(A)} ask for "
+                + " or ".join(map(str, shapes)))
         if x is not None and x.device != u.device:
             raise ValueError(f"selective_scan: {name} is on {x.device}, u on {u.device}")
     if index is None:
@@ -80,7 +82,8 @@ def _check(u, delta, A, B, C, D, index, delta_bias) -> None:
     if index.dim() != 2 or index.shape[0] != K:
         raise ValueError(f"selective_scan: index is {_shape(index)}, wanted (K={K}, T)")
     if index.dtype not in (torch.int32, torch.int64) or index.device != u.device:
-        raise ValueError(f"selective_scan: index is {index.dtype} on {index.device}, wanted int32 or int64 on {u.device}")
+        raise ValueError(
+            f"selective_scan: index is {index.dtype} on {index.device}, wanted int32 or int64 on {u.device}")
 
 
 def _shape(x: Tensor) -> tuple[int, ...]:

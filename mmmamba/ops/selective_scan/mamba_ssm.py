@@ -25,7 +25,7 @@ def states_shape(batch: int, steps: int, routes: int, channels: int, d_state: in
 
 
 def _channels_first(u, delta, A, B, C, D, bias, args: ScanArgs) -> list[Tensor | None]:
-    """The kernel's arguments: `(B, E, T)` maps with E = K D, `(B, K, N, T)` projections, one dtype, float32 parameters."""
+    """The kernel's arguments: `(B, E, T)` maps, E = K D; `(B, K, N, T)` projections, one dtype; float32 parameters."""
     K = A.shape[0]
     u_BET, delta_BET = (read_route(x.to(u.dtype), args.index_KT, K).flatten(2).transpose(1, 2).contiguous()
                         for x in (u, delta))

@@ -37,7 +37,8 @@ def _states(w: Walk) -> list[Tensor]:
 def scan(u, delta, A, B, C, D, bias, args: ScanArgs) -> Tensor:
     """The outputs in scan precision, `(B, L, K, D)` or merged `(B, L, 1, D)`; plain autograd works through it."""
     w = walk(u, delta, A, B, C, D, bias, args)
-    y_BTKD = torch.stack([(h * C_BKN[:, :, None, :]).sum(-1) for h, C_BKN in zip(_states(w)[1:], w.C_BTKN.unbind(1))], 1)
+    y_BTKD = torch.stack(
+        [(h * C_BKN[:, :, None, :]).sum(-1) for h, C_BKN in zip(_states(w)[1:], w.C_BTKN.unbind(1))], 1)
     if w.D_KD is not None:
         y_BTKD = y_BTKD + w.D_KD * w.u_BTKD
     return write_route(y_BTKD, args.index_KT, delta.shape[1], args.merge)

@@ -30,7 +30,16 @@ def projected_scan(
     low = autocast_dtype(x_BLD)
     if low is not None:
         x_BLD, weight_MD = x_BLD.to(low), weight_MD.to(low)
-    return _Projected.apply(x_BLD, weight_MD, A, D, delta_bias, index, out_dtype or x_BLD.dtype, index_complete)
+    inputs = (x_BLD, weight_MD, A, D, delta_bias, index, out_dtype or x_BLD.dtype, index_complete)
+    return _Projected.apply(*inputs) if torch.is_grad_enabled() else _forward(*inputs, False)[0]
+
+
+def _forward(x, weight, A, D, bias, index, out_dtype, index_complete, keep_states) -> tuple[Tensor, Tensor]:
+    args = ScanArgs(index, True, True, out_dtype, index_complete)
+    delta, B, C = _parts(F.linear(x, weight), A)
+    backend = backend_module(resolve(x.device))
+    y, states = backend.forward(x.unsqueeze(2), delta, A, B, C, D, bias, args, keep_states)
+    return y.squeeze(2), states
 
 
 def _parts(joint_BLM: Tensor, A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -42,25 +51,22 @@ def _parts(joint_BLM: Tensor, A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 class _Projected(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, A, D, bias, index, out_dtype, index_complete):
-        backend = backend_module(resolve(x.device))
-        args = ScanArgs(index, True, True, out_dtype, index_complete)
-        delta, B, C = _parts(F.linear(x, weight), A)
-        y, states = backend.forward(x.unsqueeze(2), delta, A, B, C, D, bias, args, True)
+        y, states = _forward(x, weight, A, D, bias, index, out_dtype, index_complete, True)
         ctx.save_for_backward(x, weight, A, D, bias, index, states)
-        ctx.settings = backend, index_complete
-        return y.squeeze(2)
+        ctx.index_complete = index_complete
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
         x, weight, A, D, bias, index, states = ctx.saved_tensors
-        backend, index_complete = ctx.settings
         joint = F.linear(x, weight)
         djoint = torch.empty_like(joint)
         slots = _parts(djoint, A)
-        args = ScanArgs(index, True, True, grad.dtype, index_complete, slots)
+        args = ScanArgs(index, True, True, grad.dtype, ctx.index_complete, slots)
         delta, B, C = _parts(joint, A)
-        du, *made, dD, dbias = backend.backward(grad.unsqueeze(2), states, x.unsqueeze(2), delta, A, B, C, D, bias, args)
+        du, *made, dD, dbias = backend_module(resolve(x.device)).backward(
+            grad.unsqueeze(2), states, x.unsqueeze(2), delta, A, B, C, D, bias, args)
         dA = made.pop(1)
         for slot, gradient in zip(slots, made):
             if gradient.data_ptr() != slot.data_ptr():
