@@ -14,6 +14,7 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
@@ -71,6 +72,12 @@ def write_files_whole() -> None:
     register_backend("local", WholeFiles, force=True, prefixes="")
 
 
+def between_steps(optim_wrapper: Any) -> bool:
+    """No gradients are waiting for more of their kind, which a checkpoint would not hold."""
+    wrappers = optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
+    return all(wrapper.should_update() for wrapper in wrappers if isinstance(wrapper, OptimWrapper))
+
+
 def save_run(runner: Runner, folder: str, name: str, meta: dict[str, Any], **options: Any) -> str:
     """Save everything that resuming needs and point `last_checkpoint` to it. Returns the path.
 
@@ -79,6 +86,8 @@ def save_run(runner: Runner, folder: str, name: str, meta: dict[str, Any], **opt
         options: of `Runner.save_checkpoint`.
     """
     path = os.path.join(folder, name)
+    if not between_steps(runner.optim_wrapper):
+        runner.logger.warning(f"{path} is saved while gradients are accumulated and lacks them: resuming is not exact")
     runner.message_hub.update_info("last_ckpt", path)
     runner.save_checkpoint(folder, name, meta=meta, **options)
     if is_main_process():

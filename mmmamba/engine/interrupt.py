@@ -10,12 +10,11 @@ from types import FrameType
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from .agree import Agreement
-from .atomic_save import AtomicCheckpointHook, save_run, write_files_whole
+from .atomic_save import AtomicCheckpointHook, between_steps, save_run, write_files_whole
 
 EXIT_SAVED = 75
 """Exit code of a run that saved and stopped: `EX_TEMPFAIL` of sysexits.h, "try again"."""
@@ -58,7 +57,7 @@ class InterruptHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         number = self.agreement.most(self.signal)
-        if not number or not _between_steps(runner.optim_wrapper):
+        if not number or not between_steps(runner.optim_wrapper):
             return
         hooks = [hook for hook in runner.hooks if isinstance(hook, AtomicCheckpointHook)]
         if hooks:
@@ -90,9 +89,3 @@ class InterruptHook(Hook):
         for one, handler in self.before.items():
             signal.signal(one, handler)
         self.before = {}
-
-
-def _between_steps(optim_wrapper: Any) -> bool:
-    """No gradients are waiting for more of their kind."""
-    wrappers = optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
-    return all(wrapper.should_update() for wrapper in wrappers)

@@ -103,6 +103,7 @@ def test_nothing_of_the_skipped_batches_is_read(tmp_path: Path) -> None:
 def test_accumulated_gradients_are_waited_for(tmp_path: Path) -> None:
     cfg = toy(tmp_path)
     cfg.optim_wrapper.accumulative_counts = 4
+    cfg.default_hooks.nan_guard = None
     Witness.watch(6, kill(signal.SIGUSR1))
     assert train(cfg) == EXIT_SAVED
     assert last(cfg)["meta"]["iter"] == 8
