@@ -1,10 +1,10 @@
 """Residual blocks and stages."""
 
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
 from .norm import LayerNorm
+from .recomputed import recomputed
 
 
 def drop_path(rate: float) -> nn.Module:
@@ -49,5 +49,5 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.blocks:
-            x = checkpoint(block, x, use_reentrant=False) if self.with_cp and x.requires_grad else block(x)
+            x = recomputed(block, x) if self.with_cp and x.requires_grad else block(x)
         return x

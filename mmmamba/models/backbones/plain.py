@@ -5,7 +5,6 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmmamba.layers import (
     LayerNorm,
@@ -19,6 +18,7 @@ from mmmamba.layers import (
     resize_rotary_table,
     rotary_table,
 )
+from mmmamba.layers.recomputed import recomputed
 from mmmamba.layers.rotary import PRETRAINED_SIDE
 
 from .base import MambaBackbone, one_of
@@ -124,8 +124,7 @@ class PlainBackbone(MambaBackbone):
         taken, stream_BLC = {}, None
         for i, layer in enumerate(self.layers):
             if self.with_cp and hidden_BLC.requires_grad:
-                hidden_BLC, stream_BLC = checkpoint(layer, hidden_BLC, stream_BLC, layout, rotation_2LE,
-                                                    use_reentrant=False)
+                hidden_BLC, stream_BLC = recomputed(layer, hidden_BLC, stream_BLC, layout, rotation_2LE)
             else:
                 hidden_BLC, stream_BLC = layer(hidden_BLC, stream_BLC, layout, rotation_2LE)
             # The stream in block i is the stream after block i - 1, turned once more where there is a rotary table.

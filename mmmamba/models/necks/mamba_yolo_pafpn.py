@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmmamba.layers import ODSSBlock, conv_norm_act
+from mmmamba.layers.recomputed import recomputed
 
 
 @MODELS.register_module()
@@ -67,4 +67,4 @@ class MambaYOLOPAFPN(BaseModule):
 
     def _merge(self, layer: nn.Module, new: Tensor, saved: Tensor) -> Tensor:
         x = torch.cat([new, saved], 1)
-        return checkpoint(layer, x, use_reentrant=False) if self.with_cp and x.requires_grad else layer(x)
+        return recomputed(layer, x) if self.with_cp and x.requires_grad else layer(x)

@@ -1,0 +1,32 @@
+"""Computing what is inside a module again in the backward pass instead of keeping it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+
+def recomputed(module: nn.Module, *inputs: Any) -> Any:
+    """`module(*inputs)`, keeping the inputs alone. Random numbers are drawn again alike; statistics move once."""
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    # A compiler runs the module once and takes what it wrote to buffers from there.
+    if not norms or torch.compiler.is_compiling():
+        return checkpoint(module, *inputs, use_reentrant=False)
+    return checkpoint(module, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _still(norms)))
+
+
+@contextmanager
+def _still(norms: list[_BatchNorm]) -> Iterator[None]:
+    """Running means and variances take nothing in, and no batch is counted."""
+    kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, counted) in zip(norms, kept):
+            norm.momentum, norm.num_batches_tracked = momentum, counted
