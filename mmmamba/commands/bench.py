@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ..engine import benchmark
-from ..engine.cli import read_config
 from ..engine.environment import hardware, versions
 from ..engine.errors import UsageError
+from ..engine.reading import read_config
 from ..inference.opening import choose_device
 from ..models.backbones import list_backbones
 from ..ops.selective_scan import resolve

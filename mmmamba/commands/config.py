@@ -8,11 +8,11 @@ from mmengine.config import DictAction
 from rich.console import Console
 from rich.text import Text
 
-from ..engine.cli import read_config
 from ..engine.config_keys import check_keys
 from ..engine.errors import UsageError
 from ..engine.options import check_options
 from ..engine.provenance import Origins, leaves
+from ..engine.reading import read_config
 from ..suggest import did_you_mean
 from ..zoo.configs import find_config
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
-from mmengine.config.utils import ConfigParsingError
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
@@ -17,7 +16,6 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from ..zoo.configs import find_config
 from .bad_data import check_data_of
 from .config_keys import check_keys
-from .data_config import SUFFIXES, read_data_config
 from .demo import apply_demo
 from .deterministic import make_deterministic
 from .errors import UsageError
@@ -26,12 +24,15 @@ from .interrupt import EXIT_SAVED, Interrupted
 from .nan_guard import NonFiniteError
 from .nan_report import replay
 from .options import check_options
+from .pictures import add_pictures
 from .preflight import TRAIN_KEYS, check_neck, check_run, check_sections
+from .reading import read_config
 from .reliability import make_reliable
 from .resume import go_on
 from .safe_loading import refuse_pickled_messages
 from .summary import KeepMetrics, print_summary
 from .testing import add_output, show_predictions, use_test_time_augmentation
+from .tracking import TRACKERS, add_trackers
 from .verify import TOLERANCE, check_expected, compare, print_comparison
 
 
@@ -52,6 +53,10 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--deterministic", action="store_true", help="the same numbers from every run on a GPU; slower")
     parser.add_argument("--skip-bad-data", action="store_true", help="leave bad images and annotations out, counted")
     parser.add_argument("--skip-nan", action="store_true", help="leave out steps that are not finite, and count them")
+    parser.add_argument("--no-pictures", action="store_true", help="leave no pictures in the work dir")
+    parser.add_argument(
+        "--log-to", action="append", default=[], metavar="NAME", help=f"log to {', '.join(TRACKERS)} as well"
+    )
     parser.add_argument("--replay", metavar="DIR", help="do a step again that was not finite; DIR is nan_... of a run")
 
 
@@ -96,19 +101,6 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
     # What torch.distributed.launch passes; torchrun sets the environment variable itself.
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--demo", action="store_true", help="use a small data set that is drawn on the spot")
-
-
-def read_config(path: Path) -> Config:
-    """Read a config file. One in Python is a program and is run; one in JSON or YAML is data.
-
-    Raises:
-        UsageError: it cannot be read.
-    """
-    try:
-        return read_data_config(path) if path.suffix in SUFFIXES else Config.fromfile(path)
-    except (ConfigParsingError, OSError, ImportError, SyntaxError, NameError, AttributeError, LookupError, TypeError,
-            ValueError) as error:  # fmt: skip
-        raise UsageError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -161,6 +153,8 @@ def run_train(args: argparse.Namespace) -> int:
     cfg = load_config(args)
     check_sections(cfg, TRAIN_KEYS)
     make_reliable(cfg, args.skip_nan)
+    add_pictures(cfg, args.no_pictures)
+    add_trackers(cfg, args.log_to)
     if args.deterministic:
         make_deterministic(cfg)
     if args.amp:

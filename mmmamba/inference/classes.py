@@ -67,9 +67,13 @@ def find_classes(model: nn.Module, cfg: Config, meta: Mapping[str, Any]) -> Clas
             "correct num_classes"
         )
     palette = found.get("palette") or declared.get("palette")
-    fits = isinstance(palette, Sequence) and not isinstance(palette, str) and len(palette) >= len(names)
-    colours = [tuple(map(int, colour)) for colour in palette[: len(names)]] if fits else spread_colours(len(names))
-    return Classes(names, tuple(colours), tuple(category_ids(names, dataset)))
+    return Classes(names, choose_colours(palette, len(names)), tuple(category_ids(names, dataset)))
+
+
+def choose_colours(palette: Any, count: int) -> tuple[tuple[int, int, int], ...]:
+    """Those of a data set's palette where it has one for each class, else hues that stay apart."""
+    fits = isinstance(palette, Sequence) and not isinstance(palette, str) and len(palette) >= count
+    return tuple(tuple(map(int, colour)) for colour in palette[:count]) if fits else tuple(spread_colours(count))
 
 
 def count_classes(model: nn.Module) -> int | None:

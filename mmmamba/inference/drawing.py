@@ -29,8 +29,8 @@ Colour = tuple[int, int, int]
 Box = tuple[float, float, float, float]
 
 
-def draw_objects(image: np.ndarray, objects: Objects, classes: Classes) -> np.ndarray:
-    """Boxes with names and scores, masks with their outlines: (H, W, 3), blue, green, red."""
+def draw_objects(image: np.ndarray, objects: Objects, classes: Classes, scores: bool = True) -> np.ndarray:
+    """Boxes with names and, if wanted, scores, masks with their outlines: (H, W, 3), blue, green, red."""
     canvas, scale = _enlarge(image)
     size = max(canvas.shape[:2])
     line = max(round(size / 500), 1)
@@ -38,19 +38,25 @@ def draw_objects(image: np.ndarray, objects: Objects, classes: Classes) -> np.nd
     for mask, colour in zip(objects.masks or (), colours):
         _paint_mask(canvas, mask, scale, colour, line)
     picture = Image.fromarray(canvas[..., ::-1])
-    pen, font = ImageDraw.Draw(picture), _font(size)
+    pen, font = ImageDraw.Draw(picture), drawing_font(size)
     boxes = [tuple(float(side) * scale for side in box) for box in objects.boxes]
     for box, colour in zip(boxes, colours):
         pen.rectangle(_ordered(box), outline=colour, width=2 * line)
     placed: list[Box] = []
     # The surest object takes the best place for its name; in a crowd some names find none.
     for box, colour, label, score in zip(boxes, colours, objects.labels, objects.scores):
-        _label(pen, font, box, f"{classes.names[label]} {score:.2f}", colour, placed)
+        _label(pen, font, box, classes.names[label] + (f" {score:.2f}" if scores else ""), colour, placed)
     return np.ascontiguousarray(np.asarray(picture)[..., ::-1])
 
 
 def draw_regions(image: np.ndarray, labels: np.ndarray, shares: Mapping[str, float], classes: Classes) -> np.ndarray:
     """Each pixel tinted with its class's colour, borders between classes, and a legend at the right."""
+    canvas = tint_regions(image, labels, classes)
+    return np.hstack([canvas, _legend(canvas.shape[0], max(canvas.shape[:2]), shares, classes)])
+
+
+def tint_regions(image: np.ndarray, labels: np.ndarray, classes: Classes) -> np.ndarray:
+    """Each pixel tinted with its class's colour, and borders between classes."""
     canvas, scale = _enlarge(image)
     if scale > 1:
         labels = cv2.resize(labels.astype(np.int32), None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
@@ -60,7 +66,7 @@ def draw_regions(image: np.ndarray, labels: np.ndarray, shares: Mapping[str, flo
     border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     border[1:] |= labels[1:] != labels[:-1]
     canvas[border] = 255
-    return np.hstack([canvas, _legend(canvas.shape[0], max(canvas.shape[:2]), shares, classes)])
+    return canvas
 
 
 def _enlarge(image: np.ndarray) -> tuple[np.ndarray, int]:
@@ -108,7 +114,7 @@ def _label(pen: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont, box: Box, tex
 
 def _legend(height: int, size: int, shares: Mapping[str, float], classes: Classes) -> np.ndarray:
     """A white column of colours, names and shares; as wide for every image of a size, as frames of a video must be."""
-    font = _font(size)
+    font = drawing_font(size)
     row, pad = round(font.size * 1.6), round(font.size * 0.6)
     swatch = font.size
     widest = max(font.getlength(name) for name in classes.names)
@@ -146,7 +152,7 @@ def _readable(colour: Colour) -> str:
 
 
 @lru_cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def drawing_font(size: int) -> ImageFont.FreeTypeFont:
     """For an image whose long side is `size`. matplotlib's font, which has Greek and Cyrillic as well."""
     path = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"
     return ImageFont.truetype(path, min(max(round(size / 60), 10), 48))

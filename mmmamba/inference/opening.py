@@ -16,9 +16,9 @@ from torch import nn
 
 from ..checkpoints import CheckpointError, KeyMap, load_weights, read_checkpoint
 from ..checkpoints.unwrap import unwrap
-from ..engine.cli import read_config
 from ..engine.errors import UsageError
 from ..engine.options import check_options
+from ..engine.reading import read_config
 from ..models.strict_loading import StrictLoading
 from ..suggest import did_you_mean
 from ..zoo.configs import find_config, weights_of

@@ -17,9 +17,9 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from ..checkpoints import read_checkpoint
-from ..engine.cli import read_config
 from ..engine.errors import UsageError
 from ..engine.options import check_options
+from ..engine.reading import read_config
 from ..inference.classes import find_classes
 from ..inference.opening import Opened, choose_device, find_files, load_whole, open_model
 from ..suggest import did_you_mean

@@ -14,8 +14,8 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS, registry
 
-from mmmamba.engine.cli import read_config
 from mmmamba.engine.errors import UsageError
+from mmmamba.engine.reading import read_config
 from mmmamba.zoo.configs import find_config
 
 

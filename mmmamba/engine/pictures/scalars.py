@@ -1,0 +1,45 @@
+"""What MMEngine wrote down of a run in ``work_dir/*/vis_data/scalars.json``, before and after it was resumed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+Lines = list[dict[str, Any]]
+
+
+def read_scalars(work_dir: str | Path) -> tuple[Lines, Lines]:
+    """Lines of training and of validation, each in the order of their `step`.
+
+    What a later start of the run has done again counts as that one did it.
+    """
+    training: Lines = []
+    validation: Lines = []
+    for file in sorted(Path(work_dir).glob("*/vis_data/scalars.json")):
+        lines = list(_read(file))
+        trained = [line for line in lines if "lr" in line or "loss" in line]
+        if trained:
+            training = [line for line in training if line["step"] < trained[0]["step"]]
+            # Validation counts epochs where the log does.
+            validation = [line for line in validation if line["step"] < trained[0].get("epoch", trained[0]["step"])]
+        training += trained
+        validation += [line for line in lines if "lr" not in line and "loss" not in line]
+    return training, validation
+
+
+def series(lines: Lines, key: str) -> tuple[list[float], list[float]]:
+    """Steps and values of one key, where it was written."""
+    found = [(line["step"], line[key]) for line in lines if isinstance(line.get(key), (int, float))]
+    return [step for step, _ in found], [value for _, value in found]
+
+
+def _read(file: Path) -> Iterator[dict[str, Any]]:
+    text = file.read_text(encoding="utf-8")
+    # A run that was killed may leave half a line, which is no JSON.
+    whole = text[: text.rfind("\n") + 1]
+    for line in whole.splitlines():
+        entry = json.loads(line)
+        if "step" in entry:
+            yield entry

@@ -1,0 +1,82 @@
+"""Which class each pixel was taken for: a confusion matrix over a validation, and IoU of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from mmengine.evaluator import BaseMetric
+
+from .style import chart_style, save_chart, shortened
+
+ROW = 0.24
+
+
+class PixelConfusion(BaseMetric):
+    """Counts pixels (C, C): rows are labelled, columns predicted. Adds no number to the results of validation."""
+
+    default_prefix = "pictures"
+
+    def __init__(self, ignore_index: int = 255) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+        self.matrix: np.ndarray | None = None
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep of each image the pairs of classes that occur, which are few."""
+        count = len(self.dataset_meta["classes"])
+        for sample in data_samples:
+            predicted = sample["pred_sem_seg"]["data"].flatten().long()
+            labelled = sample["gt_sem_seg"]["data"].flatten().to(predicted)
+            counts = labelled != self.ignore_index
+            counts &= (labelled < count) & (predicted < count)
+            times = torch.bincount(labelled[counts] * count + predicted[counts]).cpu().numpy()
+            pairs = np.flatnonzero(times)
+            self.results.append((pairs, times[pairs]))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Sum the pairs of all images."""
+        count = len(self.dataset_meta["classes"])
+        flat = np.zeros(count * count, dtype=np.int64)
+        for pairs, times in results:
+            flat[pairs] += times
+        self.matrix = flat.reshape(count, count)
+        return {}
+
+
+def ious(matrix: np.ndarray) -> np.ndarray:
+    """IoU of each class (C,); NaN of classes that are neither labelled nor predicted."""
+    both = np.diag(matrix).astype(np.float64)
+    either = matrix.sum(axis=0) + matrix.sum(axis=1) - both
+    return np.divide(both, either, out=np.full(len(matrix), np.nan), where=either > 0)
+
+
+@chart_style
+def draw_ious(matrix: np.ndarray, names: Sequence[str], path: Path) -> None:
+    """Write a PNG with a bar for each class, the best first, and the share of labelled pixels that it has.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    values, shares = ious(matrix), matrix.sum(axis=1) / max(matrix.sum(), 1)
+    order = [index for index in np.argsort(-values, kind="stable") if not np.isnan(values[index])]
+    short = shortened(names)
+    figure = Figure((7.0, max(ROW * len(order), 0.8) + 1.0), layout="constrained")
+    axis = figure.subplots()
+    axis.grid(axis="y", visible=False)
+    axis.barh(range(len(order)), values[order], color="tab:blue", height=0.7)
+    for place, index in enumerate(order):
+        axis.text(values[index] + 0.008, place, f"{values[index]:.3f}", va="center", fontsize=8)
+        axis.text(1.12, place, f"{shares[index]:.1%}".replace("%", " %"), va="center", ha="right", fontsize=8,
+                  color="0.35", clip_on=False)  # fmt: skip
+    mean = float(np.nanmean(values)) if order else float("nan")
+    axis.axvline(mean, color="black", linewidth=1, linestyle="--")
+    axis.set_yticks(range(len(order)), [short[index] for index in order])
+    axis.set(xlim=(0, 1), ylim=(len(order) - 0.4, -0.6), xlabel="IoU")
+    axis.set_title(f"IoU of each class; mean {mean:.3f} (dashed)", loc="left")
+    axis.text(1.12, -0.75, "pixels", ha="right", va="bottom", fontsize=8, color="0.35")
+    save_chart(figure, path)
