@@ -19,7 +19,8 @@ from .atomic_save import AtomicCheckpointHook, between_steps, save_run, write_fi
 EXIT_SAVED = 75
 """Exit code of a run that saved and stopped: `EX_TEMPFAIL` of sysexits.h, "try again"."""
 FILE = "interrupted.pth"
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+# Windows has no SIGUSR1.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 # torchrun hands Ctrl-C on to processes that the terminal sent it to already.
 SAME_CTRL_C = 1.0
 

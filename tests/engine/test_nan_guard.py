@@ -102,6 +102,16 @@ def test_accumulated_gradients_go_with_the_bad_step(tmp_path: Path) -> None:
     assert {int(state["step"]) for state in last(cfg)["optimizer"]["state"].values()} == {4}
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("at, code", [((), 0), ((5,), 1)])
+def test_a_grad_scaler_may_skip_but_a_bad_loss_stops(tmp_path: Path, at: tuple[int, ...], code: int) -> None:
+    cfg = poisoned(tmp_path, "image", *at)
+    cfg.optim_wrapper.update(type="AmpOptimWrapper", loss_scale=dict(init_scale=2.0**22))
+    assert train(cfg) == code
+    if not at:
+        assert {int(state["step"]) for state in last(cfg)["optimizer"]["state"].values()} < {*range(1, 10)}
+
+
 def test_a_detector_names_the_module_and_its_batch_is_replayed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     cfg = detection(tmp_path)
     cfg.custom_hooks.append(dict(type="BadLateral", priority="VERY_LOW"))

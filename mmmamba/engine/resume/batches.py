@@ -15,6 +15,7 @@ from mmengine.dist import get_rank
 from mmengine.logging import print_log
 from torch.utils.data import DataLoader, IterableDataset, Sampler
 
+from ..interrupt import SIGNALS
 from ..seeding import seed_all
 
 HOLDERS = ("_dataset", "dataset", "datasets", "pipeline", "transforms", "transform")
@@ -156,8 +157,8 @@ def count_batches(loader: DataLoader, seed: int, endless: bool) -> DataLoader:
 
 def _start_worker(start: Callable[[int], None] | None, worker: int) -> None:
     """A worker goes on when the whole process group is told to stop: the main process still saves."""
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for one in SIGNALS:
+        signal.signal(one, signal.SIG_IGN)
     if start is not None:
         start(worker)
 
