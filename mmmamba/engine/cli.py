@@ -121,6 +121,10 @@ def load_config(args: argparse.Namespace) -> Config:
         apply_demo(cfg, Path(cfg.work_dir) / "shapes")
     check_options(cfg, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options)
+    # Before the keys are looked at: the other wrapper takes more of them.
+    if getattr(args, "amp", False) and "optim_wrapper" in cfg:
+        cfg.optim_wrapper.type = "AmpOptimWrapper"
+        cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
     check_keys(cfg, args.cfg_options)
     return cfg
 
@@ -157,9 +161,6 @@ def run_train(args: argparse.Namespace) -> int:
     add_trackers(cfg, args.log_to)
     if args.deterministic:
         make_deterministic(cfg)
-    if args.amp:
-        cfg.optim_wrapper.type = "AmpOptimWrapper"
-        cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
     if args.auto_scale_lr:
         if "base_batch_size" not in (cfg.get("auto_scale_lr") or {}):
             raise UsageError(

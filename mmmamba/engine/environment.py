@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+import mmmamba
+
 from ..compat.extension import compiled_extension
 
 PACKAGES = ("torch", "torchvision", "triton", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection",
@@ -18,7 +20,7 @@ PACKAGES = ("torch", "torchvision", "triton", "onedl-mmengine", "onedl-mmcv", "o
 
 def versions() -> dict[str, str]:
     """Of Python and of the packages that results depend on; "not installed" where one is not."""
-    ours = {"mmmamba": version("mmmamba"), "Python": platform.python_version()}
+    ours = {"mmmamba": mmmamba.__version__, "Python": platform.python_version()}
     return ours | {name: _version(name) for name in PACKAGES}
 
 

@@ -184,7 +184,8 @@ def test_weights_under_their_authors_names(mask_rcnn, tmp_path):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("tile", [None, 96])
-def test_a_gpu_finds_what_the_cpu_finds(mask_rcnn, segmentor_run, tile):
+def test_a_gpu_finds_what_the_cpu_finds(mask_rcnn, segmentor_run, tile, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     image = draw_image(150, 200, 12)
     for run in (mask_rcnn, segmentor_run):
         one, other = (Predictor(run, device=device, score_thr=0.1, tile=tile)(image) for device in ("cpu", "cuda"))
