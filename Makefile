@@ -1,22 +1,25 @@
 # make demo   train and test a Mask R-CNN with a MambaVision backbone on a small made-up data set (CPU, minutes)
 # make test   the test suite
-# Both make .venv if there is none and install the versions of requirements/tested.txt into it.
+# make docs   the documentation as a site, in site/ (an environment of its own: .venv-docs)
+# The first two make .venv if there is none and install the versions of requirements/tested.txt into it.
 
 PYTHON ?= python3
 VENV ?= .venv
+DOCS_VENV ?= .venv-docs
 JOBS ?= 2
 DEMO_CONFIG ?= configs/mask_rcnn/mambavision_t_1x_coco.py
 DEMO_DIR ?= work_dirs/demo
 
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.mmmamba-installed
+DOCS_STAMP := $(DOCS_VENV)/.installed
 HEADLESS := $(shell sed -n 's/^\(opencv-python-headless==[^ ;]*\).*/\1/p' requirements/tested.txt)
 
 # Every worker of a parallel run gets one thread: more only fight for the same cores.
 test test-slow test-gpu: export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-gpu clean
+.PHONY: help install demo test test-slow test-gpu docs clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -37,6 +40,15 @@ test-gpu: $(STAMP)
 	$(PY) -m pytest -q -m gpu
 	MMMAMBA_PARITY_DEVICE=cuda $(PY) -m pytest -q tests/parity
 
+# mkdocs-material prints an advertisement for its successor unless it is told not to.
+docs: $(DOCS_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
+
+$(DOCS_STAMP): requirements/tested-docs.txt
+	@test -x $(DOCS_VENV)/bin/pip || $(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/tested-docs.txt
+	@touch $@
+
 # PIP_CONSTRAINT (PIP_BUILD_CONSTRAINT from pip 25.3 on) holds the versions inside pip's build environments too:
 # the onedl packages come as source archives.
 # opencv-python and opencv-python-headless write into one folder, and mmcv and imaug ask for one each. The headless
@@ -56,5 +68,5 @@ $(STAMP): requirements/tested.txt requirements/runtime.txt requirements/test.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) $(DOCS_VENV) site build *.egg-info .pytest_cache .hypothesis .ruff_cache
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

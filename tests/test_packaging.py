@@ -28,11 +28,11 @@ def requirements(name: str) -> list[Requirement]:
     return [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
 
 
-def pins(python: str) -> dict[str, str]:
+def pins(python: str, file: str = "tested") -> dict[str, str]:
     environment = {"python_version": python, "python_full_version": f"{python}.5", "sys_platform": "linux",
                    "platform_machine": "x86_64"}  # fmt: skip
     chosen: dict[str, str] = {}
-    for pin in requirements("tested"):
+    for pin in requirements(file):
         if pin.marker is None or pin.marker.evaluate(environment):
             name = canonicalize_name(pin.name)
             assert name not in chosen, f"{name} is pinned twice for Python {python}"
@@ -43,9 +43,9 @@ def pins(python: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize("name", ["runtime", "test"])
-def test_tested_versions_meet_the_requirements(name: str, python: str) -> None:
-    chosen = pins(python)
+@pytest.mark.parametrize("name, file", [("runtime", "tested"), ("test", "tested"), ("docs", "tested-docs")])
+def test_tested_versions_meet_the_requirements(name: str, file: str, python: str) -> None:
+    chosen = pins(python, file)
     for requirement in requirements(name):
         assert requirement.specifier.contains(chosen[canonicalize_name(requirement.name)]), requirement
 
