@@ -23,7 +23,7 @@ from ..inference.writing import ResultFolder
 SHOWN = 12
 EXAMPLES = """examples:
   mmmamba infer work_dirs/demo photo.jpg
-  mmmamba infer vmamba_t_1x_coco photos/ --checkpoint mine.pth --out found
+  mmmamba infer mask_rcnn/vmamba_t_1x_coco photos/ --checkpoint mine.pth
   mmmamba infer work_dirs/roads aerial.tif --tile 1024"""
 
 
