@@ -15,6 +15,7 @@ from ...inference.drawing import SMALLEST, draw_objects, tint_regions
 from ...inference.results import Objects
 
 IGNORED = "ignored"
+WHITE = (255, 255, 255)
 MOST_OBJECTS = 100
 
 
@@ -56,7 +57,7 @@ def objects_cell(title: str, image: np.ndarray, found: Any, classes: Classes, sc
 
 
 def regions_cell(title: str, image: np.ndarray, labels: np.ndarray, classes: Classes) -> Cell:
-    """Each pixel's class; `labels` is (H, W), and pixels of no class are black."""
+    """Each pixel's class; `labels` is (H, W), and pixels of no class are whitish."""
     small = _resize(image)
     ignored = len(classes.names)
     labels = np.where((labels >= 0) & (labels < ignored), labels, ignored).astype(np.int32)
@@ -66,7 +67,7 @@ def regions_cell(title: str, image: np.ndarray, labels: np.ndarray, classes: Cla
 
 def with_ignored(classes: Classes) -> Classes:
     """One more class at the end, for pixels that have none."""
-    return Classes((*classes.names, IGNORED), (*classes.colours, (0, 0, 0)), (*classes.ids, -1))
+    return Classes((*classes.names, IGNORED), (*classes.colours, WHITE), (*classes.ids, -1))
 
 
 def input_image(tensor: Tensor) -> np.ndarray:

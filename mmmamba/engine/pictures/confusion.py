@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 
 from .style import chart_style, save_chart, shortened
@@ -44,10 +45,11 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path, unit: s
     axis.grid(False)
     axis.spines[:].set_visible(False)
     colours = colormaps["Blues"].with_extremes(bad="0.92")
-    drawn = axis.imshow(shares, cmap=colours, vmin=0, vmax=1)
+    # Without numbers, small shares are seen by their colour alone.
+    drawn = axis.imshow(shares, cmap=colours, norm=Normalize(0, 1) if numbered else PowerNorm(0.5, 0, 1))
     size = 9 if numbered else 6.5
     short = shortened(names)
-    rows = [f"{name} ({int(total)})" for name, total in zip(short, totals[:, 0])] if numbered else short
+    rows = [f"{name} ({int(total):,})" for name, total in zip(short, totals[:, 0])] if numbered else short
     axis.set_xticks(range(len(matrix)), short, rotation=90 if len(matrix) > 4 else 0, fontsize=size)
     axis.set_yticks(range(len(matrix)), rows, fontsize=size)
     axis.tick_params(length=0)

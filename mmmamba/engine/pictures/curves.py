@@ -9,12 +9,13 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..summary import COCO_COLUMNS, COCO_KEY, COCO_ROWS
 from .scalars import Lines, read_scalars, series
 from .style import chart_style, legend_below, line_colours, save_chart
 
-COLUMNS = 3
+COLUMNS = 4
 PANEL = (4.2, 3.4)
 MOST_LINES = 10
 DECADES = 30.0
@@ -73,15 +74,19 @@ def choose_panels(training: Lines, validation: Lines) -> list[Panel]:
 
 @chart_style
 def _draw(panels: list[Panel], training: Lines, validation: Lines, path: Path, per_epoch: int | None) -> None:
-    columns = min(COLUMNS, len(panels))
+    columns = min(COLUMNS, len(panels) if len(panels) <= 3 else math.ceil(len(panels) / 2))
     rows = math.ceil(len(panels) / columns)
     figure = Figure((columns * PANEL[0], rows * PANEL[1]), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.12)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    trained = max((line["step"] for line in training), default=0) / (per_epoch or 1)
+    last = max([trained, *(line["step"] for line in validation)])
     for axis, panel in zip(axes, panels):
         lines = validation if panel.validation else training
         step = per_epoch if per_epoch and not panel.validation else 1
+        axis.set_xlim(0, 1.02 * last)
         _draw_panel(axis, panel, lambda key, lines=lines: series(lines, key), step)
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=last > 2, steps=(1, 2, 5, 10)))
         axis.set_xlabel("epoch" if per_epoch else "iteration")
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
@@ -102,18 +107,19 @@ def _draw_panel(axis: Axes, panel: Panel, values_of: Callable, step: int) -> Non
             _mark_best(axis, *max(finite, key=lambda point: point[1]))
     more = f" ({len(names)} of {len(panel.keys)})" if len(panel.keys) > len(names) else ""
     axis.set_title(panel.title + more, loc="left")
+    axis.margins(y=0.12)
     if panel.log and every and min(every) > 0 and max(every) / min(every) > DECADES:
         axis.set_yscale("log")
     elif every and min(every) >= 0:
         axis.set_ylim(bottom=0)
-    axis.margins(y=0.12)
     if len(names) > 1:
         legend_below(axis, 3 if max(map(len, names)) < 12 else 2)
 
 
 def _mark_best(axis: Axes, x: float, y: float) -> None:
     axis.plot([x], [y], marker="o", markersize=7, markerfacecolor="none", markeredgecolor="black", linestyle="none")
-    axis.annotate(f"best {y:.4g}", (x, y), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=8)
+    side = "right" if x > 0.7 * axis.get_xlim()[1] else "left" if x < 0.3 * axis.get_xlim()[1] else "center"
+    axis.annotate(f"best {y:.4g}", (x, y), xytext=(0, 7), textcoords="offset points", ha=side, fontsize=8)
 
 
 def _keys(lines: Iterable[Mapping]) -> list[str]:

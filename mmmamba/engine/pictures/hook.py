@@ -61,7 +61,7 @@ class PicturesHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self.folder = Path(runner.work_dir, "pictures")
-        self.drawn = time.monotonic()
+        self.drawn, self.drawn_at = time.monotonic(), -1
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         if runner.iter >= self.batches or not is_main_process():
@@ -122,8 +122,11 @@ class PicturesHook(Hook):
             self.results.clear()
 
     def after_train(self, runner: Runner) -> None:
-        if is_main_process():
+        if not is_main_process():
+            return
+        if self.drawn_at != runner.iter:
             self._draw_curves(runner)
+        if self.folder.is_dir():
             runner.logger.info(f"pictures of this run: {self.folder}")
 
     def _draw_curves(self, runner: Runner) -> None:
@@ -132,7 +135,7 @@ class PicturesHook(Hook):
         with self._writing(runner, "curves.png"):
             if draw_curves(Path(runner.work_dir), self.folder / "curves.png", per_epoch):
                 self._publish(runner, "curves.png")
-        self.drawn = time.monotonic()
+        self.drawn, self.drawn_at = time.monotonic(), runner.iter
 
     def _draw_errors(self, runner: Runner, names: Sequence[str]) -> None:
         """Where the model errs: precision and recall, classes that it takes for others."""

@@ -70,6 +70,8 @@ class PredictionSheet:
             truth = objects_cell(labelled, image, self._truth(sample.img_id), self.classes)
         found = sample.pred_instances
         found = found[found.scores >= self.score_thr]
+        if not len(found):
+            predicted += f": no score from {self.score_thr:g}"
         return [truth, objects_cell(predicted, image, found, self.classes)]
 
     def _truth(self, image_id: int) -> InstanceData:

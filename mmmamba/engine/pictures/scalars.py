@@ -18,14 +18,15 @@ def read_scalars(work_dir: str | Path) -> tuple[Lines, Lines]:
     training: Lines = []
     validation: Lines = []
     for file in sorted(Path(work_dir).glob("*/vis_data/scalars.json")):
-        lines = list(_read(file))
-        trained = [line for line in lines if "lr" in line or "loss" in line]
-        if trained:
-            training = [line for line in training if line["step"] < trained[0]["step"]]
-            # Validation counts epochs where the log does.
-            validation = [line for line in validation if line["step"] < trained[0].get("epoch", trained[0]["step"])]
-        training += trained
-        validation += [line for line in lines if "lr" not in line and "loss" not in line]
+        for line in _read(file):
+            if "lr" in line or "loss" in line:
+                _cut(training, line["step"])
+                # Validation counts epochs where the log does.
+                _cut(validation, line.get("epoch", line["step"]))
+                training.append(line)
+            else:
+                _cut(validation, line["step"])
+                validation.append(line)
     return training, validation
 
 
@@ -43,3 +44,9 @@ def _read(file: Path) -> Iterator[dict[str, Any]]:
         entry = json.loads(line)
         if "step" in entry:
             yield entry
+
+
+def _cut(lines: Lines, step: int) -> None:
+    """Leave out what was done at this step and after it."""
+    while lines and lines[-1]["step"] >= step:
+        lines.pop()

@@ -44,7 +44,7 @@ def save_sheet(path: Path, cells: Sequence[Cell], classes: Classes, columns: int
             sheet.paste(Image.fromarray(np.ascontiguousarray(cell.image[..., ::-1])), (left, top + title))
         top += height
     for x, y, name, colour in places:
-        pen.rectangle((x, top + y, x + font.size, top + y + font.size), fill=colour)
+        pen.rectangle((x, top + y, x + font.size, top + y + font.size), fill=colour, outline="grey")
         pen.text((x + 1.5 * font.size, top + y + font.size / 2), name, font=font, fill="black", anchor="lm")
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path, quality=QUALITY)
@@ -56,7 +56,7 @@ def _legend_places(
     """x, y, name and colour of each entry, in lines that fit the width, and the height of all lines."""
     entries = [(classes.names[label], classes.colours[label]) for label in shown[:LEGEND_MOST]]
     if len(shown) > LEGEND_MOST:
-        entries.append((f"and {len(shown) - LEGEND_MOST} more", "white"))
+        entries.append((f"{len(shown) - LEGEND_MOST} more", "white"))
     places, x, y, line = [], float(GAP), 0.0, font.size * 1.6
     for name, colour in entries:
         wide = font.getlength(name) + 3 * font.size

@@ -36,7 +36,7 @@ def legend_below(axes: Axes, columns: int = 2) -> None:
 
 def shortened(names: Sequence[str], most: int = 24) -> list[str]:
     """Names that are no wider than a label may be."""
-    return [name if len(name) <= most else f"{name[: most - 1]}…" for name in names]
+    return [name if len(name) <= most else f"{name[: most - 1]}…" for name in map(str.strip, names)]
 
 
 def save_chart(figure: Figure, path: Path) -> None:
@@ -46,4 +46,6 @@ def save_chart(figure: Figure, path: Path) -> None:
         OSError: it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.12)
+    # What a layout has already fitted need not be measured once more.
+    fitted = figure.get_layout_engine() is not None
+    figure.savefig(path, dpi=DPI, bbox_inches=None if fitted else "tight", pad_inches=0.12)
