@@ -8,6 +8,7 @@ from . import compat
 
 compat.check_opencv()
 compat.install()
+compat.find_mmseg()
 
 from .engine import reliability  # noqa: E402, F401  (registers loops and hooks that configs name)
 from .engine.log import forward_to_mmengine  # noqa: E402
