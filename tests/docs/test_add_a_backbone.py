@@ -15,8 +15,10 @@ import mmmamba
 from mmmamba.ops import route
 from tests.models import test_backbone_contract as contract
 
+from .blocks import run_page
+
 PAGE = (Path(__file__).parents[2] / "docs" / "add_a_backbone.md").read_text()
-EXAMPLE, CONFIG = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+EXAMPLE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
 PROMISES = {name: test for name, test in vars(contract).items()
             if name.startswith("test_") and "family" in inspect.signature(test).parameters}
 
@@ -54,8 +56,13 @@ def test_the_example_is_short():
 def test_its_route_its_names_and_its_config(comb_mamba):
     assert route("comb", 2, 5).tolist() == [0, 5, 2, 7, 4, 9, 3, 8, 1, 6]
     assert "comb_t" in mmmamba.list_backbones()
+    # The first block is the module that was imported.
+    run_page("docs/add_a_backbone.md", special={"class CombMamba": str, "backbone = ": of_config})
+
+
+def of_config(block):
     config = {}
-    exec(CONFIG, config)
+    exec(block, config)
     with torch.device("meta"):
         model = MODELS.build(config["backbone"])
     assert model.layers[0].blocks[0].op.routes == ("comb", "comb_reversed", "row", "row_reversed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import threading
 from dataclasses import replace
 from functools import partial
@@ -16,10 +15,9 @@ import torch
 from mmmamba.checkpoints import list_published
 from mmmamba.commands import COMMANDS, main
 
-DOCS = Path(__file__).parents[2] / "docs"
-PAGE = (DOCS / "command_line.md").read_text()
-LINES = [line for block in re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-         for line in block.splitlines()]  # fmt: skip
+from .blocks import ROOT, arguments, run_page
+
+PAGE = (ROOT / "docs/command_line.md").read_text()
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -44,16 +42,15 @@ def published_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     thread.join()
 
 
-@pytest.mark.parametrize("line", LINES)
-def test_blocks(line: str, published_here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page(published_here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    program, *argv = shlex.split(line)
-    assert program == "mmmamba"
-    if "--beside" in argv:
-        pytest.importorskip("timm")
-        argv += ["--seconds", "0.01"]
-        argv[argv.index("--size") + 1] = "64"
-    assert main(argv) == 0
+    run_page("docs/command_line.md", special={"--beside": beside_peers})
+
+
+def beside_peers(line: str) -> None:
+    """At a size of seconds, and where timm is installed."""
+    pytest.importorskip("timm")
+    assert main([*arguments(line.replace("--size 224", "--size 64")), "--seconds", "0.01"]) == 0
 
 
 def test_every_command_is_there() -> None:

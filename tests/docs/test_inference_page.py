@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 import shutil
 from pathlib import Path
 
 import cv2
 
-from mmmamba.commands import main
-
 from ..inference import colours
 from ..inference.colours import draw_image
+from .blocks import run_page
 
-PAGE = (Path(__file__).parents[2] / "docs" / "inference.md").read_text()
 detector_run = colours.detector_run
 
 
@@ -30,14 +26,6 @@ def test_the_page(detector_run, tmp_path, monkeypatch, capsys):
     for seed in range(11):
         writer.write(draw_image(64, 96, 2, seed))
     writer.release()
-    blocks = re.findall(r"^```(python|bash)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    assert len(blocks) >= 6
-    for language, text in blocks:
-        if language == "python":
-            exec(compile(text, "docs/inference.md", "exec"), {})
-        else:
-            for line in text.splitlines():
-                program, *argv = shlex.split(line)
-                assert program == "mmmamba" and main(argv) == 0, line
+    run_page("docs/inference.md")
     assert len(list(Path("found/pictures").rglob("*.*"))) == 4 and cv2.imread("found.jpg") is not None
     assert "8 objects in 2 images" in capsys.readouterr().out

@@ -5,6 +5,11 @@ from pathlib import Path
 
 import mmmamba.visualization
 
+from ..commands import test_inspect
+from .blocks import run_page
+
+image = test_inspect.image
+detector = test_inspect.detector
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "inspect.md").read_text()
 
@@ -20,9 +25,17 @@ def test_functions_of_the_table_exist():
     assert len(names) > 10 and set(names) <= set(mmmamba.visualization.__all__)
 
 
-def test_the_python_runs(tmp_path, monkeypatch):
+def test_the_page(detector, image, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Path("work_dirs").mkdir()
+    Path("work_dirs/demo").symlink_to(detector)
+    Path("photo.jpg").symlink_to(image)
+    run_page("docs/inspect.md", special={"import": python})
+    assert {path.stem for path in Path("inspect").rglob("*.png")} == {"scan", "attention", "features", "cam", "erf"}
+
+
+def python(block):
     space = {}
-    exec(*re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL), space)
+    exec(block, space)
     assert space["scan"].name == "layers.2.blocks.7.op" and space["attention"].by_route_KHW.shape == (4, 6, 8)
-    assert {path.name for path in tmp_path.iterdir()} == {"scan.png", "attention.png"}
+    assert Path("scan.png").is_file() and Path("attention.png").is_file()

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import MODELS
 
 from mmmamba.ops import list_route_sets, list_routes, route
+
+from .blocks import run_page
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "routes.md").read_text()
@@ -25,8 +28,16 @@ def test_pictures_on_the_page_exist():
         assert (DOCS / path).is_file()
 
 
-def test_the_route_of_your_own():
-    code = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[-1]
-    exec(code, {})
+def test_the_page():
+    run_page("docs/routes.md", special={"backbone = ": backbones})
     assert torch.equal(route("bottom_up", 2, 3), torch.tensor([3, 4, 5, 0, 1, 2]))
     assert route("snake", 2, 3).tolist() == [0, 1, 2, 5, 4, 3]
+
+
+def backbones(block):
+    """Each line is the backbone of a config."""
+    for line in block.splitlines():
+        space = {}
+        exec(line, space)
+        with torch.device("meta"):
+            assert MODELS.build(space["backbone"]).out_channels == [96, 192, 384, 768]

@@ -1,6 +1,5 @@
 """The examples of docs/yolo.md run."""
 
-import re
 import shutil
 from pathlib import Path
 
@@ -11,17 +10,29 @@ from mmengine.registry import DATASETS, init_default_scope
 
 from tests.checkpoints import test_pickled_models as pickled
 
+from .blocks import run_page
+
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared/data/bccd"
-OWN_DATA, INFERENCE, PICKLE = re.findall(r"```python\n(.*?)```", (ROOT / "docs/yolo.md").read_text(), re.DOTALL)
 program = pickled.program
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no blood cells at {DATA}")
-def test_a_config_for_own_data(tmp_path: Path) -> None:
-    configs = shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    file = configs / "mamba_yolo/mine.py"
-    file.write_text(OWN_DATA.replace("data/bccd/", f"{DATA}/"))
+def test_the_page(program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    monkeypatch.chdir(tmp_path)
+    state = pickled.published_shape()
+    pickled.save(tmp_path / "best.pt", pickled.tree(program, state))
+    pickled.forget(monkeypatch)
+    run_page("docs/yolo.md", special={"_base_ =": own_data, "fuse(MODELS": inference},
+             parsed=("tools/train.py", "CHECKPOINT"))  # fmt: skip
+    saved = torch.load("best.pth", weights_only=True)["state_dict"]
+    assert torch.equal(saved["backbone.stem.0.weight"], state["model.0.conv.0.weight"])
+
+
+def own_data(block: str) -> None:
+    file = Path("configs/mamba_yolo/mine.py")
+    file.write_text(block.replace("data/bccd/", f"{DATA}/"))
     cfg = Config.fromfile(file)
     init_default_scope(cfg.default_scope)
     for loader, images in ((cfg.train_dataloader, 120), (cfg.test_dataloader, 60)):
@@ -34,19 +45,7 @@ def test_a_config_for_own_data(tmp_path: Path) -> None:
     assert cfg.train_dataloader.dataset.pipeline[4].type == "CachedMixUp" and "end" in cfg.param_scheduler[0]
 
 
-def test_inference(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+def inference(block: str) -> None:
     names = {}
-    exec(INFERENCE, names)
+    exec(block, names)
     assert [m.shape[1] for m in (*names["class_maps"], *names["box_maps"])] == [80] * 3 + [64] * 3
-
-
-def test_a_users_file(program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    state = pickled.published_shape()
-    pickled.save(tmp_path / "best.pt", pickled.tree(program, state))
-    pickled.forget(monkeypatch)
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
-    monkeypatch.chdir(tmp_path)
-    exec(PICKLE, {})
-    saved = torch.load("best.pth", weights_only=True)["state_dict"]
-    assert torch.equal(saved["backbone.stem.0.weight"], state["model.0.conv.0.weight"])

@@ -1,0 +1,33 @@
+"""Pages that lead from nothing to a prediction: get_started.md and your_data.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .blocks import arguments, main, run_page
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_your_data() -> None:
+    run_page("docs/your_data.md", special={"--work-dir try": try_out},
+             parsed=("mmmamba train", "mmmamba test", "mmmamba infer"))  # fmt: skip
+
+
+def try_out(line: str) -> None:
+    """With one step, and without worker processes, which take longer to start than they work."""
+    for split, images, fewer in (("train", 4, 2), ("val", 2, 1)):
+        loader = f"{split}_dataloader"
+        line = line.replace(f"{loader}.dataset.indices={images}", f"{loader}.dataset.indices={fewer}")
+        line += f" {loader}.num_workers=0 {loader}.persistent_workers=False"
+    assert main(arguments(line)) == 0 and Path("try/epoch_1.pth").is_file()
+
+
+def test_get_started() -> None:
+    """Its steps are those of the demo (`make demo`), of your_data.md and of inference.md, which run there."""
+    run_page("docs/get_started.md", parsed=("make", "source", "infer", "mmmamba new", "check-data", "mmmamba train"))
