@@ -26,7 +26,10 @@ READ_BY_BUILDERS = {"type", "_scope_", "init_cfg", "priority", "constructor", "p
                     "by_epoch", "requires_grad"}  # fmt: skip
 # Their keys are the user's own: names of parameters, of metainfo, of what a transform maps.
 OPEN_SECTIONS = {"custom_keys", "metainfo", "env_cfg", "mapping", "auto_remap", "remapping"}
-TOP_LEVEL = {"custom_imports", "work_dir", "expected", "tta_model", "tta_pipeline", "runner_type"}
+TOP_LEVEL = {"custom_imports", "work_dir", "expected", "tta_model", "tta_pipeline", "runner_type",
+             # What MMEngine's runner looks up by itself.
+             "model_wrapper_cfg", "sync_bn", "find_unused_parameters", "activation_checkpointing",
+             "efficient_conv_bn_eval", "compile"}  # fmt: skip
 # A variable of one's own may resemble a section; one that is this close is a slip.
 SLIP = 0.9
 

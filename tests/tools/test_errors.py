@@ -104,6 +104,8 @@ def test_mistyped_options(complaint: Complaint, option: str, hint: str) -> None:
         "randomness.seed=3",
         "param_scheduler.1.gamma=0.2",
         "env_cfg.dist_cfg.backend=gloo",
+        "sync_bn=torch",
+        "find_unused_parameters=True",
         "model.test_cfg.rcnn.score_thr=0.3",
     ],
 )
