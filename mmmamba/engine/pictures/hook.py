@@ -35,8 +35,12 @@ def add_pictures(cfg: Config, off: bool = False) -> None:
     """Have any config leave pictures. One whose `default_hooks.pictures` is None leaves none, nor does `off`."""
     if cfg.get("default_hooks") is None:
         cfg.default_hooks = {}
-    if cfg.default_hooks.setdefault("pictures", dict(type="PicturesHook")) is None or off:
+    hook = cfg.default_hooks.setdefault("pictures", {})
+    if hook is None or off:
         del cfg.default_hooks["pictures"]
+    else:
+        # --cfg-options default_hooks.pictures.images=16 names no type.
+        hook.setdefault("type", "PicturesHook")
 
 
 @HOOKS.register_module()

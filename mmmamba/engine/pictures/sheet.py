@@ -16,7 +16,7 @@ from .cells import Cell
 GAP = 8
 FONT = 900
 """Size of the image that the font fits."""
-QUALITY = 90
+QUALITY = 85
 LEGEND_MOST = 40
 
 

@@ -70,7 +70,8 @@ def test_segmentation(tmp_path: Path) -> None:
     prefix = dict(img_path="val", seg_map_path="labels/val")
     cfg = validated(cfg, dict(type="IoUMetric", iou_metrics=["mIoU"]), data_prefix=prefix)
     cfg.train_cfg.update(max_iters=4, val_interval=2)
-    assert train(cfg) == 0
+    assert train(cfg, "--cfg-options", "default_hooks.pictures.images=1") == 0
+    assert pictures(cfg)["val_iter_4.jpg"][1] == 2 * 480 + 3 * 8
     assert [*pictures(cfg)] == ["batch_0.jpg", "batch_1.jpg", "batch_2.jpg", "confusion.png", "curves.png", "iou.png",
                                 "val_iter_2.jpg", "val_iter_4.jpg"]  # fmt: skip
     # The count of pixels adds nothing to what is logged.
