@@ -35,12 +35,10 @@ def add_pictures(cfg: Config, off: bool = False) -> None:
     """Have any config leave pictures. One whose `default_hooks.pictures` is None leaves none, nor does `off`."""
     if cfg.get("default_hooks") is None:
         cfg.default_hooks = {}
-    hook = cfg.default_hooks.setdefault("pictures", {})
-    if hook is None or off:
-        del cfg.default_hooks["pictures"]
-    else:
+    hook = cfg.default_hooks.pop("pictures", {})
+    if hook is not None and not off:
         # --cfg-options default_hooks.pictures.images=16 names no type.
-        hook.setdefault("type", "PicturesHook")
+        cfg.default_hooks.pictures = {"type": "PicturesHook", **hook}
 
 
 @HOOKS.register_module()
