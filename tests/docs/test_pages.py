@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from .blocks import NOT_RUN, PAGES, ROOT, RUN, blocks, run_page
 HERE = Path(__file__)
 ELSEWHERE = {page for path in HERE.parent.glob("test_*.py") if path != HERE
              for page in re.findall(r'run_page\(\s*"(.+?)"', path.read_text())}  # fmt: skip
+MKDOCS = ROOT / ".venv-docs/bin/mkdocs"
+LOADED = re.compile(r'<(?:script|img|iframe)[^>]* src="([^"]+)"|<link rel="stylesheet" href="([^"]+)"')
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 
 
@@ -37,3 +40,15 @@ def test_links_lead_to_files(page: str) -> None:
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text().split("\nnav:")[1]
     assert sorted(re.findall(r"(\w+\.md)", navigation)) == sorted(Path(page).name for page in PAGES[1:])
+
+
+@pytest.mark.skipif(not MKDOCS.is_file(), reason="`make docs` installs mkdocs")
+def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
+    build = [MKDOCS, "build", "--strict", "--site-dir", tmp_path]
+    run = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    # It is read without a network, from a folder: nothing is loaded from elsewhere.
+    pages = [path.read_text() for path in tmp_path.rglob("*.html")]
+    assert len(pages) > len(PAGES[1:])
+    loaded = {"".join(found) for page in pages for found in LOADED.findall(page)}
+    assert loaded and not [place for place in loaded if place.startswith(("http", "//"))]
