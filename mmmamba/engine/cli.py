@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -34,6 +35,8 @@ from .summary import KeepMetrics, print_summary
 from .testing import add_output, show_predictions, use_test_time_augmentation
 from .tracking import TRACKERS, add_trackers
 from .verify import TOLERANCE, check_expected, compare, print_comparison
+
+_RUNS = count()
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,6 +135,9 @@ def load_config(args: argparse.Namespace) -> Config:
 def _build_runner(cfg: Config, skip_bad_data: bool = False) -> Runner:
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         _distribute_without_gpu(cfg)
+    if cfg.get("visualizer"):
+        # MMEngine hands out the visualizer of that name that an earlier run in this process made, of whatever class.
+        cfg.visualizer.name = f"visualizer_{next(_RUNS)}"
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     if cfg.get("default_scope") == "mmdet":
         refuse_pickled_messages()

@@ -35,8 +35,7 @@ def show_predictions(cfg: Config, show: bool, show_dir: str | None, wait_time: f
         return None
     folder = Path(show_dir).absolute()
     if cfg.get("default_scope") == "mmseg":
-        # A name of its own: MMEngine hands out the visualizer that an earlier run in this process made.
-        cfg.visualizer.update(save_dir=str(folder), name="predictions")
+        cfg.visualizer.update(save_dir=str(folder))
         return folder / "vis_data" / "vis_image"
     # An absolute path: the hook puts a relative one below work_dir/timestamp.
     hook.test_out_dir = str(folder)
