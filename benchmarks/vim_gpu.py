@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import timm
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -32,6 +31,8 @@ def vim(size: int) -> nn.Module:
 
 
 def deit(size: int, fused: bool) -> nn.Module:
+    import timm
+
     model = timm.create_model("deit_tiny_patch16_224", img_size=size)
     for block in model.blocks:
         block.attn.fused_attn = fused
