@@ -57,6 +57,7 @@ def write_config(
         f"Data: {data.images} images to train on, classes ({len(data.classes)}): {names}",
         f"Recipe: {config_name(Path(base.filename))}, {length}, {rates}",
         f"Weights to start from: {weights or 'none are published for this backbone'}",
+        *(["  To start from nothing: mmmamba train ... --cfg-options model.backbone.init_cfg=None"] if weights else []),
     ]
 
 
