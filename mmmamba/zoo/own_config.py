@@ -117,7 +117,8 @@ def _schedule_lines(base: Config, schedule: Schedule, batch: int) -> list[str]:
     lines = [
         f"{length} = {schedule.length}",
         f"train_cfg = dict({length}={length}, val_interval={schedule.val_interval})",
-        f"default_hooks = dict(checkpoint=dict(interval={schedule.val_interval}))",
+        f"default_hooks = dict(checkpoint=dict(interval={schedule.val_interval}), "
+        f"logger=dict(interval={schedule.log_interval}))",
         f"# {schedule.why_rate[0].upper()}{schedule.why_rate[1:]}.",
         f"optim_wrapper = dict(optimizer=dict({rates}))",
         "# With another batch or more GPUs: --auto-scale-lr.",

@@ -14,6 +14,7 @@ times as many."""
 LEAST_EPOCHS, MOST_EPOCHS = 12, 300
 PASSES = 100
 """Over the images, of a segmentor: it sees crops."""
+LOG_INTERVAL = 50
 VALIDATIONS = 10
 WARMUP_SHARE = 0.1
 NOMINAL_BATCH = 64
@@ -27,6 +28,8 @@ class Schedule:
     unit: str
     length: int
     val_interval: int
+    log_interval: int
+    """Steps. MMEngine writes nothing in an epoch that is shorter."""
     schedulers: list[dict]
     optimizer: dict[str, float]
     why_rate: str
@@ -55,7 +58,8 @@ def plan_schedule(base: Config, images: int, batch: int, length: int | None = No
     for entry in schedulers:
         if entry.get("eta_min"):
             entry["eta_min"] = float(f"{entry['eta_min'] * optimizer['lr'] / base.optim_wrapper.optimizer.lr:.2g}")
-    return Schedule(unit, length, max(length // VALIDATIONS, 1), schedulers, optimizer, why)
+    log_interval = min(LOG_INTERVAL, max(steps // 2, 1)) if unit == "epochs" else LOG_INTERVAL
+    return Schedule(unit, length, max(length // VALIDATIONS, 1), log_interval, schedulers, optimizer, why)
 
 
 def _rate(base: Config, batch: int) -> tuple[dict[str, float], str]:

@@ -10,8 +10,9 @@ from mmengine.config import Config
 
 from mmmamba.commands import main
 from mmmamba.datasets.shapes import ShapesSpec, make_shapes
-from mmmamba.zoo.configs import configs_folder
+from mmmamba.zoo.configs import configs_folder, find_config
 from mmmamba.zoo.own_config import base_path
+from mmmamba.zoo.own_schedule import plan_schedule
 
 # A network small enough to train within a test, on images of the size that they are drawn in.
 TINY = """
@@ -130,3 +131,9 @@ def test_the_base_survives_what_the_text_says(tmp_path: Path) -> None:
     assert base_path(shipped, tmp_path / "mine.py") == str(shipped)
     inside = configs_folder().parent / "work" / "mine.py"
     assert base_path(shipped, inside) == "../configs/mask_rcnn/vmamba_t_1x_coco.py"
+
+
+@pytest.mark.parametrize(("images", "interval"), [(1, 1), (8, 2), (100_000, 50)])
+def test_short_epochs_are_logged(images, interval):
+    base = Config.fromfile(find_config("mask_rcnn/vmamba_t_1x_coco"))
+    assert plan_schedule(base, images, 2).log_interval == interval
