@@ -20,7 +20,8 @@ from .tiny_runs import train
 def no_workers_left() -> Iterator[None]:
     """PyTorch waits ten seconds for workers that the garbage collector ends."""
     yield
-    for loader in [found for found in gc.get_objects() if isinstance(found, _MultiProcessingDataLoaderIter)]:
+    # By type(): isinstance() looks through weak references of other tests, whose objects are gone.
+    for loader in [found for found in gc.get_objects() if type(found) is _MultiProcessingDataLoaderIter]:
         loader._shutdown_workers()
 
 

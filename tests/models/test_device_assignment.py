@@ -1,11 +1,14 @@
 """Assignment and sampling without a read-back give what mmdet's give."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
 import mmmamba  # noqa: F401  # isort: skip  (before mmcv's operators)
 from mmdet.models.task_modules.assigners import MaxIoUAssigner
 from mmdet.models.task_modules.samplers import RandomSampler
+from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
 from mmmamba.models.task_modules import DeviceMaxIoUAssigner, DeviceRandomSampler
@@ -19,6 +22,13 @@ SETTINGS = {
     "one prior each": dict(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.1, gt_max_assign_all=False),
     "ignored": dict(pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.0, ignore_iof_thr=0.5),
 }
+
+
+@pytest.fixture(autouse=True)
+def mmdets_registry() -> Iterator[None]:
+    """mmdet's assigner looks its parts up in the scope that an earlier run in this process left."""
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        yield
 
 
 def boxes(count: int) -> torch.Tensor:
