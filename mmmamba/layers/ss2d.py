@@ -127,11 +127,8 @@ class SS2D(nn.Module):
             u = x_BLD
         else:
             u = x_BLD.unflatten(-1, (self.heads, 1, E)).expand(-1, -1, -1, K // self.heads, -1).flatten(2, 3)
-        y = selective_scan(
-            u, delta_BLKE, -torch.exp(full_precision(self.A_logs)).view(K, E, -1), B_BLKN, C_BLKN,
-            full_precision(self.Ds).view(K, E), index=route_table(self.routes, H, W, x_BLD.device),
-            delta_bias=full_precision(self.dt_projs_bias), delta_softplus=True, merge=plain,
-            out_dtype=torch.float32 if delta_BLKE.dtype == torch.float16 else None, index_complete=cover(self.routes))
+        y = selective_scan(u, delta_BLKE, B=B_BLKN, C=C_BLKN, delta_softplus=True, merge=plain,
+                           **self._recurrence(x_BLD, H, W, delta_BLKE.dtype))
         if not plain:
             y_BLJD = y.unflatten(2, (self.heads, -1)).transpose(2, 3).flatten(3)
             y = y_BLJD.sum(2) if self.multi_scan is None else self.multi_scan(y_BLJD, H, W)
@@ -139,15 +136,18 @@ class SS2D(nn.Module):
 
     def _scan_projected(self, x_BLD: Tensor, H: int, W: int) -> Tensor:
         """The same, `(B, L, D)`, with less kept for the backward pass."""
-        K, N = len(self.routes), self.splits[1]
         down_KRE, B_KNE, C_KNE = self.x_proj_weight.split(self.splits, 1)
         weight_MD = torch.cat([x.flatten(0, 1) for x in (compose(self.dt_projs_weight, down_KRE), B_KNE, C_KNE)])
         return projected_scan(
-            x_BLD, weight_MD, -torch.exp(full_precision(self.A_logs)).view(K, -1, N),
-            full_precision(self.Ds).view(K, -1), index=route_table(self.routes, H, W, x_BLD.device),
-            delta_bias=full_precision(self.dt_projs_bias),
-            out_dtype=torch.float32 if (autocast_dtype(x_BLD) or x_BLD.dtype) == torch.float16 else None,
-            index_complete=cover(self.routes))
+            x_BLD, weight_MD, **self._recurrence(x_BLD, H, W, autocast_dtype(x_BLD) or x_BLD.dtype))
+
+    def _recurrence(self, x_BLD: Tensor, H: int, W: int, dtype: torch.dtype) -> dict:
+        """What both ways of the scan take, for step sizes of this dtype."""
+        K, N = len(self.routes), self.splits[1]
+        return dict(
+            A=-torch.exp(full_precision(self.A_logs)).view(K, -1, N), D=full_precision(self.Ds).view(K, -1),
+            delta_bias=full_precision(self.dt_projs_bias), index=route_table(self.routes, H, W, x_BLD.device),
+            index_complete=cover(self.routes), out_dtype=torch.float32 if dtype == torch.float16 else None)
 
     def extra_repr(self) -> str:
         return f"routes={self.routes}, heads={self.heads}, gate={self.gate}"

@@ -25,3 +25,14 @@ def test_both_projections_agree(layer):
 
 def test_the_choice_is_for_gpus_and_odd_ranks():
     assert not dense_pays(torch.zeros(1), 6)
+
+
+def test_the_scan_that_projects_gives_what_the_other_gives():
+    layer = SS2D(12, d_state=2).double()
+    x_BHWD = torch.randn(2, 5, 6, 12 * 2, dtype=torch.float64)
+    torch.testing.assert_close(layer._scan_projected(x_BHWD.flatten(1, 2), 5, 6), layer.scan(x_BHWD).flatten(1, 2))
+    split = SplitMixer(16).double()
+    x_BLC = torch.randn(2, 9, 16, dtype=torch.float64)
+    x_BLD, z_BLD = split.convolve(split.in_proj(x_BLC)).chunk(2, -1)
+    y_BLD = split._scan_projected(x_BLD, -torch.exp(split.A_log))
+    torch.testing.assert_close(split.out_proj(torch.cat([y_BLD, z_BLD], -1)), split(x_BLC))
