@@ -1,9 +1,8 @@
 """Vim's mixer (arXiv 2401.09417, section 3.2, algorithm 1): a sequence scanned forwards and backwards."""
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmamba.ops import cover, route_table, two_way_conv_silu
+from mmmamba.ops import cover, route_table, silu_gate, two_way_conv_silu
 
 from .branches import ScanBranches
 from .tokens import TokenLayout
@@ -34,8 +33,7 @@ class BidirectionalMixer(ScanBranches):
         x_BLD, z_BLD = self.in_proj(x_BLC).chunk(2, -1)
         index_KL = route_table(ROUTES, 1, x_BLC.shape[1], x_BLC.device)
         y_BLD = self.scan(self.convolve(x_BLD), index_KL, index_complete=cover(ROUTES))
-        y_BLD = y_BLD * F.silu(z_BLD)
-        return self.out_proj((0.5 * y_BLD if self.halve else y_BLD).to(x_BLD.dtype))
+        return self.out_proj(silu_gate(y_BLD, z_BLD, 0.5 if self.halve else 1.0))
 
     def convolve(self, x_BLD: Tensor) -> Tensor:
         """The scans' inputs `(B, L, 2, D)`: SiLU of the causal convolution, and of the one that looks ahead."""

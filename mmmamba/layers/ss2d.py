@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmamba.ops import cover, expand_routes, projected_scan, route_table, selective_scan
+from mmmamba.ops import cover, expand_routes, projected_scan, route_table, selective_scan, silu_gate
 from mmmamba.ops.autocast import autocast_dtype
 
 from .activated import DepthwiseConvAct
@@ -91,7 +91,8 @@ class SS2D(nn.Module):
         x_BHWD = channels_last(self.conv2d(channels_first(x)))
         y_BHWD = self.out_norm(self.scan(x_BHWD))
         if self.gate:
-            y_BHWD = y_BHWD * self.act(z)
+            y_BHWD = (silu_gate(y_BHWD.flatten(1, 2), z.flatten(1, 2)).view_as(y_BHWD) if self.act is F.silu
+                      else y_BHWD * self.act(z))
         return self.out_proj(y_BHWD.to(x.dtype))
 
     def project(self, x_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """Functions on tensors. Imports torch and nothing of OpenMMLab."""
 
+from .gate import silu_gate
 from .layer_norm import add_layer_norm, layer_norm
 from .routes import (
     REVERSED,
@@ -18,5 +19,5 @@ from .two_way_conv import two_way_conv_silu
 __all__ = [
     "REVERSED", "BackendError", "add_layer_norm", "cover", "expand_routes", "layer_norm", "list_route_sets",
     "list_routes", "projected_scan", "register_route", "register_route_set", "route", "route_table", "selective_scan",
-    "two_way_conv_silu",
+    "silu_gate", "two_way_conv_silu",
 ]

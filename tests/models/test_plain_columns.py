@@ -1,5 +1,7 @@
 """What plain columns promise beyond the contract: any image size, a pyramid, other tokens."""
 
+import weakref
+
 import pytest
 import torch
 
@@ -106,3 +108,18 @@ def test_unknown_choices(family):
     for argument, value in dict(norm="batch", features="both", cls_token="tail").items():
         with pytest.raises(ValueError, match=f"{argument} is '{value}', wanted one of"):
             tiny(family, **{argument: value})
+
+
+@every_column
+def test_streams_that_nobody_takes_are_let_go(family):
+    model, seen, alive = tiny(family, out_indices=(3,)), [], []
+
+    def look(block, given, outputs):
+        alive.append(sum(one() is not None for one in seen))
+        seen.append(weakref.ref(outputs[1]))
+
+    for layer in model.layers:
+        layer.register_forward_hook(look)
+    with torch.no_grad():
+        model(image(64, 64))
+    assert max(alive) <= 2 < len(alive) - 1

@@ -122,13 +122,16 @@ class PlainBackbone(MambaBackbone):
         hidden_BLC, layout = self.tokens(map_BHWC)
         rotation_2LE = self._rotation(layout, hidden_BLC) if self.rotary != "none" else None
         taken, stream_BLC = {}, None
+        wanted = () if self.is_classifier else self.out_indices
         for i, layer in enumerate(self.layers):
             if self.with_cp and hidden_BLC.requires_grad:
                 hidden_BLC, stream_BLC = recomputed(layer, hidden_BLC, stream_BLC, layout, rotation_2LE)
             else:
                 hidden_BLC, stream_BLC = layer(hidden_BLC, stream_BLC, layout, rotation_2LE)
             # The stream in block i is the stream after block i - 1, turned once more where there is a rotary table.
-            taken |= {i: hidden_BLC} if self.features == "mixer" else {i - 1: stream_BLC}
+            block, out_BLC = (i, hidden_BLC) if self.features == "mixer" else (i - 1, stream_BLC)
+            if block in wanted:
+                taken[block] = out_BLC
         stream_BLC = stream_BLC + self.drop_path(hidden_BLC)
         if self.features == "stream":
             taken[len(self.layers) - 1] = stream_BLC
