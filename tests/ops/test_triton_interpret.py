@@ -47,9 +47,10 @@ def own_memory(monkeypatch):
     check_addresses(monkeypatch)
 
 
-@pytest.fixture(params=["whole routes", "chunks"])
+@pytest.fixture(params=["whole routes", "chunks", "chunks, route by route"])
 def schedule(request, backend, monkeypatch):
     monkeypatch.setattr(backend, "FULL", 0 if request.param == "whole routes" else 1e9)
+    monkeypatch.setattr(backend, "LARGE_MAP", 1 if "route by route" in request.param else 1e9)
     return request.param
 
 
@@ -93,6 +94,21 @@ def test_half_precision_without_index_or_options(dtype, schedule):
     inputs = make_inputs(3, 3, channels=8, d_state=1, routes=("row",), batch=1, dtype=dtype)
     inputs |= dict(D=None, delta_bias=None, delta_softplus=False, index=None, delta=inputs["delta"].abs())
     assert_same(inputs, "triton", 3e-2 if dtype == torch.bfloat16 else 4e-3)
+
+
+@inside
+def test_route_by_route_adds_in_the_order_of_the_merge(backend, monkeypatch):
+    """The last route writes in another dtype than the sums before it."""
+    inputs = make_inputs(3, 3, channels=8, d_state=1, routes=("row", "column", "row_reversed"), batch=1,
+                         dtype=torch.bfloat16)
+    monkeypatch.setattr(backend, "FULL", 1e9)
+    monkeypatch.setattr(backend, "WANTED", 10**9)
+    found = []
+    for large in (1, 1e9):
+        monkeypatch.setattr(backend, "LARGE_MAP", large)
+        found.append(selective_scan(**inputs, backend="triton"))
+    assert found[0].dtype == torch.bfloat16
+    assert torch.equal(*found)
 
 
 @inside

@@ -4,9 +4,9 @@ Where batch, routes and blocks of channels fill the card, one program walks a wh
 chunks: a first pass walks each from a zero state and leaves its end and its sum of delta, a small kernel carries the
 states from chunk to chunk, and the second pass walks the chunks again from the states that enter them.
 
-Outputs that are to be merged are written for each route in float32 and added in order; sums over channels, batch and
-chunks (dB, dC, dA, dD, dbias) are likewise written in parts. So the result is bit-equal from run to run. Between
-forward and backward only the state that enters every `TILE`th step is kept.
+Outputs that are to be merged are written for each route in float32 and added in order, or, of large maps, each on top
+of those before; sums over channels, batch and chunks (dB, dC, dA, dD, dbias) are likewise written in parts. So the
+result is bit-equal from run to run. Between forward and backward only the state that enters every `TILE`th step is kept.
 """
 
 import importlib.util
@@ -53,6 +53,9 @@ MANY_STATES = Tiling(forward=Config(1, 2), backward=Config(1, 1))
 
 FULL, WANTED = 8, 32
 """Warps on each multiprocessor: with fewer than FULL, routes are cut into chunks for about WANTED."""
+
+LARGE_MAP = 2**22
+"""Elements of a map from which routes that are to be merged are walked one after the other."""
 
 
 def unavailable(device: torch.device) -> str | None:
@@ -119,17 +122,17 @@ class Problem:
             HAS_INDEX=self.index is not None, HOLES=not self.complete, EVEN=channels % (LANES * v) == 0,
             WIDE=any(x.shape[1] * max(x.stride(1), x.shape[2] * x.shape[3]) >= 2**31 for x in rows))
 
-    def chunks(self, options: dict) -> tuple[int, int]:
-        """How many chunks, and how many tiles in each, so that a launch fills the card."""
-        batch, _, K, channels, _, steps = self.sizes
+    def chunks(self, options: dict, routes: int) -> tuple[int, int]:
+        """How many chunks, and how many tiles in each, so that a launch for so many routes fills the card."""
+        batch, _, _, channels, _, steps = self.sizes
         tiles = max(1, -(-steps // TILE))
-        card, warps = multiprocessors(self.u.device), batch * K * -(-channels // options["DB"]) * options["W"]
+        card, warps = multiprocessors(self.u.device), batch * routes * -(-channels // options["DB"]) * options["W"]
         length = tiles if warps >= FULL * card else -(-tiles // max(1, WANTED * card // max(1, warps)))
         return -(-tiles // length), length
 
-    def programs(self, options: dict, chunks: int) -> int:
-        batch, _, K, channels, _, _ = self.sizes
-        return batch * K * chunks * -(-channels // options["DB"])
+    def programs(self, options: dict, chunks: int, routes: int) -> int:
+        batch, _, _, channels, _, _ = self.sizes
+        return batch * routes * chunks * -(-channels // options["DB"])
 
 
 def _contiguous_rows(x: Tensor) -> Tensor:
@@ -194,7 +197,7 @@ def _enter_chunks(p: Problem, x: Tensor, weight: Tensor, ends: Tensor, chunks: i
     sums_BKMD = torch.empty(batch, K, chunks, channels, dtype=torch.float32, device=x.device)
     options = p.options(p.tiling.forward, x, p.delta)
     launch(
-        chunk_ends_kernel, p.programs(options, chunks), (x, p.delta, p.A_KND, weight, p.bias, p.index, ends, sums_BKMD),
+        chunk_ends_kernel, p.programs(options, chunks, K), (x, p.delta, p.A_KND, weight, p.bias, p.index, ends, sums_BKMD),
         (*_row_strides(x), *_row_strides(p.delta), *_row_strides(weight), *strides, steps, channels, d_state, K, chunks,
          tiles), **options, REVERSE=reverse)
     rows = 4 if INTERPRETED else 64
@@ -230,24 +233,41 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
     p = _problem(u, delta, A, B, C, D, bias, args)
     batch, _, K, channels, d_state, steps = p.sizes
     with on(u.device):
-        y = _outputs(p, args.out_dtype, args.merge)
-        options = p.options(p.tiling.forward, p.u, p.delta, y)
-        chunks, tiles = p.chunks(options)
+        y, options, chunks, tiles, walked = _plan(p, args)
         entries = states_shape(batch, steps, K, channels, d_state)[2] if keep_states else chunks
         states = torch.empty(batch, K, entries, d_state, channels, dtype=torch.float32, device=u.device)
         tile = d_state * channels if keep_states else 0
         strides = (states.stride(1), tile * tiles if keep_states else states.stride(2))
+        sums = y
         if y.numel() and steps:
             if chunks > 1:
                 _enter_chunks(p, p.u, p.B, states, chunks, tiles, strides, False)
-            launch(
-                scan_kernel, p.programs(options, chunks),
-                (p.u, p.delta, p.A_KND, p.B, p.C, p.D, p.bias, p.index, states, y),
-                (*(s for x in (p.u, p.delta, p.B, p.C, y) for s in _row_strides(x)), *strides, tile,
-                 steps, channels, d_state, K, chunks, tiles, int(chunks > 1)),
-                **options, HAS_D=D is not None, KEEP=keep_states)
+            for first in range(0, K, walked):
+                if first and first + walked == K and y.dtype != args.out_dtype:
+                    y = torch.empty_like(sums, dtype=args.out_dtype)
+                launch(
+                    scan_kernel, p.programs(options, chunks, walked),
+                    (p.u, p.delta, p.A_KND, p.B, p.C, p.D, p.bias, p.index, states, sums, y),
+                    (*(s for x in (p.u, p.delta, p.B, p.C, y) for s in _row_strides(x)), *strides, tile,
+                     steps, channels, d_state, K, chunks, tiles, int(chunks > 1), first, walked),
+                    **options, HAS_D=D is not None, KEEP=keep_states, ADD=first > 0)
         y = _merge(y, args.out_dtype, args.merge)
     return y, states if keep_states else no_states(u, delta, A)
+
+
+def _plan(p: Problem, args: ScanArgs) -> tuple[Tensor, dict, int, int, int]:
+    """What the routes' outputs are written into, the kernel's constants, chunks, tiles of each, routes of a launch.
+
+    Large maps that are walked in chunks are walked route by route, each adding to what is there: launches of one route
+    fill the card too, and no map is written for each. The sums are those of `_merge`, in its order.
+    """
+    batch, length, K, channels, _, _ = p.sizes
+    options = p.options(p.tiling.forward, p.u, p.delta)
+    chunks, tiles = p.chunks(options, K)
+    if args.merge and K > 1 and p.complete and chunks > 1 and batch * length * channels >= LARGE_MAP:
+        y = torch.empty(batch, length, 1, channels, dtype=torch.float32, device=p.u.device)
+        return y, options, *p.chunks(options, 1), 1
+    return _outputs(p, args.out_dtype, args.merge), options, chunks, tiles, K
 
 
 def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tuple[Tensor | None, ...]:
@@ -267,7 +287,7 @@ def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tupl
         if args.gradients and not p.complete:
             ddelta.zero_()
         options = p.options(p.tiling.backward, p.u, p.delta, dy, ddelta, du)
-        chunks, tiles = p.chunks(options)
+        chunks, tiles = p.chunks(options, K)
         # One tensor each for what is summed over blocks of channels, and over batch and chunks.
         blocks = -(-channels // options["DB"])
         dBC = new(2, blocks, batch, length, K, d_state)
@@ -277,7 +297,7 @@ def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tupl
             if chunks > 1:
                 _enter_chunks(p, dy, p.C, q_BKMND, chunks, tiles, (q_BKMND.stride(1), q_BKMND.stride(2)), True)
             launch(
-                scan_backward_kernel, p.programs(options, chunks),
+                scan_backward_kernel, p.programs(options, chunks, K),
                 (p.u, p.delta, p.A_KND, p.B, p.C, p.D, p.bias, p.index, states, q_BKMND, dy, du, ddelta, sums_BKMSD,
                  dBC[0], dBC[1]),
                 (*(s for x in (p.u, p.delta, p.B, p.C, dy, du, ddelta) for s in _row_strides(x)), states.stride(1),

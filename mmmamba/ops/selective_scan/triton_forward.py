@@ -153,15 +153,15 @@ def _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_D, entry_1D, TT: tl.constexpr
 
 @triton.jit(do_not_specialize=SIZES)
 def scan_kernel(
-    u, delta, A, B, C, D, bias, index, states, y,
+    u, delta, A, B, C, D, bias, index, states, sums, y,
     x_b, x_l, x_k, delta_b, delta_l, delta_k, W_b, W_l, W_k, C_b, C_l, C_k, y_b, y_l, y_k,
     states_bk, states_chunk, states_tile,
-    steps, channels, d_state, routes, chunks, tiles, given,
+    steps, channels, d_state, routes, chunks, tiles, given, first, walked,
     TT: tl.constexpr, W: tl.constexpr, DB: tl.constexpr, V: tl.constexpr, SINGLE: tl.constexpr,
     SOFTPLUS: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr, EVEN: tl.constexpr,
-    WIDE: tl.constexpr, HAS_D: tl.constexpr, KEEP: tl.constexpr,
+    WIDE: tl.constexpr, HAS_D: tl.constexpr, KEEP: tl.constexpr, ADD: tl.constexpr,
 ):
-    """Walks a chunk of a route and writes its y.
+    """Walks a chunk of one of `walked` routes from `first` on and writes its y; with ADD, y on top of `sums`.
 
     `states` holds the state that enters each chunk (taken as zero unless `given`), and with KEEP receives the one that
     enters each tile.
@@ -170,7 +170,7 @@ def scan_kernel(
     blocks = tl.cdiv(channels, DB)
     pid = tl.program_id(0)
     block, chunk, bk = pid % blocks, (pid // blocks) % chunks, pid // (blocks * chunks)
-    batch, route = (bk // routes).to(tl.int64), (bk % routes).to(tl.int64)
+    batch, route = (bk // walked).to(tl.int64), (first + bk % walked).to(tl.int64)
     d = tl.max_contiguous(tl.multiple_of(block * DB + tl.arange(0, DB), V), V)
     d_in = tl.max_constancy(d < channels, V)
     u_1D = u + tl.multiple_of(batch * x_b + route * x_k, V) + d[None, :]
@@ -181,7 +181,7 @@ def scan_kernel(
     if HAS_INDEX:
         index += route * steps
     A_D = A + route * d_state * channels + d
-    states_1D = states + bk.to(tl.int64) * states_bk + chunk.to(tl.int64) * states_chunk + d[None, :]
+    states_1D = states + (batch * routes + route) * states_bk + chunk.to(tl.int64) * states_chunk + d[None, :]
     in_1D = d_in[None, :]
     if SINGLE:
         carry_1D = tl.load(states_1D, mask=in_1D & (given > 0), other=0.0)
@@ -229,7 +229,8 @@ def scan_kernel(
         for i in tl.static_range(TT):
             on = reals[i][:, None] if EVEN else reals[i][:, None] & in_1D
             rows = row_pointers(y_offset_1D, positions[i], y_l, V)
-            tl.store(y + rows, ys[i].to(y.dtype.element_ty), mask=on)
+            y_WD = ys[i] + tl.load(sums + rows, mask=on, other=0.0) if ADD else ys[i]
+            tl.store(y + rows, y_WD.to(y.dtype.element_ty), mask=on)
 
 
 @triton.jit(do_not_specialize=["rows", "channels"])
