@@ -1,5 +1,6 @@
 """Vim's mixer (arXiv 2401.09417, section 3.2, algorithm 1): a sequence scanned forwards and backwards."""
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmmamba.ops import cover, route_table, silu_gate, two_way_conv_silu
@@ -30,9 +31,11 @@ class BidirectionalMixer(ScanBranches):
 
     def forward(self, x_BLC: Tensor, layout: TokenLayout | None = None) -> Tensor:
         """`layout` changes nothing: the mixer knows no second dimension."""
-        x_BLD, z_BLD = self.in_proj(x_BLC).chunk(2, -1)
+        weight_DC, gate_DC = self.in_proj.weight.chunk(2)
         index_KL = route_table(ROUTES, 1, x_BLC.shape[1], x_BLC.device)
-        y_BLD = self.scan(self.convolve(x_BLD), index_KL, index_complete=cover(ROUTES))
+        y_BLD = self.scan(self.convolve(F.linear(x_BLC, weight_DC)), index_KL, index_complete=cover(ROUTES))
+        # The gate is projected after the scan, beside which it would lie idle.
+        z_BLD = F.linear(x_BLC, gate_DC)
         return self.out_proj(silu_gate(y_BLD, z_BLD, 0.5 if self.halve else 1.0))
 
     def convolve(self, x_BLD: Tensor) -> Tensor:

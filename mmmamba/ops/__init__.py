@@ -1,6 +1,7 @@
 """Functions on tensors. Imports torch and nothing of OpenMMLab."""
 
 from .gate import silu_gate
+from .grouped_nms import grouped_nms
 from .layer_norm import add_layer_norm, layer_norm
 from .routes import (
     REVERSED,
@@ -17,7 +18,7 @@ from .selective_scan import BackendError, projected_scan, selective_scan
 from .two_way_conv import two_way_conv_silu
 
 __all__ = [
-    "REVERSED", "BackendError", "add_layer_norm", "cover", "expand_routes", "layer_norm", "list_route_sets",
-    "list_routes", "projected_scan", "register_route", "register_route_set", "route", "route_table", "selective_scan",
-    "silu_gate", "two_way_conv_silu",
+    "REVERSED", "BackendError", "add_layer_norm", "cover", "expand_routes", "grouped_nms", "layer_norm",
+    "list_route_sets", "list_routes", "projected_scan", "register_route", "register_route_set", "route",
+    "route_table", "selective_scan", "silu_gate", "two_way_conv_silu",
 ]

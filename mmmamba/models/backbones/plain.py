@@ -118,8 +118,7 @@ class PlainBackbone(MambaBackbone):
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, ...] | Tensor:
         """Images `(B, 3, H, W)` to maps `(B, C, H', W')`, channels-last in memory, or to logits `(B, classes)`."""
-        map_BHWC = self.patch_embed(x_BCHW.contiguous(memory_format=torch.channels_last))
-        hidden_BLC, layout = self.tokens(map_BHWC)
+        hidden_BLC, layout = self.tokens(self.patch_embed(x_BCHW.contiguous(memory_format=torch.channels_last)))
         rotation_2LE = self._rotation(layout, hidden_BLC) if self.rotary != "none" else None
         taken, stream_BLC = {}, None
         wanted = () if self.is_classifier else self.out_indices

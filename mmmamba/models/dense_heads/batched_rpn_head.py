@@ -1,12 +1,12 @@
 """The region proposal network's targets, losses and proposals for all images at once.
 
-Shape suffixes: B images, G ground truths, A anchors of all levels, N boxes that compete, K samples.
+Shape suffixes: B images, G ground truths, A anchors of all levels, L levels, N boxes that compete, K samples.
 """
 
 from typing import Any
 
 import torch
-from mmcv.ops import nms
+import torch.nn.functional as F
 from mmdet.models.dense_heads import RPNHead
 from mmdet.models.losses import CrossEntropyLoss
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
@@ -16,11 +16,8 @@ from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ...ops import grouped_nms
 from ..task_modules.device_assignment import DeviceMaxIoUAssigner, DeviceRandomSampler, pad_boxes
-
-# Suppression is tried on so many times the boxes that are wanted before it is done on all: its time grows with those it
-# keeps, one after the other.
-TRIES = (2, 5)
 
 
 @MODELS.register_module()
@@ -107,52 +104,39 @@ class BatchedRPNHead(RPNHead):
         if not (self.training and known and with_nms and self.use_sigmoid_cls) or rescale:
             return super().predict_by_feat(cls_scores, bbox_preds, score_factors, batch_img_metas, cfg, rescale,
                                            with_nms)
-        scores_BN, boxes_BN4, level_N = self._candidates(cls_scores, bbox_preds, cfg.get("nms_pre", -1))
+        scores_BLN, boxes_BLN4 = self._candidates(cls_scores, bbox_preds, cfg.get("nms_pre", -1))
         limit_B4 = torch.tensor([[*meta["img_shape"][1::-1]] * 2 for meta in batch_img_metas], dtype=torch.float32)
-        limit_B4 = limit_B4.to(boxes_BN4.device, non_blocking=True)
-        boxes_BN4 = boxes_BN4.clamp(min=0).minimum(limit_B4[:, None])
+        limit_B4 = limit_B4.to(boxes_BLN4.device, non_blocking=True)
+        boxes_BLN4 = boxes_BLN4.clamp(min=0).minimum(limit_B4[:, None, None])
+        valid_BLN = scores_BLN >= 0
         smallest = cfg.get("min_bbox_size", -1)
-        valid_BN = ((boxes_BN4[..., 2:] - boxes_BN4[..., :2]) > smallest).all(-1) | (smallest < 0)
-        # Levels are moved apart, by the image's largest coordinate as mmcv does it, and compete in one go.
-        largest_B = boxes_BN4.masked_fill(~valid_BN[..., None], float("-inf")).amax(dim=(1, 2))
-        apart_BN4 = boxes_BN4 + (level_N * (largest_B + 1)[:, None])[..., None]
-        # A sigmoid is above -1, so that what is too small comes last.
-        scores_BN, order_BN = scores_BN.masked_fill(~valid_BN, -1).sort(dim=1, descending=True, stable=True)
-        boxes_BN4, apart_BN4 = _pick(boxes_BN4, order_BN), _pick(apart_BN4, order_BN)
-        results = []
-        for boxes, scores, apart, count in zip(boxes_BN4, scores_BN, apart_BN4, valid_BN.sum(1).tolist()):
-            kept = self._survivors(apart[:count], scores[:count], cfg)
-            results.append(InstanceData(bboxes=boxes[kept], scores=scores[kept].float(),
-                                        labels=torch.zeros_like(kept)))
-        return results
+        if smallest >= 0:
+            valid_BLN &= ((boxes_BLN4[..., 2:] - boxes_BLN4[..., :2]) > smallest).all(-1)
+        # What is too small must not suppress others either: a box of zeros does not. Levels do not compete.
+        keep = grouped_nms(boxes_BLN4.where(valid_BLN[..., None], 0).flatten(0, 1), cfg.nms.iou_threshold)
+        valid_BLN &= keep.view_as(valid_BLN)
+        # A sigmoid is above -1, so that what is not kept comes last.
+        scores_BN, order_BN = scores_BLN.where(valid_BLN, -1).flatten(1).sort(dim=1, descending=True, stable=True)
+        boxes_BN4 = _pick(boxes_BLN4.flatten(1, 2), order_BN[:, :cfg.max_per_img])
+        labels_N = torch.zeros_like(order_BN[0])
+        return [InstanceData(bboxes=boxes[:count], scores=scores[:count], labels=labels_N[:count])
+                for boxes, scores, count in zip(boxes_BN4, scores_BN.float(),
+                                                valid_BLN.sum((1, 2)).clamp(max=cfg.max_per_img).tolist())]
 
-    def _candidates(self, cls_scores: list[Tensor], bbox_preds: list[Tensor], nms_pre: int
-                    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores `(B, N)`, decoded boxes `(B, N, 4)` and levels `(N,)`: the best `nms_pre` of each level."""
+    def _candidates(self, cls_scores: list[Tensor], bbox_preds: list[Tensor], nms_pre: int) -> tuple[Tensor, Tensor]:
+        """Scores `(B, L, N)` and decoded boxes `(B, L, N, 4)`: the best `nms_pre` of each level, best first.
+
+        Levels with fewer are filled up; there scores are -1.
+        """
         scores, deltas, priors = [], [], []
         for anchors_A4, score, delta in zip(self._grid(cls_scores), cls_scores, bbox_preds):
-            score_BA, delta_BA4 = _last(score, 1)[..., 0].sigmoid(), _last(delta, 4)
-            prior_BA4 = anchors_A4.expand(len(score), -1, -1)
-            if 0 < nms_pre < score_BA.shape[1]:
-                score_BA, order = (t[:, :nms_pre] for t in score_BA.sort(dim=1, descending=True, stable=True))
-                delta_BA4, prior_BA4 = _pick(delta_BA4, order), anchors_A4[order]
-            scores.append(score_BA)
-            deltas.append(delta_BA4)
-            priors.append(prior_BA4)
-        deltas, priors = torch.cat(deltas, dim=1), torch.cat(priors, dim=1)
-        boxes_BN4 = self.bbox_coder.decode(priors.flatten(0, 1), deltas.flatten(0, 1)).view_as(priors)
-        level_N = torch.cat([score.new_full(score.shape[1:], i, dtype=torch.float) for i, score in enumerate(scores)])
-        return torch.cat(scores, dim=1), boxes_BN4, level_N
-
-    @staticmethod
-    def _survivors(boxes_N4: Tensor, scores_N: Tensor, cfg: ConfigDict) -> Tensor:
-        """Indices of the first `max_per_img` boxes, sorted by score, that no better one suppresses."""
-        for count in (*(times * cfg.max_per_img for times in TRIES), len(boxes_N4)):
-            # A box can only be suppressed by a better one: what comes later does not change what was kept.
-            kept = nms(boxes_N4[:count], scores_N[:count], cfg.nms.iou_threshold)[1][:cfg.max_per_img]
-            if len(kept) == cfg.max_per_img or count >= len(boxes_N4):
-                break
-        return kept
+            score_BN, order_BN = _last(score, 1)[..., 0].sigmoid().sort(dim=1, descending=True, stable=True)
+            order_BN = order_BN[:, :nms_pre if nms_pre > 0 else None]
+            scores.append(score_BN[:, :order_BN.shape[1]])
+            deltas.append(_pick(_last(delta, 4), order_BN))
+            priors.append(anchors_A4[order_BN])
+        scores_BLN, deltas, priors = _stack(scores, -1), _stack(deltas, 0), _stack(priors, 0)
+        return scores_BLN, self.bbox_coder.decode(priors.view(-1, 4), deltas.view(-1, 4)).view_as(priors)
 
 
 def _last(level: Tensor, channels: int) -> Tensor:
@@ -163,3 +147,11 @@ def _last(level: Tensor, channels: int) -> Tensor:
 def _pick(values_BN4: Tensor, index_BK: Tensor) -> Tensor:
     """`(B, K, 4)`."""
     return values_BN4.gather(1, index_BK[..., None].expand(-1, -1, values_BN4.shape[-1]))
+
+
+def _stack(levels: list[Tensor], value: float) -> Tensor:
+    """`(B, N, ...)` of each level to `(B, L, largest N, ...)`, filled with `value`."""
+    longest = max(level.shape[1] for level in levels)
+    return torch.stack([level if level.shape[1] == longest else
+                        F.pad(level, (0, 0) * (level.dim() - 2) + (0, longest - level.shape[1]), value=value)
+                        for level in levels], dim=1)

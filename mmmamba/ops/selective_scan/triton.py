@@ -6,7 +6,7 @@ states from chunk to chunk, and the second pass walks the chunks again from the 
 
 Outputs that are to be merged are written for each route in float32 and added in order, or, of large maps, each on top
 of those before; sums over channels, batch and chunks (dB, dC, dA, dD, dbias) are likewise written in parts. So the
-result is bit-equal from run to run. Between forward and backward only the state that enters every `TILE`th step is kept.
+result is bit-equal from run to run. Between forward and backward only the states that enter every `TILE`th step stay.
 """
 
 import importlib.util
@@ -112,7 +112,7 @@ class Problem:
         """
         v, channels = config.vector, self.delta.shape[3]
         width = -(-channels // (LANES * v)) * LANES * v
-        fits = channels % v == 0 and 3 * width <= 4 * channels and all(
+        fits = v == 1 or channels % v == 0 and 3 * width <= 4 * channels and all(
             x.data_ptr() % (v * x.element_size()) == 0 and all(s % v == 0 for s in _row_strides(x)) for x in maps)
         v = v if fits else 1
         rows = (*maps, self.B, self.C)
@@ -197,7 +197,8 @@ def _enter_chunks(p: Problem, x: Tensor, weight: Tensor, ends: Tensor, chunks: i
     sums_BKMD = torch.empty(batch, K, chunks, channels, dtype=torch.float32, device=x.device)
     options = p.options(p.tiling.forward, x, p.delta)
     launch(
-        chunk_ends_kernel, p.programs(options, chunks, K), (x, p.delta, p.A_KND, weight, p.bias, p.index, ends, sums_BKMD),
+        chunk_ends_kernel, p.programs(options, chunks, K),
+        (x, p.delta, p.A_KND, weight, p.bias, p.index, ends, sums_BKMD),
         (*_row_strides(x), *_row_strides(p.delta), *_row_strides(weight), *strides, steps, channels, d_state, K, chunks,
          tiles), **options, REVERSE=reverse)
     rows = 4 if INTERPRETED else 64
