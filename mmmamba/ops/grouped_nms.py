@@ -1,0 +1,32 @@
+"""Non-maximum suppression of many groups of boxes at once, without a look at how many are left."""
+
+import importlib.util
+
+import torch
+from torch import Tensor
+
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+
+
+@torch.no_grad()
+def grouped_nms(boxes_GN4: Tensor, threshold: float) -> Tensor:
+    """Which boxes `(G, N, 4)`, best first, overlap no better kept one of their group by more than `threshold` `(G, N)`.
+
+    What `torchvision.ops.nms` keeps of each group. A box of zeros, as fills up a short group, suppresses nothing. On
+    CUDA overlaps are computed in float32.
+    """
+    if boxes_GN4.is_cuda and HAS_TRITON:
+        from .grouped_nms_triton import kept
+
+        return kept(boxes_GN4.float().contiguous(), threshold)
+    return _plain(boxes_GN4.to(torch.promote_types(boxes_GN4.dtype, torch.float32)), threshold)
+
+
+def _plain(boxes_GN4: Tensor, threshold: float) -> Tensor:
+    from torchvision.ops import nms
+
+    keep_GN = torch.zeros(boxes_GN4.shape[:2], dtype=torch.bool, device=boxes_GN4.device)
+    falling_N = torch.arange(boxes_GN4.shape[1], 0, -1, dtype=boxes_GN4.dtype, device=boxes_GN4.device)
+    for keep_N, boxes_N4 in zip(keep_GN, boxes_GN4):
+        keep_N[nms(boxes_N4, falling_N, threshold)] = True
+    return keep_GN

@@ -1,0 +1,87 @@
+"""Suppression in groups keeps what torchvision's keeps of each, and its kernels compute the same."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torchvision.ops import batched_nms
+
+from mmmamba.ops import grouped_nms
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def groups(count, length, seed=0):
+    """Crowded boxes with duplicates, boxes without area, an empty group and one filled up with zeros."""
+    generator = torch.Generator().manual_seed(seed)
+    corner = 60 * length**0.5 * torch.rand(count, length, 2, generator=generator)
+    boxes = torch.cat([corner, corner + 200 * torch.rand(count, length, 2, generator=generator)], dim=2)
+    half = length // 2
+    boxes[:, half:] = boxes[:, :length - half] + 6 * torch.randn(count, length - half, 4, generator=generator)
+    boxes[:, 1::7] = boxes[:, ::7][:, :boxes[:, 1::7].shape[1]]
+    boxes[:, ::11, 2] = boxes[:, ::11, 0]
+    boxes[-1] = 0
+    boxes[0, length * 2 // 3:] = 0
+    return boxes
+
+
+def wanted(boxes, threshold):
+    """By `batched_nms`, with a group for each level."""
+    count, length = boxes.shape[:2]
+    scores = torch.linspace(1, 0, length, dtype=torch.float64).repeat(count)
+    group = torch.arange(count).repeat_interleave(length)
+    keep = torch.zeros(count * length, dtype=torch.bool)
+    # In double precision moving groups apart changes no overlap.
+    keep[batched_nms(boxes.flatten(0, 1).double(), scores, group, threshold)] = True
+    return keep.view(count, length)
+
+
+@pytest.mark.parametrize("length", [1, 31, 400])
+@pytest.mark.parametrize("threshold", [0.5, 0.7])
+def test_keeps_what_torchvision_keeps(length, threshold):
+    boxes = groups(4, length)
+    found = grouped_nms(boxes, threshold)
+    assert found.dtype == torch.bool and found.equal(wanted(boxes, threshold))
+    assert length < 100 or 0.05 < found[1].float().mean() < 0.95
+
+
+def test_nothing_to_suppress():
+    assert grouped_nms(torch.zeros(3, 0, 4), 0.7).shape == (3, 0)
+    assert grouped_nms(torch.zeros(0, 5, 4), 0.7).shape == (0, 5)
+
+
+@pytest.mark.skipif(INTERPRETED, reason="is the interpreter's process")
+def test_in_the_interpreter():
+    pytest.importorskip("triton")
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not gpu",
+               "-k", "kernels", __file__]
+    done = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="run by test_in_the_interpreter")
+@pytest.mark.parametrize(("count", "length"), [(2, 1), (3, 33), (3, 160), (0, 4), (2, 0)])
+def test_kernels_keep_the_same(monkeypatch, count, length):
+    from mmmamba.ops import grouped_nms_triton
+    from tests.ops.interpreter_memory import check_addresses
+
+    check_addresses(monkeypatch)
+    boxes = groups(count, length) if count * length else torch.zeros(count, length, 4)
+    assert grouped_nms_triton.kept(boxes, 0.7).equal(grouped_nms(boxes, 0.7))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("count", "length"), [(40, 2000), (1, 1), (7, 33), (3, 5000)])
+def test_on_a_gpu(count, length):
+    boxes = groups(count, length)
+    there = boxes.cuda()
+    found = grouped_nms(there, 0.7)
+    assert found.cpu().equal(grouped_nms(boxes, 0.7))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        again = grouped_nms(there, 0.7)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert found.equal(again)
