@@ -232,6 +232,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=16)
     parser.add_argument("--kernels", type=int, default=25, help="kernels listed for each run")
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS)
+    parser.add_argument("--brief", action="store_true", help="no parts, no kernels, no loading from files")
     args = parser.parse_args()
     args.scale = tuple(args.scale)
     register_all_modules()
@@ -248,17 +249,21 @@ def main() -> None:
         spent = time_steps(partial(step, model, wrapper), cycle(batches), 1 + args.steps // 2, args.steps)
         memory = torch.cuda.max_memory_allocated() / 2**30 if DEVICE == "cuda" else float("nan")
         model = wrapper = None
-        print(f"{run}: {spent:.0f} ms a step")
-        parts[run] = break_down(cfg, batches)
-        busy = kernels(cfg, batches, args.kernels) if DEVICE == "cuda" else float("nan")
-        speeds.append((run, spent, busy, memory, *from_files(cfg, args)))
+        print(f"{run}: {spent:.0f} ms a step", flush=True)
+        busy, files = float("nan"), (float("nan"), float("nan"))
+        if not args.brief:
+            parts[run] = break_down(cfg, batches)
+            busy = kernels(cfg, batches, args.kernels) if DEVICE == "cuda" else busy
+            files = from_files(cfg, args)
+        speeds.append((run, spent, busy, memory, *files))
         if DEVICE == "cuda":
             torch.cuda.empty_cache()
-    table = Table("part: ms, waits for the GPU", *args.runs, title="GPU waited for after each part")
-    for label in parts[args.runs[0]].milliseconds:
-        table.add_row(label, *(f"{p.milliseconds[label]:.1f}, {p.waits[label]}" for p in parts.values()))
-    table.add_row("sum", *(f"{p.milliseconds.total():.1f}, {p.waits.total()}" for p in parts.values()))
-    Console(width=110).print(table)
+    if parts:
+        table = Table("part: ms, waits for the GPU", *args.runs, title="GPU waited for after each part")
+        for label in parts[args.runs[0]].milliseconds:
+            table.add_row(label, *(f"{p.milliseconds[label]:.1f}, {p.waits[label]}" for p in parts.values()))
+        table.add_row("sum", *(f"{p.milliseconds.total():.1f}, {p.waits.total()}" for p in parts.values()))
+        Console(width=110).print(table)
     table = Table("run", "ms a step", "GPU works, ms", "times as fast", "GiB", "files to batches, img/s",
                   "files to step, img/s",
                   title=f"{torch.cuda.get_device_name() if DEVICE == 'cuda' else 'CPU'}, torch {torch.__version__}, "

@@ -160,7 +160,7 @@ class Timer:
         if self.device == "cuda":
             from triton.testing import do_bench
 
-            return do_bench(run, warmup=200, rep=800, return_mode="median")
+            return do_bench(run, warmup=100, rep=400, return_mode="median")
         times = []
         for _ in range(2):
             start = time.perf_counter()

@@ -10,7 +10,7 @@ compat.check_opencv()
 compat.install()
 compat.find_mmseg()
 
-from .engine import reliability  # noqa: E402, F401  (registers loops and hooks that configs name)
+from .engine import graph_hook, reliability  # noqa: E402, F401  (registers loops and hooks that configs name)
 from .engine.log import forward_to_mmengine  # noqa: E402
 from .models.backbones import create_backbone, list_backbones  # noqa: E402
 

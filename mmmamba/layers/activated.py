@@ -1,11 +1,12 @@
-"""Linear layers and convolutions with the activation beside them, of which training on a GPU keeps one side alone."""
+"""Linear layers and depthwise convolutions with the activation beside them, which training on a GPU computes twice."""
 
 from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmamba.ops.recompute import conv_silu, gelu_linear, recompute_pays
+from mmmamba.ops import depthwise_conv
+from mmmamba.ops.recompute import gelu_linear, recompute_pays
 
 
 class ActLinear(nn.Linear):
@@ -29,6 +30,6 @@ class DepthwiseConvAct(nn.Conv2d):
         self.act = act
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.act is F.silu and recompute_pays(x):
-            return conv_silu(x, self.weight, self.bias, self.padding, self.groups)
-        return self.act(super().forward(x))
+        if self.act is F.silu:
+            return depthwise_conv(x, self.weight, self.bias, silu=True)
+        return self.act(depthwise_conv(x, self.weight, self.bias))

@@ -1,5 +1,6 @@
 """Functions on tensors. Imports torch and nothing of OpenMMLab."""
 
+from .depthwise_conv import depthwise_conv
 from .gate import silu_gate
 from .grouped_nms import grouped_nms
 from .layer_norm import add_layer_norm, layer_norm
@@ -18,7 +19,7 @@ from .selective_scan import BackendError, projected_scan, selective_scan
 from .two_way_conv import two_way_conv_silu
 
 __all__ = [
-    "REVERSED", "BackendError", "add_layer_norm", "cover", "expand_routes", "grouped_nms", "layer_norm",
-    "list_route_sets", "list_routes", "projected_scan", "register_route", "register_route_set", "route",
+    "REVERSED", "BackendError", "add_layer_norm", "cover", "depthwise_conv", "expand_routes", "grouped_nms",
+    "layer_norm", "list_route_sets", "list_routes", "projected_scan", "register_route", "register_route_set", "route",
     "route_table", "selective_scan", "silu_gate", "two_way_conv_silu",
 ]

@@ -1,4 +1,4 @@
-"""An activation beside a linear layer or a convolution, computed again in the backward pass instead of kept.
+"""An activation before a linear layer, computed again in the backward pass instead of kept.
 
 Autograd keeps both sides of an activation. Of a feed-forward layer these are the largest tensors of a block, and
 computing the one from the other takes a fraction of the time of the products around it (the idea of arXiv 1604.06174,
@@ -30,11 +30,6 @@ def gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str
     return _GeluLinear.apply(*_autocast(x, weight, bias), approximate)
 
 
-def conv_silu(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int], groups: int) -> Tensor:
-    """`silu(conv2d(x))` of stride 1, `(B, C, H, W)`, keeping x alone."""
-    return _ConvSilu.apply(*_autocast(x, weight, bias), padding, groups)
-
-
 def _autocast(*tensors: Tensor | None) -> list[Tensor | None]:
     low = autocast_dtype(tensors[0])
     return [x if x is None or low is None else x.to(low) for x in tensors]
@@ -60,23 +55,3 @@ class _GeluLinear(torch.autograd.Function):
         if bias is not None and ctx.needs_input_grad[2]:
             dbias = grad_RD.sum(0)
         return dx, dweight, dbias, None
-
-
-class _ConvSilu(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, weight, bias, padding, groups):
-        ctx.save_for_backward(x, weight, bias)
-        ctx.settings = padding, groups
-        return F.silu(F.conv2d(x, weight, bias, padding=padding, groups=groups))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):
-        x, weight, bias = ctx.saved_tensors
-        padding, groups = ctx.settings
-        inner = F.conv2d(x, weight, bias, padding=padding, groups=groups)
-        wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], bias is not None and ctx.needs_input_grad[2]]
-        grads = aten.convolution_backward(
-            aten.silu_backward(grad, inner), x, weight, None if bias is None else list(bias.shape), [1, 1], padding,
-            [1, 1], False, [0, 0], groups, wanted)
-        return (*grads, None, None)

@@ -148,7 +148,8 @@ class PlainBackbone(MambaBackbone):
             grid = self.tokens.grid_size
             table_2LE = rotary_table(*grid, dim, (PRETRAINED_SIDE / grid[0],) * 2, tokens_BLC.device)
             table_2LE = resize_rotary_table(table_2LE, grid, size)
-        still = torch.tensor([1.0, 0.0], device=tokens_BLC.device)[:, None, None]
+        # The angle 0, made on the device: copied there it would make each pass wait, and fail in a CUDA graph.
+        still = torch.eye(2, device=tokens_BLC.device)[0, :, None, None]
         still = still.expand(-1, len(layout.places), table_2LE.shape[-1])
         return layout.insert(table_2LE, still).to(tokens_BLC.dtype)
 

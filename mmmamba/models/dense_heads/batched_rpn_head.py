@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mmdet.models.dense_heads import RPNHead
 from mmdet.models.losses import CrossEntropyLoss
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
-from mmdet.models.task_modules.prior_generators import anchor_inside_flags
+from mmdet.models.task_modules.prior_generators import AnchorGenerator, anchor_inside_flags
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
@@ -24,21 +24,22 @@ from ..task_modules.device_assignment import DeviceMaxIoUAssigner, DeviceRandomS
 class BatchedRPNHead(RPNHead):
     """mmdet's `RPNHead` with the same losses and proposals, a tenth of the operations and few waits for the GPU.
 
-    Losses are computed at the sampled anchors only: at the others mmdet multiplies them by 0. What the batched way does
-    not know (other assigners and samplers than `Device…`, a softmax, boxes decoded for the loss, another suppression,
-    rescaling, tests) goes mmdet's way.
+    Losses are computed at the sampled anchors only: at the others mmdet multiplies them by 0. What the batched way
+    does not know (other assigners and samplers than `Device…`, other priors than anchors, a softmax, boxes decoded for the
+    loss, another suppression, rescaling, tests) goes mmdet's way. There is one class, whatever the ground truth's label.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._grid_of_sizes: tuple[tuple, list[Tensor]] = ((), [])
+        self._grid_of_sizes: tuple[tuple, tuple[list[Tensor], Tensor]] = ((), ([], torch.empty(0)))
 
     def loss_by_feat(self, cls_scores: list[Tensor], bbox_preds: list[Tensor], batch_gt_instances: list[InstanceData],
                      batch_img_metas: list[dict], batch_gt_instances_ignore: list[InstanceData] | None = None) -> dict:
         """`loss_rpn_cls` and `loss_rpn_bbox` by scores and deltas `(B, channels, H, W)` of each level."""
         batched = (isinstance(self.assigner, DeviceMaxIoUAssigner) and self.assigner.batches
                    and isinstance(self.sampler, DeviceRandomSampler) and not self.sampler.add_gt_as_proposals
-                   and isinstance(self.loss_cls, CrossEntropyLoss) and self.use_sigmoid_cls)
+                   and isinstance(self.loss_cls, CrossEntropyLoss) and self.use_sigmoid_cls
+                   and isinstance(self.prior_generator, AnchorGenerator))
         if not batched or self.reg_decoded_bbox:
             return super().loss_by_feat(cls_scores, bbox_preds, batch_gt_instances, batch_img_metas,
                                         batch_gt_instances_ignore)
@@ -73,23 +74,33 @@ class BatchedRPNHead(RPNHead):
         Raises:
             ValueError: an image has none.
         """
-        sizes, device = [level.shape[-2:] for level in cls_scores], cls_scores[0].device
-        anchors_A4 = torch.cat(self._grid(cls_scores))
-        shapes = [tuple(meta["pad_shape"][:2]) for meta in metas]
-        flags = {shape: torch.cat(self.prior_generator.valid_flags(sizes, shape, device)) for shape in set(shapes)}
-        border = self.train_cfg.allowed_border
-        valid_BA = torch.stack([anchor_inside_flags(anchors_A4, flags[shape], meta["img_shape"][:2], border)
-                                for shape, meta in zip(shapes, metas)])
+        levels, corner_A2 = self._grid(cls_scores)
+        anchors_A4, border = torch.cat(levels), self.train_cfg.allowed_border
+        sizes_4B = torch.tensor([[*meta["pad_shape"][:2], *meta["img_shape"][:2]] for meta in metas]).T
+        padded_2B, image_2B = sizes_4B.to(anchors_A4.device, non_blocking=True)[:, :, None].split(2)
+        # What mmdet's `valid_flags` says: the cell begins inside of the padded image.
+        valid_BA = (corner_A2[:, 0] < padded_2B[0]) & (corner_A2[:, 1] < padded_2B[1])
+        valid_BA = anchor_inside_flags(anchors_A4, valid_BA, tuple(image_2B), border)
         if border >= 0 and not valid_BA.any(dim=1).all():
             raise ValueError("no anchor lies inside an image; check the sizes of images and anchors, or set "
                              "train_cfg.rpn.allowed_border to -1")
         return anchors_A4, valid_BA
 
-    def _grid(self, cls_scores: list[Tensor]) -> list[Tensor]:
-        """Anchors of each level, kept until another size comes: to make them takes a copy to the GPU for each level."""
+    def _grid(self, cls_scores: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Anchors of each level and their cells' corners (y, x) `(A, 2)`.
+
+        They are kept until another size comes: to make them takes a copy to the GPU for each level.
+        """
         key = (cls_scores[0].device, *(level.shape[-2:] for level in cls_scores))
         if self._grid_of_sizes[0] != key:
-            self._grid_of_sizes = (key, self.prior_generator.grid_priors(key[1:], device=key[0]))
+            device, *sizes = key
+            corners = [
+                torch.cartesian_prod(stride_y * torch.arange(height, device=device),
+                                     stride_x * torch.arange(width, device=device)).repeat_interleave(count, dim=0)
+                for (height, width), (stride_x, stride_y), count in zip(
+                    sizes, self.prior_generator.strides, self.prior_generator.num_base_priors)
+            ]
+            self._grid_of_sizes = (key, (self.prior_generator.grid_priors(sizes, device=device), torch.cat(corners)))
         return self._grid_of_sizes[1]
 
     @torch.no_grad()
@@ -100,7 +111,8 @@ class BatchedRPNHead(RPNHead):
         """Proposals of each image: `bboxes`, `scores` and `labels`, all 0, best first."""
         cfg = self.test_cfg if cfg is None else cfg
         known = (set(cfg.nms) == {"type", "iou_threshold"} and cfg.nms.type == "nms"
-                 and isinstance(self.bbox_coder, DeltaXYWHBBoxCoder) and self.bbox_coder.clip_border)
+                 and isinstance(self.bbox_coder, DeltaXYWHBBoxCoder) and self.bbox_coder.clip_border
+                 and isinstance(self.prior_generator, AnchorGenerator))
         if not (self.training and known and with_nms and self.use_sigmoid_cls) or rescale:
             return super().predict_by_feat(cls_scores, bbox_preds, score_factors, batch_img_metas, cfg, rescale,
                                            with_nms)
@@ -129,7 +141,7 @@ class BatchedRPNHead(RPNHead):
         Levels with fewer are filled up; there scores are -1.
         """
         scores, deltas, priors = [], [], []
-        for anchors_A4, score, delta in zip(self._grid(cls_scores), cls_scores, bbox_preds):
+        for anchors_A4, score, delta in zip(self._grid(cls_scores)[0], cls_scores, bbox_preds):
             score_BN, order_BN = _last(score, 1)[..., 0].sigmoid().sort(dim=1, descending=True, stable=True)
             order_BN = order_BN[:, :nms_pre if nms_pre > 0 else None]
             scores.append(score_BN[:, :order_BN.shape[1]])

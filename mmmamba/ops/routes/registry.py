@@ -2,7 +2,8 @@
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -134,7 +135,24 @@ def route_table(names: Sequence[str], height: int, width: int, device: torch.dev
     """
     if torch.compiler.is_compiling():
         return _table_op(" ".join(names), height, width, torch.device(device))
-    return _table(tuple(names), int(height), int(width), torch.device(device))
+    table = _table(tuple(names), int(height), int(width), torch.device(device))
+    for kept in _KEEPERS:
+        kept.append(table)
+    return table
+
+
+_KEEPERS: list[list[Tensor]] = []
+
+
+@contextmanager
+def keep_tables() -> Iterator[list[Tensor]]:
+    """The tables asked for inside, for one who goes on reading their memory when the cache may have let them go."""
+    kept: list[Tensor] = []
+    _KEEPERS.append(kept)
+    try:
+        yield kept
+    finally:
+        _KEEPERS[:] = [other for other in _KEEPERS if other is not kept]
 
 
 @torch.library.custom_op("mmmamba::route_table", mutates_args=())

@@ -189,13 +189,13 @@ def _row_strides(x: Tensor) -> tuple[int, int, int]:
     return x.stride(0), x.stride(1), 0 if x.shape[2] == 1 else x.stride(2)
 
 
-def _enter_chunks(p: Problem, x: Tensor, weight: Tensor, ends: Tensor, chunks: int, tiles: int, strides, reverse):
+def _enter_chunks(p: Problem, x: Tensor, weight: Tensor, ends: Tensor, options: dict, chunks: int, tiles: int, strides,
+                  reverse: bool) -> None:
     """Passes one and two: the state (forward) or adjoint (reverse) that enters each chunk, into `ends`."""
     from .triton_forward import carry_kernel, chunk_ends_kernel
 
     batch, _, K, channels, d_state, steps = p.sizes
     sums_BKMD = torch.empty(batch, K, chunks, channels, dtype=torch.float32, device=x.device)
-    options = p.options(p.tiling.forward, x, p.delta)
     launch(
         chunk_ends_kernel, p.programs(options, chunks, K),
         (x, p.delta, p.A_KND, weight, p.bias, p.index, ends, sums_BKMD),
@@ -242,7 +242,7 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
         sums = y
         if y.numel() and steps:
             if chunks > 1:
-                _enter_chunks(p, p.u, p.B, states, chunks, tiles, strides, False)
+                _enter_chunks(p, p.u, p.B, states, options, chunks, tiles, strides, False)
             for first in range(0, K, walked):
                 if first and first + walked == K and y.dtype != args.out_dtype:
                     y = torch.empty_like(sums, dtype=args.out_dtype)
@@ -296,7 +296,8 @@ def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tupl
         sums_BKMSD = torch.empty(batch, K, chunks, d_state + 2, channels, dtype=torch.float32, device=u.device)
         if ddelta.numel() and steps:
             if chunks > 1:
-                _enter_chunks(p, dy, p.C, q_BKMND, chunks, tiles, (q_BKMND.stride(1), q_BKMND.stride(2)), True)
+                _enter_chunks(p, dy, p.C, q_BKMND, p.options(p.tiling.forward, dy, p.delta), chunks, tiles,
+                              (q_BKMND.stride(1), q_BKMND.stride(2)), True)
             launch(
                 scan_backward_kernel, p.programs(options, chunks, K),
                 (p.u, p.delta, p.A_KND, p.B, p.C, p.D, p.bias, p.index, states, q_BKMND, dy, du, ddelta, sums_BKMSD,

@@ -1,0 +1,231 @@
+"""Kernels of `depthwise_conv`: a program walks down a strip of columns and keeps the rows that its kernel covers.
+
+Shape suffixes: W columns and D channels of a tile; S is the kernel's side. A row is read once for each column of the
+kernel, all but the first time from the cache. A step loads S rows before it stores one, so that the loads overlap.
+"""
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .launch import launch, multiprocessors, on
+
+TILE = 512
+"""Columns times channels of a program."""
+EACH = 4
+"""Of them for each thread, which keeps weights, rows and sums of its channels in registers; one with larger kernels."""
+PROGRAMS = 24
+"""For each multiprocessor, wanted before strips become longer."""
+ROWS = 9, 33
+"""Fewest and most of a strip."""
+
+
+def forward(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor:
+    """`x` `(B, C, H, W)` with its channels side by side in memory."""
+    y = _empty_map(x)
+    if x.numel():
+        _launch(conv_kernel, (x, _by_tap(weight), bias, y), [x], SILU=silu, HAS_BIAS=bias is not None, FLIP=False)
+    return y
+
+
+def backward(grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, wants_dx: bool,
+             wants_parameters: bool) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of x, weight and bias, None for what is not wanted or not there."""
+    grad = grad if grad.stride(1) == 1 else grad.contiguous(memory_format=torch.channels_last)
+    taps = _by_tap(weight)
+    if not x.numel():
+        return torch.empty_like(x), torch.zeros_like(weight), None if bias is None else torch.zeros_like(bias)
+    inner, dx, dweight, dbias = grad, None, None, None
+    if silu or wants_parameters:
+        inner = _empty_map(x) if silu and wants_dx else None
+        parts = None
+        if wants_parameters:
+            shape = _tiles(x, weight.shape[-1]), len(taps) + 1, x.shape[1]
+            parts = torch.empty(shape, dtype=torch.float32, device=x.device)
+        _launch(conv_backward_kernel, (x, taps, bias, grad, inner, parts), [x, grad], SILU=silu,
+                HAS_BIAS=bias is not None, INNER=inner is not None, PARTS=wants_parameters)
+        if wants_parameters:
+            sums = parts.sum(0)
+            dweight = sums[:-1].t().reshape(weight.shape).to(weight.dtype)
+            dbias = None if bias is None else sums[-1].to(bias.dtype)
+        if not silu:
+            inner = grad
+    if wants_dx:
+        dx = _empty_map(x)
+        _launch(conv_kernel, (inner, taps, None, dx), [inner], SILU=False, HAS_BIAS=False, FLIP=True)
+    return dx, dweight, dbias
+
+
+def _empty_map(x: Tensor) -> Tensor:
+    return torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
+def _by_tap(weight: Tensor) -> Tensor:
+    """`(C, 1, S, S)` to `(S * S, C)`, so that a program reads vectors of channels."""
+    return weight.flatten(1).t().contiguous()
+
+
+def _tile(channels: int) -> tuple[int, int]:
+    """Columns and channels of a program."""
+    block = 32 if channels % 64 else 64
+    return TILE // block, block
+
+
+def _strips(x: Tensor, side: int) -> tuple[int, int]:
+    """How many strips an image's column tile is cut into, and the rows of one, whole steps of the kernels."""
+    batch, channels, height, width = x.shape
+    columns, block = _tile(channels)
+    others = batch * -(-width // columns) * -(-channels // block)
+    wanted = -(-PROGRAMS * multiprocessors(x.device) // others)
+    strips = max(1, min(max(wanted, -(-height // ROWS[1])), height // ROWS[0]))
+    rows = -(-height // (strips * side)) * side
+    return -(-height // rows), rows
+
+
+def _tiles(x: Tensor, side: int) -> int:
+    """Programs for each block of channels."""
+    return x.shape[0] * _strips(x, side)[0] * -(-x.shape[3] // _tile(x.shape[1])[0])
+
+
+def _launch(kernel, tensors: tuple[Tensor | None, ...], strided: list[Tensor], **constants) -> None:
+    """`tensors`: first a map, then the taps. `strided`: maps in strides of their own; all others are without gaps.
+
+    Strides count vectors of VECTOR channels: the compiler sees that rows begin at whole vectors.
+    """
+    x, taps = tensors[:2]
+    _, channels, height, width = x.shape
+    strides = [0 if x.shape[dim] == 1 else x.stride(dim) for x in strided for dim in (0, 2, 3)]
+    vector = math.gcd(8, channels, *strides)
+    side = math.isqrt(len(taps))
+    columns, block = _tile(channels)
+    strips, rows = _strips(x, side)
+    warps = TILE // (32 * EACH if side <= 3 else 32)
+    with on(x.device):
+        launch(kernel, _tiles(x, side) * -(-channels // block), tensors,
+               (*(stride // vector for stride in strides), height, width, strips, rows), **constants,
+               C=channels, S=side, VECTOR=vector, WB=columns, DB=block, num_warps=warps)
+
+
+@triton.jit
+def _place(width, strips, rows, height, C: tl.constexpr, WB: tl.constexpr, DB: tl.constexpr):
+    """This program's image, first row, end of its rows, columns, channels, and its number among those of the latter."""
+    blocks: tl.constexpr = (C + DB - 1) // DB
+    tile = tl.program_id(0) // blocks
+    d = (tl.program_id(0) % blocks) * DB + tl.arange(0, DB)
+    across = tl.cdiv(width, WB)
+    w = (tile % across) * WB + tl.arange(0, WB)
+    first = (tile // across % strips) * rows
+    return tile // (across * strips), first, tl.minimum(first + rows, height), w, d, tile
+
+
+@triton.jit
+def _add_row(rows, x, h, x_h, x_w, height, width, w, d, C: tl.constexpr, S: tl.constexpr, VECTOR: tl.constexpr):
+    """`rows` with row h behind them, a tile for each column of the kernel; zeros beyond the map."""
+    row = x + h.to(tl.int64) * x_h * VECTOR
+    for s in tl.static_range(S):
+        column = w + (s - S // 2)
+        there = ((column >= 0) & (column < width) & (h >= 0) & (h < height))[:, None] & (d < C)[None, :]
+        x_WD = tl.load(row + (column * x_w)[:, None] * VECTOR + d[None, :], mask=there, other=0.0)
+        rows = rows + (x_WD.to(tl.float32),)
+    return rows
+
+
+@triton.jit
+def _taps(weight, d, C: tl.constexpr, S: tl.constexpr, FLIP: tl.constexpr):
+    taps = ()
+    for j in tl.static_range(S * S):
+        tap_D = tl.load(weight + (S * S - 1 - j if FLIP else j) * C + d, mask=d < C, other=0.0)
+        taps = taps + (tap_D.to(tl.float32)[None, :],)
+    return taps
+
+
+@triton.jit
+def _correlate(rows, first: tl.constexpr, taps, start_D):
+    """The weighted sum of as many tiles of `rows` as there are taps."""
+    y_WD = start_D[None, :] + rows[first] * taps[0]
+    for j in tl.static_range(1, len(taps)):
+        y_WD += rows[first + j] * taps[j]
+    return y_WD
+
+
+@triton.jit(do_not_specialize=["x_b", "x_h", "x_w", "height", "width", "strips", "rows"])
+def conv_kernel(
+    x, weight, bias, y, x_b, x_h, x_w, height, width, strips, rows,
+    SILU: tl.constexpr, HAS_BIAS: tl.constexpr, FLIP: tl.constexpr,
+    C: tl.constexpr, S: tl.constexpr, VECTOR: tl.constexpr, WB: tl.constexpr, DB: tl.constexpr,
+):
+    b, first, end, w, d, _ = _place(width, strips, rows, height, C, WB, DB)
+    taps = _taps(weight, d, C, S, FLIP)
+    bias_D = tl.zeros([DB], tl.float32)
+    if HAS_BIAS:
+        bias_D = tl.load(bias + d, mask=d < C, other=0.0).to(tl.float32)
+    x += b.to(tl.int64) * x_b * VECTOR
+    y += b.to(tl.int64) * height * width * C
+    on_WD = (w < width)[:, None] & (d < C)[None, :]
+    above = ()
+    for s in tl.static_range(S - 1):
+        above = _add_row(above, x, first + (s - S // 2), x_h, x_w, height, width, w, d, C, S, VECTOR)
+    for step in range(0, end - first, S):
+        h, seen = first + step, above
+        for s in tl.static_range(S):
+            seen = _add_row(seen, x, h + (s + S // 2), x_h, x_w, height, width, w, d, C, S, VECTOR)
+        for s in tl.static_range(S):
+            y_WD = _correlate(seen, s * S, taps, bias_D)
+            if SILU:
+                y_WD = y_WD / (1.0 + tl.exp(-y_WD))
+            row = y + (h + s).to(tl.int64) * width * C
+            tl.store(row + w[:, None] * C + d[None, :], y_WD.to(y.dtype.element_ty), mask=on_WD & (h + s < end))
+        above = seen[S * S:]
+
+
+@triton.jit(do_not_specialize=["x_b", "x_h", "x_w", "g_b", "g_h", "g_w", "height", "width", "strips", "rows"])
+def conv_backward_kernel(
+    x, weight, bias, grad, inner, parts, x_b, x_h, x_w, g_b, g_h, g_w, height, width, strips, rows,
+    SILU: tl.constexpr, HAS_BIAS: tl.constexpr, INNER: tl.constexpr, PARTS: tl.constexpr,
+    C: tl.constexpr, S: tl.constexpr, VECTOR: tl.constexpr, WB: tl.constexpr, DB: tl.constexpr,
+):
+    """INNER: the gradient of the convolution's output. PARTS: this program's share of those of weight and bias."""
+    b, first, end, w, d, tile = _place(width, strips, rows, height, C, WB, DB)
+    taps = _taps(weight, d, C, S, False)
+    bias_D = tl.zeros([DB], tl.float32)
+    if HAS_BIAS:
+        bias_D = tl.load(bias + d, mask=d < C, other=0.0).to(tl.float32)
+    x += b.to(tl.int64) * x_b * VECTOR
+    grad += b.to(tl.int64) * g_b * VECTOR
+    if INNER:
+        inner += b.to(tl.int64) * height * width * C
+    on_WD = (w < width)[:, None] & (d < C)[None, :]
+    sums = ()
+    for _ in tl.static_range(S * S + 1):
+        sums = sums + (tl.zeros([WB, DB], tl.float32),)
+    above = ()
+    for s in tl.static_range(S - 1):
+        above = _add_row(above, x, first + (s - S // 2), x_h, x_w, height, width, w, d, C, S, VECTOR)
+    for step in range(0, end - first, S):
+        h, seen, grads = first + step, above, ()
+        for s in tl.static_range(S):
+            seen = _add_row(seen, x, h + (s + S // 2), x_h, x_w, height, width, w, d, C, S, VECTOR)
+            grads = _add_row(grads, grad, h + s, g_h, g_w, end, width, w, d, C, 1, VECTOR)
+        for s in tl.static_range(S):
+            g_WD = grads[s]
+            if SILU:
+                y_WD = _correlate(seen, s * S, taps, bias_D)
+                sigmoid = 1.0 / (1.0 + tl.exp(-y_WD))
+                g_WD *= sigmoid * (1.0 + y_WD * (1.0 - sigmoid))
+            if INNER:
+                row = inner + (h + s).to(tl.int64) * width * C
+                tl.store(row + w[:, None] * C + d[None, :], g_WD.to(inner.dtype.element_ty),
+                         mask=on_WD & (h + s < end))
+            if PARTS:
+                more = ()
+                for j in tl.static_range(S * S):
+                    more = more + (sums[j] + g_WD * seen[s * S + j],)
+                sums = more + (sums[S * S] + g_WD,)
+        above = seen[S * S:]
+    if PARTS:
+        part_D = parts + tile.to(tl.int64) * ((S * S + 1) * C) + d
+        for j in tl.static_range(S * S + 1):
+            tl.store(part_D + j * C, tl.sum(sums[j], 0), mask=d < C)

@@ -1,0 +1,190 @@
+"""The depthwise convolution's kernels against PyTorch's operators: on a GPU, and small in Triton's interpreter."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mmmamba.ops import depthwise_conv
+from mmmamba.ops.depthwise_conv import _plain
+
+from .interpreter_memory import check_addresses
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+inside = pytest.mark.skipif(not INTERPRETED, reason="run by test_in_the_interpreter")
+gpu = pytest.mark.gpu
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 4e-2}
+
+
+@pytest.fixture(autouse=True)
+def poisoned_memory():
+    """New tensors hold NaN, so that whatever a kernel forgets to write shows."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def interpreter(monkeypatch):
+    """Kernels touch nothing but the tensors they are given."""
+    check_addresses(monkeypatch)
+
+
+def make(batch, channels, height, width, side=3, bias=True, dtype=torch.float32, device="cpu", sliced=False):
+    """x, weight, bias or None, and a gradient of the output."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(batch, height, width, 2 * channels, generator=generator).to(device, dtype)
+    x = x[..., channels:] if sliced else x[..., :channels].contiguous()
+    weight, grad = (torch.randn(shape, generator=generator).to(device, dtype)
+                    for shape in ((channels, 1, side, side), (batch, height, width, channels)))
+    bias = torch.randn(channels, generator=generator).to(device, dtype) if bias else None
+    return x.permute(0, 3, 1, 2), weight, bias, grad.permute(0, 3, 1, 2)
+
+
+def outputs(function, x, weight, bias, grad, silu):
+    """Of the function, and the gradients of what it takes."""
+    leaves = [None if t is None else t.detach().requires_grad_() for t in (x, weight, bias)]
+    y = function(*leaves, silu)
+    return [y.detach(), *torch.autograd.grad(y, [t for t in leaves if t is not None], grad)]
+
+
+def assert_close(got, want, tolerance):
+    assert len(got) == len(want)
+    for found, wanted in zip(got, want):
+        assert found.shape == wanted.shape
+        atol = tolerance * float(wanted.abs().max())
+        torch.testing.assert_close(found.to(wanted.dtype), wanted, rtol=tolerance, atol=atol)
+
+
+@pytest.mark.parametrize("silu", [True, False])
+def test_definition(silu):
+    x, weight, bias, _ = make(2, 3, 2, 4, dtype=torch.float64)
+    padded = torch.nn.functional.pad(x, (1, 1, 1, 1))
+    want = bias[:, None, None] + sum(
+        weight[:, 0, i, j][:, None, None] * padded[:, :, i:i + 2, j:j + 4] for i in range(3) for j in range(3))
+    torch.testing.assert_close(depthwise_conv(x, weight, bias, silu), want * want.sigmoid() if silu else want)
+
+
+@pytest.mark.skipif(INTERPRETED, reason="is the interpreter's process")
+def test_in_the_interpreter():
+    pytest.importorskip("triton")
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not gpu",
+               __file__]
+    done = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+@inside
+@pytest.mark.parametrize(("shape", "side", "bias", "silu", "sliced"), [
+    ((2, 3, 1, 1), 3, True, True, False),
+    ((1, 40, 2, 7), 3, True, True, True),
+    ((2, 64, 5, 3), 3, False, True, False),
+    ((1, 33, 21, 17), 3, True, False, True),
+    ((2, 3, 5, 3), 5, True, True, True),
+    ((1, 40, 5, 3), 1, False, True, False),
+])
+def test_kernels_equal_pytorch(interpreter, shape, side, bias, silu, sliced):
+    from mmmamba.ops.depthwise_conv_triton import backward, forward
+
+    x, weight, bias, grad = make(*shape, side, bias, sliced=sliced)
+    want = outputs(_plain, x, weight, bias, grad, silu)
+    y = forward(x, weight, bias, silu)
+    assert y.permute(0, 2, 3, 1).is_contiguous()
+    gradients = backward(grad, x, weight, bias, silu, True, True)
+    assert_close([y, *(g for g in gradients if g is not None)], want, 1e-5)
+
+
+@inside
+def test_gradients_in_other_strides(interpreter):
+    """A sum's gradient has no strides at all, that of a channels-first layer has others, a crop's has gaps."""
+    from mmmamba.ops.depthwise_conv_triton import backward
+
+    x, weight, bias, grad = make(2, 8, 4, 5)
+    gradients = torch.ones(()).expand(x.shape), grad.contiguous(), make(2, 8, 9, 11)[-1][:, :, 2:6, 3:8]
+    for grad in gradients:
+        assert_close(backward(grad, x, weight, bias, True, True, True),
+                     outputs(_plain, x, weight, bias, grad, True)[1:], 1e-5)
+
+
+@inside
+@pytest.mark.parametrize("silu", [True, False])
+def test_only_what_is_wanted(interpreter, silu):
+    from mmmamba.ops.depthwise_conv_triton import backward
+
+    x, weight, bias, grad = make(1, 8, 4, 5)
+    want = outputs(_plain, x, weight, bias, grad, silu)[1:]
+    dx, dweight, dbias = backward(grad, x, weight, bias, silu, True, False)
+    assert dweight is None and dbias is None
+    assert_close([dx], want[:1], 1e-5)
+    dx, *rest = backward(grad, x, weight, bias, silu, False, True)
+    assert dx is None
+    assert_close(rest, want[1:], 1e-5)
+
+
+@inside
+def test_empty_batch():
+    from mmmamba.ops.depthwise_conv_triton import backward, forward
+
+    x, weight, bias, grad = make(0, 8, 4, 5)
+    assert forward(x, weight, bias, True).shape == x.shape
+    dx, dweight, dbias = backward(grad, x, weight, bias, True, True, True)
+    assert dx.shape == x.shape and not dweight.any() and not dbias.any()
+
+
+@gpu
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("shape", "side", "bias", "silu", "sliced"), [
+    ((2, 96, 50, 84), 3, False, True, False),
+    ((3, 200, 7, 7), 3, True, True, True),
+    ((1, 96, 200, 334), 3, True, True, True),
+    ((2, 3, 13, 9), 3, True, True, False),
+    ((2, 192, 25, 42), 3, True, False, False),
+    ((1, 64, 11, 13), 5, True, True, False),
+    ((1, 64, 11, 13), 1, True, True, False),
+])
+def test_on_a_gpu(shape, side, bias, silu, sliced, dtype):
+    """Within rounding of float64, and bit-equal from run to run."""
+    given = make(*shape, side, bias, dtype, "cuda", sliced)
+    want = outputs(_plain, *(None if t is None else t.double() for t in given), silu)
+    got, again = (outputs(depthwise_conv, *given, silu) for _ in range(2))
+    assert got[0].dtype == dtype
+    assert_close(got, want, TOLERANCE[dtype])
+    assert all(torch.equal(a, b) for a, b in zip(got, again))
+
+
+@gpu
+def test_autocast_on_a_gpu():
+    """The map in half precision and nothing but it kept; the parameters and their gradients in full."""
+    x, weight, bias, grad = make(2, 96, 50, 84, device="cuda")
+    x, weight, bias = (t.requires_grad_() for t in (x, weight, bias))
+    with torch.autocast("cuda", torch.bfloat16):
+        before = torch.cuda.memory_allocated()
+        y = depthwise_conv(x.detach().bfloat16().requires_grad_(), weight, bias, True)
+        assert torch.cuda.memory_allocated() - before < 2.1 * y.nbytes
+        y = depthwise_conv(x, weight, bias, True)
+    assert y.dtype == torch.bfloat16
+    got = torch.autograd.grad(y, (x, weight, bias), grad.bfloat16())
+    assert all(g.dtype == torch.float32 for g in got)
+    assert_close([y.detach(), *got], outputs(_plain, x, weight, bias, grad, True), TOLERANCE[torch.bfloat16])
+
+
+@gpu
+def test_channels_first_on_a_gpu():
+    x, weight, bias, grad = make(2, 96, 10, 12, device="cuda")
+    assert_close(outputs(depthwise_conv, x.contiguous(), weight, bias, grad, True),
+                 outputs(_plain, x, weight, bias, grad, True), 1e-3)
+
+
+@gpu
+def test_no_compilation_for_a_new_size(monkeypatch):
+    import triton
+
+    compiled = []
+    outputs(depthwise_conv, *make(2, 96, 40, 40, dtype=torch.bfloat16, device="cuda"), True)
+    monkeypatch.setattr(triton.knobs.runtime, "jit_post_compile_hook", lambda *args, **kwargs: compiled.append(kwargs))
+    for batch, height, width in ((1, 1, 1), (1, 13, 17), (2, 31, 64), (3, 100, 101), (128, 7, 7), (1, 200, 334)):
+        outputs(depthwise_conv, *make(batch, 96, height, width, dtype=torch.bfloat16, device="cuda"), True)
+    assert not compiled, f"{len(compiled)} kernels were compiled again"
