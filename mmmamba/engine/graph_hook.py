@@ -1,0 +1,48 @@
+"""Training with the backbone's passes replayed as CUDA graphs."""
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import nn
+
+from ..models.graphed import GraphError, graph_backbone, ungraph_backbone
+from .errors import UsageError
+
+
+@HOOKS.register_module()
+class GraphBackboneHook(Hook):
+    """Applies `graph_backbone` to the model's backbone while it trains.
+
+    `custom_hooks = [dict(type="GraphBackboneHook")]` is all that a config needs.
+
+    Args:
+        max_sizes: of images (whole batches, as they reach the backbone) that are captured; more run in eager mode.
+    """
+
+    def __init__(self, max_sizes: int = 4):
+        self.max_sizes = max_sizes
+
+    def before_train(self, runner: Runner) -> None:
+        """Raises UsageError on a CPU, for a model without a backbone, and where `graph_backbone` refuses it."""
+        backbone = _backbone(runner)
+        devices = {p.device.type for p in backbone.parameters()}
+        if devices != {"cuda"}:
+            raise UsageError(f"GraphBackboneHook wants a backbone on a CUDA device, but this run has it on "
+                             f"{' and '.join(sorted(devices))}: take the hook out of custom_hooks, or train on a GPU")
+        try:
+            graph_backbone(backbone, self.max_sizes)
+        except (GraphError, ValueError) as error:
+            raise UsageError(f"GraphBackboneHook: {error}") from error
+
+    def after_train(self, runner: Runner) -> None:
+        ungraph_backbone(_backbone(runner))
+
+
+def _backbone(runner: Runner) -> nn.Module:
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    backbone = getattr(model, "backbone", None)
+    if backbone is None:
+        raise UsageError(f"GraphBackboneHook wants a model with a backbone, but {type(model).__name__} has none: take "
+                         "the hook out of custom_hooks")
+    return backbone

@@ -1,0 +1,173 @@
+"""One size of a backbone's training forward and backward pass, captured as CUDA graphs."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.autograd.graph import disable_saved_tensors_hooks
+from torch.func import functional_call
+
+from mmmamba.ops.routes.registry import keep_tables
+
+logger = logging.getLogger("mmmamba")
+
+Maps = Tensor | Sequence[Tensor]
+MIB = 2**20
+
+
+class GraphError(RuntimeError):
+    """The backbone cannot be captured or replayed as it is used; the message says what to do."""
+
+
+class CapturedSize:
+    """Replays a captured forward pass, and in autograd the captured backward pass.
+
+    Args:
+        backbone: in training mode on a GPU; its buffers and the random state are afterwards what they were.
+        forward: its own.
+        x_BCHW: images of the size to capture.
+        autocast: the dtype to capture under, None for no autocast.
+
+    Raises:
+        GraphError: the capture failed.
+    """
+
+    def __init__(self, backbone: nn.Module, forward: Callable[[Tensor], Maps], x_BCHW: Tensor,
+                 autocast: torch.dtype | None):
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+        start, reserved = time.perf_counter(), torch.cuda.memory_reserved()
+        buffers, random = [buffer.clone() for buffer in backbone.buffers()], torch.cuda.get_rng_state(x_BCHW.device)
+        self.parameters = [p for p in backbone.parameters() if p.requires_grad]
+        self._pending: weakref.ref[_Pass] | None = None
+        function, stand_ins, self._maps_need_grad = capturable(backbone, forward, autocast)
+        # Replays read route tables at the addresses they have now.
+        with keep_tables() as self._tables:
+            self._replay = _graphed(function, (sample(x_BCHW), *stand_ins))
+        with torch.no_grad():
+            for buffer, kept in zip(backbone.buffers(), buffers):
+                buffer.copy_(kept)
+        torch.cuda.set_rng_state(random, x_BCHW.device)
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+        logger.info("%s: CUDA graphs of %s captured in %.1f s; they hold %d MiB", type(backbone).__name__,
+                    " x ".join(map(str, x_BCHW.shape)), time.perf_counter() - start,
+                    (torch.cuda.memory_reserved() - reserved) // MIB)
+
+    @property
+    def pending(self) -> bool:
+        """Whether what the last forward pass keeps for its backward pass may still be needed."""
+        last = None if self._pending is None else self._pending()
+        return last is not None and not last.done
+
+    def __call__(self, x_BCHW: Tensor) -> Maps:
+        last = _Pass()
+        self._pending = weakref.ref(last)
+        maps = self._replay(x_BCHW.detach(), *HandedOver.apply(last, *self.parameters))
+        # The next replay writes into the graph's own outputs.
+        if isinstance(maps, Tensor):
+            return maps.clone()
+        copies = [(m if needs_grad else m.detach()).clone() for m, needs_grad in zip(maps, self._maps_need_grad)]
+        return type(maps)(copies)
+
+
+def capturable(backbone: nn.Module, forward: Callable[[Tensor], Maps], autocast: torch.dtype | None
+               ) -> tuple[Callable[..., Maps], list[nn.Parameter], list[bool]]:
+    """A function of images and trainable parameters, stand-ins for these that share their memory, and, once it has
+    been called, which of its maps need gradients.
+
+    Autograd ties a parameter to the stream that it was first used on, for as long as any loss of that step is kept, and
+    a capture must not meet another stream. Stand-ins are new to it.
+    """
+    trainable = {f"backbone.{name}": p for name, p in backbone.named_parameters() if p.requires_grad}
+    holder, need_grad = _Holder(backbone, forward), []
+
+    def function(x_BCHW: Tensor, *parameters: Tensor) -> Maps:
+        # Inside, so that the backward pass is captured without it, as it runs in eager mode.
+        with torch.autocast(x_BCHW.device.type, autocast, autocast is not None, cache_enabled=False):
+            maps = functional_call(holder, dict(zip(trainable, parameters)), (x_BCHW,))
+        need_grad[:] = [m.requires_grad for m in ([maps] if isinstance(maps, Tensor) else maps)]
+        return maps
+
+    return function, [nn.Parameter(p.detach()) for p in trainable.values()], need_grad
+
+
+class _Holder(nn.Module):
+    """Gives `functional_call` the backbone's parameters and its own forward pass."""
+
+    def __init__(self, backbone: nn.Module, forward: Callable[[Tensor], Maps]):
+        super().__init__()
+        self.backbone = backbone
+        self.own_forward = forward
+
+    def forward(self, x_BCHW: Tensor) -> Maps:
+        return self.own_forward(x_BCHW)
+
+
+class _Pass:
+    """A forward pass: autograd holds it as long as its backward pass can come."""
+
+    done = False
+
+
+class HandedOver(torch.autograd.Function):
+    """Parameters on their way into a graph; on the way back gradients leave the graph's buffers.
+
+    A gradient that autograd gets first becomes the parameter's `.grad` as it is: this would be a buffer of the graph,
+    which the next replay overwrites, and to which accumulating would then add the buffer itself.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, last: _Pass, *parameters: Tensor) -> tuple[Tensor, ...]:
+        ctx.last = last
+        ctx.set_materialize_grads(False)
+        return parameters
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        if ctx.last.done:
+            raise GraphError(
+                "a second backward pass through one forward pass of a graphed backbone: the first has overwritten what "
+                "it needs. Add the losses up and call backward once, or train without GraphBackboneHook")
+        ctx.last.done = True
+        present = [g for g in gradients if g is not None]
+        copies = [torch.empty_like(g) for g in present]
+        if copies:
+            torch._foreach_copy_(copies, present)
+        left = iter(copies)
+        return (None, *(None if g is None else next(left) for g in gradients))
+
+
+def memory_format(x_BCHW: Tensor) -> torch.memory_format:
+    channels_last = x_BCHW.dim() == 4 and x_BCHW.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
+def sample(x_BCHW: Tensor) -> Tensor:
+    """A copy that the graph owns."""
+    return x_BCHW.detach().clone(memory_format=memory_format(x_BCHW))
+
+
+def _graphed(function: Callable[..., Maps], inputs: tuple[Tensor, ...]) -> Callable[..., Maps]:
+    options: dict[str, Any] = dict(allow_unused_input=True)
+    if "capture_error_mode" in inspect.signature(torch.cuda.make_graphed_callables).parameters:
+        # A data loader's thread that pins memory would else break the capture.
+        options["capture_error_mode"] = "thread_local"
+    refused = "hooks on saved tensors are in use (gradient checkpointing in or around the backbone, save_on_cpu)"
+    try:
+        with torch.autocast("cuda", enabled=False), disable_saved_tensors_hooks(refused):
+            return torch.cuda.make_graphed_callables(function, inputs, **options)
+    except RuntimeError as error:
+        size = " x ".join(map(str, inputs[0].shape))
+        raise GraphError(
+            f"the backbone's training pass over {size} could not be captured as a CUDA graph: {error}\nTrain without "
+            "GraphBackboneHook; where memory ran out, with a lower max_sizes.") from error
