@@ -21,7 +21,7 @@ from tests.configs.conftest import CONFIGS
 THEIRS = {
     "BatchedRPNHead": "RPNHead", "BatchedRoIHead": "StandardRoIHead", "PackedFCNMaskHead": "FCNMaskHead",
     "SortedRoIExtractor": "SingleRoIExtractor", "DeviceMaxIoUAssigner": "MaxIoUAssigner",
-    "DeviceRandomSampler": "RandomSampler",
+    "DeviceRandomSampler": "RandomSampler", "NoCopyMaskRCNN": "MaskRCNN", "NoCopyCascadeRCNN": "CascadeRCNN",
 }
 GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 NARROW = {256: 16, 1024: 32}

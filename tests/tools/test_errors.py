@@ -86,7 +86,7 @@ def test_missing_checkpoints(complaint: Complaint, tmp_path: Path) -> None:
         ("train_dataloader.dataset.indexes=4", "'indices'"),
         ("default_hooks.checkpoint.max_keep_ckpt=1", "'max_keep_ckpts'"),
         ("model.neck.in_channels.7=3", "list of 4"),
-        ("model.type.name=3", "'MaskRCNN'"),
+        ("model.type.name=3", "'NoCopyMaskRCNN'"),
     ],
 )
 def test_mistyped_options(complaint: Complaint, option: str, hint: str) -> None:

@@ -37,7 +37,7 @@ stages = [
 ]
 
 model = dict(
-    type="CascadeRCNN",
+    type="NoCopyCascadeRCNN",
     rpn_head=dict(loss_bbox=dict(_delete_=True, type="SmoothL1Loss", beta=1.0 / 9.0, loss_weight=1.0)),
     roi_head=dict(
         type="CascadeRoIHead", num_stages=3, stage_loss_weights=[1, 0.5, 0.25], bbox_head=box_heads

@@ -5,7 +5,7 @@ mlvl_strides = [4, 8, 16, 32]
 box_coder = dict(type="DeltaXYWHBBoxCoder", target_means=[0.0] * 4)
 
 model = dict(
-    type="MaskRCNN",
+    type="NoCopyMaskRCNN",
     data_preprocessor=dict(
         type="DetDataPreprocessor",
         mean=[123.675, 116.28, 103.53],

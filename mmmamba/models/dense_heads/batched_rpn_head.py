@@ -25,8 +25,8 @@ class BatchedRPNHead(RPNHead):
     """mmdet's `RPNHead` with the same losses and proposals, a tenth of the operations and few waits for the GPU.
 
     Losses are computed at the sampled anchors only: at the others mmdet multiplies them by 0. What the batched way
-    does not know (other assigners and samplers than `Device…`, other priors than anchors, a softmax, boxes decoded for the
-    loss, another suppression, rescaling, tests) goes mmdet's way. There is one class, whatever the ground truth's label.
+    does not know (other assigners and samplers than `Device…`, other priors than anchors, a softmax, boxes decoded for
+    the loss, another suppression, rescaling, tests) goes mmdet's way. Labels of the ground truth need not be 0.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -41,6 +41,8 @@ class BatchedRPNHead(RPNHead):
                    and isinstance(self.loss_cls, CrossEntropyLoss) and self.use_sigmoid_cls
                    and isinstance(self.prior_generator, AnchorGenerator))
         if not batched or self.reg_decoded_bbox:
+            batch_gt_instances = [InstanceData(bboxes=found.bboxes, labels=torch.zeros_like(found.labels))
+                                  for found in batch_gt_instances]
             return super().loss_by_feat(cls_scores, bbox_preds, batch_gt_instances, batch_img_metas,
                                         batch_gt_instances_ignore)
         anchors_A4, valid_BA = self._anchors(cls_scores, batch_img_metas)
