@@ -68,19 +68,24 @@ def step(model: nn.Module, x: Tensor) -> Callable[[], None]:
 def gradients(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     """Of a loss in which every value counts differently: the mean of a normalised map has next to no gradient."""
     model.zero_grad(set_to_none=True)
-    sum((m.float() * torch.linspace(-1, 1, m.numel(), device=m.device).view_as(m)).sum()
-        for m in outputs(model, x)).backward()
+    maps = outputs(model, x)
+    weights = (torch.linspace(-1, 1, m.numel(), device=m.device).view_as(m) for m in maps)
+    # Laid out as the maps are, since other layouts take other kernels.
+    sum((m.float() * torch.empty_like(m, dtype=torch.float32).copy_(w)).sum() for m, w in zip(maps, weights)).backward()
     found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad(set_to_none=True)
     return found
 
 
 def difference(got: dict[str, Tensor], want: dict[str, Tensor]) -> tuple[float, str]:
-    """The largest, as a part of the gradient's own size, and where. What is all rounding is measured by the others."""
+    """The largest, as a part of the gradient's own size, and where.
+
+    What is below a hundredth of the largest is measured by that: of biases before a batch norm all is rounding.
+    """
     if got.keys() != want.keys():
         return float("inf"), ", ".join(sorted(got.keys() ^ want.keys()))
     size = {name: float(g.square().mean().sqrt()) for name, g in want.items()}
-    floor = 1e-3 * max(size.values())
+    floor = 1e-2 * max(size.values())
     return max((float((got[name] - g).square().mean().sqrt()) / max(size[name], floor), name)
                for name, g in want.items())
 
@@ -115,7 +120,8 @@ def measure(name: str, batch: int, height: int, width: int) -> tuple[list[str], 
     off, where = difference(gradients(model, x), want)
     print(f"{case}: gradients of graphs and eager mode differ by {off:.1e} ({where}), of eager mode twice {again:.1e}",
           flush=True)
-    if not off <= TOLERANCE:
+    # Where eager mode does not repeat itself, a graph cannot be nearer.
+    if not off <= max(TOLERANCE, 3 * again):
         return [], f"{case}: the gradient of {where} differs by {off:.1e} from eager mode's"
     graphed, memory_graphed = timed(step(model, x))
     return [f"{batch} x {height} x {width}", name, f"{eager:.1f}", f"{graphed:.1f}", f"{batch / eager * 1e3:.0f}",
