@@ -1,5 +1,6 @@
 """Modules that the backbone families share. Imports `mmmamba.ops` and nothing of OpenMMLab."""
 
+from .activated import DepthwiseConv
 from .attention import Attention
 from .bidirectional import BidirectionalMixer
 from .blocks import MixerBlock, Stage, drop_path
@@ -26,10 +27,11 @@ from .windows import window_join, window_partition
 from .yolo_conv import SPPF, conv_norm_act, simple_stem, yolo_norm
 
 __all__ = [
-    "CROSS", "ES2D", "SKIP", "SPPF", "SS2D", "Attention", "BidirectionalMixer", "GatedMerge", "LSBlock",
-    "LayerNorm", "LayerNorm2d", "MixerBlock", "Mlp", "NormPoolHead", "NormalizedGate", "ODSSBlock", "PatchEmbed",
-    "PatchMerging", "RGBlock", "RouteGate", "RouteMixer", "SplitMixer", "Stage", "StreamBlock", "ToChannelsFirst",
-    "ToChannelsLast", "TokenEmbedding", "TokenLayout", "VisionClueMerge", "channels_first", "channels_last",
-    "conv_downsample", "conv_norm_act", "conv_stem", "drop_path", "misplace_columns", "patch_stem", "rescale",
-    "resize_rotary_table", "rotary_table", "simple_stem", "window_join", "window_partition", "yolo_norm",
+    "CROSS", "ES2D", "SKIP", "SPPF", "SS2D", "Attention", "BidirectionalMixer", "DepthwiseConv", "GatedMerge",
+    "LSBlock", "LayerNorm", "LayerNorm2d", "MixerBlock", "Mlp", "NormPoolHead", "NormalizedGate", "ODSSBlock",
+    "PatchEmbed", "PatchMerging", "RGBlock", "RouteGate", "RouteMixer", "SplitMixer", "Stage", "StreamBlock",
+    "ToChannelsFirst", "ToChannelsLast", "TokenEmbedding", "TokenLayout", "VisionClueMerge", "channels_first",
+    "channels_last", "conv_downsample", "conv_norm_act", "conv_stem", "drop_path", "misplace_columns",
+    "patch_stem", "rescale", "resize_rotary_table", "rotary_table", "simple_stem", "window_join",
+    "window_partition", "yolo_norm",
 ]

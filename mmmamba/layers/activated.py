@@ -22,14 +22,27 @@ class ActLinear(nn.Linear):
         return super().forward(self.act(x))
 
 
-class DepthwiseConvAct(nn.Conv2d):
-    """`act(conv(x))` of a 3x3 depthwise convolution, `(B, C, H, W)`, with the state dict of `nn.Conv2d`."""
+class DepthwiseConv(nn.Conv2d):
+    """A 3x3 depthwise convolution of stride 1 that keeps the size, with the state dict of `nn.Conv2d`.
+
+    Made for maps `(B, C, H, W)` whose memory is channels-last, which on a GPU take kernels compiled once for all sizes.
+    """
+
+    def __init__(self, dim: int, bias: bool = True):
+        super().__init__(dim, dim, 3, padding=1, groups=dim, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return depthwise_conv(x, self.weight, self.bias)
+
+
+class DepthwiseConvAct(DepthwiseConv):
+    """`act(conv(x))`, with the same state dict."""
 
     def __init__(self, dim: int, bias: bool, act: Callable[[Tensor], Tensor]):
-        super().__init__(dim, dim, 3, padding=1, groups=dim, bias=bias)
+        super().__init__(dim, bias)
         self.act = act
 
     def forward(self, x: Tensor) -> Tensor:
         if self.act is F.silu:
             return depthwise_conv(x, self.weight, self.bias, silu=True)
-        return self.act(depthwise_conv(x, self.weight, self.bias))
+        return self.act(super().forward(x))

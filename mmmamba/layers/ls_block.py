@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .activated import DepthwiseConv
 from .yolo_conv import yolo_norm
 
 
@@ -13,7 +14,7 @@ class LSBlock(nn.Module):
 
     def __init__(self, dim: int, norm_layer: Callable[[int], nn.Module] = yolo_norm):
         super().__init__()
-        self.fc1 = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+        self.fc1 = DepthwiseConv(dim)
         self.norm = norm_layer(dim)
         self.fc2 = nn.Conv2d(dim, dim, 1)
         self.fc3 = nn.Conv2d(dim, dim, 1)

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .activated import DepthwiseConv
+
 
 class RGBlock(nn.Module):
     """`fc2(gelu(dwconv(a) + a) * v)`, a and v the halves of `fc1(x)`: `(B, C, H, W)` to the same.
@@ -15,7 +17,7 @@ class RGBlock(nn.Module):
         super().__init__()
         hidden = int(2 * dim * mlp_ratio / 3)
         self.fc1 = nn.Conv2d(dim, 2 * hidden, 1)
-        self.dwconv = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.dwconv = DepthwiseConv(hidden)
         self.fc2 = nn.Conv2d(hidden, dim, 1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

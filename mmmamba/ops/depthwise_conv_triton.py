@@ -17,6 +17,8 @@ TILE = 512
 """Columns times channels of a program."""
 EACH = 4
 """Of them for each thread, which keeps weights, rows and sums of its channels in registers; one with larger kernels."""
+REGISTERS = 168
+"""At most for each thread of the backward kernel: three programs share a multiprocessor then instead of two."""
 PROGRAMS = 24
 """For each multiprocessor, wanted before strips become longer."""
 ROWS = 9, 33
@@ -38,21 +40,20 @@ def backward(grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, silu:
     taps = _by_tap(weight)
     if not x.numel():
         return torch.empty_like(x), torch.zeros_like(weight), None if bias is None else torch.zeros_like(bias)
-    inner, dx, dweight, dbias = grad, None, None, None
+    parts = inner = dx = dweight = dbias = None
+    if wants_parameters:
+        parts = torch.empty(_tiles(x, weight.shape[-1]), len(taps) + 1, x.shape[1], device=x.device,
+                            dtype=torch.float32)
+    if wants_dx:
+        inner = _empty_map(x) if silu else grad
     if silu or wants_parameters:
-        inner = _empty_map(x) if silu and wants_dx else None
-        parts = None
-        if wants_parameters:
-            shape = _tiles(x, weight.shape[-1]), len(taps) + 1, x.shape[1]
-            parts = torch.empty(shape, dtype=torch.float32, device=x.device)
         _launch(conv_backward_kernel, (x, taps, bias, grad, inner, parts), [x, grad], SILU=silu,
-                HAS_BIAS=bias is not None, INNER=inner is not None, PARTS=wants_parameters)
-        if wants_parameters:
-            sums = parts.sum(0)
-            dweight = sums[:-1].t().reshape(weight.shape).to(weight.dtype)
-            dbias = None if bias is None else sums[-1].to(bias.dtype)
-        if not silu:
-            inner = grad
+                HAS_BIAS=bias is not None, INNER=silu and wants_dx, PARTS=wants_parameters,
+                maxnreg=min(REGISTERS, 2**16 // (32 * _warps(weight.shape[-1]))))
+    if wants_parameters:
+        sums = parts.sum(0)
+        dweight = sums[:-1].t().reshape(weight.shape).to(weight.dtype)
+        dbias = None if bias is None else sums[-1].to(bias.dtype)
     if wants_dx:
         dx = _empty_map(x)
         _launch(conv_kernel, (inner, taps, None, dx), [inner], SILU=False, HAS_BIAS=False, FLIP=True)
@@ -72,6 +73,10 @@ def _tile(channels: int) -> tuple[int, int]:
     """Columns and channels of a program."""
     block = 32 if channels % 64 else 64
     return TILE // block, block
+
+
+def _warps(side: int) -> int:
+    return TILE // (32 * (EACH if side <= 3 else 1))
 
 
 def _strips(x: Tensor, side: int) -> tuple[int, int]:
@@ -102,11 +107,10 @@ def _launch(kernel, tensors: tuple[Tensor | None, ...], strided: list[Tensor], *
     side = math.isqrt(len(taps))
     columns, block = _tile(channels)
     strips, rows = _strips(x, side)
-    warps = TILE // (32 * EACH if side <= 3 else 32)
     with on(x.device):
         launch(kernel, _tiles(x, side) * -(-channels // block), tensors,
                (*(stride // vector for stride in strides), height, width, strips, rows), **constants,
-               C=channels, S=side, VECTOR=vector, WB=columns, DB=block, num_warps=warps)
+               C=channels, S=side, VECTOR=vector, WB=columns, DB=block, num_warps=_warps(side))
 
 
 @triton.jit

@@ -10,6 +10,7 @@ from torchvision.ops import Conv2dNormActivation, SqueezeExcitation
 from mmmamba.layers import (
     ES2D,
     SKIP,
+    DepthwiseConv,
     LayerNorm,
     NormalizedGate,
     NormPoolHead,
@@ -32,7 +33,7 @@ class EVSSBlock(nn.Module):
         self.norm = LayerNorm(dim, feeds_linear=True)
         self.op = mixer
         self.conv_branch = nn.Sequential(
-            nn.Conv2d(dim, dim, 3, padding=1, groups=dim), nn.BatchNorm2d(dim), nn.GELU(), nn.Conv2d(dim, dim, 1))
+            DepthwiseConv(dim), nn.BatchNorm2d(dim), nn.GELU(), nn.Conv2d(dim, dim, 1))
         self.se = NormalizedGate(dim)
         self.drop_path = drop_path(drop_path_rate)
 
