@@ -135,6 +135,22 @@ def test_the_gpu_is_waited_for_as_often_whatever_there_is_to_find(device):
     assert waits[0] == waits[1] < 20, waits
 
 
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=GPU)])
+@pytest.mark.parametrize("regions", [0, 1, 128, 130])
+def test_filled_up_regions_leave_no_trace_in_masks(device, regions):
+    head = build(config().model).roi_head.mask_head.double().to(device)
+    x = torch.randn(regions, 16, 14, 14, dtype=torch.double, device=device)
+    gradients = []
+    for mode in (True, False):
+        logits = head.train(mode)(x)
+        assert logits.shape == (regions, 80, 28, 28)
+        gradients.append(torch.autograd.grad(logits.sin().sum(), list(head.parameters()), allow_unused=True))
+    for got, wanted in zip(*gradients):
+        assert (got is None) == (wanted is None)
+        if got is not None:
+            torch.testing.assert_close(got, wanted)
+
+
 def test_the_configs_hold_nothing_that_this_test_does_not_replace():
     """So that the comparison is with mmdet alone."""
     for name in ("mask_rcnn_fpn", "cascade_mask_rcnn_fpn"):
