@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -158,16 +158,31 @@ def sample(x_BCHW: Tensor) -> Tensor:
 
 
 def _graphed(function: Callable[..., Maps], inputs: tuple[Tensor, ...]) -> Callable[..., Maps]:
-    options: dict[str, Any] = dict(allow_unused_input=True)
-    if "capture_error_mode" in inspect.signature(torch.cuda.make_graphed_callables).parameters:
-        # A data loader's thread that pins memory would else break the capture.
-        options["capture_error_mode"] = "thread_local"
     refused = "hooks on saved tensors are in use (gradient checkpointing in or around the backbone, save_on_cpu)"
     try:
-        with torch.autocast("cuda", enabled=False), disable_saved_tensors_hooks(refused):
-            return torch.cuda.make_graphed_callables(function, inputs, **options)
+        with torch.autocast("cuda", enabled=False), disable_saved_tensors_hooks(refused), _other_threads_go_on():
+            return torch.cuda.make_graphed_callables(function, inputs, allow_unused_input=True)
     except RuntimeError as error:
         size = " x ".join(map(str, inputs[0].shape))
         raise GraphError(
             f"the backbone's training pass over {size} could not be captured as a CUDA graph: {error}\nTrain without "
             "GraphBackboneHook; where memory ran out, with a lower max_sizes.") from error
+
+
+@contextmanager
+def _other_threads_go_on() -> Iterator[None]:
+    """A data loader's thread that pins memory would break a capture that forbids such calls to all threads.
+
+    `make_graphed_callables` says how strict its captures are only in the newest versions of PyTorch; in all of them it
+    enters `torch.cuda.graph`.
+    """
+    graph = torch.cuda.graph
+
+    def lenient(*args: Any, **options: Any) -> Any:
+        return graph(*args, **options | dict(capture_error_mode="thread_local"))
+
+    torch.cuda.graph = lenient
+    try:
+        yield
+    finally:
+        torch.cuda.graph = graph

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -405,6 +406,33 @@ def test_checkpointing_around_the_backbone_is_refused(same_kernels: None) -> Non
     graphed = graph_backbone(build(device="cuda"))
     with pytest.raises(GraphError, match="hooks on saved tensors"):
         checkpoint(graphed, image(*A, device="cuda"), use_reentrant=False)
+
+
+@gpu
+def test_a_capture_while_another_thread_pins_memory(same_kernels: None) -> None:
+    """As data loaders do."""
+    eager, graphed = pair("VMamba")
+    done, pinned, failed = threading.Event(), [], []
+
+    def pin() -> None:
+        while not done.is_set() and not failed:
+            try:
+                # Kept, so that each is a new call to the driver.
+                pinned.append(torch.zeros(2**16).pin_memory())
+            except RuntimeError as error:
+                failed.append(error)
+            done.wait(0.002)
+
+    thread = threading.Thread(target=pin)
+    thread.start()
+    try:
+        for shape in (A, B):
+            x = image(*shape, device="cuda")
+            assert_equal(train(graphed, x)[1], train(eager, x)[1])
+    finally:
+        done.set()
+        thread.join()
+    assert pinned and not failed
 
 
 @gpu
