@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,14 @@ class PackedMasks(BitmapMasks):
     def to(self, *args: Any, **kwargs: Any) -> PackedMasks:
         """As a tensor's `to`; mmengine calls it for what a data sample holds."""
         return self._with(self.bits.to(*args, **kwargs), self.height, self.width)
+
+    @classmethod
+    def join(cls, masks: Sequence[PackedMasks]) -> PackedMasks:
+        """Those of several images of one padded size, one after the other."""
+        height, row = (max(one.bits.shape[dim] for one in masks) for dim in (1, 2))
+        return masks[0]._with(
+            torch.cat([F.pad(one.bits, (0, row - one.bits.shape[2], 0, height - one.bits.shape[1])) for one in masks]),
+            masks[0].height, masks[0].width)
 
     def __len__(self) -> int:
         return len(self.bits)

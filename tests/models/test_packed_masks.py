@@ -12,7 +12,7 @@ from mmengine.structures import InstanceData
 
 from mmmamba.datasets.transforms import PackMasks
 from mmmamba.models.packed_masks import PackedMasks
-from mmmamba.models.roi_heads import PackedFCNMaskHead
+from mmmamba.models.roi_heads import PackedFCNMaskHead, packed_mask_head
 
 SIZES = [(1, 1), (7, 8), (25, 42), (33, 65)]
 
@@ -64,12 +64,14 @@ def test_polygons_are_not_packed():
 
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("form", [packed, lambda masks: masks], ids=["packed", "bitmaps"])
-def test_targets_are_those_of_mmdet(form, soft):
-    """Three images of one padded batch; the second has no instances, the third no positive box."""
+@pytest.mark.parametrize("together", [1, 20_000, 2**27])
+def test_targets_are_those_of_mmdet(monkeypatch, together, form, soft):
+    """Four images of one padded batch; the second has no instances, the third no positive box."""
+    monkeypatch.setattr(packed_mask_head, "PIXELS", together)
     torch.manual_seed(0)
     cfg = ConfigDict(mask_size=28, soft_mask_target=soft)
     plain, results, masks = [], [], []
-    for count, positives, size in ((3, 40, (50, 61)), (0, 0, (40, 64)), (2, 0, (64, 33))):
+    for count, positives, size in ((3, 40, (50, 61)), (0, 0, (40, 64)), (2, 0, (64, 33)), (4, 20, (61, 64))):
         plain.append(random_masks(count, *size))
         masks.append(form(plain[-1]).pad((64, 64)))
         # Boxes also beyond the border, and of no area.
@@ -80,7 +82,7 @@ def test_targets_are_those_of_mmdet(form, soft):
     ours = [InstanceData(masks=one) for one in masks]
     wanted = FCNMaskHead().get_targets(results, theirs, cfg)
     got = PackedFCNMaskHead().get_targets(results, ours, cfg)
-    assert got.shape == (40, 28, 28) and got.dtype == wanted.dtype and 0.1 < got.mean() < 0.9
+    assert got.shape == (60, 28, 28) and got.dtype == wanted.dtype and 0.05 < got.mean() < 0.9
     assert torch.equal(got, wanted)
 
 

@@ -1,5 +1,7 @@
 """The mask head of Mask R-CNN with targets made where its predictions are."""
 
+from itertools import accumulate, groupby
+
 import torch
 import torch.nn.functional as F
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
@@ -16,6 +18,8 @@ from ..packed_masks import PackedMasks
 # In training regions are filled up to a multiple of this: cuDNN plans each convolution anew for every number of them,
 # which takes 28 ms of a step.
 ROWS = 128
+# Masks are unpacked together until they have so many pixels, of 4 bytes each, and those of one more image.
+PIXELS = 2**27
 
 
 @MODELS.register_module()
@@ -41,11 +45,22 @@ class PackedFCNMaskHead(FCNMaskHead):
             return super().get_targets(sampling_results, batch_gt_instances, rcnn_train_cfg)
         size = _pair(rcnn_train_cfg.mask_size)
         binarize = not rcnn_train_cfg.get("soft_mask_target", False)
-        return torch.cat([
-            _packed(found.masks, result.pos_priors.device).crop_to(
-                result.pos_priors, result.pos_assigned_gt_inds, size, binarize)
-            for result, found in zip(sampling_results, batch_gt_instances, strict=True)
-        ])
+        masks = [_packed(found.masks, result.pos_priors.device)
+                 for result, found in zip(sampling_results, batch_gt_instances, strict=True)]
+        groups, targets = _groups(masks), []
+        for _, images in groupby(range(len(masks)), key=groups.__getitem__):
+            images = list(images)
+            starts = accumulate([0, *(len(masks[i]) for i in images)])
+            mask_P = torch.cat([sampling_results[i].pos_assigned_gt_inds + start for i, start in zip(images, starts)])
+            boxes_P4 = torch.cat([sampling_results[i].pos_priors for i in images])
+            targets.append(PackedMasks.join([masks[i] for i in images]).crop_to(boxes_P4, mask_P, size, binarize))
+        return torch.cat(targets)
+
+
+def _groups(masks: list[PackedMasks]) -> list[tuple]:
+    """A key for each image: those in a row that share it are of one size, and can be unpacked together."""
+    pixels = accumulate(len(one) * one.height * one.width for one in masks)
+    return [(one.height, one.width, total // PIXELS) for one, total in zip(masks, pixels)]
 
 
 def _packed(masks: BaseInstanceMasks, device: torch.device) -> PackedMasks:
