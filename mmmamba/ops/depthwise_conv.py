@@ -35,11 +35,12 @@ def depthwise_conv(x_BCHW: Tensor, weight: Tensor, bias: Tensor | None = None, s
 
 
 def _fused(x: Tensor, weight: Tensor) -> bool:
-    """On CUDA, channels-last, in a dtype that PyTorch's convolution would take too."""
-    fits = x.dtype == weight.dtype or autocast_dtype(x) is not None
-    return (HAS_TRITON and unwatched(x) and x.dtype in DTYPES and weight.dtype in DTYPES and fits
-            and weight.shape[2] == weight.shape[3] and weight.shape[2] in SIDES and x.dim() == 4 and x.stride(1) == 1
-            and x.shape[1] == len(weight))
+    """On CUDA, channels-last, and what PyTorch's convolution would take too."""
+    if not (HAS_TRITON and unwatched(x) and x.dim() == 4 and x.stride(1) == 1 and x.shape[1] == len(weight)):
+        return False
+    dtypes_fit = x.dtype == weight.dtype or autocast_dtype(x) is not None
+    square = weight.shape[2] == weight.shape[3] and weight.shape[2] in SIDES
+    return square and dtypes_fit and x.dtype in DTYPES and weight.dtype in DTYPES
 
 
 def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor:

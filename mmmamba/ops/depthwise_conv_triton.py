@@ -98,7 +98,7 @@ def _tiles(x: Tensor, side: int) -> int:
 def _launch(kernel, tensors: tuple[Tensor | None, ...], strided: list[Tensor], **constants) -> None:
     """`tensors`: first a map, then the taps. `strided`: maps in strides of their own; all others are without gaps.
 
-    Strides count vectors of VECTOR channels: the compiler sees that rows begin at whole vectors.
+    Strides and channels are counted in vectors of VECTOR channels: the compiler sees where whole vectors begin.
     """
     x, taps = tensors[:2]
     _, channels, height, width = x.shape
@@ -109,14 +109,14 @@ def _launch(kernel, tensors: tuple[Tensor | None, ...], strided: list[Tensor], *
     strips, rows = _strips(x, side)
     with on(x.device):
         launch(kernel, _tiles(x, side) * -(-channels // block), tensors,
-               (*(stride // vector for stride in strides), height, width, strips, rows), **constants,
-               C=channels, S=side, VECTOR=vector, WB=columns, DB=block, num_warps=_warps(side))
+               (*(stride // vector for stride in strides), height, width, strips, rows, channels // vector),
+               **constants, S=side, VECTOR=vector, WB=columns, DB=block, num_warps=_warps(side))
 
 
 @triton.jit
-def _place(width, strips, rows, height, C: tl.constexpr, WB: tl.constexpr, DB: tl.constexpr):
+def _place(width, strips, rows, height, C, WB: tl.constexpr, DB: tl.constexpr):
     """This program's image, first row, end of its rows, columns, channels, and its number among those of the latter."""
-    blocks: tl.constexpr = (C + DB - 1) // DB
+    blocks = tl.cdiv(C, DB)
     tile = tl.program_id(0) // blocks
     d = (tl.program_id(0) % blocks) * DB + tl.arange(0, DB)
     across = tl.cdiv(width, WB)
@@ -126,7 +126,7 @@ def _place(width, strips, rows, height, C: tl.constexpr, WB: tl.constexpr, DB: t
 
 
 @triton.jit
-def _add_row(rows, x, h, x_h, x_w, height, width, w, d, C: tl.constexpr, S: tl.constexpr, VECTOR: tl.constexpr):
+def _add_row(rows, x, h, x_h, x_w, height, width, w, d, C, S: tl.constexpr, VECTOR: tl.constexpr):
     """`rows` with row h behind them, a tile for each column of the kernel; zeros beyond the map."""
     row = x + h.to(tl.int64) * x_h * VECTOR
     for s in tl.static_range(S):
@@ -138,7 +138,7 @@ def _add_row(rows, x, h, x_h, x_w, height, width, w, d, C: tl.constexpr, S: tl.c
 
 
 @triton.jit
-def _taps(weight, d, C: tl.constexpr, S: tl.constexpr, FLIP: tl.constexpr):
+def _taps(weight, d, C, S: tl.constexpr, FLIP: tl.constexpr):
     taps = ()
     for j in tl.static_range(S * S):
         tap_D = tl.load(weight + (S * S - 1 - j if FLIP else j) * C + d, mask=d < C, other=0.0)
@@ -155,12 +155,13 @@ def _correlate(rows, first: tl.constexpr, taps, start_D):
     return y_WD
 
 
-@triton.jit(do_not_specialize=["x_b", "x_h", "x_w", "height", "width", "strips", "rows"])
+@triton.jit(do_not_specialize=["x_b", "x_h", "x_w", "height", "width", "strips", "rows", "vectors"])
 def conv_kernel(
-    x, weight, bias, y, x_b, x_h, x_w, height, width, strips, rows,
+    x, weight, bias, y, x_b, x_h, x_w, height, width, strips, rows, vectors,
     SILU: tl.constexpr, HAS_BIAS: tl.constexpr, FLIP: tl.constexpr,
-    C: tl.constexpr, S: tl.constexpr, VECTOR: tl.constexpr, WB: tl.constexpr, DB: tl.constexpr,
+    S: tl.constexpr, VECTOR: tl.constexpr, WB: tl.constexpr, DB: tl.constexpr,
 ):
+    C = vectors * VECTOR
     b, first, end, w, d, _ = _place(width, strips, rows, height, C, WB, DB)
     taps = _taps(weight, d, C, S, FLIP)
     bias_D = tl.zeros([DB], tl.float32)
@@ -185,13 +186,15 @@ def conv_kernel(
         above = seen[S * S:]
 
 
-@triton.jit(do_not_specialize=["x_b", "x_h", "x_w", "g_b", "g_h", "g_w", "height", "width", "strips", "rows"])
+@triton.jit(do_not_specialize=["x_b", "x_h", "x_w", "g_b", "g_h", "g_w", "height", "width", "strips", "rows",
+                               "vectors"])
 def conv_backward_kernel(
-    x, weight, bias, grad, inner, parts, x_b, x_h, x_w, g_b, g_h, g_w, height, width, strips, rows,
+    x, weight, bias, grad, inner, parts, x_b, x_h, x_w, g_b, g_h, g_w, height, width, strips, rows, vectors,
     SILU: tl.constexpr, HAS_BIAS: tl.constexpr, INNER: tl.constexpr, PARTS: tl.constexpr,
-    C: tl.constexpr, S: tl.constexpr, VECTOR: tl.constexpr, WB: tl.constexpr, DB: tl.constexpr,
+    S: tl.constexpr, VECTOR: tl.constexpr, WB: tl.constexpr, DB: tl.constexpr,
 ):
     """INNER: the gradient of the convolution's output. PARTS: this program's share of those of weight and bias."""
+    C = vectors * VECTOR
     b, first, end, w, d, tile = _place(width, strips, rows, height, C, WB, DB)
     taps = _taps(weight, d, C, S, False)
     bias_D = tl.zeros([DB], tl.float32)
