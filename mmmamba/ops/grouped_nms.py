@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
+# Pairs of boxes whose overlap is noted at once, a bit each: half a GiB. More are left to torchvision, group by group.
+PAIRS = 2**32
 
 
 @torch.no_grad()
@@ -15,7 +17,8 @@ def grouped_nms(boxes_GN4: Tensor, threshold: float) -> Tensor:
     What `torchvision.ops.nms` keeps of each group. A box of zeros, as fills up a short group, suppresses nothing. On
     CUDA overlaps are computed in float32.
     """
-    if boxes_GN4.is_cuda and HAS_TRITON:
+    groups, length, _ = boxes_GN4.shape
+    if boxes_GN4.is_cuda and HAS_TRITON and groups * length**2 <= PAIRS:
         from .grouped_nms_triton import kept
 
         return kept(boxes_GN4.float().contiguous(), threshold)

@@ -117,6 +117,16 @@ def test_losses_and_gradients(name, rpn, counts, device):
         assert off < 1e-6, f"{key}: {off}"
 
 
+@pytest.mark.parametrize(("part", "own"), [("train_cfg.rpn.assigner", "MaxIoUAssigner"), ("rpn_head", "RPNHead")])
+def test_mmdets_own_proposal_network_fits(part, own):
+    """It tells classes apart by labels, which are those of the data here."""
+    cfg = config()
+    wanted, _ = run(theirs(cfg.model), [3, 1, 7], BitmapMasks)
+    cfg.merge_from_dict({f"model.{part}.type": own})
+    got, _ = run(cfg.model, [3, 1, 7], PackedMasks)
+    assert got == pytest.approx(wanted, rel=1e-6, abs=1e-8)
+
+
 @pytest.mark.parametrize("device", [pytest.param("cuda", marks=GPU)])
 def test_the_gpu_is_waited_for_as_often_whatever_there_is_to_find(device):
     """mmdet looks at each ground truth and at each image, and its suppression once more at each image."""
