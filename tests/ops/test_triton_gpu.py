@@ -21,9 +21,11 @@ def poisoned_memory():
     torch.use_deterministic_algorithms(False)
 
 
-@pytest.fixture(params=["whole routes", "chunks"])
+@pytest.fixture(params=["whole routes", "chunks", "chunks, route by route"])
 def schedule(request, monkeypatch):
-    monkeypatch.setattr(backend_module("triton"), "FULL", 0 if request.param == "whole routes" else 1e9)
+    backend = backend_module("triton")
+    monkeypatch.setattr(backend, "FULL", 0 if request.param == "whole routes" else 1e9)
+    monkeypatch.setattr(backend, "LARGE_MAP", 1 if "route by route" in request.param else 1e9)
     return request.param
 
 
@@ -62,9 +64,9 @@ def test_equals_the_loop(size, d_state, schedule):
     assert_right(gpu_inputs(*size, channels=40, d_state=d_state, dtype=torch.float32), 5e-5)
 
 
-@pytest.mark.parametrize("size", [(25, 42), (200, 334)])
-def test_large_maps(size):
-    inputs = gpu_inputs(*size, channels=32, d_state=1, batch=1, dtype=torch.float32)
+@pytest.mark.parametrize(("size", "channels"), [((25, 42), 32), ((200, 334), 32), ((200, 334), 96)])
+def test_large_maps(size, channels):
+    inputs = gpu_inputs(*size, channels=channels, d_state=1, batch=1, dtype=torch.float32)
     assert_right(inputs, 1e-4, reference="torch")
 
 
