@@ -75,8 +75,11 @@ def golden_losses(name: str, folder: Path, noise: float = 0.0) -> Losses:
             p.mul_(1 + noise * (2 * torch.rand_like(p) - 1))
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
-    set_random_seed(0)
-    steps = [model.train_step(batch, wrapper) for batch in islice(cycle(loader), ITERATIONS)]
+    steps = []
+    for number, batch in enumerate(islice(cycle(loader), ITERATIONS)):
+        # Where rounding decides whether a region is positive, only that step draws another number of samples.
+        set_random_seed(number)
+        steps.append(model.train_step(batch, wrapper))
     return {key: [step[key].item() for step in steps] for key in steps[0] if "loss" in key}
 
 
