@@ -1,30 +1,17 @@
 """The depthwise convolution's kernels against PyTorch's operators: on a GPU, and small in Triton's interpreter."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from mmmamba.ops import depthwise_conv
 from mmmamba.ops.depthwise_conv import _plain
 
+from .interpreter import check_in_the_interpreter, inside, outside
 from .interpreter_memory import check_addresses
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-inside = pytest.mark.skipif(not INTERPRETED, reason="run by test_in_the_interpreter")
 gpu = pytest.mark.gpu
+pytestmark = pytest.mark.usefixtures("poisoned_memory")
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 4e-2}
-
-
-@pytest.fixture(autouse=True)
-def poisoned_memory():
-    """New tensors hold NaN, so that whatever a kernel forgets to write shows."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = True
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture
@@ -68,13 +55,9 @@ def test_definition(silu):
     torch.testing.assert_close(depthwise_conv(x, weight, bias, silu), want * want.sigmoid() if silu else want)
 
 
-@pytest.mark.skipif(INTERPRETED, reason="is the interpreter's process")
+@outside
 def test_in_the_interpreter():
-    pytest.importorskip("triton")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not gpu",
-               __file__]
-    done = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    check_in_the_interpreter(__file__)
 
 
 @inside

@@ -1,15 +1,11 @@
 """Mamba's gate against its definition, and its kernels against PyTorch's operators."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from mmmamba.ops import gate, silu_gate
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+from .interpreter import check_in_the_interpreter, inside, outside
 
 
 def inputs(length, channels, y_dtype, z_dtype, device="cpu"):
@@ -24,16 +20,12 @@ def test_definition():
     assert silu_gate(y.float(), z.bfloat16()).dtype == torch.bfloat16
 
 
-@pytest.mark.skipif(INTERPRETED, reason="is the interpreter's process")
+@outside
 def test_in_the_interpreter():
-    pytest.importorskip("triton")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not gpu",
-               __file__]
-    done = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    check_in_the_interpreter(__file__)
 
 
-@pytest.mark.skipif(not INTERPRETED, reason="run by test_in_the_interpreter")
+@inside
 @pytest.mark.parametrize(("length", "channels"), [(1, 3), (9, 130), (5, 256)])
 def test_kernels_equal_pytorch(length, channels):
     from mmmamba.ops import gate_triton

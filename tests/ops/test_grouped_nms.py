@@ -1,16 +1,12 @@
 """Suppression in groups keeps what torchvision's keeps of each, and its kernels compute the same."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from torchvision.ops import batched_nms
 
 from mmmamba.ops import grouped_nms
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+from .interpreter import check_in_the_interpreter, inside, outside
 
 
 def groups(count, length, seed=0):
@@ -52,16 +48,12 @@ def test_nothing_to_suppress():
     assert grouped_nms(torch.zeros(0, 5, 4), 0.7).shape == (0, 5)
 
 
-@pytest.mark.skipif(INTERPRETED, reason="is the interpreter's process")
+@outside
 def test_in_the_interpreter():
-    pytest.importorskip("triton")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not gpu",
-               "-k", "kernels", __file__]
-    done = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    check_in_the_interpreter(__file__, "-k", "kernels")
 
 
-@pytest.mark.skipif(not INTERPRETED, reason="run by test_in_the_interpreter")
+@inside
 @pytest.mark.parametrize(("count", "length"), [(2, 1), (3, 33), (3, 160), (0, 4), (2, 0)])
 def test_kernels_keep_the_same(monkeypatch, count, length):
     from mmmamba.ops import grouped_nms_triton

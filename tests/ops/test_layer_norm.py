@@ -1,18 +1,15 @@
 """LayerNorm's kernels against `F.layer_norm`: on a GPU, and small in Triton's interpreter in a process of its own."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 from mmmamba.layers import LayerNorm, MixerBlock, Mlp
 from mmmamba.ops import add_layer_norm, layer_norm
-from mmmamba.ops.layer_norm import HAS_TRITON
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+from .interpreter import INTERPRETED, check_in_the_interpreter, inside, outside
+
+pytestmark = pytest.mark.usefixtures("poisoned_memory")
 ON_GPU = torch.cuda.is_available() and not INTERPRETED
 DEVICE = "cuda" if ON_GPU else "cpu"
 TOLERANCE = {torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
@@ -20,24 +17,12 @@ SHAPES = [(3, 5, 16), (2, 200, 96), (1, 1, 1), (7, 100), (300, 7), (2, 1100), (0
 
 gpu = [pytest.mark.gpu, pytest.mark.skipif(not ON_GPU, reason="needs a CUDA device")]
 kernels = pytest.mark.parametrize(
-    "where", [pytest.param("interpreter", marks=pytest.mark.skipif(not INTERPRETED, reason="see test_in_interpreter")),
-              pytest.param("gpu", marks=gpu)])
+    "where", [pytest.param("interpreter", marks=inside), pytest.param("gpu", marks=gpu)])
 
 
-@pytest.mark.skipif(INTERPRETED or not HAS_TRITON, reason="is the interpreter's process, or Triton is not installed")
+@outside
 def test_in_interpreter():
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", __file__]
-    done = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-
-
-@pytest.fixture(autouse=True)
-def poisoned_memory():
-    """New tensors hold NaN, so that whatever a kernel forgets to write shows."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = True
-    yield
-    torch.use_deterministic_algorithms(False)
+    check_in_the_interpreter(__file__)
 
 
 def make(shape, dtype=torch.float32, branch_dtype=None):

@@ -8,17 +8,9 @@ from mmmamba.ops.selective_scan.dispatch import backend_module, resolve
 
 from .test_selective_scan import CROSS, NAMES, assert_close, make_inputs, run
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+pytestmark = [pytest.mark.usefixtures("poisoned_memory"), pytest.mark.gpu,
+              pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 DTYPES = {torch.float32: 5e-5, torch.float16: 6e-3, torch.bfloat16: 3e-2}
-
-
-@pytest.fixture(autouse=True)
-def poisoned_memory():
-    """New tensors hold NaN, so that whatever a kernel forgets to write shows."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = True
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(params=["whole routes", "chunks", "chunks, route by route"])

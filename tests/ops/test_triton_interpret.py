@@ -1,44 +1,29 @@
 """The Triton backend on a CPU, in Triton's interpreter: in a process of its own, as it is chosen when Triton loads."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from mmmamba.ops import selective_scan
 from mmmamba.ops.selective_scan.dispatch import backend_module, resolve
 
+from .interpreter import INTERPRETED, check_in_the_interpreter, inside, outside
 from .interpreter_memory import check_addresses
 from .test_projected_scan import check as check_projected
 from .test_selective_scan import assert_same, make_inputs
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 PAIR = ("row", "column_reversed")
+pytestmark = pytest.mark.usefixtures("poisoned_memory")
 pytest.importorskip("triton")
-inside = pytest.mark.skipif(not INTERPRETED, reason="run by test_in_the_interpreter")
 
 
-@pytest.mark.skipif(INTERPRETED, reason="is the interpreter's process")
+@outside
 def test_in_the_interpreter():
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", __file__]
-    done = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    check_in_the_interpreter(__file__)
 
 
 @pytest.fixture
 def backend():
     return backend_module("triton")
-
-
-@pytest.fixture(autouse=True)
-def poisoned_memory():
-    """New tensors hold NaN, so that whatever a kernel forgets to write shows."""
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = True
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(autouse=INTERPRETED)

@@ -1,15 +1,11 @@
 """The kernel of Vim's two convolutions against PyTorch's."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from mmmamba.ops import two_way_conv, two_way_conv_silu
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+from .interpreter import check_in_the_interpreter, inside, outside
 
 
 def inputs(length, channels, dtype, device="cpu", bias=True, width=4):
@@ -30,16 +26,12 @@ def test_definition():
         torch.testing.assert_close(got[:, t], want * want.sigmoid())
 
 
-@pytest.mark.skipif(INTERPRETED, reason="is the interpreter's process")
+@outside
 def test_in_the_interpreter():
-    pytest.importorskip("triton")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not gpu",
-               __file__]
-    done = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    check_in_the_interpreter(__file__)
 
 
-@pytest.mark.skipif(not INTERPRETED, reason="run by test_in_the_interpreter")
+@inside
 @pytest.mark.parametrize(("length", "channels", "bias"), [(1, 3, True), (21, 130, True), (17, 128, False)])
 def test_kernel_equals_pytorch(length, channels, bias):
     from mmmamba.ops.two_way_conv_triton import forward
