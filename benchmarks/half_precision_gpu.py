@@ -119,6 +119,8 @@ def main() -> int:
             output = process.communicate()[0]
             results = [json.loads(line.split(" ", 1)[1]) for line in output.splitlines() if line.startswith("RESULT ")]
             for one in results:
+                # A table comes last, which a run that is cut off does not reach.
+                print(name, one, flush=True)
                 table.add_row(name, one["dtype"], str(one["steps"]), f"{one['first']:.3f}", f"{one['last']:.3f}",
                               str(one["skipped"]), f"{one['scale']:g}", "yes" if one["ok"] else "NO")
             if process.returncode or len(results) < len(args.dtypes) or not all(one["ok"] for one in results):
