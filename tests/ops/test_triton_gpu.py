@@ -56,9 +56,10 @@ def test_equals_the_loop(size, d_state, schedule):
     assert_right(gpu_inputs(*size, channels=40, d_state=d_state, dtype=torch.float32), 5e-5)
 
 
-@pytest.mark.parametrize(("size", "channels"), [((25, 42), 32), ((200, 334), 32), ((200, 334), 96)])
-def test_large_maps(size, channels):
-    inputs = gpu_inputs(*size, channels=channels, d_state=1, batch=1, dtype=torch.float32)
+@pytest.mark.parametrize(("size", "channels", "d_state"), [
+    ((25, 42), 32, 1), ((200, 334), 32, 1), ((200, 334), 96, 1), ((200, 334), 96, 2)])
+def test_large_maps(size, channels, d_state):
+    inputs = gpu_inputs(*size, channels=channels, d_state=d_state, batch=1, dtype=torch.float32)
     assert_right(inputs, 1e-4, reference="torch")
 
 

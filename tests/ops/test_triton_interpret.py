@@ -84,7 +84,7 @@ def test_half_precision_without_index_or_options(dtype, schedule):
 @inside
 def test_route_by_route_adds_in_the_order_of_the_merge(backend, monkeypatch):
     """The last route writes in another dtype than the sums before it."""
-    inputs = make_inputs(3, 3, channels=8, d_state=1, routes=("row", "column", "row_reversed"), batch=1,
+    inputs = make_inputs(3, 3, channels=8, d_state=2, routes=("row", "column", "row_reversed"), batch=1,
                          dtype=torch.bfloat16)
     monkeypatch.setattr(backend, "FULL", 1e9)
     monkeypatch.setattr(backend, "WANTED", 10**9)

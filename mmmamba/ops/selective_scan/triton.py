@@ -55,7 +55,7 @@ FULL, WANTED = 8, 32
 """Warps on each multiprocessor: with fewer than FULL, routes are cut into chunks for about WANTED."""
 
 LARGE_MAP = 2**22
-"""Elements of a map from which routes that are to be merged are walked one after the other."""
+"""Elements of a map from which routes of several states that are to be merged are walked one after the other."""
 
 
 def unavailable(device: torch.device) -> str | None:
@@ -259,13 +259,14 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
 def _plan(p: Problem, args: ScanArgs) -> tuple[Tensor, dict, int, int, int]:
     """What the routes' outputs are written into, the kernel's constants, chunks, tiles of each, routes of a launch.
 
-    Large maps that are walked in chunks are walked route by route, each adding to what is there: launches of one route
-    fill the card too, and no map is written for each. The sums are those of `_merge`, in its order.
+    Large maps that are walked in chunks with several states are walked route by route, each adding to what is there: no
+    map is written for each route. The sums are those of `_merge`, in its order. With one state it has not been timed.
     """
-    batch, length, K, channels, _, _ = p.sizes
+    batch, length, K, channels, d_state, _ = p.sizes
     options = p.options(p.tiling.forward, p.u, p.delta)
     chunks, tiles = p.chunks(options, K)
-    if args.merge and K > 1 and p.complete and chunks > 1 and batch * length * channels >= LARGE_MAP:
+    large = d_state > 1 and batch * length * channels >= LARGE_MAP
+    if args.merge and K > 1 and p.complete and chunks > 1 and large:
         y = torch.empty(batch, length, 1, channels, dtype=torch.float32, device=p.u.device)
         return y, options, *p.chunks(options, 1), 1
     return _outputs(p, args.out_dtype, args.merge), options, chunks, tiles, K
