@@ -17,7 +17,8 @@ from ..diagnostics import Check, check_layer_norm, check_mmcv_operators, check_s
 from ..diagnostics.choices import scan_problem
 from ..engine.environment import hardware, mmcv_operators, versions
 from ..inference.opening import choose_device
-from ..ops.layer_norm import DTYPES, HAS_TRITON, MAX_WIDTH
+from ..ops.launch import DTYPES, HAS_TRITON
+from ..ops.layer_norm import MAX_WIDTH
 from ..ops.selective_scan import ENVIRONMENT
 
 PLAIN_WIDTH = 120

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ..ops.layer_norm import DTYPES, HAS_TRITON, layer_norm
+from ..ops.launch import DTYPES, HAS_TRITON
+from ..ops.layer_norm import layer_norm
 from .checks import Check, leaves, run_check, with_gradients
 
 ROWS, WIDTH = 37, 96

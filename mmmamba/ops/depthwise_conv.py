@@ -5,18 +5,15 @@ and PyTorch's operators read and write the map for the convolution and for SiLU.
 sizes; training keeps the input alone.
 """
 
-import importlib.util
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .autocast import autocast_dtype
+from .launch import DTYPES, HAS_TRITON
 from .recompute import unwatched
 
-HAS_TRITON = importlib.util.find_spec("triton") is not None
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 SIDES = (1, 3, 5)
 """Of the kernel; the registers of a program do not hold what a larger one needs."""
 

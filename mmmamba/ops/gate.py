@@ -4,17 +4,13 @@ On CUDA one kernel reads both once and writes what the projection after it takes
 tensors of the inner width; training keeps the two inputs alone.
 """
 
-import importlib.util
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .launch import DTYPES, HAS_TRITON
 from .recompute import unwatched
-
-HAS_TRITON = importlib.util.find_spec("triton") is not None
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def silu_gate(y_BLD: Tensor, z_BLD: Tensor, scale: float = 1.0) -> Tensor:

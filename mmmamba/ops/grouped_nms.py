@@ -1,11 +1,10 @@
 """Non-maximum suppression of many groups of boxes at once, without a look at how many are left."""
 
-import importlib.util
-
 import torch
 from torch import Tensor
 
-HAS_TRITON = importlib.util.find_spec("triton") is not None
+from .launch import HAS_TRITON
+
 # Pairs of boxes whose overlap is noted at once, a bit each: half a GiB. More are left to torchvision, group by group.
 PAIRS = 2**32
 

@@ -1,12 +1,17 @@
-"""Launching Triton kernels; a CPU stands for the interpreter."""
+"""Launching Triton kernels; a CPU stands for the interpreter. Imports Triton nowhere, so that any module may ask."""
 
 import contextlib
+import importlib.util
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 from torch import Tensor
+
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+"""What the kernels read and write; they compute in float32."""
 
 
 @cache

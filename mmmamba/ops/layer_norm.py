@@ -7,21 +7,18 @@ Which way is taken is decided in `_kernels_take` and nowhere else: Triton's kern
 bfloat16; else `F.layer_norm`, the same arithmetic in float32: on a CPU, without Triton and for float64.
 """
 
-import importlib.util
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .autocast import autocast_dtype
+from .launch import DTYPES, HAS_TRITON
 
 BACKENDS = ("triton", "torch")
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 MAX_WIDTH = 8192
 """A kernel holds whole rows in registers."""
 
-HAS_TRITON = importlib.util.find_spec("triton") is not None
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5, *, feeds_linear: bool = False,

@@ -5,17 +5,13 @@ depthwise convolution wants the channels first and takes longer than the scan. T
 convolutions, on activations that it computes again.
 """
 
-import importlib.util
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .launch import DTYPES, HAS_TRITON
 from .recompute import unwatched
-
-HAS_TRITON = importlib.util.find_spec("triton") is not None
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def two_way_conv_silu(x_BLD: Tensor, back: Tensor, ahead: Tensor, back_bias: Tensor | None,

@@ -1,14 +1,14 @@
 """Tests of Triton's kernels on a CPU, in its interpreter: a process of its own, as it is chosen when Triton loads."""
 
-import importlib.util
 import os
 import subprocess
 import sys
 
 import pytest
 
+from mmmamba.ops.launch import HAS_TRITON
+
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-HAS_TRITON = importlib.util.find_spec("triton") is not None
 
 inside = pytest.mark.skipif(not INTERPRETED, reason="run by the test of this file that starts the interpreter")
 outside = pytest.mark.skipif(INTERPRETED or not HAS_TRITON, reason="is the interpreter's process, or has no Triton")

@@ -9,7 +9,6 @@ of those before; sums over channels, batch and chunks (dB, dC, dA, dD, dbias) ar
 result is bit-equal from run to run. Between forward and backward only the states that enter every `TILE`th step stay.
 """
 
-import importlib.util
 import os
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..launch import launch, multiprocessors, on
+from ..launch import DTYPES, HAS_TRITON, launch, multiprocessors, on
 from .common import ScanArgs, no_states
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -27,8 +26,6 @@ TILE = 4 if INTERPRETED else 16
 """Steps in a tile: between the states that are kept for the backward pass."""
 
 LANES = 4 if INTERPRETED else 32
-
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ LARGE_MAP = 2**22
 
 def unavailable(device: torch.device) -> str | None:
     """Why it cannot run: no Triton, another device than CUDA (save under TRITON_INTERPRET=1), or too old a GPU."""
-    if importlib.util.find_spec("triton") is None:
+    if not HAS_TRITON:
         return "triton is not installed (pip install triton)"
     if device.type == "cpu" and INTERPRETED:
         return None
