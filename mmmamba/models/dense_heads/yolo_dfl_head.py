@@ -7,9 +7,8 @@ import math
 from collections.abc import Sequence
 
 import torch
-from mmcv.ops import batched_nms
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
-from mmdet.models.utils import filter_scores_and_topk, multi_apply
+from mmdet.models.utils import multi_apply
 from mmengine.config import ConfigDict
 from mmengine.dist import get_world_size
 from mmengine.registry import MODELS, TASK_UTILS
@@ -18,6 +17,8 @@ from torch import Tensor, nn
 
 from mmmamba.layers import conv_norm_act
 from mmmamba.layers.ssm_init import full_precision
+
+from .box_selection import select_boxes
 
 LARGEST = 0.01
 """How far the largest distance that a distribution is trained on stays below its last bin."""
@@ -35,8 +36,8 @@ class YOLODFLHead(BaseDenseHead):
         assigner: assigns priors to boxes and gives target scores, see `NormalizedTaskAlignedAssigner`.
         loss_cls, loss_bbox, loss_dfl: losses of sums; the head divides by the sum of the target scores.
         train_cfg: `assigner` in it takes the place of the argument.
-        test_cfg: `score_thr`, `nms_pre` (candidates of an image over all levels), `nms`, `max_per_img`, and
-            `multi_label` (default true: a prior may be a candidate of several classes).
+        test_cfg: `score_thr`, `nms_pre` (candidates of an image over all levels; -1: all), `nms`, `max_per_img` (-1:
+            all), and `multi_label` (default true: a prior may be a candidate of several classes).
 
     Raises:
         ValueError: not one stride a level.
@@ -144,35 +145,9 @@ class YOLODFLHead(BaseDenseHead):
         """Boxes of each image after NMS; with `rescale` in pixels of the original image."""
         cfg = ConfigDict(self.test_cfg if cfg is None else cfg)
         logits_BPC, _, boxes_BP4, _ = self.decode(cls_scores, bbox_preds)
-        return [self._select(logits_PC.sigmoid(), boxes_P4, meta, cfg, rescale, with_nms)
-                for logits_PC, boxes_P4, meta in zip(logits_BPC, boxes_BP4, batch_img_metas)]
-
-    @staticmethod
-    def _select(scores_PC: Tensor, boxes_P4: Tensor, img_meta: dict, cfg: ConfigDict, rescale: bool,
-                with_nms: bool) -> InstanceData:
-        if not cfg.get("multi_label", True):
-            best_P1, labels_P1 = scores_PC.max(1, keepdim=True)
-            scores_PC = torch.zeros_like(scores_PC).scatter(1, labels_P1, best_P1)
-        scores, labels, _, kept = filter_scores_and_topk(scores_PC, cfg.score_thr, cfg.nms_pre, dict(boxes=boxes_P4))
-        results = InstanceData(scores=scores, labels=labels, bboxes=kept["boxes"])
-        if with_nms and len(results):
-            _, keep = batched_nms(results.bboxes.float(), scores.float(), labels, cfg.nms)
-            results = results[keep[: cfg.max_per_img]]
-        if rescale:
-            _to_original(results.bboxes, img_meta)
-        return results
+        return select_boxes(logits_BPC.sigmoid(), boxes_BP4, batch_img_metas, cfg, rescale, with_nms)
 
 
 def _branch(in_channels: int, channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(conv_norm_act(in_channels, channels, 3), conv_norm_act(channels, channels, 3),
                          nn.Conv2d(channels, out_channels, 1))
-
-
-def _to_original(boxes_N4: Tensor, img_meta: dict) -> None:
-    """From pixels of the input to those of the image file, in place: letterbox off, scaled, clipped."""
-    top, _, left, _ = img_meta.get("pad_param", (0, 0, 0, 0))
-    width, height = img_meta["scale_factor"]
-    boxes_N4 -= boxes_N4.new_tensor([left, top, left, top])
-    boxes_N4 /= boxes_N4.new_tensor([width, height, width, height])
-    boxes_N4[:, 0::2].clamp_(0, img_meta["ori_shape"][1])
-    boxes_N4[:, 1::2].clamp_(0, img_meta["ori_shape"][0])
