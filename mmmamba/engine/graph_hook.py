@@ -5,6 +5,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ..models.graphed import GraphError, graph_backbone, ungraph_backbone
 from .errors import UsageError
@@ -20,11 +21,14 @@ class GraphBackboneHook(Hook):
         max_sizes: of images (whole batches, as they reach the backbone) that are captured; more run in eager mode.
     """
 
-    def __init__(self, max_sizes: int = 4):
+    def __init__(self, max_sizes: int = 16):
         self.max_sizes = max_sizes
 
     def before_train(self, runner: Runner) -> None:
-        """Raises UsageError on a CPU, for a model without a backbone, and where `graph_backbone` refuses it."""
+        """Raises UsageError on a CPU, under FSDP, for a model without a backbone, and where `graph_backbone` does."""
+        if isinstance(runner.model, FullyShardedDataParallel):
+            raise UsageError("GraphBackboneHook: FSDP brings parameters together anew in each step, and a graph reads "
+                             "them where they were: train with DDP, or take the hook out of custom_hooks")
         backbone = _backbone(runner)
         devices = {p.device.type for p in backbone.parameters()}
         if devices != {"cuda"}:

@@ -27,6 +27,28 @@ class GraphError(RuntimeError):
     """The backbone cannot be captured or replayed as it is used; the message says what to do."""
 
 
+class GraphMemory:
+    """The memory that all graphs of a backbone write their activations into, each over those of the last.
+
+    So a forward pass must not be replayed while what the one before has kept for its backward pass may be needed.
+    """
+
+    def __init__(self) -> None:
+        self.pool = torch.cuda.graph_pool_handle()
+        self._last: weakref.ref[_Pass] | None = None
+
+    @property
+    def pending(self) -> bool:
+        last = None if self._last is None else self._last()
+        return last is not None and not last.done
+
+    def begin(self) -> _Pass:
+        """A new forward pass."""
+        last = _Pass()
+        self._last = weakref.ref(last)
+        return last
+
+
 class CapturedSize:
     """Replays a captured forward pass, and in autograd the captured backward pass.
 
@@ -35,43 +57,36 @@ class CapturedSize:
         forward: its own.
         x_BCHW: images of the size to capture.
         autocast: the dtype to capture under, None for no autocast.
+        memory: of this backbone's graphs.
 
     Raises:
         GraphError: the capture failed.
     """
 
     def __init__(self, backbone: nn.Module, forward: Callable[[Tensor], Maps], x_BCHW: Tensor,
-                 autocast: torch.dtype | None):
+                 autocast: torch.dtype | None, memory: GraphMemory):
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
         start, reserved = time.perf_counter(), torch.cuda.memory_reserved()
         buffers, random = [buffer.clone() for buffer in backbone.buffers()], torch.cuda.get_rng_state(x_BCHW.device)
         self.parameters = [p for p in backbone.parameters() if p.requires_grad]
-        self._pending: weakref.ref[_Pass] | None = None
+        self.memory = memory
         function, stand_ins, self._maps_need_grad = capturable(backbone, forward, autocast)
         # Replays read route tables at the addresses they have now.
         with keep_tables() as self._tables:
-            self._replay = _graphed(function, (sample(x_BCHW), *stand_ins))
+            self._replay = _graphed(function, (sample(x_BCHW), *stand_ins), memory)
         with torch.no_grad():
             for buffer, kept in zip(backbone.buffers(), buffers):
                 buffer.copy_(kept)
         torch.cuda.set_rng_state(random, x_BCHW.device)
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
-        logger.info("%s: CUDA graphs of %s captured in %.1f s; they hold %d MiB", type(backbone).__name__,
+        logger.info("%s: CUDA graphs of %s captured in %.1f s; they hold %d MiB more", type(backbone).__name__,
                     " x ".join(map(str, x_BCHW.shape)), time.perf_counter() - start,
                     (torch.cuda.memory_reserved() - reserved) // MIB)
 
-    @property
-    def pending(self) -> bool:
-        """Whether what the last forward pass keeps for its backward pass may still be needed."""
-        last = None if self._pending is None else self._pending()
-        return last is not None and not last.done
-
     def __call__(self, x_BCHW: Tensor) -> Maps:
-        last = _Pass()
-        self._pending = weakref.ref(last)
-        maps = self._replay(x_BCHW.detach(), *HandedOver.apply(last, *self.parameters))
+        maps = self._replay(x_BCHW.detach(), *HandedOver.apply(self.memory.begin(), *self.parameters))
         # The next replay writes into the graph's own outputs.
         if isinstance(maps, Tensor):
             return maps.clone()
@@ -157,11 +172,11 @@ def sample(x_BCHW: Tensor) -> Tensor:
     return x_BCHW.detach().clone(memory_format=memory_format(x_BCHW))
 
 
-def _graphed(function: Callable[..., Maps], inputs: tuple[Tensor, ...]) -> Callable[..., Maps]:
+def _graphed(function: Callable[..., Maps], inputs: tuple[Tensor, ...], memory: GraphMemory) -> Callable[..., Maps]:
     refused = "hooks on saved tensors are in use (gradient checkpointing in or around the backbone, save_on_cpu)"
     try:
         with torch.autocast("cuda", enabled=False), disable_saved_tensors_hooks(refused), _other_threads_go_on():
-            return torch.cuda.make_graphed_callables(function, inputs, allow_unused_input=True)
+            return torch.cuda.make_graphed_callables(function, inputs, allow_unused_input=True, pool=memory.pool)
     except RuntimeError as error:
         size = " x ".join(map(str, inputs[0].shape))
         raise GraphError(

@@ -15,14 +15,14 @@ from mmmamba.ops.autocast import autocast_dtype
 from mmmamba.ops.launch import on
 from mmmamba.ops.recompute import unwatched
 
-from .graph_capture import CapturedSize, GraphError, Maps, memory_format
+from .graph_capture import CapturedSize, GraphError, GraphMemory, Maps, memory_format
 
 logger = logging.getLogger("mmmamba")
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def graph_backbone(backbone: nn.Module, max_sizes: int = 4) -> nn.Module:
+def graph_backbone(backbone: nn.Module, max_sizes: int = 16) -> nn.Module:
     """Have training passes on a GPU replayed as CUDA graphs, without Python in between; the results are eager mode's.
 
     The first training pass over images of one shape, dtype, memory format and autocast dtype captures forward and
@@ -46,8 +46,9 @@ def graph_backbone(backbone: nn.Module, max_sizes: int = 4) -> nn.Module:
         The same backbone; `ungraph_backbone` undoes it.
 
     Raises:
-        GraphError: it is graphed already, is trained by more than one process, recomputes activations (`with_cp`) or
-            has hooks on its modules. Also raised by a pass whose capture fails, and by a second backward pass.
+        GraphError: it is graphed already, recomputes activations (`with_cp`), has hooks on its modules, or normalises
+            over the batches of several processes. Also raised by a pass whose capture fails, and by a second backward
+            pass.
         ValueError: `max_sizes` below 1.
     """
     if max_sizes < 1:
@@ -96,18 +97,20 @@ class _GraphedForward:
         self.backbone, self.max_sizes = backbone, max_sizes
         self.forward: Callable[[Tensor], Maps] = backbone.forward
         self.sizes: dict[tuple, CapturedSize] = {}
+        self.memory: GraphMemory | None = None
         self.state: _State | None = None
         self.told: set[str] = set()
 
     def forget(self) -> None:
         """Let the graphs go, and their memory."""
         self.sizes.clear()
+        self.memory = None
         # make_graphed_callables leaves classes, which only a collection frees.
         gc.collect()
         torch.cuda.empty_cache()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | dict(sizes={}, state=None, told=set())
+        return self.__dict__ | dict(sizes={}, memory=None, state=None, told=set())
 
     def __call__(self, x_BCHW: Tensor) -> Maps:
         if not (self.backbone.training and torch.is_grad_enabled() and unwatched(x_BCHW)):
@@ -126,6 +129,10 @@ class _GraphedForward:
             self._log(f"{' and '.join(changes)}: graphs are captured anew")
             self.forget()
         self.state = state
+        if self.memory is None:
+            self.memory = GraphMemory()
+        if self.memory.pending:
+            return self._eager(x_BCHW, "the backward pass of the forward pass before has not come yet")
         key = size_key(x_BCHW)
         if key not in self.sizes:
             if len(self.sizes) >= self.max_sizes:
@@ -133,12 +140,10 @@ class _GraphedForward:
                                    f"another, {' x '.join(map(str, x_BCHW.shape))}")
             _refuse(self.backbone)
             with on(x_BCHW.device):
-                self.sizes[key] = CapturedSize(self.backbone, self.forward, x_BCHW, autocast_dtype(x_BCHW))
-        size = self.sizes[key]
-        if size.pending:
-            return self._eager(x_BCHW, "the backward pass of the forward pass before has not come yet")
+                self.sizes[key] = CapturedSize(
+                    self.backbone, self.forward, x_BCHW, autocast_dtype(x_BCHW), self.memory)
         with on(x_BCHW.device):
-            return size(x_BCHW)
+            return self.sizes[key](x_BCHW)
 
     def _eager(self, x_BCHW: Tensor, reason: str) -> Maps:
         """A plain pass, where a graph was to be expected; each reason is told once."""
@@ -178,6 +183,7 @@ def _refuse(backbone: nn.Module) -> None:
     if any(getattr(m, "with_cp", False) for m in backbone.modules()):
         raise GraphError(f"{name} has with_cp=True, and what a backward pass computes again cannot be captured: set "
                          "with_cp=False, or train without GraphBackboneHook")
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        raise GraphError(f"{name} is trained by {dist.get_world_size()} processes, and CUDA graphs have not been "
-                         "tested there: train on one GPU, or without GraphBackboneHook")
+    several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    if several and any(isinstance(m, nn.SyncBatchNorm) for m in backbone.modules()):
+        raise GraphError(f"{name} has SyncBatchNorm, whose statistics travel between processes, which a CUDA graph "
+                         "does not capture: train without sync_bn, or without GraphBackboneHook")

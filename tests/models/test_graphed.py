@@ -59,13 +59,15 @@ def test_what_a_graph_cannot_hold_is_refused_by_name() -> None:
         graph_backbone(build(), max_sizes=0)
 
 
-def test_more_than_one_process_is_refused() -> None:
+def test_statistics_of_several_processes_are_refused() -> None:
     dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
     try:
-        with pytest.raises(GraphError, match="by 2 processes"):
-            graph_backbone(build())
+        graph_backbone(build("MambaVision"))
+        with pytest.raises(GraphError, match="MambaVision has SyncBatchNorm"):
+            graph_backbone(nn.SyncBatchNorm.convert_sync_batchnorm(build("MambaVision")))
     finally:
         dist.destroy_process_group()
+    graph_backbone(nn.SyncBatchNorm.convert_sync_batchnorm(build("MambaVision")))
 
 
 class StaticGradient(torch.autograd.Function):

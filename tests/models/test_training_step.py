@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -131,8 +132,9 @@ def test_mmdets_own_proposal_network_fits(part, own):
 def test_the_gpu_is_waited_for_as_often_whatever_there_is_to_find(device):
     """mmdet looks at each ground truth and at each image, and its suppression once more at each image."""
     model = build(config().model).to(device)
-    waits = []
-    for counts in ([1, 1, 1], [9, 30, 5]):
+    places = []
+    # The first pass makes what later ones find in caches.
+    for counts in ([4, 4, 4], [1, 1, 1], [9, 30, 5]):
         data = model.data_preprocessor(batch(counts, PackedMasks), True)
         torch.cuda.set_sync_debug_mode("warn")
         try:
@@ -141,8 +143,8 @@ def test_the_gpu_is_waited_for_as_often_whatever_there_is_to_find(device):
                 model(**data, mode="loss")
         finally:
             torch.cuda.set_sync_debug_mode("default")
-        waits.append(sum("synchronizing" in str(one.message) for one in caught))
-    assert waits[0] == waits[1] < 20, waits
+        places.append(Counter(f"{one.filename}:{one.lineno}" for one in caught if "synchronizing" in str(one.message)))
+    assert places[1] == places[2] and places[1].total() < 20, places[1:]
 
 
 @pytest.mark.parametrize("device", [pytest.param("cuda", marks=GPU)])
