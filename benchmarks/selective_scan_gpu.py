@@ -126,7 +126,7 @@ def check(job) -> tuple[str, float, str]:
     size, d_state, channels, routes, dtype, shared, merge, warps = job
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = True
-    backend.FULL = backend.WANTED = warps
+    backend.FULL, backend.WANTED = warps, max(1, round(warps))
     label = f"{size} N {d_state} D {channels} K {len(routes)} {str(dtype)[6:]} {shared=} {merge=} {warps=}"
     try:
         errors = relative_errors(Case("", 2, *size, channels, d_state, routes), dtype, shared, merge)
@@ -151,10 +151,11 @@ def tolerance(label: str) -> float:
     return 3e-2 if "bfloat16" in label else 6e-3 if "float16" in label else 5e-5
 
 
-def set_tiling(tile: int, forward: tuple[int, int], backward: tuple[int, int], warps: float) -> None:
+def set_tiling(steps: int, forward: tuple[int, ...], backward: tuple[int, ...], warps: float) -> None:
     """One tiling for all; at least `warps` on each multiprocessor."""
-    backend.TILE, backend.FULL, backend.WANTED = tile, warps, warps
-    backend.ONE_STATE = backend.MANY_STATES = backend.Tiling(backend.Config(*forward), backend.Config(*backward))
+    backend.FULL, backend.WANTED = warps, max(1, round(warps))
+    backend.ONE_STATE = backend.FEW_STATES = backend.MANY_STATES = backend.Tiling(
+        steps, backend.Config(*forward), backend.Config(*backward))
 
 
 def warm(job) -> str:
@@ -175,7 +176,8 @@ def warm(job) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("--sweep", help="tilings TILE:warps,vector:warps,vector (forward, backward)")
+    parser.add_argument("--sweep", help="tilings STEPS:WARPS,VECTOR[,REGISTERS]:WARPS,VECTOR[,REGISTERS], "
+                                        "first forward, then backward")
     parser.add_argument("--warps", default="16", help="for --sweep: warps on each multiprocessor, commas between")
     parser.add_argument("--jobs", type=int, default=12)
     options = parser.parse_args()
@@ -184,8 +186,8 @@ def main() -> None:
     tilings = []
     if options.sweep:
         for text in options.sweep.split():
-            tile, *configs = text.split(":")
-            tilings.append((int(tile), *(tuple(map(int, c.split(","))) for c in configs)))
+            steps, *configs = text.split(":")
+            tilings.append((int(steps), *(tuple(map(int, c.split(","))) for c in configs)))
         small = (Case("", 2, 16, 24, 384, 1), Case("", 2, 16, 24, 384, 8), Case("", 2, 16, 24, 384, 1, CROSS),
                  Case("", 2, 16, 24, 160, 8))
         warming = pool.map_async(warm, list(itertools.product(small, tilings)), chunksize=1)

@@ -1,5 +1,7 @@
 """The scan that makes its step sizes again in the backward pass equals the one that keeps them."""
 
+import importlib
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,14 +17,23 @@ def test_equals_the_parts(backend, d_state, routes, monkeypatch):
     check(routes, d_state, torch.float64)
 
 
-def check(routes, d_state, dtype, device="cpu", rtol=1e-9):
+@pytest.mark.parametrize("backend", ["naive", "torch", "cpu"])
+def test_a_batch_in_parts(backend, monkeypatch):
+    monkeypatch.setenv("MMMAMBA_SCAN_BACKEND", backend)
+    monkeypatch.setattr(importlib.import_module("mmmamba.ops.selective_scan.projected"), "AT_ONCE", 1)
+    check(("row", "column"), 2, torch.float64)
+    check(("row", "column"), 2, torch.float64, skips=False)
+
+
+def check(routes, d_state, dtype, device="cpu", rtol=1e-9, skips=True):
     torch.manual_seed(0)
     H, W, K, D, N = 5, 6, len(routes or "1"), 8, d_state
     index = None if routes is None else route_table(routes, H, W, device)
-    leaves = [torch.randn(2, H * W, D), torch.randn(K * (D + 2 * N), D) * 0.3, -torch.rand(K, D, N) - 0.1,
+    leaves = [torch.randn(3, H * W, D), torch.randn(K * (D + 2 * N), D) * 0.3, -torch.rand(K, D, N) - 0.1,
               torch.randn(K, D), torch.randn(K, D)]
     leaves = [x.to(device, dtype).requires_grad_() for x in leaves]
-    x, weight, A, skip, bias = leaves
+    x, weight, A, skip, bias = leaves = leaves if skips else [*leaves[:3], None, leaves[4]]
+    leaves = [leaf for leaf in leaves if leaf is not None]
     got = projected_scan(x, weight, A, skip, index=index, delta_bias=bias)
     delta, B, C = F.linear(x, weight).split((K * D, K * N, K * N), -1)
     want = selective_scan(x, delta.unflatten(-1, (K, D)), A, B.unflatten(-1, (K, N)), C.unflatten(-1, (K, N)), skip,
@@ -31,6 +42,13 @@ def check(routes, d_state, dtype, device="cpu", rtol=1e-9):
     grad = torch.randn_like(want)
     for a, b in zip(torch.autograd.grad(got, leaves, grad), torch.autograd.grad(want, leaves, grad)):
         torch.testing.assert_close(a, b, rtol=rtol, atol=rtol * float(b.abs().max()))
+
+
+@pytest.mark.gpu
+def test_a_batch_in_parts_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(importlib.import_module("mmmamba.ops.selective_scan.projected"), "AT_ONCE", 1)
+    check(("row", "column"), 1, torch.float32, "cuda", 2e-3)
+    check(("row", "column"), 9, torch.float32, "cuda", 2e-3)
 
 
 @pytest.mark.gpu

@@ -98,7 +98,7 @@ def test_route_by_route_adds_in_the_order_of_the_merge(backend, monkeypatch):
 
 @inside
 def test_several_pieces_in_either_direction(backend, monkeypatch):
-    both = backend.Tiling(backend.Config(2, 1), backend.Config(2, 1))
+    both = backend.Tiling(2, backend.Config(2, 1), backend.Config(2, 1))
     monkeypatch.setattr(backend, "ONE_STATE", both)
     assert_same(make_inputs(3, 3, d_state=1, routes=PAIR, batch=1, dtype=torch.float32), "triton", 2e-5)
 

@@ -15,6 +15,9 @@ from ..autocast import autocast_dtype
 from .common import ScanArgs
 from .dispatch import backend_module, resolve
 
+AT_ONCE = 2**27
+"""Numbers that the projection may make at once in the backward pass: of a larger batch a part after the other."""
+
 
 def projected_scan(
     x_BLD: Tensor, weight_MD: Tensor, A: Tensor, D: Tensor | None, *, index: Tensor | None = None,
@@ -60,17 +63,31 @@ class _Projected(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad):
         x, weight, A, D, bias, index, states = ctx.saved_tensors
-        joint = F.linear(x, weight)
-        djoint = torch.empty_like(joint)
-        slots = _parts(djoint, A)
-        args = ScanArgs(index, True, True, grad.dtype, ctx.index_complete, slots)
-        delta, B, C = _parts(joint, A)
-        du, *made, dD, dbias = backend_module(resolve(x.device)).backward(
-            grad.unsqueeze(2), states, x.unsqueeze(2), delta, A, B, C, D, bias, args)
-        dA = made.pop(1)
-        for slot, gradient in zip(slots, made):
-            if gradient.data_ptr() != slot.data_ptr():
-                slot.copy_(gradient)
-        flat = djoint.flatten(0, 1)
-        dx = torch.addmm(du.squeeze(2).flatten(0, 1), flat, weight).view(x.shape)
-        return dx, flat.t() @ x.flatten(0, 1), dA, dD, dbias, None, None, None
+        images = max(1, AT_ONCE // max(1, x.shape[1] * len(weight)))
+        # Some backends keep nothing for each image.
+        together = len(x) <= images or len(states) != len(x)
+        batches = [(grad, x, states)] if together else zip(*(t.split(images) for t in (grad, x, states)))
+        parts = [_backward(*some, weight, A, D, bias, index, ctx.index_complete) for some in batches]
+        (dx, *others), *more = parts
+        if more:
+            dx = torch.cat([part[0] for part in parts])
+            others = [None if each[0] is None else sum(each[1:], each[0]) for each in zip(*(p[1:] for p in parts))]
+        return dx, *others, None, None, None
+
+
+def _backward(grad, x, states, weight, A, D, bias, index, index_complete) -> tuple[Tensor | None, ...]:
+    """Gradients of x, weight, A, D and bias."""
+    joint = F.linear(x, weight)
+    djoint = torch.empty_like(joint)
+    slots = _parts(djoint, A)
+    args = ScanArgs(index, True, True, grad.dtype, index_complete, slots)
+    delta, B, C = _parts(joint, A)
+    du, *made, dD, dbias = backend_module(resolve(x.device)).backward(
+        grad.unsqueeze(2), states, x.unsqueeze(2), delta, A, B, C, D, bias, args)
+    dA = made.pop(1)
+    for slot, gradient in zip(slots, made):
+        if gradient.data_ptr() != slot.data_ptr():
+            slot.copy_(gradient)
+    flat = djoint.flatten(0, 1)
+    dx = torch.addmm(du.squeeze(2).flatten(0, 1), flat, weight).view(x.shape)
+    return dx, flat.t() @ x.flatten(0, 1), dA, dD, dbias

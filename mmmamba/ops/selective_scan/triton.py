@@ -6,7 +6,8 @@ states from chunk to chunk, and the second pass walks the chunks again from the 
 
 Outputs that are to be merged are written for each route in float32 and added in order, or, of large maps, each on top
 of those before; sums over channels, batch and chunks (dB, dC, dA, dD, dbias) are likewise written in parts. So the
-result is bit-equal from run to run. Between forward and backward only the states that enter every `TILE`th step stay.
+result is bit-equal from run to run. Between forward and backward only the states that enter every eighth or
+sixteenth step stay.
 """
 
 import os
@@ -22,31 +23,45 @@ from .common import ScanArgs, no_states
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 """Triton's interpreter runs the kernels on a CPU, one element after another: smaller tiles there."""
 
-TILE = 4 if INTERPRETED else 16
-"""Steps in a tile: between the states that are kept for the backward pass."""
-
 LANES = 4 if INTERPRETED else 32
 
 
 @dataclass(frozen=True)
 class Config:
-    """A tile is `warps` pieces of `TILE / warps` steps, by `LANES * vector` channels."""
+    """A tile is `warps` pieces of steps by `LANES * vector` channels; a thread has `registers` at most."""
 
     warps: int
     vector: int
+    registers: int | None = None
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """Tiles of the two directions; a first pass over chunks takes the forward one's."""
+    """Tiles of the two directions; a first pass over chunks takes the forward one's.
 
+    `steps` of a piece: between the states that are kept for the backward pass.
+    """
+
+    steps: int
     forward: Config
     backward: Config
 
+    @property
+    def unit(self) -> int:
+        """What chunks hold whole numbers of: the steps of the larger tile."""
+        return self.steps * max(self.forward.warps, self.backward.warps)
 
-ONE_STATE = Tiling(forward=Config(2, 2), backward=Config(1, 1))
-MANY_STATES = Tiling(forward=Config(1, 2), backward=Config(1, 1))
-"""The fastest of those that `benchmarks/selective_scan_gpu.py --sweep` timed on an H200, with tiles of 16 steps."""
+
+ONE_STATE = Tiling(2 if INTERPRETED else 8, forward=Config(2, 2), backward=Config(1, 1, 128))
+FEW_STATES = Tiling(4 if INTERPRETED else 8, forward=Config(1, 2), backward=Config(1, 1, 128))
+MANY_STATES = Tiling(4 if INTERPRETED else 16, forward=Config(1, 2), backward=Config(1, 1))
+"""The fastest of those that `benchmarks/selective_scan_gpu.py --sweep` timed on an H200."""
+
+
+def tiling(d_state: int) -> Tiling:
+    """With many states shorter pieces would be hardly faster, and keep more than the map itself."""
+    return ONE_STATE if d_state == 1 else FEW_STATES if d_state <= 8 else MANY_STATES
+
 
 FULL, WANTED = 8, 32
 """Warps on each multiprocessor: with fewer than FULL, routes are cut into chunks for about WANTED."""
@@ -73,7 +88,7 @@ def unavailable(device: torch.device) -> str | None:
 
 
 def states_shape(batch: int, steps: int, routes: int, channels: int, d_state: int) -> tuple[int, ...]:
-    return (batch, routes, -(-steps // TILE), d_state, channels)
+    return (batch, routes, -(-steps // tiling(d_state).steps), d_state, channels)
 
 
 @dataclass(frozen=True)
@@ -93,7 +108,7 @@ class Problem:
 
     @property
     def tiling(self) -> Tiling:
-        return ONE_STATE if self.A_KND.shape[1] == 1 else MANY_STATES
+        return tiling(self.A_KND.shape[1])
 
     @property
     def sizes(self) -> tuple[int, int, int, int, int, int]:
@@ -113,23 +128,28 @@ class Problem:
             x.data_ptr() % (v * x.element_size()) == 0 and all(s % v == 0 for s in _row_strides(x)) for x in maps)
         v = v if fits else 1
         rows = (*maps, self.B, self.C)
-        return dict(
-            TT=TILE // config.warps, W=config.warps, DB=LANES * v, V=v, num_warps=config.warps,
+        limit = {} if config.registers is None else dict(maxnreg=config.registers)
+        return limit | dict(
+            TT=self.tiling.steps, W=config.warps, DB=LANES * v, V=v, num_warps=config.warps,
             SINGLE=self.A_KND.shape[1] == 1, SOFTPLUS=self.softplus, HAS_BIAS=self.bias is not None,
             HAS_INDEX=self.index is not None, HOLES=not self.complete, EVEN=channels % (LANES * v) == 0,
             WIDE=any(x.shape[1] * max(x.stride(1), x.shape[2] * x.shape[3]) >= 2**31 for x in rows))
 
     def chunks(self, options: dict, routes: int) -> tuple[int, int]:
-        """How many chunks, and how many tiles in each, so that a launch for so many routes fills the card."""
+        """How many chunks, and how many steps in each, so that a launch for so many routes fills the card."""
         batch, _, _, channels, _, steps = self.sizes
-        tiles = max(1, -(-steps // TILE))
+        units = max(1, -(-steps // self.tiling.unit))
         card, warps = multiprocessors(self.u.device), batch * routes * -(-channels // options["DB"]) * options["W"]
-        length = tiles if warps >= FULL * card else -(-tiles // max(1, WANTED * card // max(1, warps)))
-        return -(-tiles // length), length
+        length = units if warps >= FULL * card else -(-units // max(1, WANTED * card // max(1, warps)))
+        return -(-units // length), length * self.tiling.unit
 
     def programs(self, options: dict, chunks: int, routes: int) -> int:
         batch, _, _, channels, _, _ = self.sizes
         return batch * routes * chunks * -(-channels // options["DB"])
+
+
+def _tiles(span: int, options: dict) -> int:
+    return span // (options["TT"] * options["W"])
 
 
 def _contiguous_rows(x: Tensor) -> Tensor:
@@ -186,7 +206,7 @@ def _row_strides(x: Tensor) -> tuple[int, int, int]:
     return x.stride(0), x.stride(1), 0 if x.shape[2] == 1 else x.stride(2)
 
 
-def _enter_chunks(p: Problem, x: Tensor, weight: Tensor, ends: Tensor, options: dict, chunks: int, tiles: int, strides,
+def _enter_chunks(p: Problem, x: Tensor, weight: Tensor, ends: Tensor, options: dict, chunks: int, span: int, strides,
                   reverse: bool) -> None:
     """Passes one and two: the state (forward) or adjoint (reverse) that enters each chunk, into `ends`."""
     from .triton_forward import carry_kernel, chunk_ends_kernel
@@ -197,7 +217,7 @@ def _enter_chunks(p: Problem, x: Tensor, weight: Tensor, ends: Tensor, options: 
         chunk_ends_kernel, p.programs(options, chunks, K),
         (x, p.delta, p.A_KND, weight, p.bias, p.index, ends, sums_BKMD),
         (*_row_strides(x), *_row_strides(p.delta), *_row_strides(weight), *strides, steps, channels, d_state, K, chunks,
-         tiles), **options, REVERSE=reverse)
+         _tiles(span, options)), **options, REVERSE=reverse)
     rows = 4 if INTERPRETED else 64
     launch(
         carry_kernel, batch * K * d_state * -(-channels // LANES), (ends, sums_BKMD, p.A_KND),
@@ -231,42 +251,42 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
     p = _problem(u, delta, A, B, C, D, bias, args)
     batch, _, K, channels, d_state, steps = p.sizes
     with on(u.device):
-        y, options, chunks, tiles, walked = _plan(p, args)
+        y, options, chunks, span, walked = _plan(p, args)
         entries = states_shape(batch, steps, K, channels, d_state)[2] if keep_states else chunks
         states = torch.empty(batch, K, entries, d_state, channels, dtype=torch.float32, device=u.device)
-        tile = d_state * channels if keep_states else 0
-        strides = (states.stride(1), tile * tiles if keep_states else states.stride(2))
+        piece = d_state * channels if keep_states else 0
+        strides = (states.stride(1), piece * span // p.tiling.steps if keep_states else states.stride(2))
         sums = y
         if y.numel() and steps:
             if chunks > 1:
-                _enter_chunks(p, p.u, p.B, states, options, chunks, tiles, strides, False)
+                _enter_chunks(p, p.u, p.B, states, options, chunks, span, strides, False)
             for first in range(0, K, walked):
                 if first and first + walked == K and y.dtype != args.out_dtype:
                     y = torch.empty_like(sums, dtype=args.out_dtype)
                 launch(
                     scan_kernel, p.programs(options, chunks, walked),
                     (p.u, p.delta, p.A_KND, p.B, p.C, p.D, p.bias, p.index, states, sums, y),
-                    (*(s for x in (p.u, p.delta, p.B, p.C, y) for s in _row_strides(x)), *strides, tile,
-                     steps, channels, d_state, K, chunks, tiles, int(chunks > 1), first, walked),
+                    (*(s for x in (p.u, p.delta, p.B, p.C, y) for s in _row_strides(x)), *strides, piece,
+                     steps, channels, d_state, K, chunks, _tiles(span, options), int(chunks > 1), first, walked),
                     **options, HAS_D=D is not None, KEEP=keep_states, ADD=first > 0)
         y = _merge(y, args.out_dtype, args.merge)
     return y, states if keep_states else no_states(u, delta, A)
 
 
 def _plan(p: Problem, args: ScanArgs) -> tuple[Tensor, dict, int, int, int]:
-    """What the routes' outputs are written into, the kernel's constants, chunks, tiles of each, routes of a launch.
+    """What the routes' outputs are written into, the kernel's constants, chunks, steps of each, routes of a launch.
 
     Large maps that are walked in chunks with several states are walked route by route, each adding to what is there: no
     map is written for each route. The sums are those of `_merge`, in its order. With one state it has not been timed.
     """
     batch, length, K, channels, d_state, _ = p.sizes
     options = p.options(p.tiling.forward, p.u, p.delta)
-    chunks, tiles = p.chunks(options, K)
+    chunks, span = p.chunks(options, K)
     large = d_state > 1 and batch * length * channels >= LARGE_MAP
     if args.merge and K > 1 and p.complete and chunks > 1 and large:
         y = torch.empty(batch, length, 1, channels, dtype=torch.float32, device=p.u.device)
         return y, options, *p.chunks(options, 1), 1
-    return _outputs(p, args.out_dtype, args.merge), options, chunks, tiles, K
+    return _outputs(p, args.out_dtype, args.merge), options, chunks, span, K
 
 
 def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tuple[Tensor | None, ...]:
@@ -286,7 +306,7 @@ def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tupl
         if args.gradients and not p.complete:
             ddelta.zero_()
         options = p.options(p.tiling.backward, p.u, p.delta, dy, ddelta, du)
-        chunks, tiles = p.chunks(options, K)
+        chunks, span = p.chunks(options, K)
         # One tensor each for what is summed over blocks of channels, and over batch and chunks.
         blocks = -(-channels // options["DB"])
         dBC = new(2, blocks, batch, length, K, d_state)
@@ -294,14 +314,15 @@ def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tupl
         sums_BKMSD = torch.empty(batch, K, chunks, d_state + 2, channels, dtype=torch.float32, device=u.device)
         if ddelta.numel() and steps:
             if chunks > 1:
-                _enter_chunks(p, dy, p.C, q_BKMND, p.options(p.tiling.forward, dy, p.delta), chunks, tiles,
+                _enter_chunks(p, dy, p.C, q_BKMND, p.options(p.tiling.forward, dy, p.delta), chunks, span,
                               (q_BKMND.stride(1), q_BKMND.stride(2)), True)
             launch(
                 scan_backward_kernel, p.programs(options, chunks, K),
                 (p.u, p.delta, p.A_KND, p.B, p.C, p.D, p.bias, p.index, states, q_BKMND, dy, du, ddelta, sums_BKMSD,
                  dBC[0], dBC[1]),
                 (*(s for x in (p.u, p.delta, p.B, p.C, dy, du, ddelta) for s in _row_strides(x)), states.stride(1),
-                 length, steps, channels, d_state, K, chunks, tiles, int(chunks > 1)), **options, HAS_D=D is not None)
+                 length, steps, channels, d_state, K, chunks, _tiles(span, options), int(chunks > 1)), **options,
+                HAS_D=D is not None)
         else:
             sums_BKMSD.zero_()
         du = _merge(du, u.dtype, shared)

@@ -4,6 +4,7 @@ import triton
 import triton.language as tl
 
 from .triton_tiles import (
+    INTERPRETED,
     LOG2E,
     SIZES,
     join,
@@ -18,43 +19,79 @@ from .triton_tiles import (
 
 
 @triton.jit
+def _other_lane(x, BIT: tl.constexpr):
+    """x of the lane whose number differs in BIT; there is one element for each lane of a warp."""
+    bits = tl.full(x.shape, BIT, tl.int32)
+    return tl.inline_asm_elementwise("shfl.sync.bfly.b32 $0, $1, $2, 0x1f, 0xffffffff;", "=f,f,r", [x, bits],
+                                     tl.float32, False, 1)
+
+
+@triton.jit
+def _fold(rows, lane, COUNT: tl.constexpr):
+    """Of rows `[W, lanes]` one, in which lane l holds a part of the sum of row l % COUNT."""
+    if COUNT == 1:
+        return rows[0]
+    else:
+        low = _fold(rows[:COUNT // 2], lane, COUNT // 2)
+        high = _fold(rows[COUNT // 2:], lane, COUNT // 2)
+        upper = (lane & (COUNT // 2)) != 0
+        return tl.where(upper, high, low) + _other_lane(tl.where(upper, low, high), COUNT // 2)
+
+
+@triton.jit
+def _sums(rows, lane, TT: tl.constexpr, W: tl.constexpr, V: tl.constexpr, FOLD: tl.constexpr):
+    """Sums over channels of TT rows `[W, DB]`: `[W, TT]`, or with FOLD `[W, DB / V]`, that of row l % TT in lane l.
+
+    Halving the rows with each exchange between lanes takes 16 exchanges for 16 rows, where row by row takes 80.
+    """
+    sums = ()
+    if FOLD:
+        for i in tl.static_range(TT):
+            sums += (tl.sum(tl.reshape(rows[i], [W, rows[i].shape[1] // V, V]), 2) if V > 1 else rows[i],)
+        total = _fold(sums, lane, TT)
+        if TT <= 16:
+            total += _other_lane(total, 16)
+        if TT <= 8:
+            total += _other_lane(total, 8)
+        return total
+    else:
+        for i in tl.static_range(TT):
+            sums += (tl.sum(rows[i], 1),)
+        return stack(sums, TT)
+
+
+@triton.jit
 def _adjoint(
-    us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_D, entry_1D, q_1D, TT: tl.constexpr, W: tl.constexpr,
+    us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_D, entry_WD, q_1D, TT: tl.constexpr, W: tl.constexpr,
 ):
     """One state of a tile: the state h forwards, its adjoint backwards, and what they give each gradient.
 
     With c = C dy and q[t] = a[t] (c[t] + q[t+1]), the adjoint state is g[t] = c[t] + q[t+1], and a[t] g[t] = q[t].
     """
     decays = ()
-    h_WD = tl.zeros_like(sum_WD)
     q_WD = tl.zeros_like(sum_WD)
     for i in tl.static_range(TT):
-        a_WD = power_of_two(deltas[i] * A_D[None, :])
-        decays += (a_WD,)
-        if W > 1:
-            h_WD = a_WD * h_WD + deltas[i] * us[i] * Bs[i][:, None]
+        decays += (power_of_two(deltas[i] * A_D[None, :]),)
     if W > 1:
         for i in tl.static_range(TT - 1, -1, -1):
             q_WD = decays[i] * (q_WD + dys[i] * Cs[i][:, None])
-        p_WD = power_of_two(sum_WD * A_D[None, :])
-        h_WD, _ = join(p_WD, h_WD, entry_1D, W, False)
-        q_WD, leave_1D = join(p_WD, q_WD, q_1D, W, True)
+        q_WD, leave_1D = join(power_of_two(sum_WD * A_D[None, :]), q_WD, q_1D, W, True)
     else:
-        h_WD = h_WD + entry_1D
         q_WD = q_WD + q_1D
+    h_WD = entry_WD
     hs = (h_WD,)
     dCs = ()
     for i in tl.static_range(TT):
         h_WD = decays[i] * h_WD + deltas[i] * us[i] * Bs[i][:, None]
         hs += (h_WD,)
-        dCs += (tl.sum(dys[i] * h_WD, 1),)
+        dCs += (dys[i] * h_WD,)
     dA_WD = tl.zeros_like(sum_WD)
     more_throughs, more_ddeltas, dBs = (), (), ()
     for i in tl.static_range(TT - 1, -1, -1):
         g_WD = q_WD + dys[i] * Cs[i][:, None]
         q_WD = decays[i] * g_WD
         faded_WD = q_WD * hs[i]
-        dBs = (tl.sum(g_WD * (deltas[i] * us[i]), 1),) + dBs
+        dBs = (g_WD * (deltas[i] * us[i]),) + dBs
         more_throughs = (throughs[i] + g_WD * Bs[i][:, None],) + more_throughs
         more_ddeltas = (ddeltas[i] + faded_WD * A_D[None, :],) + more_ddeltas
         dA_WD += faded_WD * deltas[i]
@@ -74,9 +111,9 @@ def scan_backward_kernel(
 ):
     """Walks a chunk of a route from its last tile.
 
-    `states` holds the state that enters each tile, `adjoints` the q that enters each chunk from later steps (taken as
-    zero unless `given`; overwritten). dB and dC are sums over a block of channels, `(blocks, B, L, K, N)`; dA,
-    dD and dbias are sums over a chunk, in `sums` one after the other, `(B, K, chunks, N + 2, D)`.
+    `states` holds the state that enters each piece of a tile, `adjoints` the q that enters each chunk from later steps
+    (zero unless `given`; overwritten). dB and dC are sums over a block of channels, `(blocks, B, L, K, N)`; dA, dD and
+    dbias are sums over a chunk, in `sums` one after the other, `(B, K, chunks, N + 2, D)`.
     """
     LN2: tl.constexpr = 0.6931471805599453
     PRECISE: tl.constexpr = delta.dtype.element_ty == tl.float32
@@ -91,7 +128,7 @@ def scan_backward_kernel(
     u_1D = u + tl.multiple_of(batch * x_b + route * x_k, V) + d[None, :]
     delta_1D = delta + tl.multiple_of(batch * delta_b + route * delta_k, V) + d[None, :]
     dy_1D = dy + tl.multiple_of(batch * y_b + route * y_k, V) + d[None, :]
-    du_offset_1D = tl.multiple_of(batch * du_b + route * du_k, V) + d[None, :]
+    du_1D = du + tl.multiple_of(batch * du_b + route * du_k, V) + d[None, :]
     ddelta_1D = ddelta + tl.multiple_of(batch * dd_b + route * dd_k, V) + d[None, :]
     B += batch * W_b + route * W_k
     C += batch * C_b + route * C_k
@@ -106,6 +143,8 @@ def scan_backward_kernel(
     part = ((block.to(tl.int64) * batches + batch) * length * routes + route) * d_state
     dB += part
     dC += part
+    lane = tl.arange(0, DB // V)[None, :]
+    FOLD: tl.constexpr = TT >= 8 and TT <= 32 and not INTERPRETED
     dD_D = tl.zeros([DB], tl.float32)
     dbias_D = tl.zeros([DB], tl.float32)
     if SINGLE:
@@ -134,40 +173,46 @@ def scan_backward_kernel(
             dys += (tl.where(real_W[:, None], dy_WD, 0.0),)
             throughs += (tl.zeros_like(u_WD),)
             ddeltas += (tl.zeros_like(u_WD),)
-        t_WT = tile * (TT * W) + tl.arange(0, W)[:, None] * TT + tl.arange(0, TT)[None, :]
+        if FOLD:
+            t_WT = tile * (TT * W) + tl.arange(0, W)[:, None] * TT + lane % TT
+        else:
+            t_WT = tile * (TT * W) + tl.arange(0, W)[:, None] * TT + tl.arange(0, TT)[None, :]
         pos_WT, real_WT = position(index, t_WT, steps, HAS_INDEX, HOLES, WIDE)
+        if FOLD:
+            real_WT = real_WT & (lane < TT)
         weight_rows_WT = pos_WT * (routes * d_state)
-        tile_1D = states_1D + tile.to(tl.int64) * d_state * channels
-        entered = in_1D & (tile * (TT * W) < steps)
+        piece_W = tile * W + tl.arange(0, W)
+        pieces_WD = states_1D + (piece_W.to(tl.int64) * d_state * channels)[:, None]
+        entered_WD = in_1D & (piece_W * TT < steps)[:, None]
         if SINGLE:
             Bs = load_weights(B, positions, reals, W_l, 0, TT, HOLES)
             Cs = load_weights(C, positions, reals, C_l, 0, TT, HOLES)
-            entry_1D = tl.load(tile_1D, mask=entered, other=0.0)
+            entry_WD = tl.load(pieces_WD, mask=entered_WD, other=0.0)
             A_n_D = tl.load(A_D, mask=d_in, other=0.0) * LOG2E
             throughs, ddeltas, dA_WD, dBs, dCs, q_1D = _adjoint(
-                us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_n_D, entry_1D, q_1D, TT, W)
+                us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_n_D, entry_WD, q_1D, TT, W)
             dA_sum_D += tl.sum(dA_WD, 0)
-            tl.store(dB + weight_rows_WT, stack(dBs, TT), mask=real_WT)
-            tl.store(dC + weight_rows_WT, stack(dCs, TT), mask=real_WT)
+            dBs_WT = _sums(dBs, lane, TT, W, V, FOLD)
+            dCs_WT = _sums(dCs, lane, TT, W, V, FOLD)
         else:
             for n in range(0, d_state):
                 Bs = load_weights(B, positions, reals, W_l, n, TT, HOLES)
                 Cs = load_weights(C, positions, reals, C_l, n, TT, HOLES)
-                entry_1D = tl.load(tile_1D + n * channels, mask=entered, other=0.0)
+                entry_WD = tl.load(pieces_WD + n * channels, mask=entered_WD, other=0.0)
                 q_entry_1D = tl.load(q_at_1D + n * channels, mask=in_1D & ((given > 0) | (walked > 0)), other=0.0)
                 dA_before_D = tl.load(dA_D + n * channels, mask=d_in & (walked > 0), other=0.0)
                 A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0) * LOG2E
                 throughs, ddeltas, dA_WD, dBs, dCs, q_leave_1D = _adjoint(
-                    us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_n_D, entry_1D, q_entry_1D, TT, W)
+                    us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_n_D, entry_WD, q_entry_1D, TT, W)
                 tl.store(q_at_1D + n * channels, q_leave_1D, mask=in_1D)
                 tl.store(dA_D + n * channels, dA_before_D + tl.sum(dA_WD, 0), mask=d_in)
-                tl.store(dB + weight_rows_WT + n, stack(dBs, TT), mask=real_WT)
-                tl.store(dC + weight_rows_WT + n, stack(dCs, TT), mask=real_WT)
+                tl.store(dB + weight_rows_WT + n, _sums(dBs, lane, TT, W, V, FOLD), mask=real_WT)
+                tl.store(dC + weight_rows_WT + n, _sums(dCs, lane, TT, W, V, FOLD), mask=real_WT)
             # The next tile reads what other warps of this program stored.
             tl.debug_barrier()
         dD_WD = tl.zeros_like(sum_WD)
         dbias_WD = tl.zeros_like(sum_WD)
-        for i in tl.static_range(TT):
+        for i in tl.static_range(TT - 1, -1, -1):
             du_WD = throughs[i] * deltas[i] + dys[i] * D_D[None, :]
             dD_WD += dys[i] * us[i]
             # A is in base 2, and ddelta so far a multiple of it.
@@ -181,10 +226,13 @@ def scan_backward_kernel(
             on = reals[i][:, None] if EVEN else reals[i][:, None] & in_1D
             at = row_pointers(ddelta_1D, positions[i], dd_l, V)
             tl.store(at, ddelta_WD.to(ddelta.dtype.element_ty), mask=on)
-            rows = row_pointers(du_offset_1D, positions[i], du_l, V)
-            tl.store(du + rows, du_WD.to(du.dtype.element_ty), mask=on)
+            at = row_pointers(du_1D, positions[i], du_l, V)
+            tl.store(at, du_WD.to(du.dtype.element_ty), mask=on)
         dD_D += tl.sum(dD_WD, 0)
         dbias_D += tl.sum(dbias_WD, 0)
+        if SINGLE:
+            tl.store(dB + weight_rows_WT, dBs_WT, mask=real_WT)
+            tl.store(dC + weight_rows_WT, dCs_WT, mask=real_WT)
     if SINGLE:
         tl.store(dA_D, dA_sum_D, mask=d_in)
     if HAS_D:

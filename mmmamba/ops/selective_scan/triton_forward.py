@@ -129,7 +129,7 @@ def carry_kernel(
 
 @triton.jit
 def _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_D, entry_1D, TT: tl.constexpr, W: tl.constexpr):
-    """y with one more state, and what leaves the tile, `[1, DB]`."""
+    """y with one more state, what enters each piece, `[W, DB]`, and what leaves the tile, `[1, DB]`."""
     decays = ()
     h_WD = tl.zeros_like(sum_WD)
     for i in tl.static_range(TT):
@@ -139,23 +139,23 @@ def _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_D, entry_1D, TT: tl.constexpr
             h_WD = a_WD * h_WD + drives[i] * Bs[i][:, None]
     if W > 1:
         entry_WD, leave_1D = join(power_of_two(sum_WD * A_D[None, :]), h_WD, entry_1D, W, False)
-        h_WD = entry_WD
     else:
-        h_WD = h_WD + entry_1D
+        entry_WD = h_WD + entry_1D
+    h_WD = entry_WD
     more = ()
     for i in tl.static_range(TT):
         h_WD = decays[i] * h_WD + drives[i] * Bs[i][:, None]
         more += (ys[i] + h_WD * Cs[i][:, None],)
     if W == 1:
         leave_1D = h_WD
-    return more, leave_1D
+    return more, entry_WD, leave_1D
 
 
 @triton.jit(do_not_specialize=SIZES)
 def scan_kernel(
     u, delta, A, B, C, D, bias, index, states, sums, y,
     x_b, x_l, x_k, delta_b, delta_l, delta_k, W_b, W_l, W_k, C_b, C_l, C_k, y_b, y_l, y_k,
-    states_bk, states_chunk, states_tile,
+    states_bk, states_chunk, states_piece,
     steps, channels, d_state, routes, chunks, tiles, given, first, walked,
     TT: tl.constexpr, W: tl.constexpr, DB: tl.constexpr, V: tl.constexpr, SINGLE: tl.constexpr,
     SOFTPLUS: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr, EVEN: tl.constexpr,
@@ -164,7 +164,7 @@ def scan_kernel(
     """Walks a chunk of one of `walked` routes from `first` on and writes its y; with ADD, y on top of `sums`.
 
     `states` holds the state that enters each chunk (taken as zero unless `given`), and with KEEP receives the one that
-    enters each tile.
+    enters each piece of a tile.
     """
     PRECISE: tl.constexpr = delta.dtype.element_ty == tl.float32
     blocks = tl.cdiv(channels, DB)
@@ -203,27 +203,30 @@ def scan_kernel(
             deltas += (delta_WD,)
             drives += (delta_WD * u_WD,)
             ys += (u_WD * D_D[None, :],)
-        tile_1D = states_1D + tile * states_tile
+        tile_1D = states_1D + tile * W * states_piece
+        pieces_WD = tile_1D + (tl.arange(0, W) * states_piece)[:, None]
+        there_WD = in_1D & (start + tl.arange(0, W) * TT < steps)[:, None]
         # The last chunk may have tiles beyond the route, and no states stand there.
         entered = in_1D & (start < steps)
         more = (tile + 1 < tiles) & (start + TT * W < steps)
         if SINGLE:
             Bs = load_weights(B, positions, reals, W_l, 0, TT, HOLES)
             Cs = load_weights(C, positions, reals, C_l, 0, TT, HOLES)
-            if KEEP:
-                tl.store(tile_1D, carry_1D, mask=entered)
             A_n_D = tl.load(A_D, mask=d_in, other=0.0) * LOG2E
-            ys, carry_1D = _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_n_D, carry_1D, TT, W)
+            ys, entry_WD, carry_1D = _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_n_D, carry_1D, TT, W)
+            if KEEP:
+                tl.store(pieces_WD, entry_WD, mask=there_WD)
         else:
             for n in range(0, d_state):
                 Bs = load_weights(B, positions, reals, W_l, n, TT, HOLES)
                 Cs = load_weights(C, positions, reals, C_l, n, TT, HOLES)
                 entry_1D = tl.load(tile_1D + n * channels, mask=entered & ((given > 0) | (tile > 0)), other=0.0)
-                if KEEP:
-                    tl.store(tile_1D + n * channels, entry_1D, mask=in_1D & (tile == 0) & (given == 0))
                 A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0) * LOG2E
-                ys, leave_1D = _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_n_D, entry_1D, TT, W)
-                tl.store(tile_1D + states_tile + n * channels, leave_1D, mask=in_1D & more)
+                ys, entry_WD, leave_1D = _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_n_D, entry_1D, TT, W)
+                if KEEP:
+                    new_W1 = (tl.arange(0, W) > 0)[:, None] | ((tile == 0) & (given == 0))
+                    tl.store(pieces_WD + n * channels, entry_WD, mask=there_WD & new_W1)
+                tl.store(tile_1D + W * states_piece + n * channels, leave_1D, mask=in_1D & more)
             # The next tile reads what other warps of this program stored.
             tl.debug_barrier()
         for i in tl.static_range(TT):

@@ -21,7 +21,7 @@ LOG2E = tl.constexpr(1.4426950408889634)
 SIZES = ["steps", "length", "channels", "d_state", "routes", "chunks", "tiles", "given", "first",
          "walked", "x_b", "x_l", "x_k", "delta_b", "delta_l", "delta_k", "W_b", "W_l", "W_k", "C_b", "C_l", "C_k",
          "y_b", "y_l", "y_k", "du_b", "du_l", "du_k", "dd_b", "dd_l", "dd_k",
-         "states_bk", "states_chunk", "states_tile"]
+         "states_bk", "states_chunk", "states_piece"]
 """Arguments that no kernel is specialised on."""
 
 
