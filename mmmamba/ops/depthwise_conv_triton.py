@@ -5,6 +5,8 @@ kernel, all but the first time from the cache. A step loads S rows before it sto
 """
 
 import math
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 import triton
@@ -27,9 +29,9 @@ ROWS = 9, 33
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor:
     """`x` `(B, C, H, W)` with its channels side by side in memory."""
-    y = _empty_map(x)
+    weight, y = weight.contiguous(), _empty_map(x)
     if x.numel():
-        _launch(conv_kernel, (x, _by_tap(weight), bias, y), [x], SILU=silu, HAS_BIAS=bias is not None, FLIP=False)
+        _launch(conv_kernel, (x, weight, bias, y), [x], SILU=silu, HAS_BIAS=bias is not None, FLIP=False)
     return y
 
 
@@ -37,36 +39,32 @@ def backward(grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, silu:
              wants_parameters: bool) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of x, weight and bias, None for what is not wanted or not there."""
     grad = grad if grad.stride(1) == 1 else grad.contiguous(memory_format=torch.channels_last)
-    taps = _by_tap(weight)
+    weight = weight.contiguous()
     if not x.numel():
         return torch.empty_like(x), torch.zeros_like(weight), None if bias is None else torch.zeros_like(bias)
     parts = inner = dx = dweight = dbias = None
     if wants_parameters:
-        parts = torch.empty(_tiles(x, weight.shape[-1]), len(taps) + 1, x.shape[1], device=x.device,
+        taps = weight[0].numel()
+        parts = torch.empty(_grid_of(x, weight).tiles, x.shape[1], taps + (bias is not None), device=x.device,
                             dtype=torch.float32)
     if wants_dx:
         inner = _empty_map(x) if silu else grad
     if silu or wants_parameters:
-        _launch(conv_backward_kernel, (x, taps, bias, grad, inner, parts), [x, grad], SILU=silu,
+        _launch(conv_backward_kernel, (x, weight, bias, grad, inner, parts), [x, grad], SILU=silu,
                 HAS_BIAS=bias is not None, INNER=silu and wants_dx, PARTS=wants_parameters,
                 maxnreg=min(REGISTERS, 2**16 // (32 * _warps(weight.shape[-1]))))
     if wants_parameters:
         sums = parts.sum(0)
-        dweight = sums[:-1].t().reshape(weight.shape).to(weight.dtype)
-        dbias = None if bias is None else sums[-1].to(bias.dtype)
+        dweight = sums[:, :taps].reshape(weight.shape).to(weight.dtype)
+        dbias = None if bias is None else sums[:, -1].to(bias.dtype)
     if wants_dx:
         dx = _empty_map(x)
-        _launch(conv_kernel, (inner, taps, None, dx), [inner], SILU=False, HAS_BIAS=False, FLIP=True)
+        _launch(conv_kernel, (inner, weight, None, dx), [inner], SILU=False, HAS_BIAS=False, FLIP=True)
     return dx, dweight, dbias
 
 
 def _empty_map(x: Tensor) -> Tensor:
     return torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-
-
-def _by_tap(weight: Tensor) -> Tensor:
-    """`(C, 1, S, S)` to `(S * S, C)`, so that a program reads vectors of channels."""
-    return weight.flatten(1).t().contiguous()
 
 
 def _tile(channels: int) -> tuple[int, int]:
@@ -79,36 +77,45 @@ def _warps(side: int) -> int:
     return TILE // (32 * (EACH if side <= 3 else 1))
 
 
-def _strips(x: Tensor, side: int) -> tuple[int, int]:
-    """How many strips an image's column tile is cut into, and the rows of one, whole steps of the kernels."""
-    batch, channels, height, width = x.shape
+class _Grid(NamedTuple):
+    strips: int
+    """That an image's column tile is cut into."""
+    rows: int
+    """Of a strip, whole steps of the kernels."""
+    tiles: int
+    """Programs for each block of channels."""
+
+
+@lru_cache(1024)
+def _grid(shape: torch.Size, side: int, processors: int) -> _Grid:
+    batch, channels, height, width = shape
     columns, block = _tile(channels)
-    others = batch * -(-width // columns) * -(-channels // block)
-    wanted = -(-PROGRAMS * multiprocessors(x.device) // others)
+    across = batch * -(-width // columns)
+    wanted = -(-PROGRAMS * processors // (across * -(-channels // block)))
     strips = max(1, min(max(wanted, -(-height // ROWS[1])), height // ROWS[0]))
     rows = -(-height // (strips * side)) * side
-    return -(-height // rows), rows
+    strips = -(-height // rows)
+    return _Grid(strips, rows, across * strips)
 
 
-def _tiles(x: Tensor, side: int) -> int:
-    """Programs for each block of channels."""
-    return x.shape[0] * _strips(x, side)[0] * -(-x.shape[3] // _tile(x.shape[1])[0])
+def _grid_of(x: Tensor, weight: Tensor) -> _Grid:
+    return _grid(x.shape, weight.shape[-1], multiprocessors(x.device))
 
 
 def _launch(kernel, tensors: tuple[Tensor | None, ...], strided: list[Tensor], **constants) -> None:
-    """`tensors`: first a map, then the taps. `strided`: maps in strides of their own; all others are without gaps.
+    """`tensors`: first a map, then the weight. `strided`: maps in strides of their own; all others are without gaps.
 
     Strides and channels are counted in vectors of VECTOR channels: the compiler sees where whole vectors begin.
     """
-    x, taps = tensors[:2]
+    x, weight = tensors[:2]
     _, channels, height, width = x.shape
     strides = [0 if x.shape[dim] == 1 else x.stride(dim) for x in strided for dim in (0, 2, 3)]
     vector = math.gcd(8, channels, *strides)
-    side = math.isqrt(len(taps))
+    side = weight.shape[-1]
     columns, block = _tile(channels)
-    strips, rows = _strips(x, side)
+    strips, rows, tiles = _grid_of(x, weight)
     with on(x.device):
-        launch(kernel, _tiles(x, side) * -(-channels // block), tensors,
+        launch(kernel, tiles * -(-channels // block), tensors,
                (*(stride // vector for stride in strides), height, width, strips, rows, channels // vector),
                **constants, S=side, VECTOR=vector, WB=columns, DB=block, num_warps=_warps(side))
 
@@ -141,7 +148,7 @@ def _add_row(rows, x, h, x_h, x_w, height, width, w, d, C, S: tl.constexpr, VECT
 def _taps(weight, d, C, S: tl.constexpr, FLIP: tl.constexpr):
     taps = ()
     for j in tl.static_range(S * S):
-        tap_D = tl.load(weight + (S * S - 1 - j if FLIP else j) * C + d, mask=d < C, other=0.0)
+        tap_D = tl.load(weight + d * (S * S) + (S * S - 1 - j if FLIP else j), mask=d < C, other=0.0)
         taps = taps + (tap_D.to(tl.float32)[None, :],)
     return taps
 
@@ -206,7 +213,7 @@ def conv_backward_kernel(
         inner += b.to(tl.int64) * height * width * C
     on_WD = (w < width)[:, None] & (d < C)[None, :]
     sums = ()
-    for _ in tl.static_range(S * S + 1):
+    for _ in tl.static_range(S * S + HAS_BIAS):
         sums = sums + (tl.zeros([WB, DB], tl.float32),)
     above = ()
     for s in tl.static_range(S - 1):
@@ -230,9 +237,10 @@ def conv_backward_kernel(
                 more = ()
                 for j in tl.static_range(S * S):
                     more = more + (sums[j] + g_WD * seen[s * S + j],)
-                sums = more + (sums[S * S] + g_WD,)
+                sums = more + (sums[S * S] + g_WD,) if HAS_BIAS else more
         above = seen[S * S:]
     if PARTS:
-        part_D = parts + tile.to(tl.int64) * ((S * S + 1) * C) + d
-        for j in tl.static_range(S * S + 1):
-            tl.store(part_D + j * C, tl.sum(sums[j], 0), mask=d < C)
+        NUMBERS: tl.constexpr = S * S + HAS_BIAS
+        part_D = parts + (tile.to(tl.int64) * C + d) * NUMBERS
+        for j in tl.static_range(NUMBERS):
+            tl.store(part_D + j, tl.sum(sums[j], 0), mask=d < C)
