@@ -4,7 +4,8 @@
 
 Batches of 4 real images at 1333 x 800 for each GPU, read once before timing; bfloat16 autocast, AdamW, every loss read
 in each step. The gradients that the processes agree on must be the mean of those of their batches, computed by one
-process; where they are not, nothing is timed. Exit code 1 where N GPUs reach less than 0.9 N times the images a second
+process; where they are not, nothing is timed. `--graphs` replays the backbone as CUDA graphs wherever the processes
+train one model. Exit code 1 where N GPUs reach less than 0.9 N times the images a second
 of one on the same images. Without GPUs: gloo, smaller heads and images.
 """
 
@@ -26,6 +27,8 @@ from short_runs import DEVICE  # before the next one: mmcv's operators
 from torch import Tensor, distributed, nn
 from training_step_gpu import build, load_config, some_batches, step, time_steps
 
+from mmmamba.models.graphed import graph_backbone
+
 TOLERANCE = 1e-3
 WANTED = 0.9
 
@@ -45,7 +48,7 @@ def gradients(model: nn.Module, batch: dict, seed: int) -> tuple[Tensor, float]:
     return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]), loss.item()
 
 
-def check(cfg: Config, batches: list[dict]) -> tuple[float, float, float]:
+def check(cfg: Config, batches: list[dict], graphs: bool) -> tuple[float, float, float]:
     """Relative difference of the gradients, mean loss of one process, mean loss of all."""
     cfg = cfg.copy()
     cfg.model.backbone.drop_path_rate = 0.0
@@ -54,6 +57,8 @@ def check(cfg: Config, batches: list[dict]) -> tuple[float, float, float]:
     rank, world = distributed.get_rank(), distributed.get_world_size()
     model, _ = build(cfg)
     alone = [gradients(model, batches[r], seed=r) for r in range(world)]
+    if graphs:
+        graph_backbone(model.backbone)
     got, loss = gradients(distribute(model), batches[rank], seed=rank)
     wanted = torch.stack([gradient for gradient, _ in alone]).mean(0)
     loss = torch.tensor(loss, device=got.device)
@@ -62,9 +67,11 @@ def check(cfg: Config, batches: list[dict]) -> tuple[float, float, float]:
     return ((got - wanted).norm() / wanted.norm()).item(), sum(one for _, one in alone) / world, loss.item() / world
 
 
-def milliseconds(cfg: Config, batches: list[dict], steps: int, together: bool) -> float:
+def milliseconds(cfg: Config, batches: list[dict], steps: int, together: bool, graphs: bool = False) -> float:
     """Of a step of training."""
     model, wrapper = build(cfg)
+    if graphs:
+        graph_backbone(model.backbone, len(batches))
     if together:
         model = distribute(model)
     endless = (batches[i % len(batches)] for i in range(10**6))
@@ -78,6 +85,7 @@ def main() -> int:
     parser.add_argument("--scale", type=int, nargs=2, default=(1333, 800))
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--batches", type=int, default=6, help="of each process, repeated")
+    parser.add_argument("--graphs", action="store_true")
     args = parser.parse_args()
     args.scale = tuple(args.scale)
     init_default_scope("mmdet")
@@ -93,7 +101,7 @@ def main() -> int:
     rank, world = distributed.get_rank(), distributed.get_world_size()
     mine = batches[rank::world]
     halves = [{key: part[: args.batch // 2] for key, part in batch.items()} for batch in batches[:world]]
-    difference, alone, all_of_them = check(cfg, halves)
+    difference, alone, all_of_them = check(cfg, halves, args.graphs)
     if rank == 0:
         print(f"loss {alone:.6f} in one process, {all_of_them:.6f} in {world}; gradients differ by {difference:.1e}")
     if not difference <= TOLERANCE:
@@ -103,7 +111,7 @@ def main() -> int:
     distributed.barrier(group=waiting)
     each = milliseconds(cfg, mine, args.steps, together=False)
     distributed.barrier(group=waiting)
-    many = milliseconds(cfg, mine, args.steps, together=True)
+    many = milliseconds(cfg, mine, args.steps, together=True, graphs=args.graphs)
     distributed.barrier(group=waiting)
     ratio = torch.tensor(world * one / many)
     distributed.broadcast(ratio, 0, group=waiting)
@@ -114,7 +122,7 @@ def main() -> int:
         title = f"{machine}, torch {torch.__version__}, {args.batch} images of {args.scale} a GPU, bfloat16"
         table = Table("run", "ms a step", "images a second", "times one", title=title)
         for name, spent, gpus in (("one GPU", one, 1), (f"{world} GPUs, nothing exchanged", slowest.item(), world),
-                                  (f"{world} GPUs, one model", many, world)):
+                                  (f"{world} GPUs, one model{', graphs' * args.graphs}", many, world)):
             table.add_row(name, f"{spent:.1f}", f"{1e3 * args.batch * gpus / spent:.1f}", f"{gpus * one / spent:.2f}")
         Console(width=110).print(table)
         print("reached" if ratio >= WANTED * world else f"MISSED: {ratio:.2f} times one, wanted {WANTED * world:.2f}")

@@ -3,8 +3,9 @@
     python benchmarks/half_precision_gpu.py --data .data/coco_mini
 
 In float16 with a dynamic loss scale and in bfloat16, the smallest published variant of each family under a detector,
-all at once on one card. Exit code 1 where a run stops, a loss or a weight is not finite at any iteration, or more than
-a tenth of the steps were left out because gradients overflowed. Without a GPU: tiny models in float32.
+all at once on one card. Exit code 1 where a run stops, a loss or a weight is not finite at any iteration, or gradients
+overflowed in more than a tenth of the steps after the scale was first low enough for one. Without a GPU: tiny models in
+float32.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import torch
@@ -45,18 +47,21 @@ class Finite(Hook):
     priority = "VERY_LOW"
     losses: list[float] = []
     weights: list[bool] = []
-    skipped = 0
+    skipped, before_the_first = 0, 0
     scale = 1.0
 
     def before_train(self, runner) -> None:
         self.parameters = [p for p in runner.model.parameters() if p.requires_grad]
-        Finite.losses, Finite.weights, Finite.skipped, Finite.scale = [], [], 0, self._scale(runner)
+        Finite.losses, Finite.weights, Finite.skipped, Finite.before_the_first = [], [], 0, 0
+        Finite.scale = self._scale(runner)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         Finite.losses.append(outputs["loss"].item())
         Finite.weights.append(bool(torch.stack(torch._foreach_norm(self.parameters, torch.inf)).isfinite().all()))
         before, Finite.scale = Finite.scale, self._scale(runner)
         Finite.skipped += Finite.scale < before
+        if Finite.skipped == len(Finite.losses):
+            Finite.before_the_first = Finite.skipped
 
     @staticmethod
     def _scale(runner) -> float:
@@ -80,17 +85,19 @@ def run(name: str, dtype: str, data: Path, iterations: int) -> dict[str, object]
     finite = all(map(math.isfinite, Finite.losses)) and all(Finite.weights)
     tenth = max(iterations // 10, 1)
     first, last = (sum(part) / tenth for part in (Finite.losses[:tenth], Finite.losses[-tenth:]))
-    few = Finite.skipped <= SKIPPED * iterations
-    return dict(steps=len(Finite.losses), first=first, last=last, skipped=Finite.skipped, scale=Finite.scale,
+    few = Finite.skipped - Finite.before_the_first <= SKIPPED * iterations
+    return dict(steps=len(Finite.losses), first=first, last=last, skipped=Finite.skipped,
+                before_the_first=Finite.before_the_first, scale=Finite.scale,
                 ok=code == 0 and len(Finite.losses) == iterations and finite and few)
 
 
-def start(name: str, args: argparse.Namespace) -> subprocess.Popen:
-    """The runs of a config, one after the other, in a process of their own; a line of JSON each."""
+def in_a_process(name: str, args: argparse.Namespace) -> tuple[int, str]:
+    """The runs of a config, one after the other: exit code, and output with a line of JSON for each."""
     command = [sys.executable, __file__, "--data", str(args.data), "--iterations", str(args.iterations), "--dtypes",
                *args.dtypes, "--in-this-process", name]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return done.returncode, done.stdout
 
 
 def main() -> int:
@@ -110,26 +117,28 @@ def main() -> int:
     families = {family.__name__ for family in MambaBackbone.families()}
     covered = {Config.fromfile(find_config(name)).model.backbone.type for name in args.configs}
     machine = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU, float32"
-    table = Table("config", "type", "steps", "loss: first tenth", "last tenth", "left out", "last scale", "finite",
+    table = Table("config", "type", "steps", "loss: first tenth", "last tenth", "left out: first", "later",
+                  "last scale", "finite",
                   title=f"{machine}, torch {torch.__version__}, batch 2, {args.iterations} iterations")
     failed = []
-    for at in range(0, len(args.configs), args.jobs):
-        started = {name: start(name, args) for name in args.configs[at : at + args.jobs]}
-        for name, process in started.items():
-            output = process.communicate()[0]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        running = {pool.submit(in_a_process, name, args): name for name in args.configs}
+        for done in as_completed(running):
+            name, (code, output) = running[done], done.result()
             results = [json.loads(line.split(" ", 1)[1]) for line in output.splitlines() if line.startswith("RESULT ")]
             for one in results:
                 # A table comes last, which a run that is cut off does not reach.
                 print(name, one, flush=True)
                 table.add_row(name, one["dtype"], str(one["steps"]), f"{one['first']:.3f}", f"{one['last']:.3f}",
-                              str(one["skipped"]), f"{one['scale']:g}", "yes" if one["ok"] else "NO")
-            if process.returncode or len(results) < len(args.dtypes) or not all(one["ok"] for one in results):
+                              str(one["before_the_first"]), str(one["skipped"] - one["before_the_first"]),
+                              f"{one['scale']:g}", "yes" if one["ok"] else "NO")
+            if code or len(results) < len(args.dtypes) or not all(one["ok"] for one in results):
                 failed.append(name)
-                print(f"{name} FAILED, exit code {process.returncode}:", output[-3000:], sep="\n", flush=True)
+                print(f"{name} FAILED, exit code {code}:", output[-3000:], sep="\n", flush=True)
     Console(width=130).print(table)
     if missing := sorted(families - covered):
         print(f"MISSED: no config for {', '.join(missing)}")
-    print(f"MISSED: {', '.join(failed)}" if failed else "all of these stay finite")
+    print(f"MISSED: {', '.join(sorted(failed))}" if failed else "all of these stay finite")
     return int(bool(failed or missing))
 
 

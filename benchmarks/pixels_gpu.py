@@ -59,7 +59,7 @@ def measure(model: torch.nn.Module, batch: int, size: int) -> float:
             return float("nan")
         from triton.testing import do_bench
 
-        return do_bench(infer, warmup=200, rep=1000, return_mode="median") * 1e6 / (batch * size * size)
+        return do_bench(infer, warmup=100, rep=400, return_mode="median") * 1e6 / (batch * size * size)
     except torch.cuda.OutOfMemoryError:
         torch.cuda.empty_cache()
         return float("nan")
@@ -88,6 +88,7 @@ def main() -> None:
             cells.append(f"{costs[-1]:.2f} ({one:.2f})")
             del model
         spread = max(costs) / min(costs)
+        print(name, *cells, flush=True)
         table.add_row(name, *cells, f"{spread:.2f}", "yes" if spread <= 1 + FLAT else "no")
     Console(width=120).print(table)
 

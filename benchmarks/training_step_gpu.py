@@ -5,11 +5,13 @@
 Batches of 8 real images at 1333 x 800, bfloat16 autocast, AdamW. First the losses of mmdet's heads and ours on one
 batch, with the same weights, must agree; where they do not, nothing is timed. Then: milliseconds a step with every loss
 read, as mmengine's hooks read them; where they go, part by part with the GPU waited for in between, and how often a
-part waits for the GPU by itself; images a second from files with many workers. Without a GPU it tries itself out on
+part waits for the GPU by itself; images a second from files with many workers. `--runs "ours, VMamba-T, graphed"
+--brief` replays the backbone as CUDA graphs, one for each of the eight batches. Without a GPU it tries itself out on
 smaller heads.
 """
 
 import argparse
+import gc
 import shutil
 import sys
 import time
@@ -35,10 +37,13 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from torch import nn  # noqa: E402
 
+from mmmamba.models.graphed import graph_backbone  # noqa: E402
+
 OURS = Path(__file__).parents[1] / "configs/mask_rcnn/vmamba_t_1x_coco.py"
 STOCK = Path(mmdet.__file__).parent / ".mim/configs/swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco.py"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 RUNS = ("mmdet, Swin-T", "mmdet, VMamba-T", "ours, VMamba-T")
+GRAPHED = "ours, VMamba-T, graphed"
 TOLERANCE = 1e-4
 
 
@@ -231,7 +236,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--workers", type=int, default=16)
     parser.add_argument("--kernels", type=int, default=25, help="kernels listed for each run")
-    parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS)
+    parser.add_argument("--runs", nargs="+", choices=(*RUNS, GRAPHED), default=RUNS)
     parser.add_argument("--brief", action="store_true", help="no parts, no kernels, no loading from files")
     args = parser.parse_args()
     args.scale = tuple(args.scale)
@@ -244,11 +249,14 @@ def main() -> None:
         cfg = load_config(run, args)
         batches = some_batches(cfg, 8 if DEVICE == "cuda" else 1)
         model, wrapper = build(cfg)
+        if run == GRAPHED:
+            graph_backbone(model.backbone, len(batches))
         if DEVICE == "cuda":
             torch.cuda.reset_peak_memory_stats()
         spent = time_steps(partial(step, model, wrapper), cycle(batches), 1 + args.steps // 2, args.steps)
         memory = torch.cuda.max_memory_allocated() / 2**30 if DEVICE == "cuda" else float("nan")
         model = wrapper = None
+        gc.collect()
         print(f"{run}: {spent:.0f} ms a step", flush=True)
         busy, files = float("nan"), (float("nan"), float("nan"))
         if not args.brief:
