@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 
+from mmmamba.compat import compiled_extension
+from mmmamba.compat.ext.roi_align import log_once
 from mmmamba.datasets.shapes import ShapesSpec
 from mmmamba.engine.demo import apply_demo
 from mmmamba.engine.deterministic import MatrixAvgPool2d
@@ -16,10 +19,30 @@ from .tiny_models import CONFIGS, witnessed
 from .tiny_runs import Witness, differences, last, train
 
 
+@pytest.fixture(autouse=True)
+def other_tests_compute_as_they_like() -> Iterator[None]:
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, (6, None), (5, 4)])
 def test_pooling_by_matrices_is_adaptive_pooling(size: int | tuple) -> None:
     x = torch.randn(2, 3, 7, 10, dtype=torch.float64)
     torch.testing.assert_close(MatrixAvgPool2d(size)(x), torch.nn.AdaptiveAvgPool2d(size)(x))
+
+
+@pytest.mark.skipif(compiled_extension() is not None, reason="mmcv has its compiled operators")
+def test_regions_are_pooled_by_ours(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """torchvision would compile its own for minutes on a GPU."""
+    cfg = Config.fromfile(CONFIGS / "mask_rcnn/vmamba_t_1x_coco.py")
+    apply_demo(cfg, tmp_path / "shapes", ShapesSpec(num_train=2, num_val=2, size=64))
+    cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=1)
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    cfg.work_dir = str(tmp_path / "work")
+    log_once.cache_clear()
+    with caplog.at_level("INFO", "mmmamba"):
+        assert train(cfg, "--deterministic") == 0
+    assert "RoIAlign's gradients are computed as matrix products" in caplog.text
 
 
 @pytest.mark.gpu

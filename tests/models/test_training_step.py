@@ -144,7 +144,7 @@ def test_the_gpu_is_waited_for_as_often_whatever_there_is_to_find(device):
         finally:
             torch.cuda.set_sync_debug_mode("default")
         places.append(Counter(f"{one.filename}:{one.lineno}" for one in caught if "synchronizing" in str(one.message)))
-    assert places[1] == places[2] and places[1].total() < 20, places[1:]
+    assert places[1] == places[2] and places[1].total() <= 20, places[1:]
 
 
 @pytest.mark.parametrize("device", [pytest.param("cuda", marks=GPU)])

@@ -8,7 +8,7 @@ import logging
 from functools import cache
 
 import torch
-import torchvision
+import torchvision  # noqa: F401  (torch.ops.torchvision)
 from torch import Tensor
 
 from .precision import widen
@@ -38,8 +38,8 @@ def roi_align_forward(
     x_BCHW, rois_R5 = widen(input, rois)
     size = (aligned_height, aligned_width)
     if pool_mode == AVERAGE:
-        pooled_RCPQ = torchvision.ops.roi_align(x_BCHW, rois_R5, size, spatial_scale, sampling_ratio, aligned)
-        output.copy_(pooled_RCPQ)
+        # `torchvision.ops.roi_align` itself goes through minutes of compilation where algorithms are deterministic.
+        output.copy_(torch.ops.torchvision.roi_align(x_BCHW, rois_R5, spatial_scale, *size, sampling_ratio, aligned))
         return
     (y_RPS, _), (x_RQS, _) = _sample_points(rois_R5, size, spatial_scale, sampling_ratio, aligned)
     for chunk in roi_chunks(rois_R5, x_BCHW.shape[1], y_RPS.shape[1:], x_RQS.shape[1:]):
