@@ -21,6 +21,7 @@ from .demo import apply_demo
 from .deterministic import make_deterministic
 from .errors import UsageError
 from .fuse_hook import FuseHook
+from .graph_hook import MAX_SIZES, add_graphs
 from .interrupt import EXIT_SAVED, Interrupted
 from .nan_guard import NonFiniteError
 from .nan_report import replay
@@ -50,6 +51,14 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         help="continue from a checkpoint of this run; without a path from the latest one in the work dir",
     )
     parser.add_argument("--amp", action="store_true", help="train with mixed precision (GPU only)")
+    parser.add_argument(
+        "--graphs",
+        nargs="?",
+        type=int,
+        const=MAX_SIZES,
+        metavar="SIZES",
+        help=f"replay the backbone as CUDA graphs, for so many sizes of batches ({MAX_SIZES}); faster with small ones",
+    )
     parser.add_argument(
         "--auto-scale-lr", action="store_true", help="scale the learning rate to the batch size of this run"
     )
@@ -165,6 +174,8 @@ def run_train(args: argparse.Namespace) -> int:
     make_reliable(cfg, args.skip_nan)
     add_pictures(cfg, args.no_pictures)
     add_trackers(cfg, args.log_to)
+    if args.graphs is not None:
+        add_graphs(cfg, args.graphs)
     if args.deterministic:
         make_deterministic(cfg)
     if args.auto_scale_lr:

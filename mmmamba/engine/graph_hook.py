@@ -1,5 +1,6 @@
 """Training with the backbone's passes replayed as CUDA graphs."""
 
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
@@ -10,18 +11,25 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from ..models.graphed import GraphError, graph_backbone, ungraph_backbone
 from .errors import UsageError
 
+MAX_SIZES = 16
+
+
+def add_graphs(cfg: Config, max_sizes: int) -> None:
+    """Have a config's run train its backbone by CUDA graphs (``--graphs``)."""
+    cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), dict(type="GraphBackboneHook", max_sizes=max_sizes)]
+
 
 @HOOKS.register_module()
 class GraphBackboneHook(Hook):
     """Applies `graph_backbone` to the model's backbone while it trains.
 
-    `custom_hooks = [dict(type="GraphBackboneHook")]` is all that a config needs.
+    `custom_hooks = [dict(type="GraphBackboneHook")]` is all that a config needs; `mmmamba train --graphs` adds it.
 
     Args:
         max_sizes: of images (whole batches, as they reach the backbone) that are captured; more run in eager mode.
     """
 
-    def __init__(self, max_sizes: int = 16):
+    def __init__(self, max_sizes: int = MAX_SIZES):
         self.max_sizes = max_sizes
 
     def before_train(self, runner: Runner) -> None:
