@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
@@ -23,6 +24,8 @@ from mmengine.runner import Runner, set_random_seed  # noqa: E402
 from torch.distributed.fsdp import FullyShardedDataParallel  # noqa: E402
 
 import mmmamba.detection  # noqa: E402, F401  before mmdet
+from mmmamba.engine.errors import UsageError  # noqa: E402
+from mmmamba.engine.graph_hook import GraphBackboneHook  # noqa: E402
 from tests.engine import tiny_models  # noqa: E402
 
 STEPS = 3
@@ -99,15 +102,20 @@ def trained(model: nn.Module, batch: dict) -> list[float]:
     return losses
 
 
-def shard(cfg: Config, batch: dict) -> dict[str, float]:
-    """How the losses of FSDP differ from DDP's, and the part of the parameters that this process keeps."""
+def shard(cfg: Config, batch: dict) -> dict[str, float | str]:
+    """How the losses of FSDP differ from DDP's, the part of the parameters that this process keeps, what graphs say."""
     wanted = trained(MMDistributedDataParallel(build(cfg)), batch)
     model = build(cfg)
     count = sum(p.numel() for p in model.parameters())
     model = MMFullyShardedDataParallel(model, use_orig_params=True, device_id=torch.device("cpu"))
     assert isinstance(model, FullyShardedDataParallel)
+    try:
+        GraphBackboneHook().before_train(SimpleNamespace(model=model))
+        refused = ""
+    except UsageError as error:
+        refused = str(error)
     got = trained(model, batch)
-    return dict(fsdp=max(abs(a - b) / b for a, b in zip(got, wanted)),
+    return dict(graphs_refused=refused, fsdp=max(abs(a - b) / b for a, b in zip(got, wanted)),
                 kept=sum(p.numel() for p in model.parameters()) / count, moved=abs(wanted[0] - wanted[-1]) / wanted[0])
 
 
