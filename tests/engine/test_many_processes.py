@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 EQUAL = 1e-5
 
-Found = dict[str, dict[str, float]]
+Found = dict[str, dict[str, float | str]]
 
 
 @pytest.fixture(scope="module")
