@@ -1,7 +1,7 @@
 """Computing what is inside a module again in the backward pass instead of keeping it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,14 +9,16 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from mmmamba.ops import sparing_memory
+
 
 def recomputed(module: nn.Module, *inputs: Any) -> Any:
     """`module(*inputs)`, keeping the inputs alone. Random numbers are drawn again alike; statistics move once."""
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
-    # A compiler runs the module once and takes what it wrote to buffers from there.
-    if not norms or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling():
+        # A compiler runs the module once and takes what it wrote to buffers from there.
         return checkpoint(module, *inputs, use_reentrant=False)
-    return checkpoint(module, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _still(norms)))
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    return checkpoint(module, *inputs, use_reentrant=False, context_fn=lambda: (sparing_memory(), _still(norms)))
 
 
 @contextmanager

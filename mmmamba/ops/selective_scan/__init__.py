@@ -2,7 +2,7 @@
 
 from .dispatch import BACKENDS, ENVIRONMENT, BackendError, resolve, why_not, why_not_by_itself
 from .interface import selective_scan
-from .projected import projected_scan
+from .projected import projected_scan, sparing_memory
 
-__all__ = ["BACKENDS", "ENVIRONMENT", "BackendError", "projected_scan", "resolve", "selective_scan", "why_not",
-           "why_not_by_itself"]
+__all__ = ["BACKENDS", "ENVIRONMENT", "BackendError", "projected_scan", "resolve", "selective_scan", "sparing_memory",
+           "why_not", "why_not_by_itself"]

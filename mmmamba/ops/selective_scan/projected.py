@@ -6,6 +6,10 @@ another takes all their gradients, which the scan's backward pass writes side by
 Shape suffixes as in `common`; M = K D + 2 K N rows: step sizes route by route, then B, then C.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,6 +21,18 @@ from .dispatch import backend_module, resolve
 
 AT_ONCE = 2**27
 """Numbers that the projection may make at once in the backward pass: of a larger batch a part after the other."""
+
+_SPARING = ContextVar("sparing", default=1)
+
+
+@contextmanager
+def sparing_memory() -> Iterator[None]:
+    """Backward passes of the projected scans that are called inside make a quarter as much at once."""
+    token = _SPARING.set(4)
+    try:
+        yield
+    finally:
+        _SPARING.reset(token)
 
 
 def projected_scan(
@@ -56,14 +72,14 @@ class _Projected(torch.autograd.Function):
     def forward(ctx, x, weight, A, D, bias, index, out_dtype, index_complete):
         y, states = _forward(x, weight, A, D, bias, index, out_dtype, index_complete, True)
         ctx.save_for_backward(x, weight, A, D, bias, index, states)
-        ctx.index_complete = index_complete
+        ctx.index_complete, ctx.at_once = index_complete, AT_ONCE // _SPARING.get()
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
         x, weight, A, D, bias, index, states = ctx.saved_tensors
-        images = max(1, AT_ONCE // max(1, x.shape[1] * len(weight)))
+        images = max(1, ctx.at_once // max(1, x.shape[1] * len(weight)))
         # Some backends keep nothing for each image.
         together = len(x) <= images or len(states) != len(x)
         batches = [(grad, x, states)] if together else zip(*(t.split(images) for t in (grad, x, states)))
