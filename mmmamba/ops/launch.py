@@ -9,7 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 from torch import Tensor
 
-HAS_TRITON = importlib.util.find_spec("triton") is not None
+HAS_TRITON = importlib.util.find_spec("triton") is not None and torch.version.hip is None
+"""Kernels use instructions and options of NVIDIA's GPUs, which ROCm does not have."""
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 """What the kernels read and write; they compute in float32."""
 

@@ -186,6 +186,11 @@ def test_errors_name_what_was_wanted(monkeypatch):
         selective_scan(**inputs)
 
 
+def test_rocm_is_told_why_triton_does_not_run(monkeypatch):
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    assert "built for ROCm" in why_not("triton", torch.device("cuda"))
+
+
 def test_choice_is_logged_once(caplog, monkeypatch):
     from mmmamba.ops.selective_scan import dispatch
 

@@ -72,6 +72,8 @@ LARGE_MAP = 2**22
 
 def unavailable(device: torch.device) -> str | None:
     """Why it cannot run: no Triton, another device than CUDA (save under TRITON_INTERPRET=1), or too old a GPU."""
+    if torch.version.hip is not None:
+        return "its kernels hold instructions of NVIDIA's GPUs, and this PyTorch is built for ROCm"
     if not HAS_TRITON:
         return "triton is not installed (pip install triton)"
     if device.type == "cpu" and INTERPRETED:
