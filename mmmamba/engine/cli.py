@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
+from ..models.graphed import MAX_SIZES
 from ..zoo.configs import find_config
 from .bad_data import check_data_of
 from .config_keys import check_keys
@@ -21,7 +22,7 @@ from .demo import apply_demo
 from .deterministic import make_deterministic
 from .errors import UsageError
 from .fuse_hook import FuseHook
-from .graph_hook import MAX_SIZES, add_graphs
+from .graph_hook import add_graphs
 from .interrupt import EXIT_SAVED, Interrupted
 from .nan_guard import NonFiniteError
 from .nan_report import replay

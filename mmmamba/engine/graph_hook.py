@@ -8,10 +8,8 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from ..models.graphed import GraphError, graph_backbone, ungraph_backbone
+from ..models.graphed import MAX_SIZES, GraphError, graph_backbone, ungraph_backbone
 from .errors import UsageError
-
-MAX_SIZES = 16
 
 
 def add_graphs(cfg: Config, max_sizes: int) -> None:

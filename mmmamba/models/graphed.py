@@ -19,10 +19,12 @@ from .graph_capture import CapturedSize, GraphError, GraphMemory, Maps, memory_f
 
 logger = logging.getLogger("mmmamba")
 
+MAX_SIZES = 16
+
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def graph_backbone(backbone: nn.Module, max_sizes: int = 16) -> nn.Module:
+def graph_backbone(backbone: nn.Module, max_sizes: int = MAX_SIZES) -> nn.Module:
     """Have training passes on a GPU replayed as CUDA graphs, without Python in between; the results are eager mode's.
 
     The first training pass over images of one shape, dtype, memory format and autocast dtype captures forward and

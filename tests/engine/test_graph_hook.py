@@ -13,8 +13,8 @@ from mmengine.runner import Runner
 from mmmamba.commands import main
 from mmmamba.engine.config_keys import unknown_keys
 from mmmamba.engine.errors import UsageError
-from mmmamba.engine.graph_hook import MAX_SIZES
 from mmmamba.models.backbones import VMamba
+from mmmamba.models.graphed import MAX_SIZES
 
 from .tiny_models import CONFIGS
 
