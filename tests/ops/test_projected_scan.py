@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmmamba.ops import projected_scan, route_table, selective_scan, sparing_memory
+from mmmamba.ops import projected_scan, route_table, selective_scan
 
 
 @pytest.mark.parametrize("routes", [None, ("row", "column", "row_reversed", "column_reversed"), ("window4", "hilbert")])
@@ -42,18 +42,6 @@ def check(routes, d_state, dtype, device="cpu", rtol=1e-9, skips=True):
     grad = torch.randn_like(want)
     for a, b in zip(torch.autograd.grad(got, leaves, grad), torch.autograd.grad(want, leaves, grad)):
         torch.testing.assert_close(a, b, rtol=rtol, atol=rtol * float(b.abs().max()))
-
-
-def test_sparing_memory_makes_the_parts_smaller(monkeypatch):
-    module = importlib.import_module("mmmamba.ops.selective_scan.projected")
-    parts, backward = [], module._backward
-    monkeypatch.setenv("MMMAMBA_SCAN_BACKEND", "cpu")
-    monkeypatch.setattr(module, "AT_ONCE", 4 * 30 * 24)
-    monkeypatch.setattr(module, "_backward", lambda grad, *more: parts.append(len(grad)) or backward(grad, *more))
-    check(("row", "column"), 2, torch.float64)
-    with sparing_memory():
-        check(("row", "column"), 2, torch.float64)
-    assert parts == [3, 1, 1, 1]
 
 
 @pytest.mark.gpu
