@@ -10,7 +10,7 @@ The boxes, scores, labels and their order must be equal; exit code 1 where they 
 from __future__ import annotations
 
 import argparse
-import time
+import statistics
 from collections.abc import Callable
 from functools import partial
 
@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from short_runs import DEVICE
 from torch import Tensor
+from training_step_gpu import now
 
 from mmcv.ops import batched_nms  # isort: skip  (ours, by short_runs)
 from mmdet.models.utils import filter_scores_and_topk  # isort: skip
@@ -72,14 +73,10 @@ def maps(batch: int, kind: str, candidates: int) -> tuple[list[Tensor], list[Ten
 def milliseconds(run: Callable[[], object]) -> float:
     times = []
     for _ in range(13):
-        if DEVICE == "cuda":
-            torch.cuda.synchronize()
-        start = time.perf_counter()
+        start = now()
         run()
-        if DEVICE == "cuda":
-            torch.cuda.synchronize()
-        times.append(1e3 * (time.perf_counter() - start))
-    return sorted(times[3:])[5]
+        times.append(1e3 * (now() - start))
+    return statistics.median(times[3:])
 
 
 def equal(got: list[InstanceData], want: list[InstanceData]) -> bool:

@@ -122,11 +122,16 @@ def relative_errors(case: Case, dtype, shared: bool, merge: bool) -> dict[str, f
     return {k: float((got[k].double() - v).abs().max() / v.abs().max().clamp(min=1e-30)) for k, v in want.items()}
 
 
+def set_warps(warps: float) -> None:
+    """Routes are cut into chunks where there are fewer on each multiprocessor, into as many as make that."""
+    backend.FULL, backend.WANTED = warps, max(1, round(warps))
+
+
 def check(job) -> tuple[str, float, str]:
     size, d_state, channels, routes, dtype, shared, merge, warps = job
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = True
-    backend.FULL, backend.WANTED = warps, max(1, round(warps))
+    set_warps(warps)
     label = f"{size} N {d_state} D {channels} K {len(routes)} {str(dtype)[6:]} {shared=} {merge=} {warps=}"
     try:
         errors = relative_errors(Case("", 2, *size, channels, d_state, routes), dtype, shared, merge)
@@ -153,7 +158,7 @@ def tolerance(label: str) -> float:
 
 def set_tiling(steps: int, forward: tuple[int, ...], backward: tuple[int, ...], warps: float) -> None:
     """One tiling for all; at least `warps` on each multiprocessor."""
-    backend.FULL, backend.WANTED = warps, max(1, round(warps))
+    set_warps(warps)
     backend.ONE_STATE = backend.FEW_STATES = backend.MANY_STATES = backend.Tiling(
         steps, backend.Config(*forward), backend.Config(*backward))
 

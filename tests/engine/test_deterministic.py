@@ -25,6 +25,16 @@ def other_tests_compute_as_they_like() -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
+def on_shapes(name: str, folder: Path, run: str, images: int, size: int, iterations: int) -> Config:
+    """A shipped config for some iterations on the demo's shapes, unvalidated."""
+    cfg = Config.fromfile(CONFIGS / f"{name}.py")
+    apply_demo(cfg, folder / "shapes", ShapesSpec(num_train=images, num_val=2, size=size))
+    cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations)
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    cfg.work_dir = str(folder / run)
+    return cfg
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, (6, None), (5, 4)])
 def test_pooling_by_matrices_is_adaptive_pooling(size: int | tuple) -> None:
     x = torch.randn(2, 3, 7, 10, dtype=torch.float64)
@@ -34,11 +44,7 @@ def test_pooling_by_matrices_is_adaptive_pooling(size: int | tuple) -> None:
 @pytest.mark.skipif(compiled_extension() is not None, reason="mmcv has its compiled operators")
 def test_regions_are_pooled_by_ours(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """torchvision would compile its own for minutes on a GPU."""
-    cfg = Config.fromfile(CONFIGS / "mask_rcnn/vmamba_t_1x_coco.py")
-    apply_demo(cfg, tmp_path / "shapes", ShapesSpec(num_train=2, num_val=2, size=64))
-    cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=1)
-    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    cfg.work_dir = str(tmp_path / "work")
+    cfg = on_shapes("mask_rcnn/vmamba_t_1x_coco", tmp_path, "work", images=2, size=64, iterations=1)
     log_once.cache_clear()
     with caplog.at_level("INFO", "mmmamba"):
         assert train(cfg, "--deterministic") == 0
@@ -55,12 +61,8 @@ def test_regions_are_pooled_by_ours(tmp_path: Path, caplog: pytest.LogCaptureFix
 def test_two_runs_on_a_gpu_are_equal(tmp_path: Path, name: str) -> None:
     runs = []
     for folder in ("one", "two"):
-        cfg = Config.fromfile(CONFIGS / f"{name}.py")
-        apply_demo(cfg, tmp_path / "shapes", ShapesSpec(num_train=8, num_val=2, size=128))
-        cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=10)
-        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+        cfg = on_shapes(name, tmp_path, folder, images=8, size=128, iterations=10)
         witnessed(cfg, tmp_path)
-        cfg.work_dir = str(tmp_path / folder)
         Witness.watch()
         assert train(cfg, "--deterministic") == 0
         runs.append((Witness.seen, last(cfg)))

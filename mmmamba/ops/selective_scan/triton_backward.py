@@ -143,8 +143,9 @@ def scan_backward_kernel(
     part = ((block.to(tl.int64) * batches + batch) * length * routes + route) * d_state
     dB += part
     dC += part
-    lane = tl.arange(0, DB // V)[None, :]
     FOLD: tl.constexpr = TT >= 8 and TT <= 32 and not INTERPRETED
+    # What holds the sums of a tile: a warp's lanes, of which the first TT write, or as many columns.
+    lane = tl.arange(0, DB // V if FOLD else TT)[None, :]
     dD_D = tl.zeros([DB], tl.float32)
     dbias_D = tl.zeros([DB], tl.float32)
     if SINGLE:
@@ -173,13 +174,9 @@ def scan_backward_kernel(
             dys += (tl.where(real_W[:, None], dy_WD, 0.0),)
             throughs += (tl.zeros_like(u_WD),)
             ddeltas += (tl.zeros_like(u_WD),)
-        if FOLD:
-            t_WT = tile * (TT * W) + tl.arange(0, W)[:, None] * TT + lane % TT
-        else:
-            t_WT = tile * (TT * W) + tl.arange(0, W)[:, None] * TT + tl.arange(0, TT)[None, :]
+        t_WT = tile * (TT * W) + tl.arange(0, W)[:, None] * TT + lane % TT
         pos_WT, real_WT = position(index, t_WT, steps, HAS_INDEX, HOLES, WIDE)
-        if FOLD:
-            real_WT = real_WT & (lane < TT)
+        real_WT = real_WT & (lane < TT)
         weight_rows_WT = pos_WT * (routes * d_state)
         piece_W = tile * W + tl.arange(0, W)
         pieces_WD = states_1D + (piece_W.to(tl.int64) * d_state * channels)[:, None]
