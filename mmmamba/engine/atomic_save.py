@@ -19,6 +19,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from .errors import UsageError
+from .rank_buffers import remember_buffers
 
 PARTIAL = ".partial"
 LAST = "last_checkpoint"
@@ -89,6 +90,7 @@ def save_run(runner: Runner, folder: str, name: str, meta: dict[str, Any], **opt
     if not between_steps(runner.optim_wrapper):
         runner.logger.warning(f"{path} is saved while gradients are accumulated and lacks them: resuming is not exact")
     runner.message_hub.update_info("last_ckpt", path)
+    remember_buffers(runner)
     runner.save_checkpoint(folder, name, meta=meta, **options)
     if is_main_process():
         write_whole(os.path.join(runner.work_dir, LAST), path.encode())
@@ -127,9 +129,9 @@ class AtomicCheckpointHook(CheckpointHook):
                 runner.logger.info(f"{partial} was being written when a run ended; removed")
                 partial.unlink()
 
-    def save_now(self, runner: Runner, name: str) -> str:
-        """Save under a name of its own, after an iteration. Returns the path."""
-        meta = dict(epoch=runner.epoch, iter=runner.iter + 1)
+    def save_now(self, runner: Runner, name: str, iterations: int) -> str:
+        """Save under a name of its own, after so many iterations. Returns the path."""
+        meta = dict(epoch=runner.epoch, iter=iterations)
         return save_run(runner, self.out_dir, name, meta, by_epoch=False, backend_args=self.backend_args)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
@@ -165,6 +167,7 @@ class AtomicCheckpointHook(CheckpointHook):
         return [self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)) for old in outdated]
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+        remember_buffers(runner)
         backend, later = self.file_backend, _RemoveLater(self.file_backend)
         self.file_backend = later
         try:

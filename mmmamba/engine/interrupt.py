@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
@@ -19,6 +22,8 @@ from .atomic_save import AtomicCheckpointHook, between_steps, save_run, write_fi
 EXIT_SAVED = 75
 """Exit code of a run that saved and stopped: `EX_TEMPFAIL` of sysexits.h, "try again"."""
 FILE = "interrupted.pth"
+VALIDATED_KEY = "last_validated"
+"""Of the message hub: the iteration behind which the run was validated last."""
 # Windows has no SIGUSR1.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 # torchrun hands Ctrl-C on to processes that the terminal sent it to already.
@@ -38,6 +43,7 @@ class InterruptHook(Hook):
     """SIGINT, SIGTERM and SIGUSR1 save at the end of the step and raise :class:`Interrupted`, on all processes at once.
 
     A second SIGINT ends the process at once. While gradients are accumulated the save waits for the optimizer's step.
+    A validation is left after the image or batch at hand, and marked as not done.
     """
 
     # Behind every hook that changes what is saved, and behind the log.
@@ -45,10 +51,12 @@ class InterruptHook(Hook):
 
     def __init__(self) -> None:
         self.signal, self.since, self.before = 0, 0.0, {}
+        self.training, self.common = False, 0
 
     def before_train(self, runner: Runner) -> None:
         write_files_whole()
         self.agreement = Agreement()
+        self.training = True
         if threading.current_thread() is not threading.main_thread():
             runner.logger.warning("training does not run in the main thread, so signals do not save it")
             return
@@ -57,25 +65,53 @@ class InterruptHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
+        self._stop_if_told(runner, runner.iter + 1)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        self.common = 0
+        if self.training:
+            loader = runner.val_dataloader
+            # Processes whose shares of the data differ can ask one another only while all of them have batches.
+            self.common = -self.agreement.most(-_length(loader))
+            if not isinstance(loader.worker_init_fn, DeafWorker):
+                loader.worker_init_fn = DeafWorker(loader.worker_init_fn)
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if batch_idx < self.common:
+            self._stop_if_told(runner, runner.iter, within_validation=True)
+
+    def after_val(self, runner: Runner) -> None:
+        # What was heard during the metrics.
+        if self.training:
+            self._stop_if_told(runner, runner.iter)
+
+    def after_train(self, runner: Runner) -> None:
+        self._restore()
+
+    def _stop_if_told(self, runner: Runner, iterations: int, within_validation: bool = False) -> None:
+        """Save as a run that did so many iterations, and end it."""
         number = self.agreement.most(self.signal)
         if not number or not between_steps(runner.optim_wrapper):
             return
+        if within_validation:
+            runner.message_hub.update_info(VALIDATED_KEY, None)
+            for hook in runner.hooks:
+                if isinstance(hook, EMAHook):
+                    # The model holds the averaged weights now, where saving expects its own.
+                    hook.after_val_epoch(runner)
         hooks = [hook for hook in runner.hooks if isinstance(hook, AtomicCheckpointHook)]
         if hooks:
-            path = hooks[0].save_now(runner, FILE)
+            path = hooks[0].save_now(runner, FILE, iterations)
         else:
-            meta = dict(epoch=runner.epoch, iter=runner.iter + 1)
+            meta = dict(epoch=runner.epoch, iter=iterations)
             path = save_run(runner, runner.work_dir, FILE, meta, by_epoch=False)
         runner.logger.info(
-            f"{signal.Signals(number).name}: saved {path} after iteration {runner.iter + 1}; go on with --resume"
+            f"{signal.Signals(number).name}: saved {path} after iteration {iterations}; go on with --resume"
         )
         # Whoever ends first has torchrun end the others, which must not be before the file is there.
         self.agreement.wait()
         self._restore()
         raise Interrupted(path)
-
-    def after_train(self, runner: Runner) -> None:
-        self._restore()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.signal == signal.SIGINT and time.monotonic() - self.since > SAME_CTRL_C:
@@ -89,4 +125,42 @@ class InterruptHook(Hook):
     def _restore(self) -> None:
         for one, handler in self.before.items():
             signal.signal(one, handler)
-        self.before = {}
+        self.before, self.training = {}, False
+
+
+class DeafWorker:
+    """A DataLoader's `worker_init_fn` whose worker goes on when the whole process group is told to stop.
+
+    The main process still needs it, and saves.
+
+    Args:
+        start: the loader's own.
+    """
+
+    def __init__(self, start: Callable[[int], None] | None) -> None:
+        self.start = start
+        atexit.unregister(_end_workers)
+        atexit.register(_end_workers)
+
+    def __call__(self, worker: int) -> None:
+        for one in SIGNALS:
+            signal.signal(one, signal.SIG_IGN)
+        if self.start is not None:
+            self.start(worker)
+
+
+def _end_workers() -> None:
+    """Before multiprocessing asks its daemons to end with SIGTERM, which ours do not hear, and waits for them."""
+    # PyTorch's handler takes the end of a worker for a failure.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
+
+
+def _length(loader: Any) -> int:
+    """Batches of this process; 0 where they cannot be told beforehand."""
+    try:
+        return len(loader)
+    except TypeError:
+        return 0

@@ -24,16 +24,17 @@ def run(folder: Path, *words: str) -> None:
 
 
 @pytest.mark.slow
-def test_both_ranks_save_and_resume_exactly(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop, told", [("3", "1"), ("5:2", "1"), ("5:4", "0")])
+def test_both_ranks_save_and_resume_exactly(tmp_path: Path, stop: str, told: str) -> None:
     run(tmp_path, "through_all", "0", "0", "--launcher", "pytorch")
-    run(tmp_path, "stopped_first", "3", "1", "--launcher", "pytorch")
+    run(tmp_path, "stopped_first", stop, told, "--launcher", "pytorch")
     run(tmp_path, "stopped_second", "0", "0", "--launcher", "pytorch", "--resume")
     for rank in (0, 1):
         (whole, rng), (first, _), (second, resumed_rng) = (
             torch.load(tmp_path / f"{name}_rank{rank}.pt", weights_only=False)
             for name in ("through_all", "stopped_first", "stopped_second")
         )
-        assert len(first) == 2 * 3 and first + second == whole
+        assert len(first) == 2 * int(stop[0]) and first + second == whole
         assert differences(rng, resumed_rng) == []
     through, stopped = (
         torch.load(Path(tmp_path, name, "last_checkpoint").read_text(), weights_only=False)

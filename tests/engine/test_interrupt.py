@@ -12,7 +12,7 @@ import pytest
 from mmmamba.engine import interrupt
 from mmmamba.engine.interrupt import EXIT_SAVED
 
-from .tiny_models import toy
+from .tiny_models import toy, validated
 from .tiny_runs import Witness, kill, last, train
 
 
@@ -42,11 +42,17 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert not list(Path(cfg.work_dir).glob("*.pth"))
 
 
-def test_workers_live_through_the_signal_that_the_whole_group_gets(tmp_path: Path) -> None:
-    cfg = toy(tmp_path)
-    cfg.train_dataloader.num_workers = 2
-    Witness.watch(3, lambda: [os.kill(pid, signal.SIGTERM) for pid in (*_children(), os.getpid())])
+@pytest.mark.parametrize("at, batch", [(3, None), (5, 1)], ids=["training", "validation"])
+@pytest.mark.parametrize("persistent", [False, True])
+def test_workers_live_through_the_signal_that_the_whole_group_gets(
+    tmp_path: Path, at: int, batch: int | None, persistent: bool
+) -> None:
+    cfg = validated(toy(tmp_path))
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.update(num_workers=2, persistent_workers=persistent)
+    Witness.watch(at, lambda: [os.kill(pid, signal.SIGTERM) for pid in (*_children(), os.getpid())], batch)
     assert train(cfg) == EXIT_SAVED
+    assert last(cfg)["meta"]["iter"] == at
     Witness.watch()
     assert train(cfg, "--resume") == 0
 

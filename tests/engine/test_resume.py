@@ -7,22 +7,25 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 from PIL import Image
 
+from mmmamba.engine import rank_buffers
 from mmmamba.engine.interrupt import EXIT_SAVED
 
-from .tiny_models import Noise, detection, segmentation, toy
+from .tiny_models import Noise, Smallness, detection, segmentation, toy, validated
 from .tiny_runs import Witness, differences, kill, last, train
 
 
-def compare(cfg: Config, stop: int) -> None:
-    """Train with a SIGTERM in iteration `stop`, resume, and train the same through."""
+def compare(cfg: Config, stop: int, batch: int | None = None) -> None:
+    """Train with a SIGTERM in iteration `stop` or in a batch of the validation after it, resume, and train the same
+    through."""
     folder = Path(cfg.work_dir)
     # Without a seed, a run has to keep the one that it drew.
     cfg.randomness = dict(seed=None)
     cfg.work_dir = str(folder / "stopped")
-    Witness.watch(stop, kill(signal.SIGTERM))
+    Witness.watch(stop, kill(signal.SIGTERM), batch)
     assert train(cfg) == EXIT_SAVED
     seen = Witness.seen
     assert len(seen) == 2 * stop
@@ -91,6 +94,33 @@ def test_iterations_over_several_passes(tmp_path: Path, workers: int) -> None:
     compare(cfg, stop=5)
 
 
+@pytest.mark.parametrize("batch", [None, 0, 3])
+@pytest.mark.parametrize("loop", [
+    dict(type="EpochBasedTrainLoop", max_epochs=2), dict(type="IterBasedTrainLoop", max_iters=10, val_interval=5),
+], ids=["epochs", "iterations"])
+def test_a_validation_that_was_left_is_done_again(tmp_path: Path, loop: dict, batch: int | None) -> None:
+    cfg = validated(toy(tmp_path))
+    cfg.train_cfg = loop
+    compare(cfg, stop=5, batch=batch)
+
+
+def test_a_validation_that_was_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg = validated(toy(tmp_path))
+    Witness.watch()
+    reached = []
+
+    def reach() -> None:
+        reached.append(1)
+        if len(reached) == 1:
+            kill(signal.SIGTERM)()
+
+    monkeypatch.setattr(Smallness, "reached", staticmethod(reach))
+    assert train(cfg) == EXIT_SAVED
+    assert last(cfg)["meta"]["iter"] == 5
+    assert train(cfg, "--resume") == 0
+    assert len(reached) == 2 and len(Witness.seen) == 2 * 10
+
+
 def test_nothing_of_the_skipped_batches_is_read(tmp_path: Path) -> None:
     cfg = toy(tmp_path)
     Witness.watch(4, kill(signal.SIGTERM))
@@ -107,3 +137,20 @@ def test_accumulated_gradients_are_waited_for(tmp_path: Path) -> None:
     Witness.watch(6, kill(signal.SIGUSR1))
     assert train(cfg) == EXIT_SAVED
     assert last(cfg)["meta"]["iter"] == 8
+
+
+def test_running_statistics_of_other_processes_are_named(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    cfg = toy(tmp_path)
+    Witness.watch(4, kill(signal.SIGTERM))
+    assert train(cfg) == EXIT_SAVED
+    path = Path(cfg.work_dir, "last_checkpoint").read_text()
+    checkpoint = torch.load(path, weights_only=False)
+    kept = {"model.norm.running_mean": torch.ones(2, 4)}
+    checkpoint["message_hub"]["runtime_info"][rank_buffers.KEY] = kept
+    checkpoint["message_hub"]["resumed_keys"][rank_buffers.KEY] = True
+    torch.save(checkpoint, path)
+    Witness.watch()
+    assert train(cfg, "--resume") == 0
+    assert "one of 2 processes, here there are 1" in capfd.readouterr().out
+    # Nor are they handed on to the next checkpoint.
+    assert not last(cfg)["message_hub"]["runtime_info"][rank_buffers.KEY]

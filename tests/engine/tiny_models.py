@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
+from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, MODELS
+from mmengine.registry import DATASETS, METRICS, MODELS
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
@@ -26,16 +28,22 @@ SPEC = ShapesSpec(num_train=10, num_val=2, size=32)
 
 @DATASETS.register_module()
 class Noise(BaseDataset):
-    """Ten images that Python's, NumPy's and PyTorch's random numbers change."""
+    """Ten images that Python's, NumPy's and PyTorch's random numbers change, unless they are to be steady."""
 
     reads: list[int] = []
+
+    def __init__(self, steady: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.steady = steady
 
     def load_data_list(self) -> list[dict[str, int]]:
         return [dict(width=8 + index % 3, height=9) for index in range(10)]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         Noise.reads.append(index)
-        image = torch.rand(3, 8, 8) + random.random() + np.random.rand()
+        image = torch.full((3, 8, 8), index / 10)
+        if not self.steady:
+            image = torch.rand(3, 8, 8) + random.random() + np.random.rand()
         return dict(inputs=image.float(), data_samples=BaseDataElement(metainfo=dict(img_path=f"{index}.png")))
 
 
@@ -49,8 +57,25 @@ class Toy(BaseModel):
         self.norm = nn.BatchNorm2d(4)
         self.last = nn.Sequential(nn.Dropout(), nn.Conv2d(4, 1, 6))
 
-    def forward(self, inputs: list[Tensor], data_samples: Any = None, mode: str = "loss") -> dict[str, Tensor]:
-        return dict(loss=self.last(self.norm(self.conv(torch.stack(inputs)))).square().mean())
+    def forward(self, inputs: list[Tensor], data_samples: Any = None, mode: str = "loss") -> Any:
+        squares = self.last(self.norm(self.conv(torch.stack(inputs)))).square()
+        if mode == "loss":
+            return dict(loss=squares.mean())
+        return [BaseDataElement(square=square.item()) for square in squares.mean((1, 2, 3))]
+
+
+@METRICS.register_module()
+class Smallness(BaseMetric):
+    """Minus the mean of the toy's squares; `reached` is called when all are there."""
+
+    reached: Callable[[], Any] = staticmethod(lambda: None)
+
+    def process(self, data_batch: Any, data_samples: list[dict]) -> None:
+        self.results += [sample["square"] for sample in data_samples]
+
+    def compute_metrics(self, results: list[float]) -> dict[str, float]:
+        Smallness.reached()
+        return dict(small=-sum(results) / len(results))
 
 
 def toy(folder: Path) -> Config:
@@ -66,6 +91,16 @@ def toy(folder: Path) -> Config:
     cfg.optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="AdamW", lr=1e-2))
     cfg.param_scheduler = [dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=8)]
     return witnessed(cfg, folder)
+
+
+def validated(cfg: Config) -> Config:
+    """The toy validated in four batches, its best weights kept."""
+    sampler = dict(type="DefaultSampler", shuffle=False)
+    dataset = dict(type="Noise", steady=True)
+    cfg.val_dataloader = dict(batch_size=3, num_workers=0, sampler=sampler, dataset=dataset)
+    cfg.val_cfg, cfg.val_evaluator = dict(type="ValLoop"), dict(type="Smallness")
+    cfg.default_hooks.checkpoint.update(save_best="small", rule="greater")
+    return cfg
 
 
 def detection(folder: Path) -> Config:

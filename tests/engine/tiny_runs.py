@@ -25,10 +25,11 @@ NUMBERS = count()
 
 @HOOKS.register_module()
 class Witness(Hook):
-    """Writes down what each iteration saw and gave, and does something at one of them."""
+    """Writes down what each iteration saw and gave, and does something in one of them or its validation."""
 
     seen: list[tuple] = []
     at: int | None = None
+    batch: int | None = None
     act: Callable[[], Any] = staticmethod(lambda: None)
     rng: dict = {}
 
@@ -36,17 +37,21 @@ class Witness(Hook):
         digest = hashlib.sha256(b"".join(image.numpy().tobytes() for image in data_batch["inputs"])).hexdigest()[:12]
         paths = tuple(Path(sample.img_path).stem for sample in data_batch["data_samples"])
         Witness.seen.append((runner.iter, batch_idx, paths, digest))
-        if runner.iter + 1 == Witness.at:
+        if runner.iter + 1 == Witness.at and Witness.batch is None:
             Witness.act()
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         Witness.seen.append((runner.iter, {name: value.item() for name, value in outputs.items()}))
         Witness.rng = rng_state()
 
+    def before_val_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == Witness.at and batch_idx == Witness.batch:
+            Witness.act()
+
     @classmethod
-    def watch(cls, at: int | None = None, act: Callable[[], Any] | None = None) -> None:
-        """Forget what was seen; call `act` in iteration `at`, counted from 1."""
-        cls.seen, cls.at, cls.act = [], at, staticmethod(act or (lambda: None))
+    def watch(cls, at: int | None = None, act: Callable[[], Any] | None = None, batch: int | None = None) -> None:
+        """Forget what was seen; call `act` in iteration `at`, counted from 1, or a batch of the validation after it."""
+        cls.seen, cls.at, cls.act, cls.batch = [], at, staticmethod(act or (lambda: None)), batch
 
 
 def train(cfg: Config, *options: str) -> int:

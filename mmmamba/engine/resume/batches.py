@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing
-import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Any
 
@@ -15,7 +11,7 @@ from mmengine.dist import get_rank
 from mmengine.logging import print_log
 from torch.utils.data import DataLoader, IterableDataset, Sampler
 
-from ..interrupt import SIGNALS
+from ..interrupt import DeafWorker
 from ..seeding import seed_all
 
 HOLDERS = ("_dataset", "dataset", "datasets", "pipeline", "transforms", "transform")
@@ -137,8 +133,6 @@ def count_batches(loader: DataLoader, seed: int, endless: bool) -> DataLoader:
     if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         print_log("the training data have no batches of indices: resuming reads them from the start", "current", 30)
         return loader
-    atexit.unregister(_end_workers)
-    atexit.register(_end_workers)
     options = dict(prefetch_factor=loader.prefetch_factor) if loader.num_workers else {}
     return DataLoader(
         SeededDataset(loader.dataset, seed),
@@ -147,7 +141,7 @@ def count_batches(loader: DataLoader, seed: int, endless: bool) -> DataLoader:
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,
         timeout=loader.timeout,
-        worker_init_fn=partial(_start_worker, loader.worker_init_fn),
+        worker_init_fn=DeafWorker(loader.worker_init_fn),
         multiprocessing_context=loader.multiprocessing_context,
         generator=loader.generator,
         persistent_workers=loader.persistent_workers,
@@ -155,18 +149,12 @@ def count_batches(loader: DataLoader, seed: int, endless: bool) -> DataLoader:
     )
 
 
-def _start_worker(start: Callable[[int], None] | None, worker: int) -> None:
-    """A worker goes on when the whole process group is told to stop: the main process still saves."""
-    for one in SIGNALS:
-        signal.signal(one, signal.SIG_IGN)
-    if start is not None:
-        start(worker)
+def end_persistent_workers(loader: DataLoader | None) -> None:
+    """End what `persistent_workers` kept, while the queues that tell them so are whole.
 
-
-def _end_workers() -> None:
-    """Before multiprocessing asks its daemons to end with SIGTERM, which ours do not hear, and waits for them."""
-    # PyTorch's handler takes the end of a worker for a failure.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for process in multiprocessing.active_children():
-        if process.daemon:
-            process.kill()
+    Left to the garbage collector, which takes things in any order, they may not hear it and are waited for.
+    """
+    iterator = getattr(loader, "_iterator", None)
+    if iterator is not None:
+        iterator._shutdown_workers()
+        loader._iterator = None

@@ -14,10 +14,12 @@ from mmengine.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch import nn
 
+from ..interrupt import VALIDATED_KEY
+from ..rank_buffers import restore_buffers
 from ..seeding import seed_all
-from .batches import CountedBatches, cached_transforms, count_batches
+from .batches import CountedBatches, cached_transforms, count_batches, end_persistent_workers
 
-EPOCH_KEY, VALIDATED_KEY = "epoch_start", "last_validated"
+EPOCH_KEY = "epoch_start"
 
 
 class _Resumable:
@@ -30,12 +32,23 @@ class _Resumable:
         self._source, self._seed = dataloader, runner.seed
         self.dataloader = count_batches(self.dataloader, runner.seed, self.endless)
 
+    def run(self) -> nn.Module:
+        """Train."""
+        try:
+            return self._run()
+        finally:
+            for loop in (self, self.runner.val_loop):
+                end_persistent_workers(getattr(loop, "dataloader", None))
+
     def _begin(self) -> None:
-        """After a checkpoint was read: samplers follow its seed, and a validation that was cut off is done."""
+        """After a checkpoint was read: samplers follow its seed, each process has its own running statistics, and a
+        validation that was cut off is done."""
         if self._seed != self.runner.seed and isinstance(self._source, dict):
             different = self.runner._randomness_cfg.get("diff_rank_seed", False)
             loader = self.runner.build_dataloader(self._source, self.runner.seed, different)
             self.dataloader = count_batches(loader, self.runner.seed, self.endless)
+        if self.iter:
+            restore_buffers(self.runner)
         # Only our loops write this key: a checkpoint without it does not tell what was validated.
         if self.iter and self.runner.message_hub.get_info(EPOCH_KEY) is not None:
             self._validate(self._due())
@@ -66,8 +79,7 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
 
     endless = False
 
-    def run(self) -> nn.Module:
-        """Train."""
+    def _run(self) -> nn.Module:
         self.runner.call_hook("before_train")
         self._begin()
         while self._epoch < self._max_epochs and not self.stop_training:
@@ -131,10 +143,9 @@ class ResumableIterLoop(_Resumable, IterBasedTrainLoop):
 
     endless = True
 
-    def run(self) -> nn.Module:
-        """Train."""
+    def _run(self) -> nn.Module:
         if not isinstance(self.dataloader.batch_sampler, CountedBatches):
-            return super().run()
+            return IterBasedTrainLoop.run(self)
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
         self._begin()
