@@ -19,7 +19,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from .errors import UsageError
-from .rank_buffers import remember_buffers
+from .loose_state import remember_state
 
 PARTIAL = ".partial"
 LAST = "last_checkpoint"
@@ -90,7 +90,7 @@ def save_run(runner: Runner, folder: str, name: str, meta: dict[str, Any], **opt
     if not between_steps(runner.optim_wrapper):
         runner.logger.warning(f"{path} is saved while gradients are accumulated and lacks them: resuming is not exact")
     runner.message_hub.update_info("last_ckpt", path)
-    remember_buffers(runner)
+    remember_state(runner)
     runner.save_checkpoint(folder, name, meta=meta, **options)
     if is_main_process():
         write_whole(os.path.join(runner.work_dir, LAST), path.encode())
@@ -167,7 +167,7 @@ class AtomicCheckpointHook(CheckpointHook):
         return [self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)) for old in outdated]
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
-        remember_buffers(runner)
+        remember_state(runner)
         backend, later = self.file_backend, _RemoveLater(self.file_backend)
         self.file_backend = later
         try:

@@ -36,6 +36,9 @@ def make_reliable(cfg: Config, skip_nan: bool = False) -> None:
     for hook in [hooks.checkpoint, *(cfg.get("custom_hooks") or [])]:
         if isinstance(hook, dict) and _name(hook["type"]) == "CheckpointHook":
             hook["type"] = "AtomicCheckpointHook"
+        if isinstance(hook, dict) and _name(hook["type"]) == "EarlyStoppingHook":
+            # Before the best checkpoint is saved, which is to hold what it counted.
+            hook.setdefault("priority", "LOW")
     for key, name in HOOKS.items():
         if hooks.setdefault(key, dict(type=name)) is None:
             del hooks[key]

@@ -7,11 +7,9 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
 from mmengine.config import Config
 from PIL import Image
 
-from mmmamba.engine import rank_buffers
 from mmmamba.engine.interrupt import EXIT_SAVED
 
 from .tiny_models import Noise, Smallness, detection, segmentation, toy, validated
@@ -137,20 +135,3 @@ def test_accumulated_gradients_are_waited_for(tmp_path: Path) -> None:
     Witness.watch(6, kill(signal.SIGUSR1))
     assert train(cfg) == EXIT_SAVED
     assert last(cfg)["meta"]["iter"] == 8
-
-
-def test_running_statistics_of_other_processes_are_named(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
-    cfg = toy(tmp_path)
-    Witness.watch(4, kill(signal.SIGTERM))
-    assert train(cfg) == EXIT_SAVED
-    path = Path(cfg.work_dir, "last_checkpoint").read_text()
-    checkpoint = torch.load(path, weights_only=False)
-    kept = {"model.norm.running_mean": torch.ones(2, 4)}
-    checkpoint["message_hub"]["runtime_info"][rank_buffers.KEY] = kept
-    checkpoint["message_hub"]["resumed_keys"][rank_buffers.KEY] = True
-    torch.save(checkpoint, path)
-    Witness.watch()
-    assert train(cfg, "--resume") == 0
-    assert "one of 2 processes, here there are 1" in capfd.readouterr().out
-    # Nor are they handed on to the next checkpoint.
-    assert not last(cfg)["message_hub"]["runtime_info"][rank_buffers.KEY]

@@ -15,7 +15,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch import nn
 
 from ..interrupt import VALIDATED_KEY
-from ..rank_buffers import restore_buffers
+from ..loose_state import restore_state
 from ..seeding import seed_all
 from .batches import CountedBatches, cached_transforms, count_batches, end_persistent_workers
 
@@ -41,14 +41,14 @@ class _Resumable:
                 end_persistent_workers(getattr(loop, "dataloader", None))
 
     def _begin(self) -> None:
-        """After a checkpoint was read: samplers follow its seed, each process has its own running statistics, and a
+        """After a checkpoint was read: samplers follow its seed, what it holds beside weights is handed out, and a
         validation that was cut off is done."""
         if self._seed != self.runner.seed and isinstance(self._source, dict):
             different = self.runner._randomness_cfg.get("diff_rank_seed", False)
             loader = self.runner.build_dataloader(self._source, self.runner.seed, different)
             self.dataloader = count_batches(loader, self.runner.seed, self.endless)
         if self.iter:
-            restore_buffers(self.runner)
+            restore_state(self.runner)
         # Only our loops write this key: a checkpoint without it does not tell what was validated.
         if self.iter and self.runner.message_hub.get_info(EPOCH_KEY) is not None:
             self._validate(self._due())
