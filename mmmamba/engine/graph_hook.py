@@ -10,11 +10,14 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ..models.graphed import MAX_SIZES, GraphError, graph_backbone, ungraph_backbone
 from .errors import UsageError
+from .reliability import class_name
 
 
 def add_graphs(cfg: Config, max_sizes: int) -> None:
-    """Have a config's run train its backbone by CUDA graphs (``--graphs``)."""
-    cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), dict(type="GraphBackboneHook", max_sizes=max_sizes)]
+    """Have a config's run train its backbone by CUDA graphs (``--graphs``), in the place of a hook that says so too."""
+    name, hooks = "GraphBackboneHook", cfg.get("custom_hooks") or []
+    others = [hook for hook in hooks if not (isinstance(hook, dict) and class_name(hook["type"]) == name)]
+    cfg.custom_hooks = [*others, dict(type=name, max_sizes=max_sizes)]
 
 
 @HOOKS.register_module()

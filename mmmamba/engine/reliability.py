@@ -24,19 +24,20 @@ def make_reliable(cfg: Config, skip_nan: bool = False) -> None:
     loop = cfg.train_cfg
     if "type" not in loop:
         loop.type = "EpochBasedTrainLoop" if loop.pop("by_epoch") else "IterBasedTrainLoop"
-    if _name(loop.type) in LOOPS:
-        loop.type = LOOPS[_name(loop.type)]
-    elif _name(loop.type) not in LOOPS.values():
-        print_log(f"resuming is as exact as {_name(loop.type)}, which is not one of MMEngine's loops", "current", 30)
+    if class_name(loop.type) in LOOPS:
+        loop.type = LOOPS[class_name(loop.type)]
+    elif class_name(loop.type) not in LOOPS.values():
+        name = class_name(loop.type)
+        print_log(f"resuming is as exact as {name}, which is not one of MMEngine's loops", "current", 30)
     if cfg.get("default_hooks") is None:
         cfg.default_hooks = {}
     hooks = cfg.default_hooks
     # MMEngine saves each epoch where nothing is said.
     hooks.setdefault("checkpoint", dict(type="CheckpointHook", interval=1))
     for hook in [hooks.checkpoint, *(cfg.get("custom_hooks") or [])]:
-        if isinstance(hook, dict) and _name(hook["type"]) == "CheckpointHook":
+        if isinstance(hook, dict) and class_name(hook["type"]) == "CheckpointHook":
             hook["type"] = "AtomicCheckpointHook"
-        if isinstance(hook, dict) and _name(hook["type"]) == "EarlyStoppingHook":
+        if isinstance(hook, dict) and class_name(hook["type"]) == "EarlyStoppingHook":
             # Before the best checkpoint is saved, which is to hold what it counted.
             hook.setdefault("priority", "LOW")
     for key, name in HOOKS.items():
@@ -46,6 +47,6 @@ def make_reliable(cfg: Config, skip_nan: bool = False) -> None:
         hooks.nan_guard.skip = True
 
 
-def _name(kind: Any) -> str:
+def class_name(kind: Any) -> str:
     """The class's own name, whether a config gives a class, a name or a name with its library's."""
     return kind.split(".")[-1] if isinstance(kind, str) else kind.__name__

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from mmmamba.commands import main
 from mmmamba.engine.config_keys import unknown_keys
 from mmmamba.engine.errors import UsageError
+from mmmamba.engine.graph_hook import GraphBackboneHook, add_graphs
 from mmmamba.models.backbones import VMamba
 from mmmamba.models.graphed import MAX_SIZES
 
@@ -63,6 +64,13 @@ def test_the_command_adds_it(tmp_path, capsys, flag):
     assert "error: GraphBackboneHook wants a backbone on a CUDA device" in capsys.readouterr().err
     (hook,) = Config.fromfile(tmp_path / "vmamba_t_1x_coco.py").custom_hooks
     assert hook == dict(type="GraphBackboneHook", max_sizes=int(flag[-1]) if len(flag) == 2 else MAX_SIZES)
+
+
+@pytest.mark.parametrize("named", ["GraphBackboneHook", "mmmamba.GraphBackboneHook", GraphBackboneHook])
+def test_the_command_takes_the_place_of_the_configs_own(named):
+    cfg = Config(dict(custom_hooks=[dict(type="EMAHook"), dict(type=named, max_sizes=2)]))
+    add_graphs(cfg, 3)
+    assert cfg.custom_hooks == [dict(type="EMAHook"), dict(type="GraphBackboneHook", max_sizes=3)]
 
 
 def test_its_keys_are_checked():
