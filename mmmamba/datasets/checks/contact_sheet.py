@@ -99,7 +99,7 @@ def _draw(ax: Axes, sample: Sample, classes: Sequence[str], colours: list) -> No
     # All masks in one picture: hundreds of layers take minutes.
     overlay = np.zeros((*sample.image.shape[:2], 4), np.float32)
     for mark in sample.marks:
-        if mark.mask is not None and mark.mask.shape == overlay.shape[:2]:
+        if mark.mask is not None:
             overlay[mark.mask > 0] = (*colours[mark.label], 0.45)
     ax.imshow(overlay, interpolation="nearest")
     for mark in sample.marks:

@@ -8,7 +8,11 @@ from typing import Any
 from pycocotools import mask as coco_mask
 
 LARGEST = 2**53
-MOST_BITS = 60
+MOST_SHIFT = 25
+"""Of a run in a compressed RLE: pycocotools shifts 32-bit numbers, and what is longer comes out as something else."""
+FARTHEST = 2**22
+"""Pixels, of a polygon's points from the corner and of its outline. pycocotools keeps five points for each pixel of the
+outline, in 32-bit numbers, and ends the process where there is no room for them."""
 SLACK = 1.0
 """Pixels by which a box may reach beyond its image: coordinates are often rounded."""
 
@@ -53,8 +57,20 @@ def mask_faults(annotation: Mapping, width: int, height: int) -> Iterator[tuple[
             if not all(is_number(v) for v in polygon):
                 yield "polygon-broken", "a polygon holds something that is no finite number"
                 return
+            far, length = max(map(abs, polygon)), outline(polygon)
+            if max(far, length) > FARTHEST:
+                what = f"lies {far:.3g} pixels away" if far > FARTHEST else f"is {length:.3g} pixels long"
+                yield "polygon-broken", f"a polygon {what}, in an image of {width} x {height}"
+                return
     elif mask:
         yield "polygon-broken", f"segmentation is {str(mask)[:40]!r}, wanted a list of polygons or an RLE"
+
+
+def outline(polygon: list[float]) -> float:
+    """How long a closed polygon (x, y, x, y, …) is, each edge by its longer side."""
+    x, y = polygon[::2], polygon[1::2]
+    edges = zip(x, x[1:] + x[:1], y, y[1:] + y[:1])
+    return sum(max(abs(x1 - x0), abs(y1 - y0)) for x0, x1, y0, y1 in edges)
 
 
 def _rle_faults(rle: Mapping, width: int, height: int) -> Iterator[tuple[str, str]]:
@@ -86,7 +102,7 @@ def rle_length(counts: str | bytes) -> int | None:
     value = shift = 0
     for byte in text:
         bits = byte - 48
-        if not 0 <= bits < 64 or shift > MOST_BITS:
+        if not 0 <= bits < 64 or shift > MOST_SHIFT:
             return None
         value |= (bits & 0x1F) << shift
         shift += 5

@@ -66,19 +66,21 @@ def coco_samples(
         entry = images[number_of_image]
         image = _open(Path(image_root) / entry["file_name"])
         if image is not None and len(samples) < number:
-            marks = [_mark(a, entry, label_of[a["category_id"]]) for a in annotations[number_of_image]]
+            size = int(entry["width"]), int(entry["height"])
+            fits = image.shape[1::-1] == size
+            marks = [_mark(a, size, fits, label_of[a["category_id"]]) for a in annotations[number_of_image]]
             samples.append(Sample(Path(entry["file_name"]).name, image, marks))
         if len(samples) == number:
             break
     return samples
 
 
-def _mark(annotation: dict, image: dict, label: int) -> Mark:
-    size = int(image["width"]), int(image["height"])
+def _mark(annotation: dict, size: tuple[int, int], fits: bool, label: int) -> Mark:
+    """What is drawn of an annotation; no mask where the image has another size than the file says (`fits`)."""
     faults = [*box_faults(annotation, *size), *mask_faults(annotation, *size)]
     broken_mask = any(kind.startswith(("polygon", "rle")) for kind, _ in faults)
     broken_box = any(kind == "box-broken" for kind, _ in faults)
-    mask = None if broken_mask else decode_mask(annotation, *size)
+    mask = decode_mask(annotation, *size) if fits and not broken_mask else None
     return Mark(label, None if broken_box else annotation["bbox"], mask, bool(annotation.get("iscrowd")), bool(faults))
 
 

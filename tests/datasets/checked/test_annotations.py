@@ -65,6 +65,9 @@ REFUSED = {
     "polygon of text": dict(segmentation=[["a"] * 6]),
     "polygon of points": dict(segmentation=[[[1, 1], [9, 9], [1, 9]] * 2]),
     "flat polygon": dict(segmentation=[1, 1, 9, 9, 1, 9]),
+    "polygon far away": dict(segmentation=[[1e9, 1, 1e9, 9, 1e9 + 9, 9]]),
+    "polygon too large": dict(segmentation=[[1, 1, 1e8, 1, 1, 1e8]]),
+    "polygon too long": dict(segmentation=[[1, 1, 64, 64] * 70_000]),
     "no mask": dict(segmentation=[]),
     "mask of null": dict(segmentation=None),
     "mask of text": dict(segmentation="everything"),
@@ -72,6 +75,7 @@ REFUSED = {
     "RLE that ends early": dict(segmentation=rle(counts="04")),
     "RLE without an end": dict(segmentation=rle(counts="ooooooooooooooo")),
     "RLE far too long": dict(segmentation=rle(counts="0" + "o" * 7 + "1")),
+    "RLE of numbers that are longer than 32 bits": dict(segmentation=rle(counts="0" + "P" * 6 + "\x60" * 6 + "4")),
     "RLE with signs of no RLE": dict(segmentation=rle(counts="\x01\x02é")),
     "runs that are too many": dict(segmentation=dict(size=[64, 64], counts=[0, 99_999])),
     "negative runs": dict(segmentation=dict(size=[64, 64], counts=[-1, 4097])),
@@ -186,7 +190,7 @@ def test_ids_that_stand_twice(data: Data) -> None:
 
 
 ODD = [NAN, INF, -INF, 1e300, -1e18, 2**60, 0, -0.0, None, "1", True]
-NUMBERS = st.one_of(st.integers(-100, 100), st.floats(-100, 100), st.sampled_from(ODD))
+NUMBERS = st.one_of(st.integers(-100, 100), st.floats(-100, 100), st.sampled_from(ODD), st.floats(-1e12, 1e12))
 KEYS = ["id", "image_id", "category_id", "file_name", "width", "height", "name", "bbox", "segmentation"]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

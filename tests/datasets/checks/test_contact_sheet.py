@@ -48,6 +48,16 @@ def test_rare_classes_come_first_and_faults_are_marked(content: dict, tmp_path: 
     assert ((red[..., 0] > 240) & (red[..., 1:] < 20).all(axis=-1)).sum() > 50
 
 
+@pytest.mark.parametrize("side", [61, 3_000_000])
+def test_masks_of_images_that_have_another_size_are_not_made(content: dict, tmp_path: Path, side: int) -> None:
+    """They would not fit, and may be larger than the memory."""
+    content["images"][5].update(width=side, height=side)
+    content["annotations"][6].update(segmentation=dict(size=[side, side], counts=[side * side]))
+    samples = {sample.title: sample for sample in coco_samples(content, tmp_path, ("cat", "dog"), 6)}
+    assert [mark.mask for mark in samples["5.png"].marks] == [None, None]
+    assert draw_contact_sheet([*samples.values()], ("cat", "dog"), tmp_path / "sheet.png", "train").is_file()
+
+
 def test_label_maps_show_their_classes(tmp_path: Path) -> None:
     Image.new("RGB", (60, 40)).save(tmp_path / "a.jpg")
     Image.fromarray(np.repeat(np.arange(4, dtype=np.uint8), 600).reshape(40, 60)).save(tmp_path / "a.png")
