@@ -16,7 +16,8 @@ from .ledger import DataError
 
 FATAL = ("annotation-record", "box-broken", "mask-missing", "polygon-broken", "rle-broken", "rle-size")
 """Annotations with which training fails, or goes on with NaN."""
-UNREADABLE = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError)
+UNREADABLE = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RecursionError, TypeError,
+              ValueError)  # fmt: skip
 """What data sets raise while they read annotations that are none."""
 SHOWN = 3
 

@@ -22,7 +22,7 @@ def read_coco(file: str | Path, report: Report) -> dict | None:
     """The content of an annotation file, or None with a finding where it is no COCO file."""
     try:
         content = json.loads(Path(file).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         report.add("not-coco", f"{type(error).__name__}: {error}", file=str(file))
         return None
     return content if is_coco(content, report, str(file)) else None

@@ -173,6 +173,7 @@ FILES = {
     "images of null": '{"images": null, "annotations": [], "categories": []}',
     "images of text": '{"images": ["a"], "annotations": [], "categories": [{"id": 1, "name": "circle"}]}',
     "bytes": "\x00\x01",
+    "lists in lists": "[" * 100_000,
 }
 
 
