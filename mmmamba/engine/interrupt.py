@@ -15,6 +15,7 @@ from typing import Any
 from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from .agree import Agreement
 from .atomic_save import AtomicCheckpointHook, between_steps, save_run, write_files_whole
@@ -70,10 +71,11 @@ class InterruptHook(Hook):
     def before_val_epoch(self, runner: Runner) -> None:
         self.common = 0
         if self.training:
-            loader = runner.val_dataloader
+            # A loop of another kind may have several, or none.
+            loader = getattr(runner.val_loop, "dataloader", None)
             # Processes whose shares of the data differ can ask one another only while all of them have batches.
             self.common = -self.agreement.most(-_length(loader))
-            if not isinstance(loader.worker_init_fn, DeafWorker):
+            if isinstance(loader, DataLoader) and not isinstance(loader.worker_init_fn, DeafWorker):
                 loader.worker_init_fn = DeafWorker(loader.worker_init_fn)
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
