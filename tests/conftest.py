@@ -6,10 +6,17 @@ import os
 
 import pytest
 from hypothesis import settings
+from mmengine.registry import DefaultScope
 
 # The same inputs in every run, so that a failure is the change's. HYPOTHESIS_PROFILE=default draws anew.
 settings.register_profile("suite", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+@pytest.fixture(autouse=True)
+def no_default_scope() -> None:
+    """MMEngine's is one for the process: a test that builds by mmdet's names says so, whichever came before it."""
+    DefaultScope._instance_dict.clear()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

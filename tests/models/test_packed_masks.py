@@ -8,6 +8,7 @@ import mmmamba  # noqa: F401  # isort: skip  (before mmcv's operators)
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.config import ConfigDict
+from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 from mmmamba.datasets.transforms import PackMasks
@@ -15,6 +16,11 @@ from mmmamba.models.packed_masks import PackedMasks
 from mmmamba.models.roi_heads import PackedFCNMaskHead, packed_mask_head
 
 SIZES = [(1, 1), (7, 8), (25, 42), (33, 65)]
+
+
+@pytest.fixture(autouse=True)
+def names_of_mmdet() -> None:
+    init_default_scope("mmdet")
 
 
 def random_masks(count: int, height: int, width: int) -> BitmapMasks:
