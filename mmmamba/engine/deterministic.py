@@ -8,12 +8,12 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ..compat import compiled_extension
+from .bare_model import bare_model
 
 
 def make_deterministic(cfg: Config) -> None:
@@ -61,7 +61,7 @@ class DeterministicPoolingHook(Hook):
     def before_run(self, runner: Runner) -> None:
         from mmcv.ops import RoIAlign
 
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         for parent in [*model.modules()]:
             for name, child in parent.named_children():
                 if type(child) is nn.AdaptiveAvgPool2d:

@@ -2,13 +2,13 @@
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ..models.graphed import MAX_SIZES, GraphError, graph_backbone, ungraph_backbone
+from .bare_model import bare_model
 from .errors import UsageError
 from .reliability import class_name
 
@@ -53,7 +53,7 @@ class GraphBackboneHook(Hook):
 
 
 def _backbone(runner: Runner) -> nn.Module:
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = bare_model(runner.model)
     backbone = getattr(model, "backbone", None)
     if backbone is None:
         raise UsageError(f"GraphBackboneHook wants a model with a backbone, but {type(model).__name__} has none: take "

@@ -16,9 +16,9 @@ import torch
 from mmengine.dist import all_gather, get_rank
 from mmengine.hooks import EarlyStoppingHook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from .bare_model import bare_model
 from .rank_buffers import remember_buffers, restore_buffers
 
 KEY, TUPLE = "loose_state", "tuple"
@@ -65,7 +65,7 @@ def restore_state(runner: Runner) -> None:
 
 def _loose(runner: Runner) -> Iterator[tuple[str, Any, str]]:
     """What it is called in the checkpoint, who has it, and which attribute it is."""
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = bare_model(runner.model)
     owners = {f"model.{name}": module for name, module in model.named_modules()}
     for hook in runner.hooks:
         kind = type(hook).__name__

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from mmengine import structures as mmengine_structures
 from mmengine.device import get_device
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import get_torch_safe_globals, weights_to_cpu
@@ -19,6 +18,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from .atomic_save import write_whole
+from .bare_model import bare_model
 from .errors import UsageError
 from .seeding import rng_state, set_rng_state
 
@@ -63,7 +63,7 @@ def examine(model: nn.Module, wrapper: OptimWrapper | None, batch: Any) -> Findi
 
     Gradients are those of this batch alone afterwards, buffers those after it.
     """
-    model = model.module if is_model_wrapper(model) else model
+    model = bare_model(model)
     finding = Finding(weights=[name for name, value in _read(model) if not _finite(value)])
     watched = [item for item in model.named_modules() if item[0] and item[0] != "data_preprocessor"]
     handles = [module.register_forward_hook(_watch(name, finding)) for name, module in watched]
@@ -88,7 +88,7 @@ def save_report(runner: Runner, wrapper: OptimWrapper, batch: Any, rng: dict[str
     """Do the step again under watch and save what replays it. Returns what was found, with the command."""
     name = f"nan_{runner.iter + 1}" + (f"_rank{runner.rank}" if runner.world_size > 1 else "")
     folder = Path(runner.work_dir) / name
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = bare_model(runner.model)
     position = dict(epoch=runner.epoch, iter=runner.iter, rank=runner.rank, seed=runner.seed)
     content = dict(state_dict=weights_to_cpu(model.state_dict()), batch=batch, rng=rng, position=position)
     file = io.BytesIO()
@@ -115,7 +115,7 @@ def replay(runner: Runner, folder: str | Path) -> Finding:
         raise UsageError(f"--replay {folder}: there is no {path}; a run that met a bad value names the folder")
     with torch.serialization.safe_globals([*get_torch_safe_globals(), *_data_classes()]):
         content = torch.load(path, map_location="cpu", weights_only=True)
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = bare_model(runner.model)
     try:
         model.load_state_dict(content["state_dict"])
     except RuntimeError as error:

@@ -11,9 +11,10 @@ import torch
 from mmengine.dist import all_gather, get_rank, get_world_size
 from mmengine.hooks import EMAHook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
+
+from .bare_model import bare_model
 
 KEY = "buffers_of_processes"
 
@@ -57,7 +58,7 @@ def restore_buffers(runner: Runner) -> None:
 
 def _floating_buffers(runner: Runner) -> dict[str, Tensor]:
     """Of the model and of its averages."""
-    models = {"model": runner.model.module if is_model_wrapper(runner.model) else runner.model}
+    models = {"model": bare_model(runner.model)}
     averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
     models.update({f"average{number}": hook.ema_model.module for number, hook in enumerate(averages)})
     return {
