@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -19,14 +16,13 @@ from torch.utils.data import DataLoader
 
 from .agree import Agreement
 from .atomic_save import AtomicCheckpointHook, between_steps, save_run, write_files_whole
+from .workers import SIGNALS, DeafWorker
 
 EXIT_SAVED = 75
 """Exit code of a run that saved and stopped: `EX_TEMPFAIL` of sysexits.h, "try again"."""
 FILE = "interrupted.pth"
 VALIDATED_KEY = "last_validated"
 """Of the message hub: the iteration behind which the run was validated last."""
-# Windows has no SIGUSR1.
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 # torchrun hands Ctrl-C on to processes that the terminal sent it to already.
 SAME_CTRL_C = 1.0
 
@@ -128,36 +124,6 @@ class InterruptHook(Hook):
         for one, handler in self.before.items():
             signal.signal(one, handler)
         self.before, self.training = {}, False
-
-
-class DeafWorker:
-    """A DataLoader's `worker_init_fn` whose worker goes on when the whole process group is told to stop.
-
-    The main process still needs it, and saves.
-
-    Args:
-        start: the loader's own.
-    """
-
-    def __init__(self, start: Callable[[int], None] | None) -> None:
-        self.start = start
-        atexit.unregister(_end_workers)
-        atexit.register(_end_workers)
-
-    def __call__(self, worker: int) -> None:
-        for one in SIGNALS:
-            signal.signal(one, signal.SIG_IGN)
-        if self.start is not None:
-            self.start(worker)
-
-
-def _end_workers() -> None:
-    """Before multiprocessing asks its daemons to end with SIGTERM, which ours do not hear, and waits for them."""
-    # PyTorch's handler takes the end of a worker for a failure.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for process in multiprocessing.active_children():
-        if process.daemon:
-            process.kill()
 
 
 def _length(loader: Any) -> int:

@@ -24,10 +24,10 @@ def make_reliable(cfg: Config, skip_nan: bool = False) -> None:
     loop = cfg.train_cfg
     if "type" not in loop:
         loop.type = "EpochBasedTrainLoop" if loop.pop("by_epoch") else "IterBasedTrainLoop"
-    if class_name(loop.type) in LOOPS:
-        loop.type = LOOPS[class_name(loop.type)]
-    elif class_name(loop.type) not in LOOPS.values():
-        name = class_name(loop.type)
+    name = class_name(loop.type)
+    if name in LOOPS:
+        loop.type = LOOPS[name]
+    elif name not in LOOPS.values():
         print_log(f"resuming is as exact as {name}, which is not one of MMEngine's loops", "current", 30)
     if cfg.get("default_hooks") is None:
         cfg.default_hooks = {}

@@ -11,8 +11,8 @@ from mmengine.dist import get_rank
 from mmengine.logging import print_log
 from torch.utils.data import DataLoader, IterableDataset, Sampler
 
-from ..interrupt import DeafWorker
 from ..seeding import seed_all
+from ..workers import DeafWorker
 
 HOLDERS = ("_dataset", "dataset", "datasets", "pipeline", "transforms", "transform")
 Key = tuple
@@ -147,14 +147,3 @@ def count_batches(loader: DataLoader, seed: int, endless: bool) -> DataLoader:
         persistent_workers=loader.persistent_workers,
         **options,
     )
-
-
-def end_persistent_workers(loader: DataLoader | None) -> None:
-    """End what `persistent_workers` kept, while the queues that tell them so are whole.
-
-    Left to the garbage collector, which takes things in any order, they may not hear it and are waited for.
-    """
-    iterator = getattr(loader, "_iterator", None)
-    if iterator is not None:
-        iterator._shutdown_workers()
-        loader._iterator = None

@@ -17,7 +17,8 @@ from torch import nn
 from ..interrupt import VALIDATED_KEY
 from ..loose_state import restore_state
 from ..seeding import seed_all
-from .batches import CountedBatches, cached_transforms, count_batches, end_persistent_workers
+from ..workers import end_persistent_workers
+from .batches import CountedBatches, cached_transforms, count_batches
 
 EPOCH_KEY = "epoch_start"
 
