@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 
 from mmmamba.compat import compiled_extension
 from mmmamba.compat.ext.roi_align import log_once
-from mmmamba.datasets.shapes import ShapesSpec
-from mmmamba.engine.demo import apply_demo
 from mmmamba.engine.deterministic import MatrixAvgPool2d
 
-from .tiny_models import CONFIGS, witnessed
+from .tiny_models import on_shapes, witnessed
 from .tiny_runs import Witness, differences, last, train
-
-
-@pytest.fixture(autouse=True)
-def other_tests_compute_as_they_like() -> Iterator[None]:
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
-def on_shapes(name: str, folder: Path, run: str, images: int, size: int, iterations: int) -> Config:
-    """A shipped config for some iterations on the demo's shapes, unvalidated."""
-    cfg = Config.fromfile(CONFIGS / f"{name}.py")
-    apply_demo(cfg, folder / "shapes", ShapesSpec(num_train=images, num_val=2, size=size))
-    cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations)
-    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    cfg.work_dir = str(folder / run)
-    return cfg
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, (6, None), (5, 4)])

@@ -7,16 +7,17 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 from PIL import Image
 
 from mmmamba.engine.interrupt import EXIT_SAVED
 
-from .tiny_models import Noise, Smallness, detection, segmentation, toy, validated
+from .tiny_models import Noise, Smallness, detection, on_shapes, segmentation, toy, validated, witnessed
 from .tiny_runs import Witness, differences, kill, last, train
 
 
-def compare(cfg: Config, stop: int, batch: int | None = None) -> None:
+def compare(cfg: Config, stop: int, batch: int | None = None, options: tuple[str, ...] = ()) -> None:
     """Train with a SIGTERM in iteration `stop` or in a batch of the validation after it, resume, and train the same
     through."""
     folder = Path(cfg.work_dir)
@@ -24,17 +25,17 @@ def compare(cfg: Config, stop: int, batch: int | None = None) -> None:
     cfg.randomness = dict(seed=None)
     cfg.work_dir = str(folder / "stopped")
     Witness.watch(stop, kill(signal.SIGTERM), batch)
-    assert train(cfg) == EXIT_SAVED
+    assert train(cfg, *options) == EXIT_SAVED
     seen = Witness.seen
     assert len(seen) == 2 * stop
     Witness.watch()
-    assert train(cfg, "--resume") == 0
+    assert train(cfg, "--resume", *options) == 0
     resumed, seen, rng = last(cfg), seen + Witness.seen, Witness.rng
 
     cfg.work_dir = str(folder / "through")
     cfg.randomness = dict(seed=resumed["meta"]["seed"])
     Witness.watch()
-    assert train(cfg) == 0
+    assert train(cfg, *options) == 0
     assert len(seen) == 2 * 10 and seen == Witness.seen
     assert differences(last(cfg), resumed) == []
     assert differences(Witness.rng, rng) == []
@@ -73,6 +74,16 @@ def test_segmentation_by_iterations_with_workers(tmp_path: Path) -> None:
     cfg = segmentation(tmp_path)
     cfg.train_dataloader.num_workers = 2
     compare(cfg, stop=5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("options", [(), ("--amp",), ("--graphs", "2"), ("--amp", "--graphs", "2")])
+def test_on_a_gpu(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Loss scales are resumed; a capture in the resumed run's first step draws no random numbers."""
+    cfg = on_shapes("mask_rcnn/vmamba_t_1x_coco", tmp_path, "work", images=8, size=128, iterations=10)
+    cfg.train_dataloader.num_workers = 2
+    compare(witnessed(cfg, tmp_path), stop=5, options=("--deterministic", *options))
 
 
 @pytest.mark.parametrize("stop", [3, 5])
