@@ -210,3 +210,13 @@ def test_an_index_outside_the_map_is_an_error():
     for backend in CPU_BACKENDS:
         with pytest.raises((IndexError, ValueError)):
             selective_scan(**inputs, backend=backend)
+
+
+def test_rows_too_far_apart_for_the_kernels_are_copied():
+    """Their offsets are products of 32 bits."""
+    from mmmamba.ops.selective_scan.triton import _contiguous_rows
+
+    near, far = (torch.empty_strided((1, 2, 1, 4), (2**31, step, 4, 1), dtype=torch.bfloat16, device="meta")
+                 for step in (2**29, 2**30))
+    assert _contiguous_rows(near) is near
+    assert _contiguous_rows(far).stride() == (8, 4, 4, 1)

@@ -121,3 +121,24 @@ def test_cross_scan_in_a_graph():
         y = selective_scan(**inputs)
     graph.replay()
     assert torch.equal(y, want)
+
+
+def test_a_map_of_more_elements_than_32_bits_count():
+    """Where decay is strong the last steps depend on their neighbours only, and those alone are a small map."""
+    L, D, last, margin = 2**22 + 40, 512, 256, 64
+    assert L * D >= 2**31
+    if torch.cuda.mem_get_info()[0] < 48 * 2**30:
+        pytest.skip("needs 48 GiB")
+    torch.manual_seed(0)
+    maps = {name: torch.randn(1, L, 1, n, device="cuda", dtype=torch.bfloat16)
+            for name, n in dict(u=D, delta=D, B=1, C=1, dy=D).items()}
+    A = torch.full((1, D, 1), -20.0, device="cuda")
+
+    def scan(first: int) -> list[torch.Tensor]:
+        x = {name: m[:, first:].clone().requires_grad_() for name, m in maps.items() if name != "dy"}
+        y = selective_scan(A=A, **x, delta_softplus=True, backend="triton")
+        y.backward(maps["dy"][:, first:, 0].reshape(y.shape))
+        return [t.reshape(1, -1, t.shape[-1])[:, -last:].float() for t in (y.detach(), *(v.grad for v in x.values()))]
+
+    for one, two in zip(scan(0), scan(L - last - margin)):
+        torch.testing.assert_close(one, two, rtol=2e-2, atol=2e-2)

@@ -28,11 +28,15 @@ LANES = 4 if INTERPRETED else 32
 
 @dataclass(frozen=True)
 class Config:
-    """A tile is `warps` pieces of steps by `LANES * vector` channels; a thread has `registers` at most."""
+    """A tile is `warps` pieces of steps by `LANES * vector` channels; a thread has `registers` at most.
+
+    `registers_uncut` takes their place where routes are not cut into chunks, and warps are fewer.
+    """
 
     warps: int
     vector: int
     registers: int | None = None
+    registers_uncut: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Tiling:
         return self.steps * max(self.forward.warps, self.backward.warps)
 
 
-ONE_STATE = Tiling(2 if INTERPRETED else 8, forward=Config(2, 2), backward=Config(1, 1, 128))
+ONE_STATE = Tiling(2 if INTERPRETED else 8, forward=Config(2, 2), backward=Config(1, 1, 128, 168))
 FEW_STATES = Tiling(4 if INTERPRETED else 8, forward=Config(1, 2), backward=Config(1, 1, 128))
 MANY_STATES = Tiling(4 if INTERPRETED else 16, forward=Config(1, 2), backward=Config(1, 1))
 """The fastest of those that `benchmarks/selective_scan_gpu.py --sweep` timed on an H200."""
@@ -129,13 +133,11 @@ class Problem:
         fits = v == 1 or channels % v == 0 and 3 * width <= 4 * channels and all(
             x.data_ptr() % (v * x.element_size()) == 0 and all(s % v == 0 for s in _row_strides(x)) for x in maps)
         v = v if fits else 1
-        rows = (*maps, self.B, self.C)
         limit = {} if config.registers is None else dict(maxnreg=config.registers)
         return limit | dict(
             TT=self.tiling.steps, W=config.warps, DB=LANES * v, V=v, num_warps=config.warps,
             SINGLE=self.A_KND.shape[1] == 1, SOFTPLUS=self.softplus, HAS_BIAS=self.bias is not None,
-            HAS_INDEX=self.index is not None, HOLES=not self.complete, EVEN=channels % (LANES * v) == 0,
-            WIDE=any(x.shape[1] * max(x.stride(1), x.shape[2] * x.shape[3]) >= 2**31 for x in rows))
+            HAS_INDEX=self.index is not None, HOLES=not self.complete, EVEN=channels % (LANES * v) == 0)
 
     def chunks(self, options: dict, routes: int) -> tuple[int, int]:
         """How many chunks, and how many steps in each, so that a launch for so many routes fills the card."""
@@ -155,7 +157,9 @@ def _tiles(span: int, options: dict) -> int:
 
 
 def _contiguous_rows(x: Tensor) -> Tensor:
-    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
+    """With neighbouring channels, and positions less than 2 GiB apart, as the kernels take them."""
+    whole = x.stride(-1) == 1 or x.shape[-1] == 1
+    return x if whole and x.stride(1) * x.element_size() < 2**31 else x.contiguous()
 
 
 def _problem(u, delta, A, B, C, D, bias, args: ScanArgs) -> Problem:
@@ -309,6 +313,8 @@ def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tupl
             ddelta.zero_()
         options = p.options(p.tiling.backward, p.u, p.delta, dy, ddelta, du)
         chunks, span = p.chunks(options, K)
+        if chunks == 1 and p.tiling.backward.registers_uncut:
+            options["maxnreg"] = p.tiling.backward.registers_uncut
         # One tensor each for what is summed over blocks of channels, and over batch and chunks.
         blocks = -(-channels // options["DB"])
         dBC = new(2, blocks, batch, length, K, d_state)

@@ -7,6 +7,7 @@ from .triton_tiles import (
     INTERPRETED,
     LOG2E,
     SIZES,
+    entries,
     join,
     load_row,
     load_weights,
@@ -23,6 +24,35 @@ def _other_lane(x, BIT: tl.constexpr):
     """x of the lane whose number differs in BIT; there is one element for each lane of a warp."""
     bits = tl.full(x.shape, BIT, tl.int32)
     return tl.inline_asm_elementwise("shfl.sync.bfly.b32 $0, $1, $2, 0x1f, 0xffffffff;", "=f,f,r", [x, bits],
+                                     tl.float32, False, 1)
+
+
+@triton.jit
+def _weights(
+    base, at_WT, there_WT, positions, reals, stride, n, TT: tl.constexpr, HOLES: tl.constexpr, SHUFFLE: tl.constexpr,
+):
+    """B or C of state n along a tile: TT rows `[W, 1]`, or with SHUFFLE `[W, lanes]` of one value each.
+
+    With SHUFFLE lane l loads that of step l % TT, and the others ask it: two pointers to keep instead of 2 TT.
+    """
+    rows = ()
+    if SHUFFLE:
+        weights_WT = tl.load(at_WT + n, mask=there_WT, other=0.0) if HOLES else tl.load(at_WT + n)
+        weights_WT = weights_WT.to(tl.float32)
+        for i in tl.static_range(TT):
+            rows += (_of_lane(weights_WT, i),)
+    else:
+        weights = load_weights(base, positions, reals, stride, n, TT, HOLES)
+        for i in tl.static_range(TT):
+            rows += (weights[i][:, None],)
+    return rows
+
+
+@triton.jit
+def _of_lane(x, LANE: tl.constexpr):
+    """x of one lane for all lanes of its warp; there is one element for each lane."""
+    lane = tl.full(x.shape, LANE, tl.int32)
+    return tl.inline_asm_elementwise("shfl.sync.idx.b32 $0, $1, $2, 0x1f, 0xffffffff;", "=f,f,r", [x, lane],
                                      tl.float32, False, 1)
 
 
@@ -70,29 +100,30 @@ def _adjoint(
     """
     decays = ()
     q_WD = tl.zeros_like(sum_WD)
+    A2_D = A_D * LOG2E
     for i in tl.static_range(TT):
-        decays += (power_of_two(deltas[i] * A_D[None, :]),)
+        decays += (power_of_two(deltas[i] * A2_D[None, :]),)
     if W > 1:
         for i in tl.static_range(TT - 1, -1, -1):
-            q_WD = decays[i] * (q_WD + dys[i] * Cs[i][:, None])
-        q_WD, leave_1D = join(power_of_two(sum_WD * A_D[None, :]), q_WD, q_1D, W, True)
+            q_WD = decays[i] * (q_WD + dys[i] * Cs[i])
+        q_WD, leave_1D = join(power_of_two(sum_WD * A2_D[None, :]), q_WD, q_1D, W, True)
     else:
         q_WD = q_WD + q_1D
     h_WD = entry_WD
     hs = (h_WD,)
     dCs = ()
     for i in tl.static_range(TT):
-        h_WD = decays[i] * h_WD + deltas[i] * us[i] * Bs[i][:, None]
+        h_WD = decays[i] * h_WD + deltas[i] * us[i] * Bs[i]
         hs += (h_WD,)
         dCs += (dys[i] * h_WD,)
     dA_WD = tl.zeros_like(sum_WD)
     more_throughs, more_ddeltas, dBs = (), (), ()
     for i in tl.static_range(TT - 1, -1, -1):
-        g_WD = q_WD + dys[i] * Cs[i][:, None]
+        g_WD = q_WD + dys[i] * Cs[i]
         q_WD = decays[i] * g_WD
         faded_WD = q_WD * hs[i]
         dBs = (g_WD * (deltas[i] * us[i]),) + dBs
-        more_throughs = (throughs[i] + g_WD * Bs[i][:, None],) + more_throughs
+        more_throughs = (throughs[i] + g_WD * Bs[i],) + more_throughs
         more_ddeltas = (ddeltas[i] + faded_WD * A_D[None, :],) + more_ddeltas
         dA_WD += faded_WD * deltas[i]
     if W == 1:
@@ -107,7 +138,7 @@ def scan_backward_kernel(
     dd_b, dd_l, dd_k, states_bk, length, steps, channels, d_state, routes, chunks, tiles, given,
     TT: tl.constexpr, W: tl.constexpr, DB: tl.constexpr, V: tl.constexpr, SINGLE: tl.constexpr,
     SOFTPLUS: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr, EVEN: tl.constexpr,
-    WIDE: tl.constexpr, HAS_D: tl.constexpr,
+    HAS_D: tl.constexpr,
 ):
     """Walks a chunk of a route from its last tile.
 
@@ -115,7 +146,6 @@ def scan_backward_kernel(
     (zero unless `given`; overwritten). dB and dC are sums over a block of channels, `(blocks, B, L, K, N)`; dA, dD and
     dbias are sums over a chunk, in `sums` one after the other, `(B, K, chunks, N + 2, D)`.
     """
-    LN2: tl.constexpr = 0.6931471805599453
     PRECISE: tl.constexpr = delta.dtype.element_ty == tl.float32
     blocks = tl.cdiv(channels, DB)
     pid = tl.program_id(0)
@@ -146,6 +176,7 @@ def scan_backward_kernel(
     FOLD: tl.constexpr = TT >= 8 and TT <= 32 and not INTERPRETED
     # What holds the sums of a tile: a warp's lanes, of which the first TT write, or as many columns.
     lane = tl.arange(0, DB // V if FOLD else TT)[None, :]
+    SHUFFLE: tl.constexpr = FOLD and V == 1
     dD_D = tl.zeros([DB], tl.float32)
     dbias_D = tl.zeros([DB], tl.float32)
     if SINGLE:
@@ -155,37 +186,38 @@ def scan_backward_kernel(
         tile = chunk * tiles + tiles - 1 - walked
         bias_D = tl.load(bias + route * channels + d, mask=d_in, other=0.0) if HAS_BIAS else tl.zeros([DB], tl.float32)
         D_D = tl.load(D + route * channels + d, mask=d_in, other=0.0) if HAS_D else tl.zeros([DB], tl.float32)
-        positions, reals, us, raws, deltas, dys, throughs, ddeltas = (), (), (), (), (), (), (), ()
+        positions, reals, us, deltas, slopes, dys, throughs, ddeltas = (), (), (), (), (), (), (), ()
         sum_WD = tl.zeros([W, DB], tl.float32)
         for i in tl.static_range(TT):
             t_W = tile * (TT * W) + tl.arange(0, W) * TT + i
-            pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES, WIDE)
+            pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES)
             u_WD = load_row(row_pointers(u_1D, pos_W, x_l, V), real_W, d_in, HOLES, EVEN)
             dy_WD = load_row(row_pointers(dy_1D, pos_W, y_l, V), real_W, d_in, HOLES, EVEN)
-            raw_WD = load_row(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN) + bias_D[None, :]
-            delta_WD = step_size(raw_WD, t_W, steps, SOFTPLUS, PRECISE)
+            raw_WD = load_row(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN)
+            delta_WD, slope_WD = step_size(raw_WD, bias_D, SOFTPLUS, PRECISE)
             sum_WD += delta_WD
             positions += (pos_W,)
             reals += (real_W,)
             us += (u_WD,)
-            raws += (raw_WD,)
+            slopes += (slope_WD,)
             deltas += (delta_WD,)
-            # Nothing may flow back from beyond the route.
+            # Nothing may flow back from beyond the route. So the adjoint is zero there, and whatever it multiplies.
             dys += (tl.where(real_W[:, None], dy_WD, 0.0),)
             throughs += (tl.zeros_like(u_WD),)
             ddeltas += (tl.zeros_like(u_WD),)
         t_WT = tile * (TT * W) + tl.arange(0, W)[:, None] * TT + lane % TT
-        pos_WT, real_WT = position(index, t_WT, steps, HAS_INDEX, HOLES, WIDE)
-        real_WT = real_WT & (lane < TT)
-        weight_rows_WT = pos_WT * (routes * d_state)
+        pos_WT, there_WT = position(index, t_WT, steps, HAS_INDEX, HOLES)
+        real_WT = there_WT & (lane < TT)
+        B_WT, C_WT = entries(B, pos_WT, W_l), entries(C, pos_WT, C_l)
+        dB_WT, dC_WT = entries(dB, pos_WT, routes * d_state), entries(dC, pos_WT, routes * d_state)
         piece_W = tile * W + tl.arange(0, W)
         pieces_WD = states_1D + (piece_W.to(tl.int64) * d_state * channels)[:, None]
         entered_WD = in_1D & (piece_W * TT < steps)[:, None]
         if SINGLE:
-            Bs = load_weights(B, positions, reals, W_l, 0, TT, HOLES)
-            Cs = load_weights(C, positions, reals, C_l, 0, TT, HOLES)
+            Bs = _weights(B, B_WT, there_WT, positions, reals, W_l, 0, TT, HOLES, SHUFFLE)
+            Cs = _weights(C, C_WT, there_WT, positions, reals, C_l, 0, TT, HOLES, SHUFFLE)
             entry_WD = tl.load(pieces_WD, mask=entered_WD, other=0.0)
-            A_n_D = tl.load(A_D, mask=d_in, other=0.0) * LOG2E
+            A_n_D = tl.load(A_D, mask=d_in, other=0.0)
             throughs, ddeltas, dA_WD, dBs, dCs, q_1D = _adjoint(
                 us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_n_D, entry_WD, q_1D, TT, W)
             dA_sum_D += tl.sum(dA_WD, 0)
@@ -193,18 +225,18 @@ def scan_backward_kernel(
             dCs_WT = _sums(dCs, lane, TT, W, V, FOLD)
         else:
             for n in range(0, d_state):
-                Bs = load_weights(B, positions, reals, W_l, n, TT, HOLES)
-                Cs = load_weights(C, positions, reals, C_l, n, TT, HOLES)
+                Bs = _weights(B, B_WT, there_WT, positions, reals, W_l, n, TT, HOLES, SHUFFLE)
+                Cs = _weights(C, C_WT, there_WT, positions, reals, C_l, n, TT, HOLES, SHUFFLE)
                 entry_WD = tl.load(pieces_WD + n * channels, mask=entered_WD, other=0.0)
                 q_entry_1D = tl.load(q_at_1D + n * channels, mask=in_1D & ((given > 0) | (walked > 0)), other=0.0)
                 dA_before_D = tl.load(dA_D + n * channels, mask=d_in & (walked > 0), other=0.0)
-                A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0) * LOG2E
+                A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0)
                 throughs, ddeltas, dA_WD, dBs, dCs, q_leave_1D = _adjoint(
                     us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_n_D, entry_WD, q_entry_1D, TT, W)
                 tl.store(q_at_1D + n * channels, q_leave_1D, mask=in_1D)
                 tl.store(dA_D + n * channels, dA_before_D + tl.sum(dA_WD, 0), mask=d_in)
-                tl.store(dB + weight_rows_WT + n, _sums(dBs, lane, TT, W, V, FOLD), mask=real_WT)
-                tl.store(dC + weight_rows_WT + n, _sums(dCs, lane, TT, W, V, FOLD), mask=real_WT)
+                tl.store(dB_WT + n, _sums(dBs, lane, TT, W, V, FOLD), mask=real_WT)
+                tl.store(dC_WT + n, _sums(dCs, lane, TT, W, V, FOLD), mask=real_WT)
             # The next tile reads what other warps of this program stored.
             tl.debug_barrier()
         dD_WD = tl.zeros_like(sum_WD)
@@ -212,13 +244,9 @@ def scan_backward_kernel(
         for i in tl.static_range(TT - 1, -1, -1):
             du_WD = throughs[i] * deltas[i] + dys[i] * D_D[None, :]
             dD_WD += dys[i] * us[i]
-            # A is in base 2, and ddelta so far a multiple of it.
-            ddelta_WD = ddeltas[i] * LN2 + throughs[i] * us[i]
+            ddelta_WD = ddeltas[i] + throughs[i] * us[i]
             if SOFTPLUS:
-                # The derivative exp(x) / (1 + exp(x)), and 1 where softplus is the identity.
-                ddelta_WD *= power_of_two((raws[i] - deltas[i]) * LOG2E)
-            t_W = tile * (TT * W) + tl.arange(0, W) * TT + i
-            ddelta_WD = tl.where((t_W < steps)[:, None], ddelta_WD, 0.0)
+                ddelta_WD *= power_of_two(slopes[i])
             dbias_WD += ddelta_WD
             on = reals[i][:, None] if EVEN else reals[i][:, None] & in_1D
             at = row_pointers(ddelta_1D, positions[i], dd_l, V)
@@ -228,8 +256,8 @@ def scan_backward_kernel(
         dD_D += tl.sum(dD_WD, 0)
         dbias_D += tl.sum(dbias_WD, 0)
         if SINGLE:
-            tl.store(dB + weight_rows_WT, dBs_WT, mask=real_WT)
-            tl.store(dC + weight_rows_WT, dCs_WT, mask=real_WT)
+            tl.store(dB_WT, dBs_WT, mask=real_WT)
+            tl.store(dC_WT, dCs_WT, mask=real_WT)
     if SINGLE:
         tl.store(dA_D, dA_sum_D, mask=d_in)
     if HAS_D:

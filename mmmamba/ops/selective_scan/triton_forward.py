@@ -38,7 +38,7 @@ def chunk_ends_kernel(
     steps, channels, d_state, routes, chunks, tiles,
     TT: tl.constexpr, W: tl.constexpr, DB: tl.constexpr, V: tl.constexpr, SINGLE: tl.constexpr,
     SOFTPLUS: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr, EVEN: tl.constexpr,
-    WIDE: tl.constexpr, REVERSE: tl.constexpr,
+    REVERSE: tl.constexpr,
 ):
     """Each chunk walked from a zero state: the state it ends with, `(B, K, chunks, N, D)`, and its sum of delta.
 
@@ -69,15 +69,17 @@ def chunk_ends_kernel(
         for i in tl.static_range(TT):
             walked = tile * (TT * W) + tl.arange(0, W) * TT + i
             t_W = last - walked if REVERSE else first + walked
-            pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES, WIDE)
+            pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES)
             x_WD = load_row(row_pointers(x_1D, pos_W, x_l, V), real_W, d_in, HOLES, EVEN)
-            raw_WD = load_row(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN) + bias_D[None, :]
-            delta_WD = step_size(raw_WD, t_W, steps, SOFTPLUS, PRECISE)
+            raw_WD = load_row(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN)
+            delta_WD, _ = step_size(raw_WD, bias_D, SOFTPLUS, PRECISE)
+            # Beyond the route zero, the step that changes nothing.
+            delta_WD = tl.where((t_W < steps)[:, None], delta_WD, 0.0)
             sum_WD += delta_WD
             positions += (pos_W,)
             reals += (real_W,)
             deltas += (delta_WD,)
-            # Beyond the route delta is zero, and dy must be: nothing may flow back from there.
+            # Nothing may flow back from beyond the route.
             xs += (tl.where(real_W[:, None], x_WD, 0.0) if REVERSE else x_WD * delta_WD,)
         chunk_sum_D += tl.sum(sum_WD, 0)
         if SINGLE:
@@ -159,7 +161,7 @@ def scan_kernel(
     steps, channels, d_state, routes, chunks, tiles, given, first, walked,
     TT: tl.constexpr, W: tl.constexpr, DB: tl.constexpr, V: tl.constexpr, SINGLE: tl.constexpr,
     SOFTPLUS: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr, EVEN: tl.constexpr,
-    WIDE: tl.constexpr, HAS_D: tl.constexpr, KEEP: tl.constexpr, ADD: tl.constexpr,
+    HAS_D: tl.constexpr, KEEP: tl.constexpr, ADD: tl.constexpr,
 ):
     """Walks a chunk of one of `walked` routes from `first` on and writes its y; with ADD, y on top of `sums`.
 
@@ -176,6 +178,7 @@ def scan_kernel(
     u_1D = u + tl.multiple_of(batch * x_b + route * x_k, V) + d[None, :]
     delta_1D = delta + tl.multiple_of(batch * delta_b + route * delta_k, V) + d[None, :]
     y_offset_1D = tl.multiple_of(batch * y_b + route * y_k, V) + d[None, :]
+    sums_1D, y_1D = sums + y_offset_1D, y + y_offset_1D
     B += batch * W_b + route * W_k
     C += batch * C_b + route * C_k
     if HAS_INDEX:
@@ -193,10 +196,12 @@ def scan_kernel(
         start = (chunk * tiles + tile) * (TT * W)
         for i in tl.static_range(TT):
             t_W = start + tl.arange(0, W) * TT + i
-            pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES, WIDE)
+            pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES)
             u_WD = load_row(row_pointers(u_1D, pos_W, x_l, V), real_W, d_in, HOLES, EVEN)
-            raw_WD = load_row(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN) + bias_D[None, :]
-            delta_WD = step_size(raw_WD, t_W, steps, SOFTPLUS, PRECISE)
+            raw_WD = load_row(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN)
+            delta_WD, _ = step_size(raw_WD, bias_D, SOFTPLUS, PRECISE)
+            # Beyond the route zero, the step that changes nothing.
+            delta_WD = tl.where((t_W < steps)[:, None], delta_WD, 0.0)
             sum_WD += delta_WD
             positions += (pos_W,)
             reals += (real_W,)
@@ -231,9 +236,10 @@ def scan_kernel(
             tl.debug_barrier()
         for i in tl.static_range(TT):
             on = reals[i][:, None] if EVEN else reals[i][:, None] & in_1D
-            rows = row_pointers(y_offset_1D, positions[i], y_l, V)
-            y_WD = ys[i] + tl.load(sums + rows, mask=on, other=0.0) if ADD else ys[i]
-            tl.store(y + rows, y_WD.to(y.dtype.element_ty), mask=on)
+            y_WD = ys[i]
+            if ADD:
+                y_WD += tl.load(row_pointers(sums_1D, positions[i], y_l, V), mask=on, other=0.0)
+            tl.store(row_pointers(y_1D, positions[i], y_l, V), y_WD.to(y.dtype.element_ty), mask=on)
 
 
 @triton.jit(do_not_specialize=["rows", "channels"])

@@ -18,6 +18,8 @@ INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 LOG2E = tl.constexpr(1.4426950408889634)
 """Decays are computed as powers of two, from A in units of this."""
 
+LN2 = tl.constexpr(0.6931471805599453)
+
 SIZES = ["steps", "length", "channels", "d_state", "routes", "chunks", "tiles", "given", "first",
          "walked", "x_b", "x_l", "x_k", "delta_b", "delta_l", "delta_k", "W_b", "W_l", "W_k", "C_b", "C_l", "C_k",
          "y_b", "y_l", "y_k", "du_b", "du_l", "du_k", "dd_b", "dd_l", "dd_k",
@@ -26,7 +28,7 @@ SIZES = ["steps", "length", "channels", "d_state", "routes", "chunks", "tiles", 
 
 
 @triton.jit
-def position(index, t_W, steps, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr, WIDE: tl.constexpr):
+def position(index, t_W, steps, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr):
     """Positions at steps t: within the map even for holes and beyond the route; and which of them are real."""
     real_W = t_W < steps
     pos_W = tl.minimum(t_W, steps - 1)
@@ -35,13 +37,41 @@ def position(index, t_W, steps, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr, WI
         if HOLES:
             real_W = real_W & (pos_W >= 0)
             pos_W = tl.maximum(pos_W, 0)
-    return pos_W.to(tl.int64 if WIDE else tl.int32), real_W
+    return pos_W.to(tl.int32), real_W
+
+
+@triton.jit
+def _bytes(base, pos, stride):
+    """Bytes from `base` to the positions `pos`, `stride` elements apart, which are less than 2 GiB.
+
+    A product of 32 bits by 32, which the pointer's sum in 64 makes one instruction with. From pointers to elements and
+    a stride that does not change in a loop LLVM makes three, or six in 64 bits: a quarter of a kernel.
+    """
+    stride = (stride * (base.dtype.scalar.element_ty.primitive_bitwidth // 8)).to(tl.int32)
+    if INTERPRETED:
+        return pos.to(tl.int64) * stride
+    else:
+        return tl.inline_asm_elementwise("mul.wide.s32 $0, $1, $2;", "=l,r,r", [pos, stride], tl.int64, True, 1)
+
+
+@triton.jit
+def entries(base, pos, stride):
+    """Pointers to entries of a sequence, in the shape of `pos`."""
+    entry = base.to(tl.pointer_type(tl.int8), bitcast=True) + _bytes(base, pos, stride)
+    return entry.to(tl.pointer_type(base.dtype.scalar.element_ty), bitcast=True)
 
 
 @triton.jit
 def row_pointers(base_1D, pos_W, stride, V: tl.constexpr):
     """Pointers to rows of channels, `[W, DB]`; the host has checked that V divides the stride."""
-    return base_1D + tl.multiple_of((pos_W * stride)[:, None], [V, V])
+    TYPE: tl.constexpr = base_1D.dtype.scalar.element_ty
+    row_WD = base_1D.to(tl.pointer_type(tl.int8), bitcast=True) + _bytes(base_1D, pos_W, stride)[:, None]
+    row_WD = row_WD.to(tl.pointer_type(TYPE), bitcast=True)
+    if pos_W.shape[0] > 1:
+        # Triton forgets this of pointers to bytes, and whatever a function's caller says of its result. With one piece
+        # states would lie in other lanes than rows.
+        row_WD = tl.max_contiguous(tl.multiple_of(row_WD, [1, V * (TYPE.primitive_bitwidth // 8)]), [1, V])
+    return row_WD
 
 
 @triton.jit
@@ -68,24 +98,29 @@ def power_of_two(x):
 
 
 @triton.jit
-def softplus(x, PRECISE: tl.constexpr):
-    """log(1 + exp(x)), and the identity above 20 as in PyTorch; PRECISE keeps the relative error small below zero."""
-    e = power_of_two(x * LOG2E)
+def softplus(x2, PRECISE: tl.constexpr):
+    """log2(1 + 2**x2), and the identity above 20 LOG2E, as PyTorch; PRECISE keeps the relative error small below 0."""
+    e = power_of_two(x2)
     if INTERPRETED:
-        log = tl.log(1.0 + e)
+        log = tl.log(1.0 + e) * LOG2E
     else:
-        log = 0.6931471805599453 * tl.inline_asm_elementwise(
-            "lg2.approx.ftz.f32 $0, $1;", "=f,f", [1.0 + e], tl.float32, True, 1)
+        log = tl.inline_asm_elementwise("lg2.approx.ftz.f32 $0, $1;", "=f,f", [1.0 + e], tl.float32, True, 1)
     if PRECISE:
-        log = tl.where(e < 0.1, e * (1.0 - e * (0.5 - e * (0.33333334 - e * (0.25 - e * 0.2)))), log)
-    return tl.where(x > 20.0, x, log)
+        series = e * (1.0 - e * (0.5 - e * (0.33333334 - e * (0.25 - e * 0.2))))
+        log = tl.where(e < 0.1, series * LOG2E, log)
+    return tl.where(x2 > 20.0 * LOG2E, x2, log)
 
 
 @triton.jit
-def step_size(raw_WD, t_W, steps, SOFTPLUS: tl.constexpr, PRECISE: tl.constexpr):
-    """delta from its raw value; zero, the step that changes nothing, beyond the route."""
-    delta_WD = softplus(raw_WD, PRECISE) if SOFTPLUS else raw_WD
-    return tl.where((t_W < steps)[:, None], delta_WD, 0.0)
+def step_size(raw_WD, bias_D, SOFTPLUS: tl.constexpr, PRECISE: tl.constexpr):
+    """delta from its raw value, and the logarithm to base 2 of its derivative by that."""
+    if SOFTPLUS:
+        # exp(x) / (1 + exp(x)), and 1 where softplus is the identity.
+        x2_WD = raw_WD * LOG2E + (bias_D * LOG2E)[None, :]
+        delta2_WD = softplus(x2_WD, PRECISE)
+        return delta2_WD * LN2, x2_WD - delta2_WD
+    else:
+        return raw_WD + bias_D[None, :], tl.zeros_like(raw_WD)
 
 
 @triton.jit
@@ -116,9 +151,9 @@ def load_weights(base, positions, reals, stride, n, TT: tl.constexpr, HOLES: tl.
     rows = ()
     for i in tl.static_range(TT):
         if HOLES:
-            rows += (tl.load(base + positions[i] * stride + n, mask=reals[i], other=0.0).to(tl.float32),)
+            rows += (tl.load(entries(base, positions[i], stride) + n, mask=reals[i], other=0.0).to(tl.float32),)
         else:
-            rows += (tl.load(base + positions[i] * stride + n).to(tl.float32),)
+            rows += (tl.load(entries(base, positions[i], stride) + n).to(tl.float32),)
     return rows
 
 
