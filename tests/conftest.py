@@ -8,6 +8,8 @@ import pytest
 from hypothesis import settings
 from mmengine.registry import DefaultScope
 
+from mmmamba.engine.seeding import seed_all
+
 # The same inputs in every run, so that a failure is the change's. HYPOTHESIS_PROFILE=default draws anew.
 settings.register_profile("suite", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
@@ -17,6 +19,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 def no_default_scope() -> None:
     """MMEngine's is one for the process: a test that builds by mmdet's names says so, whichever came before it."""
     DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> None:
+    """Python and NumPy seed themselves anew in each process, and a worker's tests are others in each run."""
+    seed_all(0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
