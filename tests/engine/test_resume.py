@@ -81,7 +81,7 @@ def test_segmentation_by_iterations_with_workers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [(), ("--amp",), ("--graphs", "2"), ("--amp", "--graphs", "2")])
 def test_on_a_gpu(tmp_path: Path, options: tuple[str, ...]) -> None:
     """Loss scales are resumed; a capture in the resumed run's first step draws no random numbers."""
-    cfg = on_shapes("mask_rcnn/vmamba_t_1x_coco", tmp_path, "work", images=8, size=128, iterations=10)
+    cfg = on_shapes("mask_rcnn/vmamba_t_1x_coco", tmp_path, images=8, size=128, iterations=10)
     cfg.train_dataloader.num_workers = 2
     compare(witnessed(cfg, tmp_path), stop=5, options=("--deterministic", *options))
 

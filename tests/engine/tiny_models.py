@@ -128,13 +128,13 @@ def segmentation(folder: Path) -> Config:
     return _tiny(cfg, folder)
 
 
-def on_shapes(name: str, folder: Path, run: str, images: int, size: int, iterations: int) -> Config:
+def on_shapes(name: str, folder: Path, images: int, size: int, iterations: int) -> Config:
     """A shipped config for some iterations on the demo's shapes, unvalidated."""
     cfg = Config.fromfile(CONFIGS / f"{name}.py")
     apply_demo(cfg, folder / "shapes", ShapesSpec(num_train=images, num_val=2, size=size))
     cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations)
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    cfg.work_dir = str(folder / run)
+    cfg.work_dir = str(folder / "run")
     return cfg
 
 

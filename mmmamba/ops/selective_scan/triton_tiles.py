@@ -41,37 +41,31 @@ def position(index, t_W, steps, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr):
 
 
 @triton.jit
-def _bytes(base, pos, stride):
-    """Bytes from `base` to the positions `pos`, `stride` elements apart, which are less than 2 GiB.
+def entries(base, pos, stride, V: tl.constexpr = 1):
+    """Pointers to entries `stride` elements apart, less than 2 GiB; V neighbours of those `[W, DB]` are one access.
 
-    A product of 32 bits by 32, which the pointer's sum in 64 makes one instruction with. From pointers to elements and
-    a stride that does not change in a loop LLVM makes three, or six in 64 bits: a quarter of a kernel.
+    The offset is a product of 32 bits by 32, which the pointer's sum in 64 makes one instruction with. From pointers to
+    elements and a stride that does not change in a loop LLVM makes three, or six in 64 bits: a quarter of a kernel.
     """
-    stride = (stride * (base.dtype.scalar.element_ty.primitive_bitwidth // 8)).to(tl.int32)
+    TYPE: tl.constexpr = base.dtype.scalar.element_ty
+    SIZE: tl.constexpr = TYPE.primitive_bitwidth // 8
+    stride = (stride * SIZE).to(tl.int32)
     if INTERPRETED:
-        return pos.to(tl.int64) * stride
+        offset = pos.to(tl.int64) * stride
     else:
-        return tl.inline_asm_elementwise("mul.wide.s32 $0, $1, $2;", "=l,r,r", [pos, stride], tl.int64, True, 1)
-
-
-@triton.jit
-def entries(base, pos, stride):
-    """Pointers to entries of a sequence, in the shape of `pos`."""
-    entry = base.to(tl.pointer_type(tl.int8), bitcast=True) + _bytes(base, pos, stride)
-    return entry.to(tl.pointer_type(base.dtype.scalar.element_ty), bitcast=True)
+        offset = tl.inline_asm_elementwise("mul.wide.s32 $0, $1, $2;", "=l,r,r", [pos, stride], tl.int64, True, 1)
+    entry = (base.to(tl.pointer_type(tl.int8), bitcast=True) + offset).to(tl.pointer_type(TYPE), bitcast=True)
+    if V > 1 and pos.shape[0] > 1:
+        # Triton forgets this of pointers to bytes, and whatever a function's caller says of its result. With one piece
+        # states would lie in other lanes than rows.
+        entry = tl.max_contiguous(tl.multiple_of(entry, [1, V * SIZE]), [1, V])
+    return entry
 
 
 @triton.jit
 def row_pointers(base_1D, pos_W, stride, V: tl.constexpr):
     """Pointers to rows of channels, `[W, DB]`; the host has checked that V divides the stride."""
-    TYPE: tl.constexpr = base_1D.dtype.scalar.element_ty
-    row_WD = base_1D.to(tl.pointer_type(tl.int8), bitcast=True) + _bytes(base_1D, pos_W, stride)[:, None]
-    row_WD = row_WD.to(tl.pointer_type(TYPE), bitcast=True)
-    if pos_W.shape[0] > 1:
-        # Triton forgets this of pointers to bytes, and whatever a function's caller says of its result. With one piece
-        # states would lie in other lanes than rows.
-        row_WD = tl.max_contiguous(tl.multiple_of(row_WD, [1, V * (TYPE.primitive_bitwidth // 8)]), [1, V])
-    return row_WD
+    return entries(base_1D, pos_W[:, None], stride, V)
 
 
 @triton.jit
