@@ -19,10 +19,10 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from .errors import UsageError
+from .last_checkpoint import LAST
 from .loose_state import remember_state
 
 PARTIAL = ".partial"
-LAST = "last_checkpoint"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 

@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 from ..models.graphed import MAX_SIZES
 from ..zoo.configs import find_config
@@ -24,6 +24,7 @@ from .errors import UsageError
 from .fuse_hook import FuseHook
 from .graph_hook import add_graphs
 from .interrupt import EXIT_SAVED, Interrupted
+from .last_checkpoint import read_last
 from .nan_guard import NonFiniteError
 from .nan_report import replay
 from .options import check_options
@@ -245,7 +246,7 @@ def run_test(args: argparse.Namespace) -> int:
 
 
 def _latest_checkpoint(cfg: ConfigDict) -> str:
-    latest = find_latest_checkpoint(cfg.work_dir)
-    if latest is None:
+    latest = read_last(cfg.work_dir)
+    if not latest:
         raise UsageError(f"no checkpoint in {cfg.work_dir}; train first: tools/train.py {cfg.filename} --demo")
     return latest

@@ -17,6 +17,7 @@ from torch import nn
 from ..checkpoints import CheckpointError, KeyMap, load_weights, read_checkpoint
 from ..checkpoints.unwrap import unwrap
 from ..engine.errors import UsageError
+from ..engine.last_checkpoint import LAST, read_last
 from ..engine.options import check_options
 from ..engine.reading import read_config
 from ..models.strict_loading import StrictLoading
@@ -25,8 +26,6 @@ from ..zoo.configs import find_config, weights_of
 
 logger = logging.getLogger("mmmamba")
 
-LAST = "last_checkpoint"
-"""The file in which MMEngine's checkpoint hook notes the latest checkpoint of a run."""
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
 WHOLE = KeyMap(under=("state_dict", "model"), whole=True, may_be_surplus=(r"data_preprocessor\..*",))
 
@@ -135,10 +134,10 @@ def _config_of_run(folder: Path) -> Path:
 
 
 def _last_checkpoint(folder: Path) -> Path | None:
-    note = folder / LAST
-    if not note.is_file():
+    named = read_last(folder)
+    if not named:
         return None
-    path = Path(note.read_text().strip())
+    path = Path(named)
     # A run's folder may have been moved since.
     return path if path.is_file() else folder / path.name
 

@@ -11,8 +11,8 @@ from mmengine.logging import print_log
 
 from mmmamba.checkpoints import CheckpointError
 
-from ..atomic_save import LAST
 from ..errors import UsageError
+from ..last_checkpoint import read_last
 from ..safe_loading import read_weights_only
 
 WANTED = {"meta", "state_dict", "message_hub", "optimizer"}
@@ -47,8 +47,7 @@ def newest_whole(cfg: Config) -> str | None:
         UsageError: there are checkpoints, and all of them are broken.
     """
     work_dir = Path(cfg.work_dir)
-    last = work_dir / LAST
-    named = last.read_text().strip() if last.is_file() else ""
+    named = read_last(work_dir)
     if "://" in named:
         return named
     broken = []
