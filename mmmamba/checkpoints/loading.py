@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from .errors import CheckpointError
+from .errors import CheckpointError, UnfitError
 from .key_map import KeyMap
 from .key_maps import MARKS, key_map_of, looks_like
 from .published import published_at
@@ -63,6 +63,7 @@ def load_weights(
     key: str | None = None,
     allow_missing: Sequence[str] = (),
     allow_unexpected: Sequence[str] = (),
+    allow_mismatched: Sequence[str] = (),
     trust: bool = False,
     map_location: str | torch.device = "cpu",
 ) -> Report:
@@ -75,6 +76,7 @@ def load_weights(
         key: the key of the file that the weights stand under (`model_ema`); the family's preference if None.
         allow_missing: patterns of our names that the file may lack, beside what the family's files lack.
         allow_unexpected: patterns of names that the file may have and the module not, beside the family's.
+        allow_mismatched: patterns of our names that may be of another shape in the file; such are not loaded.
         trust: unpickle a file that the safe reader refuses. This **runs code that the file holds**.
         map_location: where the file's tensors are read to.
 
@@ -95,15 +97,37 @@ def load_weights(
     except CheckpointError as error:
         raise CheckpointError(f"{label}: {error}") from error
     target = module.state_dict()
+    matched, report = fit(
+        module, target, found, key_map, label, family_name, allow_missing, allow_unexpected, allow_mismatched
+    )
+    module.load_state_dict(matched, strict=False)
+    logger.info("%s", report)
+    return report
+
+
+def fit(
+    module: nn.Module,
+    target: Mapping[str, Tensor],
+    found: Unwrapped,
+    key_map: KeyMap,
+    label: str,
+    family_name: str,
+    allow_missing: Sequence[str] = (),
+    allow_unexpected: Sequence[str] = (),
+    allow_mismatched: Sequence[str] = (),
+) -> tuple[dict[str, Tensor], Report]:
+    """What of a checkpoint goes into which tensor of `target`, a part or all of the module's state dict.
+
+    Raises:
+        UnfitError: it is no clean match.
+    """
     if any(tensor.is_meta for tensor in target.values()):
         raise CheckpointError(f"{family_name} is on the meta device, which holds no values. Call its to_empty() first.")
     theirs = rename(found.state, key_map, label)
     report = Report(label, family_name, notes=_notes(found))
     matched = _match(theirs, target, module, key_map, report)
-    _judge(report, found, theirs, target, key_map, allow_missing, allow_unexpected)
-    module.load_state_dict(matched, strict=False)
-    logger.info("%s", report)
-    return report
+    _judge(report, found, theirs, target, key_map, allow_missing, allow_unexpected, allow_mismatched)
+    return matched, report
 
 
 def rename(state: Mapping[str, Tensor], key_map: KeyMap, label: str = "the checkpoint") -> dict[str, Tensor]:
@@ -170,8 +194,9 @@ def _judge(
     key_map: KeyMap,
     allow_missing: Iterable[str],
     allow_unexpected: Iterable[str],
+    allow_mismatched: Iterable[str],
 ) -> None:
-    """Raises CheckpointError unless all that differs is known to differ."""
+    """Raises UnfitError unless all that differs is known to differ."""
     lacking = [COUNTERS, *allow_missing]
     # A file has all of its output norms or none: identity norms in a trained detector would give wrong results.
     if not found.detector:
@@ -180,21 +205,24 @@ def _judge(
     surplus = [*key_map.may_be_surplus, *allow_unexpected]
     unexpected = [name for name in report.unexpected if not _any_matches(surplus, name)]
     broken = [name for name in report.matched if theirs[name].is_floating_point() and not theirs[name].isfinite().all()]
-    if not (missing or unexpected or report.mismatched or broken):
+    mismatched = [name for name in report.mismatched if not _any_matches(allow_mismatched, name)]
+    if not (missing or unexpected or mismatched or broken):
         return
     problems = []
     if missing:
         problems.append(f"{len(missing)} of {len(target)} tensors are not in the file: {_some(missing)}")
     if unexpected:
         problems.append(f"{len(unexpected)} tensors of the file have no place: {_some(unexpected)}")
-    if report.mismatched:
-        problems.append(f"{len(report.mismatched)} tensors have another shape")
+    if mismatched:
+        problems.append(f"{len(mismatched)} tensors have another shape")
     if broken:
         problems.append(f"{len(broken)} tensors hold NaN or infinity: {_some(broken)}")
-    raise CheckpointError(
+    raise UnfitError(
         f"{report.source} does not fit this {report.family}; nothing was loaded.\n"
         + "".join(f"  {problem}\n" for problem in problems)
-        + f"{report}\n{_cure(report, found, theirs, target, key_map)}"
+        + str(report),
+        _cure(report, found, theirs, target, key_map),
+        [*missing, *unexpected, *mismatched],
     )
 
 
@@ -216,8 +244,8 @@ def _cure(
         if file_is and module_is and file_is != module_is:
             return f"The file is a {file_is}; this module is a {module_is}. Use that variant, or this one's file."
     return (
-        "If a difference is meant, allow it by name: allow_missing=[...] or allow_unexpected=[...] (regular "
-        "expressions). If the file is damaged, download it again."
+        "If a difference is meant, allow it by name: allow_missing=[...], allow_unexpected=[...] or "
+        "allow_mismatched=[...] (regular expressions). If the file is damaged, download it again."
     )
 
 

@@ -316,3 +316,15 @@ def test_init_weights_of_a_backbone_goes_through_the_loader(build, tmp_path):
     torch.save({"model": {n: t for n, t in theirs.items() if "blocks.0" not in n}}, path)
     with pytest.raises(CheckpointError):
         build(init_cfg=dict(type="Pretrained", checkpoint=str(path))).init_weights()
+
+
+def test_another_shape_that_is_allowed_is_left_out_and_told(vmamba):
+    name = "outnorm3.weight"
+    theirs = another(vmamba.state_dict())
+    before = vmamba.state_dict()[name].clone()
+    theirs[name] = torch.ones(1)
+    with pytest.raises(CheckpointError, match="1 tensors have another shape"):
+        load_weights(vmamba, theirs)
+    report = load_weights(vmamba, theirs, allow_mismatched=[name])
+    assert list(report.mismatched) == [name] and torch.equal(vmamba.state_dict()[name], before)
+    assert holds(vmamba, {key: tensor for key, tensor in theirs.items() if key != name})
