@@ -1,0 +1,24 @@
+"""Names out of files as a terminal may show them. Imports nothing, so that every layer may use it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from itertools import islice
+
+LONGEST = 120
+"""Characters of a name that are shown. The longest name of a weight in any model here has less than 100."""
+SHOWN = 8
+
+
+def printable(name: object, longest: int = LONGEST) -> str:
+    """A name in one short line: what moves a cursor, changes colours or turns the direction of text is spelled out."""
+    text = name if isinstance(name, str) else str(name)
+    more = f"… ({len(text):,} characters)" if len(text) > longest else ""
+    text = text[:longest]
+    return (text if text.isprintable() else repr(text)[1:-1]) + more
+
+
+def printable_names(names: Collection[object], shown: int = SHOWN) -> str:
+    """The first of them, and how many there are."""
+    more = f" … ({len(names):,} in all)" if len(names) > shown else ""
+    return ", ".join(map(printable, islice(names, shown))) + more
