@@ -1,15 +1,21 @@
 """Draw routes as pictures: python tools/draw_routes.py hilbert window7 omnidirectional --size 14 20 --out pictures"""
 
-import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
+from mmmamba.commands.guard import guarded
+from mmmamba.commands.parser import Parser
 from mmmamba.ops import expand_routes, list_route_sets, list_routes
 from mmmamba.visualization import draw_routes
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Draw routes, one PNG for each name.")
+    return guarded(partial(_draw, sys.argv[1:] if argv is None else argv))
+
+
+def _draw(argv: list[str]) -> int:
+    parser = Parser(description="Draw routes, one PNG for each name.")
     parser.add_argument("names", nargs="*", help="routes, their reverses or sets of routes; all that there are if none")
     parser.add_argument("--size", nargs=2, type=int, default=(7, 10), metavar=("H", "W"), help="of the map (7 10)")
     parser.add_argument("--out", type=Path, default=Path("routes"), metavar="DIR", help="for the pictures (routes)")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from functools import partial
 from importlib import import_module
 
-from ..checkpoints import CheckpointError
-from ..engine.errors import UsageError
-from ..engine.safe_loading import refuse_unpickling
+from .guard import guarded
 from .parser import Parser
 
 COMMANDS = {
@@ -30,6 +28,10 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0 done, 1 a check failed, 2 wrong input."""
     argv = sys.argv[1:] if argv is None else argv
+    return guarded(partial(_run, argv), goes_on=argv[:1] == ["train"])
+
+
+def _run(argv: list[str]) -> int:
     parser = Parser(prog="mmmamba", description="Mamba backbones for detection and segmentation.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     runs = {}
@@ -41,14 +43,4 @@ def main(argv: list[str] | None = None) -> int:
             module.add_arguments(sub)
             runs[name] = module.run
     args = parser.parse_args(argv)
-    return guarded(runs[args.command], args)
-
-
-def guarded(run, args: argparse.Namespace) -> int:
-    """Run with errors of the user's input told in a line, exit code 2."""
-    refuse_unpickling()
-    try:
-        return run(args)
-    except (UsageError, CheckpointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return runs[args.command](args)

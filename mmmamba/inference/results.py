@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..engine.errors import naming
 from .classes import Classes
 from .drawing import draw_objects, draw_regions
 
@@ -113,14 +114,17 @@ def write_image(path: str | Path, image: np.ndarray) -> Path:
     """Write an image and the folders above it.
 
     Raises:
-        OSError: OpenCV could not write it.
+        OSError: OpenCV knows no such format, or the file could not be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        written = cv2.imwrite(str(path), image)
+        written, content = cv2.imencode(path.suffix, image)
     except cv2.error as error:
         raise OSError(f"{path} could not be written: {error.err}. Name a .jpg or .png") from error
     if not written:
-        raise OSError(f"{path} could not be written: is the folder writable, the disk full?")
+        raise OSError(f"{path} could not be written: OpenCV made no {path.suffix} of it")
+    # OpenCV itself takes a file that the disk had no room for as written.
+    with naming(path):
+        path.write_bytes(content)
     return path

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..engine.errors import UsageError
+from ..engine.errors import UsageError, naming
 from .classes import Classes
 from .results import Detections, Segmentation
 from .sources import Frame, Source, is_url
@@ -24,16 +24,17 @@ class JsonList(AbstractContextManager):
     """A JSON list written entry by entry, whole also when the run is interrupted."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("w", encoding="utf-8")
+        self._path, self._file = path, path.open("w", encoding="utf-8")
         self._before = "[\n"
 
     def add(self, entry: Any) -> None:
-        self._file.write(self._before + json.dumps(entry, ensure_ascii=False))
+        with naming(self._path):
+            self._file.write(self._before + json.dumps(entry, ensure_ascii=False))
         self._before = ",\n"
 
     def __exit__(self, *error: Any) -> None:
-        self._file.write("\n]\n" if self._before != "[\n" else "[]\n")
-        self._file.close()
+        with naming(self._path), self._file:
+            self._file.write("\n]\n" if self._before != "[\n" else "[]\n")
 
 
 class ResultFolder(AbstractContextManager):
@@ -63,12 +64,14 @@ class ResultFolder(AbstractContextManager):
         except OSError as error:
             raise UsageError(f"results cannot be written to {folder}: {error}. Name another --out") from error
         self._video: tuple[Source, cv2.VideoWriter] | None = None
+        self._video_path, self._frames = self.folder, 0
 
     def add(self, frame: Frame, result: Detections | Segmentation) -> None:
         """Write one result.
 
         Raises:
             OSError: a file could not be written.
+            UsageError: a video could not.
         """
         height, width = result.image.shape[:2]
         stem = frame.source.stem
@@ -96,24 +99,36 @@ class ResultFolder(AbstractContextManager):
             size = picture.shape[1::-1]
             writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), frame.rate, size)
             if not writer.isOpened():
-                raise OSError(f"{path} could not be written: OpenCV opened no MP4 writer for {size} pixels")
-            self._video = (frame.source, writer)
+                raise UsageError(f"{path} could not be written: OpenCV opened no MP4 writer for {size} pixels. Is there "
+                                 "room, can the folder be written to? Name another --out")  # fmt: skip
+            self._video, self._video_path, self._frames = (frame.source, writer), path, 0
         self._video[1].write(picture)
+        self._frames += 1
 
     def _end_video(self) -> None:
-        if self._video is not None:
-            self._video[1].release()
-            self._video = None
+        if self._video is None:
+            return
+        self._video[1].release()
+        self._video = None
+        # OpenCV says nothing where a disk is full.
+        held = int(cv2.VideoCapture(str(self._video_path)).get(cv2.CAP_PROP_FRAME_COUNT))
+        if held != self._frames:
+            raise UsageError(f"{self._video_path} holds {held} of {self._frames} frames: is the disk full? Make room, or "
+                             "name another --out")  # fmt: skip
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end_video()
-        self._open.close()
+        try:
+            self._end_video()
+        finally:
+            self._open.close()
         key = "categories" if self._predictions is not None else "classes"
         listed = self._classes.categories if self._predictions is not None else list(self._classes.names)
         content = {"images": self._images, key: listed}
-        (self.folder / "images.json").write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+        listing = self.folder / "images.json"
+        with naming(listing):
+            listing.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _keep_inputs(folder: Path, sources: Sequence[Source]) -> None:

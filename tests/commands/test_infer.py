@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import cv2
@@ -122,3 +123,35 @@ def test_help_fits_a_screen(capsys, monkeypatch):
         main(["infer", "--help"])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 40 and max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("file", ["pictures/a/x.jpg", "predictions.json", "images.json"])
+def test_a_full_disk_is_one_line(detector_run, photos, capsys, file: str):
+    full = Path("found", file)
+    full.parent.mkdir(parents=True)
+    full.symlink_to("/dev/full")
+    assert infer(detector_run, photos, "--out", "found") == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert errors == [f"error: {full}: No space left on device. Make room, or write elsewhere"]
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_a_video_that_has_no_room_is_told(detector_run, tmp_path, monkeypatch, capsys, limited: bool):
+    monkeypatch.chdir(tmp_path)
+    writer = cv2.VideoWriter("clip.mp4", cv2.VideoWriter_fourcc(*"mp4v"), 10, (96, 64))
+    writer.write(draw_image(64, 96, 3, 0, side=(15, 25)))
+    writer.release()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limited:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
+    else:
+        Path("predictions/pictures").mkdir(parents=True)
+        Path("predictions/pictures/clip.mp4").symlink_to("/dev/full")
+    try:
+        assert infer(detector_run, "clip.mp4") == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    complaint = "clip.mp4 holds 0 of 1 frames" if limited else "clip.mp4 could not be written"
+    assert complaint in " ".join(capsys.readouterr().err.split())
+    # What was found until then is whole.
+    assert isinstance(json.loads(Path("predictions/predictions.json").read_text()), list)

@@ -1,0 +1,136 @@
+"""What all our programs do around their work: errors of the user in one line, and output that nobody need read."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from ..checkpoints import CheckpointError
+from ..engine.errors import UsageError
+from ..engine.safe_loading import refuse_unpickling
+
+WRONG_INPUT = 2
+UNREAD = 128 + signal.SIGPIPE
+"""Exit code where the reader of the output is gone (`| head -1`), as shells count a program that SIGPIPE ends."""
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+OF_THE_MACHINE = FULL | {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+                         errno.ELOOP, errno.ENAMETOOLONG, errno.EIO, errno.EMFILE, errno.ENXIO}  # fmt: skip
+"""Faults of files and disks, which whoever calls the program can put right."""
+
+
+class Unread(SystemExit):
+    """Raised by a write whose reader is gone; ends the program without a word."""
+
+    def __init__(self) -> None:
+        super().__init__(UNREAD)
+
+
+class Output:
+    """A standard stream whose characters are always encodable, and which is given up once it cannot be written.
+
+    Args:
+        goes_on: the program's work is elsewhere (a training's log is in a file), so it goes on without the stream.
+
+    Raises:
+        Unread: nobody reads the stream any more, and the program does not go on without.
+        UsageError: it cannot be written for another reason, such as a full disk.
+    """
+
+    def __init__(self, stream: Any, goes_on: bool) -> None:
+        self._stream, self._goes_on = stream, goes_on
+        if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._give_up(error)
+            return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        # What the buffer still holds would fail once more when the interpreter ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+        if self._goes_on:
+            return
+        if isinstance(error, BrokenPipeError):
+            raise Unread from error
+        raise UsageError(f"what is printed cannot be written to {self._stream.name}: {error.strerror}") from error
+
+
+@contextmanager
+def safe_output(goes_on: bool = False) -> Iterator[None]:
+    """Put :class:`Output` in the place of both standard streams."""
+    out, err = (Output(stream or open(os.devnull, "w"), goes_on) for stream in (sys.stdout, sys.stderr))
+    with redirect_stdout(out), redirect_stderr(err):
+        yield
+
+
+def guarded(run: Callable[[], int], goes_on: bool = False) -> int:
+    """Run a program; the return value is its exit code. Errors that a user can put right are told in a line, code 2.
+
+    Args:
+        goes_on: it does where its output cannot be written any more.
+    """
+    refuse_unpickling()
+    with safe_output(goes_on):
+        try:
+            try:
+                return _told(run)
+            finally:
+                # Short output waits in the buffer until here.
+                sys.stdout.flush()
+        except Unread:
+            return UNREAD
+        except UsageError as error:
+            return _tell(str(error))
+
+
+def _told(run: Callable[[], int]) -> int:
+    try:
+        return run()
+    except (UsageError, CheckpointError) as error:
+        return _tell(str(error))
+    except OSError as error:
+        if error.errno not in OF_THE_MACHINE:
+            raise
+        return _tell(_of_the_machine(error))
+
+
+def _tell(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return WRONG_INPUT
+
+
+def _of_the_machine(error: OSError) -> str:
+    """Which file, what is wrong, what to do."""
+    files = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
+    if files:
+        place = " → ".join(files)
+    else:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"a file that {Path(frame.filename).name}:{frame.lineno} reads or writes"
+    cure = "Make room, or write elsewhere" if error.errno in FULL else "Mend it, or name another"
+    return f"{place}: {error.strerror}. {cure}"
