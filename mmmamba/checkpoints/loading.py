@@ -5,22 +5,24 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
+from ..printable import SHOWN, printable, printable_names
 from .errors import CheckpointError, UnfitError
 from .key_map import KeyMap
 from .key_maps import MARKS, key_map_of, looks_like
 from .published import published_at
 from .reading import read_checkpoint
+from .storing import misfit, store
 from .unwrap import Unwrapped, unwrap
 
 logger = logging.getLogger("mmmamba")
 
 # BatchNorm's count of batches: no weight, and absent from some files.
 COUNTERS = r"(.*\.)?num_batches_tracked"
-SHOWN = 8
 
 
 @dataclass
@@ -38,19 +40,23 @@ class Report:
     """In the file, not in the module."""
     mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
     """Of another shape: (the file's, the module's)."""
+    unfit: dict[str, str] = field(default_factory=dict)
+    """Of a kind that has no place in the module, or with values that it cannot hold: what they are or hold."""
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         lines = [f"{self.family} weights from {self.source}: {len(self.matched)} tensors matched"]
         if self.resized:
-            lines.append(f"  resized     {_some(self.resized)}")
+            lines.append(f"  resized     {printable_names(self.resized)}")
         if self.missing:
-            lines.append(f"  missing     {_some(self.missing)}")
+            lines.append(f"  missing     {printable_names(self.missing)}")
         if self.unexpected:
-            lines.append(f"  unexpected  {_some(self.unexpected)}")
+            lines.append(f"  unexpected  {printable_names(self.unexpected)}")
         if self.mismatched:
-            shapes = (f"{name} {theirs} in the file, {ours} here" for name, (theirs, ours) in self.mismatched.items())
-            lines.append(f"  mismatched  {_some(list(shapes))}")
+            shapes = [f"{printable(name)} {theirs} in the file, {ours} here"
+                      for name, (theirs, ours) in islice(self.mismatched.items(), SHOWN)]  # fmt: skip
+            more = f" … ({len(self.mismatched):,} in all)" if len(self.mismatched) > SHOWN else ""
+            lines.append(f"  mismatched  {', '.join(shapes)}{more}")
         return "\n".join(lines + [f"  {note}" for note in self.notes])
 
 
@@ -68,6 +74,8 @@ def load_weights(
     map_location: str | torch.device = "cpu",
 ) -> Report:
     """Loads a backbone's weights from its authors' file, a detector's or segmentor's, or our own.
+
+    Judged is what will be stored: the tensors in the module's types, which must be floating point where those are.
 
     Args:
         source: a path, a URL, or what such a file holds.
@@ -143,8 +151,9 @@ def rename(state: Mapping[str, Tensor], key_map: KeyMap, label: str = "the check
         for pattern, replacement in key_map.renames:
             ours = re.sub(pattern, replacement, ours)
         if ours in renamed:
+            one, two = printable(origin[ours]), printable(name)
             raise CheckpointError(
-                f"{label}: '{origin[ours]}' and '{name}' both become '{ours}'. The file mixes two layouts."
+                f"{label}: '{one}' and '{two}' both become '{printable(ours)}'. The file mixes two layouts."
             )
         renamed[ours], origin[ours] = tensor, name
     return renamed
@@ -159,6 +168,9 @@ def _match(
             report.unexpected.append(name)
             continue
         wanted = target[name]
+        if reason := misfit(tensor, wanted):
+            report.unfit[name] = f"are {reason}"
+            continue
         if tensor.shape != wanted.shape and _any_matches(key_map.squeeze, name):
             tensor = _same_but_for_ones(tensor, wanted)
         if tensor.shape != wanted.shape:
@@ -172,8 +184,10 @@ def _match(
         if tensor.shape != wanted.shape:
             report.mismatched[name] = (tuple(tensor.shape), tuple(wanted.shape))
         else:
-            matched[name] = tensor
+            matched[name], flaw = store(tensor, wanted)
             report.matched.append(name)
+            if flaw:
+                report.unfit[name] = f"hold {flaw}"
     report.missing.extend(name for name in target if name not in theirs)
     return matched
 
@@ -204,19 +218,19 @@ def _judge(
     missing = [name for name in report.missing if not _any_matches(lacking, name)]
     surplus = [*key_map.may_be_surplus, *allow_unexpected]
     unexpected = [name for name in report.unexpected if not _any_matches(surplus, name)]
-    broken = [name for name in report.matched if theirs[name].is_floating_point() and not theirs[name].isfinite().all()]
     mismatched = [name for name in report.mismatched if not _any_matches(allow_mismatched, name)]
-    if not (missing or unexpected or mismatched or broken):
+    if not (missing or unexpected or mismatched or report.unfit):
         return
     problems = []
     if missing:
-        problems.append(f"{len(missing)} of {len(target)} tensors are not in the file: {_some(missing)}")
+        problems.append(f"{len(missing)} of {len(target)} tensors are not in the file: {printable_names(missing)}")
     if unexpected:
-        problems.append(f"{len(unexpected)} tensors of the file have no place: {_some(unexpected)}")
+        problems.append(f"{len(unexpected)} tensors of the file have no place: {printable_names(unexpected)}")
     if mismatched:
         problems.append(f"{len(mismatched)} tensors have another shape")
-    if broken:
-        problems.append(f"{len(broken)} tensors hold NaN or infinity: {_some(broken)}")
+    for reason in dict.fromkeys(report.unfit.values()):
+        names = [name for name, its in report.unfit.items() if its == reason]
+        problems.append(f"{len(names)} tensors {reason}: {printable_names(names)}")
     raise UnfitError(
         f"{report.source} does not fit this {report.family}; nothing was loaded.\n"
         + "".join(f"  {problem}\n" for problem in problems)
@@ -250,17 +264,12 @@ def _cure(
 
 
 def _notes(found: Unwrapped) -> list[str]:
-    where = f"read from '{found.under}'" if found.under else ""
-    prefix = f"prefix '{found.prefix}' taken off" if found.prefix else ""
-    others = f"the file also holds {', '.join(found.others)} (key= chooses)" if found.others else ""
+    where = f"read from '{printable(found.under)}'" if found.under else ""
+    prefix = f"prefix '{printable(found.prefix)}' taken off" if found.prefix else ""
+    others = f"the file also holds {printable_names(found.others)} (key= chooses)" if found.others else ""
     note = "; ".join(part for part in (where, prefix, others) if part)
     return [note] if note else []
 
 
 def _any_matches(patterns: Iterable[str], name: str) -> bool:
     return any(re.fullmatch(pattern, name) for pattern in patterns)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" … ({len(names)} in all)" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

@@ -2,17 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from torch import Tensor
 
+from ..printable import printable, printable_names
 from .errors import CheckpointError
 from .key_map import KeyMap
+from .storing import plain
 
 BACKBONE = "backbone."
 
 # Beside `backbone.` in a classifier's file of mmpretrain; anything else there makes it a detector or segmentor.
 CLASSIFIER_PARTS = ("backbone", "head", "data_preprocessor")
 ALWAYS_TRIED = ("model", "state_dict")
+MOST_TENSORS = 20_000
+"""Of one state dict. No backbone here has more than 1,000."""
+LONGEST_NAME = 500
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,11 @@ def _is_state_dict(value: object) -> bool:
 
 
 def _tensors(state: Mapping) -> dict[str, Tensor]:
-    return {name: item for name, item in state.items() if isinstance(item, Tensor)}
+    if len(state) > MOST_TENSORS:
+        raise CheckpointError(f"it holds {len(state):,} tensors, of which no network here has more than {MOST_TENSORS:,}.")
+    if too_long := next((name for name in state if len(name) > LONGEST_NAME), None):
+        raise CheckpointError(f"it holds a tensor named {printable(too_long)}. No network here has such names.")
+    return {name: plain(item) for name, item in state.items() if isinstance(item, Tensor)}
 
 
 def _is_detector(state: Mapping[str, Tensor]) -> bool:
@@ -96,9 +106,9 @@ def _is_detector(state: Mapping[str, Tensor]) -> bool:
 
 
 def _parts(state: Mapping[str, Tensor]) -> str:
-    return ", ".join(sorted({name.split(".", 1)[0] + "." for name in state})[:12])
+    return printable_names(sorted({name.split(".", 1)[0] + "." for name in state}), 12)
 
 
 def _keys(checkpoint: Mapping) -> str:
-    shown = [f"{key} ({type(value).__name__})" for key, value in list(checkpoint.items())[:12]]
+    shown = [f"{printable(key)} ({type(value).__name__})" for key, value in islice(checkpoint.items(), 12)]
     return (", ".join(shown) or "no keys at all") + (" …" if len(checkpoint) > 12 else "")
