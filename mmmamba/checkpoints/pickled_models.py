@@ -12,6 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .pickle_bounds import RefusedPickleError
+from .storing import plain
+from .unwrap import LONGEST_NAME, MOST_TENSORS
+
 PROGRAM = r"ultralytics\.[\w.]+"
 """What a file must name to be taken for one that Mamba YOLO's program wrote."""
 
@@ -26,6 +30,9 @@ NAMED = (
     r"types\.SimpleNamespace",
     r"pathlib\.(Pure)?(Posix|Windows)?Path",
 )
+
+ROOM_PER_BYTE, FREE_ROOM = 8, 1 << 20
+"""Bytes that the tensors may take."""
 
 
 class Record:
@@ -64,31 +71,71 @@ def read_pickled_model(path: Path, map_location: Any) -> Any:
 
     Raises:
         pickle.UnpicklingError: it names what no pickled model is made of.
+        RefusedPickleError: its modules or tensors are far larger than the file.
     """
     stand_ins = [(Record, name) for name in foreign_names(path) if _may_be_named(name)]
     with torch.serialization.safe_globals(stand_ins):
         held = torch.load(path, map_location=map_location, weights_only=True)
+    # In half precision a file's tensors are twice its size in float32. Some share their content.
+    room = ROOM_PER_BYTE * path.stat().st_size + FREE_ROOM
     if not isinstance(held, Mapping):
-        return _unfold(held)
-    return {key: _unfold(value) for key, value in held.items()}
+        return _unfold(held, room)
+    return {key: _unfold(value, room) for key, value in held.items()}
 
 
 def _may_be_named(name: str) -> bool:
     return any(re.fullmatch(pattern, name) for pattern in NAMED)
 
 
-def _unfold(value: Any) -> Any:
-    return dict(_tensors(value, "")) if isinstance(value, Record) and value.is_module() else value
+def _unfold(value: Any, room: int) -> Any:
+    return _Tensors(room).of(value) if isinstance(value, Record) and value.is_module() else value
 
 
-def _tensors(module: Record, prefix: str) -> list[tuple[str, Tensor]]:
-    """As `nn.Module.state_dict` would list them."""
-    passing = module.state.get("_non_persistent_buffers_set") or ()
-    own = [*module.state["_parameters"].items(),
-           *((name, t) for name, t in module.state["_buffers"].items() if name not in passing)]
-    found = [(prefix + name, t.detach().float() if t.is_floating_point() else t.detach())
-             for name, t in own if isinstance(t, Tensor)]
-    for name, child in module.state["_modules"].items():
-        if isinstance(child, Record) and child.is_module():
-            found += _tensors(child, f"{prefix}{name}.")
-    return found
+class _Tensors:
+    """The tensors of modules by name, as `nn.Module.state_dict` would list them; each module is gone through once."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.done: dict[int, dict[str, Tensor]] = {}
+        self.read: dict[int, Tensor] = {}
+        self.above: set[int] = set()
+
+    def of(self, module: Record) -> dict[str, Tensor]:
+        """Those of one module and below it.
+
+        Raises:
+            RefusedPickleError: it holds itself, or the modules hold one another so often that there is no end of names.
+        """
+        if id(module) in self.done:
+            return self.done[id(module)]
+        if id(module) in self.above:
+            raise RefusedPickleError("it holds a module that holds itself")
+        self.above.add(id(module))
+        passing = module.state.get("_non_persistent_buffers_set") or ()
+        own = [*module.state["_parameters"].items(),
+               *((name, t) for name, t in module.state["_buffers"].items() if name not in passing)]  # fmt: skip
+        found = {name: self.plain(t) for name, t in own if isinstance(t, Tensor)}
+        for prefix, child in module.state["_modules"].items():
+            if isinstance(child, Record) and child.is_module():
+                found |= {f"{prefix}.{name}": t for name, t in self.of(child).items()}
+                self.check(found, prefix)
+        self.above.remove(id(module))
+        self.done[id(module)] = found
+        return found
+
+    def plain(self, tensor: Tensor) -> Tensor:
+        """In float32 if it is floating point."""
+        if id(tensor) not in self.read:
+            bare = plain(tensor)
+            self.room -= bare.numel() * 4
+            if self.room < 0:
+                raise RefusedPickleError("its tensors claim to be far larger than the file")
+            self.read[id(tensor)] = bare.float() if bare.is_floating_point() else bare
+        return self.read[id(tensor)]
+
+    def check(self, found: dict[str, Tensor], last: Any) -> None:
+        if len(found) > MOST_TENSORS or len(str(last)) > LONGEST_NAME:
+            raise RefusedPickleError(
+                f"its modules hold one another so often that there are more than {MOST_TENSORS:,} tensors, or have "
+                f"names of more than {LONGEST_NAME} characters"
+            )

@@ -15,8 +15,11 @@ import safetensors
 import safetensors.torch
 import torch
 
+from ..printable import printable
 from .download import as_local_file, check_kind
 from .errors import CheckpointError
+from .held import settle
+from .pickle_bounds import RefusedPickleError, check_pickles
 from .pickled_models import is_pickled_model, read_pickled_model
 
 logger = logging.getLogger("mmmamba")
@@ -163,8 +166,12 @@ def _oddity(entries: list[zipfile.ZipInfo], size: int) -> str | None:
 
 def _read_torch(path: Path, source: Any, trust: bool, map_location: Any) -> Any:
     try:
+        if not trust:
+            check_pickles(path)
         with torch.serialization.safe_globals(ALLOWED):
-            return torch.load(path, map_location=map_location, weights_only=True)
+            return settle(torch.load(path, map_location=map_location, weights_only=True))
+    except RefusedPickleError as error:
+        raise refused_file(source, error) from error
     except UNREADABLE as error:
         refused = refused_name(error)
         if not refused:
@@ -195,11 +202,21 @@ def _read_pickled(path: Path, source: Any, map_location: Any) -> Any | None:
         with torch.serialization.safe_globals(ALLOWED):
             if not is_pickled_model(path):
                 return None
-            held = read_pickled_model(path, map_location)
+            held = settle(read_pickled_model(path, map_location))
+    except RefusedPickleError as error:
+        raise refused_file(source, error) from error
     except UNREADABLE as error:
         raise damaged_file(path, source, error) from error
     logger.info("%s holds a pickled model: its tensors were read, its classes neither imported nor called", source)
     return held
+
+
+def refused_file(source: Any, error: RefusedPickleError) -> CheckpointError:
+    """What to raise for a file that would take too much."""
+    return CheckpointError(
+        f"{source} is refused: {error}. torch.save writes no such file of weights. Ask its author for the state dict "
+        "alone."
+    )
 
 
 def damaged_file(path: Path, source: Any, error: Exception) -> CheckpointError:
@@ -218,10 +235,10 @@ def _again(path: Path, source: Any) -> str:
 def refused_name(error: Exception) -> str:
     """The class or function that the safe reader would not touch; empty if it failed for another reason."""
     found = re.search(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)", str(error))
-    return found[1] if found and isinstance(error, pickle.UnpicklingError) else ""
+    return printable(found[1]) if found and isinstance(error, pickle.UnpicklingError) else ""
 
 
 def _reason(error: Exception) -> str:
     # torch's own text begins with advice to read the file unsafely.
     text = str(error).split("WeightsUnpickler error:", 1)[-1].strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")[:200]
+    return printable(text.splitlines()[0].rstrip("."), 200)

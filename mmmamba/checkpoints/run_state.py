@@ -15,6 +15,8 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 from .errors import CheckpointError
+from .held import settle
+from .pickle_bounds import RefusedPickleError, check_pickles
 from .reading import (
     UNREADABLE,
     Inert,
@@ -23,6 +25,7 @@ from .reading import (
     damaged_file,
     is_safetensors,
     read_safetensors,
+    refused_file,
     refused_name,
 )
 
@@ -105,9 +108,12 @@ def read_run_checkpoint(source: str | os.PathLike, map_location: str | torch.dev
     if is_safetensors(path):
         return read_safetensors(path, source, map_location or "cpu")
     try:
+        check_pickles(path)
         with torch.serialization.safe_globals(ALLOWED):
             held = torch.load(path, map_location=map_location, weights_only=True)
-        held = as_mapping(_restore(held, {}), source)
+        held = as_mapping(settle(held, _real), source)
+    except RefusedPickleError as error:
+        raise refused_file(source, error) from error
     except UNREADABLE as error:
         if isinstance(error, CheckpointError):
             raise
@@ -123,20 +129,6 @@ def read_run_checkpoint(source: str | os.PathLike, map_location: str | torch.dev
     return held
 
 
-def _restore(value: Any, done: dict[int, tuple[Any, Any]]) -> Any:
-    """The records below a value replaced by what they stand for; what several places share is done once."""
-    if id(value) in done:
-        return done[id(value)][1]
-    if isinstance(value, (dict, list)):
-        done[id(value)] = (value, value)
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            value[key] = _restore(item, done)
-        return value
-    restored = value
-    if isinstance(value, tuple):
-        restored = tuple(_restore(item, done) for item in value)
-    elif isinstance(value, (_Array, _History)):
-        restored = value.real()
-    # The value is kept too: its id would pass to another object.
-    done[id(value)] = (value, restored)
-    return restored
+def _real(record: Any) -> Any:
+    """What a record stands for."""
+    return record.real() if isinstance(record, (_Array, _History)) else record

@@ -137,10 +137,10 @@ def test_an_array_that_claims_more_than_it_holds(tmp_path: Path) -> None:
 
 
 def test_what_many_places_share_is_read_once(tmp_path: Path) -> None:
-    """Sixty tuples of the tuple before, twice: 2^60 if walked as a tree."""
+    """Sixty lists of the list before, twice: 2^60 if walked as a tree."""
     value: object = np.arange(2.0)
     for _ in range(60):
-        value = (value, value)
+        value = [value, value]
     torch.save(dict(state_dict={}, x=value), tmp_path / "file.pth")
     held = read_run_checkpoint(tmp_path / "file.pth")["x"]
     assert held[0] is held[1]
@@ -149,10 +149,8 @@ def test_what_many_places_share_is_read_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("read", READERS)
 def test_a_nest_of_twenty_thousand_lists(read, tmp_path: Path) -> None:
     deep = archive(tmp_path / "file.pth", mapping(x=b"]" * 20_000 + b"a" * 19_999))
-    try:
-        assert "x" in read(deep)
-    except CheckpointError as error:
-        assert "recursion" in str(error)
+    with pytest.raises(CheckpointError, match="levels deep"):
+        read(deep)
 
 
 def test_text_that_mmengine_would_run_on_resuming_is_dropped(tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""What a file held, once it is read: gone through once, each object once, to a bounded depth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from .pickle_bounds import MOST_DEPTH, RefusedPickleError
+from .storing import plain
+
+
+def settle(value: Any, real: Callable[[Any], Any] = lambda record: record) -> Any:
+    """The value with plain tensors, without attributes that the file gave them, in the place of all.
+
+    Args:
+        real: what is neither a tensor nor a dict, list or tuple, to what stands for it.
+
+    Raises:
+        RefusedPickleError: it is nested too deeply.
+    """
+    return _settle(value, real, {}, 0)
+
+
+def _settle(value: Any, real: Callable, done: dict[int, tuple[Any, Any]], depth: int) -> Any:
+    if id(value) in done:
+        return done[id(value)][1]
+    if depth > MOST_DEPTH:
+        raise RefusedPickleError(f"its objects are nested more than {MOST_DEPTH} levels deep")
+    if isinstance(value, (dict, list)):
+        done[id(value)] = (value, value)
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            value[key] = _settle(item, real, done, depth + 1)
+        return value
+    if isinstance(value, Tensor):
+        settled = plain(value)
+    elif type(value) is tuple:
+        settled = tuple([_settle(item, real, done, depth + 1) for item in value])
+    else:
+        settled = real(value)
+    # The value is kept too: its id would pass to another object.
+    done[id(value)] = (value, settled)
+    return settled
