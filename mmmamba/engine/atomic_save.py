@@ -19,7 +19,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from .errors import UsageError
-from .last_checkpoint import LAST
+from .finite import check_run_finite
+from .last_checkpoint import LAST, name_for
 from .loose_state import remember_state
 
 PARTIAL = ".partial"
@@ -85,7 +86,11 @@ def save_run(runner: Runner, folder: str, name: str, meta: dict[str, Any], **opt
     Args:
         meta: `epoch` and `iter` that the resumed run begins with.
         options: of `Runner.save_checkpoint`.
+
+    Raises:
+        NonFiniteError: something of it is NaN or infinite. Then nothing is written.
     """
+    check_run_finite(runner, meta["iter"])
     path = os.path.join(folder, name)
     if not between_steps(runner.optim_wrapper):
         runner.logger.warning(f"{path} is saved while gradients are accumulated and lacks them: resuming is not exact")
@@ -93,7 +98,7 @@ def save_run(runner: Runner, folder: str, name: str, meta: dict[str, Any], **opt
     remember_state(runner)
     runner.save_checkpoint(folder, name, meta=meta, **options)
     if is_main_process():
-        write_whole(os.path.join(runner.work_dir, LAST), path.encode())
+        write_whole(os.path.join(runner.work_dir, LAST), name_for(path, runner.work_dir).encode())
     return path
 
 
@@ -167,6 +172,8 @@ class AtomicCheckpointHook(CheckpointHook):
         return [self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)) for old in outdated]
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+        if self.save_best:
+            check_run_finite(runner, runner.iter)
         remember_state(runner)
         backend, later = self.file_backend, _RemoveLater(self.file_backend)
         self.file_backend = later

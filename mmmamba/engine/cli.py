@@ -20,12 +20,11 @@ from .bad_data import check_data_of
 from .config_keys import check_keys
 from .demo import apply_demo
 from .deterministic import make_deterministic
-from .errors import UsageError
+from .errors import NonFiniteError, UsageError
 from .fuse_hook import FuseHook
 from .graph_hook import add_graphs
 from .interrupt import EXIT_SAVED, Interrupted
-from .last_checkpoint import read_last
-from .nan_guard import NonFiniteError
+from .last_checkpoint import find_last
 from .nan_report import replay
 from .options import check_options
 from .pictures import add_pictures
@@ -246,7 +245,7 @@ def run_test(args: argparse.Namespace) -> int:
 
 
 def _latest_checkpoint(cfg: ConfigDict) -> str:
-    latest = read_last(cfg.work_dir)
+    latest = find_last(cfg.work_dir)
     if not latest:
         raise UsageError(f"no checkpoint in {cfg.work_dir}; train first: tools/train.py {cfg.filename} --demo")
     return latest

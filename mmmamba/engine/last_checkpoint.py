@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from .errors import UsageError
@@ -35,3 +36,24 @@ def read_last(folder: str | Path) -> str:
     if len(content) > LONGEST or not text.isprintable():
         raise UsageError(f"{note} holds more than a path, wanted that of the newest checkpoint. {cure}")
     return text
+
+
+def name_for(path: str | Path, folder: str | Path) -> str:
+    """What the note in a folder calls a checkpoint: relative, so that a copy of the folder names its own file."""
+    return str(path) if "://" in str(path) else os.path.relpath(path, folder)
+
+
+def find_last(folder: str | Path) -> str:
+    """The path or address of the checkpoint that the note names, "" where there is none.
+
+    A file of that name in the folder itself comes first: MMEngine's hook writes whole paths, and folders are copied
+    and moved.
+
+    Raises:
+        UsageError: as `read_last`.
+    """
+    named = read_last(folder)
+    if not named or "://" in named:
+        return named
+    own = Path(folder) / Path(named).name
+    return str(own if own.is_file() else Path(folder) / named)

@@ -13,6 +13,8 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from .agree import Agreement
+from .errors import NonFiniteError
+from .finite import total_norm
 from .nan_report import save_report
 from .seeding import rng_state
 
@@ -20,10 +22,6 @@ SKIPPED_KEY = "skipped_steps"
 # A scale this small means that gradients overflow at any scale: each halving is a step that was left out.
 LEAST_SCALE = 2.0**-14
 SCALE_INTERVAL = 100
-
-
-class NonFiniteError(RuntimeError):
-    """The loss or a gradient is not finite; the message names the report and the command that replays the step."""
 
 
 @HOOKS.register_module()
@@ -123,5 +121,5 @@ def _finite(loss: Tensor, gradients: list[Tensor], power: float) -> bool:
     """The one wait for the GPU."""
     values = [loss.float().reshape(())]
     if gradients:
-        values.append(torch.nn.utils.get_total_norm(gradients, power).float().to(loss.device))
+        values.append(total_norm(gradients, power).float().to(loss.device))
     return bool(torch.stack(values).isfinite().all())

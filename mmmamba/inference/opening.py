@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,24 +15,19 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from ..checkpoints import CheckpointError, KeyMap, load_weights, read_checkpoint
-from ..checkpoints.unwrap import unwrap
+from ..checkpoints import CheckpointError, read_checkpoint
 from ..engine.errors import UsageError
-from ..engine.last_checkpoint import LAST, read_last
+from ..engine.last_checkpoint import LAST, find_last
 from ..engine.options import check_options
 from ..engine.reading import read_config
-from ..models.strict_loading import StrictLoading
+from ..engine.run_config import FILE as RUN_CONFIG
+from ..engine.whole_weights import load_whole
 from ..suggest import did_you_mean
 from ..zoo.configs import find_config, weights_of
 
 logger = logging.getLogger("mmmamba")
 
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
-WHOLE = KeyMap(under=("state_dict", "model"), whole=True, may_be_surplus=(r"data_preprocessor\..*",))
-
-
-class Heads(nn.ModuleDict):
-    """What a detector or segmentor has beside its backbone."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +118,9 @@ def find_files(model: str | Path) -> tuple[Path, Path | None]:
 
 
 def _config_of_run(folder: Path) -> Path:
-    """The config that MMEngine wrote into a run's folder."""
+    """The config that a run wrote into its folder: ours under a name of its own, MMEngine under that of the user's."""
+    if (folder / RUN_CONFIG).is_file():
+        return folder / RUN_CONFIG
     configs = sorted(folder.glob("*.py"))
     if len(configs) == 1:
         return configs[0]
@@ -134,12 +132,10 @@ def _config_of_run(folder: Path) -> Path:
 
 
 def _last_checkpoint(folder: Path) -> Path | None:
-    named = read_last(folder)
-    if not named:
-        return None
-    path = Path(named)
-    # A run's folder may have been moved since.
-    return path if path.is_file() else folder / path.name
+    found = find_last(folder)
+    if found and Path(os.path.realpath(found)).parent != folder.resolve():
+        logger.warning("%s of %s names a checkpoint that is in another folder: %s", LAST, folder, found)
+    return Path(found) if found else None
 
 
 def _published(config: Path, cfg: Config) -> str:
@@ -152,27 +148,3 @@ def _published(config: Path, cfg: Config) -> str:
         )
     logger.info("%s: its authors' weights, under %s", config.stem, published[0].licence)
     return published[0].url
-
-
-def load_whole(model: nn.Module, held: Mapping) -> None:
-    """Load every weight of a network from what its checkpoint holds; backbones under any name their authors gave.
-
-    Raises:
-        CheckpointError: a weight is missing, left over or of another shape.
-    """
-    if isinstance(model, StrictLoading):
-        model.load_weights(held)
-        return
-    backbone = getattr(model, "backbone", None)
-    if not isinstance(backbone, StrictLoading):
-        load_weights(model, held, family=WHOLE)
-        return
-    state = unwrap(held, WHOLE).state
-    others = {name: tensor for name, tensor in state.items() if not name.startswith("backbone.")}
-    if not others or len(others) == len(state):
-        raise CheckpointError(
-            f"it holds {', '.join(list(state)[:3])}, …: a backbone alone. Give the checkpoint of a trained "
-            f"{type(model).__name__}"
-        )
-    backbone.load_weights(held)
-    load_weights(Heads({n: child for n, child in model.named_children() if n != "backbone"}), others, family=WHOLE)

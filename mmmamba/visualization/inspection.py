@@ -20,8 +20,9 @@ from ..checkpoints import read_checkpoint
 from ..engine.errors import UsageError
 from ..engine.options import check_options
 from ..engine.reading import read_config
+from ..engine.whole_weights import load_whole
 from ..inference.classes import find_classes
-from ..inference.opening import Opened, choose_device, find_files, load_whole, open_model
+from ..inference.opening import Opened, choose_device, find_files, open_model
 from ..suggest import did_you_mean
 from .feature_maps import draw_feature_maps, feature_maps
 from .grad_cam import detection_cam, draw_grad_cam, segmentation_cam

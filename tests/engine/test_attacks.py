@@ -26,6 +26,7 @@ from mmmamba.checkpoints import CheckpointError
 from mmmamba.commands import main
 from mmmamba.datasets.checked import DataError, Ledger, build_checked
 from mmmamba.engine.errors import UsageError
+from mmmamba.engine.last_checkpoint import find_last
 from mmmamba.engine.safe_loading import refuse_pickled_messages, refuse_unpickling
 
 from ..checkpoints.pickle_programs import archive, attribute, mapping, name, text
@@ -155,7 +156,7 @@ def test_resuming_runs_no_text_of_a_checkpoint(mark: Path, tmp_path: Path) -> No
     """MMEngine's `resume` runs `meta['config']` as a Python program, whatever the weights-only reader says."""
     cfg = toy(tmp_path)
     assert train(cfg) == 0
-    path = Path((tmp_path / "run" / "last_checkpoint").read_text())
+    path = Path(find_last(tmp_path / "run"))
     held = torch.load(path, weights_only=False)
     held["meta"]["config"] = f"import os\nos.mkdir({str(mark)!r})\n"
     torch.save(held, path)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmmamba.commands import main
 from mmmamba.engine.errors import UsageError
-from mmmamba.engine.last_checkpoint import LAST, read_last
+from mmmamba.engine.last_checkpoint import LAST, find_last, name_for, read_last
 
 from .tiny_models import toy
 from .tiny_runs import train
@@ -51,3 +51,24 @@ def test_every_command_that_reads_it(spoil: str, tmp_path: Path, capsys: pytest.
         capsys.readouterr()
         assert command() == 2
         assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {run / LAST} is no ")
+
+
+def test_a_file_of_the_folder_itself_comes_first(tmp_path: Path) -> None:
+    """As MMEngine's hook names it, in a folder that was copied; the current folder plays no part."""
+    run, original = tmp_path / "run", tmp_path / "original"
+    for folder in (run, original, run / "below"):
+        folder.mkdir()
+        (folder / "iter_5.pth").touch()
+    (original / "iter_9.pth").touch()
+    for named, found in {
+        "iter_5.pth": run / "iter_5.pth",
+        str(original / "iter_5.pth"): run / "iter_5.pth",
+        str(original / "iter_9.pth"): original / "iter_9.pth",
+        "../original/iter_9.pth": run / "../original/iter_9.pth",
+        "s3://a/iter_5.pth": "s3://a/iter_5.pth",
+    }.items():
+        (run / LAST).write_text(named)
+        assert find_last(run) == str(found)
+    assert name_for(run / "iter_5.pth", run) == "iter_5.pth"
+    assert name_for(original / "iter_9.pth", run) == "../original/iter_9.pth"
+    assert name_for("s3://a/iter_5.pth", run) == "s3://a/iter_5.pth"

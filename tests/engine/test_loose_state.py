@@ -14,6 +14,7 @@ from mmengine.registry import HOOKS, MODELS
 
 from mmmamba.engine import loose_state, rank_buffers
 from mmmamba.engine.interrupt import EXIT_SAVED
+from mmmamba.engine.last_checkpoint import find_last
 
 from .test_resume import compare
 from .tiny_models import Smallness, detection, toy, validated
@@ -93,7 +94,7 @@ def stopped(folder: Path) -> tuple[Config, str, dict]:
     cfg = toy(folder)
     Witness.watch(4, kill(signal.SIGTERM))
     assert train(cfg) == EXIT_SAVED
-    path = Path(cfg.work_dir, "last_checkpoint").read_text()
+    path = find_last(cfg.work_dir)
     return cfg, path, torch.load(path, weights_only=False)
 
 

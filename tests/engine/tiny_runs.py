@@ -15,6 +15,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from mmmamba.commands import main
+from mmmamba.engine.last_checkpoint import find_last
 from mmmamba.engine.seeding import rng_state
 
 # What differs between any two runs.
@@ -65,8 +66,7 @@ def train(cfg: Config, *options: str) -> int:
 
 def last(cfg: Config) -> dict[str, Any]:
     """The newest checkpoint of a run."""
-    path = Path(cfg.work_dir, "last_checkpoint").read_text()
-    return torch.load(path, map_location="cpu", weights_only=False)
+    return torch.load(find_last(cfg.work_dir), map_location="cpu", weights_only=False)
 
 
 def differences(one: Any, two: Any, place: str = "") -> list[str]:
