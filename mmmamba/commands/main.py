@@ -6,6 +6,7 @@ import sys
 from functools import partial
 from importlib import import_module
 
+from ..engine.before_training import nothing_to_save
 from .guard import guarded
 from .parser import Parser
 
@@ -28,7 +29,10 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0 done, 1 a check failed, 2 wrong input."""
     argv = sys.argv[1:] if argv is None else argv
-    return guarded(partial(_run, argv), goes_on=argv[:1] == ["train"])
+    if argv[:1] != ["train"]:
+        return guarded(partial(_run, argv))
+    with nothing_to_save():
+        return guarded(partial(_run, argv), goes_on=True)
 
 
 def _run(argv: list[str]) -> int:

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.logging import print_log
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..models.graphed import MAX_SIZES
@@ -32,11 +31,14 @@ from .preflight import TRAIN_KEYS, check_neck, check_run, check_sections
 from .reading import read_config
 from .reliability import make_reliable
 from .resume import go_on
+from .resume.changed import ChangedHook
+from .run_config import build_runner, check_place
 from .safe_loading import refuse_pickled_messages
 from .summary import KeepMetrics, print_summary
 from .testing import add_output, show_predictions, use_test_time_augmentation
 from .tracking import TRACKERS, add_trackers
 from .verify import TOLERANCE, check_expected, compare, print_comparison
+from .work_dir import check_work_dir, claimed
 
 _RUNS = count()
 
@@ -142,13 +144,13 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def _build_runner(cfg: Config, skip_bad_data: bool = False) -> Runner:
+def _build_runner(cfg: Config, skip_bad_data: bool = False, training: bool = False) -> Runner:
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         _distribute_without_gpu(cfg)
     if cfg.get("visualizer"):
         # MMEngine hands out the visualizer of that name that an earlier run in this process made, of whatever class.
         cfg.visualizer.name = f"visualizer_{next(_RUNS)}"
-    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    runner = build_runner(cfg, training)
     if cfg.get("default_scope") == "mmdet":
         refuse_pickled_messages()
     check_neck(runner.model.module if hasattr(runner.model, "module") else runner.model)
@@ -171,6 +173,7 @@ def _distribute_without_gpu(cfg: Config) -> None:
 def run_train(args: argparse.Namespace) -> int:
     """Train a model; the return value is the process's exit code."""
     cfg = load_config(args)
+    check_work_dir(cfg.work_dir)
     check_sections(cfg, TRAIN_KEYS)
     make_reliable(cfg, args.skip_nan)
     add_pictures(cfg, args.no_pictures)
@@ -192,10 +195,17 @@ def run_train(args: argparse.Namespace) -> int:
     if args.replay is not None:
         return _replay(cfg, args.replay)
     check_run(cfg, "train")
+    with claimed(cfg.work_dir, cfg.launcher):
+        return _train(cfg, args)
+
+
+def _train(cfg: Config, args: argparse.Namespace) -> int:
+    check_place(cfg.work_dir)
     go_on(cfg)
-    runner = _build_runner(cfg, args.skip_bad_data)
+    runner = _build_runner(cfg, args.skip_bad_data, training=True)
     kept = KeepMetrics()
     runner.register_hook(kept)
+    runner.register_hook(ChangedHook())
     try:
         runner.train()
     except Interrupted as stop:
@@ -219,6 +229,7 @@ def _replay(cfg: Config, folder: str) -> int:
 def run_test(args: argparse.Namespace) -> int:
     """Test a model; the return value is the process's exit code."""
     cfg = load_config(args)
+    check_work_dir(cfg.work_dir)
     cfg.load_from = args.checkpoint or (_latest_checkpoint(cfg) if args.demo else None)
     if cfg.load_from is None:
         raise UsageError(f"name a checkpoint to test: tools/test.py {args.config} CHECKPOINT")

@@ -16,10 +16,9 @@ from torch.utils.data import DataLoader
 
 from .agree import Agreement
 from .atomic_save import AtomicCheckpointHook, between_steps, save_run, write_files_whole
+from .before_training import EXIT_SAVED, handler_before
 from .workers import SIGNALS, DeafWorker
 
-EXIT_SAVED = 75
-"""Exit code of a run that saved and stopped: `EX_TEMPFAIL` of sysexits.h, "try again"."""
 FILE = "interrupted.pth"
 VALIDATED_KEY = "last_validated"
 """Of the message hub: the iteration behind which the run was validated last."""
@@ -57,7 +56,8 @@ class InterruptHook(Hook):
         if threading.current_thread() is not threading.main_thread():
             runner.logger.warning("training does not run in the main thread, so signals do not save it")
             return
-        self.signal, self.before = 0, {one: signal.signal(one, self._note) for one in SIGNALS}
+        self.signal = 0
+        self.before = {one: handler_before(one, signal.signal(one, self._note)) for one in SIGNALS}
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None

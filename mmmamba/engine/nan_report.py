@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from .atomic_save import write_whole
 from .bare_model import bare_model
 from .errors import UsageError
+from .run_config import FILE as CONFIG
 from .seeding import rng_state, set_rng_state
 
 FILE = "replay.pth"
@@ -99,9 +100,7 @@ def save_report(runner: Runner, wrapper: OptimWrapper, batch: Any, rng: dict[str
     found = "\n".join(examine(model, wrapper, batch).lines())
     set_rng_state(now)
     write_whole(folder / "finding.txt", f"{found}\n".encode())
-    # MMEngine writes the config of the run there.
-    config = folder.with_name(Path(runner.cfg.filename or f"{runner.timestamp}.py").name)
-    return f"{found}\nReplay it: mmmamba train {config} --replay {folder}"
+    return f"{found}\nReplay it: mmmamba train {folder.with_name(CONFIG)} --replay {folder}"
 
 
 def replay(runner: Runner, folder: str | Path) -> Finding:
