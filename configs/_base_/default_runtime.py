@@ -9,6 +9,7 @@ default_hooks = dict(
     sampler_seed=dict(type="DistSamplerSeedHook"),
     interrupt=dict(type="InterruptHook"),
     nan_guard=dict(type="NanGuardHook"),
+    loading=dict(type="LoadingHook"),
     visualization=dict(type="DetVisualizationHook"),
 )
 env_cfg = dict(

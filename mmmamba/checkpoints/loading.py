@@ -23,6 +23,10 @@ logger = logging.getLogger("mmmamba")
 
 # BatchNorm's count of batches: no weight, and absent from some files.
 COUNTERS = r"(.*\.)?num_batches_tracked"
+ALLOW = (
+    "If a difference is meant, allow it by name: allow_missing=[...], allow_unexpected=[...] or allow_mismatched=[...] "
+    "(regular expressions). If the file is damaged, download it again."
+)
 
 
 @dataclass
@@ -257,10 +261,7 @@ def _cure(
         file_is, module_is = key_map.fingerprint.describe(theirs), key_map.fingerprint.describe(target)
         if file_is and module_is and file_is != module_is:
             return f"The file is a {file_is}; this module is a {module_is}. Use that variant, or this one's file."
-    return (
-        "If a difference is meant, allow it by name: allow_missing=[...], allow_unexpected=[...] or "
-        "allow_mismatched=[...] (regular expressions). If the file is damaged, download it again."
-    )
+    return ALLOW
 
 
 def _notes(found: Unwrapped) -> list[str]:

@@ -90,12 +90,12 @@ def read_checkpoint(
     return as_mapping(_read_torch(path, source, trust, map_location), source)
 
 
-def checked_file(source: str | os.PathLike) -> Path:
+def checked_file(source: str | os.PathLike, checksums: bool = True) -> Path:
     """The local file of a path or URL, of which the beginning and, of an archive, the table and checksums are right."""
     path = as_local_file(source)
     check_kind(path, source)
-    if _starts_with(path, b"PK"):
-        _check_archive(path, source)
+    if is_archive(path):
+        _check_archive(path, source, checksums)
     return path
 
 
@@ -107,6 +107,10 @@ def as_mapping(loaded: Any, source: Any) -> Mapping:
             "torch.save(model.state_dict(), path)."
         )
     return loaded
+
+
+def is_archive(path: Path) -> bool:
+    return _starts_with(path, b"PK")
 
 
 def is_safetensors(path: Path) -> bool:
@@ -129,13 +133,13 @@ def read_safetensors(path: Path, source: Any, map_location: Any) -> Mapping:
         ) from error
 
 
-def _check_archive(path: Path, source: Any) -> None:
+def _check_archive(path: Path, source: Any, checksums: bool) -> None:
     """Refuses zip files that `torch.save` does not write: it stores, never compresses, and below one folder."""
     try:
         with zipfile.ZipFile(path) as archive:
             odd = _oddity(archive.infolist(), path.stat().st_size)
             # torch's reader does not look at the checksums that its writer leaves.
-            damaged = None if odd else archive.testzip()
+            damaged = archive.testzip() if checksums and not odd else None
     except UNREADABLE as error:
         raise damaged_file(path, source, error) from error
     if odd:
@@ -196,7 +200,7 @@ def _read_torch(path: Path, source: Any, trust: bool, map_location: Any) -> Any:
 
 def _read_pickled(path: Path, source: Any, map_location: Any) -> Any | None:
     """What a file holds that a YOLO program pickled its model into; None if it is none or names anything else."""
-    if not _starts_with(path, b"PK"):
+    if not is_archive(path):
         return None
     try:
         with torch.serialization.safe_globals(ALLOWED):

@@ -23,6 +23,7 @@ from .reading import (
     as_mapping,
     checked_file,
     damaged_file,
+    is_archive,
     is_safetensors,
     read_safetensors,
     refused_file,
@@ -98,19 +99,24 @@ ALLOWED = [
 ]
 
 
-def read_run_checkpoint(source: str | os.PathLike, map_location: str | torch.device | None = "cpu") -> Mapping:
+def read_run_checkpoint(
+    source: str | os.PathLike, map_location: str | torch.device | None = "cpu", *, lazily: bool = False
+) -> Mapping:
     """What a path or URL holds that MMEngine's runner saved: weights, optimizer, schedules, counters and histories.
+
+    Args:
+        lazily: leave the numbers of an archive's tensors on the disk, unchecked, until something looks at them.
 
     Raises:
         CheckpointError: no such file, failed download, not a checkpoint, damaged, or it holds anything else.
     """
-    path = checked_file(source)
+    path = checked_file(source, checksums=not lazily)
     if is_safetensors(path):
         return read_safetensors(path, source, map_location or "cpu")
     try:
         check_pickles(path)
         with torch.serialization.safe_globals(ALLOWED):
-            held = torch.load(path, map_location=map_location, weights_only=True)
+            held = torch.load(path, map_location=map_location, weights_only=True, mmap=lazily and is_archive(path))
         held = as_mapping(settle(held, _real), source)
     except RefusedPickleError as error:
         raise refused_file(source, error) from error

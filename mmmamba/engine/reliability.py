@@ -1,4 +1,4 @@
-"""What any config gets from our tools: exact resuming, whole checkpoints, saving on signals, stopping at NaN."""
+"""What any config gets from our tools: exact resuming, whole checkpoints and weights, saving on signals, stopping at NaN."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from . import atomic_save, deterministic, interrupt, nan_guard, resume  # noqa: F401  (these register what is named below)
+from . import atomic_save, deterministic, interrupt, loading_hook, nan_guard, resume  # noqa: F401  (these register what is named below)
 
 LOOPS = {"EpochBasedTrainLoop": "ResumableEpochLoop", "IterBasedTrainLoop": "ResumableIterLoop"}
 HOOKS = {"interrupt": "InterruptHook", "nan_guard": "NanGuardHook"}
@@ -29,8 +29,7 @@ def make_reliable(cfg: Config, skip_nan: bool = False) -> None:
         loop.type = LOOPS[name]
     elif name not in LOOPS.values():
         print_log(f"resuming is as exact as {name}, which is not one of MMEngine's loops", "current", 30)
-    if cfg.get("default_hooks") is None:
-        cfg.default_hooks = {}
+    load_strictly(cfg)
     hooks = cfg.default_hooks
     # MMEngine saves each epoch where nothing is said.
     hooks.setdefault("checkpoint", dict(type="CheckpointHook", interval=1))
@@ -45,6 +44,14 @@ def make_reliable(cfg: Config, skip_nan: bool = False) -> None:
             del hooks[key]
     if skip_nan and "nan_guard" in hooks:
         hooks.nan_guard.skip = True
+
+
+def load_strictly(cfg: Config) -> None:
+    """Add the hook that lets only weights be loaded that fit; a config can say what may differ, not do without it."""
+    if cfg.get("default_hooks") is None:
+        cfg.default_hooks = {}
+    if cfg.default_hooks.get("loading") is None:
+        cfg.default_hooks.loading = dict(type="LoadingHook")
 
 
 def class_name(kind: Any) -> str:

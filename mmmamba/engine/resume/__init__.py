@@ -2,15 +2,15 @@
 
 from .batches import CountedBatches, SeededDataset, count_batches
 from .loops import ResumableEpochLoop, ResumableIterLoop
-from .newest import check_whole, go_on, newest_whole
+from .newest import file_fault, go_on, newest_whole
 
 __all__ = [
     "CountedBatches",
     "ResumableEpochLoop",
     "ResumableIterLoop",
     "SeededDataset",
-    "check_whole",
     "count_batches",
+    "file_fault",
     "go_on",
     "newest_whole",
 ]

@@ -13,6 +13,7 @@ from ...printable import printable
 from ..config_keys import SECTIONS, TOP_LEVEL
 from ..config_text import Tree, read_text
 from ..errors import UsageError
+from .newest import run_fault
 from .loops import EPOCH_KEY
 
 NOT_OF_THE_RUN = {"work_dir", "load_from", "resume", "launcher", "expected", "log_level", "runner_type", "tta_model",
@@ -98,7 +99,7 @@ class ChangedHook(Hook):
     """Says in the log, a line each, what differs from the config that a resumed run had, and whether anything is left."""
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        if not runner._resume:
+        if not runner._resume or run_fault(checkpoint) is not None:
             return
         meta = checkpoint["meta"]
         left = _nothing_left(runner.train_loop, checkpoint)

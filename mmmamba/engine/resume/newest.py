@@ -3,96 +3,163 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
+from mmengine.runner import Runner
+from torch import nn
 
 from mmmamba.checkpoints import CheckpointError
+from mmmamba.checkpoints.loading import COUNTERS
+from mmmamba.checkpoints.run_state import read_run_checkpoint
 
+from ...printable import printable_names
 from ..errors import UsageError
-from ..last_checkpoint import read_last
+from ..last_checkpoint import LAST, find_last
 from ..safe_loading import read_weights_only
+from ..whole_weights import bare_network
 
 WANTED = {"meta", "state_dict", "message_hub", "optimizer"}
+UNFIT = "it holds no state of a run (optimizer, message hub), only weights"
+WEIGHTS = "state_dict"
 
 
-def go_on(cfg: Config) -> None:
-    """Where a config says `resume`, settle and check the file: `load_from`, or the newest whole one of the run.
+def go_on(runner: Runner, begin_with: str | None = None) -> None:
+    """Where a run is to be resumed, settle the file: `load_from`, or the newest whole one of the run.
 
     A run without checkpoints begins at its start, so that one command both starts and restarts it.
 
+    Args:
+        begin_with: weights of a run that begins at its start.
+
     Raises:
-        UsageError: the file is not whole, or none of the run's is.
+        UsageError: the file is no checkpoint of a run, or none of the run's files is whole.
     """
-    if not cfg.get("resume"):
+    if not runner._resume:
         return
-    if cfg.get("load_from") is None:
-        cfg.load_from = newest_whole(cfg)
-        if cfg.load_from is None:
-            cfg.resume = False
-            print_log(f"nothing to resume in {cfg.work_dir}: training begins at its start", "current", 30)
-    elif "://" not in cfg.load_from:
-        check_whole(cfg.load_from)
+    if (path := runner._load_from) is not None:
+        if "://" not in path and (fault := _progress(Path(path))[1]):
+            raise UsageError(f"--resume {path}: {fault}. Without a path, --resume takes the newest whole one of the work dir")
+        return
+    runner._load_from = newest_whole(runner.cfg, weight_names(bare_network(runner.model)))
+    if runner._load_from is None:
+        runner._resume, runner._load_from = False, begin_with
+        start = f"from the weights of {begin_with}" if begin_with else "at its start"
+        print_log(f"nothing to resume in {runner.work_dir}: training begins {start}", "current", 30)
 
 
-def newest_whole(cfg: Config) -> str | None:
-    """The newest file of a config's run that can be resumed; None if the run has none.
+def weight_names(model: nn.Module) -> list[str]:
+    """What a checkpoint of a network has to hold."""
+    return [name for name in model.state_dict() if not re.fullmatch(COUNTERS, name)]
 
-    Looked for in the work dir, in the checkpoint hook's `out_dir` and beside what `last_checkpoint` names. Files that
-    are broken are passed over with a line in the log. An address (`s3://`) in `last_checkpoint` is taken as it is.
+
+def newest_whole(cfg: Config, names: Collection[str] = ()) -> str | None:
+    """The file of a config's run that can be resumed and has done most iterations; None if the run has none.
+
+    Looked for in the work dir and in the checkpoint hook's `out_dir`. Files that are broken, or lack weights of the
+    model, are passed over with a line in the log. An address (`s3://`) of `out_dir` is what `last_checkpoint` says.
+
+    Args:
+        names: of the model's weights.
 
     Raises:
-        UsageError: there are checkpoints, and all of them are broken.
+        UsageError: there are checkpoints, and none of them is whole; or there is none, and `last_checkpoint` names one
+            of another folder.
     """
-    work_dir = Path(cfg.work_dir)
-    named = read_last(work_dir)
+    work_dir, out_dir = Path(cfg.work_dir), _out_dir(cfg)
+    named = find_last(work_dir)
     if "://" in named:
+        if out_dir is None or not named.startswith(f"{out_dir.rstrip('/')}/{work_dir.resolve().name}/"):
+            raise _of_another(work_dir, named)
         return named
-    broken = []
-    for path in sorted(_candidates(cfg, work_dir, named), key=lambda p: p.stat().st_mtime_ns, reverse=True):
-        fault = _fault(path)
+    folders = [work_dir] if out_dir is None or "://" in out_dir else [work_dir, Path(out_dir) / work_dir.resolve().name]
+    own = {Path(os.path.realpath(folder)): None for folder in folders if folder.is_dir()}
+    broken, found = {}, []
+    for path in sorted(path for folder in own for path in folder.glob("*.pth")):
+        iterations, fault = _progress(path)
+        if fault and fault != UNFIT:
+            broken[path] = fault
+        elif not fault:
+            # Copies have other times than their originals, so the time decides between equals alone.
+            found.append((iterations, _same(path, named), path.stat().st_mtime_ns, path))
+    for iterations, is_named, _, path in sorted(found, reverse=True):
+        fault = file_fault(path, names)
         if fault is None:
+            _tell(broken)
+            if named and not is_named:
+                print_log(f"{work_dir / LAST} names {named}; {path} is at iteration {iterations}, further than any other "
+                          "whole checkpoint of this run, and is gone on from", "current", 30)  # fmt: skip
             return str(path)
-        if fault != UNFIT:
-            broken.append(f"{path}: {fault}")
-            print_log(f"passed over a checkpoint: {path}: {fault}", "current", 30)
+        broken[path] = fault
     if broken:
-        raise UsageError("there is nothing to resume, each checkpoint is broken:\n" + "\n".join(broken))
+        lines = "\n".join(f"{path}: {fault}" for path, fault in broken.items())
+        raise UsageError(f"there is nothing to resume, each checkpoint is broken or of another model:\n{lines}")
+    if named and Path(named).is_file() and Path(os.path.realpath(named)).parent not in own:
+        raise _of_another(work_dir, named)
     return None
 
 
-def check_whole(path: str | Path) -> None:
-    """Refuse to resume from a file that is not all there or holds weights only.
+def run_fault(held: Mapping[str, Any], names: Collection[str] = ()) -> str | None:
+    """What keeps a run from being resumed from what a file holds.
 
-    Raises:
-        UsageError: with what is wrong.
+    Args:
+        names: of the model's weights.
     """
-    fault = _fault(Path(path))
-    if fault is not None:
-        raise UsageError(
-            f"--resume {path}: {fault}. Without a path, --resume takes the newest whole one of the work dir"
-        )
+    if not held.keys() >= WANTED:
+        return UNFIT
+    meta, weights = held["meta"], held[WEIGHTS]
+    if not isinstance(meta, Mapping) or not isinstance(weights, Mapping) or not isinstance(held["message_hub"], Mapping):
+        return f"its meta, message_hub or {WEIGHTS} is no dictionary"
+    for key in ("epoch", "iter"):
+        if type(meta.get(key)) is not int or meta[key] < 0:
+            return f"its meta has no count of what was done: {key} is {meta.get(key)!r:.40}"
+    if not all(isinstance(name, str) for name in weights):
+        return f"its {WEIGHTS} has keys that are no names"
+    # As MMEngine reads them.
+    there = {name.removeprefix("module.") for name in weights}
+    missing = [name for name in names if name not in there and name not in weights]
+    if missing:
+        return f"it lacks {len(missing)} of the model's {len(names)} weights: {printable_names(missing)}"
+    return None
 
 
-def _candidates(cfg: Config, work_dir: Path, named: str) -> Iterator[Path]:
-    out_dir = ((cfg.get("default_hooks") or {}).get("checkpoint") or {}).get("out_dir")
-    folders = [work_dir, Path(named).parent if named else work_dir]
-    if out_dir is not None and "://" not in out_dir:
-        folders.append(Path(out_dir) / work_dir.resolve().name)
-    for folder in {Path(os.path.realpath(folder)) for folder in folders if folder.is_dir()}:
-        yield from folder.glob("*.pth")
-
-
-UNFIT = "it holds no state of a run (optimizer, message hub), only weights"
-
-
-def _fault(path: Path) -> str | None:
-    """What keeps a file from being resumed."""
+def file_fault(path: str | Path, names: Collection[str] = ()) -> str | None:
+    """What keeps a run from being resumed from a file, every byte of which is read."""
     try:
-        # Reads and checks every byte.
-        checkpoint = read_weights_only(str(path), map_location="cpu")
+        return run_fault(read_weights_only(str(path), map_location="cpu"), names)
     except CheckpointError as error:
         return str(error)
-    return None if checkpoint.keys() >= WANTED else UNFIT
+
+
+def _out_dir(cfg: Config) -> str | None:
+    return ((cfg.get("default_hooks") or {}).get("checkpoint") or {}).get("out_dir")
+
+
+def _same(path: Path, named: str) -> bool:
+    return bool(named) and os.path.realpath(named) == str(path)
+
+
+def _tell(broken: Mapping[Path, str]) -> None:
+    for path, fault in broken.items():
+        print_log(f"passed over a checkpoint: {path}: {fault}", "current", 30)
+
+
+def _of_another(work_dir: Path, named: str) -> UsageError:
+    return UsageError(
+        f"there is nothing to resume in {work_dir}, and its {LAST} names a checkpoint of another folder: {named}. If "
+        f"this run is to go on from it: --resume {named}. If not, remove {work_dir / LAST}"
+    )
+
+
+def _progress(path: Path) -> tuple[int, str | None]:
+    """How far a file's run had come, or what keeps it from being resumed, without reading its tensors."""
+    try:
+        held = read_run_checkpoint(path, lazily=True)
+    except CheckpointError as error:
+        return 0, str(error)
+    fault = run_fault(held)
+    return 0 if fault else held["meta"]["iter"], fault
