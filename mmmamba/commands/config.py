@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..engine.config_keys import check_keys
+from ..engine.config_values import check_values
 from ..engine.errors import UsageError
 from ..engine.options import check_options
 from ..engine.provenance import Origins, leaves
@@ -34,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     check_options(cfg, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options)
     check_keys(cfg, args.cfg_options)
+    check_values(cfg, args.cfg_options)
     values = [(".".join(map(str, keys)), keys, value) for keys, value in leaves(cfg.to_dict())]
     for section in args.sections:
         if not any(_within(dotted, section) for dotted, _, _ in values):

@@ -36,7 +36,7 @@ REGISTRIES = (DATA_SAMPLERS, DATASETS, EVALUATOR, HOOKS, LOG_PROCESSORS, LOOPS, 
 def constructor_arguments(name: Any, scope: str | None) -> set[str] | None:
     """Argument names of the registered class or function, or None if it is unknown or takes any."""
     names: set[str] = set()
-    for target in _targets(name, scope):
+    for target in targets(name, scope):
         arguments = _arguments(target)
         if arguments is None:
             return None
@@ -49,7 +49,7 @@ def reads_key(name: Any, scope: str | None, key: str) -> bool:
 
     Some classes take a key out of a part's settings before they build the part.
     """
-    for target in _targets(name, scope):
+    for target in targets(name, scope):
         for ancestor in inspect.getmro(target) if inspect.isclass(target) else (target,):
             if key in _strings(inspect.getmodule(ancestor)):
                 return True
@@ -109,7 +109,7 @@ def _only_hands_on(function: Callable, rest: str) -> bool:
     return handed == used > 0
 
 
-def _targets(name: Any, scope: str | None) -> Iterable[Any]:
+def targets(name: Any, scope: str | None) -> Iterable[Any]:
     """The class itself, or everything registered under a name in any of MMEngine's registries, seen from a scope."""
     if callable(name):
         yield name
