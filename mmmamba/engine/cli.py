@@ -30,8 +30,7 @@ from .options import check_options
 from .pictures import add_pictures
 from .preflight import TRAIN_KEYS, check_neck, check_run, check_sections
 from .reading import read_config
-from .reliability import make_reliable
-from .resume import go_on
+from .reliability import load_strictly, make_reliable
 from .resume.changed import ChangedHook
 from .run_config import build_runner, check_place
 from .safe_loading import refuse_pickled_messages
@@ -53,6 +52,13 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         const="auto",
         metavar="PATH",
         help="continue from a checkpoint of this run; without a path from the latest one in the work dir",
+    )
+    parser.add_argument(
+        "--may-differ",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="modules and weights that load_from need not fit and that are trained anew: bbox_head.fc_cls",
     )
     parser.add_argument("--amp", action="store_true", help="train with mixed precision (GPU only)")
     parser.add_argument(
@@ -194,7 +200,15 @@ def run_train(args: argparse.Namespace) -> int:
         cfg.auto_scale_lr.enable = True
     if args.resume is not None:
         cfg.resume = True
+        if args.resume == "auto" and cfg.get("load_from"):
+            cfg.default_hooks.loading.begin_with = cfg.load_from
         cfg.load_from = None if args.resume == "auto" else args.resume
+    if args.may_differ:
+        loading = cfg.default_hooks.loading
+        if not (loading.get("begin_with") or (cfg.get("load_from") and not cfg.get("resume"))):
+            raise UsageError("--may-differ says what of load_from need not fit, and there is none: name it with "
+                             "--cfg-options load_from=PATH")  # fmt: skip
+        loading.may_differ = args.may_differ
     if args.replay is not None:
         return _replay(cfg, args.replay)
     check_run(cfg, "train")
@@ -204,11 +218,11 @@ def run_train(args: argparse.Namespace) -> int:
 
 def _train(cfg: Config, args: argparse.Namespace) -> int:
     check_place(cfg.work_dir)
-    go_on(cfg)
     runner = _build_runner(cfg, args.skip_bad_data, training=True)
     kept = KeepMetrics()
     runner.register_hook(kept)
-    runner.register_hook(ChangedHook())
+    # Before a checkpoint is refused, which a change of the config may be the reason of.
+    runner.register_hook(ChangedHook(), priority="HIGHEST")
     try:
         runner.train()
     except Interrupted as stop:
@@ -233,6 +247,8 @@ def run_test(args: argparse.Namespace) -> int:
     """Test a model; the return value is the process's exit code."""
     cfg = load_config(args)
     check_work_dir(cfg.work_dir)
+    load_strictly(cfg)
+    cfg.resume = False
     cfg.load_from = args.checkpoint or (_latest_checkpoint(cfg) if args.demo else None)
     if cfg.load_from is None:
         raise UsageError(f"name a checkpoint to test: tools/test.py {args.config} CHECKPOINT")
