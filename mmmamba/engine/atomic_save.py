@@ -129,10 +129,20 @@ class AtomicCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         write_files_whole()
         super().before_train(runner)
+        if self.save_best is not None:
+            self._name_best_here()
         if is_main_process():
             for partial in Path(self.out_dir).glob(f".*{PARTIAL}"):
                 runner.logger.info(f"{partial} was being written when a run ended; removed")
                 partial.unlink()
+
+    def _name_best_here(self) -> None:
+        """The best checkpoint is this folder's own: a copied run would remove the original's when it finds a better."""
+        several = getattr(self, "best_ckpt_path_dict", {})
+        for owner, keys in ((vars(self), ["best_ckpt_path"]), (several, [*several])):
+            for key in keys:
+                if owner.get(key):
+                    owner[key] = self.file_backend.join_path(self.out_dir, os.path.basename(owner[key]))
 
     def save_now(self, runner: Runner, name: str, iterations: int) -> str:
         """Save under a name of its own, after so many iterations. Returns the path."""

@@ -257,3 +257,17 @@ def test_whole_weights_are_tested(stopped: Config) -> None:
     cfg.test_cfg.type, cfg.work_dir = "TestLoop", str(folder / "other")
     cfg.dump(folder / "tested.py")
     assert main(["test", str(folder / "tested.py"), path]) == 0
+
+
+def test_a_copied_run_leaves_the_originals_best_checkpoint_alone(tmp_path: Path) -> None:
+    cfg = validated(toy(tmp_path))
+    Witness.watch(7, kill(signal.SIGTERM))
+    assert train(cfg) == EXIT_SAVED
+    original, copy = Path(cfg.work_dir), tmp_path / "copy"
+    spoil(cfg, lambda held: held["message_hub"]["runtime_info"].update(best_score=-1e9))
+    shutil.copytree(original, copy)
+    [best] = original.glob("best_*.pth")
+    cfg.work_dir = str(copy)
+    Witness.watch()
+    assert train(cfg, "--resume") == 0
+    assert best.is_file() and not (copy / best.name).exists() and len([*copy.glob("best_*.pth")]) == 1
