@@ -11,7 +11,7 @@ from mmengine.dataset import BaseDataset, Compose
 
 from ..checks.report import Finding
 from .ledger import DataError, Ledger
-from .samples import box_faults, image_faults, label_map_faults, place
+from .samples import box_faults, file_faults, image_faults, label_map_faults, place
 
 IN_A_ROW = 100
 """Images after one another that may be left out before the data are taken to be all bad."""
@@ -38,6 +38,9 @@ class CheckedPipeline(Compose):
 
     def __call__(self, sample: dict) -> dict | None:
         file, image = place(sample)
+        # Before anything opens them: a pipe would be waited for.
+        if faults := list(file_faults(sample)):
+            return self._bad(Finding("", file, "; ".join(faults), image))
         for transform in self.transforms:
             loaded = {key for key in ("img", "gt_bboxes", "gt_seg_map") if key not in sample}
             try:

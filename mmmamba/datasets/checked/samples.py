@@ -11,10 +11,21 @@ import torch
 from PIL import Image
 
 from ..checks.images import DEEP_MODES, UNREADABLE, read_image_facts
+from ..checks.regular import irregular
 
 JPEG, PNG = b"\xff\xd8", b"\x89PNG"
 ENDS = {JPEG: b"\xff\xd9", PNG: b"IEND\xaeB`\x82"}
 LABEL_MODES = ("1", "L", "P")
+
+
+def file_faults(sample: Any) -> Iterator[str]:
+    """Of the files that a sample is about to be loaded from."""
+    if not isinstance(sample, dict):
+        return
+    if found := irregular(sample.get("img_path")):
+        yield found
+    if found := irregular(sample.get("seg_map_path")):
+        yield f"the label map {sample['seg_map_path']}: {found}"
 
 
 def image_faults(sample: dict) -> Iterator[str]:

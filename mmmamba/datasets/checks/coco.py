@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ...suggest import did_you_mean
+from .image_ids import check_image_ids, is_id
 from .images import DEEP_MODES, ImageFacts, in_threads, read_image_facts
 from .instances import box_faults, is_number, mask_faults
+from .regular import irregular
 from .report import ClassCount, Report
 
 SHORT_LIST = 20
@@ -20,6 +22,9 @@ LISTS = ("images", "annotations", "categories")
 
 def read_coco(file: str | Path, report: Report) -> dict | None:
     """The content of an annotation file, or None with a finding where it is no COCO file."""
+    if found := irregular(file):
+        report.add("not-coco", found, file=str(file))
+        return None
     try:
         content = json.loads(Path(file).read_bytes())
     except (OSError, RecursionError, ValueError) as error:
@@ -50,11 +55,6 @@ def has_size(image: dict) -> bool:
     return isinstance(image.get("file_name"), str) and all(is_number(v) and v >= 1 for v in sizes)
 
 
-def is_id(value: Any) -> bool:
-    """What COCO files number their entries by."""
-    return isinstance(value, (int, str)) and not isinstance(value, bool)
-
-
 def check_coco(
     content: dict,
     image_root: str | Path | None,
@@ -82,6 +82,7 @@ def check_coco(
         return report
     check_categories(content["categories"], classes, report)
     report.images = len(content["images"])
+    check_image_ids(content, report)
     sizes = _check_images(content["images"], report, min_size)
     chosen = chosen_categories(content["categories"], classes)
     _check_annotations(content["annotations"], sizes, content["categories"], chosen, masks, report)
@@ -137,8 +138,6 @@ def _check_images(images: list[dict], report: Report, min_size: int) -> dict[Any
                        f"{image.get('file_name')!r}")  # fmt: skip
             continue
         number, name = image["id"], image["file_name"]
-        if number in sizes:
-            report.add("image-id-twice", name, image=number)
         if name in ids_of_name and ids_of_name[name] != number:
             report.add("image-name-twice", f"{name} has the ids {ids_of_name[name]} and {number}", image=number)
         ids_of_name.setdefault(name, number)
@@ -178,7 +177,6 @@ def _check_annotations(
         if number == 0:
             report.add("annotation-id-0", **place)
         if annotation["image_id"] not in sizes:
-            report.add("annotation-orphan", **place)
             continue
         if annotation["category_id"] not in known:
             report.add("category-unknown", f"category {annotation['category_id']!r}", **place)
@@ -226,7 +224,7 @@ def check_image_files(images: list[dict], root: Path, report: Report, decode: bo
         number = image.get("id")
         told = image.get("width"), image.get("height")
         if facts.error:
-            missing = not Path(path).is_file()
+            missing = not Path(path).exists()
             report.add("image-missing" if missing else "image-unreadable", "" if missing else facts.error, file=path,
                        image=number)  # fmt: skip
             continue

@@ -14,6 +14,8 @@ from PIL import ExifTags, Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .regular import irregular
+
 # What Pillow raises of files that are cut off, garbled, or far larger than any picture.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, StructError, Image.DecompressionBombError)
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
@@ -42,6 +44,8 @@ class ImageFacts:
 
 def read_image_facts(path: str | Path, decode: bool = True) -> ImageFacts:
     """Look at an image; without `decode` at its header only, where a file that is cut off is not noticed."""
+    if found := irregular(path):
+        return ImageFacts(error=found)
     try:
         with Image.open(path) as image:
             if decode:

@@ -14,6 +14,7 @@ from .coco import chosen_categories, has_size, is_id
 from .images import UNREADABLE
 from .instances import box_faults, decode_mask, mask_faults
 from .kinds import KINDS
+from .regular import irregular
 from .run import Checked
 from .segmentation import class_of_value
 
@@ -105,6 +106,8 @@ def segmentation_samples(
 
 def _open(path: str | Path, colours: bool = True) -> np.ndarray | None:
     """The pixels, or None of a file that the report has already named as missing or unreadable."""
+    if irregular(path):
+        return None
     try:
         with Image.open(path) as image:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB") if colours else image)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from .images import DEEP_MODES, UNREADABLE, ImageFacts, in_threads, read_image_facts
+from .regular import irregular
 from .report import ClassCount, Report
 
 WRAP = 256
@@ -28,6 +29,8 @@ class LabelFacts:
 
 def read_label_map(path: str | Path) -> LabelFacts:
     """Count the values of a label map, read as mmseg reads it: palette images by their indices."""
+    if found := irregular(path):
+        return LabelFacts(error=found)
     try:
         with Image.open(path) as image:
             labels = np.asarray(image)
@@ -91,13 +94,13 @@ def check_segmentation(
 
     for (image_path, label_path), (image, label) in in_threads(read, pairs, f"{name}: images and label maps"):
         if image.error:
-            missing = not Path(image_path).is_file()
+            missing = not Path(image_path).exists()
             report.add("image-missing" if missing else "image-unreadable", "" if missing else image.error,
                        file=image_path)  # fmt: skip
         elif image.mode in DEEP_MODES:
             report.add("image-deep", f"mode {image.mode}", file=image_path)
         if label.error:
-            missing = not Path(label_path).is_file()
+            missing = not Path(label_path).exists()
             report.add("label-missing" if missing else "label-unreadable",
                        f"for {image_path}" if missing else label.error, file=label_path)  # fmt: skip
             continue

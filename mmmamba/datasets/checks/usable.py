@@ -10,7 +10,10 @@ from typing import Any
 
 from mmengine.config import Config
 
-from .coco import check_categories, chosen_categories, has_size, is_id, read_coco
+from ...printable import printable
+from .coco import check_categories, chosen_categories, has_size, read_coco
+from .image_ids import check_image_ids, is_id
+from .instances import box_faults
 from .report import Report
 from .splits import Split, same_file
 
@@ -33,6 +36,7 @@ def check_usable(cfg: Config, split: Split) -> Report:
             for number, times in Counter(filter(is_id, ids)).items():
                 if times > 1:
                     report.add("annotation-id-twice", annotation=number)
+            check_image_ids(content, report)
             check_coco_use(content, split, report)
         return report
     report = Report(split.name, split.dataset.data_prefix.get("seg_map_path") or "", unit="pixels")
@@ -72,7 +76,7 @@ def check_coco_use(content: dict, split: Split, report: Report) -> None:
     """Annotations, masks and images that are left for this config, and whether its evaluator looks at the same ones."""
     chosen = chosen_categories(content["categories"], split.classes)
     images = {image["id"]: image for image in content["images"] if is_id(image.get("id")) and has_size(image)}
-    with_objects, objects, masks = set(), 0, 0
+    with_objects, objects, masks, boxed, outside = set(), 0, 0, False, None
     for annotation in content["annotations"]:
         category, image = annotation.get("category_id"), annotation.get("image_id")
         if not (is_id(category) and is_id(image) and category in chosen and image in images):
@@ -81,9 +85,16 @@ def check_coco_use(content: dict, split: Split, report: Report) -> None:
         if not annotation.get("iscrowd") and not annotation.get("ignore"):
             objects += 1
             masks += bool(annotation.get("segmentation"))
+            # The first good one is enough.
+            if not boxed:
+                boxed = _has_box(annotation, images[image])
+                outside = outside or annotation
     unscored = any(evaluator.get("format_only") for evaluator in split.evaluators)
     if not objects and not unscored:
         report.add("no-annotations", f"of {len(content['annotations'])} annotations in the file")
+    elif not boxed and not unscored:
+        report.add("no-boxes", f"of {objects}; the first is {printable(outside.get('bbox'))}", image=outside["image_id"],
+                   annotation=outside.get("id"))  # fmt: skip
     elif split.masks and not masks and not unscored:
         report.add("no-masks", f"{objects} annotations without segmentation")
     left = [
@@ -97,6 +108,11 @@ def check_coco_use(content: dict, split: Split, report: Report) -> None:
     if names and not any((Path(split.image_root) / name).exists() for name in names) and "://" not in split.image_root:
         report.add("images-elsewhere", f"no {names[0]} in {split.image_root or 'the current folder'}")
     _check_evaluators(split, set(images), report)
+
+
+def _has_box(annotation: dict, image: dict) -> bool:
+    kinds = {kind for kind, _ in box_faults(annotation, image["width"], image["height"])}
+    return not kinds & {"box-broken", "box-empty", "box-outside"}
 
 
 def _check_evaluators(split: Split, images: set, report: Report) -> None:

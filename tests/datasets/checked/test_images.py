@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -57,6 +58,12 @@ def in_png(data: Data) -> None:
     keep(path, 0.6)
 
 
+def pipe(path: Path) -> None:
+    """Whoever opens it waits for a writer."""
+    path.unlink()
+    os.mkfifo(path)
+
+
 def size_of(width: int, height: int):
     def change(data: Data) -> None:
         Image.new("RGB", (width, height), "red").save(data.image(SPOILED), format="PNG")
@@ -68,7 +75,9 @@ BAD = {
     "missing": (lambda d: d.image(SPOILED).unlink(), "FileNotFoundError"),
     "empty": (lambda d: d.image(SPOILED).write_bytes(b""), "LoadImageFromFile"),
     "text": (lambda d: d.image(SPOILED).write_text("<html>404</html>"), "LoadImageFromFile"),
-    "folder": (lambda d: (d.image(SPOILED).unlink(), d.image(SPOILED).mkdir()), "IsADirectoryError"),
+    "folder": (lambda d: (d.image(SPOILED).unlink(), d.image(SPOILED).mkdir()), "it is a folder"),
+    "pipe": (lambda d: pipe(d.image(SPOILED)), "it is a pipe, not a file"),
+    "device": (lambda d: (d.image(SPOILED).unlink(), d.image(SPOILED).symlink_to("/dev/zero")), "it is a device"),
     "no rights": (lambda d: (d.image(SPOILED).unlink(), d.image(SPOILED).symlink_to("/nowhere")), "FileNotFoundError"),
     "JPEG cut off": (drop_bytes, "truncated|LoadImageFromFile"),
     "JPEG cut off in its header": (lambda d: keep(as_jpeg(d), 0.1), "LoadImageFromFile|truncated"),

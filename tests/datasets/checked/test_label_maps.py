@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ BAD = {
     "colours and alpha": (lambda d: save(d, mode="RGBA"), "has 4 channels"),
     "another size": (lambda d: save(d, size=(64, 32)), "is 64 x 32, the image is 64 x 64"),
     "missing": (lambda d: labels_of(d).unlink(), "FileNotFoundError"),
+    "pipe": (lambda d: (labels_of(d).unlink(), os.mkfifo(labels_of(d))), "it is a pipe, not a file"),
     "empty": (lambda d: labels_of(d).write_bytes(b""), "LoadAnnotations: UnidentifiedImageError"),
     "cut off": (lambda d: labels_of(d).write_bytes(labels_of(d).read_bytes()[:60]), "LoadAnnotations: "),
 }
