@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 from filelock import FileLock
 
+from ..printable import printable, printable_names
 from .errors import CheckpointError
 from .partial import Partial
 from .published import Published, published_at
@@ -58,18 +60,29 @@ def as_local_file(source: str | os.PathLike, progress: Progress | None = None) -
             f"{source}: '{scheme}://' is not read here. Give a path, or an http://, https:// or file:// URL."
         )
     path = Path(text).expanduser()
-    if path.is_dir():
-        inside = ", ".join(sorted(p.name for p in path.glob("*.[ps][tatf]*"))[:5]) or "no checkpoints"
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except (OSError, ValueError) as error:
+        # Nothing there, a link to nothing or to itself, a name that no file has.
+        reason = "" if isinstance(error, FileNotFoundError) else f" ({getattr(error, 'strerror', None) or error})"
+        raise CheckpointError(
+            f"there is no checkpoint {printable(path.absolute(), 1000)}{reason}. Check the path, or give a URL."
+        ) from error
+    if kind == stat.S_IFDIR:
+        inside = printable_names(sorted(p.name for p in path.glob("*.[ps][tatf]*")), 5) or "no checkpoints"
         raise CheckpointError(f"{source} is a folder (it holds {inside}). Give the path of a file.")
-    if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path.absolute()}. Check the path, or give a URL.")
+    if kind != stat.S_IFREG:
+        raise CheckpointError(f"{source} is no checkpoint but a pipe, socket or device. Give the path of a file.")
     return path
 
 
 def check_kind(path: Path, source: Any) -> None:
     """Raises CheckpointError if the file is empty or a text, such as the page a site shows in place of a download."""
-    with path.open("rb") as file:
-        head = file.read(512)
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise CheckpointError(f"{source} cannot be read: {error.strerror}.") from error
     if not head:
         raise CheckpointError(f"{source} is empty (0 bytes). Download it again.")
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()

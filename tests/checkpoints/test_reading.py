@@ -260,6 +260,29 @@ def test_missing_file_folder_and_scheme(tmp_path):
         read_checkpoint("s3://bucket/file.pth")
 
 
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda path: path.symlink_to("nowhere.pth"), "there is no checkpoint"),
+        (lambda path: path.symlink_to(path.name), "there is no checkpoint .*Too many levels of symbolic links"),
+        (os.mkfifo, "a pipe, socket or device"),
+        (lambda path: path.symlink_to("/dev/zero"), "a pipe, socket or device"),
+        (lambda path: path.mkdir(), r"is a folder \(it holds no checkpoints\)"),
+    ],
+)
+def test_what_is_no_regular_file(tmp_path, make, words):
+    make(tmp_path / "file.pth")
+    with pytest.raises(CheckpointError, match=words):
+        read_checkpoint(tmp_path / "file.pth")
+
+
+@pytest.mark.parametrize("name", ["n" * 5000, "n\x00", "\x1b[2J.pth"])
+def test_a_name_that_no_file_has(tmp_path, name):
+    with pytest.raises(CheckpointError, match="there is no checkpoint") as error:
+        read_checkpoint(tmp_path / name)
+    assert len(str(error.value)) < 1500 and "\x1b" not in str(error.value)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for the device that is missing here")
 def test_map_location_without_the_device(saved):
     with pytest.raises(CheckpointError, match="no CUDA device"):
