@@ -73,7 +73,7 @@ def check_data(cfg: Config, splits: tuple[str, ...]) -> None:
 
 
 def check_annotations(cfg: Config, splits: tuple[str, ...]) -> None:
-    """Classes, heads and annotations of the named splits go together; no image is read.
+    """Classes, heads and annotations of the named splits go together; no image is read. Lesser faults are logged.
 
     Raises:
         UsageError: training would fail, or AP would be 0 or -1.
@@ -86,12 +86,14 @@ def check_annotations(cfg: Config, splits: tuple[str, ...]) -> None:
             continue
         report = check_usable(cfg, split)
         for kind, findings in report.examples.items():
-            if KINDS[kind].severity != "stop":
-                continue
-            lines.append(f"{split.name}: {KINDS[kind].title} ({KINDS[kind].advice})")
-            lines += [f"  {finding}" for finding in findings[:SHOWN]]
+            told = [f"{split.name}: {KINDS[kind].title} ({KINDS[kind].advice})"]
+            told += [f"  {finding}" for finding in findings[:SHOWN]]
             more = report.counts[kind] - SHOWN
-            lines += [f"  … and {more} more"] if more > 0 else []
+            told += [f"  … and {more} more"] if more > 0 else []
+            if KINDS[kind].severity == "stop":
+                lines += told
+            elif KINDS[kind].severity == "fault":
+                print_log("\n".join(told), "current", 30)
     if lines:
         text = "\n".join(dict.fromkeys(lines))
         raise UsageError(f"data and config do not go together.\n{text}\nAll checks: mmmamba check-data {cfg.filename}")

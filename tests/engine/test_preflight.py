@@ -12,6 +12,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmmamba.datasets.shapes import CLASSES, SEG_CLASSES, ShapesSpec, make_shapes
+from mmmamba.engine import preflight
 from mmmamba.engine.errors import UsageError
 from mmmamba.engine.preflight import check_annotations
 
@@ -133,6 +134,51 @@ def test_a_file_that_is_no_coco_file(cfg: Config, tmp_path: Path) -> None:
     cfg.train_dataloader.dataset.ann_file = str(tmp_path / "list.json")
     Path(cfg.train_dataloader.dataset.ann_file).write_text("[]")
     assert "train: not a COCO file" in complaint(cfg) and "it holds a list" in complaint(cfg)
+
+
+def test_ids_of_images_that_are_texts_where_annotations_have_numbers(cfg: Config, tmp_path: Path) -> None:
+    def spell(content: dict) -> None:
+        content["images"][0]["id"] = str(content["images"][0]["id"])
+
+    message = complaint(changed(cfg, "train", tmp_path, spell))
+    assert "train: id of an image is a text in one place and a number in another (its annotations vanish" in message
+    assert "train_00000.png has the id '" in message and "annotations have image_id" in message
+
+
+def test_ids_that_are_texts_everywhere_are_fine(cfg: Config, tmp_path: Path) -> None:
+    def spell(content: dict) -> None:
+        for image in content["images"]:
+            image["id"] = str(image["id"])
+        for annotation in content["annotations"]:
+            annotation["image_id"] = str(annotation["image_id"])
+
+    check_annotations(changed(cfg, "train", tmp_path, spell), ("train",))
+
+
+def test_two_images_with_one_id(cfg: Config, tmp_path: Path) -> None:
+    def share(content: dict) -> None:
+        content["images"][1]["id"] = content["images"][0]["id"]
+
+    message = complaint(changed(cfg, "train", tmp_path, share))
+    assert "train: two images have one id" in message and "train_00000.png and train_00001.png" in message
+
+
+def test_annotations_of_no_image_are_logged(cfg: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    monkeypatch.setattr(preflight, "print_log", lambda text, *options: told.append(text))
+    check_annotations(changed(cfg, "train", tmp_path, lambda content: content["images"].pop()), ("train",))
+    assert len(told) == 1 and told[0].startswith("train: annotation of an image that is not in the file")
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("box", [[500, 500, 10, 10], [5, 5, 0.5, 3], [1, 2, 3]])
+def test_no_box_within_its_image(cfg: Config, tmp_path: Path, split: str, box: list) -> None:
+    def move(content: dict) -> None:
+        for annotation in content["annotations"]:
+            annotation["bbox"] = box
+
+    message = complaint(changed(cfg, split, tmp_path, move))
+    assert f"{split}: no annotation has a box within its image" in message and f"the first is {box}" in message
 
 
 def test_label_maps(shapes: Path) -> None:

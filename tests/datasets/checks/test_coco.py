@@ -79,6 +79,9 @@ def test_a_fault_of_an_annotation_is_named_with_its_file_and_id(kind: str) -> No
     [
         (lambda c: c["images"].append(c["images"][0]), "image-id-twice"),
         (lambda c: c["images"].append({**c["images"][0], "id": 5}), "image-name-twice"),
+        (lambda c: c["images"].append({**c["images"][0], "file_name": "c.png"}), "image-id-shared"),
+        (lambda c: c["images"][0].update(id="1"), "image-id-text"),
+        (lambda c: c["annotations"][1].update(image_id="2"), "image-id-text"),
         (lambda c: c["images"][0].pop("width"), "image-record"),
         (lambda c: c["images"][0].update(id=[1]), "image-record"),
         (lambda c: c["images"][0].update(height=8), "image-small"),

@@ -1,0 +1,41 @@
+"""Whether each annotation of a COCO file goes to the image that it is of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .report import Report
+
+
+def is_id(value: Any) -> bool:
+    """What COCO files number their entries by."""
+    return isinstance(value, (int, str)) and not isinstance(value, bool)
+
+
+def check_image_ids(content: dict, report: Report) -> None:
+    """Ids that several images have, that no image has, or that are a text here and a number there."""
+    names: dict[Any, Any] = {}
+    seen = set()
+    for image in content["images"]:
+        number, name = image.get("id"), image.get("file_name")
+        if not is_id(number) or not isinstance(name, str):
+            continue
+        if names.setdefault(number, name) != name:
+            report.add("image-id-shared", f"{names[number]} and {name}", image=number)
+        elif number in seen:
+            report.add("image-id-twice", name, image=number)
+        seen.add(number)
+    twins = {str(number): number for number in names}
+    astray: dict[Any, int] = {}
+    for annotation in content["annotations"]:
+        number = annotation.get("image_id")
+        if not all(is_id(annotation.get(key)) for key in ("id", "image_id", "category_id")) or number in names:
+            continue
+        if str(number) in twins:
+            astray[number] = astray.get(number, 0) + 1
+        else:
+            report.add("annotation-orphan", image=number, annotation=annotation["id"])
+    for number, times in astray.items():
+        image = twins[str(number)]
+        report.add("image-id-text", f"{names[image]} has the id {image!r}, {times} annotations have image_id {number!r}",
+                   image=image)  # fmt: skip
