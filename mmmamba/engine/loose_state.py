@@ -18,7 +18,9 @@ from mmengine.hooks import EarlyStoppingHook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from ..printable import printable, printable_names
 from .bare_model import bare_model
+from .errors import UsageError
 from .rank_buffers import remember_buffers, restore_buffers
 
 KEY, TUPLE = "loose_state", "tuple"
@@ -45,22 +47,53 @@ def remember_state(runner: Runner) -> None:
 
 
 def restore_state(runner: Runner) -> None:
-    """After a checkpoint was read."""
+    """After a checkpoint was read.
+
+    Raises:
+        UsageError: it holds what no such state is.
+    """
     restore_buffers(runner)
-    # A checkpoint of another number of processes has no line for some; thresholds of the first are as good.
-    lines = runner.message_hub.get_info(KEY) or ["{}"]
-    state = json.loads(lines[get_rank() if get_rank() < len(lines) else 0], object_hook=_tuple)
+    state = _read(runner.message_hub.get_info(KEY) or ["{}"])
     for key, owner, name in _loose(runner):
         if key in state:
+            value, ours = state.pop(key), attrgetter(name)(owner)
+            if not _alike(value, ours):
+                raise UsageError(f"the checkpoint's {KEY} has {printable(repr(value))} for {key}, which is {ours!r} here")
             parent, _, last = name.rpartition(".")
-            setattr(attrgetter(parent)(owner) if parent else owner, last, state.pop(key))
+            setattr(attrgetter(parent)(owner) if parent else owner, last, value)
     if state:
-        print_log(f"the checkpoint holds state that has no place here: {sorted(state)}", "current", 30)
+        names = printable_names(sorted(state))
+        print_log(f"the checkpoint holds state that has no place here: {names}", "current", 30)
     for hook in runner.hooks:
         if isinstance(hook, EarlyStoppingHook) and _had_stopped(hook):
             print_log(f"the run had stopped early ({hook.monitor} {hook.best_score:.4g}); more patience lets it go on",
                       "current", 30)  # fmt: skip
             runner.train_loop.stop_training = True
+
+
+def _read(lines: Any) -> dict[str, Any]:
+    """What this process had."""
+    try:
+        # A checkpoint of another number of processes has no line for some; thresholds of the first are as good.
+        state = json.loads(lines[get_rank() if get_rank() < len(lines) else 0], object_hook=_tuple)
+    except (LookupError, RecursionError, TypeError, ValueError) as error:
+        raise UsageError(f"the checkpoint's {KEY} cannot be read: {printable(error)}") from error
+    if not isinstance(state, dict):
+        raise UsageError(f"the checkpoint's {KEY} is a {type(state).__name__}, wanted values by name")
+    return state
+
+
+def _alike(value: Any, ours: Any) -> bool:
+    """Both are numbers, or both are several, where ours is there to compare with."""
+    several = isinstance(value, (list, tuple))
+    numbers = all(_is_number(one) for one in (value if several else [value]))
+    if value is None or ours is None:
+        return value is None or numbers
+    return numbers and several == isinstance(ours, (list, tuple))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _loose(runner: Runner) -> Iterator[tuple[str, Any, str]]:

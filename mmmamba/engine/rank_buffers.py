@@ -5,6 +5,7 @@ They change nothing that is trained, but a process validates its share of the im
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,7 +15,10 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import Tensor
 
+from ..checkpoints.storing import misfit
+from ..printable import printable_names
 from .bare_model import bare_model
+from .errors import UsageError
 
 KEY = "buffers_of_processes"
 
@@ -41,8 +45,14 @@ def remember_buffers(runner: Runner) -> None:
 
 
 def restore_buffers(runner: Runner) -> None:
-    """Give this process what :func:`remember_buffers` kept of it."""
+    """Give this process what :func:`remember_buffers` kept of it.
+
+    Raises:
+        UsageError: the checkpoint holds what no such statistics are.
+    """
     kept: dict[str, Any] = runner.message_hub.get_info(KEY) or {}
+    if not isinstance(kept, Mapping) or not all(isinstance(rows, Tensor) and rows.dim() for rows in kept.values()):
+        raise UsageError(f"the checkpoint's {KEY} is not a dict of tensors, one row a process")
     worlds = {len(rows) for rows in kept.values()}
     if worlds - {get_world_size()}:
         print_log(f"the checkpoint is one of {worlds.pop()} processes, here there are {get_world_size()}: each goes on "
@@ -51,8 +61,13 @@ def restore_buffers(runner: Runner) -> None:
     own = _floating_buffers(runner)
     missing = kept.keys() - own.keys()
     if missing:
-        print_log(f"the checkpoint holds running statistics that have no place here: {sorted(missing)}", "current", 30)
+        print_log(f"the checkpoint holds running statistics that have no place here: {printable_names(sorted(missing))}", "current", 30)
     for name in kept.keys() & own.keys():
+        if kept[name].shape[1:] != own[name].shape or misfit(kept[name], own[name]):
+            raise UsageError(
+                f"the checkpoint's {KEY} has {tuple(kept[name].shape[1:])} of {kept[name].dtype} for {name}, wanted "
+                f"{tuple(own[name].shape)} of floating point"
+            )
         own[name].data.copy_(kept[name][get_rank()])
 
 

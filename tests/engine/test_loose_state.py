@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from operator import attrgetter
 from pathlib import Path
@@ -115,4 +116,28 @@ def test_state_without_a_place_is_named(tmp_path: Path, capfd: pytest.CaptureFix
     checkpoint["message_hub"]["runtime_info"][loose_state.KEY] = ['{"model.gone.iter_cnt": 3}']
     torch.save(checkpoint, path)
     assert train(cfg, "--resume") == 0
-    assert "no place here: ['model.gone.iter_cnt']" in capfd.readouterr().out
+    assert "no place here: model.gone.iter_cnt" in capfd.readouterr().out
+
+
+NO_STATE = [
+    (loose_state.KEY, "state", "loose_state cannot be read"),
+    (loose_state.KEY, 7, "loose_state cannot be read"),
+    (loose_state.KEY, ["{"], "loose_state cannot be read"),
+    (loose_state.KEY, ["[" * 100_000], "loose_state cannot be read"),
+    (loose_state.KEY, ["[1]"], "loose_state is a list, wanted values by name"),
+    (loose_state.KEY, ['{"NanGuardHook.0.in_a_row": "many"}'], "has 'many' for NanGuardHook.0.in_a_row, which is 0"),
+    (loose_state.KEY, ['{"NanGuardHook.0.in_a_row": [1]}'], "for NanGuardHook.0.in_a_row"),
+    (rank_buffers.KEY, [1], "buffers_of_processes is not a dict of tensors"),
+    (rank_buffers.KEY, {"model.norm.running_mean": "mean"}, "buffers_of_processes is not a dict of tensors"),
+    (rank_buffers.KEY, {"model.norm.running_mean": torch.ones(1, 3)}, r"has \(3,\) .* for model.norm.running_mean"),
+    (rank_buffers.KEY, {"model.norm.running_mean": torch.ones(1, 4) * 1j}, "complex64 for model.norm.running_mean"),
+]
+
+
+def test_state_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    cfg, path, checkpoint = stopped(tmp_path)
+    for key, held, message in NO_STATE:
+        runtime = {**checkpoint["message_hub"]["runtime_info"], key: held}
+        torch.save({**checkpoint, "message_hub": {**checkpoint["message_hub"], "runtime_info": runtime}}, path)
+        assert train(cfg, "--resume") == 2
+        assert re.search(f"^error: the checkpoint's .*{message}", capsys.readouterr().err, re.MULTILINE), held
