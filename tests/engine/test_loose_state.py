@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from operator import attrgetter
 from pathlib import Path
@@ -12,10 +11,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import HOOKS, MODELS
+from mmengine.runner import Runner
 
 from mmmamba.engine import loose_state, rank_buffers
+from mmmamba.engine.errors import UsageError
 from mmmamba.engine.interrupt import EXIT_SAVED
 from mmmamba.engine.last_checkpoint import find_last
+from mmmamba.engine.reliability import make_reliable
 
 from .test_resume import compare
 from .tiny_models import Smallness, detection, toy, validated
@@ -134,10 +136,13 @@ NO_STATE = [
 ]
 
 
-def test_state_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    cfg, path, checkpoint = stopped(tmp_path)
+def test_state_that_is_none_is_refused(tmp_path: Path) -> None:
+    cfg = toy(tmp_path)
+    make_reliable(cfg)
+    runner = Runner.from_cfg(cfg)
     for key, held, message in NO_STATE:
-        runtime = {**checkpoint["message_hub"]["runtime_info"], key: held}
-        torch.save({**checkpoint, "message_hub": {**checkpoint["message_hub"], "runtime_info": runtime}}, path)
-        assert train(cfg, "--resume") == 2
-        assert re.search(f"^error: the checkpoint's .*{message}", capsys.readouterr().err, re.MULTILINE), held
+        runner.message_hub.update_info(loose_state.KEY, ["{}"])
+        runner.message_hub.update_info(rank_buffers.KEY, {})
+        runner.message_hub.update_info(key, held)
+        with pytest.raises(UsageError, match=f"the checkpoint's .*{message}"):
+            loose_state.restore_state(runner)
