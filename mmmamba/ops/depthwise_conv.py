@@ -8,9 +8,9 @@ sizes; training keeps the input alone.
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .autocast import autocast_dtype
+from .derivatives import differentiated_again, gradients
 from .launch import DTYPES, HAS_TRITON
 from .recompute import unwatched
 
@@ -45,6 +45,11 @@ def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor
     return F.silu(y) if silu else y
 
 
+def _of_one_dtype(x: Tensor, *parameters: Tensor | None) -> list[Tensor | None]:
+    """As PyTorch's convolution wants them where autocast is off."""
+    return [x, *(p if p is None else p.to(x.dtype) for p in parameters)]
+
+
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, silu):
@@ -55,8 +60,10 @@ class _Fused(torch.autograd.Function):
         return forward(x, weight, bias, silu)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad):
+        if differentiated_again(grad):
+            return gradients(lambda *x: _plain(*_of_one_dtype(*x), ctx.silu), ctx.saved_tensors, ctx.needs_input_grad,
+                             grad)
         from .depthwise_conv_triton import backward
 
         wants_dx, *wants_parameters = ctx.needs_input_grad[:3]

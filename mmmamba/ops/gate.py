@@ -7,8 +7,8 @@ tensors of the inner width; training keeps the two inputs alone.
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from .derivatives import differentiated_again, gradients
 from .launch import DTYPES, HAS_TRITON
 from .recompute import unwatched
 
@@ -35,8 +35,9 @@ class _Fused(torch.autograd.Function):
         return forward(y, z, scale)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad):
+        if differentiated_again(grad):
+            return gradients(lambda y, z: _plain(y, z, ctx.scale), ctx.saved_tensors, ctx.needs_input_grad, grad)
         from .gate_triton import backward
 
         return *backward(grad, *ctx.saved_tensors, ctx.scale), None

@@ -10,10 +10,11 @@ bfloat16; else `F.layer_norm`, the same arithmetic in float32: on a CPU, without
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .autocast import autocast_dtype
+from .derivatives import differentiated_again, gradients, transformed
 from .launch import DTYPES, HAS_TRITON
+from .library import below_autograd, differentiate, refuse_derivatives, register
 
 BACKENDS = ("triton", "torch")
 MAX_WIDTH = 8192
@@ -89,25 +90,26 @@ def _out_dtype(x: Tensor, dtype: torch.dtype, feeds_linear: bool) -> torch.dtype
     return low if feeds_linear else torch.float32
 
 
-@torch.library.custom_op("mmmamba::layer_norm", mutates_args=())
-def layer_norm_op(x: Tensor, branch: Tensor | None, weight: Tensor, bias: Tensor, eps: float,
-                  out_dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+def _layer_norm(x: Tensor, branch: Tensor | None, weight: Tensor, bias: Tensor, eps: float,
+                out_dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     from . import layer_norm_triton
 
     y, sums, stats = layer_norm_triton.forward(x, branch, weight, bias, eps, out_dtype)
     return y, x.new_empty(0) if sums is None else sums, stats
 
 
-@layer_norm_op.register_fake
+layer_norm_op = register("layer_norm", _layer_norm)
+
+
+@torch.library.register_fake("mmmamba::layer_norm")
 def _(x, branch, weight, bias, eps, out_dtype):
     sums = x.new_empty(0) if branch is None else x.new_empty(x.shape, dtype=torch.promote_types(x.dtype, branch.dtype))
     rows = x.numel() // x.shape[-1]
     return x.new_empty(x.shape, dtype=out_dtype), sums, x.new_empty((2, rows), dtype=torch.float32)
 
 
-@torch.library.custom_op("mmmamba::layer_norm_backward", mutates_args=())
-def layer_norm_backward_op(grad_y: Tensor, grad_sum: Tensor | None, normed: Tensor, stats: Tensor, weight: Tensor,
-                           x_dtype: torch.dtype, branch_dtype: torch.dtype | None) -> list[Tensor]:
+def _layer_norm_backward(grad_y: Tensor, grad_sum: Tensor | None, normed: Tensor, stats: Tensor, weight: Tensor,
+                         x_dtype: torch.dtype, branch_dtype: torch.dtype | None) -> list[Tensor]:
     from . import layer_norm_triton
 
     dx, dweight, dbias, *dbranch = layer_norm_triton.backward(grad_y, grad_sum, normed, stats, weight, x_dtype,
@@ -116,24 +118,36 @@ def layer_norm_backward_op(grad_y: Tensor, grad_sum: Tensor | None, normed: Tens
     return [dx, dweight.clone(), dbias.clone(), *dbranch]
 
 
-@layer_norm_backward_op.register_fake
+layer_norm_backward_op = register("layer_norm_backward", _layer_norm_backward)
+refuse_derivatives(layer_norm_backward_op, "layer_norm")
+
+
+@torch.library.register_fake("mmmamba::layer_norm_backward")
 def _(grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype):
     dtypes = [x_dtype] if branch_dtype in (None, x_dtype) else [x_dtype, branch_dtype]
     first, *more = [normed.new_empty(normed.shape, dtype=dtype) for dtype in dtypes]
     return [first, torch.empty_like(weight), torch.empty_like(weight), *more]
 
 
-def _setup_context(ctx, inputs, output):
-    x, branch, weight, _, _, _ = inputs
+def _plain_operator(x: Tensor, branch: Tensor | None, weight: Tensor, bias: Tensor, eps: float,
+                    out_dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """The operator's outputs from PyTorch's own operators, without the rows' mean and deviation."""
+    sums = x if branch is None else x + branch
+    dtype = torch.promote_types(sums.dtype, torch.float32)
+    y = F.layer_norm(sums.to(dtype), x.shape[-1:], weight.to(dtype), bias.to(dtype), eps).to(out_dtype)
+    return y, x.new_empty(0) if branch is None else sums, x.new_empty(0)
+
+
+def _save(ctx, inputs, output) -> None:
+    x, branch, weight, bias, ctx.eps, _ = inputs
     _, sums, stats = output
-    ctx.save_for_backward(x if branch is None else sums, stats, weight)
+    ctx.save_for_backward(x if branch is None else sums, stats, weight, bias)
     ctx.dtypes = (x.dtype, None if branch is None else branch.dtype)
     ctx.mark_non_differentiable(stats)
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx, grad_y, grad_sum, grad_stats, compute=layer_norm_backward_op):
-    normed, stats, weight = ctx.saved_tensors
+def _backward(ctx, grad_y, grad_sum, compute):
     x_dtype, branch_dtype = ctx.dtypes
     if branch_dtype is None:
         grad_sum = None
@@ -141,13 +155,45 @@ def _backward(ctx, grad_y, grad_sum, grad_stats, compute=layer_norm_backward_op)
         if grad_sum is None:
             return (None,) * 6
         return grad_sum.to(x_dtype), grad_sum.to(branch_dtype), None, None, None, None
+    if differentiated_again(grad_y):
+        return _plain_backward(ctx, grad_y, grad_sum)
+    normed, stats, weight, _ = ctx.saved_tensors
     dx, dweight, dbias, *dbranch = compute(grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype)
     if branch_dtype is not None and not dbranch:
         dbranch = [dx]
     return dx, dbranch[0] if dbranch else None, dweight, dbias, None, None
 
 
-layer_norm_op.register_autograd(_backward, setup_context=_setup_context)
+def _plain_backward(ctx, grad_y, grad_sum):
+    normed, _, weight, bias = ctx.saved_tensors
+    x_dtype, branch_dtype = ctx.dtypes
+
+    def norm(*tensors):
+        return _plain_operator(tensors[0], None, *tensors[1:], ctx.eps, grad_y.dtype)[0]
+
+    of_x, of_branch, *of_parameters = ctx.needs_input_grad[:4]
+    dnormed, *dparameters = gradients(norm, (normed, weight, bias), (of_x or of_branch, *of_parameters), grad_y)
+    if grad_sum is not None and dnormed is not None:
+        dnormed = dnormed + grad_sum
+    return (dnormed.to(x_dtype) if of_x else None, dnormed.to(branch_dtype) if of_branch else None, *dparameters,
+            None, None)
+
+
+class _Watched(torch.autograd.Function):
+    """The operator, seen by whoever traces or counts."""
+
+    @staticmethod
+    def forward(ctx, *inputs):
+        output = below_autograd(layer_norm_op, *inputs)
+        _save(ctx, inputs, output)
+        return output
+
+    @staticmethod
+    def backward(ctx, grad_y, grad_sum, grad_stats):
+        return _backward(ctx, grad_y, grad_sum, layer_norm_backward_op)
+
+
+differentiate(layer_norm_op, _Watched, _plain_operator)
 
 
 class _Eager(torch.autograd.Function):
@@ -158,20 +204,21 @@ class _Eager(torch.autograd.Function):
         from . import layer_norm_triton
 
         output = layer_norm_triton.forward(*inputs)
-        _setup_context(ctx, inputs, output)
+        _save(ctx, inputs, output)
         return output
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx, *grads):
+    def backward(ctx, grad_y, grad_sum, grad_stats):
         from . import layer_norm_triton
 
-        return _backward(ctx, *grads, compute=layer_norm_triton.backward)
+        return _backward(ctx, grad_y, grad_sum, layer_norm_triton.backward)
 
 
 def _launch(*inputs) -> tuple[Tensor, Tensor, Tensor]:
     if torch.compiler.is_compiling():
         return layer_norm_op(*inputs)
+    if transformed():
+        return _plain_operator(*inputs)
     if torch.is_grad_enabled():
         return _Eager.apply(*inputs)
     from . import layer_norm_triton

@@ -8,17 +8,18 @@ for single operators). Used on a GPU where gradients are wanted; a compiler make
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from .autocast import autocast_dtype
+from .derivatives import differentiated_again, gradients, transformed
 
 aten = torch.ops.aten
 
 
 def unwatched(x: Tensor) -> bool:
-    """On a GPU, without a compiler or a counter of operators, which want to see every operator as it is."""
-    return x.is_cuda and not torch.compiler.is_compiling() and _get_current_dispatch_mode() is None
+    """On a GPU, without a compiler, a counter of operators or a transform: they want to see every operator as it is."""
+    return (x.is_cuda and not torch.compiler.is_compiling() and _get_current_dispatch_mode() is None
+            and not transformed())
 
 
 def recompute_pays(x: Tensor) -> bool:
@@ -27,7 +28,8 @@ def recompute_pays(x: Tensor) -> bool:
 
 def gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str = "none") -> Tensor:
     """`linear(gelu(x))`, `(..., C)` to `(..., D)` with weight `(D, C)`, keeping x alone."""
-    return _GeluLinear.apply(*_autocast(x, weight, bias), approximate)
+    inputs = (*_autocast(x, weight, bias), approximate)
+    return _plain(*inputs) if transformed() else _GeluLinear.apply(*inputs)
 
 
 def _autocast(*tensors: Tensor | None) -> list[Tensor | None]:
@@ -35,16 +37,21 @@ def _autocast(*tensors: Tensor | None) -> list[Tensor | None]:
     return [x if x is None or low is None else x.to(low) for x in tensors]
 
 
+def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str) -> Tensor:
+    return F.linear(F.gelu(x, approximate=approximate), weight, bias)
+
+
 class _GeluLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, approximate):
         ctx.save_for_backward(x, weight, bias)
         ctx.approximate = approximate
-        return F.linear(F.gelu(x, approximate=approximate), weight, bias)
+        return _plain(x, weight, bias, approximate)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad):
+        if differentiated_again(grad):
+            return gradients(lambda *x: _plain(*x, ctx.approximate), ctx.saved_tensors, ctx.needs_input_grad, grad)
         x, weight, bias = ctx.saved_tensors
         grad_RD = grad.flatten(0, -2)
         dx = dweight = dbias = None

@@ -8,8 +8,8 @@ convolutions, on activations that it computes again.
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from .derivatives import gradients
 from .launch import DTYPES, HAS_TRITON
 from .recompute import unwatched
 
@@ -35,6 +35,11 @@ def _plain(x_BLD, back, ahead, back_bias, ahead_bias) -> Tensor:
     return F.silu(torch.stack((back_BDL[..., :L].transpose(1, 2), ahead_BDL[..., past:].transpose(1, 2)), 2))
 
 
+def _plain_in_its_dtype(x_BLD: Tensor, *parameters: Tensor | None) -> Tensor:
+    with torch.autocast("cuda", x_BLD.dtype, enabled=x_BLD.dtype != torch.float32):
+        return _plain(x_BLD, *parameters)
+
+
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx, *inputs):
@@ -44,12 +49,5 @@ class _Fused(torch.autograd.Function):
         return forward(*inputs)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad):
-        inputs = [x if x is None else x.detach().requires_grad_(wanted)
-                  for x, wanted in zip(ctx.saved_tensors, ctx.needs_input_grad)]
-        with torch.enable_grad(), torch.autocast("cuda", inputs[0].dtype, enabled=inputs[0].dtype != torch.float32):
-            y = _plain(*inputs)
-        wanted = [x for x in inputs if x is not None and x.requires_grad]
-        grads = iter(torch.autograd.grad(y, wanted, grad))
-        return tuple(next(grads) if x is not None and x.requires_grad else None for x in inputs)
+        return gradients(_plain_in_its_dtype, ctx.saved_tensors, ctx.needs_input_grad, grad)

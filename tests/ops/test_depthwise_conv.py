@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from mmmamba.ops import depthwise_conv
-from mmmamba.ops.depthwise_conv import _plain
+from mmmamba.ops.depthwise_conv import _Fused, _plain
 
 from .interpreter import check_in_the_interpreter, inside, outside
 from .interpreter_memory import check_addresses
+from .second_order import assert_second_order_equal
 
 gpu = pytest.mark.gpu
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
@@ -90,6 +91,12 @@ def test_gradients_in_other_strides(interpreter):
     for grad in gradients:
         assert_close(backward(grad, x, weight, bias, True, True, True),
                      outputs(_plain, x, weight, bias, grad, True)[1:], 1e-5)
+
+
+@inside
+@pytest.mark.parametrize("silu", [True, False])
+def test_second_derivatives(interpreter, silu):
+    assert_second_order_equal(lambda *x: _Fused.apply(*x, silu), lambda *x: _plain(*x, silu), make(1, 4, 2, 3)[:3])
 
 
 @inside

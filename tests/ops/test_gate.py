@@ -6,6 +6,7 @@ import torch
 from mmmamba.ops import gate, silu_gate
 
 from .interpreter import check_in_the_interpreter, inside, outside
+from .second_order import assert_second_order_equal
 
 
 def inputs(length, channels, y_dtype, z_dtype, device="cpu"):
@@ -37,6 +38,12 @@ def test_kernels_equal_pytorch(length, channels):
     want = torch.autograd.grad(gate._plain(*leaves, 0.5), leaves, grad)
     for found, wanted in zip(gate_triton.backward(grad, y.detach(), z, 0.5), want):
         torch.testing.assert_close(found, wanted)
+
+
+@inside
+def test_second_derivatives():
+    given = inputs(2, 3, torch.float32, torch.float32)
+    assert_second_order_equal(lambda y, z: gate._Fused.apply(y, z, 0.5), lambda y, z: gate._plain(y, z, 0.5), given)
 
 
 @pytest.mark.gpu

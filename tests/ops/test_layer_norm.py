@@ -1,5 +1,7 @@
 """LayerNorm's kernels against `F.layer_norm`: on a GPU, and small in Triton's interpreter in a process of its own."""
 
+import functools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,6 +10,7 @@ from mmmamba.layers import LayerNorm, MixerBlock, Mlp
 from mmmamba.ops import add_layer_norm, layer_norm
 
 from .interpreter import INTERPRETED, check_in_the_interpreter, inside, outside
+from .second_order import assert_forward_equal, assert_second_order_equal
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
 ON_GPU = torch.cuda.is_available() and not INTERPRETED
@@ -131,12 +134,20 @@ def test_same_in_a_compiled_graph(where):
 
 
 @kernels
-def test_no_second_derivatives(where):
-    x, _, weight, bias, _, _ = make((3, 8))
-    y = layer_norm(x.requires_grad_(), weight, bias, backend="triton")
-    (grad,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        grad.sum().backward()
+@pytest.mark.parametrize("branch_dtype", [None, torch.float32, torch.bfloat16])
+def test_second_derivatives_and_forward_mode(where, branch_dtype):
+    x, _, weight, bias, branch, _ = make((3, 8))
+
+    def norm(x, branch, weight, bias, backend):
+        if branch_dtype is None:
+            return layer_norm(x - branch, weight, bias, backend=backend)
+        y, total = add_layer_norm(x, branch.to(branch_dtype), weight, bias, backend=backend)
+        return torch.cat([y, total.square()])
+
+    calls = [functools.partial(norm, backend=backend) for backend in ("triton", "torch")]
+    tolerance = 2e-2 if branch_dtype == torch.bfloat16 else 1e-4
+    assert_second_order_equal(*calls, (x, branch, weight, bias), tolerance)
+    assert_forward_equal(*calls, (x, branch, weight, bias), tolerance)
 
 
 @kernels

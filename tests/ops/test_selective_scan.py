@@ -181,6 +181,10 @@ def test_errors_name_what_was_wanted(monkeypatch):
         selective_scan(**inputs, backend="naiv")
     with pytest.raises(BackendError, match="mamba_ssm.*cannot run.*CUDA"):
         selective_scan(**inputs, backend="mamba_ssm")
+    monkeypatch.setenv(ENVIRONMENT, "trition")
+    with pytest.raises(BackendError, match=f"'trition', asked for by .{ENVIRONMENT}; there are triton, mamba_ssm, cpu, "
+                                           "torch, naive. Did you mean 'triton'"):
+        selective_scan(**inputs)
     monkeypatch.setenv(ENVIRONMENT, "mamba_ssm")
     with pytest.raises(BackendError, match=f"asked for by .{ENVIRONMENT}.*cannot run"):
         selective_scan(**inputs)

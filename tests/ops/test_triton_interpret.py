@@ -4,12 +4,15 @@ import pytest
 import torch
 
 from mmmamba.ops import selective_scan
+from mmmamba.ops.selective_scan import naive
+from mmmamba.ops.selective_scan.common import ScanArgs
 from mmmamba.ops.selective_scan.dispatch import backend_module, resolve
 
 from .interpreter import INTERPRETED, check_in_the_interpreter, inside, outside
 from .interpreter_memory import check_addresses
+from .second_order import assert_forward_equal, assert_second_order_equal
 from .test_projected_scan import check as check_projected
-from .test_selective_scan import assert_same, make_inputs
+from .test_selective_scan import NAMES, assert_same, make_inputs
 
 PAIR = ("row", "column_reversed")
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
@@ -110,6 +113,23 @@ def test_strided_inputs():
     strided = inputs | dict(B=packed[..., :3], C=packed[..., 3:],
                             delta=inputs["delta"].permute(2, 0, 1, 3).contiguous().permute(1, 2, 0, 3))
     assert torch.equal(selective_scan(**inputs, backend="triton"), selective_scan(**strided, backend="triton"))
+
+
+@inside
+def test_second_derivatives_and_forward_mode():
+    inputs = make_inputs(2, 2, channels=2, d_state=1, routes=PAIR, batch=1, dtype=torch.float32)
+    args = ScanArgs(inputs["index"], True, True, torch.float32)
+
+    def scan(u, delta, A, B, C, D, delta_bias):
+        return selective_scan(u, delta, A, B, C, D, index=args.index_KT, delta_bias=delta_bias, delta_softplus=True,
+                              backend="triton")
+
+    def loop(u, *others):
+        return naive.scan(u.unsqueeze(2), *others, args).squeeze(2)
+
+    given = [inputs[name] for name in NAMES]
+    assert_second_order_equal(scan, loop, given, 1e-3)
+    assert_forward_equal(scan, loop, given)
 
 
 @inside

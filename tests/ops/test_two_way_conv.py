@@ -6,6 +6,7 @@ import torch
 from mmmamba.ops import two_way_conv, two_way_conv_silu
 
 from .interpreter import check_in_the_interpreter, inside, outside
+from .second_order import assert_second_order_equal
 
 
 def inputs(length, channels, dtype, device="cpu", bias=True, width=4):
@@ -38,6 +39,11 @@ def test_kernel_equals_pytorch(length, channels, bias):
 
     given = inputs(length, channels, torch.float32, bias=bias)
     torch.testing.assert_close(forward(*given), two_way_conv._plain(*given), rtol=1e-5, atol=1e-5)
+
+
+@inside
+def test_second_derivatives():
+    assert_second_order_equal(two_way_conv._Fused.apply, two_way_conv._plain, inputs(3, 2, torch.float32))
 
 
 @pytest.mark.gpu

@@ -8,6 +8,10 @@ A backend is a module with
     forward(u, delta, A, B, C, D, bias, args, keep_states)   -> y, states
     backward(grad_y, states, u, delta, A, B, C, D, bias, args)   -> seven gradients, None where the input is None
 
+and those that `dispatch.PLAIN` lists
+
+    scan(u, delta, A, B, C, D, bias, args)   -> y in scan precision, for PyTorch to differentiate: no writing in place
+
 with u `(B, L, K or 1, D)`, delta `(B, L, K, D)`, A `(K, D, N)`, B and C `(B, L, K, N)`, D and bias `(K, D)` or None, of
 any strides, and y, grad_y `(B, L, K, D)`, or `(B, L, 1, D)` when merged. Gradients have their input's shape and dtype.
 """

@@ -15,6 +15,9 @@ ENVIRONMENT = "MMMAMBA_SCAN_BACKEND"
 BACKENDS = ("triton", "mamba_ssm", "cpu", "torch", "naive")
 """By preference."""
 
+PLAIN = ("torch", "naive")
+"""Those whose `scan` is made of PyTorch's operators, by preference."""
+
 _ONLY_WHEN_ASKED = {("cuda", "torch"), ("cuda", "naive"), ("cpu", "triton")}
 """Slow there: `torch` and `naive` on a GPU, and Triton's interpreter on a CPU."""
 
@@ -22,14 +25,29 @@ logger = logging.getLogger("mmmamba")
 
 
 class BackendError(RuntimeError):
-    """The asked-for backend cannot run, or none can."""
+    """The asked-for backend cannot run or does not exist, or none can run."""
+
+
+def _unknown(name: str, asker: str = "") -> str:
+    return (f"there is no selective-scan backend {name!r}{asker and f', asked for by {asker}'}; there are "
+            f"{', '.join(BACKENDS)}.{did_you_mean(name, BACKENDS)}")
+
+
+def check_environment() -> None:
+    """Before work that comes to a scan late.
+
+    Raises:
+        BackendError: $MMMAMBA_SCAN_BACKEND names none.
+    """
+    name = os.environ.get(ENVIRONMENT, "")
+    if name and name not in BACKENDS:
+        raise BackendError(_unknown(name, f"${ENVIRONMENT}"))
 
 
 @cache
 def backend_module(name: str) -> ModuleType:
     if name not in BACKENDS:
-        raise BackendError(f"there is no selective-scan backend '{name}'; there are {', '.join(BACKENDS)}."
-                           + did_you_mean(name, BACKENDS))
+        raise BackendError(_unknown(name))
     return importlib.import_module(f".{name}", __package__)
 
 
@@ -50,15 +68,36 @@ def resolve(device: torch.device, backend: str = "") -> str:
     """The name of the backend to use on `device`: the argument, else $MMMAMBA_SCAN_BACKEND, else the best there is.
 
     Raises:
-        BackendError: the one asked for cannot run (with the reason), or only slow ones could run on a GPU.
+        BackendError: the one asked for does not exist or cannot run (with the reason), or only slow ones could run on a
+            GPU.
     """
     environment = os.environ.get(ENVIRONMENT, "")
     return _resolve(device.type, backend or environment, "the argument" if backend else f"${ENVIRONMENT}")
 
 
+def plain_module(device: torch.device, backend: str = "") -> ModuleType:
+    """The backend whose `scan` PyTorch differentiates by itself, in place of the one that `resolve` gives.
+
+    Raises:
+        BackendError: as `resolve`.
+    """
+    return _plain_module(device.type, resolve(device, backend))
+
+
+@cache
+def _plain_module(device_type: str, backend: str) -> ModuleType:
+    name = backend if backend in PLAIN else PLAIN[0]
+    if name != backend:
+        logger.info("selective_scan on %s: backend '%s' in place of '%s' for forward mode, torch.func and gradients "
+                    "that are differentiated again", device_type, name, backend)
+    return backend_module(name)
+
+
 @cache
 def _resolve(device_type: str, asked: str, asker: str) -> str:
     device = torch.device(device_type)
+    if asked and asked not in BACKENDS:
+        raise BackendError(_unknown(asked, asker))
     if asked:
         reason = why_not(asked, device)
         if reason:

@@ -39,11 +39,19 @@ def selective_scan(
 
     Under autocast u, delta, B and C are taken in its dtype; A, D and the bias keep theirs.
 
+    A backend's kernels give y and its gradients. In forward mode, inside of `torch.func`'s transforms (jvp, grad, vmap,
+    jacrev, …) and for gradients that are differentiated again (`create_graph=True`) the same is computed by the backend
+    "torch", or "naive" if that is the backend: as exact, but slower, and a way back through it keeps the states of
+    every step. The log says so once.
+
     Raises:
         ValueError: shapes that do not fit.
+        TypeError: integers or complex numbers, as inputs or as `out_dtype`.
         BackendError: no backend can run, or not the one asked for.
     """
     _check(u, delta, A, B, C, D, index, delta_bias)
+    if out_dtype is not None and not out_dtype.is_floating_point:
+        raise TypeError(f"selective_scan: out_dtype is {out_dtype}, wanted a floating-point one")
     low = autocast_dtype(u)
     if low is not None:
         u, delta, B, C = (x.to(low) if x.dtype != torch.float64 else x for x in (u, delta, B, C))
@@ -62,21 +70,29 @@ def _check(u, delta, A, B, C, D, index, delta_bias) -> None:
             f"selective_scan wants delta (B, L, K, D) and A (K, D, N), got {_shape(delta)} and {_shape(A)}")
     batch, length, K, channels = delta.shape
     N = A.shape[2]
-    wanted = {
-        "u": (u, [(batch, length, channels), (batch, length, K, channels)]),
-        "A": (A, [(K, channels, N)]),
-        "B": (B, [(batch, length, K, N)]),
-        "C": (C, [(batch, length, K, N)]),
-        "D": (D, [(K, channels)]),
-        "delta_bias": (delta_bias, [(K, channels)]),
-    }
-    for name, (x, shapes) in wanted.items():
-        if x is not None and tuple(x.shape) not in shapes:
+    per_step, per_channel = ((batch, length, K, N),), ((K, channels),)
+    wanted = (
+        ("u", u, ((batch, length, channels), (batch, length, K, channels))),
+        ("delta", delta, ((batch, length, K, channels),)),
+        ("A", A, ((K, channels, N),)),
+        ("B", B, per_step),
+        ("C", C, per_step),
+        ("D", D, per_channel),
+        ("delta_bias", delta_bias, per_channel),
+    )
+    device = u.device
+    for name, x, shapes in wanted:
+        if x is None:
+            continue
+        if x.shape not in shapes:
             raise ValueError(
                 f"selective_scan: {name} is {_shape(x)}, but delta {_shape(delta)} and A {_shape(A)} ask for "
                 + " or ".join(map(str, shapes)))
-        if x is not None and x.device != u.device:
-            raise ValueError(f"selective_scan: {name} is on {x.device}, u on {u.device}")
+        if x.device != device:
+            raise ValueError(f"selective_scan: {name} is on {x.device}, u on {device}")
+        if not x.is_floating_point():
+            cure = "" if x.is_complex() else f" ({name}.float())"
+            raise TypeError(f"selective_scan: {name} is {x.dtype}, wanted floating point{cure}")
     if index is None:
         return
     if index.dim() != 2 or index.shape[0] != K:

@@ -6,26 +6,17 @@ operator written in Python takes about a millisecond of a training step, each ti
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 from torch.utils.flop_counter import register_flop_formula
 
-from .common import NO_STATES, ScanArgs, scan_dtype
-from .dispatch import backend_module, resolve
+from ..derivatives import differentiated_again, gradients, transformed
+from ..library import below_autograd, differentiate, refuse_derivatives, register
+from .common import NO_STATES, ScanArgs, no_states, scan_dtype
+from .dispatch import backend_module, plain_module, resolve
 
 
 def _backend(name: str, u: Tensor):
     return backend_module(resolve(u.device, name))
-
-
-_LIBRARY = torch.library.Library("mmmamba", "FRAGMENT")
-
-
-def _register(name: str, function):
-    """An operator whose body runs as it is: `torch.library.custom_op` would look at every argument and result again."""
-    _LIBRARY.define(name + torch.library.infer_schema(function, mutates_args=()), tags=torch.Tag.pt2_compliant_tag)
-    _LIBRARY.impl(name, function, "CompositeExplicitAutograd")
-    return getattr(torch.ops.mmmamba, name).default
 
 
 def _scan(
@@ -37,7 +28,7 @@ def _scan(
     return _backend(backend, u).forward(u, delta, A, B, C, D, bias, args, keep_states)
 
 
-scan_op = _register("selective_scan", _scan)
+scan_op = register("selective_scan", _scan)
 
 
 @torch.library.register_fake("mmmamba::selective_scan")
@@ -61,7 +52,8 @@ def _scan_backward(
     return [du, ddelta, *(g.clone(memory_format=torch.contiguous_format) for g in small if g is not None)]
 
 
-scan_backward_op = _register("selective_scan_backward", _scan_backward)
+scan_backward_op = register("selective_scan_backward", _scan_backward)
+refuse_derivatives(scan_backward_op, "selective_scan")
 
 
 @torch.library.register_fake("mmmamba::selective_scan_backward")
@@ -69,22 +61,11 @@ def _(grad_y, states, u, delta, A, B, C, D, bias, index, delta_softplus, merge, 
     return [x.new_empty(x.shape) for x in (u, delta, A, B, C, D, bias) if x is not None]
 
 
-def _setup_context(ctx, inputs, output):
-    u, delta, A, B, C, D, bias, index, delta_softplus, merge, _, _, index_complete, backend = inputs
-    ctx.save_for_backward(output[1], u, delta, A, B, C, D, bias, index)
-    ctx.settings = (delta_softplus, merge, index_complete, backend)
-    ctx.set_materialize_grads(False)
-
-
-def _backward(ctx, grad_y, grad_states):
-    states, u, delta, A, B, C, D, bias, index = ctx.saved_tensors
-    if grad_y is None:
-        return (None,) * 14
-    grads = iter(scan_backward_op(grad_y, states, u, delta, A, B, C, D, bias, index, *ctx.settings))
-    return (*(None if x is None else next(grads) for x in (u, delta, A, B, C, D, bias)), *(None,) * 7)
-
-
-torch.library.register_autograd("mmmamba::selective_scan", _backward, setup_context=_setup_context, lib=_LIBRARY)
+def plain_scan(u, delta, A, B, C, D, bias, index, delta_softplus, merge, out_dtype, keep_states, index_complete,
+               backend) -> Tensor:
+    """y of `scan_op` of these inputs, from PyTorch's operators alone."""
+    args = ScanArgs(index, delta_softplus, merge, out_dtype, index_complete)
+    return plain_module(u.device, backend).scan(u, delta, A, B, C, D, bias, args).to(out_dtype)
 
 
 class _Eager(torch.autograd.Function):
@@ -99,8 +80,9 @@ class _Eager(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad_y):
+        if differentiated_again(grad_y):
+            return _plain_backward(ctx, grad_y)
         states, u, *inputs, index = ctx.saved_tensors
         delta_softplus, merge, index_complete, backend = ctx.settings
         args = ScanArgs(index, delta_softplus, merge, grad_y.dtype, index_complete)
@@ -108,12 +90,56 @@ class _Eager(torch.autograd.Function):
         return (*grads, *(None,) * 7)
 
 
+class _Watched(torch.autograd.Function):
+    """The same by way of the operators, whose inputs may be seen and replaced."""
+
+    @staticmethod
+    def forward(ctx, *inputs):
+        u, delta, A, B, C, D, bias, index, delta_softplus, merge, out_dtype, _, index_complete, backend = inputs
+        # A graph that was exported where nobody wanted gradients says that nobody does.
+        y, states = below_autograd(scan_op, *inputs[:11], True, index_complete, backend)
+        ctx.save_for_backward(states, u, delta, A, B, C, D, bias, index)
+        ctx.settings = (delta_softplus, merge, index_complete, backend)
+        ctx.mark_non_differentiable(states)
+        ctx.set_materialize_grads(False)
+        return y, states
+
+    @staticmethod
+    def backward(ctx, grad_y, grad_states):
+        if grad_y is None:
+            return (None,) * 14
+        if differentiated_again(grad_y):
+            return _plain_backward(ctx, grad_y)
+        states, *inputs, index = ctx.saved_tensors
+        grads = iter(scan_backward_op(grad_y, states, *inputs, index, *ctx.settings))
+        return (*(None if x is None else next(grads) for x in inputs), *(None,) * 7)
+
+
+def _plain_backward(ctx, grad_y: Tensor) -> tuple[Tensor | None, ...]:
+    _, *inputs, index = ctx.saved_tensors
+    delta_softplus, merge, index_complete, backend = ctx.settings
+
+    def scan(*inputs):
+        return plain_scan(*inputs, index, delta_softplus, merge, grad_y.dtype, False, index_complete, backend)
+
+    return gradients(scan, inputs, ctx.needs_input_grad, grad_y)
+
+
+def _plain_operator(*inputs) -> tuple[Tensor, Tensor]:
+    return plain_scan(*inputs), no_states(*inputs[:3])
+
+
+differentiate(scan_op, _Watched, _plain_operator)
+
+
 def run(*inputs) -> Tensor:
     """y of `scan_op` of these inputs, by the shorter way where they are plain tensors that nothing traces or counts."""
-    watched = (torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None
-               or torch._C._functorch.peek_interpreter_stack() is not None
-               or any(type(x) not in (Tensor, torch.nn.Parameter) for x in inputs[:8] if x is not None))
-    if watched:
+    if torch.compiler.is_compiling():
+        return scan_op(*inputs)[0]
+    if transformed():
+        return plain_scan(*inputs)
+    if (_get_current_dispatch_mode() is not None
+            or any(type(x) not in (Tensor, torch.nn.Parameter) for x in inputs[:8] if x is not None)):
         return scan_op(*inputs)[0]
     return _Eager.apply(*inputs) if inputs[11] else _scan(*inputs)[0]
 

@@ -13,11 +13,11 @@ from contextvars import ContextVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ..autocast import autocast_dtype
+from ..derivatives import differentiated_again, gradients, transformed
 from .common import ScanArgs
-from .dispatch import backend_module, resolve
+from .dispatch import backend_module, plain_module, resolve
 
 AT_ONCE = 2**27
 """Numbers that the projection may make at once in the backward pass: of a larger batch a part after the other."""
@@ -45,11 +45,18 @@ def projected_scan(
         x_BLD: the map.
         weight_MD: under autocast taken in its dtype, like x.
         A, D, index, delta_bias, out_dtype, index_complete: of `selective_scan`.
+
+    Raises:
+        TypeError: a map of integers or complex numbers.
     """
+    if not x_BLD.is_floating_point():
+        raise TypeError(f"projected_scan: x_BLD is {x_BLD.dtype}, wanted floating point")
     low = autocast_dtype(x_BLD)
     if low is not None:
         x_BLD, weight_MD = x_BLD.to(low), weight_MD.to(low)
     inputs = (x_BLD, weight_MD, A, D, delta_bias, index, out_dtype or x_BLD.dtype, index_complete)
+    if not torch.compiler.is_compiling() and transformed():
+        return _plain(*inputs)
     return _Projected.apply(*inputs) if torch.is_grad_enabled() else _forward(*inputs, False)[0]
 
 
@@ -59,6 +66,13 @@ def _forward(x, weight, A, D, bias, index, out_dtype, index_complete, keep_state
     backend = backend_module(resolve(x.device))
     y, states = backend.forward(x.unsqueeze(2), delta, A, B, C, D, bias, args, keep_states)
     return y.squeeze(2), states
+
+
+def _plain(x, weight, A, D, bias, index, out_dtype, index_complete) -> Tensor:
+    """The same from PyTorch's operators alone."""
+    delta, B, C = _parts(F.linear(x, weight), A)
+    args = ScanArgs(index, True, True, out_dtype, index_complete)
+    return plain_module(x.device).scan(x.unsqueeze(2), delta, A, B, C, D, bias, args).squeeze(2).to(out_dtype)
 
 
 def _parts(joint_BLM: Tensor, A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -76,9 +90,12 @@ class _Projected(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad):
-        x, weight, A, D, bias, index, states = ctx.saved_tensors
+        *inputs, index, states = ctx.saved_tensors
+        if differentiated_again(grad):
+            return gradients(lambda *x: _plain(*x, index, grad.dtype, ctx.index_complete), inputs, ctx.needs_input_grad,
+                             grad)
+        x, weight, A, D, bias = inputs
         images = max(1, ctx.at_once // max(1, x.shape[1] * len(weight)))
         # Some backends keep nothing for each image.
         together = len(x) <= images or len(states) != len(x)

@@ -9,7 +9,7 @@ chunks from the last and recomputes each.
 import torch
 from torch import Tensor
 
-from .common import ScanArgs, no_states, read_route, unwalk, walk, write_route
+from .common import ScanArgs, Walk, no_states, read_route, unwalk, walk, write_route
 
 CHUNK = 64
 
@@ -37,13 +37,13 @@ def _states(h_BKDN: Tensor, u_BSKD: Tensor, delta_BSKD: Tensor, A_KDN: Tensor, B
     """Decays and states of a chunk that begins with state h, `(B, S, K, D, N)` both."""
     decay_BSKDN = torch.exp(delta_BSKD[..., None] * A_KDN)
     drive_BSKDN = (delta_BSKD * u_BSKD)[..., None] * B_BSKN[..., None, :]
-    drive_BSKDN[:, 0] += decay_BSKDN[:, 0] * h_BKDN
-    return decay_BSKDN, _recurrence(decay_BSKDN, drive_BSKDN)
+    first_B1KDN = drive_BSKDN[:, :1] + decay_BSKDN[:, :1] * h_BKDN[:, None]
+    return decay_BSKDN, _recurrence(decay_BSKDN, torch.cat([first_B1KDN, drive_BSKDN[:, 1:]], 1))
 
 
-def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tuple[Tensor, Tensor]:
-    w = walk(u, delta, A, B, C, D, bias, args)
-    h_BKDN = w.u_BTKD.new_zeros(u.shape[0], *A.shape)
+def _outputs_and_states(w: Walk) -> tuple[Tensor, list[Tensor]]:
+    """The outputs along the routes, and the states that enter each chunk. Nothing is written in place."""
+    h_BKDN = w.u_BTKD.new_zeros(w.u_BTKD.shape[0], *w.A_KDN.shape)
     ys, states = [], []
     for u_BSKD, delta_BSKD, B_BSKN, C_BSKN in zip(
             *(x.split(CHUNK, 1) for x in (w.u_BTKD, w.delta_BTKD, w.B_BTKN, w.C_BTKN))):
@@ -52,8 +52,17 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
         ys.append((h_BSKDN * C_BSKN[..., None, :]).sum(-1))
         h_BKDN = h_BSKDN[:, -1].clone()
     y_BTKD = torch.cat(ys, 1)
-    if w.D_KD is not None:
-        y_BTKD += w.D_KD * w.u_BTKD
+    return y_BTKD if w.D_KD is None else y_BTKD + w.D_KD * w.u_BTKD, states
+
+
+def scan(u, delta, A, B, C, D, bias, args: ScanArgs) -> Tensor:
+    """The outputs in scan precision, `(B, L, K, D)` or merged `(B, L, 1, D)`; plain autograd works through it."""
+    y_BTKD, _ = _outputs_and_states(walk(u, delta, A, B, C, D, bias, args))
+    return write_route(y_BTKD, args.index_KT, delta.shape[1], args.merge)
+
+
+def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tuple[Tensor, Tensor]:
+    y_BTKD, states = _outputs_and_states(walk(u, delta, A, B, C, D, bias, args))
     y = write_route(y_BTKD, args.index_KT, delta.shape[1], args.merge).to(args.out_dtype)
     return y, torch.stack(states) if keep_states else no_states(u, delta, A)
 

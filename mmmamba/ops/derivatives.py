@@ -1,0 +1,47 @@
+"""What becomes of operators with a backward pass of their own when more is asked of them.
+
+A kernel gives values, and another the gradients of these. Forward mode, the transforms of
+`torch.func` (jvp, grad, vmap, jacrev, …) and gradients that are to be differentiated again take the
+operator's plain form instead: the same values from operators that PyTorch can differentiate in any
+direction and order.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+
+def transformed() -> bool:
+    """Inside a transform of `torch.func` or a level of forward mode.
+
+    Not for code that torch.compile traces.
+    """
+    return (torch._C._functorch.peek_interpreter_stack() is not None
+            or forward_ad._current_level >= 0)
+
+
+def differentiated_again(grad: Tensor) -> bool:
+    """In a backward pass from `grad`: its results are to be differentiated too, or transformed."""
+    # Gradients that come many at once, by `is_grads_batched=True`, are none of torch.func's.
+    return (torch.is_grad_enabled() or transformed()
+            or torch._C._functorch.is_legacy_batchedtensor(grad))
+
+
+def gradients(plain: Callable[..., Tensor], tensors: Sequence[Tensor | None],
+              wants: Sequence[bool], grad: Tensor) -> tuple[Tensor | None, ...]:
+    """Of `plain(*tensors)`, for an autograd function to return; they can be differentiated again.
+
+    Args:
+        tensors: the function's first inputs.
+        wants: its `needs_input_grad`; the result is None where this is false.
+    """
+    again = torch.is_grad_enabled()
+    with torch.enable_grad(), torch.autocast(grad.device.type, enabled=False):
+        # One may be made of another, or be it: none depends on another's view.
+        tensors = [x.view_as(x) if want else x for x, want in zip(tensors, wants)]
+        wanted = [x for x, want in zip(tensors, wants) if want]
+        found = iter(torch.autograd.grad(plain(*tensors), wanted, grad, create_graph=again,
+                                         allow_unused=True))
+    return tuple(next(found) if want else None for want in wants)
