@@ -15,6 +15,7 @@ from typing import Any
 from ..checkpoints import CheckpointError
 from ..engine.errors import UsageError
 from ..engine.safe_loading import refuse_unpickling
+from ..ops.selective_scan import BackendError, check_environment
 
 WRONG_INPUT = 2
 UNREAD = 128 + signal.SIGPIPE
@@ -110,8 +111,9 @@ def guarded(run: Callable[[], int], goes_on: bool = False) -> int:
 
 def _told(run: Callable[[], int]) -> int:
     try:
+        check_environment()
         return run()
-    except (UsageError, CheckpointError) as error:
+    except (UsageError, CheckpointError, BackendError) as error:
         return _tell(str(error))
     except OSError as error:
         if error.errno not in OF_THE_MACHINE:

@@ -13,6 +13,7 @@ import pytest
 from mmmamba.commands import main
 from mmmamba.commands.guard import UNREAD, Output, Unread, guarded
 from mmmamba.engine.errors import UsageError
+from mmmamba.ops.selective_scan import ENVIRONMENT
 from tools import draw_routes
 
 
@@ -100,6 +101,26 @@ def test_known_errors_are_one_line(error: Exception, wanted: str, capsys: pytest
     assert guarded(run) == 2
     printed = capsys.readouterr().err
     assert printed.startswith("error: ") and wanted in printed and printed.count("\n") == 1
+
+
+@pytest.mark.parametrize("argv", [["list"], ["train", "mask_rcnn/vmamba_t_1x_coco"], ["doctor"]])
+def test_a_scan_backend_that_does_not_exist(
+    argv: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT, "trition")
+    assert main(argv) == 2
+    assert capsys.readouterr() == ("", (
+        f"error: there is no selective-scan backend 'trition', asked for by ${ENVIRONMENT}; there are "
+        "triton, mamba_ssm, cpu, torch, naive. Did you mean 'triton'?\n"))
+
+
+def test_a_scan_backend_that_cannot_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT, "mamba_ssm")
+    assert main(["bench", "vmamba_t", "--size", "32", "--device", "cpu"]) == 2
+    wanted = f"error: selective-scan backend 'mamba_ssm', asked for by ${ENVIRONMENT}, cannot run: "
+    assert capsys.readouterr().err.splitlines()[-1].startswith(wanted)
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), OSError("no errno"), BrokenPipeError(32, "a worker's"),
