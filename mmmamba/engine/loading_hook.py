@@ -35,15 +35,18 @@ class LoadingHook(Hook):
         may_differ: names of modules and weights that `load_from` may lack, have of another shape or have alone when
             training begins, such as a head for other classes. Resuming and testing take no notice of it.
         begin_with: what `load_from` is where there is nothing to resume.
+        left_out: names of modules that the network was built without and that checkpoints may have.
     """
 
     # Before EMAHook exchanges weights and averages.
     priority = "VERY_HIGH"
 
-    def __init__(self, may_differ: Sequence[str] = (), begin_with: str | None = None) -> None:
+    def __init__(
+        self, may_differ: Sequence[str] = (), begin_with: str | None = None, left_out: Sequence[str] = ()
+    ) -> None:
         if isinstance(may_differ, str):
             raise UsageError(f"may_differ={may_differ!r}: give a list of names, [{may_differ!r}]")
-        self.may_differ, self.begin_with = tuple(may_differ), begin_with
+        self.may_differ, self.begin_with, self.left_out = tuple(may_differ), begin_with, tuple(left_out)
 
     def before_run(self, runner: Runner) -> None:
         go_on(runner, self.begin_with)
@@ -62,7 +65,7 @@ class LoadingHook(Hook):
     def _fitted(self, runner: Runner, held: Mapping, source: str, allowed: Sequence[str]) -> dict[str, Any]:
         """The weights under our names."""
         try:
-            matched, reports = fit_whole(runner.model, held, source, allowed)
+            matched, reports = fit_whole(runner.model, held, source, (*allowed, *self.left_out))
         except UnfitError as error:
             cure = error.cure if error.cure != ALLOW else "Name a checkpoint of this config, or the config of this one"
             if not runner._resume and isinstance(runner._train_loop, BaseLoop) and error.names:

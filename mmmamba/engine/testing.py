@@ -91,6 +91,7 @@ def _keep_boxes(cfg: Config) -> None:
         return
     for part in ("mask_head", "mask_roi_extractor"):
         roi_head.pop(part, None)
+    cfg.default_hooks.loading.left_out = ["roi_head.mask_head"]
     for evaluator in cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]:
         if "metric" in evaluator:
             evaluator.metric = "bbox"

@@ -1,0 +1,72 @@
+"""What the checks at the start of a run and before each checkpoint cost: Mask R-CNN with VMamba-T and fused AdamW, CPU.
+
+python benchmarks/checks_cpu.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmengine.registry import MODELS, DefaultScope
+
+import mmmamba.detection  # noqa: F401  (registers)
+from mmmamba.checkpoints.run_state import read_run_checkpoint
+from mmmamba.engine.finite import check_run_finite
+from mmmamba.engine.resume.newest import file_fault, weight_names
+from mmmamba.engine.resume.optimizer_state import check_optimizer
+from mmmamba.engine.whole_weights import fit_whole
+
+CONFIG = Path(__file__).parents[1] / "configs/mask_rcnn/vmamba_t_1x_coco.py"
+
+
+def seconds(call: Callable[[], Any], repeats: int) -> float:
+    """The least of some."""
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3, help="of which the least is shown")
+    args = parser.parse_args()
+    cfg = Config.fromfile(CONFIG)
+    cfg.model.backbone.init_cfg = None
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        model = MODELS.build(cfg.model)
+    wrapper = OptimWrapper(torch.optim.AdamW(model.parameters(), fused=True))
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    wrapper.optimizer.step()
+    held = dict(meta=dict(epoch=1, iter=9), message_hub={}, state_dict=model.state_dict(), optimizer=wrapper.state_dict())
+    runner = SimpleNamespace(model=model, hooks=[], optim_wrapper=wrapper)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "iter_9.pth")
+        torch.save(held, path)
+        print(f"{os.path.getsize(path) / 2**20:.0f} MiB, {torch.get_num_threads()} threads")
+        for what, call in {
+            "torch.save": lambda: torch.save(held, path),
+            "before a checkpoint: is all finite": lambda: check_run_finite(runner, 9),
+            "how far each checkpoint came": lambda: read_run_checkpoint(path, lazily=True),
+            "the newest is whole, every byte": lambda: file_fault(path, weight_names(model)),
+            "weights fit": lambda: fit_whole(model, held),
+            "optimizer's state fits": lambda: check_optimizer(wrapper.state_dict(), wrapper, model, "file"),
+        }.items():
+            print(f"{what:40} {seconds(call, args.repeats):.3f} s")
+
+
+if __name__ == "__main__":
+    main()
