@@ -138,6 +138,7 @@ NO_STATE = [
 
 def test_state_that_is_none_is_refused(tmp_path: Path) -> None:
     cfg = toy(tmp_path)
+    cfg.custom_hooks = []
     make_reliable(cfg)
     runner = Runner.from_cfg(cfg)
     for key, held, message in NO_STATE:
