@@ -33,6 +33,7 @@ LEGACY_PICKLES = ("version", "system", "content", "names of storages")
 # What makes copies of its arguments, or as much as they ask for, and what no checkpoint here needs.
 ENCODE, BYTEARRAY, TYPED = "_codecs.encode", "builtins.bytearray", "torch._tensor._rebuild_from_type_v2"
 HASHING = ("builtins.set", "builtins.frozenset", "collections.Counter", "collections.OrderedDict")
+BYTES = "bytes"
 TOO_MUCH = "its objects hold one another so often that reading them would take too long"
 REFUSED = re.compile(r"torch\._utils\._rebuild_(nested_tensor|wrapper_subclass|device_tensor_from_\w+)")
 
@@ -207,15 +208,16 @@ class _Follower:
         elif REFUSED.fullmatch(name):
             raise RefusedPickleError(f"it makes a tensor by {name}, which no weights need")
         elif name in (ENCODE, BYTEARRAY):
-            plain = all(isinstance(item, str) for item in given or ())
-            if given is None or not plain or list(given[1:]) not in ([], ["latin1"], ["latin-1"]):
+            if given is None or not _is_latin(given):
                 raise RefusedPickleError(f"it calls {name} with other than text in latin-1")
         elif name in HASHING:
             for item in given or ():
                 self.work += UNUSUAL_KEY * getattr(item, "unusual", 0) + getattr(item, "work", 1)
         self.work += _cost(arguments)
         result = _Node(_cost(arguments) + 1, _depth(arguments) + 1)
-        if name in HASHING:
+        if name == ENCODE:
+            result.name = BYTES
+        elif name in HASHING:
             result = _List(1, _depth(arguments) + 1)
         self.bounded(result)
         self.stack.append(result)
@@ -246,6 +248,16 @@ def _cost(value: Any) -> int:
     if isinstance(value, _Node):
         return value.work
     return len(value) + 1 if isinstance(value, (str, bytes)) else 1
+
+
+def _is_latin(arguments: tuple) -> bool:
+    """Text and its encoding, or bytes made of such; what the two functions make of these is no longer than they are."""
+    if not arguments:
+        return True
+    content, *encoding = arguments
+    if isinstance(content, str):
+        return encoding in (["latin1"], ["latin-1"])
+    return isinstance(content, _Node) and content.name == BYTES and not encoding
 
 
 def _depth(value: Any) -> int:

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import nn
 
 from ..engine.errors import UsageError
 from ..engine.preflight import plain_datasets
+from ..printable import printable, printable_names
 
 logger = logging.getLogger("mmmamba")
 
@@ -43,12 +45,14 @@ def find_classes(model: nn.Module, cfg: Config, meta: Mapping[str, Any]) -> Clas
     """From the checkpoint, else from the config's data set; numbers in place of names where neither knows them.
 
     Raises:
-        UsageError: they are not as many as the model tells apart.
+        UsageError: they are not as many as the model tells apart, or no names and colours at all.
     """
     dataset = next(plain_datasets((cfg.get("test_dataloader") or {}).get("dataset")), {})
     declared = _declared(dataset, cfg.get("default_scope"))
     meta = _lower(meta)
     found = _lower(meta.get("dataset_meta") or meta)
+    if not isinstance(found.get("classes", ()), (str, list, tuple)):
+        raise UsageError(f"the checkpoint's classes are {printable(found['classes'])}, wanted a list of names")
     names = found.get("classes") or declared.get("classes")
     count = count_classes(model)
     if names is None:
@@ -63,8 +67,8 @@ def find_classes(model: nn.Module, cfg: Config, meta: Mapping[str, Any]) -> Clas
     if count is not None and len(names) != count:
         raise UsageError(
             f"the model tells {count} classes apart, the checkpoint or config names {len(names)}: "
-            f"{', '.join(names[:5])}. Put all of them into metainfo=dict(classes=(...)) of test_dataloader.dataset, or "
-            "correct num_classes"
+            f"{printable_names(names, 5)}. Put all of them into metainfo=dict(classes=(...)) of "
+            "test_dataloader.dataset, or correct num_classes"
         )
     palette = found.get("palette") or declared.get("palette")
     return Classes(names, choose_colours(palette, len(names)), tuple(category_ids(names, dataset)))
@@ -73,7 +77,11 @@ def find_classes(model: nn.Module, cfg: Config, meta: Mapping[str, Any]) -> Clas
 def choose_colours(palette: Any, count: int) -> tuple[tuple[int, int, int], ...]:
     """Those of a data set's palette where it has one for each class, else hues that stay apart."""
     fits = isinstance(palette, Sequence) and not isinstance(palette, str) and len(palette) >= count
-    return tuple(tuple(map(int, colour)) for colour in palette[:count]) if fits else tuple(spread_colours(count))
+    if not fits:
+        return tuple(spread_colours(count))
+    if wrong := [colour for colour in palette[:count] if not _is_colour(colour)]:
+        raise UsageError(f"the palette has {printable(wrong[0])} for a colour, wanted red, green and blue of 0 … 255")
+    return tuple(tuple(map(int, colour)) for colour in palette[:count])
 
 
 def count_classes(model: nn.Module) -> int | None:
@@ -110,6 +118,14 @@ def _declared(dataset: Mapping[str, Any], scope: str | None) -> dict[str, Any]:
     return _lower(getattr(kind, "METAINFO", {})) | _lower(dataset.get("metainfo") or {})
 
 
-def _lower(mapping: Mapping[str, Any]) -> dict[str, Any]:
+def _is_colour(colour: Any) -> bool:
+    return isinstance(colour, Sequence) and len(colour) == 3 and all(
+        isinstance(part, Real) and 0 <= part <= 255 for part in colour
+    )  # fmt: skip
+
+
+def _lower(mapping: Any) -> dict[str, Any]:
     """MMDetection 2 wrote CLASSES and PALETTE."""
-    return {key.lower(): value for key, value in mapping.items()}
+    if not isinstance(mapping, Mapping):
+        raise UsageError(f"the checkpoint describes its data set by {printable(mapping)}, wanted a dict")
+    return {key.lower(): value for key, value in mapping.items() if isinstance(key, str)}

@@ -26,9 +26,10 @@ def attribute(target: bytes, of: str) -> bytes:
     return name("builtins", "getattr") + target + text(of) + b"\x86R"
 
 
-def archive(path: Path, program: bytes) -> Path:
-    """What `torch.save` writes, with another program in it."""
-    pickletools.dis(b"\x80\x02" + program + b".", out=io.StringIO())
+def archive(path: Path, program: bytes, checked: bool = True) -> Path:
+    """What `torch.save` writes, with another program in it; unless `checked` is off, one that Python can read."""
+    if checked:
+        pickletools.dis(b"\x80\x02" + program + b".", out=io.StringIO())
     buffer = io.BytesIO()
     torch.save({}, buffer)
     with zipfile.ZipFile(buffer) as whole, zipfile.ZipFile(path, "w") as out:

@@ -5,7 +5,9 @@ import functools
 import os
 import pathlib
 import sys
+import time
 import types
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,9 @@ import mmmamba
 import mmmamba.detection  # noqa: F401  (registers the detector)
 from mmmamba.checkpoints import CheckpointError, load_weights, read_checkpoint
 
+from ..attacks.corpus import PROGRAMS
 from ..parity import harness, recipe
+from .pickle_programs import archive, mapping
 
 CONFIG = Path(__file__).parents[2] / "configs" / "mamba_yolo" / "mamba_yolo_t_300e_coco.py"
 
@@ -156,3 +160,38 @@ def test_another_scale_is_named(tmp_path) -> None:
     """A file of another variant says which it is, not that it is of another family."""
     with pytest.raises(CheckpointError, match=r"The file is a mamba_yolo_t .*; this module is a mamba_yolo_b "):
         load_weights(mmmamba.create_backbone("mamba_yolo_b"), published_shape())
+
+
+def test_shared_modules_are_listed_as_a_state_dict_lists_them(program, tmp_path) -> None:
+    """One activation serves all layers of such models, and tied layers stand under two names."""
+    layer, activation = tree(program, {"weight": torch.ones(2)}), program.DetectionModel()
+    root = program.DetectionModel()
+    for name in ("first", "second"):
+        root.add_module(name, layer)
+        root.add_module(f"{name}_act", activation)
+    held = read_checkpoint(save(tmp_path / "tied.pt", root))["model"]
+    assert list(held) == ["first.weight", "second.weight"] == list(root.state_dict(keep_vars=True))[:2]
+    assert held["first.weight"].data_ptr() == held["second.weight"].data_ptr()
+
+
+@pytest.mark.parametrize(
+    "title, words",
+    [
+        ("modules shared twice a level", ""),
+        ("modules with a weight shared twice a level", "more than 20,000 tensors"),
+        ("a module in itself", "holds itself"),
+        ("a shared weight that claims to be huge", "far larger than the file"),
+    ],
+)
+def test_modules_without_end(title, words, tmp_path) -> None:
+    whole = mapping(model=PROGRAMS[title], epoch=b"K\x01")
+    path = archive(tmp_path / "model.pt", whole)
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr(file.namelist()[0].split("/")[0] + "/data/0", bytes(16))
+    begin = time.perf_counter()
+    if words:
+        with pytest.raises(CheckpointError, match=f"is refused: .*{words}"):
+            read_checkpoint(path)
+    else:
+        assert read_checkpoint(path)["model"] == {}
+    assert time.perf_counter() - begin < 5

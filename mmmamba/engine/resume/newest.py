@@ -26,6 +26,10 @@ from ..whole_weights import bare_network
 WANTED = {"meta", "state_dict", "message_hub", "optimizer"}
 UNFIT = "it holds no state of a run (optimizer, message hub), only weights"
 WEIGHTS = "state_dict"
+MOST = 2**31
+"""Iterations and epochs that PyTorch, NumPy and the tables of logs all count."""
+SEEDS = 2**32
+"""NumPy takes no larger ones."""
 
 
 def go_on(runner: Runner, begin_with: str | None = None) -> None:
@@ -115,8 +119,15 @@ def run_fault(held: Mapping[str, Any], names: Collection[str] = ()) -> str | Non
     if not isinstance(meta, Mapping) or not isinstance(weights, Mapping) or not isinstance(held["message_hub"], Mapping):
         return f"its meta, message_hub or {WEIGHTS} is no dictionary"
     for key in ("epoch", "iter"):
-        if type(meta.get(key)) is not int or meta[key] < 0:
+        if type(meta.get(key)) is not int or not 0 <= meta[key] < MOST:
             return f"its meta has no count of what was done: {key} is {meta.get(key)!r:.40}"
+    seed = meta.get("seed")
+    if seed is not None and (type(seed) is not int or not 0 <= seed < SEEDS):
+        return f"its meta has {seed!r:.40} for a seed"
+    for part in ("log_scalars", "runtime_info", "resumed_keys"):
+        held_there = held["message_hub"].get(part)
+        if not isinstance(held_there, Mapping) or not all(isinstance(key, str) for key in held_there):
+            return f"its message_hub has no dictionary {part}"
     if not all(isinstance(name, str) for name in weights):
         return f"its {WEIGHTS} has keys that are no names"
     # As MMEngine reads them.
