@@ -21,8 +21,9 @@ WRONG_INPUT = 2
 UNREAD = 128 + signal.SIGPIPE
 """Exit code where the reader of the output is gone (`| head -1`), as shells count a program that SIGPIPE ends."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-OF_THE_MACHINE = FULL | {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
-                         errno.ELOOP, errno.ENAMETOOLONG, errno.EIO, errno.EMFILE, errno.ENXIO}  # fmt: skip
+OF_THE_MACHINE = FULL | {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR,
+                         errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.EIO, errno.EMFILE,
+                         errno.ENXIO}  # fmt: skip
 """Faults of files and disks, which whoever calls the program can put right."""
 
 

@@ -75,8 +75,8 @@ def test_output_to_a_full_disk() -> None:
     assert code == 2 and errors.startswith("error: what is printed cannot be written") and errors.count("\n") == 1
 
 
-@pytest.mark.parametrize("argv", [["list"], ["config", "mask_rcnn/vmamba_t_1x_coco", "model.neck"], ["doctor", "--help"],
-                                  ["list", "é→"]])  # fmt: skip
+@pytest.mark.parametrize("argv", [["list"], ["config", "mask_rcnn/vmamba_t_1x_coco", "model.neck"],
+                                  ["doctor", "--help"], ["list", "é→"]])  # fmt: skip
 def test_output_in_ascii(argv: list[str]) -> None:
     code, errors = in_child(lambda: main(argv), os.open(os.devnull, os.O_WRONLY), "ascii")
     assert code == (2 if "é→" in argv else 0) and "Traceback" not in errors

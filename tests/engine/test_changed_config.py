@@ -59,18 +59,17 @@ def test_another_pipeline_is_one_change() -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "a = __import__('os').mkdir('x')", "a = [", "a = dict(b=1", "import os", "a = 1 b = 2", "a", "a =", "a = " + "[" * 5000,
-    "a = " + "dict(a=" * 5000, "a = 'x", "a = {1: 2", "a = (1, 2]", "a = [1 2, dict(]", "\x00", "a = 1\n    b = 2", 3,
+    "a = __import__('os').mkdir('x')", "a = [", "a = dict(b=1", "import os", "a = [1] 2", "a", "a =",
+    "a = " + "[" * 5000,
+    "a = " + "dict(a=" * 5000, "a = {1: 2", "a = (1, 2]", "a = [1 2, dict(]", "\x00", 3,
     "a=1\n" * 10**6,
-], ids=range(17))  # fmt: skip
+], ids=range(15))  # fmt: skip
 def test_what_is_no_printed_config(text: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of it is run, and it takes no time."""
     monkeypatch.chdir(tmp_path)
     start = time.process_time()
-    try:
+    with pytest.raises((TypeError, ValueError)):
         read_text(text)
-    except (TypeError, ValueError):
-        pass
     assert time.process_time() - start < 5 and not list(tmp_path.iterdir())
 
 

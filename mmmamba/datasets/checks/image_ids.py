@@ -37,5 +37,5 @@ def check_image_ids(content: dict, report: Report) -> None:
             report.add("annotation-orphan", image=number, annotation=annotation["id"])
     for number, times in astray.items():
         image = twins[str(number)]
-        report.add("image-id-text", f"{names[image]} has the id {image!r}, {times} annotations have image_id {number!r}",
-                   image=image)  # fmt: skip
+        found = f"{names[image]} has the id {image!r}, {times} annotations have image_id {number!r}"
+        report.add("image-id-text", found, image=image)

@@ -93,8 +93,8 @@ def check_coco_use(content: dict, split: Split, report: Report) -> None:
     if not objects and not unscored:
         report.add("no-annotations", f"of {len(content['annotations'])} annotations in the file")
     elif not boxed and not unscored:
-        report.add("no-boxes", f"of {objects}; the first is {printable(outside.get('bbox'))}", image=outside["image_id"],
-                   annotation=outside.get("id"))  # fmt: skip
+        found = f"of {objects}; the first is {printable(outside.get('bbox'))}"
+        report.add("no-boxes", found, image=outside["image_id"], annotation=outside.get("id"))
     elif split.masks and not masks and not unscored:
         report.add("no-masks", f"{objects} annotations without segmentation")
     left = [

@@ -13,8 +13,8 @@ from ...printable import printable
 from ..config_keys import SECTIONS, TOP_LEVEL
 from ..config_text import Tree, read_text
 from ..errors import UsageError
-from .newest import run_fault
 from .loops import EPOCH_KEY
+from .newest import run_fault
 
 NOT_OF_THE_RUN = {"work_dir", "load_from", "resume", "launcher", "expected", "log_level", "runner_type", "tta_model",
                   "tta_pipeline", "test_cfg", "test_dataloader", "test_evaluator"}  # fmt: skip
@@ -96,7 +96,7 @@ def _text(node: Tree) -> str:
 
 
 class ChangedHook(Hook):
-    """Says in the log, a line each, what differs from the config that a resumed run had, and whether anything is left."""
+    """Says in the log, a line each, what differs from the config that a resumed run had, and when nothing is left."""
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if not runner._resume or run_fault(checkpoint) is not None:
@@ -108,8 +108,8 @@ class ChangedHook(Hook):
         try:
             found = changes(runner.cfg.pretty_text, meta.get("cfg", ""))
         except (TypeError, ValueError) as error:
-            runner.logger.warning(f"the checkpoint does not say with which config it was trained ({error}): it may have "
-                                  "been another than this one")  # fmt: skip
+            runner.logger.warning(f"the checkpoint does not say with which config it was trained ({error}): it may "
+                                  "have been another than this one")  # fmt: skip
             return
         for change in found:
             if change.unfit:
