@@ -120,6 +120,11 @@ def check_checkpoints(cfg: Config, mode: str) -> None:
     if mode == "train":
         named += list(_pretrained(cfg.get("model"), "model"))
     for where, path in named:
+        if path is not None and not isinstance(path, (str, Path)):
+            raise UsageError(
+                f"{where} is {path!r}, wanted the path or URL of one checkpoint. --cfg-options makes a list of what has "
+                "a comma in it: rename the file, or name it in the config"
+            )
         if isinstance(path, str) and _is_local(path) and not Path(path).is_file():
             found = f"{path} is a folder" if Path(path).is_dir() else f"there is no file {path}"
             siblings = [str(p) for p in Path(path).parent.glob("*.pth")] if Path(path).parent.is_dir() else []

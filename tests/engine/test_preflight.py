@@ -197,3 +197,9 @@ def test_label_maps(shapes: Path) -> None:
     message = complaint(cfg)
     assert "holds 6 .png, img_suffix is '.jpg'" in message
     assert "val: image without label map" in message and "val_00000_mask.png" in message
+
+
+def test_several_checkpoints_are_not_one() -> None:
+    """As `--cfg-options load_from=run,2/epoch_1.pth` reads it."""
+    with pytest.raises(UsageError, match=r"load_from is \['run', '2/epoch_1.pth'\], wanted the path"):
+        preflight.check_checkpoints(Config(dict(load_from=["run", "2/epoch_1.pth"])), "test")
