@@ -1,4 +1,4 @@
-"""Names out of files as a terminal may show them. Imports nothing, so that every layer may use it."""
+"""Names out of files as a terminal may show them. Imports nothing: every layer may use it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Collection
 from itertools import islice
 
 LONGEST = 120
-"""Characters of a name that are shown. The longest name of a weight in any model here has less than 100."""
+"""Characters of a name that are shown."""
 SHOWN = 8
 
 
 def printable(name: object, longest: int = LONGEST) -> str:
-    """A name in one short line: what moves a cursor, changes colours or turns the direction of text is spelled out."""
+    """A name in one short line.
+
+    What moves a cursor, changes colours or turns the direction of text is spelled out.
+    """
     text = name if isinstance(name, str) else str(name)
     more = f"… ({len(text):,} characters)" if len(text) > longest else ""
     text = text[:longest]

@@ -12,7 +12,7 @@ from .storing import plain
 
 
 def settle(value: Any, real: Callable[[Any], Any] = lambda record: record) -> Any:
-    """The value with plain tensors, without attributes that the file gave them, in the place of all.
+    """The value with plain tensors, without attributes of the file, in the place of all.
 
     Args:
         real: what is neither a tensor nor a dict, list or tuple, to what stands for it.

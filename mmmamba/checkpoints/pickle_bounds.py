@@ -1,9 +1,9 @@
 """Pickles looked at before they are read: what reading them would take is bounded by their size.
 
-torch's weights-only reader runs no code of a file. Yet what it does call can be told to work without
-end: hashing a tuple visits every path through the tuples in it, so pairs of pairs double the time
-with each level, in C, where no signal is heard; nested deeply enough they end the process. Here a
-pickle's opcodes are followed without making anything of them.
+torch's weights-only reader runs no code of a file. Yet what it does call can be told to work
+without end: hashing a tuple visits every path through the tuples in it, so pairs of pairs double
+the time with each level, in C, where no signal is heard; nested deeply enough they end the process.
+Here a pickle's opcodes are followed without making anything of them.
 """
 
 from __future__ import annotations
@@ -26,20 +26,29 @@ MOST_DEPTH = 200
 """Levels of what a file holds. A whole pickled detector has some 50."""
 WORK_PER_BYTE, FREE_WORK = 10, 1_000_000
 UNUSUAL_KEY = 1_000
-"""Work that a key is charged with that is no text or small number: its hash may be that of many others."""
+"""Work that a key is charged with that is no text or small number: many may have one hash."""
 LEGACY_PICKLES = ("version", "system", "content", "names of storages")
 """What stands after the magic number of a file that is no archive; then come the storages."""
 
 # What makes copies of its arguments, or as much as they ask for, and what no checkpoint here needs.
-ENCODE, BYTEARRAY, TYPED = "_codecs.encode", "builtins.bytearray", "torch._tensor._rebuild_from_type_v2"
+ENCODE, BYTEARRAY, TYPED = (
+    "_codecs.encode",
+    "builtins.bytearray",
+    "torch._tensor._rebuild_from_type_v2",
+)
 HASHING = ("builtins.set", "builtins.frozenset", "collections.Counter", "collections.OrderedDict")
 BYTES = "bytes"
 TOO_MUCH = "its objects hold one another so often that reading them would take too long"
-REFUSED = re.compile(r"torch\._utils\._rebuild_(nested_tensor|wrapper_subclass|device_tensor_from_\w+)")
+REFUSED = re.compile(
+    r"torch\._utils\._rebuild_(nested_tensor|wrapper_subclass|device_tensor_from_\w+)"
+)
 
 
 class RefusedPickleError(pickle.UnpicklingError):
-    """A pickle that would take more time, memory or depth than its size justifies; the text begins with "it"."""
+    """A pickle that would take more time, memory or depth than its size justifies.
+
+    The text begins with "it".
+    """
 
 
 class _Node:
@@ -56,7 +65,9 @@ class _Node:
 
     __slots__ = ("depth", "items", "name", "unusual", "work")
 
-    def __init__(self, work: int = 1, depth: int = 0, items: tuple | None = None, name: str = "") -> None:
+    def __init__(
+        self, work: int = 1, depth: int = 0, items: tuple | None = None, name: str = ""
+    ) -> None:
         self.work, self.depth, self.items, self.name, self.unusual = work, depth, items, name, 0
 
 
@@ -106,7 +117,7 @@ def _is_tar(path: Path) -> bool:
 
 
 class _Follower:
-    """The stack machine of a pickle, on :class:`_Node` in place of objects; numbers and texts are themselves."""
+    """The stack machine of a pickle, on :class:`_Node`; numbers and texts are themselves."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.work, self.allowed = file, 0, FREE_WORK
@@ -251,7 +262,7 @@ def _cost(value: Any) -> int:
 
 
 def _is_latin(arguments: tuple) -> bool:
-    """Text and its encoding, or bytes made of such; what the two functions make of these is no longer than they are."""
+    """Text and its encoding, or bytes made of such: what is made of these is no longer."""
     if not arguments:
         return True
     content, *encoding = arguments

@@ -1,4 +1,4 @@
-"""What becomes of a file's tensor in the place of a module's: judged by what will be stored there."""
+"""What becomes of a file's tensor in a module's place: judged by what will be stored there."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """The tensor without its history and without attributes that a file gave it, which can hide its methods."""
+    """The tensor without its history and without attributes of a file, which can hide methods."""
     bare = Tensor.detach(tensor)
     return bare if type(bare) is Tensor else tensor
 
 
 def peculiarity(tensor: Tensor) -> str:
-    """What makes a tensor other than plain numbers in memory, such as "sparse"; empty if nothing does."""
+    """What makes a tensor other than plain numbers in memory, such as "sparse"; else empty."""
     if tensor.is_nested:
         return "nested"
     if tensor.layout is not torch.strided:
@@ -25,14 +25,18 @@ def peculiarity(tensor: Tensor) -> str:
         return "on the meta device, which holds no values"
     if tensor.is_quantized:
         return f"quantized ({tensor.dtype})"
-    return "" if type(tensor) in (Tensor, torch.nn.Parameter) else f"of the class {type(tensor).__name__}"
+    return (
+        ""
+        if type(tensor) in (Tensor, torch.nn.Parameter)
+        else f"of the class {type(tensor).__name__}"
+    )
 
 
 def misfit(tensor: Tensor, wanted: Tensor) -> str:
     """Why a tensor has no place in another's, whatever its shape and values; empty if it has.
 
-    Integers and complex numbers are no weights where floating point is wanted. Nor are 8 bits of floating point, whose
-    scales stand elsewhere.
+    Integers and complex numbers are no weights where floating point is wanted. Nor are 8 bits of
+    floating point, whose scales stand elsewhere.
     """
     if found := peculiarity(tensor):
         return found
@@ -43,11 +47,17 @@ def misfit(tensor: Tensor, wanted: Tensor) -> str:
 
 
 def store(tensor: Tensor, wanted: Tensor) -> tuple[Tensor, str]:
-    """A tensor that is no misfit in the other's type, and what is wrong with its values there; empty if nothing is."""
+    """A tensor that is no misfit in the other's type, and what is wrong with its values there.
+
+    The latter is empty if nothing is.
+    """
     stored = tensor.to(wanted.dtype)
     if not (wanted.dtype.is_floating_point or wanted.dtype.is_complex):
         same = bool((stored.to(tensor.dtype) == tensor).all())
-        return stored, "" if same else f"{_short(tensor.dtype)} that {_short(wanted.dtype)} does not hold"
+        return (
+            stored,
+            "" if same else f"{_short(tensor.dtype)} that {_short(wanted.dtype)} does not hold",
+        )
     if bool(stored.isfinite().all()):
         return stored, ""
     overflows = bool(tensor.isfinite().all())

@@ -92,7 +92,9 @@ def _is_state_dict(value: object) -> bool:
 
 def _tensors(state: Mapping) -> dict[str, Tensor]:
     if len(state) > MOST_TENSORS:
-        raise CheckpointError(f"it holds {len(state):,} tensors, of which no network here has more than {MOST_TENSORS:,}.")
+        raise CheckpointError(
+            f"it holds {len(state):,} tensors, of which no network here has more than {MOST_TENSORS:,}."
+        )
     if too_long := next((name for name in state if len(name) > LONGEST_NAME), None):
         raise CheckpointError(f"it holds a tensor named {printable(too_long)}. No network here has such names.")
     return {name: plain(item) for name, item in state.items() if isinstance(item, Tensor)}

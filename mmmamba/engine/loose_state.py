@@ -58,7 +58,9 @@ def restore_state(runner: Runner) -> None:
         if key in state:
             value, ours = state.pop(key), attrgetter(name)(owner)
             if not _alike(value, ours):
-                raise UsageError(f"the checkpoint's {KEY} has {printable(repr(value))} for {key}, which is {ours!r} here")
+                raise UsageError(
+                    f"the checkpoint's {KEY} has {printable(repr(value))} for {key}, which is {ours!r} here"
+                )
             parent, _, last = name.rpartition(".")
             setattr(attrgetter(parent)(owner) if parent else owner, last, value)
     if state:

@@ -61,7 +61,8 @@ def restore_buffers(runner: Runner) -> None:
     own = _floating_buffers(runner)
     missing = kept.keys() - own.keys()
     if missing:
-        print_log(f"the checkpoint holds running statistics that have no place here: {printable_names(sorted(missing))}", "current", 30)
+        names = printable_names(sorted(missing))
+        print_log(f"the checkpoint holds running statistics that have no place here: {names}", "current", 30)
     for name in kept.keys() & own.keys():
         if kept[name].shape[1:] != own[name].shape or misfit(kept[name], own[name]):
             raise UsageError(

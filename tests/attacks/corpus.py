@@ -1,6 +1,6 @@
 """Hostile checkpoints, each written by a function: nothing of them is kept in the repository.
 
-Most are the checkpoint of a real run with one thing changed, so that nothing else keeps a door shut.
+Most are the checkpoint of a real run with one thing changed, so that nothing else shuts a door.
 """
 
 from __future__ import annotations
@@ -21,16 +21,23 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..checkpoints.pickle_programs import archive, attribute, mapping, name, text
+from ..checkpoints.pickle_programs import archive, mapping
 from . import programs as p
 
-ALL = ("infer", "test", "train --resume PATH", "train --resume", "load_from", "init_cfg", "create_backbone")
+ALL = (
+    "infer",
+    "test",
+    "train --resume PATH",
+    "train --resume",
+    "load_from",
+    "init_cfg",
+    "create_backbone",
+)
 PATH = "train --resume PATH"
 """A work dir whose only file holds weights alone is one where nothing is to be resumed."""
 RESUMING = (PATH, "train --resume")
 WHOLE = ("infer", "test", "train --resume PATH", "train --resume", "load_from")
 """Those that take a whole detector."""
-MARK = "it_ran"
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\nerror: all is well"
 
 
@@ -40,7 +47,6 @@ class Attack:
 
     write: Callable[[Path, dict[str, Any]], object]
     refused: tuple[str, ...] = ALL
-
 
 
 def _written(program: bytes) -> Attack:
@@ -66,44 +72,11 @@ def _changed(change: Callable[[dict[str, Any]], object], refused: tuple[str, ...
     return Attack(write, refused)
 
 
-PROGRAMS = {
-    "pairs of pairs as a key": p.as_key(p.pairs(64)),
-    "pairs of pairs in a set": p.called(name("builtins", "set"), p.listed(p.pairs(64))),
-    "pairs of pairs in a Counter": p.called(name("collections", "Counter"), p.listed(p.pairs(64))),
-    "pairs of pairs under Python 2's name of set": p.called(name("__builtin__", "set"), p.listed(p.pairs(64))),
-    "a million tuples in one another as a key": p.as_key(b")" + b"\x85" * 1_000_000),
-    "a million lists in one another": b"]" * 1_000_000 + b"a" * 999_999,
-    "100,000 dicts in one another": (b"}" + text("a")) * 100_000 + p.NOTHING + b"s" * 100_000,
-    "a list in itself": p.kept(b"]", 0) + p.again(0) + b"a",
-    "100,000 keys of one hash": p.keys_of_one_hash(100_000),
-    "a text doubled 40 times by a codec": p.doubled_by_a_codec(40),
-    "a text encoded 100,000 times": p.encoded_again_and_again(1_000_000, 100_000),
-    "a set made 100,000 times": p.copied_again_and_again(name("builtins", "set"), 100_000, 100_000),
-    "a hundred thousand million bytes": p.called(name("builtins", "bytearray"), p.number(10**11)),
-    "modules shared twice a level": p.modules_shared(64),
-    "modules with a weight shared twice a level": p.modules_shared(40, mapping(w=p.tensor(4, 4))),
-    "a module in itself": p.module_in_itself(),
-    "a shared weight that claims to be huge": p.module(mapping(w=p.tensor(8, 10**11, 0, kind="HalfStorage"))),
-    "a tensor larger than its storage": p.tensor(4, 10**9),
-    "a storage larger than the file": p.tensor(10**9, 10**9),
-    "a tensor before its storage": p.tensor(4, 4, offset=-4),
-    "a tensor of negative size": p.tensor(4, -4),
-    "a tensor of negative stride": p.tensor(4, 4, -1),
-    "a nested tensor by its parts": p.called(
-        name("torch._utils", "_rebuild_nested_tensor"), *[p.tensor(4, 4)] * 4),
-    "getattr of builtins": attribute(
-        attribute(name("builtins", "getattr"), "__self__"), "__dict__") + text("MMMAMBA_PWNED") + b"Ns",
-    "os.mkdir": p.called(name("os", "mkdir"), text(MARK)),
-    "an unknown opcode": b"\xff",
-    "an empty stack": b"0" * 9,
-}  # fmt: skip
-
-
 class Runs:
     """Makes a folder when unpickled."""
 
     def __reduce__(self):
-        return os.mkdir, (MARK,)
+        return os.mkdir, (p.MARK,)
 
 
 def _legacy(path: Path, good: dict[str, Any], content: bytes) -> None:
@@ -113,7 +86,9 @@ def _legacy(path: Path, good: dict[str, Any], content: bytes) -> None:
     path.write_bytes(buffer.getvalue().replace(empty, b"\x80\x02" + content + b".", 1))
 
 
-def _rezipped(path: Path, good: dict[str, Any], change: Callable[[str, bytes], tuple[str, bytes]], **options) -> None:
+def _rezipped(
+    path: Path, good: dict[str, Any], change: Callable[[str, bytes], tuple[str, bytes]], **options
+) -> None:
     buffer = io.BytesIO()
     torch.save(good, buffer)
     with zipfile.ZipFile(buffer) as whole, zipfile.ZipFile(path, "w", **options) as out:
@@ -139,10 +114,14 @@ def _tar(path: Path, good: dict[str, Any]) -> None:
 
 
 def _torchscript(path: Path, good: dict[str, Any]) -> None:
-    _rezipped(path, good, lambda entry, content: (entry.replace("byteorder", "constants.pkl"), content))
+    _rezipped(
+        path, good, lambda entry, content: (entry.replace("byteorder", "constants.pkl"), content)
+    )
 
 
-def _safetensors(header: dict[str, Any] | bytes, content: bytes = bytes(16), claimed: int | None = None) -> Attack:
+def _safetensors(
+    header: dict[str, Any] | bytes, content: bytes = bytes(16), claimed: int | None = None
+) -> Attack:
     raw = header if isinstance(header, bytes) else json.dumps(header).encode()
     length = struct.pack("<Q", len(raw) if claimed is None else claimed)
     return Attack(lambda path, good: path.write_bytes(length + raw + content))
@@ -169,12 +148,21 @@ FILES = {
     "a tar archive": Attack(_tar),
     "a TorchScript program": Attack(_torchscript),
     "a compressed archive": Attack(
-        lambda path, good: _rezipped(path, good, lambda *entry: entry, compression=zipfile.ZIP_DEFLATED)),
+        lambda path, good: _rezipped(
+            path, good, lambda *entry: entry, compression=zipfile.ZIP_DEFLATED
+        )
+    ),
     "an archive without content": Attack(
-        lambda path, good: _rezipped(path, good, lambda entry, content: (entry.replace("data.pkl", "x"), content))),
+        lambda path, good: _rezipped(
+            path, good, lambda entry, content: (entry.replace("data.pkl", "x"), content)
+        )
+    ),
     "an archive that leads out of itself": Attack(
-        lambda path, good: _rezipped(path, good, lambda entry, content: (f"../{entry}", content))),
-    "half a file": Attack(lambda path, good: _bytes(path, good, lambda content: content[: len(content) // 2])),
+        lambda path, good: _rezipped(path, good, lambda entry, content: (f"../{entry}", content))
+    ),
+    "half a file": Attack(
+        lambda path, good: _bytes(path, good, lambda content: content[: len(content) // 2])
+    ),
     "a flipped bit": Attack(lambda path, good: _bytes(path, good, _flipped)),
     "a dangling link": Attack(lambda path, good: path.symlink_to("nowhere.pth")),
     "a link to itself": Attack(lambda path, good: path.symlink_to(path.name)),
@@ -183,27 +171,38 @@ FILES = {
     "a pipe": Attack(lambda path, good: os.mkfifo(path)),
     "a pickle that runs": Attack(lambda path, good: torch.save({**good, "x": Runs()}, path)),
     "a pickle that runs in the old format": Attack(
-        lambda path, good: torch.save({**good, "x": Runs()}, path, _use_new_zipfile_serialization=False)),
+        lambda path, good: torch.save(
+            {**good, "x": Runs()}, path, _use_new_zipfile_serialization=False
+        )
+    ),
     "pairs of pairs in the old format": Attack(
-        lambda path, good: _legacy(path, good, p.as_key(p.pairs(64)))),
+        lambda path, good: _legacy(path, good, p.as_key(p.pairs(64)))
+    ),
     "pairs of pairs without a format": Attack(
-        lambda path, good: path.write_bytes(b"\x80\x02" + p.as_key(p.pairs(64)) + b".")),
+        lambda path, good: path.write_bytes(b"\x80\x02" + p.as_key(p.pairs(64)) + b".")
+    ),
     "safetensors with an endless header": _safetensors({"w": SPAN}, claimed=1 << 62),
     "safetensors with a header of no JSON": _safetensors(b"{" * 1000),
     "safetensors with a header of brackets": _safetensors(b'{"w":' + b"[" * 100_000),
-    "safetensors that reach beyond the file": _safetensors({"w": {**SPAN, "data_offsets": [0, 1 << 40]}}),
+    "safetensors that reach beyond the file": _safetensors(
+        {"w": {**SPAN, "data_offsets": [0, 1 << 40]}}
+    ),
     "safetensors that overlap": _safetensors({"w": SPAN, "v": SPAN}),
     "safetensors of an unknown type": _safetensors({"w": {**SPAN, "dtype": "F1"}}),
     "safetensors with a weight in 8 bits": Attack(_own("", torch.float8_e4m3fn)),
     "safetensors with a complex weight": Attack(_own("", torch.complex64)),
     "safetensors with a name that a terminal obeys": Attack(_own(ESCAPES, torch.float32)),
-}  # fmt: skip
+}
 
 
 def _first(held: dict[str, Any]) -> str:
     """A weight of the backbone with two axes or more, so that every door looks at it."""
     state = held["state_dict"]
-    return next(key for key, t in state.items() if key.startswith("backbone.") and t.dim() == 2 and t.numel() > 8)
+    return next(
+        key
+        for key, t in state.items()
+        if key.startswith("backbone.") and t.dim() == 2 and t.numel() > 8
+    )
 
 
 def _weight(change: Callable[[Tensor], Any]) -> Attack:
@@ -246,8 +245,11 @@ WEIGHTS = {
     "a sparse weight": _weight(lambda w: w.to_sparse()),
     "a sparse weight in rows": _weight(lambda w: w.to_sparse_csr()),
     "a quantized weight": _weight(lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8)),
-    "a quantized weight by channels": _weight(lambda w: torch.quantize_per_channel(
-        w, torch.ones(len(w)), torch.zeros(len(w), dtype=torch.long), 0, torch.qint8)),
+    "a quantized weight by channels": _weight(
+        lambda w: torch.quantize_per_channel(
+            w, torch.ones(len(w)), torch.zeros(len(w), dtype=torch.long), 0, torch.qint8
+        )
+    ),
     "a weight on meta": _weight(lambda w: w.to("meta")),
     "a nested weight": _weight(lambda w: torch.nested.nested_tensor(list(w))),
     "NaN behind attributes": _weight(_hidden),
@@ -262,19 +264,32 @@ WEIGHTS = {
     "a number in place of the weights": _state(lambda state: 7),
     "weights under numbers": _state(lambda state: dict(enumerate(state.values()))),
     "a weight under nothing": _state(lambda state: state.update({None: torch.zeros(1)}), WHOLE),
-    "a weight under a pair": _state(lambda state: state.update({("a", "b"): torch.zeros(1)}), WHOLE),
+    "a weight under a pair": _state(
+        lambda state: state.update({("a", "b"): torch.zeros(1)}), WHOLE
+    ),
     "one weight too many": _state(lambda state: state.update({"backbone.extra": torch.zeros(1)})),
-    "a name that a terminal obeys": _state(lambda state: state.update({f"backbone.{ESCAPES}": torch.zeros(1)})),
-    "a name of 5,000 letters": _state(lambda state: state.update({"backbone." + "n" * 5000: torch.zeros(1)})),
-    "100,000 names": _state(lambda state: state.update(
-        dict.fromkeys([f"backbone.layers.0.blocks.{n}.x" for n in range(100_000)], torch.zeros(1)))),
+    "a name that a terminal obeys": _state(
+        lambda state: state.update({f"backbone.{ESCAPES}": torch.zeros(1)})
+    ),
+    "a name of 5,000 letters": _state(
+        lambda state: state.update({"backbone." + "n" * 5000: torch.zeros(1)})
+    ),
+    "100,000 names": _state(
+        lambda state: state.update(
+            dict.fromkeys(
+                [f"backbone.layers.0.blocks.{n}.x" for n in range(100_000)], torch.zeros(1)
+            )
+        )
+    ),
     "a lone tensor": _changed(lambda held: torch.zeros(3)),
     "a lone list": _changed(lambda held: [held]),
     "nothing": _changed(lambda held: {}),
-}  # fmt: skip
+}
 
 
-def _part(key: str, change: Callable[[Any], Any] | Any, refused: tuple[str, ...] = RESUMING) -> Attack:
+def _part(
+    key: str, change: Callable[[Any], Any] | Any, refused: tuple[str, ...] = RESUMING
+) -> Attack:
     """A part of the run's checkpoint changed by a function, or replaced by another value."""
 
     def replace(held: dict[str, Any]) -> None:
@@ -301,15 +316,26 @@ STATE = {
     "meta that is a text": _part("meta", "meta"),
     "meta that is a list": _part("meta", [1, 2]),
     "meta without an iteration": _part("meta", lambda meta: meta.pop("iter") and None),
-    **{f"an iteration of {value!r}": _part("meta", lambda meta, value=value: meta.update(iter=value))
-       for value in ("ten", -3, 1.5, float("nan"), [1], 10**30)},
+    **{
+        f"an iteration of {value!r}": _part(
+            "meta", lambda meta, value=value: meta.update(iter=value)
+        )
+        for value in ("ten", -3, 1.5, float("nan"), [1], 10**30)
+    },
     "an epoch of 'ten'": _part("meta", lambda meta: meta.update(epoch="ten")),
     "a seed of 'ten'": _part("meta", lambda meta: meta.update(seed="ten")),
-    "classes that are a number": _part("meta", lambda meta: meta.update(dataset_meta=dict(classes=7)), ("infer",)),
+    "classes that are a number": _part(
+        "meta", lambda meta: meta.update(dataset_meta=dict(classes=7)), ("infer",)
+    ),
     "one class too many": _part(
-        "meta", lambda meta: meta.update(dataset_meta=dict(classes=["a"] * 99)), ("infer",)),
-    "a data set's meta that is a text": _part("meta", lambda meta: meta.update(dataset_meta="coco"), ("infer",)),
-    "a palette of texts": _part("meta", lambda meta: meta["dataset_meta"].update(palette=["a"] * 9), ("infer",)),
+        "meta", lambda meta: meta.update(dataset_meta=dict(classes=["a"] * 99)), ("infer",)
+    ),
+    "a data set's meta that is a text": _part(
+        "meta", lambda meta: meta.update(dataset_meta="coco"), ("infer",)
+    ),
+    "a palette of texts": _part(
+        "meta", lambda meta: meta["dataset_meta"].update(palette=["a"] * 9), ("infer",)
+    ),
     "no message hub": _changed(lambda held: held.pop("message_hub") and None, (PATH,)),
     "a message hub that is a list": _part("message_hub", [1]),
     "a message hub without its parts": _part("message_hub", lambda hub: hub.clear()),
@@ -324,7 +350,9 @@ STATE = {
     "a best score that is a text": _info("best_score", "best", ()),
     "no optimizer": _changed(lambda held: held.pop("optimizer") and None, (PATH,)),
     "an optimizer that is a list": _part("optimizer", [1]),
-    "an optimizer without groups": _part("optimizer", lambda optimizer: optimizer.pop("param_groups") and None),
+    "an optimizer without groups": _part(
+        "optimizer", lambda optimizer: optimizer.pop("param_groups") and None
+    ),
     "a moment of another shape": _moment(lambda m: m[..., :1].clone()),
     "a moment of one number": _moment(lambda m: torch.zeros(1).expand(m.shape)),
     "a moment that is a text": _moment(lambda m: "moment"),
@@ -334,6 +362,11 @@ STATE = {
     "a sparse moment": _moment(lambda m: m.to_sparse()),
     "schedules that are a text": _part("param_schedulers", "schedules"),
     "schedules that are numbers": _part("param_schedulers", [1, 2, 3]),
-}  # fmt: skip
+}
 
-ATTACKS = {**{title: _written(program) for title, program in PROGRAMS.items()}, **FILES, **WEIGHTS, **STATE}
+ATTACKS = {
+    **{title: _written(program) for title, program in p.PROGRAMS.items()},
+    **FILES,
+    **WEIGHTS,
+    **STATE,
+}

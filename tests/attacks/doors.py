@@ -1,4 +1,4 @@
-"""Every way in which a checkpoint comes in, each behind a process of its own that is ended when it takes too long."""
+"""Every way in which a checkpoint comes in, each behind a process with limits of its own."""
 
 from __future__ import annotations
 
@@ -35,11 +35,15 @@ class Place:
     def doors(self, file: Path) -> dict[str, Callable[[], object]]:
         """By name; the file lies in a folder of its own, which serves as the work dir."""
         config, folder = str(self.config), str(file.parent)
-        backbone = dict(type="VMamba", arch=self.arch, init_cfg=dict(type="Pretrained", checkpoint=str(file)))
+        backbone = dict(
+            type="VMamba", arch=self.arch, init_cfg=dict(type="Pretrained", checkpoint=str(file))
+        )
         train = ["train", config, "--work-dir", folder]
         out = f"{folder}/out"
         return {
-            "infer": lambda: main(["infer", config, str(self.image), "--checkpoint", str(file), "--out", out]),
+            "infer": lambda: main(
+                ["infer", config, str(self.image), "--checkpoint", str(file), "--out", out]
+            ),
             "test": lambda: main(["test", config, str(file), "--work-dir", out]),
             "train --resume PATH": lambda: main([*train, "--resume", str(file)]),
             "train --resume": lambda: main([*train, "--resume"]),
@@ -76,20 +80,21 @@ class Outcome:
         return ""
 
 
-def behind(door: Callable[[], object], limit: float) -> Outcome:
-    """Call it in a copy of this process, with a limit for its time and memory."""
+def behind(door: Callable[[], object], limit: float, folder: Path = Path()) -> Outcome:
+    """Call it in a copy of this process, in a folder, with a limit for its time and memory."""
     begin = time.monotonic()
     with tempfile.TemporaryFile() as said:
         child = os.fork()
         if not child:
-            os._exit(_called(door, said.fileno()))
+            os._exit(_called(door, said.fileno(), folder))
         code = _ended(child, begin + limit)
         said.seek(0)
         return Outcome(code, "\n" + said.read().decode(errors="replace"), time.monotonic() - begin)
 
 
-def _called(door: Callable[[], object], said: int) -> int:
+def _called(door: Callable[[], object], said: int, folder: Path) -> int:
     os.setsid()
+    os.chdir(folder)
     os.dup2(said, 1)
     os.dup2(said, 2)
     sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))

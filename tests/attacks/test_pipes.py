@@ -28,7 +28,14 @@ def checked(build: Callable, folder: Path, what: str, which: int = 1) -> tuple[O
     cfg = build(folder)
     cfg.dump(folder / "config.py")
     path = piped(sorted((folder / "shapes" / what).glob("*train*"))[which])
-    command = ["check-data", str(folder / "config.py"), "--splits", "train", "--out", str(folder / "out")]
+    command = [
+        "check-data",
+        str(folder / "config.py"),
+        "--splits",
+        "train",
+        "--out",
+        str(folder / "out"),
+    ]
     return behind(lambda: main(command), LIMIT), path
 
 
@@ -41,7 +48,9 @@ def test_check_data_names_it(tmp_path: Path, build: Callable, what: str) -> None
 
 def test_check_data_names_annotations(tmp_path: Path) -> None:
     outcome, path = checked(detection, tmp_path, "annotations", 0)
-    assert outcome.code in (1, 2) and path.name in outcome.said and "a pipe" in outcome.said, outcome
+    assert outcome.code in (1, 2) and path.name in outcome.said and "a pipe" in outcome.said, (
+        outcome
+    )
 
 
 @pytest.mark.parametrize("what", ["train", "annotations"])

@@ -39,10 +39,14 @@ TOO_MUCH = {
     "an OrderedDict copied often": p.copied_again_and_again(p.ORDERED, 10_000, 10_000),
     "many bytes": p.called(name("builtins", "bytearray"), p.number(10**11)),
     "many bytes for a tensor": p.called(
-        name("torch._tensor", "_rebuild_from_type_v2"), name("builtins", "bytearray"), name("torch", "Tensor"),
-        p.number(10**11) + b"\x85", b"}"),
+        name("torch._tensor", "_rebuild_from_type_v2"),
+        name("builtins", "bytearray"),
+        name("torch", "Tensor"),
+        p.number(10**11) + b"\x85",
+        b"}",
+    ),
     "a nested tensor": p.called(name("torch._utils", "_rebuild_nested_tensor"), p.tensor(4, 4)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("program", TOO_MUCH.values(), ids=list(TOO_MUCH))

@@ -20,7 +20,7 @@ import mmmamba
 import mmmamba.detection  # noqa: F401  (registers the detector)
 from mmmamba.checkpoints import CheckpointError, load_weights, read_checkpoint
 
-from ..attacks.corpus import PROGRAMS
+from ..attacks.programs import PROGRAMS
 from ..parity import harness, recipe
 from .pickle_programs import archive, mapping
 

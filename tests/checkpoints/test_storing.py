@@ -27,7 +27,9 @@ def load(weight=PLAIN, count=None, dtype=torch.float32):
     try:
         load_weights(module, state, family=KeyMap())
     except CheckpointError:
-        assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+        assert all(
+            torch.equal(before[name], tensor) for name, tensor in module.state_dict().items()
+        )
         raise
     return module
 
@@ -44,7 +46,10 @@ def load(weight=PLAIN, count=None, dtype=torch.float32):
         (lambda: PLAIN.to(torch.float8_e4m3fn), "are float8_e4m3fn, wanted float32"),
         (lambda: PLAIN.to_sparse(), r"are sparse \(torch.sparse_coo\)"),
         (lambda: PLAIN.to_sparse_csr(), r"are sparse \(torch.sparse_csr\)"),
-        (lambda: torch.quantize_per_tensor(PLAIN, 0.1, 0, torch.qint8), r"are quantized \(torch.qint8\)"),
+        (
+            lambda: torch.quantize_per_tensor(PLAIN, 0.1, 0, torch.qint8),
+            r"are quantized \(torch.qint8\)",
+        ),
         (lambda: PLAIN.to("meta"), "are on the meta device"),
         (lambda: torch.nested.nested_tensor([PLAIN[0], PLAIN[1]]), "are nested"),
     ],
@@ -69,7 +74,9 @@ def test_a_count_may_come_as_any_number_that_it_can_hold():
     for count in (torch.tensor(7.0), torch.tensor(7, dtype=torch.int32)):
         assert load(count=count).count == 7
     for count in (torch.tensor(0.5), torch.tensor(torch.nan), torch.tensor(1e30)):
-        with pytest.raises(CheckpointError, match="1 tensors hold float32 that int64 does not hold: count"):
+        with pytest.raises(
+            CheckpointError, match="1 tensors hold float32 that int64 does not hold: count"
+        ):
             load(count=count)
     with pytest.raises(CheckpointError, match="1 tensors are complex64, wanted int64: count"):
         load(count=torch.tensor(1j))
@@ -104,7 +111,12 @@ def test_names_reach_the_terminal_spelled_out_and_short(state, caplog):
         except CheckpointError as error:
             message = str(error)
     for text in (message, caplog.text):
-        assert "\x1b" not in text and "\x07" not in text and "\nerror:" not in text and len(text) < 2000
+        assert (
+            "\x1b" not in text
+            and "\x07" not in text
+            and "\nerror:" not in text
+            and len(text) < 2000
+        )
 
 
 def seconds(backbone, name, number):
@@ -117,7 +129,7 @@ def seconds(backbone, name, number):
 
 
 def test_many_names_take_little_time():
-    """The family with the most renames. Those that are looked at one by one are bounded, all others refused at once."""
+    """The family with the most renames. More than are looked at one by one are refused at once."""
     backbone = mmmamba.create_backbone("mamba_yolo_t")
     for name in ("x.{}.weight", "module." * 60 + "{}"):
         assert seconds(backbone, name, MOST_TENSORS) < 5

@@ -15,7 +15,7 @@ KINDS = {
 
 
 def irregular(path: object) -> str:
-    """What a path leads to where reading it could wait for ever; empty for a file, and for what is not here."""
+    """What a path leads to if it is no file; empty for files, and for what is not here."""
     if not isinstance(path, (str, os.PathLike)):
         return ""
     try:
