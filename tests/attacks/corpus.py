@@ -33,9 +33,9 @@ ALL = (
     "init_cfg",
     "create_backbone",
 )
-PATH = "train --resume PATH"
+PATH, AUTO = "train --resume PATH", "train --resume"
 """A work dir whose only file holds weights alone is one where nothing is to be resumed."""
-RESUMING = (PATH, "train --resume")
+RESUMING = (PATH, AUTO)
 WHOLE = ("infer", "test", "train --resume PATH", "train --resume", "load_from")
 """Those that take a whole detector."""
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\nerror: all is well"
@@ -283,7 +283,7 @@ WEIGHTS = {
     ),
     "a lone tensor": _changed(lambda held: torch.zeros(3)),
     "a lone list": _changed(lambda held: [held]),
-    "nothing": _changed(lambda held: {}),
+    "nothing": _changed(lambda held: {}, tuple(door for door in ALL if door != AUTO)),
 }
 
 
