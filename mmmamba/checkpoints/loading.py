@@ -100,7 +100,8 @@ def load_weights(
     theirs = rename(found.state, key_map, label)
     report = Report(label, family_name, notes=_notes(found))
     matched = _match(theirs, target, module, key_map, report)
-    _judge(report, found, theirs, target, key_map, allow_missing, allow_unexpected)
+    not_built = getattr(module, "not_built", ())
+    _judge(report, found, theirs, target, key_map, allow_missing, [*not_built, *allow_unexpected])
     module.load_state_dict(matched, strict=False)
     logger.info("%s", report)
     return report

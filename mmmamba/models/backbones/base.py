@@ -2,17 +2,21 @@
 
 import functools
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmmamba.suggest import did_you_mean
 
 from ..strict_loading import StrictLoading
+from .unread import watch_maps
+
+logger = logging.getLogger("mmmamba")
 
 
 def one_of(argument: str, value: str, known: Sequence[str]) -> str:
@@ -43,8 +47,11 @@ class MambaBackbone(StrictLoading, BaseModule):
     TINY: dict[str, Any] = {}
     """Arguments of a small variant for tests."""
 
+    out_indices: tuple[int, ...]
     out_channels: list[int]
     out_strides: list[int]
+    not_built: tuple[str, ...] = ()
+    """Patterns of names that published files have and this network, whose last map lies before their end, has not."""
 
     def __init_subclass__(cls, **kwargs: Any):
         """Make a misspelt argument of the constructor an error that names the right one."""
@@ -67,6 +74,7 @@ class MambaBackbone(StrictLoading, BaseModule):
         super().__init__(init_cfg)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
+        self._told_unread = False
 
     @classmethod
     def families(cls) -> list[type["MambaBackbone"]]:
@@ -105,6 +113,23 @@ class MambaBackbone(StrictLoading, BaseModule):
             raise ValueError(f"out_indices of {cls.__name__} is {tuple(out_indices)}, wanted ascending stages of 0 … "
                              f"{stages - 1}")
         return tuple(out_indices)
+
+    def _watched(self, maps: Sequence[Tensor], owners: Sequence[Sequence[nn.Module]]) -> tuple[Tensor, ...]:
+        """The maps as they are, with gradients of zero for what belongs to those that nobody reads.
+
+        Args:
+            owners: for each map the modules that only it passes through.
+        """
+        return watch_maps(maps, owners, self._tell_unread)
+
+    def _tell_unread(self, places: list[int]) -> None:
+        if self._told_unread:
+            return
+        self._told_unread = True
+        left = tuple(index for n, index in enumerate(self.out_indices) if n not in places)
+        strides = ", ".join(str(self.out_strides[n]) for n in places)
+        logger.info("%s: nothing reads its maps %s (strides %s). They are made all the same; out_indices=%s, and a "
+                    "neck or head for those, would save that.", type(self).__name__, places, strides, left)
 
     def _parts(self) -> list[list[nn.Module]]:
         """The stem's modules, then each stage's, in the order of `frozen_stages`."""
