@@ -13,10 +13,12 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ..models.graphed import MAX_SIZES
 from ..zoo.configs import find_config
 from .bad_data import check_data_of
+from .bare_model import bare_model
 from .config_keys import check_keys
 from .demo import apply_demo
 from .deterministic import make_deterministic
@@ -28,7 +30,7 @@ from .nan_guard import NonFiniteError
 from .nan_report import replay
 from .options import check_options
 from .pictures import add_pictures
-from .preflight import TRAIN_KEYS, check_neck, check_run, check_sections
+from .preflight import TRAIN_KEYS, check_fit, check_run, check_sections
 from .reading import read_config
 from .reliability import make_reliable
 from .resume import go_on
@@ -151,7 +153,9 @@ def _build_runner(cfg: Config, skip_bad_data: bool = False) -> Runner:
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     if cfg.get("default_scope") == "mmdet":
         refuse_pickled_messages()
-    check_neck(runner.model.module if hasattr(runner.model, "module") else runner.model)
+    # A sharded model can only be passed through whole; its first pass looks.
+    if not isinstance(runner.model, FullyShardedDataParallel):
+        check_fit(bare_model(runner.model))
     check_data_of(runner, skip_bad_data)
     return runner
 

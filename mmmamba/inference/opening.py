@@ -18,6 +18,7 @@ from ..checkpoints import CheckpointError, KeyMap, load_weights, read_checkpoint
 from ..checkpoints.unwrap import unwrap
 from ..engine.errors import UsageError
 from ..engine.options import check_options
+from ..engine.preflight import check_fit
 from ..engine.reading import read_config
 from ..models.strict_loading import StrictLoading
 from ..suggest import did_you_mean
@@ -80,7 +81,9 @@ def open_model(
     except CheckpointError as error:
         raise CheckpointError(f"{source} does not fit {config}: {error}") from error
     meta = held.get("meta")
-    return Opened(network.to(target).eval(), cfg, config, source, meta if isinstance(meta, Mapping) else {})
+    network = network.to(target).eval()
+    check_fit(network)
+    return Opened(network, cfg, config, source, meta if isinstance(meta, Mapping) else {})
 
 
 def choose_device(device: str | None) -> torch.device:
