@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmmamba.engine.errors import UsageError
 from mmmamba.zoo.drop_in import Level, drop_in, drop_in_lines, levels_of
 
-from .cases import config_path
+from benchmarks.drop_in.cases import config_path
 
 V = [96, 192, 384, 768]
 FPN = "mmdet/retinanet/retinanet_r50_fpn_1x_coco.py"
