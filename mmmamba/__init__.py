@@ -2,7 +2,7 @@
 
 Importing it answers mmcv's compiled operators where they are missing (`mmmamba.compat`) and registers the backbones,
 training loops and hooks with MMEngine, so that `custom_imports = dict(imports=['mmmamba'])` is all a config needs.
-Detectors that MMEngine builds from then on are checked in their first pass: heads must get the maps they were built for.
+Detectors that MMEngine builds from then on are looked at in their first pass: heads must get maps of their strides.
 """
 
 from . import compat

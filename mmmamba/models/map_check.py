@@ -7,7 +7,7 @@ and the geometry wrong.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import log2
 from typing import Any
 
@@ -31,6 +31,7 @@ STRIDES = (
     "strides",
 )
 """Where heads keep the strides of their maps."""
+VIEW = "view size is not compatible"
 RESIZES = ("SOLOHead", "DecoupledSOLOHead", "DecoupledSOLOLightHead", "SOLOV2Head")
 """Their strides are those of the maps after they have resized them."""
 
@@ -52,6 +53,8 @@ def check_maps(model: nn.Module) -> None:
     if not isinstance(getattr(model, "backbone", None), MambaBackbone):
         return
     _check_widths(model)
+    if hasattr(model, "decode_head"):
+        _check_views(model)
     heads = list(readers(model))
     if not heads or not hasattr(model, "extract_feat"):
         return
@@ -84,17 +87,22 @@ def readers(model: nn.Module) -> Iterator[tuple[str, list[float]]]:
 def strides_after_neck(model: nn.Module, largest: float = 0) -> list[float]:
     """Strides of the maps that `extract_feat` returns for a square image."""
     side = SIDE if largest <= SIDE / 2 else LARGE_SIDE
+    maps = _passed(model, model.extract_feat, 1, side)
+    maps = [maps] if isinstance(maps, Tensor) else maps
+    return [side / m.shape[-1] for m in maps if isinstance(m, Tensor) and m.dim() == 4]
+
+
+def _passed(model: nn.Module, function: Callable[[Tensor], Any], batch: int, side: int) -> Any:
+    """What a function of the model makes of empty images in evaluation mode."""
     device = next(model.backbone.parameters()).device
     modes = [(m, m.training) for m in model.modules()]
     model.eval()
     try:
         with torch.no_grad():
-            maps = model.extract_feat(torch.zeros(1, 3, side, side, device=device))
+            return function(torch.zeros(batch, 3, side, side, device=device))
     finally:
         for module, mode in modes:
             module.training = mode
-    maps = [maps] if isinstance(maps, Tensor) else maps
-    return [side / m.shape[-1] for m in maps if isinstance(m, Tensor) and m.dim() == 4]
 
 
 def check_at_first_pass(model: nn.Module) -> None:
@@ -231,6 +239,22 @@ def _check_widths(model: nn.Module) -> None:
         heads = _modules(getattr(model, name, None))
         for head in heads:
             _check_segmentation_head(name, head, given, type(model.backbone).__name__)
+
+
+def _check_views(model: nn.Module) -> None:
+    """Heads of mmseg that `view` the maps want them contiguous."""
+    if model.backbone.contiguous_maps:
+        return
+    try:
+        # One image can be viewed in most ways.
+        _passed(model, model._forward, 2, SIDE)
+    except RuntimeError as error:
+        # What else may go wrong with an image of this size need not with the user's.
+        if VIEW not in str(error):
+            return
+        raise MapError(
+            f"a head behind {type(model.backbone).__name__} views the maps, which are channels-last in memory: {error} "
+            "Write backbone=dict(contiguous_maps=True) into the config's model") from error
 
 
 def _check_segmentation_head(name: str, head: nn.Module, given: list[int], backbone: str) -> None:

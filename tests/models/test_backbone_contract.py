@@ -66,6 +66,14 @@ def test_every_parameter_learns(family):
 
 
 @every_family
+def test_maps_are_contiguous_where_that_is_asked_for(family):
+    with torch.no_grad():
+        plain, copied = (tiny(family, contiguous_maps=given).eval()(image()) for given in (False, True))
+    assert_same(copied, plain)
+    assert all(m.is_contiguous() for m in copied)
+
+
+@every_family
 def test_batch_members_do_not_touch(family):
     model = tiny(family).eval()
     with torch.no_grad():

@@ -95,20 +95,22 @@ def test_necks_of_other_widths_are_named() -> None:
         check_fit(built(name, VMAMBA))
 
 
+def segmentor(backbone: dict, **head):
+    cfg = Config.fromfile(CONFIGS / "upernet/vmamba_t_160k_ade20k-512x512.py")
+    init_default_scope("mmseg")
+    head = dict(type="FCNHead", in_channels=128, in_index=3, channels=8, num_classes=4) | head
+    model = dict(type="EncoderDecoder", backbone=backbone, decode_head=head, test_cfg=dict(mode="whole"))
+    return MODELS.build(model | dict(data_preprocessor=cfg.model.data_preprocessor))
+
+
 @pytest.mark.parametrize("key, value, line", [
     ("in_channels", 999, "decode_head=dict(in_channels=128)"),
     ("in_index", 5, "reads the maps in_index=[5]; VMamba gives 4. Write decode_head=dict(in_index=...)"),
 ])
 def test_segmentation_heads_of_other_widths_are_named(key: str, value: int, line: str) -> None:
-    cfg = Config.fromfile(CONFIGS / "upernet/vmamba_t_160k_ade20k-512x512.py")
-    head = dict(type="FCNHead", in_channels=128, in_index=3, channels=8, num_classes=4)
-    init_default_scope("mmseg")
-    model = dict(type="EncoderDecoder", backbone=VMAMBA, decode_head=head, data_preprocessor=cfg.model.data_preprocessor,
-                 test_cfg=dict(mode="whole"))
-    check_fit(MODELS.build(model))
-    head[key] = value
+    check_fit(segmentor(VMAMBA))
     with pytest.raises(UsageError, match=re.escape(line)):
-        check_fit(MODELS.build(model))
+        check_fit(segmentor(VMAMBA, **{key: value}))
 
 
 def test_strides_are_seen_after_the_neck() -> None:
@@ -116,3 +118,10 @@ def test_strides_are_seen_after_the_neck() -> None:
                   dict(in_channels=[32, 64, 128], start_level=0))
     assert strides_after_neck(model) == [8, 16, 32, 64, 128]
     check_maps(model)
+
+
+def test_heads_that_view_channels_last_maps_are_told_of_contiguous_ones() -> None:
+    head = dict(type="DMHead", filter_sizes=(1, 3))
+    with pytest.raises(MapError, match=re.escape("Write backbone=dict(contiguous_maps=True)")):
+        check_maps(segmentor(VMAMBA, **head))
+    check_maps(segmentor(VMAMBA | dict(contiguous_maps=True), **head))

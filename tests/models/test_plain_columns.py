@@ -6,7 +6,6 @@ import pytest
 import torch
 
 import mmmamba
-
 from mmmamba.checkpoints import CheckpointError, load_weights
 from mmmamba.models.backbones import LocalVim, Vim
 

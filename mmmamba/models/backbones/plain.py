@@ -147,7 +147,10 @@ class PlainBackbone(MambaBackbone):
         return parts
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, ...] | Tensor:
-        """Images `(B, 3, H, W)` to maps `(B, C, H', W')`, channels-last in memory, or to logits `(B, classes)`."""
+        """Images `(B, 3, H, W)` to maps `(B, C, H', W')` or to logits `(B, classes)`.
+
+        Maps are channels-last in memory unless `contiguous_maps`.
+        """
         hidden_BLC, layout = self.tokens(self.patch_embed(x_BCHW.contiguous(memory_format=torch.channels_last)))
         rotation_2LE = self._rotation(layout, hidden_BLC) if self.rotary != "none" else None
         taken, stream_BLC = {}, None
@@ -196,7 +199,7 @@ class PlainBackbone(MambaBackbone):
                 cells_BLC = getattr(self, f"outnorm_{n}")(cells_BLC)
             x_BCHW = channels_first(cells_BLC.unflatten(1, (layout.height, layout.width)))
             maps.append(getattr(self, self._level(self.out_strides[n]))(x_BCHW) if self.pyramid else x_BCHW)
-        return tuple(maps)
+        return self._leaving(maps)
 
     def _add_classifier(self, dim: int, num_classes: int) -> None:
         self.head = nn.Linear(dim, num_classes)

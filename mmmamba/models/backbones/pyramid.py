@@ -82,7 +82,10 @@ class PyramidBackbone(MambaBackbone):
         return parts
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, ...] | Tensor:
-        """Images `(B, 3, H, W)` to maps `(B, C, H, W)`, channels-last in memory, or to logits `(B, classes)`."""
+        """Images `(B, 3, H, W)` to maps `(B, C, H, W)` or to logits `(B, classes)`.
+
+        Maps are channels-last in memory unless `contiguous_maps`.
+        """
         x = getattr(self, self.STEM)(x_BCHW.contiguous(memory_format=torch.channels_last))
         wanted = () if self.is_classifier else self.out_indices
         maps = []
@@ -98,7 +101,7 @@ class PyramidBackbone(MambaBackbone):
         if self.training:
             watched = self._watched(maps, [self._output_parts(i) for i in wanted])
             maps = [self._output(i, x) for i, x in zip(wanted, watched)]
-        return tuple(maps)
+        return self._leaving(maps)
 
 
 def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import torch
 from mmengine.registry import MODELS, DefaultScope
@@ -68,7 +68,7 @@ class Trunk:
     """A column of one stride, which `pyramid` brings to others."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def trunk_of(arch: str) -> Trunk:
     """The backbone of a name of `list_backbones()`.
 
