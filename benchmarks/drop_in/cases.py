@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ class Case:
     size: tuple[int, int] = (128, 160)
     empty: bool = True
     """One of the two images has nothing in it."""
+    odd: bool = True
+    """The image to predict has odd sides."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Of the config's model, beyond what every case gets."""
 
@@ -39,6 +41,9 @@ def folders(package: str) -> list[str]:
     root = config_path(f"{package}/")
     return sorted(path.name for path in root.iterdir() if path.name != "_base_" and any(path.glob("*.py")))
 
+
+IN_THE_IMAGE = {f"roi_head.bbox_head.{i}.bbox_coder.clip_border": True for i in range(6)}
+"""Boxes of untrained weights lie outside it, where mmdet cannot paste masks."""
 
 DETECTORS = {
     "albu_example": Case("mask-rcnn_r50_fpn_albu-1x_coco"),
@@ -68,7 +73,7 @@ DETECTORS = {
     "deformable_detr": Case("deformable-detr_r50_16xb2-50e_coco"),
     "detectors": Case("cascade-rcnn_r50-rfp_1x_coco"),
     "detr": Case("detr_r50_8xb2-150e_coco"),
-    "dino": Case("dino-4scale_r50_8xb2-12e_coco"),
+    "dino": Case("dino-4scale_r50_8xb2-12e_coco", settings={"num_queries": 100}),
     "double_heads": Case("dh-faster-rcnn_r50_fpn_1x_coco"),
     "dsdl": Case("coco"),
     "dyhead": Case("atss_r50_fpn_dyhead_1x_coco"),
@@ -121,7 +126,7 @@ DETECTORS = {
     "point_rend": Case("point-rend_r50-caffe_fpn_ms-1x_coco"),
     "pvt": Case("retinanet_pvt-t_fpn_1x_coco"),
     "qdtrack": Case("qdtrack_faster-rcnn_r50_fpn_4e_base", "tracker"),
-    "queryinst": Case("queryinst_r50_fpn_1x_coco"),
+    "queryinst": Case("queryinst_r50_fpn_1x_coco", settings=IN_THE_IMAGE),
     "regnet": Case("faster-rcnn_regnetx-3.2GF_fpn_1x_coco"),
     "reid": Case("reid_r50_8xb32-6e_mot17train80_test-mot17val20"),
     "reppoints": Case("reppoints-moment_r50_fpn_1x_coco"),
@@ -216,5 +221,10 @@ CASES: dict[str, Case] = {
     **{f"mmdet/{name}": case for name, case in DETECTORS.items()},
     **{f"mmseg/{name}": Case(config, "segmentor") for name, config in SEGMENTORS.items()},
 }
+# Their branches meet only where the sides are whole at every stride.
+for _name in ("mmseg/ddrnet", "mmseg/pidnet", "mmseg/unet"):
+    CASES[_name] = replace(CASES[_name], size=(128, 192), odd=False)
+# LR-ASPP pools 49 cells at stride 8.
+CASES["mmseg/mobilenet_v3"] = replace(CASES["mmseg/mobilenet_v3"], size=(416, 416))
 NO_METHOD = {"mmdet/common": "schedules and data pipelines for other folders"}
 """Folders without a model of their own."""

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample, TrackDataSample
-from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from mmengine.structures import InstanceData, PixelData
@@ -36,14 +35,14 @@ def _image(size: tuple[int, int], frames: int | None = None) -> torch.Tensor:
 
 def _size(case: Case, training: bool) -> tuple[int, int]:
     height, width = case.size
-    return (height, width) if training else (height - 1, width - 1)
+    return (height, width) if training or not case.odd else (height - 1, width - 1)
 
 
 def _meta(size: tuple[int, int]) -> dict[str, Any]:
     return dict(img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size, scale_factor=(1.0, 1.0),
                 flip=False, flip_direction=None, img_id=0, img_path="none.jpg", border=[0, size[0], 0, size[1]],
                 text="person. car.", custom_entities=True, frame_id=0, video_length=2, ori_video_length=2,
-                reduce_zero_label=False, homography_matrix=np.eye(3))  # fmt: skip
+                reduce_zero_label=False, homography_matrix=np.eye(3, dtype=np.float32))  # fmt: skip
 
 
 def _instances(size: tuple[int, int], boxes: tuple, ids: bool = False) -> InstanceData:
@@ -51,7 +50,7 @@ def _instances(size: tuple[int, int], boxes: tuple, ids: bool = False) -> Instan
     for mask, (left, top, right, bottom) in zip(masks, boxes):
         mask[top:bottom, left:right] = 1
     instances = InstanceData(
-        bboxes=HorizontalBoxes(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)),
+        bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
         labels=torch.zeros(len(boxes), dtype=torch.long),
         masks=BitmapMasks(masks, *size),
     )
@@ -63,8 +62,7 @@ def _instances(size: tuple[int, int], boxes: tuple, ids: bool = False) -> Instan
 def _sample(size: tuple[int, int], boxes: tuple, semantics: int = 1, **more: Any) -> DetDataSample:
     sample = DetDataSample(metainfo=_meta(size))
     sample.gt_instances = _instances(size, boxes, **more)
-    sample.ignored_instances = InstanceData(bboxes=HorizontalBoxes(torch.zeros(0, 4)),
-                                            labels=torch.zeros(0, dtype=torch.long))  # fmt: skip
+    sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
     labels = torch.zeros(1, size[0] // semantics, size[1] // semantics, dtype=torch.uint8)
     sample.gt_sem_seg = PixelData(sem_seg=labels)
     return sample
@@ -82,7 +80,7 @@ def _detected(cfg: Config, case: Case, training: bool) -> dict[str, Any]:
     samples = [_sample(size, boxes, semantics) for boxes in _contents(case, training)]
     if case.kind == "proposals":
         for sample in samples:
-            sample.proposals = InstanceData(bboxes=HorizontalBoxes(torch.tensor(BOXES, dtype=torch.float32)),
+            sample.proposals = InstanceData(bboxes=torch.tensor(BOXES, dtype=torch.float32),
                                             scores=torch.ones(len(BOXES)))  # fmt: skip
     return dict(inputs=[_image(size) for _ in samples], data_samples=samples)
 

@@ -1,10 +1,11 @@
-"""Which backbone goes into which method of mmdet and mmseg: a step and a prediction of each, beside the config as shipped.
+"""Which backbone goes into which method of mmdet and mmseg: a step and a prediction, beside the config as shipped.
 
     OMP_NUM_THREADS=1 python benchmarks/drop_in/run.py --jobs 16
     OMP_NUM_THREADS=1 python benchmarks/drop_in/run.py --only mmdet/retinanet mmseg/fcn --backbones unmodified vmamba_t
 
-Each case runs in a process of its own, which is stopped after `--limit` seconds. Results go to `results.json` beside this file
-(cases not named keep theirs), the table of docs/drop_in_sweep.md is made of it.
+Each case runs in a process of its own, which is stopped after `--limit` seconds. Results go to `results.json` beside
+this file (cases not named keep theirs); `page.py` makes docs/drop_in_sweep.md of them. Exit code 1: something is not as
+`known.py` says.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.drop_in.cases import BACKBONES, CASES, CONTROL
+from benchmarks.drop_in.known import surprises
 
 RESULTS = Path(__file__).with_name("results.json")
 VERSIONS = ("torch", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "onedl-mmsegmentation")
@@ -60,13 +62,14 @@ def _child(name: str, backbone: str, answer: multiprocessing.connection.Connecti
     with open(os.devnull, "w") as nothing:
         os.dup2(nothing.fileno(), sys.stdout.fileno())
         os.dup2(nothing.fileno(), sys.stderr.fileno())
+    stage = []
     try:
-        answer.send(dict(ok=True, idle=run_case(name, backbone)))
+        answer.send(dict(ok=True, **run_case(name, backbone, stage.append)))
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
-        answer.send(dict(ok=False, reason=f"{type(error).__name__}: {lines[0][:300]}", where=where,
+        answer.send(dict(ok=False, stage=stage[-1], reason=f"{type(error).__name__}: {lines[0][:300]}", where=where,
                          trace=traceback.format_exc()))  # fmt: skip
 
 
@@ -124,7 +127,7 @@ def main() -> None:
     known = json.loads(args.out.read_text()) if args.out.exists() else {"results": {}}
     for count, (name, backbone, result) in enumerate(sweep(wanted, args.jobs, args.limit), 1):
         trace = result.pop("trace", "")
-        said = "ok" if result["ok"] else f"{result['reason']}  ({result.get('where', '')})"
+        said = "ok" if result["ok"] else f"{result.get('stage')}: {result['reason']}  ({result.get('where', '')})"
         print(f"[{count}/{len(wanted)}] {name} {backbone} {result['seconds']} s: {said}", flush=True)
         if args.trace and trace:
             print(trace, flush=True)
@@ -133,6 +136,9 @@ def main() -> None:
     known["python"] = sys.version.split()[0]
     known["results"] = {name: known["results"][name] for name in CASES if name in known["results"]}
     args.out.write_text(json.dumps(known, indent=1) + "\n")
+    unexpected = list(surprises(known["results"]))
+    print("\n".join(unexpected) or "everything as listed in known.py")
+    sys.exit(bool(unexpected))
 
 
 if __name__ == "__main__":

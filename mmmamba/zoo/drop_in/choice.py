@@ -66,7 +66,8 @@ class Choice:
         resized = self._strides_after_neck()
         if resized:
             return self._at([self._nearest(stride) for stride in resized])
-        if len(set(self.strides)) < len(self.strides):
+        equal = len(set(self.strides)) < len(self.strides)
+        if equal and self.strides == sorted(self.strides):
             return self._by_position()
         if self.part.get("neck") or (self._has(self.strides) and _ascending(self.strides)):
             return self._at(self.strides)

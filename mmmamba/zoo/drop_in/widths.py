@@ -89,6 +89,9 @@ class Widths:
             else:
                 raise self._unknown(where, value)
         head["in_channels"] = type(value)(widths) if several else widths[0]
+        if head.get("num_convs") == 0 and not several:
+            # It classifies the map itself.
+            head["channels"] = widths[0]
         moved, count = [self.maps.place[i] for i in places], len(self.new)
         if any(i not in (place, place - count) for i, place in zip(indices_of(head, count), moved)):
             head["in_index"] = moved if several else moved[0]
