@@ -17,15 +17,6 @@ INITIAL = [name for name, case in CASES.items() if case.offsets == "initial"]
 without_compiler = pytest.mark.skipif(
     compiled_extension() is not None, reason="mmcv has its compiled operators"
 )
-CPU = pytest.param("cpu", marks=without_compiler)
-GPU = pytest.param(
-    "cuda",
-    marks=[
-        without_compiler,
-        pytest.mark.gpu,
-        pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-    ],
-)
 
 
 def assert_figures(values: dict[str, torch.Tensor], wanted: dict, tolerance: float) -> None:
@@ -34,7 +25,7 @@ def assert_figures(values: dict[str, torch.Tensor], wanted: dict, tolerance: flo
         assert figures == pytest.approx(wanted[name], rel=0, abs=tolerance * wanted[name][0]), name
 
 
-@pytest.mark.parametrize("device", [CPU, GPU])
+@without_compiler
 @pytest.mark.parametrize("name", CASES)
 def test_the_numbers_of_the_compiled_kernels(name, device):
     tolerance = TOLERANCE[CASES[name].dtype]
