@@ -17,6 +17,8 @@ FPN = "mmdet/retinanet/retinanet_r50_fpn_1x_coco.py"
 YOLOX = "mmdet/yolox/yolox_s_8xb8-300e_coco.py"
 FCN = "mmseg/fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py"
 TRACKER = "mmdet/qdtrack/qdtrack_faster-rcnn_r50_fpn_4e_base.py"
+CENTERNET = "mmdet/centernet/centernet_r18_8xb16-crop512-140e_coco.py"
+DMNET = "mmseg/dmnet/dmnet_r50-d8_4xb4-80k_ade20k-512x512.py"
 SSD = "mmdet/ssd/ssd300_coco.py"
 EFFICIENTNET = "mmdet/efficientnet/retinanet_effb3_fpn_8xb4-crop896-1x_coco.py"
 VIT = "mmseg/vit/vit_vit-b16_mln_upernet_8xb2-80k_ade20k-512x512.py"
@@ -39,7 +41,7 @@ def given(backbone: dict) -> dict:
     ("mmdet/yolof/yolof_r50-c5_8xb8-1x_coco.py", (3,), dict(in_channels=768)),
     ("mmdet/detr/detr_r50_8xb2-150e_coco.py", (3,), dict(in_channels=[768])),
     ("mmdet/dino/dino-4scale_r50_8xb2-12e_coco.py", (1, 2, 3), dict(in_channels=V[1:])),
-    ("mmdet/centernet/centernet_r18_8xb16-crop512-140e_coco.py", None, dict(in_channels=768)),
+    (CENTERNET, None, dict(in_channels=768)),
     (EFFICIENTNET, (1, 2, 3), dict(in_channels=V[1:])),
     (SSD, (1, 2), dict(in_channels=(192, 384), out_channels=(192, 384, 512, 256, 256, 256))),
     (VIT, None, dict(in_channels=V, scales=[1] * 4)),
@@ -79,6 +81,18 @@ def test_heads_of_mmseg_by_their_index():
     knet = changed("mmseg/knet/knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512.py").decode_head
     assert knet.kernel_generate_head.in_channels == 768
     assert knet.kernel_update_head[0].in_channels == 512
+
+
+@pytest.mark.parametrize("config", [CENTERNET, DMNET])
+def test_heads_that_view_maps_get_them_contiguous(config):
+    assert given(changed(config).backbone) == dict(contiguous_maps=True)
+
+
+def test_a_backbone_of_a_package_that_is_not_there():
+    cfg = Config.fromfile(config_path(FPN))
+    cfg.model.backbone = dict(type="NowhereNet")
+    with pytest.raises(UsageError, match="NowhereNet.* is not known here"):
+        drop_in(cfg, "vmamba_t")
 
 
 def test_maps_that_a_neck_hands_on():

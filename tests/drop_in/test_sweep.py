@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.drop_in.cases import BACKBONES, CASES, CONTROL, NO_METHOD, PACKAGES, config_path, folders
 from benchmarks.drop_in.known import BOUND, FAULTS, NOT_HERE, surprises
-from benchmarks.drop_in.page import PAGE, sweep_page
+from benchmarks.drop_in.page import GUIDE, PAGE, kinds_table, sweep_page
 from benchmarks.drop_in.run import RESULTS
 
 ROOT = Path(__file__).parents[2]
@@ -71,8 +71,10 @@ def test_the_stored_results_are_whole_and_as_listed() -> None:
     assert not list(surprises(results))
 
 
-def test_the_page_shows_the_stored_results() -> None:
-    assert PAGE.read_text(encoding="utf-8") == sweep_page(json.loads(RESULTS.read_text()))
+def test_the_pages_show_the_stored_results() -> None:
+    stored = json.loads(RESULTS.read_text())
+    assert PAGE.read_text(encoding="utf-8") == sweep_page(stored)
+    assert kinds_table(stored) in GUIDE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["mmdet/rtmdet", "mmdet/yolo", "mmdet/detr", "mmseg/deeplabv3plus", "mmseg/ocrnet"])

@@ -1,4 +1,4 @@
-"""Which maps the heads of a segmentor read."""
+"""How heads read maps."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ from collections.abc import Iterator
 
 NESTED_HEAD = "kernel_generate_head"
 """Through which K-Net's decode head reads the maps."""
+
+VIEWING = ("CenterNetHead", "DMHead")
+"""Heads that reshape maps by `view`, which wants them contiguous in memory."""
+
+
+def views_maps(part: dict) -> bool:
+    """Whether a head of the model needs `contiguous_maps`."""
+    heads = [head for key, head in part.items() if key.endswith("_head")]
+    return any(isinstance(head, dict) and head.get("type") in VIEWING for head in heads)
 
 
 def segmentation_heads(part: dict) -> Iterator[tuple[str, dict]]:

@@ -42,6 +42,10 @@ def levels_of(backbone: dict, scope: str) -> list[Level]:
         config.pop(key, None)
     if "img_size" in config:
         config["img_size"] = SIDE
+    with MODELS.switch_scope_and_registry(scope) as registry:
+        if registry.get(config["type"]) is None:
+            raise UsageError(f"the old backbone, {config['type']}, whose maps say what is wanted, "
+                             "is not known here: install the package that has it")  # fmt: skip
     with DefaultScope.overwrite_default_scope(scope), torch.random.fork_rng(devices=[]):
         model = MODELS.build(config)
         model.eval()

@@ -24,8 +24,8 @@ def drop_in_lines(cfg: Config, arch: str, **arguments: Any) -> str:
         UsageError: the model takes no other backbone, or not this one.
         ValueError: there is no such backbone.
     """
-    changed = drop_in(cfg, arch, **arguments)
-    return f'custom_imports = dict(imports=["mmmamba"])\nmodel = {changes(cfg.model, changed.model)}'
+    model = changes(cfg.model, drop_in(cfg, arch, **arguments).model)
+    return f'custom_imports = dict(imports=["mmmamba"])\nmodel = {model}'
 
 
 def changes(old: dict, new: dict, place: str = "_base_.model") -> str:

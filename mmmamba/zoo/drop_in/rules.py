@@ -16,6 +16,7 @@ from mmengine.config import Config
 from ...engine.errors import UsageError
 from .bound import refuse_bound
 from .choice import Choice
+from .heads import views_maps
 from .levels import levels_of, trunk_of
 from .widths import Widths
 
@@ -45,7 +46,8 @@ def drop_in(cfg: Config, arch: str, **arguments: Any) -> Config:
     trunk = trunk_of(arch)
     choice = Choice(name, part, trunk, old)
     maps = choice.segmentor() if package == "mmseg" else choice.detector()
-    part["backbone"] = dict(type=trunk.family, arch=arch, **choice.indices, **arguments)
+    memory = dict(contiguous_maps=True) if views_maps(part) else {}
+    part["backbone"] = dict(type=trunk.family, arch=arch) | choice.indices | memory | arguments
     Widths(name, part, trunk, maps).write()
     if part.get("pretrained") is not None:
         part["pretrained"] = None
