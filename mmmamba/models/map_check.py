@@ -59,7 +59,7 @@ def check_maps(model: nn.Module) -> None:
     if not heads or not hasattr(model, "extract_feat"):
         return
     try:
-        given = strides_after_neck(model, max(max(strides) for _, strides in heads))
+        given = strides_after_neck(model, _side_for(model, heads))
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
@@ -84,9 +84,17 @@ def readers(model: nn.Module) -> Iterator[tuple[str, list[float]]]:
                     yield f"{name}.{inner}", strides
 
 
-def strides_after_neck(model: nn.Module, largest: float = 0) -> list[float]:
+def _side_for(model: nn.Module, heads: Sequence[tuple[str, list[float]]]) -> int:
+    """Of an image that has cells at every stride. SSD's last strides are those at one size."""
+    for name, _ in heads:
+        generator = getattr(getattr(model, name, None), "prior_generator", None)
+        if size := getattr(generator, "input_size", None):
+            return size
+    return SIDE if max(max(strides) for _, strides in heads) <= SIDE / 2 else LARGE_SIDE
+
+
+def strides_after_neck(model: nn.Module, side: int = SIDE) -> list[float]:
     """Strides of the maps that `extract_feat` returns for a square image."""
-    side = SIDE if largest <= SIDE / 2 else LARGE_SIDE
     maps = _passed(model, model.extract_feat, 1, side)
     maps = [maps] if isinstance(maps, Tensor) else maps
     return [side / m.shape[-1] for m in maps if isinstance(m, Tensor) and m.dim() == 4]

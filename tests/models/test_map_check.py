@@ -113,6 +113,15 @@ def test_segmentation_heads_of_other_widths_are_named(key: str, value: int, line
         check_fit(segmentor(VMAMBA, **{key: value}))
 
 
+def test_ssds_strides_are_those_of_its_one_size() -> None:
+    cfg = get_config("mmdet::ssd/ssd300_coco.py")
+    cfg.model.backbone = VMAMBA | dict(out_indices=(1, 2))
+    cfg.model.neck.update(in_channels=(32, 64), out_channels=(32, 64, *cfg.model.neck.out_channels[2:]), l2_norm_scale=None)
+    cfg.model.bbox_head.in_channels = cfg.model.neck.out_channels
+    init_default_scope("mmdet")
+    check_maps(MODELS.build(cfg.model))
+
+
 def test_strides_are_seen_after_the_neck() -> None:
     model = built("mmdet::retinanet/retinanet_r50_fpn_1x_coco.py", VMAMBA | dict(out_indices=(1, 2, 3)),
                   dict(in_channels=[32, 64, 128], start_level=0))
