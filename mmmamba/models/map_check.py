@@ -253,9 +253,11 @@ def _check_views(model: nn.Module) -> None:
     """Heads of mmseg that `view` the maps want them contiguous."""
     if model.backbone.contiguous_maps:
         return
+    meta = dict.fromkeys(("img_shape", "ori_shape", "pad_shape", "batch_input_shape"), (SIDE, SIDE))
+    metas = [dict(meta, scale_factor=(1.0, 1.0), flip=False), dict(meta, scale_factor=(1.0, 1.0), flip=False)]
     try:
-        # One image can be viewed in most ways.
-        _passed(model, model._forward, 2, SIDE)
+        # One image could be viewed in most ways.
+        _passed(model, lambda images: model.encode_decode(images, metas), len(metas), SIDE)
     except RuntimeError as error:
         # What else may go wrong with an image of this size need not with the user's.
         if VIEW not in str(error):

@@ -116,8 +116,9 @@ def test_segmentation_heads_of_other_widths_are_named(key: str, value: int, line
 def test_ssds_strides_are_those_of_its_one_size() -> None:
     cfg = get_config("mmdet::ssd/ssd300_coco.py")
     cfg.model.backbone = VMAMBA | dict(out_indices=(1, 2))
-    cfg.model.neck.update(in_channels=(32, 64), out_channels=(32, 64, *cfg.model.neck.out_channels[2:]), l2_norm_scale=None)
-    cfg.model.bbox_head.in_channels = cfg.model.neck.out_channels
+    widths = (32, 64, *cfg.model.neck.out_channels[2:])
+    cfg.model.neck.update(in_channels=(32, 64), out_channels=widths, l2_norm_scale=None)
+    cfg.model.bbox_head.in_channels = widths
     init_default_scope("mmdet")
     check_maps(MODELS.build(cfg.model))
 
