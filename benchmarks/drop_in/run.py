@@ -62,14 +62,16 @@ def _child(name: str, backbone: str, answer: multiprocessing.connection.Connecti
     with open(os.devnull, "w") as nothing:
         os.dup2(nothing.fileno(), sys.stdout.fileno())
         os.dup2(nothing.fileno(), sys.stderr.fileno())
-    stage = []
+    record = {}
     try:
-        answer.send(dict(ok=True, **run_case(name, backbone, stage.append)))
+        run_case(name, backbone, record)
+        del record["stage"]
+        answer.send(dict(ok=True, **record))
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
-        answer.send(dict(ok=False, stage=stage[-1], reason=f"{type(error).__name__}: {lines[0][:300]}", where=where,
+        answer.send(dict(ok=False, **record, reason=f"{type(error).__name__}: {lines[0][:300]}", where=where,
                          trace=traceback.format_exc()))  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -25,16 +25,14 @@ class Fault(Exception):
     """The step went through, and what it left is not right."""
 
 
-def run_case(name: str, backbone: str, at: Callable[[str], None]) -> dict[str, Any]:
+def run_case(name: str, backbone: str, record: dict[str, Any]) -> None:
     """Build the model, train it one step, predict one image.
 
     Args:
         name: of `CASES`.
         backbone: one of ours, or `CONTROL`.
-        at: called with what is about to be done, "reading", "building", "training", "predicting".
-
-    Returns:
-        What the rules wrote, to be kept with the result.
+        record: gets the `stage` that is reached, "reading", "building", "training" or "predicting", and what the
+            rules wrote, as `written` has it.
 
     Raises:
         Fault: a loss or gradient is not finite, or a parameter got no gradient.
@@ -42,30 +40,28 @@ def run_case(name: str, backbone: str, at: Callable[[str], None]) -> dict[str, A
     """
     case = CASES[name]
     torch.manual_seed(0)
-    at("reading")
+    record["stage"] = "reading"
     cfg = Config.fromfile(config_path(f"{name}/{case.config}.py"))
-    rules = {}
     if backbone != CONTROL:
-        rules = written(cfg, backbone)
+        record.update(written(cfg, backbone))
         cfg = drop_in(cfg, backbone)
-    at("building")
+    record["stage"] = "building"
     _without_downloads(cfg.model)
     _small(cfg, case)
     init_default_scope(cfg.get("default_scope") or name.split("/")[0])
     model = _trained_part(cfg, case)
-    at("training")
+    record["stage"] = "training"
     model.train()
     _begin(model)
     losses = model(**model.data_preprocessor(batch(cfg, case, training=True), True), mode="loss")
     _backward(model, losses)
     torch.optim.SGD(model.parameters(), lr=1e-6).step()
-    at("predicting")
+    record["stage"] = "predicting"
     model.eval()
     with torch.no_grad():
         predictions = model.test_step(batch(cfg, case, training=False))
     if len(predictions) != 1:
         raise Fault(f"{len(predictions)} predictions for one image")
-    return rules
 
 
 def written(cfg: Config, backbone: str) -> dict[str, Any]:

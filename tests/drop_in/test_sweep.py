@@ -36,7 +36,7 @@ def test_what_is_listed_as_impossible_are_cases() -> None:
 def test_a_step_and_a_prediction(name: str, backbone: str) -> None:
     from benchmarks.drop_in.step import run_case
 
-    run_case(name, backbone, lambda stage: None)
+    run_case(name, backbone, {})
 
 
 def test_a_parameter_without_a_gradient_is_a_fault() -> None:
