@@ -138,7 +138,8 @@ def fit(
     theirs = rename(found.state, key_map, label)
     report = Report(label, family_name, notes=_notes(found))
     matched = _match(theirs, target, module, key_map, report)
-    _judge(report, found, theirs, target, key_map, allow_missing, allow_unexpected, allow_mismatched)
+    not_built = getattr(module, "not_built", ())
+    _judge(report, found, theirs, target, key_map, allow_missing, [*not_built, *allow_unexpected], allow_mismatched)
     return matched, report
 
 

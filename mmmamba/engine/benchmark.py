@@ -21,6 +21,7 @@ from ..suggest import did_you_mean
 from ..visualization.inspection import build_untrained
 from ..zoo.counting import multiply_adds
 from .errors import UsageError
+from .preflight import check_fit
 
 DIVISOR = 32
 """Images are padded to multiples of it, as detectors pad them."""
@@ -121,6 +122,7 @@ def config_subject(name: str, cfg: Config, task: Task) -> Subject:
         if scope == "mmseg":
             preprocessor.size = task.padded
     model = build_untrained(cfg, task.device).train(task.train)
+    check_fit(model)
     with DefaultScope.overwrite_default_scope(scope):
         batch = (_detection_batch if scope == "mmdet" else _segmentation_batch)(model, task)
         held = model.data_preprocessor(batch, task.train)

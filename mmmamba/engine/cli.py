@@ -12,10 +12,12 @@ import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.logging import print_log
 from mmengine.runner import Runner
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ..models.graphed import MAX_SIZES
 from ..zoo.configs import find_config
 from .bad_data import check_data_of
+from .bare_model import bare_model
 from .config_keys import check_keys
 from .config_values import check_values
 from .demo import apply_demo
@@ -28,7 +30,7 @@ from .last_checkpoint import find_last
 from .nan_report import replay
 from .options import check_options
 from .pictures import add_pictures
-from .preflight import TRAIN_KEYS, check_neck, check_run, check_sections
+from .preflight import TRAIN_KEYS, check_fit, check_run, check_sections
 from .reading import read_config
 from .reliability import load_strictly, make_reliable
 from .resume.changed import ChangedHook
@@ -162,7 +164,9 @@ def _build_runner(cfg: Config, skip_bad_data: bool = False, training: bool = Fal
     runner = build_runner(cfg, training)
     if cfg.get("default_scope") == "mmdet":
         refuse_pickled_messages()
-    check_neck(runner.model.module if hasattr(runner.model, "module") else runner.model)
+    # A sharded model can only be passed through whole; its first pass looks.
+    if not isinstance(runner.model, FullyShardedDataParallel):
+        check_fit(bare_model(runner.model))
     check_data_of(runner, skip_bad_data)
     return runner
 

@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 from ..datasets.checks.kinds import KINDS
 from ..datasets.checks.splits import config_splits, plain_datasets
 from ..datasets.checks.usable import check_usable
+from ..models.map_check import MapError, check_maps
 from ..suggest import did_you_mean
 from .errors import UsageError
 
@@ -155,22 +156,16 @@ def check_precision(cfg: Config) -> None:
         )
 
 
-def check_neck(model: torch.nn.Module) -> None:
-    """The neck takes the widths that the backbone gives.
+def check_fit(model: torch.nn.Module) -> None:
+    """The maps of the backbone are those that neck and heads were built for.
 
     Raises:
-        UsageError: with the ``in_channels`` to write into the config.
+        UsageError: with the lines to write into the config.
     """
-    if not (hasattr(model, "backbone") and hasattr(model, "neck")):
-        return
-    given = getattr(model.backbone, "out_channels", None)
-    wanted = getattr(model.neck, "in_channels", None)
-    if isinstance(given, (list, tuple)) and isinstance(wanted, (list, tuple)) and list(given) != list(wanted):
-        raise UsageError(
-            f"{type(model.neck).__name__} expects maps of {list(wanted)} channels, "
-            f"{type(model.backbone).__name__} gives {list(given)}. Write model.neck.in_channels={list(given)} into the "
-            "config"
-        )
+    try:
+        check_maps(model)
+    except MapError as error:
+        raise UsageError(str(error)) from error
 
 
 def _get(cfg: Config, *keys: str) -> Any:

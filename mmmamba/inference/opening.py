@@ -19,6 +19,7 @@ from ..checkpoints import CheckpointError, read_checkpoint
 from ..engine.errors import UsageError
 from ..engine.last_checkpoint import LAST, find_last
 from ..engine.options import check_options
+from ..engine.preflight import check_fit
 from ..engine.reading import read_config
 from ..engine.run_config import FILE as RUN_CONFIG
 from ..engine.whole_weights import load_whole
@@ -75,7 +76,9 @@ def open_model(
     except CheckpointError as error:
         raise CheckpointError(f"{source} does not fit {config}: {error}") from error
     meta = held.get("meta")
-    return Opened(network.to(target).eval(), cfg, config, source, meta if isinstance(meta, Mapping) else {})
+    network = network.to(target).eval()
+    check_fit(network)
+    return Opened(network, cfg, config, source, meta if isinstance(meta, Mapping) else {})
 
 
 def choose_device(device: str | None) -> torch.device:

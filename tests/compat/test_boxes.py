@@ -1,11 +1,11 @@
-"""nms, soft_nms and bbox_overlaps against loops over pairs of boxes."""
+"""nms, soft_nms, nms_match and bbox_overlaps against loops over pairs of boxes."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from mmcv.ops import batched_nms, bbox_overlaps, nms, soft_nms
+from mmcv.ops import batched_nms, bbox_overlaps, nms, nms_match, soft_nms
 
 from mmmamba.compat import compiled_extension
 
@@ -126,6 +126,36 @@ def test_soft_nms_without_boxes_and_without_area():
     assert dets.shape == (0, 5) and kept.shape == (0,)
     dets, kept = soft_nms(torch.ones(3, 4), torch.tensor([0.3, 0.9, 0.6]), method="linear")
     assert kept.tolist() == [1, 2, 0] and dets[:, 4].tolist() == pytest.approx([0.9, 0.6, 0.3])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+@pytest.mark.parametrize("threshold", [0.1, 0.5])
+def test_nms_match_groups_boxes_by_the_one_that_is_kept(threshold, dtype):
+    boxes, scores = random_boxes(60)
+    dets = torch.cat([boxes, scores[:, None]], dim=1).to(dtype)
+    wanted: dict[int, list[int]] = {}
+    for i in dets[:, 4].argsort(descending=True, stable=True).tolist():
+        for kept, group in wanted.items():
+            if iou(dets[i].tolist(), dets[kept].tolist()) >= threshold:
+                group.append(i)
+                break
+        else:
+            wanted[i] = [i]
+    assert len(wanted) < 60, "the case must group boxes"
+    assert [group.tolist() for group in nms_match(dets, threshold)] == list(wanted.values())
+
+
+def test_nms_match_counts_an_overlap_of_the_threshold():
+    """mmcv's `nms` keeps such a box."""
+    dets = torch.tensor([[0.0, 0, 10, 10, 0.9], [0, 0, 10, 5, 0.8], [20, 0, 20, 0, 0.7]])
+    assert [group.tolist() for group in nms_match(dets, 0.5)] == [[0, 1], [2]]
+    assert len(nms(dets[:, :4].contiguous(), dets[:, 4].contiguous(), 0.5)[1]) == 3
+
+
+def test_nms_match_takes_numpy_and_no_boxes():
+    groups = nms_match(np.array([[0, 0, 1, 1, 0.5]], dtype=np.float32), 0.5)
+    assert len(groups) == 1 and isinstance(groups[0], np.ndarray)
+    assert nms_match(torch.zeros(0, 5), 0.5) == []
 
 
 @pytest.mark.parametrize("offset", [0, 1])

@@ -27,6 +27,15 @@ def build_detector(cfg: Config) -> nn.Module:
 
 def train_step(cfg: Config, model: nn.Module) -> dict[str, torch.Tensor]:
     """One step of the config's optimizer on one image of 64 x 64 with one square in it."""
+    image = torch.randint(0, 256, (3, SIZE, SIZE), dtype=torch.uint8)
+    cfg.optim_wrapper.type = "OptimWrapper"
+    model.train()
+    data = dict(inputs=[image], data_samples=[sample_with_a_square()])
+    return model.train_step(data, build_optim_wrapper(model, cfg.optim_wrapper))
+
+
+def sample_with_a_square() -> DetDataSample:
+    """What is known of an image of 64 x 64: one object, with its mask."""
     masks = np.zeros((1, SIZE, SIZE), dtype=np.uint8)
     masks[:, 16:48, 16:48] = 1
     sample = DetDataSample(metainfo=dict(img_shape=(SIZE, SIZE), ori_shape=(SIZE, SIZE), scale_factor=(1.0, 1.0)))
@@ -36,7 +45,4 @@ def train_step(cfg: Config, model: nn.Module) -> dict[str, torch.Tensor]:
         masks=BitmapMasks(masks, SIZE, SIZE),
     )
     sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
-    image = torch.randint(0, 256, (3, SIZE, SIZE), dtype=torch.uint8)
-    cfg.optim_wrapper.type = "OptimWrapper"
-    model.train()
-    return model.train_step(dict(inputs=[image], data_samples=[sample]), build_optim_wrapper(model, cfg.optim_wrapper))
+    return sample

@@ -55,7 +55,7 @@ def golden_losses(name: str, folder: Path, noise: float = 0.0) -> Losses:
     """
     cfg = Config.fromfile(CONFIGS / f"{name}.py")
     init_default_scope(cfg.default_scope)
-    _shrink(cfg.model)
+    shrink(cfg.model)
     size = NAMES[name]
     spec = ShapesSpec(num_train=12, num_val=1, size=size, empty_every=6, crowd_every=5)
     apply_demo(cfg, folder / f"shapes{size}", spec)
@@ -83,7 +83,7 @@ def golden_losses(name: str, folder: Path, noise: float = 0.0) -> Losses:
     return {key: [step[key].item() for step in steps] for key in steps[0] if "loss" in key}
 
 
-def _shrink(model: Config) -> None:
+def shrink(model: Config) -> None:
     """The family's smallest variant."""
     family = MODELS.get(model.backbone.type)
     kept = {key: value for key, value in model.backbone.items() if key in KEPT}

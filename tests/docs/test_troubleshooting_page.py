@@ -28,6 +28,8 @@ def mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("photo.jpg").write_bytes(next(Path("my_coco/val").iterdir()).read_bytes())
     config("my_config.py", "model = dict(backbone=dict(drop_path=0.3))")
     config("other_backbone.py", 'model = dict(backbone=dict(_delete_=True, type="EfficientVMamba"))')
+    config("maps_too_coarse.py",
+           "model = dict(backbone=dict(init_cfg=None, out_indices=(1, 2, 3)), neck=dict(in_channels=[192, 384, 768]))")
     splits = [SPLIT.format(split=s, part="train" if s == "train" else "val") for s in ("train", "val", "test")]
     config("two_classes.py", "model = dict(backbone=dict(init_cfg=None))" + "".join(splits)
            + 'val_evaluator = dict(ann_file="my_coco/annotations/instances_val.json")')  # fmt: skip

@@ -66,6 +66,14 @@ def test_every_parameter_learns(family):
 
 
 @every_family
+def test_maps_are_contiguous_where_that_is_asked_for(family):
+    with torch.no_grad():
+        plain, copied = (tiny(family, contiguous_maps=given).eval()(image()) for given in (False, True))
+    assert_same(copied, plain)
+    assert all(m.is_contiguous() for m in copied)
+
+
+@every_family
 def test_batch_members_do_not_touch(family):
     model = tiny(family).eval()
     with torch.no_grad():
@@ -178,10 +186,51 @@ def test_out_indices(family):
     full = tiny(family)
     chosen = full.out_indices[1::2] or full.out_indices[:1]
     model = tiny(family, out_indices=chosen).eval()
+    model.load_weights(full.state_dict())
     maps = model(image())
     assert len(maps) == len(chosen) == len(model.out_channels)
+    with torch.no_grad():
+        want = full.eval()(image())
+    assert_same(maps, [m for i, m in zip(full.out_indices, want) if i in chosen])
     with pytest.raises(ValueError, match="out_indices"):
         tiny(family, out_indices=(0, 99))
+
+
+@every_family
+def test_nothing_is_built_that_no_map_needs(family):
+    full = tiny(family)
+    for index in full.out_indices:
+        model = tiny(family, out_indices=(index,)).train()
+        side = max(64, 2 * max(model.out_strides))
+        loss(model(image(side, side))).backward()
+        idle = [name for name, p in model.named_parameters() if p.grad is None]
+        assert not idle, f"map {index} needs no {idle}"
+        model.load_weights(full.state_dict())
+
+
+@every_family
+def test_unread_maps_leave_no_parameter_without_a_gradient(family, caplog):
+    """DistributedDataParallel stops at a parameter without one. What is read gets the gradients that it had before."""
+    side = max(64, 2 * max(tiny(family).out_strides))
+    for read in range(len(tiny(family).out_indices)):
+        model, plain = tiny(family).train(), tiny(family).train()
+        with caplog.at_level("INFO", "mmmamba"):
+            caplog.clear()
+            for _ in range(2):
+                model.zero_grad()
+                torch.manual_seed(0)
+                loss(model(image(side, side))[read: read + 1]).backward()
+        told = [r.message for r in caplog.records if "nothing reads its maps" in r.message]
+        assert len(told) == 1 and f"out_indices=({model.out_indices[read]},)" in told[0]
+        for _ in range(2):
+            plain.zero_grad()
+            torch.manual_seed(0)
+            weights = [1.0 if n == read else 0.0 for n in range(len(plain.out_indices))]
+            maps = plain(image(side, side))
+            (loss(maps[read: read + 1]) + sum(w * m.sum() for w, m in zip(weights, maps) if not w)).backward()
+        for (name, p), q in zip(model.named_parameters(), plain.parameters()):
+            assert p.grad is not None, name
+            torch.testing.assert_close(p.grad, q.grad, rtol=0, atol=0)
 
 
 @every_family

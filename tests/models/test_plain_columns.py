@@ -5,6 +5,7 @@ import weakref
 import pytest
 import torch
 
+import mmmamba
 from mmmamba.checkpoints import CheckpointError, load_weights
 from mmmamba.models.backbones import LocalVim, Vim
 
@@ -28,7 +29,14 @@ def test_pyramid(family):
     with torch.no_grad():
         assert [m.shape[2:] for m in model(image(96, 64))] == [(24, 16), (12, 8), (6, 4), (3, 2)]
     assert {"fpn1.0.weight", "fpn1.1.running_mean", "fpn1.3.weight", "fpn2.0.bias"} <= set(model.state_dict())
-    with pytest.raises(ValueError, match="four out_indices"):
+    three = tiny(family, pyramid=(8, 16, 32), out_indices=(1, 2, 3))
+    assert three.out_strides == [8, 16, 32]
+    with torch.no_grad():
+        assert [m.shape[2:] for m in three(image(96, 64))] == [(12, 8), (6, 4), (3, 2)]
+    assert {"fpn2.0.bias"} <= set(three.state_dict()) and not hasattr(three, "fpn1")
+    with pytest.raises(ValueError, match="strides"):
+        tiny(family, pyramid=(8, 24), out_indices=(2, 3))
+    with pytest.raises(ValueError, match="4 out_indices"):
         tiny(family, pyramid=True, out_indices=(3,))
 
 
@@ -123,3 +131,11 @@ def test_streams_that_nobody_takes_are_let_go(family):
     with torch.no_grad():
         model(image(64, 64))
     assert max(alive) <= 2 < len(alive) - 1
+
+
+@pytest.mark.parametrize("name", ["vim_t", "localvim_t"])
+@pytest.mark.parametrize("stages", [(0, 1, 2, 3), (1, 2, 3), (3,)])
+def test_out_indices_of_stages_are_refused(name, stages):
+    """Carried over from a pyramid they would take the first blocks of a long column."""
+    with pytest.raises(ValueError, match=r"counts its 2\d blocks.*out_indices=\(\d, \d+, 1\d, \d\d\).*pyramid"):
+        mmmamba.create_backbone(name, out_indices=stages)

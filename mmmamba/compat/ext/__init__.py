@@ -9,7 +9,8 @@ from importlib.metadata import version
 from typing import Any, NoReturn
 
 from .attention import ms_deform_attn_backward, ms_deform_attn_forward
-from .boxes import bbox_overlaps, nms, softnms
+from .boxes import bbox_overlaps, nms, nms_match, softnms
+from .carafe import carafe_backward, carafe_forward, carafe_naive_backward, carafe_naive_forward
 from .deform import (
     deform_conv_backward_input,
     deform_conv_backward_parameters,
@@ -17,14 +18,25 @@ from .deform import (
     modulated_deform_conv_backward,
     modulated_deform_conv_forward,
 )
+from .deform_roi_pool import deform_roi_pool_backward, deform_roi_pool_forward
 from .focal import (
     sigmoid_focal_loss_backward,
     sigmoid_focal_loss_forward,
     softmax_focal_loss_backward,
     softmax_focal_loss_forward,
 )
+from .lines import line_nms_forward
+from .masked_conv import masked_col2im_forward, masked_im2col_forward
+from .psa_mask import psamask_backward, psamask_forward
 from .roi_align import roi_align_backward, roi_align_forward
 from .roi_pool import roi_pool_backward, roi_pool_forward
+from .sync_bn import (
+    sync_bn_backward_data,
+    sync_bn_backward_param,
+    sync_bn_forward_mean,
+    sync_bn_forward_output,
+    sync_bn_forward_var,
+)
 
 
 def get_compiler_version() -> str:
@@ -42,6 +54,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     for function in (
         nms,
         softnms,
+        nms_match,
+        line_nms_forward,
         bbox_overlaps,
         roi_align_forward,
         roi_align_backward,
@@ -52,10 +66,25 @@ OPERATORS: dict[str, Callable[..., Any]] = {
         deform_conv_backward_parameters,
         modulated_deform_conv_forward,
         modulated_deform_conv_backward,
+        deform_roi_pool_forward,
+        deform_roi_pool_backward,
+        masked_im2col_forward,
+        masked_col2im_forward,
+        carafe_forward,
+        carafe_backward,
+        carafe_naive_forward,
+        carafe_naive_backward,
+        psamask_forward,
+        psamask_backward,
         sigmoid_focal_loss_forward,
         sigmoid_focal_loss_backward,
         softmax_focal_loss_forward,
         softmax_focal_loss_backward,
+        sync_bn_forward_mean,
+        sync_bn_forward_var,
+        sync_bn_forward_output,
+        sync_bn_backward_param,
+        sync_bn_backward_data,
         ms_deform_attn_forward,
         ms_deform_attn_backward,
         get_compiler_version,

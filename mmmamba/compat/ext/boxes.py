@@ -59,6 +59,23 @@ def softnms(
     return keep_K
 
 
+def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
+    """Each box that NMS keeps, best score first, and behind it those that it suppresses, by their scores.
+
+    dets (N, 5) on the CPU, as (x1, y1, x2, y2, score). A box goes to the first one that it overlaps
+    by ``iou_threshold`` or more.
+    """
+    (dets_N5,) = (t.numpy() for t in widen(dets.detach()))
+    left_N = np.argsort(-dets_N5[:, 4], kind="stable")
+    groups = []
+    while len(left_N):
+        best, rest_N = left_N[0], left_N[1:]
+        same_N = _overlap(dets_N5[best, :4], dets_N5[rest_N, :4]) >= iou_threshold
+        groups.append([int(best), *rest_N[same_N].tolist()])
+        left_N = rest_N[~same_N]
+    return groups
+
+
 def _overlap(box_4: np.ndarray, boxes_N4: np.ndarray) -> np.ndarray:
     size_N2 = np.minimum(box_4[2:], boxes_N4[:, 2:]) - np.maximum(box_4[:2], boxes_N4[:, :2])
     shared_N = size_N2.clip(min=0).prod(axis=1)

@@ -1,13 +1,66 @@
 """Deformable convolution, v1 (Dai et al. 2017) and v2 with a mask (Zhu et al. 2019), by torchvision.
 
-Offsets are (B, G * KH * KW * 2, OH, OW) with (dy, dx) innermost, the same in both libraries.
+Offsets are (B, G * KH * KW * 2, OH, OW) with (dy, dx) innermost, the same in both libraries. They
+differ in two things, where mmcv is followed: the slope at the border (`_inside`), and the maps of
+v2 that are larger than the output (`_read_prefix`).
 """
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import Tensor
 
 from .precision import widen
+
+
+def _inside(
+    offset: Tensor,
+    size: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> Tensor:
+    """Which samples are less than a cell away from a map of ``size``, (B, G, KH, KW, 1, OH, OW).
+
+    All others are 0, and in mmcv so is their slope, even at exactly one cell: the samples of the
+    padded border while offsets are 0. torchvision gives the slope towards the map there.
+    """
+    offset_BGKL2HW = offset.unflatten(1, (-1, *kernel, 2))
+    inside = torch.ones((), dtype=torch.bool, device=offset.device)
+    for axis in (0, 1):
+        tap = torch.arange(kernel[axis], device=offset.device) * dilation[axis]
+        cell = torch.arange(offset.shape[2 + axis], device=offset.device) * stride[axis]
+        shape = (-1, 1, 1, len(cell), 1) if axis == 0 else (-1, 1, 1, len(cell))
+        unmoved = (tap[:, None] + cell - padding[axis]).view(shape)
+        position = unmoved + offset_BGKL2HW[:, :, :, :, axis : axis + 1]
+        inside = inside & (position > -1) & (position < size[axis])
+    return inside
+
+
+def _read_prefix(name: str, values: Tensor, channels: int, output_size: Sequence[int]) -> Tensor:
+    """Offsets or masks as (B, channels, OH, OW): the first values of each image of larger maps.
+
+    mmcv's kernels for v2 know the output's size only; DyHead gives them the maps of another level.
+
+    Raises:
+        ValueError: there are other channels, or fewer values than the output has places.
+    """
+    needed = channels * output_size[0] * output_size[1]
+    if values.shape[1] != channels or values.shape[1:].numel() < needed:
+        raise ValueError(
+            f"modulated_deform_conv2d: {name} is {tuple(values.shape)}, but this kernel and output "
+            f"need {channels} channels and {output_size[0]}x{output_size[1]} values in each"
+        )
+    return values.flatten(1)[:, :needed].unflatten(1, (channels, *output_size))
+
+
+def _write_prefix(grad: Tensor, target: Tensor) -> None:
+    """Adds the gradient of what `_read_prefix` read of a tensor like ``target``."""
+    unread = target.shape[1:].numel() - grad.shape[1:].numel()
+    target += F.pad(grad.flatten(1), (0, unread)).view_as(target).to(target.dtype)
 
 
 def _backward(
@@ -27,9 +80,13 @@ def _backward(
     mask = mask if with_mask else offset.new_zeros(len(offset), 0)
     grad, x, w, o, m = widen(grad_output, input, weight, offset, mask)
     bias = w.new_zeros(len(w))
-    return torch.ops.torchvision._deform_conv2d_backward(
+    grad_x, grad_w, grad_o, grad_m, grad_b = torch.ops.torchvision._deform_conv2d_backward(
         grad, x, w, o, m, bias, *stride, *padding, *dilation, groups, offset_groups, with_mask
     )
+    kernel = w.shape[2:]
+    inside = _inside(o, x.shape[2:], kernel, stride, padding, dilation)
+    grad_o = grad_o.unflatten(1, (-1, *kernel, 2)).masked_fill(~inside, 0).view_as(o)
+    return grad_x, grad_w, grad_o, grad_m, grad_b
 
 
 def deform_conv_forward(
@@ -133,6 +190,9 @@ def modulated_deform_conv_forward(
     with_bias: bool,
 ) -> None:
     """Writes the convolution to ``output``; without ``with_bias`` the bias is an empty tensor."""
+    taps = deformable_group * kernel_h * kernel_w
+    offset = _read_prefix("offset", offset, 2 * taps, output.shape[2:])
+    mask = _read_prefix("mask", mask, taps, output.shape[2:])
     x, w, b, o, m = widen(input, weight, bias, offset, mask)
     geometry = (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w)
     output.copy_(torchvision.ops.deform_conv2d(x, o, w, b if with_bias else None, *geometry, m))
@@ -165,8 +225,14 @@ def modulated_deform_conv_backward(
     with_bias: bool,
 ) -> None:
     """Adds to ``grad_input``, ``grad_weight``, ``grad_offset``, ``grad_mask`` and, with a bias, ``grad_bias``."""
+    taps = deformable_group * kernel_h * kernel_w
+    offset = _read_prefix("offset", offset, 2 * taps, grad_output.shape[2:])
+    mask = _read_prefix("mask", mask, taps, grad_output.shape[2:])
     geometry = (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w)
     grads = _backward(grad_output, input, weight, offset, mask, *geometry, group, deformable_group)
-    targets = [grad_input, grad_weight, grad_offset, grad_mask] + ([grad_bias] if with_bias else [])
-    for target, grad in zip(targets, grads):
-        target += grad.to(target.dtype)
+    _write_prefix(grads[2], grad_offset)
+    _write_prefix(grads[3], grad_mask)
+    grad_input += grads[0].to(grad_input.dtype)
+    grad_weight += grads[1].to(grad_weight.dtype)
+    if with_bias:
+        grad_bias += grads[4].to(grad_bias.dtype)

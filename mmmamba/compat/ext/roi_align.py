@@ -12,7 +12,7 @@ import torchvision  # noqa: F401  (torch.ops.torchvision)
 from torch import Tensor
 
 from .precision import widen
-from .sampling import bilinear_corners, roi_chunks, sample_cells
+from .sampling import bilinear_corners, roi_chunks, sample_cells, sample_points
 
 MAX, AVERAGE = range(2)
 logger = logging.getLogger("mmmamba")
@@ -41,12 +41,14 @@ def roi_align_forward(
         # `torchvision.ops.roi_align` itself goes through minutes of compilation where algorithms are deterministic.
         output.copy_(torch.ops.torchvision.roi_align(x_BCHW, rois_R5, spatial_scale, *size, sampling_ratio, aligned))
         return
-    (y_RPS, _), (x_RQS, _) = _sample_points(rois_R5, size, spatial_scale, sampling_ratio, aligned)
+    (y_RPS, _), (x_RQS, _) = sample_points(rois_R5, size, spatial_scale, sampling_ratio, aligned)
     for chunk in roi_chunks(rois_R5, x_BCHW.shape[1], y_RPS.shape[1:], x_RQS.shape[1:]):
         image_R, y, x = rois_R5[chunk, 0].long(), y_RPS[chunk], x_RQS[chunk]
         value_RCPSQT = sum(
             weight[:, None] * sample_cells(x_BCHW, image_R, row, column)
-            for row, column, weight in bilinear_corners(y, x, x_BCHW.shape[-2:])
+            for row, column, weight in bilinear_corners(
+                y[..., None, None], x[:, None, None], x_BCHW.shape[-2:]
+            )
         )
         best_RCPQ, winner_RCPQ = value_RCPSQT.transpose(3, 4).flatten(4).max(dim=-1)
         output[chunk] = best_RCPQ.to(output.dtype)
@@ -89,34 +91,6 @@ def roi_align_backward(
     grad_input += grad_BCHW.to(grad_input.dtype)
 
 
-def _sample_points(
-    rois_R5: Tensor, size: tuple[int, int], spatial_scale: float, sampling_ratio: int, aligned: bool
-) -> list[tuple[Tensor, Tensor]]:
-    """Rows (R, PH, S) and columns (R, PW, S) of the sampling points, in cells of the map, and how many each RoI has.
-
-    Where the number of points differs between RoIs, the shorter lists repeat their last point, which leaves a
-    maximum as it is. A RoI without extent has one point, and counts none.
-    """
-    corners_R4 = rois_R5[:, 1:] * spatial_scale - (0.5 if aligned else 0.0)
-    points = []
-    for axis, bins in ((1, size[0]), (0, size[1])):
-        start_R, stop_R = corners_R4[:, axis], corners_R4[:, axis + 2]
-        length_R = stop_R - start_R if aligned else (stop_R - start_R).clamp(min=1)
-        bin_R = length_R / bins
-        if sampling_ratio > 0:
-            count_R = torch.full_like(bin_R, sampling_ratio)
-        else:
-            count_R = bin_R.ceil()
-        some_R = count_R.clamp(min=1)
-        most = int(some_R.max()) if len(some_R) else 1
-        sample_S = torch.arange(most, device=bin_R.device, dtype=bin_R.dtype)
-        sample_RS = torch.minimum(sample_S, some_R[:, None] - 1)
-        bin_P = torch.arange(bins, device=bin_R.device, dtype=bin_R.dtype)
-        step_RPS = bin_P[:, None] + (sample_RS[:, None] + 0.5) / some_R[:, None, None]
-        points.append((start_R[:, None, None] + step_RPS * bin_R[:, None, None], count_R))
-    return points
-
-
 @cache
 def log_once(message: str) -> None:
     logger.info(message)
@@ -127,7 +101,7 @@ def _average_backward(
 ) -> Tensor:
     """(B, C, H, W): each image's sum over its RoIs of rows.T @ gradient @ columns, in the RoIs' order."""
     batch, channels, height, width = shape
-    points = _sample_points(rois_R5, grad_RCPQ.shape[-2:], spatial_scale, sampling_ratio, aligned)
+    points = sample_points(rois_R5, grad_RCPQ.shape[-2:], spatial_scale, sampling_ratio, aligned)
     grad_BCHW = grad_RCPQ.new_zeros(shape)
     for image in range(batch):
         chosen = (rois_R5[:, 0] == image).nonzero().squeeze(1)
@@ -165,9 +139,7 @@ def _max_backward(
     grad_flat = grad_RCPQ.new_zeros(batch * channels * height * width)
     image_R111 = rois_R5[:, 0].long()[:, None, None, None]
     plane_RC11 = image_R111 * channels + torch.arange(channels, device=grad_flat.device)[:, None, None]
-    y, x = y_RCPQ.flatten()[:, None, None], x_RCPQ.flatten()[:, None, None]
-    for row, column, weight in bilinear_corners(y, x, (height, width)):
-        row, column, weight = (t.reshape(y_RCPQ.shape) for t in (row, column, weight))
+    for row, column, weight in bilinear_corners(y_RCPQ, x_RCPQ, (height, width)):
         cell = (plane_RC11 * height + row) * width + column
         grad_flat.index_add_(0, cell.flatten(), (grad_RCPQ * weight).flatten())
     return grad_flat.view(shape)

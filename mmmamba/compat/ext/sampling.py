@@ -19,8 +19,37 @@ def roi_chunks(
         yield slice(start, start + step)
 
 
+def sample_points(
+    rois_R5: Tensor, size: tuple[int, int], spatial_scale: float, sampling_ratio: int, aligned: bool
+) -> list[tuple[Tensor, Tensor]]:
+    """Rows (R, PH, S) and columns (R, PW, S) of the sampling points, and how many each RoI has.
+
+    In cells of the map. Where the number of points differs between RoIs, the shorter lists repeat
+    their last point, which leaves a maximum as it is. A RoI without extent has one point, and
+    counts none.
+    """
+    corners_R4 = rois_R5[:, 1:] * spatial_scale - (0.5 if aligned else 0.0)
+    points = []
+    for axis, bins in ((1, size[0]), (0, size[1])):
+        start_R, stop_R = corners_R4[:, axis], corners_R4[:, axis + 2]
+        length_R = stop_R - start_R if aligned else (stop_R - start_R).clamp(min=1)
+        bin_R = length_R / bins
+        if sampling_ratio > 0:
+            count_R = torch.full_like(bin_R, sampling_ratio)
+        else:
+            count_R = bin_R.ceil()
+        some_R = count_R.clamp(min=1)
+        most = int(some_R.max()) if len(some_R) else 1
+        sample_S = torch.arange(most, device=bin_R.device, dtype=bin_R.dtype)
+        sample_RS = torch.minimum(sample_S, some_R[:, None] - 1)
+        bin_P = torch.arange(bins, device=bin_R.device, dtype=bin_R.dtype)
+        step_RPS = bin_P[:, None] + (sample_RS[:, None] + 0.5) / some_R[:, None, None]
+        points.append((start_R[:, None, None] + step_RPS * bin_R[:, None, None], count_R))
+    return points
+
+
 def sample_cells(x_BCHW: Tensor, image_R: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """Values (R, C, P, S, Q, T) at ``row`` and ``column``, both broadcastable to (R, P, S, Q, T)."""
+    """Values (R, C, *points) at ``row`` and ``column``, which broadcast to (R, *points)."""
     row, column = torch.broadcast_tensors(row, column)
     x_BHWC = x_BCHW.permute(0, 2, 3, 1)
     image = image_R.view(-1, *[1] * (row.dim() - 1))
@@ -28,14 +57,14 @@ def sample_cells(x_BCHW: Tensor, image_R: Tensor, row: Tensor, column: Tensor) -
 
 
 def bilinear_corners(
-    y_RPS: Tensor, x_RQT: Tensor, size: Sequence[int]
+    y: Tensor, x: Tensor, size: Sequence[int]
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """The four (row, column, weight) around each point (y, x), shaped (R, P, S, Q, T).
+    """The four (row, column, weight) around each point; y and x broadcast to one shape.
 
     Points up to one cell outside are moved to the border; further out every weight is 0.
     """
     axes = []
-    for point, length in ((y_RPS[..., None, None], size[0]), (x_RQT[:, None, None], size[1])):
+    for point, length in ((y, size[0]), (x, size[1])):
         inside = (point >= -1) & (point <= length)
         point = point.clamp(0, length - 1)
         low = point.floor()

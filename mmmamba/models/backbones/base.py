@@ -2,17 +2,21 @@
 
 import functools
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmmamba.suggest import did_you_mean
 
 from ..strict_loading import StrictLoading
+from .unread import watch_maps
+
+logger = logging.getLogger("mmmamba")
 
 
 def one_of(argument: str, value: str, known: Sequence[str]) -> str:
@@ -27,12 +31,18 @@ def one_of(argument: str, value: str, known: Sequence[str]) -> str:
     return value
 
 
+CONTIGUOUS_MAPS = inspect.Parameter("contiguous_maps", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
+
+
 class MambaBackbone(StrictLoading, BaseModule):
     """Base of the backbones.
 
     A family lists its variants in `ARCHS`, `{name: {argument: value}}`, and takes each of those arguments in its
     constructor with the default None, "as the variant has it"; `_choose` puts the two together. It names its stem and
     its stages in `_parts`, sets `out_channels` and `out_strides`, and calls `_freeze` last.
+
+    Every family also takes `contiguous_maps`: copy the maps, which are channels-last in memory, on
+    their way out, for heads that `view` them.
 
     Attributes:
         out_channels, out_strides: of the maps that `forward` returns, in order.
@@ -43,30 +53,41 @@ class MambaBackbone(StrictLoading, BaseModule):
     TINY: dict[str, Any] = {}
     """Arguments of a small variant for tests."""
 
+    out_indices: tuple[int, ...]
     out_channels: list[int]
     out_strides: list[int]
+    contiguous_maps: bool = False
+    not_built: tuple[str, ...] = ()
+    """Patterns of names that published files have and this network, whose last map lies before their end, has not."""
 
     def __init_subclass__(cls, **kwargs: Any):
-        """Make a misspelt argument of the constructor an error that names the right one."""
+        """Give the constructor `contiguous_maps`, and make a misspelt argument an error that names the right one."""
         super().__init_subclass__(**kwargs)
+        if "__init__" not in cls.__dict__:
+            return
         original = cls.__init__
-        known = [name for name in inspect.signature(original).parameters if name != "self"]
+        signature = inspect.signature(original)
+        known = [*(name for name in signature.parameters if name != "self"), "contiguous_maps"]
 
         @functools.wraps(original)
-        def strict(self, *args: Any, **arguments: Any):
+        def strict(self, *args: Any, contiguous_maps: bool | None = None, **arguments: Any):
             for name in arguments:
                 if name not in known:
                     raise TypeError(f"{cls.__name__} has no argument '{name}'.{did_you_mean(name, known)} "
                                     f"It takes {', '.join(known)}.")
             original(self, *args, **arguments)
+            if contiguous_maps is not None:
+                self.contiguous_maps = contiguous_maps
 
-        if "__init__" in cls.__dict__:
-            cls.__init__ = strict
+        parameters = sorted([*signature.parameters.values(), CONTIGUOUS_MAPS], key=lambda p: p.kind)
+        strict.__signature__ = signature.replace(parameters=parameters)
+        cls.__init__ = strict
 
     def __init__(self, frozen_stages: int, norm_eval: bool, init_cfg: dict | None):
         super().__init__(init_cfg)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
+        self._told_unread = False
 
     @classmethod
     def families(cls) -> list[type["MambaBackbone"]]:
@@ -105,6 +126,26 @@ class MambaBackbone(StrictLoading, BaseModule):
             raise ValueError(f"out_indices of {cls.__name__} is {tuple(out_indices)}, wanted ascending stages of 0 … "
                              f"{stages - 1}")
         return tuple(out_indices)
+
+    def _watched(self, maps: Sequence[Tensor], owners: Sequence[Sequence[nn.Module]]) -> tuple[Tensor, ...]:
+        """The maps as they are, with gradients of zero for what belongs to those that nobody reads.
+
+        Args:
+            owners: for each map the modules that only it passes through.
+        """
+        return watch_maps(maps, owners, self._tell_unread)
+
+    def _leaving(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(m.contiguous() for m in maps) if self.contiguous_maps else tuple(maps)
+
+    def _tell_unread(self, places: list[int]) -> None:
+        if self._told_unread:
+            return
+        self._told_unread = True
+        left = tuple(index for n, index in enumerate(self.out_indices) if n not in places)
+        strides = ", ".join(str(self.out_strides[n]) for n in places)
+        logger.info("%s: nothing reads its maps %s (strides %s). They are made all the same; out_indices=%s, and a "
+                    "neck or head for those, would save that.", type(self).__name__, places, strides, left)
 
     def _parts(self) -> list[list[nn.Module]]:
         """The stem's modules, then each stage's, in the order of `frozen_stages`."""

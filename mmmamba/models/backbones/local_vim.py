@@ -30,7 +30,7 @@ class LocalVim(PlainBackbone):
         rotary: turn both the stream and what is added to it at every block, by the token's row and column.
         norm: "rms", what the published weights have, or "layer", as the authors' detection and segmentation configs.
         features: "mixer", as published, or "stream".
-        pyramid: bring the four outputs to strides 4, 8, 16, 32 as Vim does for segmentation.
+        pyramid: bring the four outputs to strides 4, 8, 16, 32 as Vim does for segmentation, or to the strides given.
         drop_path_rate: at the end; it rises from 0.
         out_indices: blocks whose outputs are returned, by default four at equal distances.
         frozen_stages: -1 none, 0 the embeddings, n also the first n blocks.
@@ -56,10 +56,10 @@ class LocalVim(PlainBackbone):
         routes: Directions | None = None, d_state: int | None = None, ssm_ratio: float | None = None,
         d_conv: int | None = None, dt_rank: int | str | None = None, columns_as_published: bool | None = None,
         img_size: int | Sequence[int] | None = None, patch_size: int | None = None, cls_token: str | None = None,
-        rotary: bool | None = None, norm: str | None = None, features: str | None = None, pyramid: bool | None = None,
-        drop_path_rate: float | None = None, out_indices: Sequence[int] | None = None, frozen_stages: int = -1,
-        norm_eval: bool = False, with_cp: bool = False, classifier: bool = False, num_classes: int = 1000,
-        init_cfg: dict | None = None,
+        rotary: bool | None = None, norm: str | None = None, features: str | None = None,
+        pyramid: bool | Sequence[int] | None = None, drop_path_rate: float | None = None,
+        out_indices: Sequence[int] | None = None, frozen_stages: int = -1, norm_eval: bool = False,
+        with_cp: bool = False, classifier: bool = False, num_classes: int = 1000, init_cfg: dict | None = None,
     ):
         super().__init__(frozen_stages, norm_eval, init_cfg)
         a = self._choose(

@@ -76,16 +76,18 @@ class MambaYOLOBackbone(PyramidBackbone):
         for i, rates in enumerate(drop_path_rates(a["drop_path_rate"], a["depths"])):
             blocks = [ODSSBlock(dims[i], dims[i], **block, drop_path_rate=rate) for rate in rates]
             stages.append(Stage(blocks, VisionClueMerge(dims[i], dims[i + 1]) if i < 3 else None, with_cp))
-        self.sppf = SPPF(dims[-1], dims[-1])
+        if classifier or len(stages) - 1 in out_indices:
+            self.sppf = SPPF(dims[-1], dims[-1])
         self._assemble(simple_stem(in_channels, dims[0]), stages, dims, out_indices,
                        NormPoolHead(dims[-1], num_classes) if classifier else None)
-
-    def _parts(self) -> list[list[nn.Module]]:
-        *parts, last = super()._parts()
-        return [*parts, [*last, self.sppf]]
+        if not hasattr(self, "sppf"):
+            self.not_built += (r"sppf\..*",)
 
     def _output(self, i: int, x_BCHW: Tensor) -> Tensor:
         return self.sppf(x_BCHW) if i == len(self.dims) - 1 else x_BCHW
+
+    def _output_parts(self, i: int) -> list[nn.Module]:
+        return [self.sppf] if i == len(self.dims) - 1 else []
 
     def _classify(self, x_BCHW: Tensor) -> Tensor:
         return super()._classify(channels_last(self.sppf(x_BCHW)))

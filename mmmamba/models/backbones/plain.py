@@ -19,7 +19,7 @@ from mmmamba.layers import (
     rotary_table,
 )
 from mmmamba.layers.recomputed import recomputed
-from mmmamba.layers.rotary import PRETRAINED_SIDE
+from mmmamba.layers.rotary import PRETRAINED_SIDE, rotate
 
 from .base import MambaBackbone, one_of
 
@@ -27,6 +27,7 @@ FEATURES = ("mixer", "stream")
 NORMS = {"rms": nn.RMSNorm, "layer": LayerNorm}
 ROTARY = ("none", "computed", "resized")
 PYRAMID_STRIDES = (4, 8, 16, 32)
+STAGES = len(PYRAMID_STRIDES)
 
 
 class PlainBackbone(MambaBackbone):
@@ -50,7 +51,8 @@ class PlainBackbone(MambaBackbone):
 
     def _assemble(
         self, patch_embed: nn.Module, tokens: nn.Module, mixers: Sequence[nn.Module], dim: int, stride: int, *,
-        rotary: str, norm: str, drop_path_rate: float, features: str, out_norms: bool, pyramid: bool,
+        rotary: str, norm: str, drop_path_rate: float, features: str, out_norms: bool,
+        pyramid: bool | Sequence[int],
         out_indices: Sequence[int] | None, with_cp: bool, num_classes: int | None,
     ) -> None:
         """Register the parts.
@@ -62,7 +64,10 @@ class PlainBackbone(MambaBackbone):
             norm: "rms" or "layer".
             features: "mixer", what a block's mixer returns, or "stream", the residual stream with that added.
             out_norms: a LayerNorm `outnorm_{n}` for the n-th output.
+            pyramid: strides to bring the outputs to, True for `PYRAMID_STRIDES`.
             num_classes: of the classifier in place of maps, None for none.
+
+        Blocks after the last that is asked for are left out.
 
         Raises:
             ValueError: a name that is none, or `out_indices` that do not fit.
@@ -76,16 +81,18 @@ class PlainBackbone(MambaBackbone):
         self.tokens = tokens
         # What a block returns passes the drop of the next; the first two blocks have none.
         last = max(depth - 1, 1)
-        rates = [0.0, *(drop_path_rate * i / last for i in range(depth - 1))]
-        self.layers = nn.ModuleList(
-            self._block(i, mixer, norm_layer(dim), rate) for i, (mixer, rate) in enumerate(zip(mixers, rates)))
-        for mixer in mixers:
-            mixer.out_proj.weight.data /= depth**0.5
-        self.drop_path = drop_path(drop_path_rate)
-        if out_indices is None:
-            out_indices = sorted({max(depth * (i + 1) // 4 - 1, 0) for i in range(4)})
-        self.out_indices = self._check_out_indices(out_indices, depth)
+        rates = [0.0, *(drop_path_rate * i / last for i in range(depth))]
+        even = sorted({max(depth * (i + 1) // 4 - 1, 0) for i in range(4)})
+        self.out_indices = self._check_out_indices(even if out_indices is None else out_indices, depth)
+        self._refuse_stages(depth, even)
         self.is_classifier = num_classes is not None
+        built = depth if self.is_classifier else self.out_indices[-1] + 1
+        self.not_built = tuple(rf"layers\.{i}\..*" for i in range(built, depth))
+        self.layers = nn.ModuleList(
+            self._block(i, mixers[i], norm_layer(dim), rates[i]) for i in range(built))
+        for mixer in mixers[:built]:
+            mixer.out_proj.weight.data /= depth**0.5
+        self.drop_path = drop_path(rates[built])
         if self.is_classifier:
             self.norm_f = norm_layer(dim)
             self._add_classifier(dim, num_classes)
@@ -96,18 +103,41 @@ class PlainBackbone(MambaBackbone):
         self._add_pyramid(dim, stride, pyramid)
         self._freeze()
 
-    def _add_pyramid(self, dim: int, stride: int, pyramid: bool) -> None:
+    def _refuse_stages(self, depth: int, even: Sequence[int]) -> None:
+        """Refuse `out_indices` that count four stages: in a long column they would be its first blocks."""
+        if depth > 2 * STAGES and self.out_indices[-1] < STAGES:
+            name = type(self).__name__
+            raise ValueError(
+                f"out_indices of {name} counts its {depth} blocks, and {self.out_indices} are among the first {STAGES} "
+                f"of them: they were probably meant for the stages of a pyramid. Write out_indices={tuple(even)}, or "
+                "leave it out, and pyramid=True where the neck or head wants maps at strides 4, 8, 16 and 32; "
+                "pyramid=(8, 16, 32) with three out_indices brings them to those strides.")
+
+    def _add_pyramid(self, dim: int, stride: int, pyramid: bool | Sequence[int]) -> None:
         self.out_channels = [dim] * len(self.out_indices)
         self.out_strides = [stride] * len(self.out_indices)
-        self.pyramid = pyramid and not self.is_classifier
+        self.pyramid = bool(pyramid) and not self.is_classifier
         if not self.pyramid:
             return
-        if len(self.out_indices) != len(PYRAMID_STRIDES):
-            raise ValueError(f"pyramid=True wants four out_indices, one for each of the strides {PYRAMID_STRIDES}; "
-                             f"got {self.out_indices}")
-        self.out_strides = list(PYRAMID_STRIDES)
-        for level, out_stride in enumerate(PYRAMID_STRIDES, 1):
-            self.add_module(f"fpn{level}", rescale(dim, stride / out_stride, nn.BatchNorm2d)[0])
+        strides = PYRAMID_STRIDES if pyramid is True else tuple(pyramid)
+        if not set(strides) <= set(PYRAMID_STRIDES):
+            raise ValueError(f"pyramid is {strides}, wanted True or some of the strides {PYRAMID_STRIDES}")
+        if len(self.out_indices) != len(strides):
+            raise ValueError(f"pyramid={pyramid} wants {len(strides)} out_indices, one for each of the strides "
+                             f"{strides}; got {self.out_indices}")
+        self.out_strides = list(strides)
+        for out_stride in strides:
+            self.add_module(self._level(out_stride), rescale(dim, stride / out_stride, nn.BatchNorm2d)[0])
+
+    @staticmethod
+    def _level(out_stride: int) -> str:
+        """The published name of the module that brings a map to a stride: `fpn1` to 4, `fpn2` to 8, …"""
+        return f"fpn{PYRAMID_STRIDES.index(out_stride) + 1}"
+
+    def _output_parts(self, n: int) -> list[nn.Module]:
+        """The modules that the n-th output passes through on its way out."""
+        norms = [getattr(self, f"outnorm_{n}")] if self.out_norms else []
+        return norms + ([getattr(self, self._level(self.out_strides[n]))] if self.pyramid else [])
 
     def _parts(self) -> list[list[nn.Module]]:
         parts = [[self.patch_embed, self.tokens], *([layer] for layer in self.layers)]
@@ -117,7 +147,10 @@ class PlainBackbone(MambaBackbone):
         return parts
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, ...] | Tensor:
-        """Images `(B, 3, H, W)` to maps `(B, C, H', W')`, channels-last in memory, or to logits `(B, classes)`."""
+        """Images `(B, 3, H, W)` to maps `(B, C, H', W')` or to logits `(B, classes)`.
+
+        Maps are channels-last in memory unless `contiguous_maps`.
+        """
         hidden_BLC, layout = self.tokens(self.patch_embed(x_BCHW.contiguous(memory_format=torch.channels_last)))
         rotation_2LE = self._rotation(layout, hidden_BLC) if self.rotary != "none" else None
         taken, stream_BLC = {}, None
@@ -131,6 +164,9 @@ class PlainBackbone(MambaBackbone):
             block, out_BLC = (i, hidden_BLC) if self.features == "mixer" else (i - 1, stream_BLC)
             if block in wanted:
                 taken[block] = out_BLC
+        if self.not_built and self.features == "stream" and rotation_2LE is not None:
+            # The block that would have come turns what it is given before anything is taken.
+            hidden_BLC, stream_BLC = rotate(hidden_BLC, rotation_2LE), rotate(stream_BLC, rotation_2LE)
         stream_BLC = stream_BLC + self.drop_path(hidden_BLC)
         if self.features == "stream":
             taken[len(self.layers) - 1] = stream_BLC
@@ -154,14 +190,16 @@ class PlainBackbone(MambaBackbone):
         return layout.insert(table_2LE, still).to(tokens_BLC.dtype)
 
     def _maps(self, sequences: Sequence[Tensor], layout: TokenLayout) -> tuple[Tensor, ...]:
+        if self.training:
+            sequences = self._watched(sequences, [self._output_parts(n) for n in range(len(sequences))])
         maps = []
         for n, sequence_BLC in enumerate(sequences):
             cells_BLC = layout.cut(sequence_BLC)[0]
             if self.out_norms:
                 cells_BLC = getattr(self, f"outnorm_{n}")(cells_BLC)
             x_BCHW = channels_first(cells_BLC.unflatten(1, (layout.height, layout.width)))
-            maps.append(getattr(self, f"fpn{n + 1}")(x_BCHW) if self.pyramid else x_BCHW)
-        return tuple(maps)
+            maps.append(getattr(self, self._level(self.out_strides[n]))(x_BCHW) if self.pyramid else x_BCHW)
+        return self._leaving(maps)
 
     def _add_classifier(self, dim: int, num_classes: int) -> None:
         self.head = nn.Linear(dim, num_classes)

@@ -25,9 +25,15 @@ class PyramidBackbone(MambaBackbone):
 
     def _assemble(self, stem: nn.Module, stages: Sequence[Stage], dims: Sequence[int], out_indices: Sequence[int],
                   classifier: nn.Module | None) -> None:
-        """Register the parts; `classifier`, if there is one, takes the place of the output norms."""
+        """Register the parts; `classifier`, if there is one, takes the place of the output norms.
+
+        Stages after the last that is asked for are left out.
+        """
         self.dims = list(dims)
         self.out_indices = self._check_out_indices(out_indices, len(dims))
+        stages = list(stages)
+        if classifier is None:
+            stages = self._without_unused(stages)
         self.out_channels = [dims[i] for i in self.out_indices]
         self.out_strides = [self.STRIDES[i] for i in self.out_indices]
         self.add_module(self.STEM, stem)
@@ -40,6 +46,15 @@ class PyramidBackbone(MambaBackbone):
                 self.add_module(f"outnorm{i}", LayerNorm(dims[i]))
         self._freeze()
 
+    def _without_unused(self, stages: list[Stage]) -> list[Stage]:
+        last = self.out_indices[-1]
+        self.not_built = tuple(
+            pattern
+            for i in range(last + 1, len(stages))
+            for pattern in (rf"{self.STAGES}\.{i - 1}\.downsample\..*", rf"{self.STAGES}\.{i}\..*"))
+        stages[last].downsample = None
+        return stages[: last + 1]
+
     def _add_classifier(self, classifier: nn.Module) -> None:
         self.classifier = classifier
 
@@ -50,6 +65,10 @@ class PyramidBackbone(MambaBackbone):
         """What leaves of the stage's map."""
         return channels_first(getattr(self, f"outnorm{i}")(x_BHWC) if self.OUTPUT_NORMS else x_BHWC)
 
+    def _output_parts(self, i: int) -> list[nn.Module]:
+        """The modules that the stage's map passes through in `_output`."""
+        return [getattr(self, f"outnorm{i}")] if hasattr(self, f"outnorm{i}") else []
+
     @property
     def stages(self) -> nn.ModuleList:
         return getattr(self, self.STAGES)
@@ -57,22 +76,32 @@ class PyramidBackbone(MambaBackbone):
     def _parts(self) -> list[list[nn.Module]]:
         parts = [[getattr(self, self.STEM)]]
         for i, stage in enumerate(self.stages):
-            parts.append([stage.blocks, *([getattr(self, f"outnorm{i}")] if hasattr(self, f"outnorm{i}") else [])])
+            parts.append([stage.blocks, *self._output_parts(i)])
             if i > 0:
                 parts[-1].append(self.stages[i - 1].downsample)
         return parts
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, ...] | Tensor:
-        """Images `(B, 3, H, W)` to maps `(B, C, H, W)`, channels-last in memory, or to logits `(B, classes)`."""
+        """Images `(B, 3, H, W)` to maps `(B, C, H, W)` or to logits `(B, classes)`.
+
+        Maps are channels-last in memory unless `contiguous_maps`.
+        """
         x = getattr(self, self.STEM)(x_BCHW.contiguous(memory_format=torch.channels_last))
-        outputs = []
+        wanted = () if self.is_classifier else self.out_indices
+        maps = []
         for i, stage in enumerate(self.stages):
             x = stage(x)
-            if not self.is_classifier and i in self.out_indices:
-                outputs.append(self._output(i, x))
+            if i in wanted:
+                # Where nothing is watched, a map need not be kept beside what leaves of it.
+                maps.append(x if self.training else self._output(i, x))
             if stage.downsample is not None:
                 x = stage.downsample(x)
-        return self._classify(x) if self.is_classifier else tuple(outputs)
+        if self.is_classifier:
+            return self._classify(x)
+        if self.training:
+            watched = self._watched(maps, [self._output_parts(i) for i in wanted])
+            maps = [self._output(i, x) for i, x in zip(wanted, watched)]
+        return self._leaving(maps)
 
 
 def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:

@@ -30,7 +30,7 @@ class Vim(PlainBackbone):
         rotary: turn both the stream and what is added to it at every block, by the token's row and column.
         norm: "rms" or "layer".
         features: "stream" (residual stream) or "mixer" (what the block adds to it).
-        pyramid: bring the four outputs to strides 4, 8, 16, 32 as the authors do for segmentation.
+        pyramid: bring the four outputs to strides 4, 8, 16, 32 as the authors do for segmentation, or to those given.
         drop_path_rate: at the end; it rises from 0.
         out_indices: blocks whose outputs are returned, by default four at equal distances.
         frozen_stages: -1 none, 0 the embeddings, n also the first n blocks.
@@ -68,7 +68,7 @@ class Vim(PlainBackbone):
         d_conv: int | None = None, dt_rank: int | str | None = None, halve: bool | None = None,
         img_size: int | Sequence[int] | None = None, patch_size: int | None = None, stride: int | None = None,
         pad: bool | None = None, cls_token: str | None = None, rotary: bool | None = None, norm: str | None = None,
-        features: str | None = None, pyramid: bool | None = None, drop_path_rate: float | None = None,
+        features: str | None = None, pyramid: bool | Sequence[int] | None = None, drop_path_rate: float | None = None,
         out_indices: Sequence[int] | None = None, frozen_stages: int = -1, norm_eval: bool = False,
         with_cp: bool = False, classifier: bool = False, num_classes: int = 1000, init_cfg: dict | None = None,
     ):

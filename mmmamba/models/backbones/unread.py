@@ -1,0 +1,73 @@
+"""What becomes of maps that no neck or head reads: their parameters get gradients of zero.
+
+Without a gradient they would stop DistributedDataParallel at its second step.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+OnUnread = Callable[[list[int]], None]
+
+
+def watch_maps(
+    maps: Sequence[Tensor], owners: Sequence[Sequence[nn.Module]], on_unread: OnUnread
+) -> tuple[Tensor, ...]:
+    """The maps unchanged. Where a loss depends on some of them only, nothing behind the others lacks a gradient.
+
+    Args:
+        maps: in the order of the network, each before the modules of its own.
+        owners: for each map the modules that only it passes through on its way out.
+        on_unread: called in the backward pass with the places of the unread maps.
+    """
+    trainable = [[p for m in modules for p in m.parameters() if p.requires_grad] for modules in owners]
+    recorded = torch.is_grad_enabled() and any(m.requires_grad for m in maps)
+    # A compiled backward pass takes zeros for what nobody reads by itself.
+    if not recorded or torch.compiler.is_compiling():
+        return tuple(maps)
+    counts = [len(parameters) for parameters in trainable]
+    flat = [p for parameters in trainable for p in parameters]
+    return _Watched.apply(on_unread, counts, *maps, *flat)
+
+
+class _Watched(torch.autograd.Function):
+    """Maps and parameters to the same maps. Autograd asks it for gradients once all that read a map are done."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(on_unread: OnUnread, counts: list[int], *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(m.view_as(m) for m in tensors[: len(counts)])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, ...]) -> None:
+        ctx.on_unread, ctx.counts, *tensors = inputs
+        ctx.set_materialize_grads(False)
+        # Parameters outlive the pass; of maps the shape will do.
+        ctx.parameters = tensors[len(ctx.counts) :]
+        ctx.likes = [(m.shape, m.dtype, m.device) for m in output]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple:
+        unread = [i for i, grad in enumerate(grads) if grad is None]
+        if not unread:
+            return None, None, *grads, *(None for _ in ctx.parameters)
+        ctx.on_unread(unread)
+        last_read = max(i for i, grad in enumerate(grads) if grad is not None)
+        maps = list(grads)
+        for i in range(last_read + 1, len(maps)):
+            # The stages behind the last map that is read lead to no other.
+            shape, dtype, device = ctx.likes[i]
+            maps[i] = torch.zeros(shape, dtype=dtype, device=device)
+        parameters, left = [], iter(ctx.parameters)
+        for i, count in enumerate(ctx.counts):
+            own = [next(left) for _ in range(count)]
+            parameters += [torch.zeros_like(p) for p in own] if i in unread else [None] * count
+        return None, None, *maps, *parameters
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        maps = tangents[2 : 2 + len(ctx.counts)]
+        return tuple(None if t is None else t.view_as(t) for t in maps)
