@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.drop_in.cases import BACKBONES, CASES, CONTROL
-from benchmarks.drop_in.known import reason
+from benchmarks.drop_in.known import NEEDS, reason
 
 PAGE = ROOT / "docs" / "drop_in_sweep.md"
 GUIDE = ROOT / "docs" / "drop_in.md"
@@ -24,8 +24,8 @@ INTRODUCTION = """\
 
 Written by `python benchmarks/drop_in/page.py` from `benchmarks/drop_in/results.json`; do not edit. One config of each
 folder of mmdet's and mmseg's configs, the plainest, as shipped and with the backbone exchanged by the rules of
-[In a config you have](drop_in.md). Each is built without pretrained weights and trained one step on two small images, of
-which a detector's second has no objects; ✓ says that the losses are finite, every parameter that is trained got a
+[In a config you have](drop_in.md). Each is built without pretrained weights and trained one step on two small images,
+of which a detector's second has no objects; ✓ says that the losses are finite, every parameter that is trained got a
 gradient, and another image, nearly always with odd sides, was predicted. It says that a method runs, not how well it
 learns.
 """
@@ -111,11 +111,14 @@ def _lines_table(results: dict, package: str) -> str:
 
 
 def _result_table(results: dict, package: str) -> str:
-    table = [f"| method | {' | '.join(COLUMNS)} | why not |", f"| --- |{' --- |' * (len(COLUMNS) + 1)}"]
+    head = f"| method | {' | '.join(COLUMNS)} | why not |"
+    table = [head, f"| --- |{' --- |' * (len(COLUMNS) + 1)}"]
     for name, row in results.items():
         if name.startswith(f"{package}/"):
             cells = [_cell(row.get(backbone)) for backbone in COLUMNS]
             whys = dict.fromkeys(filter(None, (reason(name, backbone) for backbone in COLUMNS)))
+            if name in NEEDS:
+                whys[f"where {NEEDS[name]} is installed"] = None
             label = f"{name.partition('/')[2]} (`{CASES[name].config}`)"
             table.append(f"| {label} | {' | '.join(cells)} | {'; '.join(whys)} |")
     return "\n".join(table)

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from benchmarks.drop_in.cases import config_path
 from mmmamba.engine.errors import UsageError
 from mmmamba.zoo.drop_in import Level, drop_in, drop_in_lines, levels_of
-
-from benchmarks.drop_in.cases import config_path
 
 V = [96, 192, 384, 768]
 FPN = "mmdet/retinanet/retinanet_r50_fpn_1x_coco.py"
@@ -116,9 +115,9 @@ def test_a_neck_that_has_nothing_left_to_do_goes():
 
 
 @pytest.mark.parametrize(("config", "wanted"), [
-    (FPN, dict(pyramid=True)),
-    (YOLOX, dict(pyramid=(8, 16, 32), out_indices=(11, 17, 23))),
-    ("mmdet/detr/detr_r50_8xb2-150e_coco.py", dict(pyramid=(32,), out_indices=(23,))),
+    (FPN, dict(pyramid=True, pad=True)),
+    (YOLOX, dict(pyramid=(8, 16, 32), pad=True, out_indices=(11, 17, 23))),
+    ("mmdet/detr/detr_r50_8xb2-150e_coco.py", dict(pyramid=(32,), pad=True, out_indices=(23,))),
     (FCN, {}),
     (SEGMENTER, dict(out_indices=(23,))),
 ])  # fmt: skip

@@ -97,6 +97,9 @@ class Choice:
             self._set_blocks(trunk.out_indices[-1:])
             new = [trunk.levels[-1]]
         else:
+            if trunk.drops_rest:
+                # Necks that double maps want sides that round up, as those of other backbones do.
+                self.indices["pad"] = True
             whole = tuple(strides) == PYRAMID_STRIDES
             self.indices["pyramid"] = True if whole else tuple(strides)
             self._set_blocks([trunk.out_indices[PYRAMID_STRIDES.index(s)] for s in strides])

@@ -70,6 +70,8 @@ class Trunk:
     out_indices: tuple[int, ...]
     plain: bool
     """A column of one stride, which `pyramid` brings to others."""
+    drops_rest: bool
+    """Drops the rows and columns of an image that fill no patch, unless it is told to `pad`."""
 
 
 @cache
@@ -83,4 +85,7 @@ def trunk_of(arch: str) -> Trunk:
         backbone: MambaBackbone = create_backbone(arch)
     levels = tuple(map(Level, backbone.out_channels, backbone.out_strides))
     plain = isinstance(backbone, PlainBackbone)
-    return Trunk(type(backbone).__name__, arch, levels, tuple(backbone.out_indices), plain)
+    drops_rest = plain and not backbone.patch_embed.pad
+    return Trunk(
+        type(backbone).__name__, arch, levels, tuple(backbone.out_indices), plain, drops_rest
+    )
