@@ -51,7 +51,8 @@ def main() -> None:
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
     wrapper.optimizer.step()
-    held = dict(meta=dict(epoch=1, iter=9), message_hub={}, state_dict=model.state_dict(), optimizer=wrapper.state_dict())
+    held = dict(meta=dict(epoch=1, iter=9), message_hub={},
+                state_dict=model.state_dict(), optimizer=wrapper.state_dict())
     runner = SimpleNamespace(model=model, hooks=[], optim_wrapper=wrapper)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "iter_9.pth")

@@ -30,7 +30,7 @@ def total_norm(tensors: Sequence[Tensor], power: float) -> Tensor:
 
 
 def check_run_finite(runner: Runner, iterations: int) -> None:
-    """Refuse to save a run whose weights, averages, buffers or optimizer hold NaN or infinity. All processes have to ask.
+    """Refuse to save a run whose weights, averages, buffers or optimizer hold NaN or infinity; in all processes.
 
     Args:
         iterations: that the run has done.
@@ -51,7 +51,8 @@ def check_run_finite(runner: Runner, iterations: int) -> None:
     found = f"{', '.join(names[:SHOWN])}{more}" if names else "those of another process"
     raise NonFiniteError(
         f"after iteration {iterations} the state of the run is not finite, and no checkpoint is written of it: "
-        f"{found}.\nCheckpoints of before are as they were. Lower the learning rate (optim_wrapper.optimizer.lr) or clip "
+        f"{found}.\nCheckpoints of before are as they were. "
+        "Lower the learning rate (optim_wrapper.optimizer.lr) or clip "
         "gradients (optim_wrapper.clip_grad), and go on from the last one with --resume"
     )
 

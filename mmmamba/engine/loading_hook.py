@@ -54,7 +54,8 @@ class LoadingHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         source = printable(runner._load_from)
         if not isinstance(runner, Runner):
-            print_log(f"{source} is loaded as {type(runner).__name__} does it: not compared with the model", "current", 30)
+            kind = type(runner).__name__
+            print_log(f"{source} is loaded as {kind} does it: not compared with the model", "current", 30)
             return
         if runner._resume:
             self._check_run(runner, checkpoint, source)
@@ -117,7 +118,8 @@ def _check_averages(held: Any, hook: EMAHook, source: str) -> None:
     if not isinstance(held, Mapping):
         raise UsageError(f"{label}: ema_state_dict is a {type(held).__name__}, not a dictionary")
     if strange := held.keys() ^ wanted.keys():
-        raise UsageError(f"{label}: they have no place here, or are not there: {printable_names(sorted(map(str, strange)))}")
+        names = printable_names(sorted(map(str, strange)))
+        raise UsageError(f"{label}: they have no place here, or are not there: {names}")
     inner = {name.removeprefix(AVERAGED): value for name, value in held.items() if name.startswith(AVERAGED)}
     try:
         fit_whole(hook.ema_model.module, dict(state_dict=inner), label)
@@ -139,5 +141,6 @@ def _check_schedules(held: Any, schedules: Any, source: str) -> None:
         faults = [fault for key, one in wanted.items()
                   for fault in setting_faults(theirs[key], one.state_dict(), f"param_scheduler {key}")]  # fmt: skip
     if faults:
-        raise UsageError(f"{source}: the state of the schedules does not fit this run; nothing was loaded: {faults[0]}. "
+        raise UsageError(f"{source}: the state of the schedules does not fit this run; nothing was loaded: "
+                         f"{faults[0]}. "
                          "Train with the param_scheduler that the checkpoint was made with")  # fmt: skip

@@ -123,7 +123,8 @@ def check_checkpoints(cfg: Config, mode: str) -> None:
     for where, path in named:
         if path is not None and not isinstance(path, (str, Path)):
             raise UsageError(
-                f"{where} is {path!r}, wanted the path or URL of one checkpoint. --cfg-options makes a list of what has "
+                f"{where} is {path!r}, wanted the path or URL of one checkpoint. "
+                "--cfg-options makes a list of what has "
                 "a comma in it: rename the file, or name it in the config"
             )
         if isinstance(path, str) and _is_local(path) and not Path(path).is_file():

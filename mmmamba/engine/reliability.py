@@ -1,4 +1,4 @@
-"""What any config gets from our tools: exact resuming, whole checkpoints and weights, saving on signals, stopping at NaN."""
+"""What any config gets from our tools: exact resuming, whole checkpoints, saving on signals, stopping at NaN."""
 
 from __future__ import annotations
 

@@ -99,8 +99,8 @@ class ResultFolder(AbstractContextManager):
             size = picture.shape[1::-1]
             writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), frame.rate, size)
             if not writer.isOpened():
-                raise UsageError(f"{path} could not be written: OpenCV opened no MP4 writer for {size} pixels. Is there "
-                                 "room, can the folder be written to? Name another --out")  # fmt: skip
+                raise UsageError(f"{path} could not be written: OpenCV opened no MP4 writer for {size} pixels. "
+                                 "Is there room, can the folder be written to? Name another --out")  # fmt: skip
             self._video, self._video_path, self._frames = (frame.source, writer), path, 0
         self._video[1].write(picture)
         self._frames += 1
@@ -113,8 +113,8 @@ class ResultFolder(AbstractContextManager):
         # OpenCV says nothing where a disk is full.
         held = int(cv2.VideoCapture(str(self._video_path)).get(cv2.CAP_PROP_FRAME_COUNT))
         if held != self._frames:
-            raise UsageError(f"{self._video_path} holds {held} of {self._frames} frames: is the disk full? Make room, or "
-                             "name another --out")  # fmt: skip
+            raise UsageError(f"{self._video_path} holds {held} of {self._frames} frames: is the disk full? "
+                             "Make room, or name another --out")  # fmt: skip
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,8 @@ def go_on(runner: Runner, begin_with: str | None = None) -> None:
         return
     if (path := runner._load_from) is not None:
         if "://" not in path and (fault := _progress(Path(path))[1]):
-            raise UsageError(f"--resume {path}: {fault}. Without a path, --resume takes the newest whole one of the work dir")
+            raise UsageError(f"--resume {path}: {fault}. Without a path, --resume takes the newest whole one of the "
+                             "work dir")
         return
     runner._load_from = newest_whole(runner.cfg, weight_names(bare_network(runner.model)))
     if runner._load_from is None:
@@ -95,8 +96,8 @@ def newest_whole(cfg: Config, names: Collection[str] = ()) -> str | None:
         if fault is None:
             _tell(broken)
             if named and not is_named:
-                print_log(f"{work_dir / LAST} names {named}; {path} is at iteration {iterations}, further than any other "
-                          "whole checkpoint of this run, and is gone on from", "current", 30)  # fmt: skip
+                print_log(f"{work_dir / LAST} names {named}; {path} is at iteration {iterations}, further than any "
+                          "other whole checkpoint of this run, and is gone on from", "current", 30)  # fmt: skip
             return str(path)
         broken[path] = fault
     if broken:
@@ -116,7 +117,7 @@ def run_fault(held: Mapping[str, Any], names: Collection[str] = ()) -> str | Non
     if not held.keys() >= WANTED:
         return UNFIT
     meta, weights = held["meta"], held[WEIGHTS]
-    if not isinstance(meta, Mapping) or not isinstance(weights, Mapping) or not isinstance(held["message_hub"], Mapping):
+    if not all(isinstance(part, Mapping) for part in (meta, weights, held["message_hub"])):
         return f"its meta, message_hub or {WEIGHTS} is no dictionary"
     for key in ("epoch", "iter"):
         if type(meta.get(key)) is not int or not 0 <= meta[key] < MOST:

@@ -140,8 +140,8 @@ def _state_faults(state: State, groups: list, optimizer: Optimizer, names: Mappi
         yield f"it has a state of {_listed(strange)}, which none of its groups has"
     expected = _first_state(optimizer, groups)
     if expected is None:
-        print_log(f"{type(optimizer).__name__} makes its state in a way that cannot be foreseen: of the checkpoint's only "
-                  "the memory is looked at", "current", 30)  # fmt: skip
+        print_log(f"{type(optimizer).__name__} makes its state in a way that cannot be foreseen: of the checkpoint's "
+                  "only the memory is looked at", "current", 30)  # fmt: skip
     tensors: dict[str, Tensor] = {}
     for place, (index, parameter) in enumerate(zip(indices, parameters)):
         name = names.get(id(parameter), f"parameter {place}")
@@ -156,8 +156,8 @@ def _state_faults(state: State, groups: list, optimizer: Optimizer, names: Mappi
         tensors.update((f"{key} of {name}", value) for key, value in own.items() if isinstance(value, Tensor))
     without = sum(index not in state for index in indices)
     if without and any(expected or ()):
-        print_log(f"{without} of {len(indices)} parameters have no state of the optimizer in the checkpoint: they begin "
-                  "anew, as those do that had no gradient yet", "current", 30)  # fmt: skip
+        print_log(f"{without} of {len(indices)} parameters have no state of the optimizer in the checkpoint: they "
+                  "begin anew, as those do that had no gradient yet", "current", 30)  # fmt: skip
     yield from _memory_faults(tensors)
 
 
@@ -231,7 +231,8 @@ def _memory_faults(tensors: Mapping[str, Tensor]) -> Iterator[str]:
         reach = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride())) + 1
         needed = (tensor.storage_offset() + reach) * tensor.element_size()
         if tensor.numel() and (reach != tensor.numel() or needed > storage.nbytes()):
-            yield f"{name} has {tensor.numel():,} elements in the memory of {storage.nbytes() // tensor.element_size():,}"
+            room = storage.nbytes() // tensor.element_size()
+            yield f"{name} has {tensor.numel():,} elements in the memory of {room:,}"
         elif tensor.numel() and (owner := owners.setdefault(storage.data_ptr(), name)) != name:
             yield f"{name} has its memory in common with {owner}"
         elif tensor.is_floating_point():
