@@ -102,12 +102,12 @@ def strides_after_neck(model: nn.Module, side: int = SIDE) -> list[float]:
 
 def _passed(model: nn.Module, function: Callable[[Tensor], Any], batch: int, side: int) -> Any:
     """What a function of the model makes of empty images in evaluation mode."""
-    device = next(model.backbone.parameters()).device
+    like = next(model.backbone.parameters())
     modes = [(m, m.training) for m in model.modules()]
     model.eval()
     try:
         with torch.no_grad():
-            return function(torch.zeros(batch, 3, side, side, device=device))
+            return function(like.new_zeros(batch, 3, side, side))
     finally:
         for module, mode in modes:
             module.training = mode

@@ -80,7 +80,7 @@ def test_classifier_refuses_a_file_without_one(build):
 
 @pytest.fixture(params=MambaBackbone.families(), ids=lambda family: family.__name__)
 def build_any(request):
-    return lambda: request.param(**request.param.TINY)
+    return lambda **given: request.param(**request.param.TINY | given)
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
@@ -113,6 +113,16 @@ def test_backbone_with_fewer_outputs_takes_a_detector_file(build):
     theirs = {f"backbone.{n}": t for n, t in another(build().state_dict()).items()} | {"neck.w": torch.ones(1)}
     report = load_weights(build(out_indices=(1, 2, 3)), {"state_dict": theirs})
     assert set(report.unexpected) == {"outnorm0.weight", "outnorm0.bias"}
+
+
+def test_backbone_that_ends_early_takes_a_whole_file(build_any):
+    whole = build_any()
+    theirs, early = another(whole.state_dict()), build_any(out_indices=whole.out_indices[:1])
+    report = load_weights(early, theirs)
+    assert holds(early, {name: theirs[name] for name in early.state_dict()})
+    assert set(report.unexpected) == theirs.keys() - early.state_dict().keys()
+    with pytest.raises(CheckpointError, match="1 tensors of the file have no place: stray"):
+        load_weights(early, theirs | {"stray": torch.ones(1)})
 
 
 def test_our_own_files(build_any, tmp_path):

@@ -68,8 +68,11 @@ def golden_losses(name: str, folder: Path, noise: float = 0.0) -> Losses:
             stage.sampler.num = 16
     set_random_seed(0)
     model = revert_sync_batchnorm(MODELS.build(cfg.model)).train()
-    MMLogger.get_current_instance().setLevel("ERROR")
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel("ERROR")
     model.init_weights()
+    logger.setLevel(level)
     with torch.no_grad():
         for p in model.parameters() if noise else []:
             p.mul_(1 + noise * (2 * torch.rand_like(p) - 1))

@@ -62,7 +62,7 @@ def test_the_command_adds_it(tmp_path, capsys, flag):
     command = ["train", str(CONFIGS / "mask_rcnn/vmamba_t_1x_coco.py"), "--demo", "--work-dir", str(tmp_path), *flag]
     assert main(command) == 2
     assert "error: GraphBackboneHook wants a backbone on a CUDA device" in capsys.readouterr().err
-    (hook,) = Config.fromfile(tmp_path / "vmamba_t_1x_coco.py").custom_hooks
+    (hook,) = Config.fromfile(tmp_path / "resolved_config.py").custom_hooks
     assert hook == dict(type="GraphBackboneHook", max_sizes=int(flag[-1]) if len(flag) == 2 else MAX_SIZES)
 
 
