@@ -16,7 +16,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from .backbones.base import MambaBackbone
-from .backbones.plain import PYRAMID_STRIDES, PlainBackbone
+from .backbones.plain import PYRAMID_STRIDES, PlainBackbone, four_blocks
 
 SIDE, LARGE_SIDE = 256, 512
 """Of the image that is passed through; the larger where a head has strides above `SIDE / 2`."""
@@ -209,18 +209,13 @@ def lines_for(backbone: MambaBackbone, model: nn.Module, wanted: Sequence[float]
         return []
     if plain:
         width = backbone.out_channels[0]
-        indices = _even(backbone)[-len(strides):]
+        indices = four_blocks(len(backbone.layers) + len(backbone.not_built))[-len(strides):]
         more = ", pyramid=True" if tuple(strides) == PYRAMID_STRIDES else f", pyramid={tuple(strides)}"
         widths = [width] * len(strides)
     else:
         indices = tuple(list(offered).index(s) for s in strides)
         more, widths = "", [offered[s] for s in strides]
     return [f"backbone=dict(out_indices={indices}{more}),", _widths_line(model, widths)]
-
-
-def _even(backbone: PlainBackbone) -> tuple[int, ...]:
-    depth = len(backbone.layers) + len(backbone.not_built)
-    return tuple(depth * (i + 1) // 4 - 1 for i in range(4))
 
 
 def _widths_line(model: nn.Module, widths: list[int]) -> str:

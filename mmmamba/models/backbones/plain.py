@@ -30,6 +30,11 @@ PYRAMID_STRIDES = (4, 8, 16, 32)
 STAGES = len(PYRAMID_STRIDES)
 
 
+def four_blocks(depth: int) -> tuple[int, ...]:
+    """Four blocks at equal distances, the last among them; fewer where there are fewer."""
+    return tuple(sorted({max(depth * (i + 1) // STAGES - 1, 0) for i in range(STAGES)}))
+
+
 class PlainBackbone(MambaBackbone):
     """Patch embedding, tokens, then blocks on a residual stream that is normalised only on its way into a mixer.
 
@@ -82,9 +87,9 @@ class PlainBackbone(MambaBackbone):
         # What a block returns passes the drop of the next; the first two blocks have none.
         last = max(depth - 1, 1)
         rates = [0.0, *(drop_path_rate * i / last for i in range(depth))]
-        even = sorted({max(depth * (i + 1) // 4 - 1, 0) for i in range(4)})
-        self.out_indices = self._check_out_indices(even if out_indices is None else out_indices, depth)
-        self._refuse_stages(depth, even)
+        chosen = four_blocks(depth) if out_indices is None else out_indices
+        self.out_indices = self._check_out_indices(chosen, depth)
+        self._refuse_stages(depth)
         self.is_classifier = num_classes is not None
         built = depth if self.is_classifier else self.out_indices[-1] + 1
         self.not_built = tuple(rf"layers\.{i}\..*" for i in range(built, depth))
@@ -103,13 +108,14 @@ class PlainBackbone(MambaBackbone):
         self._add_pyramid(dim, stride, pyramid)
         self._freeze()
 
-    def _refuse_stages(self, depth: int, even: Sequence[int]) -> None:
+    def _refuse_stages(self, depth: int) -> None:
         """Refuse `out_indices` that count four stages: in a long column they would be its first blocks."""
         if depth > 2 * STAGES and self.out_indices[-1] < STAGES:
             name = type(self).__name__
             raise ValueError(
                 f"out_indices of {name} counts its {depth} blocks, and {self.out_indices} are among the first {STAGES} "
-                f"of them: they were probably meant for the stages of a pyramid. Write out_indices={tuple(even)}, or "
+                f"of them: they were probably meant for the stages of a pyramid. "
+                f"Write out_indices={four_blocks(depth)}, or "
                 "leave it out, and pyramid=True where the neck or head wants maps at strides 4, 8, 16 and 32; "
                 "pyramid=(8, 16, 32) with three out_indices brings them to those strides.")
 

@@ -22,11 +22,11 @@ def watch_maps(
         owners: for each map the modules that only it passes through on its way out.
         on_unread: called in the backward pass with the places of the unread maps.
     """
-    trainable = [[p for m in modules for p in m.parameters() if p.requires_grad] for modules in owners]
     recorded = torch.is_grad_enabled() and any(m.requires_grad for m in maps)
     # A compiled backward pass takes zeros for what nobody reads by itself.
     if not recorded or torch.compiler.is_compiling():
         return tuple(maps)
+    trainable = [[p for m in modules for p in m.parameters() if p.requires_grad] for modules in owners]
     counts = [len(parameters) for parameters in trainable]
     flat = [p for parameters in trainable for p in parameters]
     return _Watched.apply(on_unread, counts, *maps, *flat)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...engine.errors import UsageError
+from ...models.backbones.plain import PYRAMID_STRIDES
 from .heads import maps_read
 from .levels import Level, Trunk
 
-PYRAMID_STRIDES = (4, 8, 16, 32)
-"""That plain columns can bring their maps to."""
 RESIZING = {"MultiLevelNeck": "scales", "Feature2Pyramid": "rescales"}
 """Necks that resize the equal maps of a plain backbone, and the argument that says how."""
 FPN_ARGUMENTS = {"type", "in_channels", "out_channels", "num_outs", "start_level",
