@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 from mmmamba.ops import list_routes, register_route, route, route_table
 from mmmamba.ops.routes import _EXACT
@@ -83,3 +84,30 @@ def test_a_table_made_in_inference_mode_serves_training():
     with torch.inference_mode():
         table = route_table(("row", "column"), 3, 17)
     assert not table.is_inference()
+
+
+def inside_grad(make):
+    torch.func.grad(lambda x: x * make().sum())(torch.ones(()))
+
+
+def inside_jvp(make):
+    torch.func.jvp(lambda x: x * make().sum(), (torch.ones(()),), (torch.ones(()),))
+
+
+def inside_fake_tensors(make):
+    with FakeTensorMode():
+        make()
+
+
+@pytest.mark.parametrize("context", [inside_grad, inside_jvp, inside_fake_tensors])
+@pytest.mark.parametrize("names", [("row", "column"), ("atrous_row_00_step2", "window3")])
+def test_a_table_first_asked_for_in_a_transform_serves_everybody(context, names):
+    side = 41 + 2 * [inside_grad, inside_jvp, inside_fake_tensors].index(context)
+    context(lambda: route_table(names, side, side))
+    table = route_table(names, side, side)
+    assert type(table) is torch.Tensor and table.untyped_storage().size() == 4 * table.numel()
+    want = torch.full_like(table, -1)
+    for row, name in zip(want, names):
+        order = route(name, side, side)
+        row[: len(order)] = order
+    assert torch.equal(table, want)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...suggest import did_you_mean
+from ..derivatives import transformed
 
 Route = Callable[[int, int], Tensor]
 REVERSED = "_reversed"
@@ -133,7 +134,8 @@ def route_table(names: Sequence[str], height: int, width: int, device: torch.dev
         KeyError: an unknown name.
         ValueError: a route that leaves the map or visits a position twice, or positions that no route visits.
     """
-    if torch.compiler.is_compiling():
+    # What is made inside a transform or under a mode is theirs; the cache is for all, so an operator fills it.
+    if torch.compiler.is_compiling() or transformed() or torch._C._len_torch_dispatch_stack():
         return _table_op(" ".join(names), height, width, torch.device(device))
     table = _table(tuple(names), int(height), int(width), torch.device(device))
     for kept in _KEEPERS:
