@@ -66,7 +66,10 @@ def measure(name: str, batch: int, height: int, width: int) -> list[str]:
     def train() -> None:
         with torch.autocast("cuda", torch.bfloat16):
             outputs = model(x)
-            loss = sum(m.float().mean() for m in (outputs if isinstance(outputs, (tuple, list)) else [outputs]))
+            loss = sum(
+                m.float().mean()
+                for m in (outputs if isinstance(outputs, (tuple, list)) else [outputs])
+            )
         loss.backward()
         model.zero_grad(set_to_none=True)
 
@@ -82,22 +85,34 @@ def measure(name: str, batch: int, height: int, width: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=FIGURES, default=["vmamba_t", "mambavision_t"])
+    parser.add_argument(
+        "--models", nargs="+", choices=FIGURES, default=["vmamba_t", "mambavision_t"]
+    )
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     args = parser.parse_args()
     if harness.DEVICE != "cuda":
-        parser.error("set MMMAMBA_PARITY_DEVICE=cuda: the figures are checked on the device that is timed")
+        parser.error(
+            "set MMMAMBA_PARITY_DEVICE=cuda: the figures are checked on the device that is timed"
+        )
     wrong = {name: problem for name in args.models if (problem := check(name))}
     for name, problem in wrong.items():
         print(f"{name}: {problem}")
     models = [name for name in args.models if name not in wrong]
-    table = Table("input", "model", "inference img/s", "forward+backward img/s", "training GiB",
-                  title=f"{torch.cuda.get_device_name()}, torch {torch.__version__}, bfloat16 autocast")
+    table = Table(
+        "input",
+        "model",
+        "inference img/s",
+        "forward+backward img/s",
+        "training GiB",
+        title=f"{torch.cuda.get_device_name()}, torch {torch.__version__}, bfloat16 autocast",
+    )
     for case in args.cases:
         for batch, height, width in CASES[case]:
             for name in [*models, *args.peers]:
-                table.add_row(f"{batch} x {height} x {width}", name, *measure(name, batch, height, width))
+                table.add_row(
+                    f"{batch} x {height} x {width}", name, *measure(name, batch, height, width)
+                )
                 torch.cuda.empty_cache()
             table.add_section()
     Console(width=110).print(table)

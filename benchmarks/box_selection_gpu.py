@@ -35,10 +35,16 @@ CASES = [("noise", 1000), ("objects", 1000), ("objects", 3), ("noise", 12000)]
 def one_by_one(scores_BPC: Tensor, boxes_BP4: Tensor, cfg: ConfigDict) -> list[InstanceData]:
     results = []
     for scores_PC, boxes_P4 in zip(scores_BPC, boxes_BP4):
-        scores, labels, _, kept = filter_scores_and_topk(scores_PC, cfg.score_thr, cfg.nms_pre, dict(boxes=boxes_P4))
+        scores, labels, _, kept = filter_scores_and_topk(
+            scores_PC, cfg.score_thr, cfg.nms_pre, dict(boxes=boxes_P4)
+        )
         found = InstanceData(scores=scores, labels=labels, bboxes=kept["boxes"])
         if len(found):
-            found = found[batched_nms(found.bboxes.float(), scores.float(), labels, cfg.nms)[1][:cfg.max_per_img]]
+            found = found[
+                batched_nms(found.bboxes.float(), scores.float(), labels, cfg.nms)[1][
+                    : cfg.max_per_img
+                ]
+            ]
         results.append(found)
     return results
 
@@ -59,15 +65,24 @@ def maps(batch: int, kind: str, candidates: int) -> tuple[list[Tensor], list[Ten
         logits[-1] -= 4
         y, x = torch.meshgrid(*[(torch.arange(n) + 0.5) * stride] * 2, indexing="ij")
         for b in range(batch):
-            for (cx, cy), (w, h), c in zip(centre_BO2[b].tolist(), side_BO2[b].tolist(), class_BO[b].tolist()):
-                near = torch.exp(-((x - cx) / (0.4 * w)) ** 2 - ((y - cy) / (0.4 * h)) ** 2)
+            for (cx, cy), (w, h), c in zip(
+                centre_BO2[b].tolist(), side_BO2[b].tolist(), class_BO[b].tolist()
+            ):
+                near = torch.exp(-(((x - cx) / (0.4 * w)) ** 2) - ((y - cy) / (0.4 * h)) ** 2)
                 logits[-1][b, c] += 10 * near
-                for edge, distance in enumerate((x - cx + w / 2, y - cy + h / 2, cx + w / 2 - x, cy + h / 2 - y)):
+                for edge, distance in enumerate(
+                    (x - cx + w / 2, y - cy + h / 2, cx + w / 2 - x, cy + h / 2 - y)
+                ):
                     peak = (distance / stride).clamp(0, 14.99)
                     bins[-1][b, edge] -= 6 * near * (torch.arange(16)[:, None, None] - peak).abs()
     flat = torch.cat([each.flatten() for each in logits])
-    shift = torch.logit(torch.tensor(0.001)) - flat.kthvalue(max(flat.numel() - candidates * batch, 1)).values
-    return [(each + shift).to(DEVICE) for each in logits], [each.flatten(1, 2).to(DEVICE) for each in bins]
+    shift = (
+        torch.logit(torch.tensor(0.001))
+        - flat.kthvalue(max(flat.numel() - candidates * batch, 1)).values
+    )
+    return [(each + shift).to(DEVICE) for each in logits], [
+        each.flatten(1, 2).to(DEVICE) for each in bins
+    ]
 
 
 def milliseconds(run: Callable[[], object]) -> float:
@@ -80,30 +95,54 @@ def milliseconds(run: Callable[[], object]) -> float:
 
 
 def equal(got: list[InstanceData], want: list[InstanceData]) -> bool:
-    return all(torch.equal(a[key], b[key]) for a, b in zip(got, want, strict=True)
-               for key in ("bboxes", "scores", "labels"))
+    return all(
+        torch.equal(a[key], b[key])
+        for a, b in zip(got, want, strict=True)
+        for key in ("bboxes", "scores", "labels")
+    )
 
 
 @torch.inference_mode()
 def main() -> int:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     init_default_scope("mmdet")
-    head = MODELS.build(dict(type="YOLODFLHead", num_classes=CLASSES, in_channels=[64, 128, 256])).to(DEVICE)
-    cfg = ConfigDict(score_thr=0.001, nms_pre=30000, nms=dict(type="nms", iou_threshold=0.7), max_per_img=300)
+    head = MODELS.build(
+        dict(type="YOLODFLHead", num_classes=CLASSES, in_channels=[64, 128, 256])
+    ).to(DEVICE)
+    cfg = ConfigDict(
+        score_thr=0.001, nms_pre=30000, nms=dict(type="nms", iou_threshold=0.7), max_per_img=300
+    )
     machine = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU"
-    table = Table("batch", "scores", "candidates an image", "kept", "equal", "at once, ms", "image by image, ms",
-                  title=f"{machine}, torch {torch.__version__}, {SIDE} x {SIDE}")
+    table = Table(
+        "batch",
+        "scores",
+        "candidates an image",
+        "kept",
+        "equal",
+        "at once, ms",
+        "image by image, ms",
+        title=f"{machine}, torch {torch.__version__}, {SIDE} x {SIDE}",
+    )
     unequal = False
     for batch in (1, 32) if DEVICE == "cuda" else (1, 2):
         for kind, candidates in CASES:
             decoded = head.decode(*maps(batch, kind, candidates))
             scores, boxes = decoded[0].sigmoid(), decoded[2]
-            ways = partial(select_boxes, scores, boxes, [], cfg), partial(one_by_one, scores, boxes, cfg)
+            ways = (
+                partial(select_boxes, scores, boxes, [], cfg),
+                partial(one_by_one, scores, boxes, cfg),
+            )
             got, want = (way() for way in ways)
             same = equal(got, want)
             unequal |= not same
-            table.add_row(str(batch), kind, str(candidates), f"{sum(map(len, got)) / batch:.0f}",
-                          "yes" if same else "NO", *(f"{milliseconds(way):.2f}" for way in ways))
+            table.add_row(
+                str(batch),
+                kind,
+                str(candidates),
+                f"{sum(map(len, got)) / batch:.0f}",
+                "yes" if same else "NO",
+                *(f"{milliseconds(way):.2f}" for way in ways),
+            )
     Console(width=110).print(table)
     return int(unequal)
 

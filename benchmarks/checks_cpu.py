@@ -51,8 +51,12 @@ def main() -> None:
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
     wrapper.optimizer.step()
-    held = dict(meta=dict(epoch=1, iter=9), message_hub={},
-                state_dict=model.state_dict(), optimizer=wrapper.state_dict())
+    held = dict(
+        meta=dict(epoch=1, iter=9),
+        message_hub={},
+        state_dict=model.state_dict(),
+        optimizer=wrapper.state_dict(),
+    )
     runner = SimpleNamespace(model=model, hooks=[], optim_wrapper=wrapper)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "iter_9.pth")
@@ -64,7 +68,9 @@ def main() -> None:
             "how far each checkpoint came": lambda: read_run_checkpoint(path, lazily=True),
             "the newest is whole, every byte": lambda: file_fault(path, weight_names(model)),
             "weights fit": lambda: fit_whole(model, held),
-            "optimizer's state fits": lambda: check_optimizer(wrapper.state_dict(), wrapper, model, "file"),
+            "optimizer's state fits": lambda: check_optimizer(
+                wrapper.state_dict(), wrapper, model, "file"
+            ),
         }.items():
             print(f"{what:40} {seconds(call, args.repeats):.3f} s")
 

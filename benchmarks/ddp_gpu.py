@@ -45,7 +45,9 @@ def gradients(model: nn.Module, batch: dict, seed: int) -> tuple[Tensor, float]:
     model.zero_grad()
     loss, _ = inner.parse_losses(model(**inner.data_preprocessor(batch, True), mode="loss"))
     loss.backward()
-    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]), loss.item()
+    return torch.cat(
+        [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+    ), loss.item()
 
 
 def check(cfg: Config, batches: list[dict], graphs: bool) -> tuple[float, float, float]:
@@ -64,10 +66,16 @@ def check(cfg: Config, batches: list[dict], graphs: bool) -> tuple[float, float,
     loss = torch.tensor(loss, device=got.device)
     distributed.all_reduce(loss)
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
-    return ((got - wanted).norm() / wanted.norm()).item(), sum(one for _, one in alone) / world, loss.item() / world
+    return (
+        ((got - wanted).norm() / wanted.norm()).item(),
+        sum(one for _, one in alone) / world,
+        loss.item() / world,
+    )
 
 
-def milliseconds(cfg: Config, batches: list[dict], steps: int, together: bool, graphs: bool = False) -> float:
+def milliseconds(
+    cfg: Config, batches: list[dict], steps: int, together: bool, graphs: bool = False
+) -> float:
     """Of a step of training."""
     model, wrapper = build(cfg)
     if graphs:
@@ -80,7 +88,9 @@ def milliseconds(cfg: Config, batches: list[dict], steps: int, together: bool, g
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path(".data/coco_mini"), help="COCO annotations/ and train/")
+    parser.add_argument(
+        "--data", type=Path, default=Path(".data/coco_mini"), help="COCO annotations/ and train/"
+    )
     parser.add_argument("--batch", type=int, default=4, help="images of each GPU")
     parser.add_argument("--scale", type=int, nargs=2, default=(1333, 800))
     parser.add_argument("--steps", type=int, default=24)
@@ -100,12 +110,18 @@ def main() -> int:
     waiting = distributed.new_group(backend="gloo")
     rank, world = distributed.get_rank(), distributed.get_world_size()
     mine = batches[rank::world]
-    halves = [{key: part[: args.batch // 2] for key, part in batch.items()} for batch in batches[:world]]
+    halves = [
+        {key: part[: args.batch // 2] for key, part in batch.items()} for batch in batches[:world]
+    ]
     difference, alone, all_of_them = check(cfg, halves, args.graphs)
     if rank == 0:
-        print(f"loss {alone:.6f} in one process, {all_of_them:.6f} in {world}; gradients differ by {difference:.1e}")
+        print(
+            f"loss {alone:.6f} in one process, {all_of_them:.6f} in {world}; gradients differ by {difference:.1e}"
+        )
     if not difference <= TOLERANCE:
-        print(f"MISSED on rank {rank}: gradients differ by {difference:.1e}, wanted {TOLERANCE}: nothing is timed")
+        print(
+            f"MISSED on rank {rank}: gradients differ by {difference:.1e}, wanted {TOLERANCE}: nothing is timed"
+        )
         return 1
     one = milliseconds(cfg, batches, args.steps * world, together=False) if rank == 0 else 0.0
     distributed.barrier(group=waiting)
@@ -121,11 +137,23 @@ def main() -> int:
         machine = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU"
         title = f"{machine}, torch {torch.__version__}, {args.batch} images of {args.scale} a GPU, bfloat16"
         table = Table("run", "ms a step", "images a second", "times one", title=title)
-        for name, spent, gpus in (("one GPU", one, 1), (f"{world} GPUs, nothing exchanged", slowest.item(), world),
-                                  (f"{world} GPUs, one model{', graphs' * args.graphs}", many, world)):
-            table.add_row(name, f"{spent:.1f}", f"{1e3 * args.batch * gpus / spent:.1f}", f"{gpus * one / spent:.2f}")
+        for name, spent, gpus in (
+            ("one GPU", one, 1),
+            (f"{world} GPUs, nothing exchanged", slowest.item(), world),
+            (f"{world} GPUs, one model{', graphs' * args.graphs}", many, world),
+        ):
+            table.add_row(
+                name,
+                f"{spent:.1f}",
+                f"{1e3 * args.batch * gpus / spent:.1f}",
+                f"{gpus * one / spent:.2f}",
+            )
         Console(width=110).print(table)
-        print("reached" if ratio >= WANTED * world else f"MISSED: {ratio:.2f} times one, wanted {WANTED * world:.2f}")
+        print(
+            "reached"
+            if ratio >= WANTED * world
+            else f"MISSED: {ratio:.2f} times one, wanted {WANTED * world:.2f}"
+        )
     distributed.destroy_process_group()
     return int(DEVICE == "cuda" and ratio < WANTED * world)
 

@@ -69,18 +69,25 @@ class Endurance(Hook):
         self.losses.append(outputs["loss"].item())
         self.times.append(1e3 * (clock() - self.start))
         self.live.append(torch.cuda.memory_allocated() / MIB if DEVICE == "cuda" else 0.0)
-        self.shapes.add(tuple(-(-max(image.shape[i] for image in data_batch["inputs"]) // 32) for i in (1, 2)))
+        self.shapes.add(
+            tuple(-(-max(image.shape[i] for image in data_batch["inputs"]) // 32) for i in (1, 2))
+        )
         if (runner.iter + 1) % (runner.max_iters // QUARTERS) == 0:
             self._close()
         self.start = clock()
 
     def _close(self) -> None:
-        row = {"loss": statistics.median(self.losses), "ms a step": statistics.median(self.times),
-               "process MiB": resident() / MIB}
+        row = {
+            "loss": statistics.median(self.losses),
+            "ms a step": statistics.median(self.times),
+            "process MiB": resident() / MIB,
+        }
         if DEVICE == "cuda":
-            row |= {"MiB between steps": statistics.median(self.live),
-                    "MiB at the peak": torch.cuda.max_memory_allocated() / MIB,
-                    "MiB reserved": torch.cuda.memory_reserved() / MIB}
+            row |= {
+                "MiB between steps": statistics.median(self.live),
+                "MiB at the peak": torch.cuda.max_memory_allocated() / MIB,
+                "MiB reserved": torch.cuda.memory_reserved() / MIB,
+            }
             torch.cuda.reset_peak_memory_stats()
         row |= {"compiled so far": self.compilations.total(), "sizes so far": len(self.shapes)}
         Endurance.rows.append(row)
@@ -90,8 +97,11 @@ class Endurance(Hook):
 
 def resident() -> int:
     """Bytes of this process in memory."""
-    return next(int(line.split()[1]) * 1024 for line in Path("/proc/self/status").read_text().splitlines()
-                if line.startswith("VmRSS"))
+    return next(
+        int(line.split()[1]) * 1024
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmRSS")
+    )
 
 
 def misses(rows: list[dict[str, float]], memory: float, speed: float) -> list[str]:
@@ -109,17 +119,29 @@ def misses(rows: list[dict[str, float]], memory: float, speed: float) -> list[st
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path(".data/coco_mini"), help="COCO annotations/ and train/")
+    parser.add_argument(
+        "--data", type=Path, default=Path(".data/coco_mini"), help="COCO annotations/ and train/"
+    )
     parser.add_argument("--config", default="mask_rcnn/vmamba_t_1x_coco")
     parser.add_argument("--iterations", type=int, default=2000)
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="short sides of images")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--memory", type=float, default=2.0, help="percent it may grow by")
-    parser.add_argument("--speed", type=float, default=5.0, help="percent that a step may get longer by")
+    parser.add_argument(
+        "--speed", type=float, default=5.0, help="percent that a step may get longer by"
+    )
     args = parser.parse_args()
     scales = [(side * 4 // 3, side) for side in args.sides]
-    cfg = short_config(args.config, args.data.absolute(), args.iterations, scales, args.batch, args.workers, sample=64)
+    cfg = short_config(
+        args.config,
+        args.data.absolute(),
+        args.iterations,
+        scales,
+        args.batch,
+        args.workers,
+        sample=64,
+    )
     cfg.custom_hooks = [dict(type="Endurance")]
     with tempfile.TemporaryDirectory() as folder:
         cfg.work_dir = folder
@@ -130,8 +152,10 @@ def main() -> int:
         spent = time.time() - start
     rows = Endurance.rows
     machine = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU"
-    title = (f"{args.iterations} iterations of {args.config} in {spent:.0f} s, batch {args.batch}, sides "
-             f"{', '.join(map(str, args.sides))}. {machine}, torch {torch.__version__}")
+    title = (
+        f"{args.iterations} iterations of {args.config} in {spent:.0f} s, batch {args.batch}, sides "
+        f"{', '.join(map(str, args.sides))}. {machine}, torch {torch.__version__}"
+    )
     table = Table("quarter", *rows[0], title=title)
     for number, row in enumerate(rows, 1):
         table.add_row(str(number), *(f"{value:.5g}" for value in row.values()))

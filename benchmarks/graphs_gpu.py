@@ -30,10 +30,17 @@ from mmmamba.models.graphed import graph_backbone
 
 SWIN = "swin_t"
 CASES = [
-    ("vmamba_t", 2, 800, 1344), ("vmamba_t", 8, 800, 1344), ("mambavision_t", 128, 224, 224),
-    ("vmamba_t", 128, 224, 224), (SWIN, 2, 800, 1344), (SWIN, 8, 800, 1344), (SWIN, 128, 224, 224),
-]  # fmt: skip
-CHANGING = [(800, side) for side in range(800, 1345, 32)] + [(side, 800) for side in range(832, 1345, 32)]
+    ("vmamba_t", 2, 800, 1344),
+    ("vmamba_t", 8, 800, 1344),
+    ("mambavision_t", 128, 224, 224),
+    ("vmamba_t", 128, 224, 224),
+    (SWIN, 2, 800, 1344),
+    (SWIN, 8, 800, 1344),
+    (SWIN, 128, 224, 224),
+]
+CHANGING = [(800, side) for side in range(800, 1345, 32)] + [
+    (side, 800) for side in range(832, 1345, 32)
+]
 TOLERANCE = 0.02
 GIB = 2**30
 
@@ -42,11 +49,22 @@ def build(name: str, size: tuple[int, int]) -> nn.Module:
     classifier = size == (224, 224)
     torch.manual_seed(0)
     if name != SWIN:
-        return mmmamba.create_backbone(name, classifier=classifier, drop_path_rate=0.0).cuda().train()
+        return (
+            mmmamba.create_backbone(name, classifier=classifier, drop_path_rate=0.0).cuda().train()
+        )
     import timm
 
-    return timm.create_model("swin_tiny_patch4_window7_224", features_only=not classifier, img_size=size,
-                             strict_img_size=False, drop_path_rate=0.0).cuda().train()
+    return (
+        timm.create_model(
+            "swin_tiny_patch4_window7_224",
+            features_only=not classifier,
+            img_size=size,
+            strict_img_size=False,
+            drop_path_rate=0.0,
+        )
+        .cuda()
+        .train()
+    )
 
 
 def graph(name: str, model: nn.Module, x: Tensor) -> nn.Module:
@@ -76,7 +94,10 @@ def gradients(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     maps = outputs(model, x)
     weights = (torch.linspace(-1, 1, m.numel(), device=m.device).view_as(m) for m in maps)
     # Laid out as the maps are, since other layouts take other kernels.
-    sum((m.float() * torch.empty_like(m, dtype=torch.float32).copy_(w)).sum() for m, w in zip(maps, weights)).backward()
+    sum(
+        (m.float() * torch.empty_like(m, dtype=torch.float32).copy_(w)).sum()
+        for m, w in zip(maps, weights)
+    ).backward()
     found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad(set_to_none=True)
     return found
@@ -91,8 +112,10 @@ def difference(got: dict[str, Tensor], want: dict[str, Tensor]) -> tuple[float, 
         return float("inf"), ", ".join(sorted(got.keys() ^ want.keys()))
     size = {name: float(g.square().mean().sqrt()) for name, g in want.items()}
     floor = 1e-2 * max(size.values())
-    return max((float((got[name] - g).square().mean().sqrt()) / max(size[name], floor), name)
-               for name, g in want.items())
+    return max(
+        (float((got[name] - g).square().mean().sqrt()) / max(size[name], floor), name)
+        for name, g in want.items()
+    )
 
 
 def clean() -> None:
@@ -107,7 +130,9 @@ def timed(run: Callable[[], None]) -> tuple[float, float]:
 
     run()
     clean()
-    return do_bench(run, warmup=100, rep=400, return_mode="median"), torch.cuda.max_memory_reserved() / GIB
+    return do_bench(
+        run, warmup=100, rep=400, return_mode="median"
+    ), torch.cuda.max_memory_reserved() / GIB
 
 
 def measure(name: str, batch: int, height: int, width: int) -> tuple[list[str], str | None]:
@@ -123,20 +148,32 @@ def measure(name: str, batch: int, height: int, width: int) -> tuple[list[str], 
     step(model, x)()
     capture = torch.cuda.max_memory_reserved() / GIB
     off, where = difference(gradients(model, x), want)
-    print(f"{case}: gradients of graphs and eager mode differ by {off:.1e} ({where}), of eager mode twice {again:.1e}",
-          flush=True)
+    print(
+        f"{case}: gradients of graphs and eager mode differ by {off:.1e} ({where}), of eager mode twice {again:.1e}",
+        flush=True,
+    )
     # Where eager mode does not repeat itself, a graph cannot be nearer.
     if not off <= max(TOLERANCE, 3 * again):
         return [], f"{case}: the gradient of {where} differs by {off:.1e} from eager mode's"
     graphed, memory_graphed = timed(step(model, x))
-    return [f"{batch} x {height} x {width}", name, f"{eager:.1f}", f"{graphed:.1f}", f"{batch / eager * 1e3:.0f}",
-            f"{batch / graphed * 1e3:.0f}", f"{eager / graphed:.2f}", f"{memory:.1f}",
-            f"{memory_graphed:.1f} ({capture:.1f})"], None
+    return [
+        f"{batch} x {height} x {width}",
+        name,
+        f"{eager:.1f}",
+        f"{graphed:.1f}",
+        f"{batch / eager * 1e3:.0f}",
+        f"{batch / graphed * 1e3:.0f}",
+        f"{eager / graphed:.2f}",
+        f"{memory:.1f}",
+        f"{memory_graphed:.1f} ({capture:.1f})",
+    ], None
 
 
 def changing_images() -> list[Tensor]:
-    return [torch.randn(2, 3, *size, device="cuda").to(memory_format=torch.channels_last)
-            for size in random.Random(0).sample(CHANGING, len(CHANGING))]
+    return [
+        torch.randn(2, 3, *size, device="cuda").to(memory_format=torch.channels_last)
+        for size in random.Random(0).sample(CHANGING, len(CHANGING))
+    ]
 
 
 def time_changing(model: nn.Module, images: list[Tensor], rounds: int = 3) -> tuple[float, float]:
@@ -164,30 +201,70 @@ def measure_changing() -> tuple[list[list[str]], str | None]:
     graph_backbone(model, len(images))
     graphed, memory_graphed = time_changing(model, images)
     off, where = max(difference(gradients(model, x), want) for x, want in zip(images, wanted))
-    print(f"changing sizes: gradients of graphs and eager mode differ by {off:.1e} ({where})", flush=True)
+    print(
+        f"changing sizes: gradients of graphs and eager mode differ by {off:.1e} ({where})",
+        flush=True,
+    )
     if not off <= TOLERANCE:
         return [], f"changing sizes: the gradient of {where} differs by {off:.1e} from eager mode's"
     case = f"2 x {len(images)} sizes"
-    rows.append([case, "vmamba_t", f"{eager:.1f}", f"{graphed:.1f}", f"{2e3 / eager:.0f}", f"{2e3 / graphed:.0f}",
-                 f"{eager / graphed:.2f}", f"{memory:.1f}", f"{memory_graphed:.1f}"])
+    rows.append(
+        [
+            case,
+            "vmamba_t",
+            f"{eager:.1f}",
+            f"{graphed:.1f}",
+            f"{2e3 / eager:.0f}",
+            f"{2e3 / graphed:.0f}",
+            f"{eager / graphed:.2f}",
+            f"{memory:.1f}",
+            f"{memory_graphed:.1f}",
+        ]
+    )
     del model
     clean()
     swin = SwinTransformer(depths=[2, 2, 6, 2], drop_path_rate=0.0).cuda()
     eager, memory = time_changing(swin, images)
-    rows.append([case, "swin_t (mmdet)", f"{eager:.1f}", "", f"{2e3 / eager:.0f}", "", "", f"{memory:.1f}", ""])
+    rows.append(
+        [
+            case,
+            "swin_t (mmdet)",
+            f"{eager:.1f}",
+            "",
+            f"{2e3 / eager:.0f}",
+            "",
+            "",
+            f"{memory:.1f}",
+            "",
+        ]
+    )
     return rows, None
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=sorted({case[0] for case in CASES}),
-                        default=sorted({case[0] for case in CASES}))
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        choices=sorted({case[0] for case in CASES}),
+        default=sorted({case[0] for case in CASES}),
+    )
     parser.add_argument("--only", choices=("fixed", "changing"), help="one part of the table")
     args = parser.parse_args()
     if not torch.cuda.is_available():
         parser.error("CUDA graphs want a CUDA device, and PyTorch sees none")
-    table = Table("input", "model", "ms", "graphed", "img/s", "graphed", "times as fast", "GiB", "graphed",
-                  title=f"{torch.cuda.get_device_name()}, torch {torch.__version__}, bfloat16 autocast, training")
+    table = Table(
+        "input",
+        "model",
+        "ms",
+        "graphed",
+        "img/s",
+        "graphed",
+        "times as fast",
+        "GiB",
+        "graphed",
+        title=f"{torch.cuda.get_device_name()}, torch {torch.__version__}, bfloat16 autocast, training",
+    )
     missed = []
     try:
         for case in CASES:

@@ -30,10 +30,17 @@ from short_runs import DEVICE, MambaBackbone, find_config, short_config
 
 from mmmamba.commands import main as mmmamba
 
-CONFIGS = ("mask_rcnn/vmamba_t_1x_coco", "mask_rcnn/vmamba_v0_t_1x_coco", "mask_rcnn/localvmamba_t_1x_coco",
-           "mask_rcnn/efficientvmamba_t_1x_coco", "mask_rcnn/mambavision_t_1x_coco", "mask_rcnn/mobilemamba_b1_1x_coco",
-           "mask_rcnn/localvim_t_100e-lsj_coco", "cascade_mask_rcnn/vim_t_100e-lsj_coco",
-           "mamba_yolo/mamba_yolo_t_300e_coco")
+CONFIGS = (
+    "mask_rcnn/vmamba_t_1x_coco",
+    "mask_rcnn/vmamba_v0_t_1x_coco",
+    "mask_rcnn/localvmamba_t_1x_coco",
+    "mask_rcnn/efficientvmamba_t_1x_coco",
+    "mask_rcnn/mambavision_t_1x_coco",
+    "mask_rcnn/mobilemamba_b1_1x_coco",
+    "mask_rcnn/localvim_t_100e-lsj_coco",
+    "cascade_mask_rcnn/vim_t_100e-lsj_coco",
+    "mamba_yolo/mamba_yolo_t_300e_coco",
+)
 DTYPES = ("float16", "bfloat16")
 SCALES = [(320, 240), (384, 288), (427, 320)]
 SKIPPED = 0.1
@@ -57,7 +64,9 @@ class Finite(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         Finite.losses.append(outputs["loss"].item())
-        Finite.weights.append(bool(torch.stack(torch._foreach_norm(self.parameters, torch.inf)).isfinite().all()))
+        Finite.weights.append(
+            bool(torch.stack(torch._foreach_norm(self.parameters, torch.inf)).isfinite().all())
+        )
         before, Finite.scale = Finite.scale, self._scale(runner)
         Finite.skipped += Finite.scale < before
         if Finite.skipped == len(Finite.losses):
@@ -86,23 +95,46 @@ def run(name: str, dtype: str, data: Path, iterations: int) -> dict[str, object]
     tenth = max(iterations // 10, 1)
     first, last = (sum(part) / tenth for part in (Finite.losses[:tenth], Finite.losses[-tenth:]))
     few = Finite.skipped - Finite.before_the_first <= SKIPPED * iterations
-    return dict(steps=len(Finite.losses), first=first, last=last, skipped=Finite.skipped,
-                before_the_first=Finite.before_the_first, scale=Finite.scale,
-                ok=code == 0 and len(Finite.losses) == iterations and finite and few)
+    return dict(
+        steps=len(Finite.losses),
+        first=first,
+        last=last,
+        skipped=Finite.skipped,
+        before_the_first=Finite.before_the_first,
+        scale=Finite.scale,
+        ok=code == 0 and len(Finite.losses) == iterations and finite and few,
+    )
 
 
 def in_a_process(name: str, args: argparse.Namespace) -> tuple[int, str]:
     """The runs of a config, one after the other: exit code, and output with a line of JSON for each."""
-    command = [sys.executable, __file__, "--data", str(args.data), "--iterations", str(args.iterations), "--dtypes",
-               *args.dtypes, "--in-this-process", name]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        __file__,
+        "--data",
+        str(args.data),
+        "--iterations",
+        str(args.iterations),
+        "--dtypes",
+        *args.dtypes,
+        "--in-this-process",
+        name,
+    ]
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     return done.returncode, done.stdout
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path(".data/coco_mini"), help="COCO annotations/ and train/")
+    parser.add_argument(
+        "--data", type=Path, default=Path(".data/coco_mini"), help="COCO annotations/ and train/"
+    )
     parser.add_argument("--iterations", type=int, default=200)
     parser.add_argument("--configs", nargs="+", default=CONFIGS)
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
@@ -117,21 +149,42 @@ def main() -> int:
     families = {family.__name__ for family in MambaBackbone.families()}
     covered = {Config.fromfile(find_config(name)).model.backbone.type for name in args.configs}
     machine = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU, float32"
-    table = Table("config", "type", "steps", "loss: first tenth", "last tenth", "left out: first", "later",
-                  "last scale", "finite",
-                  title=f"{machine}, torch {torch.__version__}, batch 2, {args.iterations} iterations")
+    table = Table(
+        "config",
+        "type",
+        "steps",
+        "loss: first tenth",
+        "last tenth",
+        "left out: first",
+        "later",
+        "last scale",
+        "finite",
+        title=f"{machine}, torch {torch.__version__}, batch 2, {args.iterations} iterations",
+    )
     failed = []
     with ThreadPoolExecutor(args.jobs) as pool:
         running = {pool.submit(in_a_process, name, args): name for name in args.configs}
         for done in as_completed(running):
             name, (code, output) = running[done], done.result()
-            results = [json.loads(line.split(" ", 1)[1]) for line in output.splitlines() if line.startswith("RESULT ")]
+            results = [
+                json.loads(line.split(" ", 1)[1])
+                for line in output.splitlines()
+                if line.startswith("RESULT ")
+            ]
             for one in results:
                 # A table comes last, which a run that is cut off does not reach.
                 print(name, one, flush=True)
-                table.add_row(name, one["dtype"], str(one["steps"]), f"{one['first']:.3f}", f"{one['last']:.3f}",
-                              str(one["before_the_first"]), str(one["skipped"] - one["before_the_first"]),
-                              f"{one['scale']:g}", "yes" if one["ok"] else "NO")
+                table.add_row(
+                    name,
+                    one["dtype"],
+                    str(one["steps"]),
+                    f"{one['first']:.3f}",
+                    f"{one['last']:.3f}",
+                    str(one["before_the_first"]),
+                    str(one["skipped"] - one["before_the_first"]),
+                    f"{one['scale']:g}",
+                    "yes" if one["ok"] else "NO",
+                )
             if code or len(results) < len(args.dtypes) or not all(one["ok"] for one in results):
                 failed.append(name)
                 print(f"{name} FAILED, exit code {code}:", output[-3000:], sep="\n", flush=True)

@@ -31,8 +31,12 @@ def make(kind: str, width: int) -> tuple[list, list]:
     shape = (*MAPS[width], width)
     x, branch, grad_y, grad_sum = (torch.randn(shape, device="cuda") for _ in range(4))
     dtype, branch_dtype = KINDS[kind]
-    leaves = [x.to(dtype), None if branch_dtype is None else branch.to(branch_dtype),
-              torch.randn(width, device="cuda"), torch.randn(width, device="cuda")]
+    leaves = [
+        x.to(dtype),
+        None if branch_dtype is None else branch.to(branch_dtype),
+        torch.randn(width, device="cuda"),
+        torch.randn(width, device="cuda"),
+    ]
     grads = [grad_y.to(HALF)] + ([] if branch_dtype is None else [grad_sum])
     return [None if t is None else t.requires_grad_() for t in leaves], grads
 
@@ -49,7 +53,9 @@ def run(leaves: list, backend: str) -> tuple:
 
 def gradients(outputs: tuple, leaves: list, grads: list) -> tuple:
     wanted = [t for t in leaves if t is not None]
-    return torch.autograd.grad(outputs, wanted, [g.to(y.dtype) for g, y in zip(grads, outputs)], retain_graph=True)
+    return torch.autograd.grad(
+        outputs, wanted, [g.to(y.dtype) for g, y in zip(grads, outputs)], retain_graph=True
+    )
 
 
 def check(kind: str, width: int) -> None:
@@ -99,13 +105,19 @@ def main() -> None:
     for case in CASES:
         check(*case)
     speed = copy_speed()
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, copies at {speed / 1e9:.2f} TB/s; all checked")
-    print(f"{'map':>20} {'input':>20} | forward ms: torch   ours  bound | backward ms: torch   ours  bound")
+    print(
+        f"{torch.cuda.get_device_name()}, torch {torch.__version__}, copies at {speed / 1e9:.2f} TB/s; all checked"
+    )
+    print(
+        f"{'map':>20} {'input':>20} | forward ms: torch   ours  bound | backward ms: torch   ours  bound"
+    )
     for kind, width in CASES:
         theirs, ours = measure(kind, width, "torch"), measure(kind, width, "triton")
         bound = [b / speed for b in bytes_moved(kind, width)]
-        print(f"{str((*MAPS[width], width)):>20} {kind:>20} | {theirs[0]:17.3f} {ours[0]:6.3f} {bound[0]:6.3f} "
-              f"| {theirs[1]:18.3f} {ours[1]:6.3f} {bound[1]:6.3f}")
+        print(
+            f"{str((*MAPS[width], width)):>20} {kind:>20} | {theirs[0]:17.3f} {ours[0]:6.3f} {bound[0]:6.3f} "
+            f"| {theirs[1]:18.3f} {ours[1]:6.3f} {bound[1]:6.3f}"
+        )
 
 
 if __name__ == "__main__":

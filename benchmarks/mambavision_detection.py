@@ -34,8 +34,10 @@ def main() -> None:
         with torch.autocast("cuda", torch.bfloat16):
             got = model(x)
     for i, (a, b) in enumerate(zip(got, want)):
-        print(f"stage{i} {tuple(b.shape)}: bfloat16 off by "
-              f"{float((a.float() - b).pow(2).mean().sqrt() / b.std()):.4f} of the std")
+        print(
+            f"stage{i} {tuple(b.shape)}: bfloat16 off by "
+            f"{float((a.float() - b).pow(2).mean().sqrt() / b.std()):.4f} of the std"
+        )
 
     def infer() -> None:
         with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
@@ -50,9 +52,11 @@ def main() -> None:
         model.train(step is train)
         torch.cuda.reset_peak_memory_stats()
         milliseconds = do_bench(step, warmup=200, rep=800, return_mode="median")
-        print(f"{name} at 1 x 800 x 1333: {milliseconds:.1f} ms, "
-              f"peak {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB, "
-              f"{torch.cuda.get_device_name()}")
+        print(
+            f"{name} at 1 x 800 x 1333: {milliseconds:.1f} ms, "
+            f"peak {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB, "
+            f"{torch.cuda.get_device_name()}"
+        )
 
 
 if __name__ == "__main__":

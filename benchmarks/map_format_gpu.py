@@ -59,15 +59,22 @@ def build(name: str, form: str) -> tuple[nn.Module, Config]:
 def batch(cfg: Config, size: tuple[int, int, int]) -> tuple[torch.Tensor, list]:
     count, height, width = size
     images = torch.randn(count, 3, height, width, device=DEVICE)
-    meta = dict(img_shape=(height, width), ori_shape=(height, width), pad_shape=(height, width),
-                batch_input_shape=(height, width), scale_factor=(1.0, 1.0))
+    meta = dict(
+        img_shape=(height, width),
+        ori_shape=(height, width),
+        pad_shape=(height, width),
+        batch_input_shape=(height, width),
+        scale_factor=(1.0, 1.0),
+    )
     if cfg.default_scope == "mmseg":
         from mmseg.structures import SegDataSample
 
         samples = []
         for _ in range(count):
             sample = SegDataSample(metainfo=meta)
-            sample.gt_sem_seg = PixelData(data=torch.randint(0, 150, (1, height, width), device=DEVICE))
+            sample.gt_sem_seg = PixelData(
+                data=torch.randint(0, 150, (1, height, width), device=DEVICE)
+            )
             samples.append(sample)
         return images, samples
     from mmdet.structures import DetDataSample
@@ -76,9 +83,13 @@ def batch(cfg: Config, size: tuple[int, int, int]) -> tuple[torch.Tensor, list]:
     samples = []
     for _ in range(count):
         sample = DetDataSample(metainfo=meta)
-        corner = torch.rand(10, 2, device=DEVICE) * 0.5 * torch.tensor([width, height], device=DEVICE)
+        corner = (
+            torch.rand(10, 2, device=DEVICE) * 0.5 * torch.tensor([width, height], device=DEVICE)
+        )
         boxes = torch.cat([corner, corner + 80], 1)
-        sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.randint(0, 80, (10,), device=DEVICE))
+        sample.gt_instances = InstanceData(
+            bboxes=boxes, labels=torch.randint(0, 80, (10,), device=DEVICE)
+        )
         if "roi_head" in cfg.model:
             whole = torch.ones(height, width, dtype=torch.uint8).numpy()
             sample.gt_instances.masks = BitmapMasks([whole] * 10, height, width)
@@ -114,7 +125,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="cases whose name holds this")
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--small", action="store_true", help="images of a quarter of the side, one of them")
+    parser.add_argument(
+        "--small", action="store_true", help="images of a quarter of the side, one of them"
+    )
     parser.add_argument("--out", type=Path, help="JSON to write")
     args = parser.parse_args()
     dtype = torch.bfloat16
@@ -154,12 +167,16 @@ def main() -> None:
             verdict = "same" if agree else "DIFFERS"
             step_times = f"{row['step_wall']:7.1f} / {row['step_gpu']:6.1f}"
             predict_times = f"{row['predict_wall']:6.1f} / {row['predict_gpu']:6.1f}"
-            print(f"{name:42} {form:32} loss {found:8.4f} {verdict}  step {step_times}  predict {predict_times}",
-                  flush=True)
+            print(
+                f"{name:42} {form:32} loss {found:8.4f} {verdict}  step {step_times}  predict {predict_times}",
+                flush=True,
+            )
             del model
     if args.out:
         device = torch.cuda.get_device_name() if DEVICE == "cuda" else "cpu"
-        args.out.write_text(json.dumps(dict(device=device, torch=torch.__version__, rows=rows), indent=1))
+        args.out.write_text(
+            json.dumps(dict(device=device, torch=torch.__version__, rows=rows), indent=1)
+        )
 
 
 if __name__ == "__main__":

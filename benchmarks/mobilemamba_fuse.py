@@ -14,8 +14,14 @@ import torch
 
 import mmmamba
 
-RESOLUTIONS = {"mobilemamba_t2": 192, "mobilemamba_t4": 192, "mobilemamba_s6": 224, "mobilemamba_b1": 256,
-               "mobilemamba_b2": 384, "mobilemamba_b4": 512}
+RESOLUTIONS = {
+    "mobilemamba_t2": 192,
+    "mobilemamba_t4": 192,
+    "mobilemamba_s6": 224,
+    "mobilemamba_b1": 256,
+    "mobilemamba_b2": 384,
+    "mobilemamba_b4": 512,
+}
 TOLERANCE = 1e-4
 
 
@@ -38,7 +44,9 @@ def seconds(model: torch.nn.Module, image: torch.Tensor) -> float:
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("names", nargs="*", help="of mmmamba.list_backbones('mobilemamba*'); all if none is given")
+    parser.add_argument(
+        "names", nargs="*", help="of mmmamba.list_backbones('mobilemamba*'); all if none is given"
+    )
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=30)
@@ -49,7 +57,9 @@ def main() -> None:
             parser.error(f"there is no '{name}'; there are {', '.join(RESOLUTIONS)}")
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    print(f"torch {torch.__version__}, {args.threads} thread(s), batch {args.batch}, fastest of {args.rounds} rounds")
+    print(
+        f"torch {torch.__version__}, {args.threads} thread(s), batch {args.batch}, fastest of {args.rounds} rounds"
+    )
     print(f"{'name':16}{'pixels':>8}{'unfused':>12}{'fused':>12}{'ratio':>8}{'difference':>14}")
     for name in names:
         side = RESOLUTIONS[name]
@@ -57,14 +67,20 @@ def main() -> None:
         settle(model)
         fused = model.fuse()
         image = torch.randn(args.batch, 3, side, side)
-        difference = max(float((a - b).abs().max() / b.std()) for a, b in zip(fused(image), model(image)))
+        difference = max(
+            float((a - b).abs().max() / b.std()) for a, b in zip(fused(image), model(image))
+        )
         if not difference <= TOLERANCE:
-            sys.exit(f"{name}: fused and unfused differ by {difference:.1e} std, wanted {TOLERANCE:.0e}; nothing timed")
+            sys.exit(
+                f"{name}: fused and unfused differ by {difference:.1e} std, wanted {TOLERANCE:.0e}; nothing timed"
+            )
         for _ in range(3):
             model(image), fused(image)
         times = [(seconds(model, image), seconds(fused, image)) for _ in range(args.rounds)]
         plain, fast = (min(column) for column in zip(*times))
-        print(f"{name:16}{side:8}{plain * 1e3:10.1f}ms{fast * 1e3:10.1f}ms{plain / fast:8.2f}{difference:14.1e}")
+        print(
+            f"{name:16}{side:8}{plain * 1e3:10.1f}ms{fast * 1e3:10.1f}ms{plain / fast:8.2f}{difference:14.1e}"
+        )
 
 
 if __name__ == "__main__":

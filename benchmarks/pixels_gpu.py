@@ -21,14 +21,19 @@ from tests.parity import columns, harness, recipe  # noqa: E402
 
 DEVICE = harness.DEVICE
 PEERS = {"swin_t": "swin_tiny_patch4_window7_224", "convnext_t": "convnext_tiny"}
-PYRAMIDS = {"vmamba_t": "vmamba/vmamba_tiny_s1l8.json", "mambavision_t": "mambavision/mamba_vision_T.json"}
+PYRAMIDS = {
+    "vmamba_t": "vmamba/vmamba_tiny_s1l8.json",
+    "mambavision_t": "mambavision/mamba_vision_T.json",
+}
 OURS = [*PYRAMIDS, "vim_t"]
 FLAT = 0.15
 
 
 def check(name: str) -> None:
     if name == "vim_t":
-        columns.check_classifier(recipe.load_case("vim/vim_tiny.json"), mmmamba.create_backbone(name, classifier=True))
+        columns.check_classifier(
+            recipe.load_case("vim/vim_tiny.json"), mmmamba.create_backbone(name, classifier=True)
+        )
     else:
         harness.check_maps(recipe.load_case(PYRAMIDS[name]), lambda: mmmamba.create_backbone(name))
 
@@ -59,7 +64,9 @@ def measure(model: torch.nn.Module, batch: int, size: int) -> float:
             return float("nan")
         from triton.testing import do_bench
 
-        return do_bench(infer, warmup=100, rep=400, return_mode="median") * 1e6 / (batch * size * size)
+        return (
+            do_bench(infer, warmup=100, rep=400, return_mode="median") * 1e6 / (batch * size * size)
+        )
     except torch.cuda.OutOfMemoryError:
         torch.cuda.empty_cache()
         return float("nan")
@@ -77,8 +84,13 @@ def main() -> None:
     print("ours equal their authors' figures on this device")
     device = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU, smoke test"
     batches = {size: max(args.pixels // size**2, 1) for size in args.sizes}
-    table = Table("model", *(f"{batch} x {size}²" for size, batch in batches.items()), "largest / smallest", "flat",
-                  title=f"{device}, torch {torch.__version__}, bfloat16: ns a pixel (of one image)")
+    table = Table(
+        "model",
+        *(f"{batch} x {size}²" for size, batch in batches.items()),
+        "largest / smallest",
+        "flat",
+        title=f"{device}, torch {torch.__version__}, bfloat16: ns a pixel (of one image)",
+    )
     for name in args.models:
         costs, cells = [], []
         for size, batch in batches.items():

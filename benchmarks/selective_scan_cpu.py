@@ -52,9 +52,12 @@ def make_inputs(height: int, width: int, d_state: int, dtype: torch.dtype = torc
         return torch.randn(*shape, generator=gen).to(dtype)
 
     return dict(
-        u=normal(1, L, CHANNELS), delta=normal(1, L, K, CHANNELS),
+        u=normal(1, L, CHANNELS),
+        delta=normal(1, L, K, CHANNELS),
         A=-torch.arange(1, d_state + 1, dtype=dtype).expand(K, CHANNELS, d_state).contiguous(),
-        B=normal(1, L, K, d_state), C=normal(1, L, K, d_state), D=normal(K, CHANNELS),
+        B=normal(1, L, K, d_state),
+        C=normal(1, L, K, d_state),
+        D=normal(K, CHANNELS),
         delta_bias=normal(K, CHANNELS) - 4,
     )
 
@@ -63,7 +66,9 @@ def load_reference(peer: Path) -> Callable:
     """`selective_scan_ref` of an installed or --target mamba-ssm, without the package's own imports of CUDA code."""
     package = peer / "mamba_ssm"
     if not package.is_dir():
-        raise SystemExit(f"no mamba_ssm in {peer}: install it with the command at the top of this file")
+        raise SystemExit(
+            f"no mamba_ssm in {peer}: install it with the command at the top of this file"
+        )
     for name, path in (("mamba_ssm", package), ("mamba_ssm.ops", package / "ops")):
         module = types.ModuleType(name)
         module.__path__ = [str(path)]
@@ -77,11 +82,19 @@ def laid_out(inputs: dict, index_KT: torch.Tensor) -> dict:
     index_TK, lane_K = index_KT.t().long(), torch.arange(len(ROUTES))
 
     def along(x_BLKX):
-        return x_BLKX.expand(-1, -1, len(ROUTES), -1)[:, index_TK, lane_K].permute(0, 2, 3, 1).contiguous()
+        return (
+            x_BLKX.expand(-1, -1, len(ROUTES), -1)[:, index_TK, lane_K]
+            .permute(0, 2, 3, 1)
+            .contiguous()
+        )
 
     return dict(
-        u=along(inputs["u"].unsqueeze(2)).flatten(1, 2), delta=along(inputs["delta"]).flatten(1, 2),
-        A=inputs["A"].flatten(0, 1), B=along(inputs["B"]), C=along(inputs["C"]), D=inputs["D"].flatten(),
+        u=along(inputs["u"].unsqueeze(2)).flatten(1, 2),
+        delta=along(inputs["delta"]).flatten(1, 2),
+        A=inputs["A"].flatten(0, 1),
+        B=along(inputs["B"]),
+        C=along(inputs["C"]),
+        D=inputs["D"].flatten(),
         delta_bias=inputs["delta_bias"].flatten(),
     )
 
@@ -103,15 +116,19 @@ def check(backend: str) -> None:
             index = route_table(ROUTES, height, width)
             results = []
             for dtype, name in ((torch.float64, "naive"), (torch.float32, backend)):
-                inputs = leaves({k: x.to(dtype) for k, x in make_inputs(height, width, d_state).items()})
+                inputs = leaves(
+                    {k: x.to(dtype) for k, x in make_inputs(height, width, d_state).items()}
+                )
                 y = selective_scan(**inputs, index=index, delta_softplus=True, backend=name)
                 (y * torch.linspace(-1, 1, y.numel(), dtype=dtype).view_as(y)).sum().backward()
                 results.append({"y": y.detach()} | {k: x.grad for k, x in inputs.items()})
             for key, want in results[0].items():
                 error = ((results[1][key] - want).abs().max() / want.abs().max()).item()
                 if not error <= TOLERANCE:
-                    raise SystemExit(f"RED: {key} is off by {error:.1e} (relative) at {height}x{width}, d_state "
-                                     f"{d_state}: no speeds are printed")
+                    raise SystemExit(
+                        f"RED: {key} is off by {error:.1e} (relative) at {height}x{width}, d_state "
+                        f"{d_state}: no speeds are printed"
+                    )
     print(f"check: outputs and gradients equal the float64 loop to {TOLERANCE:g}")
 
 
@@ -138,16 +155,29 @@ def time_both(call: Callable[[dict], torch.Tensor], inputs: dict, options) -> fl
     inputs = leaves(inputs)
     with torch.no_grad():
         grad = torch.ones_like(call(inputs))
-    return milliseconds(lambda: torch.autograd.grad(call(inputs), list(inputs.values()), grad), options)
+    return milliseconds(
+        lambda: torch.autograd.grad(call(inputs), list(inputs.values()), grad), options
+    )
 
 
-def contestants(reference: Callable, inputs: dict, index_KT: torch.Tensor, backend: str) -> dict[str, tuple]:
+def contestants(
+    reference: Callable, inputs: dict, index_KT: torch.Tensor, backend: str
+) -> dict[str, tuple]:
     """By column: what is called, and with which inputs."""
     return {
-        "ours": (lambda x: selective_scan(**x, index=index_KT, backend=backend, **SETTINGS), inputs),
-        "torch": (lambda x: selective_scan(**x, index=index_KT, backend="torch", **SETTINGS), inputs),
+        "ours": (
+            lambda x: selective_scan(**x, index=index_KT, backend=backend, **SETTINGS),
+            inputs,
+        ),
+        "torch": (
+            lambda x: selective_scan(**x, index=index_KT, backend="torch", **SETTINGS),
+            inputs,
+        ),
         "scan": (lambda x: reference(**x, **SETTINGS), laid_out(inputs, index_KT)),
-        "cross": (lambda x: merged(reference(**laid_out(x, index_KT), **SETTINGS), index_KT), inputs),
+        "cross": (
+            lambda x: merged(reference(**laid_out(x, index_KT), **SETTINGS), index_KT),
+            inputs,
+        ),
     }
 
 
@@ -163,22 +193,32 @@ def reason_to_skip(length: int, d_state: int, backward: bool, options) -> str | 
 
 
 def processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
+    for line in (
+        Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ()
+    ):
         if line.startswith("model name"):
             return line.split(":")[1].strip()
     return platform.processor() or platform.machine()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", type=Path, default=Path(".peer"), help="folder that holds mamba_ssm")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--peer", type=Path, default=Path(".peer"), help="folder that holds mamba_ssm"
+    )
     parser.add_argument("--backend", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seconds", type=float, default=3.0, help="per measurement, about")
     parser.add_argument("--runs", type=int, default=50, help="per measurement, at most")
-    parser.add_argument("--best", action="store_true", help="the best run instead of the median (on a busy machine)")
+    parser.add_argument(
+        "--best", action="store_true", help="the best run instead of the median (on a busy machine)"
+    )
     parser.add_argument("--memory", type=float, default=12.0, help="gigabytes the peer may use")
-    parser.add_argument("--patience", type=float, default=30.0, help="seconds one call of the peer may take")
+    parser.add_argument(
+        "--patience", type=float, default=30.0, help="seconds one call of the peer may take"
+    )
     parser.add_argument("--sizes", nargs="+", default=["56x56", "14x14", "200x334"])
     parser.add_argument("--states", nargs="+", type=int, default=[1, 4, 16])
     options = parser.parse_args()
@@ -188,9 +228,21 @@ def main() -> None:
     check(options.backend)
     print(f"(first calls included, that took {time.perf_counter() - start:.1f} s)")
 
-    table = Table(title=f"{options.backend}, {options.threads} threads on {os.cpu_count()} cores of {processor()}, "
-                        f"torch {torch.__version__}; {'best' if options.best else 'median'} milliseconds")
-    for heading in ("map", "d_state", "pass", "ours", "torch", "scan", "cross", "scan / ours", "cross / ours"):
+    table = Table(
+        title=f"{options.backend}, {options.threads} threads on {os.cpu_count()} cores of {processor()}, "
+        f"torch {torch.__version__}; {'best' if options.best else 'median'} milliseconds"
+    )
+    for heading in (
+        "map",
+        "d_state",
+        "pass",
+        "ours",
+        "torch",
+        "scan",
+        "cross",
+        "scan / ours",
+        "cross / ours",
+    ):
         table.add_column(heading, justify="right")
     for size in options.sizes:
         height, width = map(int, size.split("x"))
@@ -200,9 +252,16 @@ def main() -> None:
             calls = contestants(reference, inputs, index, options.backend)
             for title, measure in (("forward", time_forward), ("fwd+bwd", time_both)):
                 skip = reason_to_skip(height * width, d_state, measure is time_both, options)
-                ms = {name: measure(*call, options) for name, call in calls.items() if not skip or name in OWN}
+                ms = {
+                    name: measure(*call, options)
+                    for name, call in calls.items()
+                    if not skip or name in OWN
+                }
                 cells = [f"{ms[name]:.2f}" if name in ms else skip for name in calls]
-                ratios = [f"{ms[name] / ms['ours']:.0f}x" if name in ms else "" for name in ("scan", "cross")]
+                ratios = [
+                    f"{ms[name] / ms['ours']:.0f}x" if name in ms else ""
+                    for name in ("scan", "cross")
+                ]
                 table.add_row(size, str(d_state), title, *cells, *ratios)
     Console(width=120).print(table)
 

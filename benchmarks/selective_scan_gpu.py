@@ -44,9 +44,15 @@ class Case:
         torch.manual_seed(seed)
         L, K, D, N = self.height * self.width, self.K, self.channels, self.d_state
         maps = dict(u=(L, 1, D), delta=(L, K, D), B=(L, K, N), C=(L, K, N), dy=(L, 1, D))
-        tensors = {name: torch.randn(self.batch, *shape, device="cuda").to(dtype) for name, shape in maps.items()}
-        tensors |= dict(A=-torch.rand(K, D, N, device="cuda") - 0.1, D=torch.randn(K, D, device="cuda"),
-                        bias=torch.rand(K, D, device="cuda") * 4 - 6)
+        tensors = {
+            name: torch.randn(self.batch, *shape, device="cuda").to(dtype)
+            for name, shape in maps.items()
+        }
+        tensors |= dict(
+            A=-torch.rand(K, D, N, device="cuda") - 0.1,
+            D=torch.randn(K, D, device="cuda"),
+            bias=torch.rand(K, D, device="cuda") * 4 - 6,
+        )
         index = route_table(self.routes, self.height, self.width, "cuda") if self.routes else None
         return tensors | dict(args=ScanArgs(index, True, True, dtype))
 
@@ -74,8 +80,10 @@ def ours(case: Case, x: dict):
     """Forward and backward as functions of nothing."""
     tensors = [x[name] for name in ("u", "delta", "A", "B", "C", "D", "bias")]
     _, states = backend.forward(*tensors, x["args"], True)
-    return (lambda: backend.forward(*tensors, x["args"], False),
-            lambda: backend.backward(x["dy"], states, *tensors, x["args"]))
+    return (
+        lambda: backend.forward(*tensors, x["args"], False),
+        lambda: backend.backward(x["dy"], states, *tensors, x["args"]),
+    )
 
 
 def peer(case: Case, x: dict):
@@ -88,8 +96,10 @@ def peer(case: Case, x: dict):
     B, C = (x[name].permute(0, 2, 3, 1).contiguous() for name in ("B", "C"))
     tensors = (u, delta, x["A"].flatten(0, 1), B, C, x["D"].flatten(), None, x["bias"].flatten())
     states = selective_scan_cuda.fwd(*tensors, True)[1]
-    return (lambda: selective_scan_cuda.fwd(*tensors, True),
-            lambda: selective_scan_cuda.bwd(*tensors, dy, states, None, None, True, False))
+    return (
+        lambda: selective_scan_cuda.fwd(*tensors, True),
+        lambda: selective_scan_cuda.bwd(*tensors, dy, states, None, None, True, False),
+    )
 
 
 def milliseconds(pair) -> list[float]:
@@ -107,19 +117,26 @@ def relative_errors(case: Case, dtype, shared: bool, merge: bool) -> dict[str, f
     """Output and gradients against the loop in float64, as a share of the largest value."""
     x = case.inputs(dtype)
     u = x["u"].expand(-1, -1, case.K, -1).contiguous() if not shared else x["u"].squeeze(2)
-    inputs = dict(u=u, delta=x["delta"], A=x["A"], B=x["B"], C=x["C"], D=x["D"], delta_bias=x["bias"])
+    inputs = dict(
+        u=u, delta=x["delta"], A=x["A"], B=x["B"], C=x["C"], D=x["D"], delta_bias=x["bias"]
+    )
     index = x["args"].index_KT
     results = []
     for name, cast in (("naive", torch.float64), ("triton", None), ("triton", None)):
         leaves = {k: v.detach().to(cast or v.dtype).requires_grad_() for k, v in inputs.items()}
         y = selective_scan(**leaves, index=index, delta_softplus=True, merge=merge, backend=name)
-        weight = torch.randn(y.shape, generator=torch.Generator("cuda").manual_seed(1), device="cuda")
+        weight = torch.randn(
+            y.shape, generator=torch.Generator("cuda").manual_seed(1), device="cuda"
+        )
         (y * weight.to(dtype).to(y.dtype)).sum().backward()
         results.append({"y": y.detach()} | {k: v.grad for k, v in leaves.items()})
     want, got, again = results
     for k, v in got.items():
         assert torch.equal(v, again[k]), f"{k} differs between two runs"
-    return {k: float((got[k].double() - v).abs().max() / v.abs().max().clamp(min=1e-30)) for k, v in want.items()}
+    return {
+        k: float((got[k].double() - v).abs().max() / v.abs().max().clamp(min=1e-30))
+        for k, v in want.items()
+    }
 
 
 def set_warps(warps: float) -> None:
@@ -134,7 +151,9 @@ def check(job) -> tuple[str, float, str]:
     set_warps(warps)
     label = f"{size} N {d_state} D {channels} K {len(routes)} {str(dtype)[6:]} {shared=} {merge=} {warps=}"
     try:
-        errors = relative_errors(Case("", 2, *size, channels, d_state, routes), dtype, shared, merge)
+        errors = relative_errors(
+            Case("", 2, *size, channels, d_state, routes), dtype, shared, merge
+        )
     except Exception as error:
         return label, float("nan"), f"{type(error).__name__}: {str(error)[:600]}"
     worst = max(errors, key=lambda k: errors[k] if errors[k] == errors[k] else float("inf"))
@@ -144,10 +163,17 @@ def check(job) -> tuple[str, float, str]:
 def checks() -> list:
     sizes = ((1, 1), (7, 7), (5, 13), (11, 29), (25, 42))
     jobs = [(size, N, 40, CROSS, torch.float32, True, True, 8) for size in sizes for N in (1, 4)]
-    jobs += [((13, 17), N, 64, CROSS, torch.float32, True, True, warps) for N in (1, 8, 16, 64)
-             for warps in (0.01, 100)]
-    jobs += [((13, 17), 2, 64, CROSS, dtype, shared, merge, 8) for dtype in (torch.bfloat16, torch.float16)
-             for shared in (True, False) for merge in (True, False)]
+    jobs += [
+        ((13, 17), N, 64, CROSS, torch.float32, True, True, warps)
+        for N in (1, 8, 16, 64)
+        for warps in (0.01, 100)
+    ]
+    jobs += [
+        ((13, 17), 2, 64, CROSS, dtype, shared, merge, 8)
+        for dtype in (torch.bfloat16, torch.float16)
+        for shared in (True, False)
+        for merge in (True, False)
+    ]
     jobs += [((9, 31), 1, 96, (), torch.bfloat16, True, True, warps) for warps in (0.01, 100)]
     return jobs
 
@@ -156,11 +182,14 @@ def tolerance(label: str) -> float:
     return 3e-2 if "bfloat16" in label else 6e-3 if "float16" in label else 5e-5
 
 
-def set_tiling(steps: int, forward: tuple[int, ...], backward: tuple[int, ...], warps: float) -> None:
+def set_tiling(
+    steps: int, forward: tuple[int, ...], backward: tuple[int, ...], warps: float
+) -> None:
     """One tiling for all; at least `warps` on each multiprocessor."""
     set_warps(warps)
     backend.ONE_STATE = backend.FEW_STATES = backend.MANY_STATES = backend.Tiling(
-        steps, backend.Config(*forward), backend.Config(*backward))
+        steps, backend.Config(*forward), backend.Config(*backward)
+    )
 
 
 def warm(job) -> str:
@@ -179,11 +208,18 @@ def warm(job) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("--sweep", help="tilings STEPS:WARPS,VECTOR[,REGISTERS]:WARPS,VECTOR[,REGISTERS], "
-                                        "first forward, then backward")
-    parser.add_argument("--warps", default="16", help="for --sweep: warps on each multiprocessor, commas between")
+    parser.add_argument(
+        "--sweep",
+        help="tilings STEPS:WARPS,VECTOR[,REGISTERS]:WARPS,VECTOR[,REGISTERS], "
+        "first forward, then backward",
+    )
+    parser.add_argument(
+        "--warps", default="16", help="for --sweep: warps on each multiprocessor, commas between"
+    )
     parser.add_argument("--jobs", type=int, default=12)
     options = parser.parse_args()
     pool = multiprocessing.get_context("spawn").Pool(options.jobs)
@@ -193,8 +229,12 @@ def main() -> None:
         for text in options.sweep.split():
             steps, *configs = text.split(":")
             tilings.append((int(steps), *(tuple(map(int, c.split(","))) for c in configs)))
-        small = (Case("", 2, 16, 24, 384, 1), Case("", 2, 16, 24, 384, 8), Case("", 2, 16, 24, 384, 1, CROSS),
-                 Case("", 2, 16, 24, 160, 8))
+        small = (
+            Case("", 2, 16, 24, 384, 1),
+            Case("", 2, 16, 24, 384, 8),
+            Case("", 2, 16, 24, 384, 1, CROSS),
+            Case("", 2, 16, 24, 160, 8),
+        )
         warming = pool.map_async(warm, list(itertools.product(small, tilings)), chunksize=1)
     if options.check:
         results = pool.map(check, checks(), chunksize=1)
@@ -203,8 +243,11 @@ def main() -> None:
             verdict = "ok" if error <= tolerance(label) else "FAILED"
             if verdict == "FAILED" or len(results) < 12:
                 print(f"{verdict} {label}: {error:.1e} ({worst})")
-        print(f"checked {len(results)} cases against naive in float64, {failed} failed; worst float32 error "
-              f"{max((e for label, e, _ in results if 'float32' in label), default=0):.1e}", flush=True)
+        print(
+            f"checked {len(results)} cases against naive in float64, {failed} failed; worst float32 error "
+            f"{max((e for label, e, _ in results if 'float32' in label), default=0):.1e}",
+            flush=True,
+        )
     if options.sweep:
         for line in warming.get():
             print(line)
@@ -213,22 +256,30 @@ def main() -> None:
     rate = bandwidth()
     device = torch.cuda.get_device_name()
     has_peer = importlib.util.find_spec("selective_scan_cuda") is not None
-    print(f"{device}, torch {torch.__version__}, copies at {rate / 1e12:.2f} TB/s; milliseconds, "
-          "forward and backward", flush=True)
+    print(
+        f"{device}, torch {torch.__version__}, copies at {rate / 1e12:.2f} TB/s; milliseconds, "
+        "forward and backward",
+        flush=True,
+    )
     for case in CASES:
         x = case.inputs()
         bound = [b / rate * 1e3 for b in case.bytes()]
         theirs = milliseconds(peer(case, x)) if has_peer else [float("nan")] * 2
-        print(f"{case.name:20s} bound {bound[0]:.3f} {bound[1]:.3f}   mamba-ssm {theirs[0]:.3f} {theirs[1]:.3f}",
-              flush=True)
+        print(
+            f"{case.name:20s} bound {bound[0]:.3f} {bound[1]:.3f}   mamba-ssm {theirs[0]:.3f} {theirs[1]:.3f}",
+            flush=True,
+        )
         for tiling in tilings or [None]:
             for warps in map(float, options.warps.split(",")) if tiling else [backend.FULL]:
                 if tiling:
                     set_tiling(*tiling, warps)
                 times = milliseconds(ours(case, x))
-                print(f"    {tiling or 'chosen'} warps {warps:g}: {times[0]:.3f} {times[1]:.3f}   "
-                      f"x bound {times[0] / bound[0]:.2f} {times[1] / bound[1]:.2f}   "
-                      f"mamba-ssm / ours {theirs[0] / times[0]:.2f} {theirs[1] / times[1]:.2f}", flush=True)
+                print(
+                    f"    {tiling or 'chosen'} warps {warps:g}: {times[0]:.3f} {times[1]:.3f}   "
+                    f"x bound {times[0] / bound[0]:.2f} {times[1] / bound[1]:.2f}   "
+                    f"mamba-ssm / ours {theirs[0] / times[0]:.2f} {theirs[1] / times[1]:.2f}",
+                    flush=True,
+                )
         del x
     if failed:
         raise SystemExit(f"{failed} checks failed")

@@ -18,8 +18,15 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TINY_HEADS = {256: 16, 1024: 32}
 
 
-def short_config(name: str, data: Path, iterations: int, scales: list[tuple[int, int]], batch: int, workers: int,
-                 sample: int) -> Config:
+def short_config(
+    name: str,
+    data: Path,
+    iterations: int,
+    scales: list[tuple[int, int]],
+    batch: int,
+    workers: int,
+    sample: int,
+) -> Config:
     """A config, named as by `mmmamba list`, for so many iterations from random weights. Without a GPU: a tiny model.
 
     Args:
@@ -60,13 +67,25 @@ def short_config(name: str, data: Path, iterations: int, scales: list[tuple[int,
         stage.sampler.num = sample
     # The learning rate is whole after a quarter.
     warm = max(iterations // 4, 1)
-    cfg.param_scheduler = [dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=warm)]
+    cfg.param_scheduler = [
+        dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=warm)
+    ]
     cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=10**9)
-    for key in ("val_cfg", "val_dataloader", "val_evaluator", "test_cfg", "test_dataloader", "test_evaluator",
-                "expected", "auto_scale_lr"):
+    for key in (
+        "val_cfg",
+        "val_dataloader",
+        "val_evaluator",
+        "test_cfg",
+        "test_dataloader",
+        "test_evaluator",
+        "expected",
+        "auto_scale_lr",
+    ):
         cfg[key] = None
     cfg.custom_hooks = []
-    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=10**9, save_last=False, save_best=None)
+    cfg.default_hooks.checkpoint.update(
+        by_epoch=False, interval=10**9, save_last=False, save_best=None
+    )
     cfg.log_processor.by_epoch = False
     cfg.visualizer.vis_backends = []
     cfg.randomness = dict(seed=0)
@@ -95,7 +114,11 @@ def _shrink(model: Config) -> None:
 
 
 def _narrow(node: Any) -> None:
-    for key, value in node.items() if isinstance(node, dict) else enumerate(node if isinstance(node, list) else []):
+    for key, value in (
+        node.items()
+        if isinstance(node, dict)
+        else enumerate(node if isinstance(node, list) else [])
+    ):
         if isinstance(value, int) and (isinstance(key, int) or key.endswith("channels")):
             node[key] = TINY_HEADS.get(value, value)
         elif not isinstance(key, int) or isinstance(value, dict):

@@ -52,14 +52,20 @@ def load_config(run: str, args: argparse.Namespace) -> Config:
     ours = Config.fromfile(OURS)
     cfg = ours if run.startswith("ours") else Config.fromfile(STOCK)
     if run == "mmdet, VMamba-T":
-        cfg.model.backbone, cfg.optim_wrapper.paramwise_cfg = ours.model.backbone, ours.optim_wrapper.paramwise_cfg
+        cfg.model.backbone, cfg.optim_wrapper.paramwise_cfg = (
+            ours.model.backbone,
+            ours.optim_wrapper.paramwise_cfg,
+        )
     cfg.model.backbone.init_cfg = None
     if DEVICE == "cuda":
         cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype="bfloat16")
     loader = cfg.train_dataloader
     loader.update(batch_size=args.batch, num_workers=0, persistent_workers=False)
-    loader.dataset.update(data_root=str(args.data), ann_file="annotations/instances_train.json",
-                          data_prefix=dict(img="train/"))
+    loader.dataset.update(
+        data_root=str(args.data),
+        ann_file="annotations/instances_train.json",
+        data_prefix=dict(img="train/"),
+    )
     for transform in loader.dataset.pipeline:
         if transform.type == "Resize":
             transform.scale = args.scale
@@ -108,7 +114,10 @@ def check_losses(args: argparse.Namespace) -> bool:
         total, named = model.parse_losses(model(**data, mode="loss"))
         total.backward()
         norms = torch._foreach_norm([p.grad for p in model.parameters() if p.grad is not None])
-        found[run] = {**{k: v.item() for k, v in named.items()}, "gradient norm": torch.stack(norms).norm().item()}
+        found[run] = {
+            **{k: v.item() for k, v in named.items()},
+            "gradient norm": torch.stack(norms).norm().item(),
+        }
         del model, data, total, norms
     wanted, got = found.values()
     table = Table("", *RUNS[1:], title="the same batch, all anchors and regions, float32")
@@ -120,7 +129,9 @@ def check_losses(args: argparse.Namespace) -> bool:
     return agree
 
 
-def time_steps(run: Callable[[dict], object], batches: Iterator[dict], warmup: int, count: int) -> float:
+def time_steps(
+    run: Callable[[dict], object], batches: Iterator[dict], warmup: int, count: int
+) -> float:
     """Milliseconds a step."""
     for batch in islice(batches, warmup):
         run(batch)
@@ -178,7 +189,9 @@ def break_down(cfg: Config, batches: list[dict], count: int = 4) -> Parts:
     parts = Parts(model, wrapper)
     for batch in islice(cycle(batches), count):
         step(model, wrapper, batch)
-    parts.milliseconds = Counter({label: spent / count for label, spent in parts.milliseconds.items()})
+    parts.milliseconds = Counter(
+        {label: spent / count for label, spent in parts.milliseconds.items()}
+    )
     parts.waits.clear()
     if DEVICE == "cuda":
         torch.cuda.set_sync_debug_mode("warn")
@@ -216,10 +229,15 @@ def from_files(cfg: Config, args: argparse.Namespace) -> tuple[float, float]:
     """Images a second that the loader delivers, and that training through it reaches; NaN without shared memory."""
     free = shutil.disk_usage("/dev/shm").free
     if args.workers and free < 2**32:
-        print(f"workers hand over images in shared memory, of which {free / 2**20:.0f} MiB are free: not measured")
+        print(
+            f"workers hand over images in shared memory, of which {free / 2**20:.0f} MiB are free: not measured"
+        )
         return float("nan"), float("nan")
-    cfg.train_dataloader.update(num_workers=args.workers, persistent_workers=args.workers > 0,
-                                sampler=dict(type="InfiniteSampler", shuffle=True))
+    cfg.train_dataloader.update(
+        num_workers=args.workers,
+        persistent_workers=args.workers > 0,
+        sampler=dict(type="InfiniteSampler", shuffle=True),
+    )
     loader = iter(Runner.build_dataloader(cfg.train_dataloader, seed=0))
     alone = time_steps(lambda batch: None, loader, 2 * args.workers + 1, 2 * args.steps)
     model, wrapper = build(cfg)
@@ -230,14 +248,18 @@ def from_files(cfg: Config, args: argparse.Namespace) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path(".data/coco_mini"), help="COCO annotations/ and train/")
+    parser.add_argument(
+        "--data", type=Path, default=Path(".data/coco_mini"), help="COCO annotations/ and train/"
+    )
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--scale", type=int, nargs=2, default=(1333, 800))
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--workers", type=int, default=16)
     parser.add_argument("--kernels", type=int, default=25, help="kernels listed for each run")
     parser.add_argument("--runs", nargs="+", choices=(*RUNS, GRAPHED), default=RUNS)
-    parser.add_argument("--brief", action="store_true", help="no parts, no kernels, no loading from files")
+    parser.add_argument(
+        "--brief", action="store_true", help="no parts, no kernels, no loading from files"
+    )
     args = parser.parse_args()
     args.scale = tuple(args.scale)
     register_all_modules()
@@ -253,7 +275,9 @@ def main() -> None:
             graph_backbone(model.backbone, len(batches))
         if DEVICE == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        spent = time_steps(partial(step, model, wrapper), cycle(batches), 1 + args.steps // 2, args.steps)
+        spent = time_steps(
+            partial(step, model, wrapper), cycle(batches), 1 + args.steps // 2, args.steps
+        )
         memory = torch.cuda.max_memory_allocated() / 2**30 if DEVICE == "cuda" else float("nan")
         model = wrapper = None
         gc.collect()
@@ -267,18 +291,38 @@ def main() -> None:
         if DEVICE == "cuda":
             torch.cuda.empty_cache()
     if parts:
-        table = Table("part: ms, waits for the GPU", *args.runs, title="GPU waited for after each part")
+        table = Table(
+            "part: ms, waits for the GPU", *args.runs, title="GPU waited for after each part"
+        )
         for label in parts[args.runs[0]].milliseconds:
-            table.add_row(label, *(f"{p.milliseconds[label]:.1f}, {p.waits[label]}" for p in parts.values()))
-        table.add_row("sum", *(f"{p.milliseconds.total():.1f}, {p.waits.total()}" for p in parts.values()))
+            table.add_row(
+                label, *(f"{p.milliseconds[label]:.1f}, {p.waits[label]}" for p in parts.values())
+            )
+        table.add_row(
+            "sum", *(f"{p.milliseconds.total():.1f}, {p.waits.total()}" for p in parts.values())
+        )
         Console(width=110).print(table)
-    table = Table("run", "ms a step", "GPU works, ms", "times as fast", "GiB", "files to batches, img/s",
-                  "files to step, img/s",
-                  title=f"{torch.cuda.get_device_name() if DEVICE == 'cuda' else 'CPU'}, torch {torch.__version__}, "
-                        f"{args.batch} images of {args.scale}, {args.workers} workers")
+    table = Table(
+        "run",
+        "ms a step",
+        "GPU works, ms",
+        "times as fast",
+        "GiB",
+        "files to batches, img/s",
+        "files to step, img/s",
+        title=f"{torch.cuda.get_device_name() if DEVICE == 'cuda' else 'CPU'}, torch {torch.__version__}, "
+        f"{args.batch} images of {args.scale}, {args.workers} workers",
+    )
     for run, spent, busy, memory, alone, training in speeds:
-        table.add_row(run, f"{spent:.0f}", f"{busy:.0f}", f"{speeds[0][1] / spent:.2f}", f"{memory:.1f}",
-                      f"{alone:.0f}", f"{training:.0f}")
+        table.add_row(
+            run,
+            f"{spent:.0f}",
+            f"{busy:.0f}",
+            f"{speeds[0][1] / spent:.2f}",
+            f"{memory:.1f}",
+            f"{alone:.0f}",
+            f"{training:.0f}",
+        )
     Console(width=110).print(table)
 
 

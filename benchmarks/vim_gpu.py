@@ -50,7 +50,11 @@ def infer(model: nn.Module, x: Tensor, cast: bool) -> Tensor:
     """Logits; `cast` runs a float32 model under autocast."""
     half = cast or x.dtype == torch.float16
     backend = SDPBackend.FLASH_ATTENTION if half and DEVICE == "cuda" else SDPBackend.MATH
-    with torch.inference_mode(), sdpa_kernel(backend), torch.autocast(DEVICE, torch.float16, enabled=cast):
+    with (
+        torch.inference_mode(),
+        sdpa_kernel(backend),
+        torch.autocast(DEVICE, torch.float16, enabled=cast),
+    ):
         return model(x)
 
 
@@ -70,7 +74,9 @@ def measure(model: nn.Module, x: Tensor, cast: bool) -> tuple[float, float]:
     torch.cuda.reset_peak_memory_stats()
     infer(model, x, cast)
     memory = torch.cuda.max_memory_allocated() / 2**30
-    return do_bench(lambda: infer(model, x, cast), warmup=500, rep=2000, return_mode="median"), memory
+    return do_bench(
+        lambda: infer(model, x, cast), warmup=500, rep=2000, return_mode="median"
+    ), memory
 
 
 def main() -> None:
@@ -78,7 +84,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1248)
     parser.add_argument("--batch", type=int, default=8)
     args = parser.parse_args()
-    columns.check_classifier(recipe.load_case("vim/vim_tiny.json"), mmmamba.create_backbone("vim_t", classifier=True))
+    columns.check_classifier(
+        recipe.load_case("vim/vim_tiny.json"), mmmamba.create_backbone("vim_t", classifier=True)
+    )
     print("Vim-T equals its authors' figures on this device")
     missed, rows = False, []
     for cast in (True, False):
@@ -93,17 +101,34 @@ def main() -> None:
             wrong = error(model, x, cast, reference)
             ok = wrong < TOLERANCE
             missed |= not ok
-            found = measure(model, x, cast) if ok and DEVICE == "cuda" else (float("nan"), float("nan"))
+            found = (
+                measure(model, x, cast) if ok and DEVICE == "cuda" else (float("nan"), float("nan"))
+            )
             rows.append(("autocast" if cast else "float16 weights", name, wrong, *found))
             del model, x, reference
     device = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU, smoke test"
-    table = Table("precision", "model", "error, std", "ms", "GiB", "plain / this, time", "memory saved",
-                  title=f"{device}, torch {torch.__version__}, {args.batch} x {args.size} x {args.size}, inference")
+    table = Table(
+        "precision",
+        "model",
+        "error, std",
+        "ms",
+        "GiB",
+        "plain / this, time",
+        "memory saved",
+        title=f"{device}, torch {torch.__version__}, {args.batch} x {args.size} x {args.size}, inference",
+    )
     for start in (0, len(MODELS)):
         plain = rows[start]
-        for precision, name, wrong, spent, memory in rows[start:start + len(MODELS)]:
-            table.add_row(precision, name, f"{wrong:.4f}", f"{spent:.1f}", f"{memory:.2f}", f"{plain[3] / spent:.2f}",
-                          f"{1 - memory / plain[4]:.1%}")
+        for precision, name, wrong, spent, memory in rows[start : start + len(MODELS)]:
+            table.add_row(
+                precision,
+                name,
+                f"{wrong:.4f}",
+                f"{spent:.1f}",
+                f"{memory:.2f}",
+                f"{plain[3] / spent:.2f}",
+                f"{1 - memory / plain[4]:.1%}",
+            )
         table.add_section()
     Console(width=120).print(table)
     sys.exit(missed)

@@ -25,11 +25,17 @@ import mmmamba
 
 # Images and their size, as a GPU gets them in training.
 SUBJECTS = {
-    "vmamba_t": (2, 800, 1344), "vmamba_v0_t": (2, 800, 1344), "localvmamba_t": (2, 800, 1344),
-    "efficientvmamba_t": (2, 800, 1344), "efficientvmamba_b": (2, 800, 1344), "mambavision_t": (2, 800, 1344),
-    "mobilemamba_b1": (2, 800, 1344), "localvim_t": (1, 1024, 1024), "vim_t": (1, 1024, 1024),
+    "vmamba_t": (2, 800, 1344),
+    "vmamba_v0_t": (2, 800, 1344),
+    "localvmamba_t": (2, 800, 1344),
+    "efficientvmamba_t": (2, 800, 1344),
+    "efficientvmamba_b": (2, 800, 1344),
+    "mambavision_t": (2, 800, 1344),
+    "mobilemamba_b1": (2, 800, 1344),
+    "localvim_t": (1, 1024, 1024),
+    "vim_t": (1, 1024, 1024),
     "mamba_yolo_t": (16, 640, 640),
-}  # fmt: skip
+}
 WANTED = 0.4
 TOLERANCE = 1e-3
 MIB = 2**20
@@ -41,12 +47,17 @@ def build(name: str, with_cp: bool) -> nn.Module:
 
 
 def image(batch: int, height: int, width: int) -> Tensor:
-    return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0)).to(
+        DEVICE
+    )
 
 
 def loss(maps: tuple[Tensor, ...]) -> Tensor:
     """In which every value counts differently."""
-    return sum((m.float() * torch.linspace(-1, 1, m.numel(), device=m.device).view_as(m)).sum() for m in maps)
+    return sum(
+        (m.float() * torch.linspace(-1, 1, m.numel(), device=m.device).view_as(m)).sum()
+        for m in maps
+    )
 
 
 def trained(name: str, with_cp: bool) -> Iterator[tuple[str, Tensor]]:
@@ -68,7 +79,10 @@ def check(name: str) -> str | None:
         difference = ((got.float() - want.float()).abs().max() / scale).item()
         if not difference <= worst:
             worst, where = difference, what
-    print(f"{name}: outputs, gradients and buffers differ by {worst:.1e} of their largest value ({where})", flush=True)
+    print(
+        f"{name}: outputs, gradients and buffers differ by {worst:.1e} of their largest value ({where})",
+        flush=True,
+    )
     return None if worst <= TOLERANCE else f"{where} differs by {worst:.1e}"
 
 
@@ -102,8 +116,17 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=5)
     args = parser.parse_args()
     machine = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU"
-    table = Table("backbone", "images", "MiB", "MiB with it", "saved", "ms", "ms with it", "times as long",
-                  title=f"with_cp, training, bfloat16 autocast. {machine}, torch {torch.__version__}")
+    table = Table(
+        "backbone",
+        "images",
+        "MiB",
+        "MiB with it",
+        "saved",
+        "ms",
+        "ms with it",
+        "times as long",
+        title=f"with_cp, training, bfloat16 autocast. {machine}, torch {torch.__version__}",
+    )
     missed = []
     for name in args.names:
         if problem := check(name):
@@ -111,17 +134,29 @@ def main() -> int:
             continue
         if DEVICE == "cpu":
             continue
-        (memory, spent), (memory_cp, spent_cp) = (measure(name, with_cp, args.steps) for with_cp in (False, True))
+        (memory, spent), (memory_cp, spent_cp) = (
+            measure(name, with_cp, args.steps) for with_cp in (False, True)
+        )
         saved = 1 - memory_cp / memory
         if saved < WANTED:
             missed.append(f"{name}: {saved:.1%} saved, wanted {WANTED:.0%}")
-        table.add_row(name, " x ".join(map(str, SUBJECTS[name])), f"{memory:.0f}", f"{memory_cp:.0f}", f"{saved:.0%}",
-                      f"{spent:.1f}", f"{spent_cp:.1f}", f"{spent_cp / spent:.2f}")
+        table.add_row(
+            name,
+            " x ".join(map(str, SUBJECTS[name])),
+            f"{memory:.0f}",
+            f"{memory_cp:.0f}",
+            f"{saved:.0%}",
+            f"{spent:.1f}",
+            f"{spent_cp:.1f}",
+            f"{spent_cp / spent:.2f}",
+        )
         gc.collect()
         torch.cuda.empty_cache()
     families = {f.__name__ for f in MambaBackbone.families() if f.ARCHS}
     measured = {type(mmmamba.create_backbone(name)).__name__ for name in SUBJECTS}
-    missed += [f"{family} is not in the table of this script" for family in sorted(families - measured)]
+    missed += [
+        f"{family} is not in the table of this script" for family in sorted(families - measured)
+    ]
     Console(width=110).print(table)
     print("\n".join(f"MISSED {miss}" for miss in missed) or "saved and equal")
     return int(bool(missed))

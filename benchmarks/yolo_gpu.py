@@ -50,7 +50,9 @@ MODELS_AND_CONFIGS = {
 }
 THRESHOLD = 0.001
 NMS = dict(type="nms", iou_threshold=0.7)
-TEST_CFG = ConfigDict(score_thr=THRESHOLD, nms_pre=30000, min_bbox_size=0, multi_label=True, nms=NMS, max_per_img=300)
+TEST_CFG = ConfigDict(
+    score_thr=THRESHOLD, nms_pre=30000, min_bbox_size=0, multi_label=True, nms=NMS, max_per_img=300
+)
 CANDIDATES, CANDIDATES_LARGE = 1000, 8000
 SPREAD = 1.5
 DISTANCE = (4.0, 0.7)
@@ -82,7 +84,9 @@ def images(batch: int, height: int, width: int, device: str) -> dict:
     """8-bit images of coarse and fine noise on the device, as a data loader hands them over."""
     # Of fine noise alone all positions look alike further on, and batch norms then enlarge what rounding left of it.
     random = torch.Generator().manual_seed(1)
-    coarse = nn.functional.interpolate(torch.rand(batch, 3, 9, 9, generator=random), (height, width), mode="bilinear")
+    coarse = nn.functional.interpolate(
+        torch.rand(batch, 3, 9, 9, generator=random), (height, width), mode="bilinear"
+    )
     fine = torch.rand(batch, 3, height, width, generator=random)
     pixels = (255 * (0.7 * coarse + 0.3 * fine)).to(device, torch.uint8)
     return batch_of(list(pixels))
@@ -100,7 +104,11 @@ def class_layers(model: nn.Module) -> list[nn.Conv2d]:
             nn.init.zeros_(layer.weight)
             nn.init.constant_(layer.bias, 20.0)
         return list(head.multi_level_conv_cls)
-    return list(head.rtm_cls) if hasattr(head, "rtm_cls") else [branch[-1] for branch in head.cls_preds]
+    return (
+        list(head.rtm_cls)
+        if hasattr(head, "rtm_cls")
+        else [branch[-1] for branch in head.cls_preds]
+    )
 
 
 def standardise(layer: nn.Conv2d, outputs: Tensor, mean: float, std: float) -> None:
@@ -126,13 +134,21 @@ def set_candidates(model: nn.Module, data: dict, wanted: int, timer: "Timer") ->
         standardise(layer, logits, 0.0, SPREAD)
     # Random distances of RTMDet may be negative, and such boxes are dropped.
     strides = [stride for stride, _ in model.bbox_head.prior_generator.strides]
-    for layer, distances, stride in zip(getattr(model.bbox_head, "rtm_reg", ()), outputs[1], strides):
+    for layer, distances, stride in zip(
+        getattr(model.bbox_head, "rtm_reg", ()), outputs[1], strides
+    ):
         standardise(layer, distances / stride, *DISTANCE)
     logits_BPC = torch.cat([m.float().flatten(2).transpose(1, 2) for m in forward()[0]], 1)
     # YOLOX takes a cell's best class, the others every class.
-    scores_BN = logits_BPC.amax(2) if hasattr(model.bbox_head, "multi_level_conv_obj") else logits_BPC.flatten(1)
+    scores_BN = (
+        logits_BPC.amax(2)
+        if hasattr(model.bbox_head, "multi_level_conv_obj")
+        else logits_BPC.flatten(1)
+    )
     if scores_BN.shape[1] < wanted:
-        raise SystemExit(f"an image has {scores_BN.shape[1]} scores, fewer than the {wanted} candidates wanted")
+        raise SystemExit(
+            f"an image has {scores_BN.shape[1]} scores, fewer than the {wanted} candidates wanted"
+        )
     last = scores_BN.flatten().topk(wanted * len(scores_BN)).values[-1]
     shift = torch.logit(torch.tensor(THRESHOLD)) - last
     for layer in layers:
@@ -193,13 +209,17 @@ class Timer:
 
         return run
 
-    def tiles_to_boxes(self, model: nn.Module, cut: dict[tuple[int, int], Tensor]) -> Callable[[], object]:
+    def tiles_to_boxes(
+        self, model: nn.Module, cut: dict[tuple[int, int], Tensor]
+    ) -> Callable[[], object]:
         """One image's tiles, some at a time, their boxes shifted back and merged by NMS."""
         places = list(cut)
 
         def run() -> object:
             found = []
-            for some in (places[i: i + TILES_AT_ONCE] for i in range(0, len(places), TILES_AT_ONCE)):
+            for some in (
+                places[i : i + TILES_AT_ONCE] for i in range(0, len(places), TILES_AT_ONCE)
+            ):
                 with self.half():
                     samples = model.test_step(batch_of([cut[place] for place in some]))
                 for (top, left), sample in zip(some, samples):
@@ -217,7 +237,10 @@ class Timer:
         x = prepared(model, data)
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream), torch.autocast(self.device, self.dtype, cache_enabled=False):
+        with (
+            torch.cuda.stream(stream),
+            torch.autocast(self.device, self.dtype, cache_enabled=False),
+        ):
             for _ in range(3):
                 model._forward(x)
         torch.cuda.current_stream().wait_stream(stream)
@@ -231,7 +254,11 @@ def tiles(image: Tensor, tile: int) -> dict[tuple[int, int], Tensor]:
     """Squares that overlap by a quarter, by their top and left."""
     step = int(tile * (1 - OVERLAP))
     starts = [sorted({*range(0, side - tile, step), side - tile}) for side in image.shape[1:]]
-    return {(top, left): image[:, top: top + tile, left: left + tile] for top in starts[0] for left in starts[1]}
+    return {
+        (top, left): image[:, top : top + tile, left : left + tile]
+        for top in starts[0]
+        for left in starts[1]
+    }
 
 
 def batch_of(inputs: list[Tensor]) -> dict:
@@ -245,7 +272,10 @@ def flat(outputs: tuple) -> list[Tensor]:
 
 
 def mismatch(got: list[Tensor], want: list[Tensor]) -> float:
-    return max(float((a - b).square().mean().sqrt() / b.std().clamp(min=1e-6)) for a, b in zip(got, want, strict=True))
+    return max(
+        float((a - b).square().mean().sqrt() / b.std().clamp(min=1e-6))
+        for a, b in zip(got, want, strict=True)
+    )
 
 
 @torch.inference_mode()
@@ -263,17 +293,23 @@ def check(model: nn.Module, size: tuple[int, int], timer: Timer) -> tuple[str | 
             measured.append(f"{form} {str(dtype)[6:]} {difference:.1e}")
             # A NaN is not below anything.
             if not difference <= TOLERANCE[dtype]:
-                wrong.append(f"{form} in {dtype} differs by {difference:.1e}, wanted {TOLERANCE[dtype]}")
+                wrong.append(
+                    f"{form} in {dtype} differs by {difference:.1e}, wanted {TOLERANCE[dtype]}"
+                )
         found = [sample.pred_instances for sample in timer.to_boxes(other, data)()]
         if not sum(map(len, found)):
             wrong.append(f"{form}: no boxes")
-        if not all(torch.isfinite(part).all() for one in found for part in (one.bboxes, one.scores)):
+        if not all(
+            torch.isfinite(part).all() for one in found for part in (one.bboxes, one.scores)
+        ):
             wrong.append(f"{form}: boxes or scores are not finite")
     torch.backends.cudnn.allow_tf32 = tf32
     return "; ".join(wrong) or None, ", ".join(measured)
 
 
-def square_rows(name: str, model: nn.Module, args: argparse.Namespace, timer: Timer) -> Iterator[list[str]]:
+def square_rows(
+    name: str, model: nn.Module, args: argparse.Namespace, timer: Timer
+) -> Iterator[list[str]]:
     """A form of the model each: times and memory of every batch."""
     data = {batch: images(batch, args.side, args.side, timer.device) for batch in args.batches}
     for form, other in forms(model):
@@ -282,9 +318,15 @@ def square_rows(name: str, model: nn.Module, args: argparse.Namespace, timer: Ti
             set_candidates(other, data[batch], args.candidates, timer)
             maps, boxes = timer.to_maps(other, data[batch]), timer.to_boxes(other, data[batch])
             times = [timer.milliseconds(run) for run in (maps, boxes)]
-            cells += [*(f"{t:.2f}" for t in times), f"{batch / times[1] * 1e3:.0f}", f"{timer.gibibytes(boxes):.2f}"]
+            cells += [
+                *(f"{t:.2f}" for t in times),
+                f"{batch / times[1] * 1e3:.0f}",
+                f"{timer.gibibytes(boxes):.2f}",
+            ]
         if args.graphs:
-            cells.append(f"{timer.milliseconds(timer.in_a_graph(other, data[args.batches[0]])):.2f}")
+            cells.append(
+                f"{timer.milliseconds(timer.in_a_graph(other, data[args.batches[0]])):.2f}"
+            )
         yield [name, form, *cells]
 
 
@@ -296,9 +338,11 @@ def large_row(name: str, model: nn.Module, args: argparse.Namespace, timer: Time
     cut = tiles(large["inputs"][0], args.tile)
     some = batch_of(list(cut.values())[:: max(len(cut) // TILES_AT_ONCE, 1)])
     wide = images(1, *args.wide, timer.device)
-    for run, sample, wanted in ((timer.to_boxes(fused, wide), wide, args.candidates),
-                                (timer.to_boxes(fused, large), large, args.candidates_large),
-                                (timer.tiles_to_boxes(fused, cut), some, args.candidates_large // len(cut))):
+    for run, sample, wanted in (
+        (timer.to_boxes(fused, wide), wide, args.candidates),
+        (timer.to_boxes(fused, large), large, args.candidates_large),
+        (timer.tiles_to_boxes(fused, cut), some, args.candidates_large // len(cut)),
+    ):
         set_candidates(fused, sample, wanted, timer)
         cells += [f"{timer.milliseconds(run):.1f}", f"{timer.gibibytes(run):.2f}"]
     return [name, *cells]
@@ -306,31 +350,61 @@ def large_row(name: str, model: nn.Module, args: argparse.Namespace, timer: Time
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=MODELS_AND_CONFIGS,
-                        default=[name for name in MODELS_AND_CONFIGS if not name.endswith("v2")])
-    parser.add_argument("--dtype", choices=["float16", "bfloat16"], default="float16", help="of autocast")
-    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: to try the script")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        choices=MODELS_AND_CONFIGS,
+        default=[name for name in MODELS_AND_CONFIGS if not name.endswith("v2")],
+    )
+    parser.add_argument(
+        "--dtype", choices=["float16", "bfloat16"], default="float16", help="of autocast"
+    )
+    parser.add_argument(
+        "--device", choices=["cuda", "cpu"], default="cuda", help="cpu: to try the script"
+    )
     parser.add_argument("--side", type=int, default=640)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32])
-    parser.add_argument("--wide", type=int, nargs=2, default=(736, 1280), help="1280 x 720, padded to whole strides")
+    parser.add_argument(
+        "--wide", type=int, nargs=2, default=(736, 1280), help="1280 x 720, padded to whole strides"
+    )
     parser.add_argument("--large", type=int, default=4096)
     parser.add_argument("--tile", type=int, default=1024)
     parser.add_argument("--candidates", type=int, default=CANDIDATES, help="of an image")
-    parser.add_argument("--candidates-large", type=int, default=CANDIDATES_LARGE, help="of the large image")
-    parser.add_argument("--graphs", action="store_true", help="time the network in a CUDA graph, too")
+    parser.add_argument(
+        "--candidates-large", type=int, default=CANDIDATES_LARGE, help="of the large image"
+    )
+    parser.add_argument(
+        "--graphs", action="store_true", help="time the network in a CUDA graph, too"
+    )
     parser.add_argument("--skip", choices=["640", "large"], help="leave one of the two tables out")
     args = parser.parse_args()
     args.wide = tuple(args.wide)
     timer = Timer(args.device, getattr(torch, args.dtype))
     machine = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
     about = f"{machine}, torch {torch.__version__}, {args.dtype} autocast, milliseconds"
-    columns = [f"{batch} x: {what}" for batch in args.batches for what in ("to maps", "to boxes", "boxes img/s", "GiB")]
-    square = Table("model", "form", *columns, *["1 x: CUDA graph"] * args.graphs,
-                   title=f"{args.side} x {args.side}, {args.candidates} candidates an image. {about}")
-    sizes = [f"{args.wide[0]} x {args.wide[1]}", f"{args.large} x {args.large}", f"in tiles of {args.tile}"]
-    large = Table("model", *(f"{size}: {what}" for size in sizes for what in ("ms", "GiB")),
-                  title=f"To boxes, fused, channels-last; {args.candidates} and {args.candidates_large} candidates, "
-                        f"tiles overlap by {OVERLAP:.0%}, {TILES_AT_ONCE} at a time. {about}")
+    columns = [
+        f"{batch} x: {what}"
+        for batch in args.batches
+        for what in ("to maps", "to boxes", "boxes img/s", "GiB")
+    ]
+    square = Table(
+        "model",
+        "form",
+        *columns,
+        *["1 x: CUDA graph"] * args.graphs,
+        title=f"{args.side} x {args.side}, {args.candidates} candidates an image. {about}",
+    )
+    sizes = [
+        f"{args.wide[0]} x {args.wide[1]}",
+        f"{args.large} x {args.large}",
+        f"in tiles of {args.tile}",
+    ]
+    large = Table(
+        "model",
+        *(f"{size}: {what}" for size in sizes for what in ("ms", "GiB")),
+        title=f"To boxes, fused, channels-last; {args.candidates} and {args.candidates_large} candidates, "
+        f"tiles overlap by {OVERLAP:.0%}, {TILES_AT_ONCE} at a time. {about}",
+    )
     wrong, checks = {}, []
     for name in args.models:
         start = time.time()
@@ -351,7 +425,11 @@ def main() -> int:
         gc.collect()
         torch.cuda.empty_cache()
         print(f"{name}: {time.time() - start:.0f} s", flush=True)
-    print("Differences to float32 as built (root mean square, in standard deviations):", *checks, sep="\n  ")
+    print(
+        "Differences to float32 as built (root mean square, in standard deviations):",
+        *checks,
+        sep="\n  ",
+    )
     for name, problem in wrong.items():
         print(f"{name} FAILED: {problem}")
     console = Console(width=180)

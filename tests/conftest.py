@@ -27,7 +27,9 @@ def same_random_numbers() -> None:
     seed_all(0)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     """One line that says what a marker expression left out, and how to run it."""
     if "not slow" in (config.option.markexpr or ""):
         terminalreporter.write_line(

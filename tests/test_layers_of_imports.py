@@ -7,7 +7,13 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mmmamba"
 FORBIDDEN = {
-    "ops": {"mmmamba.layers", "mmmamba.models", "mmmamba.checkpoints", "mmmamba.engine", "mmmamba.datasets"},
+    "ops": {
+        "mmmamba.layers",
+        "mmmamba.models",
+        "mmmamba.checkpoints",
+        "mmmamba.engine",
+        "mmmamba.datasets",
+    },
     "layers": {"mmmamba.models", "mmmamba.checkpoints", "mmmamba.engine", "mmmamba.datasets"},
     "checkpoints": {"mmmamba.models", "mmmamba.engine", "mmmamba.datasets"},
     "models": {"mmmamba.engine", "mmmamba.zoo"},
@@ -33,11 +39,19 @@ def imported(file: Path) -> set[str]:
 def test_no_layer_imports_from_above(layer):
     for file in (PACKAGE / layer).rglob("*.py"):
         for name in imported(file):
-            above = [module for module in FORBIDDEN[layer] if name == module or name.startswith(f"{module}.")]
+            above = [
+                module
+                for module in FORBIDDEN[layer]
+                if name == module or name.startswith(f"{module}.")
+            ]
             assert not above, f"{file.relative_to(PACKAGE)} imports {name}"
             if layer in ("ops", "layers"):
-                assert name.split(".")[0] not in OPENMMLAB, f"{file.relative_to(PACKAGE)} imports {name}"
+                assert name.split(".")[0] not in OPENMMLAB, (
+                    f"{file.relative_to(PACKAGE)} imports {name}"
+                )
 
 
 def test_the_reader_of_imports_sees_relative_ones():
-    assert "mmmamba.ops.routes" in {n.rsplit(".", 1)[0] for n in imported(PACKAGE / "ops" / "__init__.py")}
+    assert "mmmamba.ops.routes" in {
+        n.rsplit(".", 1)[0] for n in imported(PACKAGE / "ops" / "__init__.py")
+    }

@@ -29,8 +29,12 @@ def requirements(name: str) -> list[Requirement]:
 
 
 def pins(python: str, file: str = "tested") -> dict[str, str]:
-    environment = {"python_version": python, "python_full_version": f"{python}.5", "sys_platform": "linux",
-                   "platform_machine": "x86_64"}  # fmt: skip
+    environment = {
+        "python_version": python,
+        "python_full_version": f"{python}.5",
+        "sys_platform": "linux",
+        "platform_machine": "x86_64",
+    }
     chosen: dict[str, str] = {}
     for pin in requirements(file):
         if pin.marker is None or pin.marker.evaluate(environment):
@@ -43,11 +47,15 @@ def pins(python: str, file: str = "tested") -> dict[str, str]:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize("name, file", [("runtime", "tested"), ("test", "tested"), ("docs", "tested-docs")])
+@pytest.mark.parametrize(
+    "name, file", [("runtime", "tested"), ("test", "tested"), ("docs", "tested-docs")]
+)
 def test_tested_versions_meet_the_requirements(name: str, file: str, python: str) -> None:
     chosen = pins(python, file)
     for requirement in requirements(name):
-        assert requirement.specifier.contains(chosen[canonicalize_name(requirement.name)]), requirement
+        assert requirement.specifier.contains(chosen[canonicalize_name(requirement.name)]), (
+            requirement
+        )
 
 
 def test_every_import_is_required() -> None:
@@ -60,8 +68,16 @@ def test_every_import_is_required() -> None:
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 names = [node.module]
-            for top in {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - OPTIONAL - {"mmmamba"}:
-                owners = {canonicalize_name(owner) for owner in [*distributions.get(top, []), COMES_WITH.get(top, top)]}
+            for top in (
+                {name.split(".")[0] for name in names}
+                - set(sys.stdlib_module_names)
+                - OPTIONAL
+                - {"mmmamba"}
+            ):
+                owners = {
+                    canonicalize_name(owner)
+                    for owner in [*distributions.get(top, []), COMES_WITH.get(top, top)]
+                }
                 if not owners & required:
                     missing.append(f"{path.relative_to(ROOT)} imports {top}")
     assert not missing, "not in requirements/runtime.txt: " + "; ".join(missing)
@@ -75,14 +91,18 @@ def test_opencv_that_lacks_desktop_libraries_names_the_cure(tmp_path: Path) -> N
     )
     code = "from mmmamba.compat.opencv import check_opencv; check_opencv()"
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert "libGL.so.1: cannot open" in last and opencv.CURE in last
 
 
 def test_the_cure_installs_the_tested_version() -> None:
-    assert {pins(python)["opencv-python-headless"] for python in PYTHONS} == {opencv.HEADLESS_VERSION}
+    assert {pins(python)["opencv-python-headless"] for python in PYTHONS} == {
+        opencv.HEADLESS_VERSION
+    }
 
 
 def test_make_refuses_an_old_python(tmp_path: Path) -> None:
@@ -99,5 +119,7 @@ def test_make_refuses_an_old_python(tmp_path: Path) -> None:
 def test_one_version_is_written_down() -> None:
     import mmmamba
 
-    (version,) = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    (version,) = re.findall(
+        r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
+    )
     assert mmmamba.__version__ == version

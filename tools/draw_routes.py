@@ -16,12 +16,23 @@ def main(argv: list[str] | None = None) -> int:
 
 def _draw(argv: list[str]) -> int:
     parser = Parser(description="Draw routes, one PNG for each name.")
-    parser.add_argument("names", nargs="*", help="routes, their reverses or sets of routes; all that there are if none")
-    parser.add_argument("--size", nargs=2, type=int, default=(7, 10), metavar=("H", "W"), help="of the map (7 10)")
-    parser.add_argument("--out", type=Path, default=Path("routes"), metavar="DIR", help="for the pictures (routes)")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        help="routes, their reverses or sets of routes; all that there are if none",
+    )
+    parser.add_argument(
+        "--size", nargs=2, type=int, default=(7, 10), metavar=("H", "W"), help="of the map (7 10)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("routes"), metavar="DIR", help="for the pictures (routes)"
+    )
     args = parser.parse_args(argv)
     try:
-        pictures = {name: expand_routes(name)[0] for name in args.names or [*list_routes(), *list_route_sets()]}
+        pictures = {
+            name: expand_routes(name)[0]
+            for name in args.names or [*list_routes(), *list_route_sets()]
+        }
     except KeyError as error:
         parser.error(error.args[0])
     if min(args.size) < 1:

@@ -11,7 +11,9 @@ ROOT = Path(__file__).parents[1]
 
 def main() -> int:
     counts = {name: count(name, size.size) for name, size in SIZES.items()}
-    (ROOT / "docs" / "model_zoo.md").write_text(model_zoo_page(counts, ROOT / "configs"), encoding="utf-8")
+    (ROOT / "docs" / "model_zoo.md").write_text(
+        model_zoo_page(counts, ROOT / "configs"), encoding="utf-8"
+    )
     return 0
 
 

@@ -39,7 +39,9 @@ def config_path(name: str) -> Path:
 def folders(package: str) -> list[str]:
     """The methods of an installed package: its folders that hold configs."""
     root = config_path(f"{package}/")
-    return sorted(path.name for path in root.iterdir() if path.name != "_base_" and any(path.glob("*.py")))
+    return sorted(
+        path.name for path in root.iterdir() if path.name != "_base_" and any(path.glob("*.py"))
+    )
 
 
 IN_THE_IMAGE = {f"roi_head.bbox_head.{i}.bbox_coder.clip_border": True for i in range(6)}

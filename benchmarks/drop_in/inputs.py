@@ -24,7 +24,9 @@ def batch(cfg: Config, case: Case, training: bool) -> dict[str, Any]:
 
     The image to predict has odd sides.
     """
-    make = {"segmentor": _segmented, "tracker": _frames, "teacher": _branches}.get(case.kind, _detected)
+    make = {"segmentor": _segmented, "tracker": _frames, "teacher": _branches}.get(
+        case.kind, _detected
+    )
     return make(cfg, case, training)
 
 
@@ -39,10 +41,25 @@ def _size(case: Case, training: bool) -> tuple[int, int]:
 
 
 def _meta(size: tuple[int, int]) -> dict[str, Any]:
-    return dict(img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size, scale_factor=(1.0, 1.0),
-                flip=False, flip_direction=None, img_id=0, img_path="none.jpg", border=[0, size[0], 0, size[1]],
-                text="person. car.", custom_entities=True, frame_id=0, video_length=2, ori_video_length=2,
-                reduce_zero_label=False, homography_matrix=np.eye(3, dtype=np.float32))  # fmt: skip
+    return dict(
+        img_shape=size,
+        ori_shape=size,
+        pad_shape=size,
+        batch_input_shape=size,
+        scale_factor=(1.0, 1.0),
+        flip=False,
+        flip_direction=None,
+        img_id=0,
+        img_path="none.jpg",
+        border=[0, size[0], 0, size[1]],
+        text="person. car.",
+        custom_entities=True,
+        frame_id=0,
+        video_length=2,
+        ori_video_length=2,
+        reduce_zero_label=False,
+        homography_matrix=np.eye(3, dtype=np.float32),
+    )
 
 
 def _instances(size: tuple[int, int], boxes: tuple, ids: bool = False) -> InstanceData:
@@ -62,7 +79,9 @@ def _instances(size: tuple[int, int], boxes: tuple, ids: bool = False) -> Instan
 def _sample(size: tuple[int, int], boxes: tuple, semantics: int = 1, **more: Any) -> DetDataSample:
     sample = DetDataSample(metainfo=_meta(size))
     sample.gt_instances = _instances(size, boxes, **more)
-    sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+    sample.ignored_instances = InstanceData(
+        bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
+    )
     labels = torch.zeros(1, size[0] // semantics, size[1] // semantics, dtype=torch.uint8)
     sample.gt_sem_seg = PixelData(sem_seg=labels)
     return sample
@@ -80,8 +99,9 @@ def _detected(cfg: Config, case: Case, training: bool) -> dict[str, Any]:
     samples = [_sample(size, boxes, semantics) for boxes in _contents(case, training)]
     if case.kind == "proposals":
         for sample in samples:
-            sample.proposals = InstanceData(bboxes=torch.tensor(BOXES, dtype=torch.float32),
-                                            scores=torch.ones(len(BOXES)))  # fmt: skip
+            sample.proposals = InstanceData(
+                bboxes=torch.tensor(BOXES, dtype=torch.float32), scores=torch.ones(len(BOXES))
+            )
     return dict(inputs=[_image(size) for _ in samples], data_samples=samples)
 
 
@@ -105,7 +125,9 @@ def _frames(cfg: Config, case: Case, training: bool) -> dict[str, Any]:
     for boxes in _contents(case, training):
         metainfo = dict(key_frames_inds=[0], ref_frames_inds=[1]) if training else {}
         track = TrackDataSample(metainfo=metainfo)
-        track.video_data_samples = [_sample(size, boxes, ids=True) for _ in range(2 if training else 1)]
+        track.video_data_samples = [
+            _sample(size, boxes, ids=True) for _ in range(2 if training else 1)
+        ]
         for i, sample in enumerate(track.video_data_samples):
             sample.set_metainfo(dict(frame_id=i))
         samples.append(track)
@@ -118,5 +140,7 @@ def _branches(cfg: Config, case: Case, training: bool) -> dict[str, Any]:
     plain = _detected(cfg, case, training)
     if not training:
         return plain
-    branches = {name: _detected(cfg, case, training) for name in ("sup", "unsup_teacher", "unsup_student")}
+    branches = {
+        name: _detected(cfg, case, training) for name in ("sup", "unsup_teacher", "unsup_student")
+    }
     return {key: {name: branch[key] for name, branch in branches.items()} for key in plain}

@@ -63,7 +63,12 @@ def sweep_page(stored: dict) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in stored["versions"].items())
     parts = [INTRODUCTION, f"{_count(stored)} Python {stored['python']}, {versions}, on CPUs.\n"]
     for package in ("mmdet", "mmseg"):
-        parts += [f"## What to write: {package}", WHAT_TO_WRITE, _lines_table(stored["results"], package), ""]
+        parts += [
+            f"## What to write: {package}",
+            WHAT_TO_WRITE,
+            _lines_table(stored["results"], package),
+            "",
+        ]
     for package in ("mmdet", "mmseg"):
         parts += [f"## What runs: {package}", "", _result_table(stored["results"], package), ""]
     return "\n".join(parts).rstrip() + "\n"
@@ -71,7 +76,10 @@ def sweep_page(stored: dict) -> str:
 
 def kinds_table(stored: dict) -> str:
     """Kinds of necks and heads, and what to write for each."""
-    rows = ["| neck or head | more of the backbone | where the widths go, for VMamba-T |", "| --- | --- | --- |"]
+    rows = [
+        "| neck or head | more of the backbone | where the widths go, for VMamba-T |",
+        "| --- | --- | --- |",
+    ]
     for kind, name in KINDS.items():
         more, lines = _written(stored["results"][name][BACKBONES[0]])
         rows.append(f"| {kind} | {more} | {lines} |")
@@ -85,7 +93,10 @@ def with_kinds(page: str, stored: dict) -> str:
 
 
 def _written(result: dict) -> tuple[str, str]:
-    arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in result["backbone"].items()}
+    arguments = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in result["backbone"].items()
+    }
     more = ", ".join(f"{key}={value}" for key, value in arguments.items())
     lines = result["lines"]
     return f"`{more}`" if more else "", f"`{lines}`" if lines else "as they are"
@@ -93,7 +104,10 @@ def _written(result: dict) -> tuple[str, str]:
 
 def _count(stored: dict) -> str:
     rows = stored["results"]
-    counts = [f"{sum(row.get(b, {}).get('ok', False) for row in rows.values())} with `{b}`" for b in COLUMNS]
+    counts = [
+        f"{sum(row.get(b, {}).get('ok', False) for row in rows.values())} with `{b}`"
+        for b in COLUMNS
+    ]
     return f"Of {len(rows)} configs run: {', '.join(counts)}."
 
 

@@ -71,8 +71,15 @@ def _child(name: str, backbone: str, answer: multiprocessing.connection.Connecti
         lines = str(error).strip().splitlines() or [""]
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
-        answer.send(dict(ok=False, **record, reason=f"{type(error).__name__}: {lines[0][:300]}", where=where,
-                         trace=traceback.format_exc()))  # fmt: skip
+        answer.send(
+            dict(
+                ok=False,
+                **record,
+                reason=f"{type(error).__name__}: {lines[0][:300]}",
+                where=where,
+                trace=traceback.format_exc(),
+            )
+        )
 
 
 def finish(case: Running, limit: float) -> dict | None:
@@ -83,7 +90,9 @@ def finish(case: Running, limit: float) -> dict | None:
             result = case.answer.recv()
         except EOFError:
             case.process.join()
-            result = dict(ok=False, reason=f"the process died with exit code {case.process.exitcode}")
+            result = dict(
+                ok=False, reason=f"the process died with exit code {case.process.exitcode}"
+            )
     elif not case.process.is_alive():
         result = dict(ok=False, reason=f"the process died with exit code {case.process.exitcode}")
     elif seconds > limit:
@@ -118,7 +127,9 @@ def sweep(wanted: list[tuple[str, str]], jobs: int, limit: float):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", default=["*"], help="cases, by shell patterns")
-    parser.add_argument("--backbones", nargs="+", choices=(CONTROL, *BACKBONES), default=(CONTROL, *BACKBONES))
+    parser.add_argument(
+        "--backbones", nargs="+", choices=(CONTROL, *BACKBONES), default=(CONTROL, *BACKBONES)
+    )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--limit", type=float, default=300, help="seconds of a case")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -129,8 +140,14 @@ def main() -> None:
     known = json.loads(args.out.read_text()) if args.out.exists() else {"results": {}}
     for count, (name, backbone, result) in enumerate(sweep(wanted, args.jobs, args.limit), 1):
         trace = result.pop("trace", "")
-        said = "ok" if result["ok"] else f"{result.get('stage')}: {result['reason']}  ({result.get('where', '')})"
-        print(f"[{count}/{len(wanted)}] {name} {backbone} {result['seconds']} s: {said}", flush=True)
+        said = (
+            "ok"
+            if result["ok"]
+            else f"{result.get('stage')}: {result['reason']}  ({result.get('where', '')})"
+        )
+        print(
+            f"[{count}/{len(wanted)}] {name} {backbone} {result['seconds']} s: {said}", flush=True
+        )
         if args.trace and trace:
             print(trace, flush=True)
         known["results"].setdefault(name, {})[backbone] = result

@@ -71,7 +71,9 @@ def written(cfg: Config, backbone: str) -> dict[str, Any]:
     lines = changes({key: old[key] for key in widths}, {key: new[key] for key in widths})
     lines = re.sub(r"(?<=[(\[])\n\s*|,\n\s*(?=[)\]])", "", lines).replace("\n", "")
     inner = re.sub(r",\s+", ", ", lines).removeprefix("dict(").removesuffix(")")
-    arguments = {key: value for key, value in new["backbone"].items() if key not in ("type", "arch")}
+    arguments = {
+        key: value for key, value in new["backbone"].items() if key not in ("type", "arch")
+    }
     return dict(backbone=arguments, lines=inner)
 
 
@@ -81,7 +83,11 @@ def _trained_part(cfg: Config, case: Case) -> nn.Module:
     if case.kind == "detector" and "tracker" in config:
         config = {"data_preprocessor": config.data_preprocessor, **config.detector}
         if config["data_preprocessor"]["type"] == "TrackDataPreprocessor":
-            images = {key: value for key, value in config["data_preprocessor"].items() if key != "use_det_processor"}
+            images = {
+                key: value
+                for key, value in config["data_preprocessor"].items()
+                if key != "use_det_processor"
+            }
             config["data_preprocessor"] = dict(images, type="DetDataPreprocessor")
     model = revert_sync_batchnorm(MODELS.build(config))
     if hasattr(model, "init_weights"):
@@ -105,7 +111,9 @@ def _backward(model: nn.Module, losses: dict[str, Any]) -> None:
         raise Fault(f"the loss is {total.item()}: {losses}")
     total.backward()
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    endless = [name for name, p in trained.items() if p.grad is not None and not p.grad.isfinite().all()]
+    endless = [
+        name for name, p in trained.items() if p.grad is not None and not p.grad.isfinite().all()
+    ]
     idle = [name for name, p in trained.items() if p.grad is None]
     if endless:
         raise Fault(f"gradients that are not finite: {_some(endless)}")
@@ -121,7 +129,9 @@ def _dicts(node: Any) -> Iterator[dict]:
     """Every dict in a config."""
     if isinstance(node, dict):
         yield node
-    for one in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
+    for one in (
+        node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
+    ):
         yield from _dicts(one)
 
 
@@ -155,4 +165,3 @@ def _small(cfg: Config, case: Case) -> None:
         cfg.model.data_preprocessor.update(size=case.size, size_divisor=None)
         cfg.model.test_cfg = dict(cfg.model.get("test_cfg") or {}, mode="whole")
     cfg.merge_from_dict({f"model.{key}": value for key, value in case.settings.items()})
-

@@ -40,7 +40,10 @@ def coco_subset(data: Path, work_dir: Path) -> Path:
     smallest = {i: min((a["area"] for a in found), default=0) for i, found in single.items()}
     # Nearly every image with a crowd also has small objects: those with the fewest.
     order = sorted(crowded, key=lambda i: (sum(a["area"] < SMALL for a in single[i]), i))
-    large = sorted((i for i in single if smallest[i] >= SMALL and i not in crowded), key=lambda i: (-len(single[i]), i))
+    large = sorted(
+        (i for i in single if smallest[i] >= SMALL and i not in crowded),
+        key=lambda i: (-len(single[i]), i),
+    )
     chosen = set((order[:2] + large)[:IMAGES])
     content["images"] = [image for image in content["images"] if image["id"] in chosen]
     content["annotations"] = [a for a in content["annotations"] if a["image_id"] in chosen]
@@ -49,13 +52,21 @@ def coco_subset(data: Path, work_dir: Path) -> Path:
     return file
 
 
-def detector(head: str, backbone: str, data: Path, iterations: int, workers: int, work_dir: Path) -> Config:
+def detector(
+    head: str, backbone: str, data: Path, iterations: int, workers: int, work_dir: Path
+) -> Config:
     """Mask R-CNN, Cascade Mask R-CNN or RetinaNet, trained and tested on the same images."""
     config, widths, neck = _backbone(backbone)
     masks = head != "retinanet"
-    cfg = _base(f"models/{head}_fpn", "datasets/coco_instance", "schedules/schedule_1x", "default_runtime")
+    cfg = _base(
+        f"models/{head}_fpn", "datasets/coco_instance", "schedules/schedule_1x", "default_runtime"
+    )
     if neck:
-        neck = neck | dict(_delete_=True) | ({} if masks else dict(num_extra_trans_convs=1, add_extra_convs="on_input"))
+        neck = (
+            neck
+            | dict(_delete_=True)
+            | ({} if masks else dict(num_extra_trans_convs=1, add_extra_convs="on_input"))
+        )
     file = str(coco_subset(data, work_dir).absolute())
     pipeline = [
         dict(type="LoadImageFromFile"),
@@ -63,22 +74,38 @@ def detector(head: str, backbone: str, data: Path, iterations: int, workers: int
         dict(type="Resize", scale=(SIDE, SIDE), keep_ratio=True),
         dict(type="PackDetInputs", meta_keys=PLACES),
     ]
-    dataset = dict(type="CocoDataset", ann_file=file, data_prefix=dict(img=f"{data.absolute()}/coco_mini/train/"),
-                   pipeline=pipeline)
-    cfg.merge_from_dict(dict(
-        model=dict(backbone=config, neck=neck | dict(in_channels=widths)),
-        train_dataloader=_loader(4, workers, dataset, True),
-        val_dataloader=_loader(4, workers, dict(dataset, test_mode=True), False),
-        val_evaluator=dict(_delete_=True, type="CocoMetric", ann_file=file, metric=["bbox", "segm"][: 1 + masks]),
-        **_schedule(iterations, 2e-4)))
+    dataset = dict(
+        type="CocoDataset",
+        ann_file=file,
+        data_prefix=dict(img=f"{data.absolute()}/coco_mini/train/"),
+        pipeline=pipeline,
+    )
+    cfg.merge_from_dict(
+        dict(
+            model=dict(backbone=config, neck=neck | dict(in_channels=widths)),
+            train_dataloader=_loader(4, workers, dataset, True),
+            val_dataloader=_loader(4, workers, dict(dataset, test_mode=True), False),
+            val_evaluator=dict(
+                _delete_=True,
+                type="CocoMetric",
+                ann_file=file,
+                metric=["bbox", "segm"][: 1 + masks],
+            ),
+            **_schedule(iterations, 2e-4),
+        )
+    )
     return cfg
 
 
-def yolo(head: str, backbone: str, data: Path, iterations: int, workers: int, work_dir: Path) -> Config:
+def yolo(
+    head: str, backbone: str, data: Path, iterations: int, workers: int, work_dir: Path
+) -> Config:
     """Mamba YOLO-T, a backbone of its own, all eight images in each batch, so that batch norms test what they saw."""
     import mmmamba.detection  # noqa: F401  (registers it)
 
-    cfg = _base("models/mamba_yolo", "datasets/coco_yolo", "schedules/schedule_1x", "default_runtime")
+    cfg = _base(
+        "models/mamba_yolo", "datasets/coco_yolo", "schedules/schedule_1x", "default_runtime"
+    )
     file = str(coco_subset(data, work_dir).absolute())
     pipeline = [
         dict(type="LoadImageFromFile"),
@@ -86,42 +113,71 @@ def yolo(head: str, backbone: str, data: Path, iterations: int, workers: int, wo
         dict(type="Letterbox", size=SIDE),
         dict(type="PackDetInputs", meta_keys=(*PLACES, "pad_param")),
     ]
-    dataset = dict(type="CocoDataset", ann_file=file, data_prefix=dict(img=f"{data.absolute()}/coco_mini/train/"),
-                   pipeline=pipeline)
-    cfg.merge_from_dict(dict(
-        model=DETECTORS[head][1],
-        train_dataloader=_loader(IMAGES, workers, dataset, True),
-        val_dataloader=_loader(1, workers, dict(dataset, test_mode=True), False),
-        val_evaluator=dict(_delete_=True, type="CocoMetric", ann_file=file, metric="bbox"),
-        **_schedule(iterations, 1e-3)))
+    dataset = dict(
+        type="CocoDataset",
+        ann_file=file,
+        data_prefix=dict(img=f"{data.absolute()}/coco_mini/train/"),
+        pipeline=pipeline,
+    )
+    cfg.merge_from_dict(
+        dict(
+            model=DETECTORS[head][1],
+            train_dataloader=_loader(IMAGES, workers, dataset, True),
+            val_dataloader=_loader(1, workers, dict(dataset, test_mode=True), False),
+            val_evaluator=dict(_delete_=True, type="CocoMetric", ann_file=file, metric="bbox"),
+            **_schedule(iterations, 1e-3),
+        )
+    )
     return cfg
 
 
-def upernet(head: str, backbone: str, data: Path, iterations: int, workers: int, work_dir: Path) -> Config:
+def upernet(
+    head: str, backbone: str, data: Path, iterations: int, workers: int, work_dir: Path
+) -> Config:
     """UperNet on the first eight images of coco_sem, 133 classes."""
     config, widths, neck = _backbone(backbone)
-    cfg = _base("models/upernet", "datasets/ade20k", "schedules/schedule_160k", "default_runtime_seg")
+    cfg = _base(
+        "models/upernet", "datasets/ade20k", "schedules/schedule_160k", "default_runtime_seg"
+    )
     if neck:
         neck, widths = dict(neck=neck | dict(in_channels=widths)), [256] * 4
     with (data / "coco_sem/classes.csv").open() as file:
         classes = [row["name"] for row in csv.DictReader(file)]
-    load, annotate, pack = dict(type="LoadImageFromFile"), dict(type="LoadAnnotations"), dict(type="PackSegInputs")
+    load, annotate, pack = (
+        dict(type="LoadImageFromFile"),
+        dict(type="LoadAnnotations"),
+        dict(type="PackSegInputs"),
+    )
     # One size, so that images can be batched and tested as they were trained; labels are compared at their own.
     resize = dict(type="Resize", scale=(SEGMENTATION_SIDE, SEGMENTATION_SIDE), keep_ratio=False)
     dataset = dict(
-        type="BaseSegDataset", data_root=str(data / "coco_sem"), metainfo=dict(classes=classes), reduce_zero_label=True,
-        img_suffix=".jpg", seg_map_suffix=".png", pipeline=[load, annotate, resize, pack], indices=IMAGES,
-        data_prefix=dict(img_path="images/training", seg_map_path="annotations/training"))
-    cfg.merge_from_dict(dict(
-        model=dict(
-            backbone=config, **neck,
-            data_preprocessor=dict(size=(SEGMENTATION_SIDE, SEGMENTATION_SIDE)),
-            decode_head=dict(in_channels=widths, num_classes=len(classes)),
-            auxiliary_head=dict(in_channels=widths[2], num_classes=len(classes))),
-        train_dataloader=_loader(4, workers, dataset, True),
-        val_dataloader=_loader(1, workers, dict(dataset, pipeline=[load, resize, annotate, pack]), False),
-        val_evaluator=dict(_delete_=True, type="IoUMetric", iou_metrics=["mIoU"]),
-        **_schedule(iterations, 3e-4)))
+        type="BaseSegDataset",
+        data_root=str(data / "coco_sem"),
+        metainfo=dict(classes=classes),
+        reduce_zero_label=True,
+        img_suffix=".jpg",
+        seg_map_suffix=".png",
+        pipeline=[load, annotate, resize, pack],
+        indices=IMAGES,
+        data_prefix=dict(img_path="images/training", seg_map_path="annotations/training"),
+    )
+    cfg.merge_from_dict(
+        dict(
+            model=dict(
+                backbone=config,
+                **neck,
+                data_preprocessor=dict(size=(SEGMENTATION_SIDE, SEGMENTATION_SIDE)),
+                decode_head=dict(in_channels=widths, num_classes=len(classes)),
+                auxiliary_head=dict(in_channels=widths[2], num_classes=len(classes)),
+            ),
+            train_dataloader=_loader(4, workers, dataset, True),
+            val_dataloader=_loader(
+                1, workers, dict(dataset, pipeline=[load, resize, annotate, pack]), False
+            ),
+            val_evaluator=dict(_delete_=True, type="IoUMetric", iou_metrics=["mIoU"]),
+            **_schedule(iterations, 3e-4),
+        )
+    )
     return cfg
 
 
@@ -141,7 +197,10 @@ class StopAtGoal(Hook):
         self.keys, self.metrics, self.iteration = keys, {}, 0
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        self.metrics, self.iteration = {k: v / (100 if k == "mIoU" else 1) for k, v in metrics.items()}, runner.iter
+        self.metrics, self.iteration = (
+            {k: v / (100 if k == "mIoU" else 1) for k, v in metrics.items()},
+            runner.iter,
+        )
         runner.train_loop.stop_training = self.reached
 
     @property
@@ -175,19 +234,40 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/overfit"))
     args = parser.parse_args()
-    columns = {"box AP": "coco/bbox_mAP", "AP50": "coco/bbox_mAP_50", "mask AP": "coco/segm_mAP",
-               "mask AP50": "coco/segm_mAP_50", "mIoU": "mIoU"}
-    table = Table("head", *columns, "iterations", "seconds", f"above {GOAL}",
-                  title=f"{args.backbone} (mamba_yolo_t has its own) on {IMAGES} images, from scratch, at most "
-                        f"{args.iterations} iterations")
+    columns = {
+        "box AP": "coco/bbox_mAP",
+        "AP50": "coco/bbox_mAP_50",
+        "mask AP": "coco/segm_mAP",
+        "mask AP50": "coco/segm_mAP_50",
+        "mIoU": "mIoU",
+    }
+    table = Table(
+        "head",
+        *columns,
+        "iterations",
+        "seconds",
+        f"above {GOAL}",
+        title=f"{args.backbone} (mamba_yolo_t has its own) on {IMAGES} images, from scratch, at most "
+        f"{args.iterations} iterations",
+    )
     reached, lines = [], []
     for head in args.head:
         stop, seconds = overfit(head, args)
         reached.append(stop.reached)
-        cells = (f"{stop.metrics[key]:.3f}" if key in stop.metrics else "" for key in columns.values())
-        table.add_row(head, *cells, str(stop.iteration), f"{seconds:.0f}", "yes" if stop.reached else "NO")
-        found = (f"{name} {stop.metrics[key]:.3f}" for name, key in columns.items() if key in stop.metrics)
-        lines.append(f"overfit {head}: {', '.join(found)}, {stop.iteration} iterations, {seconds:.0f} s")
+        cells = (
+            f"{stop.metrics[key]:.3f}" if key in stop.metrics else "" for key in columns.values()
+        )
+        table.add_row(
+            head, *cells, str(stop.iteration), f"{seconds:.0f}", "yes" if stop.reached else "NO"
+        )
+        found = (
+            f"{name} {stop.metrics[key]:.3f}"
+            for name, key in columns.items()
+            if key in stop.metrics
+        )
+        lines.append(
+            f"overfit {head}: {', '.join(found)}, {stop.iteration} iterations, {seconds:.0f} s"
+        )
     Console(width=140).print(table)
     print(*lines, sep="\n")
     return 0 if all(reached) else 1

@@ -5,7 +5,9 @@ default_hooks = dict(
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=50),
     param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(type="AtomicCheckpointHook", interval=1, max_keep_ckpts=3, save_best="auto", rule="greater"),
+    checkpoint=dict(
+        type="AtomicCheckpointHook", interval=1, max_keep_ckpts=3, save_best="auto", rule="greater"
+    ),
     sampler_seed=dict(type="DistSamplerSeedHook"),
     interrupt=dict(type="InterruptHook"),
     nan_guard=dict(type="NanGuardHook"),
@@ -17,7 +19,9 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
     dist_cfg=dict(backend="nccl"),
 )
-visualizer = dict(type="DetLocalVisualizer", vis_backends=[dict(type="LocalVisBackend")], name="visualizer")
+visualizer = dict(
+    type="DetLocalVisualizer", vis_backends=[dict(type="LocalVisBackend")], name="visualizer"
+)
 log_processor = dict(type="LogProcessor", window_size=50, by_epoch=True)
 log_level = "INFO"
 load_from = None

@@ -7,7 +7,9 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-checkpoint = "https://huggingface.co/nvidia/MambaVision-T-1K/resolve/main/mambavision_tiny_1k.pth.tar"
+checkpoint = (
+    "https://huggingface.co/nvidia/MambaVision-T-1K/resolve/main/mambavision_tiny_1k.pth.tar"
+)
 model = dict(
     backbone=dict(
         type="MambaVision",

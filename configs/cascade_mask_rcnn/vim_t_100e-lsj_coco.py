@@ -7,7 +7,9 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-checkpoint = "https://huggingface.co/hustvl/Vim-tiny-midclstok/resolve/main/vim_t_midclstok_76p1acc.pth"
+checkpoint = (
+    "https://huggingface.co/hustvl/Vim-tiny-midclstok/resolve/main/vim_t_midclstok_76p1acc.pth"
+)
 box_heads = [
     dict(
         type="Shared4Conv1FCBBoxHead",

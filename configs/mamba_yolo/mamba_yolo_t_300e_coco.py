@@ -15,13 +15,26 @@ model = dict(
 # Mosaic is off for the last ten epochs. Training ends early where AP has not risen for 100 epochs, ten validations.
 custom_hooks = [
     dict(type="YOLOWarmupHook", epochs=3, min_iters=100, bias_lr=0.1, momentum=0.8),
-    dict(type="EMAHook", ema_type="ExpMomentumEMA", momentum=1e-4, gamma=2000, update_buffers=True, priority=49),
+    dict(
+        type="EMAHook",
+        ema_type="ExpMomentumEMA",
+        momentum=1e-4,
+        gamma=2000,
+        update_buffers=True,
+        priority=49,
+    ),
     dict(
         type="PipelineSwitchHook",
         switch_epoch=290,
         switch_pipeline={{_base_.late_pipeline}},
     ),
-    dict(type="EarlyStoppingHook", monitor="coco/bbox_mAP", rule="greater", min_delta=0.0, patience=10),
+    dict(
+        type="EarlyStoppingHook",
+        monitor="coco/bbox_mAP",
+        rule="greater",
+        min_delta=0.0,
+        patience=10,
+    ),
 ]
 expected = dict(
     metrics={"coco/bbox_mAP": 0.454},

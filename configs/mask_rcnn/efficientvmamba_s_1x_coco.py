@@ -1,6 +1,8 @@
 _base_ = "./efficientvmamba_t_1x_coco.py"
 
-checkpoint = "https://huggingface.co/TerryPei/EfficientVMamba-Small/resolve/main/efficient_vmamba_small.ckpt"
+checkpoint = (
+    "https://huggingface.co/TerryPei/EfficientVMamba-Small/resolve/main/efficient_vmamba_small.ckpt"
+)
 model = dict(
     backbone=dict(arch="efficientvmamba_s", init_cfg=dict(checkpoint=checkpoint)),
     neck=dict(in_channels=[64, 128, 256, 512]),

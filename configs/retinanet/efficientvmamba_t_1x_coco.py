@@ -7,7 +7,9 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-checkpoint = "https://huggingface.co/TerryPei/EfficientVMamba-Tiny/resolve/main/efficient_vmamba_tiny.ckpt"
+checkpoint = (
+    "https://huggingface.co/TerryPei/EfficientVMamba-Tiny/resolve/main/efficient_vmamba_tiny.ckpt"
+)
 model = dict(
     backbone=dict(
         type="EfficientVMamba",
@@ -20,7 +22,11 @@ model = dict(
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations", with_bbox=True),
-    dict(type="RandomChoiceResize", scales=[(side, 1333) for side in range(480, 801, 32)], keep_ratio=True),
+    dict(
+        type="RandomChoiceResize",
+        scales=[(side, 1333) for side in range(480, 801, 32)],
+        keep_ratio=True,
+    ),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackDetInputs"),
 ]

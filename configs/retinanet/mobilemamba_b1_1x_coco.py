@@ -34,7 +34,14 @@ optim_wrapper = dict(
 # Constant for the first half of the 12 epochs, then a cosine.
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-5, by_epoch=False, begin=0, end=500),
-    dict(type="CosineAnnealingLR", by_epoch=True, begin=6, end=12, T_max=6, convert_to_iter_based=True),
+    dict(
+        type="CosineAnnealingLR",
+        by_epoch=True,
+        begin=6,
+        end=12,
+        T_max=6,
+        convert_to_iter_based=True,
+    ),
 ]
 train_dataloader = dict(batch_size=4)
 expected = dict(

@@ -1,6 +1,8 @@
 _base_ = "./efficientvmamba_t_160k_ade20k-512x512.py"
 
-checkpoint = "https://huggingface.co/TerryPei/EfficientVMamba-Small/resolve/main/efficient_vmamba_small.ckpt"
+checkpoint = (
+    "https://huggingface.co/TerryPei/EfficientVMamba-Small/resolve/main/efficient_vmamba_small.ckpt"
+)
 model = dict(
     backbone=dict(arch="efficientvmamba_s", init_cfg=dict(checkpoint=checkpoint)),
     decode_head=dict(in_channels=[64, 128, 256, 512]),

@@ -6,7 +6,9 @@ _base_ = [
     "../_base_/default_runtime_seg.py",
 ]
 
-checkpoint = "https://huggingface.co/TerryPei/EfficientVMamba-Tiny/resolve/main/efficient_vmamba_tiny.ckpt"
+checkpoint = (
+    "https://huggingface.co/TerryPei/EfficientVMamba-Tiny/resolve/main/efficient_vmamba_tiny.ckpt"
+)
 model = dict(
     backbone=dict(
         type="EfficientVMamba",

@@ -22,7 +22,9 @@ model = dict(
     auxiliary_head=dict(in_channels=192, in_index=3),
 )
 optim_wrapper = dict(
-    paramwise_cfg=dict(custom_keys={"pos_embed": dict(decay_mult=0.0), "cls_token": dict(decay_mult=0.0)})
+    paramwise_cfg=dict(
+        custom_keys={"pos_embed": dict(decay_mult=0.0), "cls_token": dict(decay_mult=0.0)}
+    )
 )
 expected = dict(
     metrics={"mIoU": 43.4},

@@ -2,9 +2,13 @@
 # times the work of S with the windows of T and B.
 _base_ = "./mambavision_t_160k_ade20k-512x512.py"
 
-checkpoint = "https://huggingface.co/nvidia/MambaVision-S-1K/resolve/main/mambavision_small_1k.pth.tar"
+checkpoint = (
+    "https://huggingface.co/nvidia/MambaVision-S-1K/resolve/main/mambavision_small_1k.pth.tar"
+)
 model = dict(
-    backbone=dict(arch="mambavision_s", window_size=(8, 8, 160, 56), init_cfg=dict(checkpoint=checkpoint)),
+    backbone=dict(
+        arch="mambavision_s", window_size=(8, 8, 160, 56), init_cfg=dict(checkpoint=checkpoint)
+    ),
     decode_head=dict(in_channels=[96, 192, 384, 768]),
     auxiliary_head=dict(in_channels=384),
 )

@@ -7,7 +7,9 @@ _base_ = [
     "../_base_/default_runtime_seg.py",
 ]
 
-checkpoint = "https://huggingface.co/hustvl/Vim-tiny-midclstok/resolve/main/vim_t_midclstok_76p1acc.pth"
+checkpoint = (
+    "https://huggingface.co/hustvl/Vim-tiny-midclstok/resolve/main/vim_t_midclstok_76p1acc.pth"
+)
 model = dict(
     backbone=dict(
         type="Vim",
@@ -23,7 +25,9 @@ model = dict(
     test_cfg=dict(mode="slide", crop_size=(512, 512), stride=(341, 341)),
 )
 optim_wrapper = dict(
-    paramwise_cfg=dict(custom_keys={"pos_embed": dict(decay_mult=0.0), "cls_token": dict(decay_mult=0.0)})
+    paramwise_cfg=dict(
+        custom_keys={"pos_embed": dict(decay_mult=0.0), "cls_token": dict(decay_mult=0.0)}
+    )
 )
 expected = dict(
     metrics={"mIoU": 41.0},

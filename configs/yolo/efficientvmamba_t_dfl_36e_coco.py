@@ -1,6 +1,8 @@
 _base_ = ["../_base_/models/yolo_dfl_pafpn.py", "../_base_/recipes/yolo_36e.py"]
 
-checkpoint = "https://huggingface.co/TerryPei/EfficientVMamba-Tiny/resolve/main/efficient_vmamba_tiny.ckpt"
+checkpoint = (
+    "https://huggingface.co/TerryPei/EfficientVMamba-Tiny/resolve/main/efficient_vmamba_tiny.ckpt"
+)
 model = dict(
     backbone=dict(
         type="EfficientVMamba",

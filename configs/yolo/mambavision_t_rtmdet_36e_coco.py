@@ -1,6 +1,8 @@
 _base_ = ["../_base_/models/rtmdet_pafpn.py", "../_base_/recipes/yolo_36e_corner.py"]
 
-checkpoint = "https://huggingface.co/nvidia/MambaVision-T-1K/resolve/main/mambavision_tiny_1k.pth.tar"
+checkpoint = (
+    "https://huggingface.co/nvidia/MambaVision-T-1K/resolve/main/mambavision_tiny_1k.pth.tar"
+)
 model = dict(
     backbone=dict(
         type="MambaVision",

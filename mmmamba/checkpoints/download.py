@@ -64,15 +64,24 @@ def as_local_file(source: str | os.PathLike, progress: Progress | None = None) -
         kind = stat.S_IFMT(path.stat().st_mode)
     except (OSError, ValueError) as error:
         # Nothing there, a link to nothing or to itself, a name that no file has.
-        reason = "" if isinstance(error, FileNotFoundError) else f" ({getattr(error, 'strerror', None) or error})"
+        reason = (
+            ""
+            if isinstance(error, FileNotFoundError)
+            else f" ({getattr(error, 'strerror', None) or error})"
+        )
         raise CheckpointError(
             f"there is no checkpoint {printable(path.absolute(), 1000)}{reason}. Check the path, or give a URL."
         ) from error
     if kind == stat.S_IFDIR:
-        inside = printable_names(sorted(p.name for p in path.glob("*.[ps][tatf]*")), 5) or "no checkpoints"
+        inside = (
+            printable_names(sorted(p.name for p in path.glob("*.[ps][tatf]*")), 5)
+            or "no checkpoints"
+        )
         raise CheckpointError(f"{source} is a folder (it holds {inside}). Give the path of a file.")
     if kind != stat.S_IFREG:
-        raise CheckpointError(f"{source} is no checkpoint but a pipe, socket or device. Give the path of a file.")
+        raise CheckpointError(
+            f"{source} is no checkpoint but a pipe, socket or device. Give the path of a file."
+        )
     return path
 
 
@@ -92,14 +101,19 @@ def check_kind(path: Path, source: Any) -> None:
             "an error). Download the file in a browser and give its path."
         )
     if text.startswith(b"version https://git-lfs"):
-        raise CheckpointError(f"{source} is a Git LFS pointer, not the file. Run `git lfs pull` where it came from.")
+        raise CheckpointError(
+            f"{source} is a Git LFS pointer, not the file. Run `git lfs pull` where it came from."
+        )
     if text.startswith((b"{", b"[")):
         raise CheckpointError(f"{source} is a JSON text, not a checkpoint: {text[:80]!r}…")
 
 
 def cached_path(url: str) -> Path:
     """Where the file of a URL lies once downloaded. The URL's digest keeps apart files that share a name."""
-    name = re.sub(r"[^\w.-]", "_", Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name) or "checkpoint"
+    name = (
+        re.sub(r"[^\w.-]", "_", Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name)
+        or "checkpoint"
+    )
     digest = hashlib.sha256(url.encode()).hexdigest()[:8]
     return Path(torch.hub.get_dir()) / "checkpoints" / "mmmamba" / f"{digest}-{name}"
 
@@ -107,7 +121,9 @@ def cached_path(url: str) -> Path:
 def _download(url: str, progress: Progress | None) -> Path:
     entry = published_at(url)
     if entry and entry.page:
-        raise CheckpointError(f"{url} is a page to download from by hand. Fetch the file there and give its path.")
+        raise CheckpointError(
+            f"{url} is a page to download from by hand. Fetch the file there and give its path."
+        )
     target = cached_path(url)
     if target.is_file():
         logger.info("%s: cached at %s", url, target)
@@ -177,18 +193,30 @@ def _fetch(url: str, partial: Partial, progress: Progress | None) -> None:
                 while chunk := answer.read(CHUNK):
                     file.write(chunk)
                     if file.tell() > MOST_BYTES:
-                        raise CheckpointError(f"{url}: more than {MOST_BYTES:,} bytes came, and no end. No checkpoint.")
+                        raise CheckpointError(
+                            f"{url}: more than {MOST_BYTES:,} bytes came, and no end. No checkpoint."
+                        )
                     if progress is not None:
                         progress(file.tell(), expected)
     except urllib.error.HTTPError as error:
         if error.code == 416:
             # Nothing lies behind what is there: it is not the beginning of this file.
             partial.drop()
-        raise _BrokenOff(f"{url}: the server answered {error.code} {error.reason}. {cure}") from error
-    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException, ValueError) as error:
+        raise _BrokenOff(
+            f"{url}: the server answered {error.code} {error.reason}. {cure}"
+        ) from error
+    except (
+        urllib.error.URLError,
+        TimeoutError,
+        ConnectionError,
+        http.client.HTTPException,
+        ValueError,
+    ) as error:
         raise _BrokenOff(f"{url}: the download failed ({error}). {_kept(partial)}{cure}") from error
     except OSError as error:
-        raise CheckpointError(f"{url} cannot be stored in {cached_path(url).parent}: {error}.") from error
+        raise CheckpointError(
+            f"{url} cannot be stored in {cached_path(url).parent}: {error}."
+        ) from error
     if expected is not None and partial.size != expected:
         raise _BrokenOff(
             f"{url}: the download ended after {partial.size:,} of {expected:,} bytes. {_kept(partial)}Try again."
@@ -196,7 +224,11 @@ def _fetch(url: str, partial: Partial, progress: Progress | None) -> None:
 
 
 def _kept(partial: Partial) -> str:
-    return f"{partial.size:,} bytes are kept, and the next try goes on from there. " if partial.can_go_on else ""
+    return (
+        f"{partial.size:,} bytes are kept, and the next try goes on from there. "
+        if partial.can_go_on
+        else ""
+    )
 
 
 def _expected_length(url: str, said: str | None) -> int | None:
@@ -204,9 +236,15 @@ def _expected_length(url: str, said: str | None) -> int | None:
     if said is None:
         return None
     if not said.isdecimal():
-        raise CheckpointError(f"{url}: the server says that the file has {said[:40]!r} bytes. No checkpoint.")
+        raise CheckpointError(
+            f"{url}: the server says that the file has {said[:40]!r} bytes. No checkpoint."
+        )
     if int(said) > MOST_BYTES:
-        raise CheckpointError(f"{url}: the server says {int(said):,} bytes, wanted at most {MOST_BYTES:,}.")
+        raise CheckpointError(
+            f"{url}: the server says {int(said):,} bytes, wanted at most {MOST_BYTES:,}."
+        )
     if int(said) > (free := shutil.disk_usage(cached_path(url).parent).free):
-        raise CheckpointError(f"{url} has {int(said):,} bytes, and there are {free:,} free on the disk. Make room.")
+        raise CheckpointError(
+            f"{url} has {int(said):,} bytes, and there are {free:,} free on the disk. Make room."
+        )
     return int(said)

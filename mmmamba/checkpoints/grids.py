@@ -33,12 +33,16 @@ class PositionGrid:
         """
         rows, channels = table.shape[-2:]
         if channels != wanted.shape[-1] or table.dim() != wanted.dim():
-            raise CheckpointError(f"{tuple(table.shape)} cannot become {tuple(wanted.shape)}: only rows may differ")
+            raise CheckpointError(
+                f"{tuple(table.shape)} cannot become {tuple(wanted.shape)}: only rows may differ"
+            )
         has_class = self.class_row != "none" and isqrt(rows) ** 2 != rows
         cells = rows - has_class
         side = isqrt(cells)
         if side**2 != cells:
-            raise CheckpointError(f"its {rows} rows are no square grid, so its height and width are not known")
+            raise CheckpointError(
+                f"its {rows} rows are no square grid, so its height and width are not known"
+            )
         height, width = self._grid_of(wanted, module)
         wants_class = wanted.shape[-2] == height * width + 1
         if wants_class and not has_class:
@@ -50,7 +54,9 @@ class PositionGrid:
             grid_LC = torch.cat([grid_LC[:place], grid_LC[place + 1 :]])
         grid_1CHW = grid_LC.T.reshape(1, channels, side, side).float()
         if (side, side) != (height, width):
-            grid_1CHW = F.interpolate(grid_1CHW, (height, width), mode="bicubic", align_corners=False)
+            grid_1CHW = F.interpolate(
+                grid_1CHW, (height, width), mode="bicubic", align_corners=False
+            )
         resized_LC = grid_1CHW.flatten(2)[0].T.to(table.dtype)
         if wants_class:
             place = self._place(height * width)
@@ -65,7 +71,9 @@ class PositionGrid:
             height = width = isqrt(rows)
         allowed = (0, 1) if self.class_row != "none" else (0,)
         if rows - height * width not in allowed:
-            raise CheckpointError(f"the module's {rows} rows do not fit its grid of {height}x{width}")
+            raise CheckpointError(
+                f"the module's {rows} rows do not fit its grid of {height}x{width}"
+            )
         return height, width
 
     def _place(self, cells: int) -> int:
@@ -78,4 +86,6 @@ def token_positions(table: Tensor, wanted: Tensor, module: nn.Module) -> Tensor:
     A module without one drops the row of a file with one, which stands in the middle in all published files.
     """
     place = module.tokens.class_place
-    return PositionGrid("middle" if place == "none" else place, "tokens.grid_size")(table, wanted, module)
+    return PositionGrid("middle" if place == "none" else place, "tokens.grid_size")(
+        table, wanted, module
+    )

@@ -10,7 +10,9 @@ from ..suggest import did_you_mean
 from .errors import CheckpointError
 from .loading import Report, load_weights
 
-OPTIONS = tuple(p.name for p in inspect.signature(load_weights).parameters.values() if p.kind is p.KEYWORD_ONLY)
+OPTIONS = tuple(
+    p.name for p in inspect.signature(load_weights).parameters.values() if p.kind is p.KEYWORD_ONLY
+)
 
 
 def is_pretrained(init_cfg: object) -> bool:
@@ -26,7 +28,11 @@ def is_pretrained(init_cfg: object) -> bool:
                 "effect: give the dict(type='Pretrained', checkpoint=...) alone."
             )
         return False
-    return isinstance(init_cfg, Mapping) and init_cfg.get("type") in ("Pretrained", "PretrainedInit", PretrainedInit)
+    return isinstance(init_cfg, Mapping) and init_cfg.get("type") in (
+        "Pretrained",
+        "PretrainedInit",
+        PretrainedInit,
+    )
 
 
 def load_init_cfg(module: nn.Module, init_cfg: Mapping) -> Report:
@@ -38,8 +44,12 @@ def load_init_cfg(module: nn.Module, init_cfg: Mapping) -> Report:
         CheckpointError: no `checkpoint`, an option that is none, or what `load_weights` raises.
     """
     if not is_pretrained(init_cfg):
-        raise CheckpointError(f"init_cfg asks for {init_cfg!r}, not for dict(type='Pretrained', checkpoint=...).")
-    options = {name: value for name, value in init_cfg.items() if name not in ("type", "checkpoint")}
+        raise CheckpointError(
+            f"init_cfg asks for {init_cfg!r}, not for dict(type='Pretrained', checkpoint=...)."
+        )
+    options = {
+        name: value for name, value in init_cfg.items() if name not in ("type", "checkpoint")
+    }
     for name in options:
         if name not in OPTIONS:
             raise CheckpointError(
@@ -47,5 +57,7 @@ def load_init_cfg(module: nn.Module, init_cfg: Mapping) -> Report:
                 + did_you_mean(name, OPTIONS)
             )
     if not init_cfg.get("checkpoint"):
-        raise CheckpointError("init_cfg=dict(type='Pretrained') names no checkpoint: give checkpoint=<path or URL>.")
+        raise CheckpointError(
+            "init_cfg=dict(type='Pretrained') names no checkpoint: give checkpoint=<path or URL>."
+        )
     return load_weights(module, init_cfg["checkpoint"], **options)

@@ -28,7 +28,10 @@ class Fingerprint:
             if found := re.fullmatch(self.block, name):
                 *stage, block = map(int, found.groups())
                 stages.setdefault(tuple(stage), set()).add(block)
-        widths = [next((t.shape[0] for n, t in state.items() if re.fullmatch(p, n)), None) for p in self.widths]
+        widths = [
+            next((t.shape[0] for n, t in state.items() if re.fullmatch(p, n)), None)
+            for p in self.widths
+        ]
         if not stages or None in widths:
             return None
         return (*(len(stages[stage]) for stage in sorted(stages)), *widths)
@@ -40,7 +43,9 @@ class Fingerprint:
             return None
         depths, widths = numbers[: -len(self.widths)], numbers[-len(self.widths) :]
         name = self.variants.get(numbers, "no published variant")
-        return f"{name} (blocks {', '.join(map(str, depths))}; widths {', '.join(map(str, widths))})"
+        return (
+            f"{name} (blocks {', '.join(map(str, depths))}; widths {', '.join(map(str, widths))})"
+        )
 
 
 @dataclass(frozen=True)

@@ -44,14 +44,20 @@ YOLO_DETECTOR = (
 YOLO_SQUEEZE = (r".*\.ss2d\.\d+\.(in_proj|out_proj)\.weight",)
 YOLO_VARIANTS = {
     (*depths, width): f"mamba_yolo_{scale}{generation}"
-    for generation, small, large in (("", (1, 1, 3, 1), (2, 2, 6, 2)), ("_v2", (1, 2, 2, 1), (2, 4, 4, 2)))
+    for generation, small, large in (
+        ("", (1, 1, 3, 1), (2, 2, 6, 2)),
+        ("_v2", (1, 2, 2, 1), (2, 4, 4, 2)),
+    )
     for scale, width, depths in (("t", 32, small), ("b", 64, small), ("l", 96, large))
 }
 
 
 def _yolo_fingerprint(prefix: str) -> Fingerprint:
-    return Fingerprint(block=prefix + r"layers\.(\d+)\.blocks\.(\d+)\.norm\.weight",
-                       widths=(prefix + r"stem\.3\.weight",), variants=YOLO_VARIANTS)
+    return Fingerprint(
+        block=prefix + r"layers\.(\d+)\.blocks\.(\d+)\.norm\.weight",
+        widths=(prefix + r"stem\.3\.weight",),
+        variants=YOLO_VARIANTS,
+    )
 
 
 KEY_MAPS: dict[str, KeyMap] = {
@@ -69,7 +75,10 @@ KEY_MAPS: dict[str, KeyMap] = {
         may_be_surplus=(OUTPUT_NORMS, r"classifier\.(norm|head)\.(weight|bias)"),
         fingerprint=Fingerprint(
             block=r"layers\.(\d+)\.blocks\.(\d+)\.op\.A_logs",
-            widths=(r"layers\.0\.blocks\.0\.norm\.weight", r"layers\.0\.blocks\.0\.op\.out_norm\.weight"),
+            widths=(
+                r"layers\.0\.blocks\.0\.norm\.weight",
+                r"layers\.0\.blocks\.0\.op\.out_norm\.weight",
+            ),
             variants={
                 (2, 2, 8, 2, 96, 96): "vmamba_t",
                 (2, 2, 5, 2, 96, 192): "vmamba_t_s2l5",
@@ -127,7 +136,10 @@ KEY_MAPS: dict[str, KeyMap] = {
             (r"(\.blocks\.\d+)\.self_attention\.", r"\1.op."),
             (r"^(norm|head)\.", r"classifier.\1."),
             (r"^layers\.(\d)\.\d+\.(norm|reduction)\.", r"layers.\1.downsample.\2."),
-            (r"^layers\.(\d)\.(\d+)\.(conv_pw|conv_dw|se)", lambda m: f"layers.{m[1]}.blocks.{int(m[2]) - 1}.{m[3]}"),
+            (
+                r"^layers\.(\d)\.(\d+)\.(conv_pw|conv_dw|se)",
+                lambda m: f"layers.{m[1]}.blocks.{int(m[2]) - 1}.{m[3]}",
+            ),
             (r"\.se\.conv_reduce\.", ".se.fc1."),
             (r"\.se\.conv_expand\.", ".se.fc2."),
         ),
@@ -149,7 +161,10 @@ KEY_MAPS: dict[str, KeyMap] = {
         renames=(
             (r"^blocks([23])\.([012])\.", lambda m: f"layers.{int(m[1]) - 2}.downsample.{m[2]}."),
             (r"^blocks1\.", "layers.0.blocks."),
-            (r"^blocks([23])\.(\d+)\.", lambda m: f"layers.{int(m[1]) - 1}.blocks.{int(m[2]) - 3}."),
+            (
+                r"^blocks([23])\.(\d+)\.",
+                lambda m: f"layers.{int(m[1]) - 1}.blocks.{int(m[2]) - 3}.",
+            ),
             (r"\.mixer\.m\.attn\.", ".mixer.m."),
             (r"\.local_op\.dwconv3x3\.", ".local_op.0.c."),
             (r"\.local_op\.bn1\.", ".local_op.0.bn."),
@@ -255,8 +270,10 @@ def key_map_of(module: nn.Module, family: str | KeyMap | None = None) -> tuple[s
             f"no key map for {type(module).__name__}: give family=, one of {', '.join(KEY_MAPS)}, or a KeyMap."
         )
     if family not in KEY_MAPS:
-        raise CheckpointError(f"there is no family '{family}'; there are {', '.join(KEY_MAPS)}."
-                              + did_you_mean(family, KEY_MAPS))
+        raise CheckpointError(
+            f"there is no family '{family}'; there are {', '.join(KEY_MAPS)}."
+            + did_you_mean(family, KEY_MAPS)
+        )
     return family, KEY_MAPS[family]
 
 

@@ -57,8 +57,10 @@ class Report:
         if self.unexpected:
             lines.append(f"  unexpected  {printable_names(self.unexpected)}")
         if self.mismatched:
-            shapes = [f"{printable(name)} {theirs} in the file, {ours} here"
-                      for name, (theirs, ours) in islice(self.mismatched.items(), SHOWN)]  # fmt: skip
+            shapes = [
+                f"{printable(name)} {theirs} in the file, {ours} here"
+                for name, (theirs, ours) in islice(self.mismatched.items(), SHOWN)
+            ]
             more = f" … ({len(self.mismatched):,} in all)" if len(self.mismatched) > SHOWN else ""
             lines.append(f"  mismatched  {', '.join(shapes)}{more}")
         return "\n".join(lines + [f"  {note}" for note in self.notes])
@@ -110,7 +112,15 @@ def load_weights(
         raise CheckpointError(f"{label}: {error}") from error
     target = module.state_dict()
     matched, report = fit(
-        module, target, found, key_map, label, family_name, allow_missing, allow_unexpected, allow_mismatched
+        module,
+        target,
+        found,
+        key_map,
+        label,
+        family_name,
+        allow_missing,
+        allow_unexpected,
+        allow_mismatched,
     )
     module.load_state_dict(matched, strict=False)
     logger.info("%s", report)
@@ -134,16 +144,29 @@ def fit(
         UnfitError: it is no clean match.
     """
     if any(tensor.is_meta for tensor in target.values()):
-        raise CheckpointError(f"{family_name} is on the meta device, which holds no values. Call its to_empty() first.")
+        raise CheckpointError(
+            f"{family_name} is on the meta device, which holds no values. Call its to_empty() first."
+        )
     theirs = rename(found.state, key_map, label)
     report = Report(label, family_name, notes=_notes(found))
     matched = _match(theirs, target, module, key_map, report)
     not_built = getattr(module, "not_built", ())
-    _judge(report, found, theirs, target, key_map, allow_missing, [*not_built, *allow_unexpected], allow_mismatched)
+    _judge(
+        report,
+        found,
+        theirs,
+        target,
+        key_map,
+        allow_missing,
+        [*not_built, *allow_unexpected],
+        allow_mismatched,
+    )
     return matched, report
 
 
-def rename(state: Mapping[str, Tensor], key_map: KeyMap, label: str = "the checkpoint") -> dict[str, Tensor]:
+def rename(
+    state: Mapping[str, Tensor], key_map: KeyMap, label: str = "the checkpoint"
+) -> dict[str, Tensor]:
     """The state dict under our names.
 
     Raises:
@@ -165,7 +188,11 @@ def rename(state: Mapping[str, Tensor], key_map: KeyMap, label: str = "the check
 
 
 def _match(
-    theirs: Mapping[str, Tensor], target: Mapping[str, Tensor], module: nn.Module, key_map: KeyMap, report: Report
+    theirs: Mapping[str, Tensor],
+    target: Mapping[str, Tensor],
+    module: nn.Module,
+    key_map: KeyMap,
+    report: Report,
 ) -> dict[str, Tensor]:
     matched = {}
     for name, tensor in theirs.items():
@@ -179,7 +206,9 @@ def _match(
         if tensor.shape != wanted.shape and _any_matches(key_map.squeeze, name):
             tensor = _same_but_for_ones(tensor, wanted)
         if tensor.shape != wanted.shape:
-            resizer = next((r for pattern, r in key_map.resize if re.fullmatch(pattern, name)), None)
+            resizer = next(
+                (r for pattern, r in key_map.resize if re.fullmatch(pattern, name)), None
+            )
             if resizer is not None:
                 try:
                     tensor = resizer(tensor, wanted, module)
@@ -219,7 +248,9 @@ def _judge(
     lacking = [COUNTERS, *allow_missing]
     # A file has all of its output norms or none: identity norms in a trained detector would give wrong results.
     if not found.detector:
-        lacking += [p for p in key_map.may_be_missing if not any(re.fullmatch(p, name) for name in theirs)]
+        lacking += [
+            p for p in key_map.may_be_missing if not any(re.fullmatch(p, name) for name in theirs)
+        ]
     missing = [name for name in report.missing if not _any_matches(lacking, name)]
     surplus = [*key_map.may_be_surplus, *allow_unexpected]
     unexpected = [name for name in report.unexpected if not _any_matches(surplus, name)]
@@ -228,9 +259,13 @@ def _judge(
         return
     problems = []
     if missing:
-        problems.append(f"{len(missing)} of {len(target)} tensors are not in the file: {printable_names(missing)}")
+        problems.append(
+            f"{len(missing)} of {len(target)} tensors are not in the file: {printable_names(missing)}"
+        )
     if unexpected:
-        problems.append(f"{len(unexpected)} tensors of the file have no place: {printable_names(unexpected)}")
+        problems.append(
+            f"{len(unexpected)} tensors of the file have no place: {printable_names(unexpected)}"
+        )
     if mismatched:
         problems.append(f"{len(mismatched)} tensors have another shape")
     for reason in dict.fromkeys(report.unfit.values()):
@@ -246,7 +281,11 @@ def _judge(
 
 
 def _cure(
-    report: Report, found: Unwrapped, theirs: Mapping[str, Tensor], target: Mapping[str, Tensor], key_map: KeyMap
+    report: Report,
+    found: Unwrapped,
+    theirs: Mapping[str, Tensor],
+    target: Mapping[str, Tensor],
+    key_map: KeyMap,
 ) -> str:
     family = looks_like(list(found.state))
     # A detector's backbone is marked as the detector.
@@ -259,7 +298,10 @@ def _cure(
             "(mmmamba.checkpoints.list_published() names them)."
         )
     if key_map.fingerprint:
-        file_is, module_is = key_map.fingerprint.describe(theirs), key_map.fingerprint.describe(target)
+        file_is, module_is = (
+            key_map.fingerprint.describe(theirs),
+            key_map.fingerprint.describe(target),
+        )
         if file_is and module_is and file_is != module_is:
             return f"The file is a {file_is}; this module is a {module_is}. Use that variant, or this one's file."
     return ALLOW
@@ -268,7 +310,11 @@ def _cure(
 def _notes(found: Unwrapped) -> list[str]:
     where = f"read from '{printable(found.under)}'" if found.under else ""
     prefix = f"prefix '{printable(found.prefix)}' taken off" if found.prefix else ""
-    others = f"the file also holds {printable_names(found.others)} (key= chooses)" if found.others else ""
+    others = (
+        f"the file also holds {printable_names(found.others)} (key= chooses)"
+        if found.others
+        else ""
+    )
     note = "; ".join(part for part in (where, prefix, others) if part)
     return [note] if note else []
 

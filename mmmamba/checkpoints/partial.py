@@ -29,7 +29,10 @@ class Partial:
         """Of a request: asks for the rest if the file is still the same, and for all of it if not."""
         if not self.can_go_on:
             return {}
-        return {"Range": f"bytes={self.size}-", "If-Range": self._version.read_text(encoding="latin-1")}
+        return {
+            "Range": f"bytes={self.size}-",
+            "If-Range": self._version.read_text(encoding="latin-1"),
+        }
 
     def open(self, answer: HTTPResponse, url: str) -> BinaryIO:
         """To write an answer's bytes to: behind those that are there if it brings the rest, else from the start.

@@ -52,7 +52,10 @@ class Record:
             self.state = state
 
     def is_module(self) -> bool:
-        return all(isinstance(self.state.get(part), Mapping) for part in ("_parameters", "_buffers", "_modules"))
+        return all(
+            isinstance(self.state.get(part), Mapping)
+            for part in ("_parameters", "_buffers", "_modules")
+        )
 
 
 def foreign_names(path: Path) -> list[str]:
@@ -112,8 +115,10 @@ class _Tensors:
             raise RefusedPickleError("it holds a module that holds itself")
         self.above.add(id(module))
         passing = module.state.get("_non_persistent_buffers_set") or ()
-        own = [*module.state["_parameters"].items(),
-               *((name, t) for name, t in module.state["_buffers"].items() if name not in passing)]  # fmt: skip
+        own = [
+            *module.state["_parameters"].items(),
+            *((name, t) for name, t in module.state["_buffers"].items() if name not in passing),
+        ]
         found = {name: self.plain(t) for name, t in own if isinstance(t, Tensor)}
         for prefix, child in module.state["_modules"].items():
             if isinstance(child, Record) and child.is_module():

@@ -35,13 +35,23 @@ class Published:
     @property
     def results(self) -> str:
         """Such as "box AP 47.3, mask AP 42.7"."""
-        titles = dict(top1="top-1", box_ap="box AP", mask_ap="mask AP", miou="mIoU", miou_ms="mIoU multi-scale")
+        titles = dict(
+            top1="top-1",
+            box_ap="box AP",
+            mask_ap="mask AP",
+            miou="mIoU",
+            miou_ms="mIoU multi-scale",
+        )
         return ", ".join(f"{titles[metric]} {value}" for metric, value in self.expected.items())
 
 
 def list_published(name: str = "*", task: str = "*") -> list[Published]:
     """All published files whose name and task match these shell patterns."""
-    return [p for p in _table() if fnmatch.fnmatchcase(p.name, name) and fnmatch.fnmatchcase(p.task, task)]
+    return [
+        p
+        for p in _table()
+        if fnmatch.fnmatchcase(p.name, name) and fnmatch.fnmatchcase(p.task, task)
+    ]
 
 
 def published(name: str, task: str = "classification") -> Published:
@@ -72,12 +82,17 @@ def published_at(url: str) -> Published | None:
 
 def markdown_table(name: str = "*") -> str:
     """The table as Markdown, for the documentation."""
-    lines = ["| name | task | results | licence of the weights | file |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| name | task | results | licence of the weights | file |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for p in list_published(name):
         file = p.url.rstrip("/").rsplit("/", 1)[-1]
         file = "download page" if p.page else file
         note = f" ({p.note})" if p.note else ""
-        lines.append(f"| `{p.name}` | {p.task} | {p.results}{note} | {p.licence} | [{file}]({p.url}) |")
+        lines.append(
+            f"| `{p.name}` | {p.task} | {p.results}{note} | {p.licence} | [{file}]({p.url}) |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -86,4 +101,3 @@ def _table() -> Iterator[Published]:
     from .published_table import PUBLISHED
 
     return iter(PUBLISHED)
-

@@ -17,7 +17,9 @@ def _seg(miou: float, miou_ms: float | None = None) -> dict[str, float]:
     return {"miou": miou} if miou_ms is None else {"miou": miou, "miou_ms": miou_ms}
 
 
-Row = tuple[str, str, str, dict[str, float]] | tuple[str, str, str, dict[str, float], dict[str, Any]]
+Row = (
+    tuple[str, str, str, dict[str, float]] | tuple[str, str, str, dict[str, float], dict[str, Any]]
+)
 
 
 def _family(base: str, licence: str, source: str, rows: list[Row]) -> list[Published]:
@@ -53,33 +55,113 @@ VMAMBA = _family(
     [
         ("vmamba_t", CLS, "v2cls/vssm1_tiny_0230s_ckpt_epoch_264.pth", _cls(82.6)),
         ("vmamba_t", M1, "v2det/mask_rcnn_vssm_fpn_coco_tiny_s_epoch_12.pth", _det(47.3, 42.7)),
-        ("vmamba_t", M3, "v2det/mask_rcnn_vssm_fpn_coco_tiny_ms_3x_s_epoch_31.pth", _det(48.8, 43.7)),
-        ("vmamba_t", SEG, "v2seg/upernet_vssm_4xb4-160k_ade20k-512x512_tiny_s_iter_160000.pth", _seg(47.9, 48.8)),
+        (
+            "vmamba_t",
+            M3,
+            "v2det/mask_rcnn_vssm_fpn_coco_tiny_ms_3x_s_epoch_31.pth",
+            _det(48.8, 43.7),
+        ),
+        (
+            "vmamba_t",
+            SEG,
+            "v2seg/upernet_vssm_4xb4-160k_ade20k-512x512_tiny_s_iter_160000.pth",
+            _seg(47.9, 48.8),
+        ),
         ("vmamba_t_s2l5", CLS, "v2cls/vssm_tiny_0230_ckpt_epoch_262.pth", _cls(82.5)),
         ("vmamba_t_s2l5", M1, "v2det/mask_rcnn_vssm_fpn_coco_tiny_epoch_12.pth", _det(47.4, 42.7)),
-        ("vmamba_t_s2l5", M3, "v2det/mask_rcnn_vssm_fpn_coco_tiny_ms_3x_epoch_36.pth", _det(48.9, 43.7)),
-        ("vmamba_t_s2l5", SEG, "v2seg/upernet_vssm_4xb4-160k_ade20k-512x512_tiny_iter_160000.pth", _seg(48.3, 48.6)),
+        (
+            "vmamba_t_s2l5",
+            M3,
+            "v2det/mask_rcnn_vssm_fpn_coco_tiny_ms_3x_epoch_36.pth",
+            _det(48.9, 43.7),
+        ),
+        (
+            "vmamba_t_s2l5",
+            SEG,
+            "v2seg/upernet_vssm_4xb4-160k_ade20k-512x512_tiny_iter_160000.pth",
+            _seg(48.3, 48.6),
+        ),
         ("vmamba_s", CLS, "v2cls/vssm_small_0229_ckpt_epoch_222.pth", _cls(83.6)),
         ("vmamba_s", M1, "v2det/mask_rcnn_vssm_fpn_coco_small_epoch_11.pth", _det(48.7, 43.7)),
-        ("vmamba_s", M3, "v2det/mask_rcnn_vssm_fpn_coco_small_ms_3x_epoch_32.pth", _det(49.9, 44.2)),
-        ("vmamba_s", SEG, "v2seg/upernet_vssm_4xb4-160k_ade20k-512x512_small_iter_144000.pth", _seg(50.6, 51.2)),
+        (
+            "vmamba_s",
+            M3,
+            "v2det/mask_rcnn_vssm_fpn_coco_small_ms_3x_epoch_32.pth",
+            _det(49.9, 44.2),
+        ),
+        (
+            "vmamba_s",
+            SEG,
+            "v2seg/upernet_vssm_4xb4-160k_ade20k-512x512_small_iter_144000.pth",
+            _seg(50.6, 51.2),
+        ),
         ("vmamba_b", CLS, "v2cls/vssm_base_0229_ckpt_epoch_237.pth", _cls(83.9)),
         ("vmamba_b", M1, "v2det/mask_rcnn_vssm_fpn_coco_base_epoch_11.pth", _det(49.2, 44.1)),
-        ("vmamba_b", "mask_rcnn_1x_bs8", "v2det/mask_rcnn_vssm_fpn_coco_base_epoch_12_bs8.pth", _det(49.2, 43.9)),
-        ("vmamba_b", SEG, "v2seg/upernet_vssm_4xb4-160k_ade20k-512x512_base_iter_160000.pth", _seg(51.0, 51.6)),
+        (
+            "vmamba_b",
+            "mask_rcnn_1x_bs8",
+            "v2det/mask_rcnn_vssm_fpn_coco_base_epoch_12_bs8.pth",
+            _det(49.2, 43.9),
+        ),
+        (
+            "vmamba_b",
+            SEG,
+            "v2seg/upernet_vssm_4xb4-160k_ade20k-512x512_base_iter_160000.pth",
+            _seg(51.0, 51.6),
+        ),
         ("vmamba_s_s1l20", CLS, "v2cls/vssm1_small_0229s_ckpt_epoch_240.pth", _cls(83.3)),
         ("vmamba_b_s1l20", CLS, "v2cls/vssm1_base_0229s_ckpt_epoch_225.pth", _cls(83.8)),
         ("vmamba_v0_t", CLS, "v0cls/vssmtiny_dp01_ckpt_epoch_292.pth", _cls(82.2)),
-        ("vmamba_v0_t", M1, "v0det/vssmtiny_mask_rcnn_swin_fpn_coco_epoch_12.pth", _det(46.5, 42.1)),
-        ("vmamba_v0_t", M3, "v0det/vssmtiny_mask_rcnn_swin_fpn_coco_ms_3x_epoch_34.pth", _det(48.5, 43.2)),
-        ("vmamba_v0_t", SEG, "v0seg/vssmtiny_upernet_4xb4-160k_ade20k-512x512_iter_160000.pth", _seg(47.3, 48.3)),
+        (
+            "vmamba_v0_t",
+            M1,
+            "v0det/vssmtiny_mask_rcnn_swin_fpn_coco_epoch_12.pth",
+            _det(46.5, 42.1),
+        ),
+        (
+            "vmamba_v0_t",
+            M3,
+            "v0det/vssmtiny_mask_rcnn_swin_fpn_coco_ms_3x_epoch_34.pth",
+            _det(48.5, 43.2),
+        ),
+        (
+            "vmamba_v0_t",
+            SEG,
+            "v0seg/vssmtiny_upernet_4xb4-160k_ade20k-512x512_iter_160000.pth",
+            _seg(47.3, 48.3),
+        ),
         ("vmamba_v0_s", CLS, "v0cls/vssmsmall_dp03_ckpt_epoch_238.pth", _cls(83.5)),
-        ("vmamba_v0_s", M1, "v0det/vssmsmall_mask_rcnn_swin_fpn_coco_epoch_12.pth", _det(48.2, 43.0)),
-        ("vmamba_v0_s", M3, "v0det/vssmsmall_mask_rcnn_swin_fpn_coco_ms_3x_epoch_34.pth", _det(49.7, 44.0)),
-        ("vmamba_v0_s", SEG, "v0seg/vssmsmall_upernet_4xb4-160k_ade20k-512x512_iter_160000.pth", _seg(49.5, 50.5)),
+        (
+            "vmamba_v0_s",
+            M1,
+            "v0det/vssmsmall_mask_rcnn_swin_fpn_coco_epoch_12.pth",
+            _det(48.2, 43.0),
+        ),
+        (
+            "vmamba_v0_s",
+            M3,
+            "v0det/vssmsmall_mask_rcnn_swin_fpn_coco_ms_3x_epoch_34.pth",
+            _det(49.7, 44.0),
+        ),
+        (
+            "vmamba_v0_s",
+            SEG,
+            "v0seg/vssmsmall_upernet_4xb4-160k_ade20k-512x512_iter_160000.pth",
+            _seg(49.5, 50.5),
+        ),
         ("vmamba_v0_b", CLS, "v0cls/vssmbase_dp06_ckpt_epoch_241.pth", _cls(83.7)),
-        ("vmamba_v0_b", M1, "v0det/vssmbase_mask_rcnn_swin_fpn_coco_epoch_12.pth", _det(48.6, 43.3)),
-        ("vmamba_v0_b", SEG, "v0seg/vssmbase_upernet_4xb4-160k_ade20k-512x512_iter_128000.pth", _seg(50.0, 51.3)),
+        (
+            "vmamba_v0_b",
+            M1,
+            "v0det/vssmbase_mask_rcnn_swin_fpn_coco_epoch_12.pth",
+            _det(48.6, 43.3),
+        ),
+        (
+            "vmamba_v0_b",
+            SEG,
+            "v0seg/vssmbase_upernet_4xb4-160k_ade20k-512x512_iter_128000.pth",
+            _seg(50.0, 51.3),
+        ),
     ],
 )
 
@@ -88,27 +170,99 @@ MAMBAVISION = _family(
     NVIDIA,
     "https://github.com/NVlabs/MambaVision",
     [
-        ("mambavision_t", CLS, _nvidia("MambaVision-T-1K", "mambavision_tiny_1k.pth.tar"), _cls(82.3)),
-        ("mambavision_t", CASCADE, _nvidia_dense("cascade_mask_rcnn_mamba_vision_tiny_3x_coco"), _det(51.1, 44.3)),
+        (
+            "mambavision_t",
+            CLS,
+            _nvidia("MambaVision-T-1K", "mambavision_tiny_1k.pth.tar"),
+            _cls(82.3),
+        ),
+        (
+            "mambavision_t",
+            CASCADE,
+            _nvidia_dense("cascade_mask_rcnn_mamba_vision_tiny_3x_coco"),
+            _det(51.1, 44.3),
+        ),
         ("mambavision_t", SEG, _nvidia_dense("mamba_vision_160k_ade20k-512x512_tiny"), _seg(46.0)),
-        ("mambavision_t2", CLS, _nvidia("MambaVision-T2-1K", "mambavision_tiny2_1k.pth.tar"), _cls(82.7)),
-        ("mambavision_s", CLS, _nvidia("MambaVision-S-1K", "mambavision_small_1k.pth.tar"), _cls(83.3)),
-        ("mambavision_s", CASCADE, _nvidia_dense("cascade_mask_rcnn_mamba_vision_small_3x_coco"), _det(52.3, 45.2)),
+        (
+            "mambavision_t2",
+            CLS,
+            _nvidia("MambaVision-T2-1K", "mambavision_tiny2_1k.pth.tar"),
+            _cls(82.7),
+        ),
+        (
+            "mambavision_s",
+            CLS,
+            _nvidia("MambaVision-S-1K", "mambavision_small_1k.pth.tar"),
+            _cls(83.3),
+        ),
+        (
+            "mambavision_s",
+            CASCADE,
+            _nvidia_dense("cascade_mask_rcnn_mamba_vision_small_3x_coco"),
+            _det(52.3, 45.2),
+        ),
         ("mambavision_s", SEG, _nvidia_dense("mamba_vision_160k_ade20k-512x512_small"), _seg(48.2)),
-        ("mambavision_b", CLS, _nvidia("MambaVision-B-1K", "mambavision_base_1k.pth.tar"), _cls(84.2)),
-        ("mambavision_b", CASCADE, _nvidia_dense("cascade_mask_rcnn_mamba_vision_base_3x_coco"), _det(52.8, 45.7)),
+        (
+            "mambavision_b",
+            CLS,
+            _nvidia("MambaVision-B-1K", "mambavision_base_1k.pth.tar"),
+            _cls(84.2),
+        ),
+        (
+            "mambavision_b",
+            CASCADE,
+            _nvidia_dense("cascade_mask_rcnn_mamba_vision_base_3x_coco"),
+            _det(52.8, 45.7),
+        ),
         ("mambavision_b", SEG, _nvidia_dense("mamba_vision_160k_ade20k-512x512_base"), _seg(49.1)),
-        ("mambavision_l", CLS, _nvidia("MambaVision-L-1K", "mambavision_large_1k.pth.tar"), _cls(85.0)),
-        ("mambavision_l2", CLS, _nvidia("MambaVision-L2-1K", "mambavision_large2_1k.pth.tar"), _cls(85.3)),
-        ("mambavision_b_21k", CLS, _nvidia("MambaVision-B-21K", "mambavision_base_21k.pth.tar"), _cls(84.9)),
-        ("mambavision_l_21k", CLS, _nvidia("MambaVision-L-21K", "mambavision_large_21k.pth.tar"), _cls(86.1)),
-        ("mambavision_l2_512_21k", CLS,
-         _nvidia("MambaVision-L2-512-21K", "mambavision_L2_21k_240m_512.pth.tar"), _cls(87.3)),
-        ("mambavision_l3_256_21k", CLS,
-         _nvidia("MambaVision-L3-256-21K", "mambavision_L3_21k_740m_256.pth.tar"), _cls(87.3)),
-        ("mambavision_l3_512_21k", CLS,
-         _nvidia("MambaVision-L3-512-21K", "mambavision_L3_21k_740m_512.pth.tar"), _cls(88.1)),
-        ("mambavision_l3_512_21k", SEG, _nvidia_dense("mamba_vision_160k_ade20k-640x640_l3_21k"), _seg(53.2)),
+        (
+            "mambavision_l",
+            CLS,
+            _nvidia("MambaVision-L-1K", "mambavision_large_1k.pth.tar"),
+            _cls(85.0),
+        ),
+        (
+            "mambavision_l2",
+            CLS,
+            _nvidia("MambaVision-L2-1K", "mambavision_large2_1k.pth.tar"),
+            _cls(85.3),
+        ),
+        (
+            "mambavision_b_21k",
+            CLS,
+            _nvidia("MambaVision-B-21K", "mambavision_base_21k.pth.tar"),
+            _cls(84.9),
+        ),
+        (
+            "mambavision_l_21k",
+            CLS,
+            _nvidia("MambaVision-L-21K", "mambavision_large_21k.pth.tar"),
+            _cls(86.1),
+        ),
+        (
+            "mambavision_l2_512_21k",
+            CLS,
+            _nvidia("MambaVision-L2-512-21K", "mambavision_L2_21k_240m_512.pth.tar"),
+            _cls(87.3),
+        ),
+        (
+            "mambavision_l3_256_21k",
+            CLS,
+            _nvidia("MambaVision-L3-256-21K", "mambavision_L3_21k_740m_256.pth.tar"),
+            _cls(87.3),
+        ),
+        (
+            "mambavision_l3_512_21k",
+            CLS,
+            _nvidia("MambaVision-L3-512-21K", "mambavision_L3_21k_740m_512.pth.tar"),
+            _cls(88.1),
+        ),
+        (
+            "mambavision_l3_512_21k",
+            SEG,
+            _nvidia_dense("mamba_vision_160k_ade20k-640x640_l3_21k"),
+            _seg(53.2),
+        ),
     ],
 )
 
@@ -129,10 +283,26 @@ VIM = _family(
     "https://github.com/hustvl/Vim",
     [
         ("vim_t", CLS, "Vim-tiny-midclstok/resolve/main/vim_t_midclstok_76p1acc.pth", _cls(76.1)),
-        ("vim_t_stride8", CLS, "Vim-tiny-midclstok/resolve/main/vim_t_midclstok_ft_78p3acc.pth", _cls(78.3)),
+        (
+            "vim_t_stride8",
+            CLS,
+            "Vim-tiny-midclstok/resolve/main/vim_t_midclstok_ft_78p3acc.pth",
+            _cls(78.3),
+        ),
         ("vim_s", CLS, "Vim-small-midclstok/resolve/main/vim_s_midclstok_80p5acc.pth", _cls(80.5)),
-        ("vim_s_stride8", CLS, "Vim-small-midclstok/resolve/main/vim_s_midclstok_ft_81p6acc.pth", _cls(81.6)),
-        ("vim_b", CLS, "Vim-base-midclstok/resolve/main/vim_b_midclstok_81p9acc.pth", _cls(81.9), {"key": "model_ema"}),
+        (
+            "vim_s_stride8",
+            CLS,
+            "Vim-small-midclstok/resolve/main/vim_s_midclstok_ft_81p6acc.pth",
+            _cls(81.6),
+        ),
+        (
+            "vim_b",
+            CLS,
+            "Vim-base-midclstok/resolve/main/vim_b_midclstok_81p9acc.pth",
+            _cls(81.9),
+            {"key": "model_ema"},
+        ),
     ],
 )
 
@@ -166,7 +336,12 @@ MSVMAMBA = _family(
         ]
     ]
     + [
-        (f"msvmamba_v3_{letter}", CLS, f"{HF}YuhengSSS/MSVMamba/resolve/main/msvmambav3_{size}_224.pth", _cls(top1))
+        (
+            f"msvmamba_v3_{letter}",
+            CLS,
+            f"{HF}YuhengSSS/MSVMamba/resolve/main/msvmambav3_{size}_224.pth",
+            _cls(top1),
+        )
         for letter, size, top1 in (("t", "tiny", 83.0), ("s", "small", 84.1), ("b", "base", 84.4))
     ],
 )
@@ -179,7 +354,12 @@ VSSD = _family(
         ("vssd_micro", CLS, "vssd_micro_best.pth", _cls(82.5), {"key": "model"}),
         ("vssd_micro", M1, "mask_rcnn_vssd_fpn_coco_micro.pth", _det(45.4, 41.3)),
         ("vssd_micro", M3, "mask_rcnn_vssd_fpn_coco_micro_3x.pth", _det(47.7, 42.8)),
-        ("vssd_micro", SEG, "upernet_vssd_final_4xb4-160k_ade20k-512x512_micro.pth", _seg(45.6, 46.0)),
+        (
+            "vssd_micro",
+            SEG,
+            "upernet_vssd_final_4xb4-160k_ade20k-512x512_micro.pth",
+            _seg(45.6, 46.0),
+        ),
         ("vssd_t", CLS, "vssd_tiny_best_ema.pth", _cls(83.6), {"key": "model_ema"}),
         ("vssd_t", "classification_mesa", "vssd_tiny_e300_with_mesa.pth", _cls(84.1)),
         ("vssd_t", M1, "mask_rcnn_vssd_fpn_coco_tiny.pth", _det(46.9, 42.6)),
@@ -187,8 +367,15 @@ VSSD = _family(
         ("vssd_t", SEG, "upernet_vssd_4xb4-160k_ade20k-512x512_tiny.pth", _seg(47.9, 48.7)),
         ("vssd_s", CLS, "vssd_small_best_ema.pth", _cls(84.1), {"key": "model_ema"}),
         ("vssd_s", "classification_mesa", "vssd_small_e300_with_mesa.pth", _cls(84.5)),
-        ("vssd_s", M1, "mask_rcnn_vssd_fpn_coco_small.pth", _det(48.4, 43.5),
-         {"note": "the authors link this file for 1x and for 3x (50.0, 44.6); which it is, is not known"}),
+        (
+            "vssd_s",
+            M1,
+            "mask_rcnn_vssd_fpn_coco_small.pth",
+            _det(48.4, 43.5),
+            {
+                "note": "the authors link this file for 1x and for 3x (50.0, 44.6); which it is, is not known"
+            },
+        ),
         ("vssd_b", CLS, "vssd_base_best_ema.pth", _cls(84.7), {"key": "model_ema"}),
         ("vssd_b", "classification_mesa", "vssd_base_e300_with_mesa.pth", _cls(85.4)),
     ],
@@ -305,6 +492,18 @@ PLAINMAMBA = _family(
 )
 
 PUBLISHED: tuple[Published, ...] = (
-    *VMAMBA, *MAMBAVISION, *LOCALMAMBA, *VIM, *EFFICIENTVMAMBA, *MOBILEMAMBA, *MSVMAMBA, *VSSD, *MLLA, *SPATIAL_MAMBA,
-    *GROUPMAMBA, *MAMBA_REG, *VIM_F, *PLAINMAMBA,
+    *VMAMBA,
+    *MAMBAVISION,
+    *LOCALMAMBA,
+    *VIM,
+    *EFFICIENTVMAMBA,
+    *MOBILEMAMBA,
+    *MSVMAMBA,
+    *VSSD,
+    *MLLA,
+    *SPATIAL_MAMBA,
+    *GROUPMAMBA,
+    *MAMBA_REG,
+    *VIM_F,
+    *PLAINMAMBA,
 )

@@ -47,7 +47,10 @@ ALLOWED = [
     (Inert, "mmengine.logging.history_buffer.HistoryBuffer"),
     # A log history names its methods by getattr. Here that builds an Inert object and looks nothing up.
     (Inert, "builtins.getattr"),
-    *((Inert, name) for name in (*_numpy("core"), *_numpy("_core"), "numpy.ndarray", "numpy.dtype")),
+    *(
+        (Inert, name)
+        for name in (*_numpy("core"), *_numpy("_core"), "numpy.ndarray", "numpy.dtype")
+    ),
 ]
 
 
@@ -83,7 +86,9 @@ def read_checkpoint(
         CheckpointError: no such file, failed download, not a checkpoint, damaged, or refused as unsafe.
     """
     if torch.device(map_location).type == "cuda" and not torch.cuda.is_available():
-        raise CheckpointError(f"map_location={map_location!r}, but there is no CUDA device here. Use 'cpu'.")
+        raise CheckpointError(
+            f"map_location={map_location!r}, but there is no CUDA device here. Use 'cpu'."
+        )
     path = checked_file(source)
     if is_safetensors(path):
         return read_safetensors(path, source, map_location)
@@ -148,7 +153,9 @@ def _check_archive(path: Path, source: Any, checksums: bool) -> None:
             "checkpoints, unpack it and give the path of the one you want."
         )
     if damaged:
-        raise damaged_file(path, source, zipfile.BadZipFile(f"the checksum of '{damaged}' in it is wrong"))
+        raise damaged_file(
+            path, source, zipfile.BadZipFile(f"the checksum of '{damaged}' in it is wrong")
+        )
 
 
 def _oddity(entries: list[zipfile.ZipInfo], size: int) -> str | None:
@@ -188,7 +195,9 @@ def _read_torch(path: Path, source: Any, trust: bool, map_location: Any) -> Any:
                 "nothing of it was run. Ask its author for the state dict alone; only if you trust whoever made this "
                 "file as you trust a program of theirs, pass trust=True."
             ) from error
-    logger.warning("trust=True: unpickling %s, which runs code that the file holds (%s)", source, refused)
+    logger.warning(
+        "trust=True: unpickling %s, which runs code that the file holds (%s)", source, refused
+    )
     try:
         return torch.load(path, map_location=map_location, weights_only=False)
     except (ImportError, AttributeError) as error:
@@ -211,7 +220,10 @@ def _read_pickled(path: Path, source: Any, map_location: Any) -> Any | None:
         raise refused_file(source, error) from error
     except UNREADABLE as error:
         raise damaged_file(path, source, error) from error
-    logger.info("%s holds a pickled model: its tensors were read, its classes neither imported nor called", source)
+    logger.info(
+        "%s holds a pickled model: its tensors were read, its classes neither imported nor called",
+        source,
+    )
     return held
 
 

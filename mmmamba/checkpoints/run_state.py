@@ -45,7 +45,9 @@ class _DType:
 
     def real(self) -> np.dtype:
         if not re.fullmatch(PLAIN_TYPES, str(self.name)):
-            raise ValueError(f"it holds NumPy values of type {self.name!r}, which are no plain numbers or text")
+            raise ValueError(
+                f"it holds NumPy values of type {self.name!r}, which are no plain numbers or text"
+            )
         return np.dtype(self.name).newbyteorder(self.order)
 
 
@@ -100,7 +102,10 @@ ALLOWED = [
 
 
 def read_run_checkpoint(
-    source: str | os.PathLike, map_location: str | torch.device | None = "cpu", *, lazily: bool = False
+    source: str | os.PathLike,
+    map_location: str | torch.device | None = "cpu",
+    *,
+    lazily: bool = False,
 ) -> Mapping:
     """What a path or URL holds that MMEngine's runner saved: weights, optimizer, schedules, counters and histories.
 
@@ -116,7 +121,9 @@ def read_run_checkpoint(
     try:
         check_pickles(path)
         with torch.serialization.safe_globals(ALLOWED):
-            held = torch.load(path, map_location=map_location, weights_only=True, mmap=lazily and is_archive(path))
+            held = torch.load(
+                path, map_location=map_location, weights_only=True, mmap=lazily and is_archive(path)
+            )
         held = as_mapping(settle(held, _real), source)
     except RefusedPickleError as error:
         raise refused_file(source, error) from error

@@ -36,7 +36,9 @@ class Unwrapped:
     """Other keys of the file that hold weights, such as an average of them."""
 
 
-def unwrap(checkpoint: Mapping, key_map: KeyMap, *, key: str | None = None, prefix: str | None = None) -> Unwrapped:
+def unwrap(
+    checkpoint: Mapping, key_map: KeyMap, *, key: str | None = None, prefix: str | None = None
+) -> Unwrapped:
     """Finds the backbone's tensors.
 
     Args:
@@ -49,14 +51,22 @@ def unwrap(checkpoint: Mapping, key_map: KeyMap, *, key: str | None = None, pref
     under, state = _state_dict(checkpoint, key_map, key)
     others = tuple(k for k, v in checkpoint.items() if under and k != under and _is_state_dict(v))
     if prefix is not None:
-        taken = {name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)}
+        taken = {
+            name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)
+        }
         if not taken:
-            raise CheckpointError(f"no tensor's name starts with prefix='{prefix}'; there are {_parts(state)}.")
+            raise CheckpointError(
+                f"no tensor's name starts with prefix='{prefix}'; there are {_parts(state)}."
+            )
         base = prefix.removesuffix(BACKBONE)
-        beside = {name[len(base) :]: tensor for name, tensor in state.items() if name.startswith(base)}
+        beside = {
+            name[len(base) :]: tensor for name, tensor in state.items() if name.startswith(base)
+        }
         return Unwrapped(taken, under, prefix, base != prefix and _is_detector(beside), others)
     off = ""
-    while common := next((p for p in key_map.prefixes if all(name.startswith(p) for name in state)), None):
+    while common := next(
+        (p for p in key_map.prefixes if all(name.startswith(p) for name in state)), None
+    ):
         state = {name[len(common) :]: tensor for name, tensor in state.items()}
         off += common
     detector = _is_detector(state)
@@ -67,10 +77,14 @@ def unwrap(checkpoint: Mapping, key_map: KeyMap, *, key: str | None = None, pref
     return Unwrapped(state, under, off, False, others)
 
 
-def _state_dict(checkpoint: Mapping, key_map: KeyMap, key: str | None) -> tuple[str, dict[str, Tensor]]:
+def _state_dict(
+    checkpoint: Mapping, key_map: KeyMap, key: str | None
+) -> tuple[str, dict[str, Tensor]]:
     if key is not None:
         if not _is_state_dict(checkpoint.get(key)):
-            raise CheckpointError(f"there are no weights under key='{key}'; there are {_keys(checkpoint)}.")
+            raise CheckpointError(
+                f"there are no weights under key='{key}'; there are {_keys(checkpoint)}."
+            )
         return key, _tensors(checkpoint[key])
     if _is_state_dict(checkpoint):
         return "", _tensors(checkpoint)
@@ -85,7 +99,11 @@ def _state_dict(checkpoint: Mapping, key_map: KeyMap, key: str | None) -> tuple[
 
 def _is_state_dict(value: object) -> bool:
     """A dict of tensors by name. Some files have counters or version numbers among them."""
-    if not isinstance(value, Mapping) or not value or not all(isinstance(name, str) for name in value):
+    if (
+        not isinstance(value, Mapping)
+        or not value
+        or not all(isinstance(name, str) for name in value)
+    ):
         return False
     return sum(isinstance(item, Tensor) for item in value.values()) * 2 > len(value)
 
@@ -96,7 +114,9 @@ def _tensors(state: Mapping) -> dict[str, Tensor]:
             f"it holds {len(state):,} tensors, of which no network here has more than {MOST_TENSORS:,}."
         )
     if too_long := next((name for name in state if len(name) > LONGEST_NAME), None):
-        raise CheckpointError(f"it holds a tensor named {printable(too_long)}. No network here has such names.")
+        raise CheckpointError(
+            f"it holds a tensor named {printable(too_long)}. No network here has such names."
+        )
     return {name: plain(item) for name, item in state.items() if isinstance(item, Tensor)}
 
 
@@ -112,5 +132,8 @@ def _parts(state: Mapping[str, Tensor]) -> str:
 
 
 def _keys(checkpoint: Mapping) -> str:
-    shown = [f"{printable(key)} ({type(value).__name__})" for key, value in islice(checkpoint.items(), 12)]
+    shown = [
+        f"{printable(key)} ({type(value).__name__})"
+        for key, value in islice(checkpoint.items(), 12)
+    ]
     return (", ".join(shown) or "no keys at all") + (" …" if len(checkpoint) > 12 else "")

@@ -13,17 +13,40 @@ SAMPLES = 12
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="config file or the name of a shipped one")
-    parser.add_argument("--splits", nargs="+", choices=["train", "val", "test"], default=["train", "val", "test"],
-                        help="splits to check (all)")  # fmt: skip
-    parser.add_argument("--out", metavar="DIR", help="where contact sheets go (work_dirs/CONFIG/data)")
-    parser.add_argument("--samples", type=int, default=SAMPLES, metavar="N",
-                        help=f"images on a contact sheet, 0 draws none ({SAMPLES})")  # fmt: skip
-    parser.add_argument("--quick", action="store_true",
-                        help="read the headers of images only: those that are cut off are not found")  # fmt: skip
+    parser.add_argument(
+        "--splits",
+        nargs="+",
+        choices=["train", "val", "test"],
+        default=["train", "val", "test"],
+        help="splits to check (all)",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="where contact sheets go (work_dirs/CONFIG/data)"
+    )
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=SAMPLES,
+        metavar="N",
+        help=f"images on a contact sheet, 0 draws none ({SAMPLES})",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="read the headers of images only: those that are cut off are not found",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the findings to a file")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
-                        help="settings that replace the config's")  # fmt: skip
-    parser.epilog = "Exit code 0: nothing but notes. 1: faults were found. 2: there is nothing to check."
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        default={},
+        metavar="KEY=VALUE",
+        help="settings that replace the config's",
+    )
+    parser.epilog = (
+        "Exit code 0: nothing but notes. 1: faults were found. 2: there is nothing to check."
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,10 +61,14 @@ def run(args: argparse.Namespace) -> int:
     from ..engine.errors import UsageError
     from ..engine.preflight import check_data
 
-    cfg = load_config(argparse.Namespace(**vars(args), work_dir=None, demo=False, launcher="none", local_rank=0))
+    cfg = load_config(
+        argparse.Namespace(**vars(args), work_dir=None, demo=False, launcher="none", local_rank=0)
+    )
     splits = config_splits(cfg, tuple(args.splits))
     if not splits:
-        raise UsageError(f"{cfg.filename} has no data set in {', '.join(f'{s}_dataloader' for s in args.splits)}")
+        raise UsageError(
+            f"{cfg.filename} has no data set in {', '.join(f'{s}_dataloader' for s in args.splits)}"
+        )
     check_data(cfg, tuple(dict.fromkeys(split.name for split in splits)))
     console, reports, train_images = Console(), [], []
     for split in splits:

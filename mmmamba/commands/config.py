@@ -23,10 +23,22 @@ ORIGIN_COLUMN = 72
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="config file or name")
-    parser.add_argument("sections", nargs="*", metavar="KEY", help="print only these, such as model.backbone (all)")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
-                        help="settings that replace the config's, as for training")  # fmt: skip
-    parser.add_argument("--dump", metavar="FILE", help="also write the resolved config: one .py, .yaml or .json file")
+    parser.add_argument(
+        "sections", nargs="*", metavar="KEY", help="print only these, such as model.backbone (all)"
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        default={},
+        metavar="KEY=VALUE",
+        help="settings that replace the config's, as for training",
+    )
+    parser.add_argument(
+        "--dump",
+        metavar="FILE",
+        help="also write the resolved config: one .py, .yaml or .json file",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,13 +51,19 @@ def run(args: argparse.Namespace) -> int:
     values = [(".".join(map(str, keys)), keys, value) for keys, value in leaves(cfg.to_dict())]
     for section in args.sections:
         if not any(_within(dotted, section) for dotted, _, _ in values):
-            known = {".".join(map(str, keys[:depth])) for _, keys, _ in values for depth in range(1, len(keys) + 1)}
+            known = {
+                ".".join(map(str, keys[:depth]))
+                for _, keys, _ in values
+                for depth in range(1, len(keys) + 1)
+            }
             raise UsageError(f"{path} has no {section}.{did_you_mean(section, known, 3)}")
     origins, console = Origins(path, args.cfg_options), Console(highlight=False, soft_wrap=True)
     for dotted, keys, value in values:
         if not args.sections or any(_within(dotted, section) for section in args.sections):
             line = f"{dotted} = {value!r}"
-            console.print(Text(f"{line:<{ORIGIN_COLUMN}}") + Text(f"  # {origins.of(keys)}", style="dim"))
+            console.print(
+                Text(f"{line:<{ORIGIN_COLUMN}}") + Text(f"  # {origins.of(keys)}", style="dim")
+            )
     if args.dump:
         _dump(cfg, args.dump)
     return 0

@@ -13,7 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from ..compat import compiled_extension
-from ..diagnostics import Check, check_layer_norm, check_mmcv_operators, check_scan, measure_rates, scan_choices
+from ..diagnostics import (
+    Check,
+    check_layer_norm,
+    check_mmcv_operators,
+    check_scan,
+    measure_rates,
+    scan_choices,
+)
 from ..diagnostics.choices import scan_problem
 from ..engine.environment import hardware, mmcv_operators, versions
 from ..inference.opening import choose_device
@@ -26,12 +33,16 @@ PLAIN_WIDTH = 120
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "What is installed, what runs where and why, and whether it is right: paste it into an issue."
-    parser.add_argument("--device", help="check only this one: cpu, cuda, cuda:1 … (the CPU and the first GPU)")
+    parser.add_argument(
+        "--device", help="check only this one: cpu, cuda, cuda:1 … (the CPU and the first GPU)"
+    )
     parser.add_argument("--no-speed", action="store_true", help="do not measure bytes a second")
 
 
 def run(args: argparse.Namespace) -> int:
-    names = [args.device] if args.device else ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    names = (
+        [args.device] if args.device else ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    )
     devices = [choose_device(name) for name in names]
     log = logging.getLogger("mmmamba")
     level = log.level
@@ -85,7 +96,9 @@ def _installed(devices: list[torch.device]) -> Table:
     for device in devices:
         table.add_row(str(device), hardware(device))
     if not torch.cuda.is_available():
-        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+        built = (
+            f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+        )
         table.add_row("cuda", f"PyTorch sees no GPU ({built})")
     table.add_row("mmcv's operators", mmcv_operators())
     table.add_row(f"${ENVIRONMENT}", os.environ.get(ENVIRONMENT) or "not set")
@@ -93,7 +106,9 @@ def _installed(devices: list[torch.device]) -> Table:
 
 
 def _scan_backends(devices: list[torch.device]) -> Table:
-    table = _table("Selective scan: the same backend for every dtype", "device", "backend", "", "why")
+    table = _table(
+        "Selective scan: the same backend for every dtype", "device", "backend", "", "why"
+    )
     for device in devices:
         for choice in scan_choices(device):
             table.add_row(choice.device, choice.backend, choice.state, choice.why)
@@ -106,15 +121,24 @@ def _other_operators(devices: list[torch.device]) -> Table:
     low = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
     for device in devices:
         if device.type == "cuda" and HAS_TRITON:
-            table.add_row(str(device), "layer_norm", low, "triton",
-                          f"up to {MAX_WIDTH:,} channels")  # fmt: skip
+            table.add_row(str(device), "layer_norm", low, "triton", f"up to {MAX_WIDTH:,} channels")
             table.add_row("", "", "float64", "torch", "no kernel for it")
         else:
-            table.add_row(str(device), "layer_norm", "all", "torch", "Triton's kernels are for CUDA")
+            table.add_row(
+                str(device), "layer_norm", "all", "torch", "Triton's kernels are for CUDA"
+            )
         if compiled_extension():
-            table.add_row(str(device), "mmcv.ops", "as built", "compiled", "a compiled mmcv._ext comes first")
+            table.add_row(
+                str(device), "mmcv.ops", "as built", "compiled", "a compiled mmcv._ext comes first"
+            )
         else:
-            table.add_row(str(device), "mmcv.ops", "all", "mmmamba.compat", "no compiled mmcv._ext; half in float32")
+            table.add_row(
+                str(device),
+                "mmcv.ops",
+                "all",
+                "mmmamba.compat",
+                "no compiled mmcv._ext; half in float32",
+            )
     return table
 
 
@@ -122,7 +146,13 @@ def _results(checks: list[Check]) -> Table:
     """A row for each operator and backend, a column for each dtype: the largest relative error."""
     dtypes = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
     names = [str(dtype).removeprefix("torch.") for dtype in dtypes]
-    table = _table("Self-test: largest relative error of output and gradients", "device", "operator", "backend", *names)
+    table = _table(
+        "Self-test: largest relative error of output and gradients",
+        "device",
+        "operator",
+        "backend",
+        *names,
+    )
     rows: dict[tuple[str, str, str], dict[torch.dtype, Check]] = {}
     for check in checks:
         rows.setdefault((check.device, check.operator, check.backend), {})[check.dtype] = check

@@ -7,7 +7,14 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from ..checkpoints.download import as_local_file, cached_path, sha256
 from ..checkpoints.published import Published, published
@@ -22,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLES
     parser.add_argument("names", nargs="+", metavar="NAME", help="backbones, such as vmamba_t")
-    parser.add_argument("--task", default="classification", help="which weights of theirs (classification)")
+    parser.add_argument(
+        "--task", default="classification", help="which weights of theirs (classification)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,19 +46,29 @@ def run(args: argparse.Namespace) -> int:
         try:
             path = _fetched(entry)
         except KeyboardInterrupt:
-            print("stopped; the same command goes on from there, if the server can", file=sys.stderr)
+            print(
+                "stopped; the same command goes on from there, if the server can", file=sys.stderr
+            )
             return 130
         known = "as published" if entry.sha256 else "none is published to compare with"
         console.print(f"sha256: {sha256(path)} ({known})")
-        console.print(f"{'was there already' if there else 'file'}: {path} ({path.stat().st_size:,} bytes)")
+        console.print(
+            f"{'was there already' if there else 'file'}: {path} ({path.stat().st_size:,} bytes)"
+        )
     return 0
 
 
 def _fetched(entry: Published) -> Path:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-               TimeRemainingColumn())  # fmt: skip
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     # On the error stream: what is printed may be read by a program.
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
         task = bar.add_task(entry.name, total=entry.size)
-        return as_local_file(entry.url, lambda done, total: bar.update(task, completed=done, total=total))
-
+        return as_local_file(
+            entry.url, lambda done, total: bar.update(task, completed=done, total=total)
+        )

@@ -21,9 +21,20 @@ WRONG_INPUT = 2
 UNREAD = 128 + signal.SIGPIPE
 """Exit code where the reader of the output is gone (`| head -1`), as shells count a program that SIGPIPE ends."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-OF_THE_MACHINE = FULL | {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR,
-                         errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.EIO, errno.EMFILE,
-                         errno.ENXIO}  # fmt: skip
+OF_THE_MACHINE = FULL | {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENXIO,
+}
 """Faults of files and disks, which whoever calls the program can put right."""
 
 
@@ -79,13 +90,17 @@ class Output:
             return
         if isinstance(error, BrokenPipeError):
             raise Unread from error
-        raise UsageError(f"what is printed cannot be written to {self._stream.name}: {error.strerror}") from error
+        raise UsageError(
+            f"what is printed cannot be written to {self._stream.name}: {error.strerror}"
+        ) from error
 
 
 @contextmanager
 def safe_output(goes_on: bool = False) -> Iterator[None]:
     """Put :class:`Output` in the place of both standard streams."""
-    out, err = (Output(stream or open(os.devnull, "w"), goes_on) for stream in (sys.stdout, sys.stderr))
+    out, err = (
+        Output(stream or open(os.devnull, "w"), goes_on) for stream in (sys.stdout, sys.stderr)
+    )
     with redirect_stdout(out), redirect_stderr(err):
         yield
 
@@ -129,7 +144,11 @@ def _tell(message: str) -> int:
 
 def _of_the_machine(error: OSError) -> str:
     """Which file, what is wrong, what to do."""
-    files = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
+    files = [
+        os.fsdecode(name)
+        for name in (error.filename, error.filename2)
+        if isinstance(name, (str, bytes))
+    ]
     if files:
         place = " → ".join(files)
     else:

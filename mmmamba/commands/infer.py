@@ -15,7 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ..engine.errors import UsageError
-from ..inference import Detections, Predictor, Segmentation, Source, UnreadableImage, find_sources, read_frames
+from ..inference import (
+    Detections,
+    Predictor,
+    Segmentation,
+    Source,
+    UnreadableImage,
+    find_sources,
+    read_frames,
+)
 from ..inference.predictor import OVERLAP, TILE
 from ..inference.sources import Frame, count_frames
 from ..inference.writing import ResultFolder
@@ -32,19 +40,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLES
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or config by path or name")
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="image, folder, 'glob', video or URL")
-    parser.add_argument("--checkpoint", metavar="FILE", help="weights, file or URL (the run's, or published)")
-    parser.add_argument("--out", metavar="DIR", default="predictions", help="where results go (%(default)s)")
+    parser.add_argument(
+        "inputs", metavar="INPUT", nargs="+", help="image, folder, 'glob', video or URL"
+    )
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", help="weights, file or URL (the run's, or published)"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", default="predictions", help="where results go (%(default)s)"
+    )
     parser.add_argument("--device", help="cpu, cuda or cuda:1 (cuda if there is one)")
-    parser.add_argument("--score-thr", type=float, default=0.3, metavar="S", help="least score (%(default)s)")
-    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="images at a time (%(default)s)")
-    parser.add_argument("--tile", type=int, nargs="?", const=TILE, metavar="PIXELS",
-                        help=f"larger images go in tiles of this side ({TILE})")  # fmt: skip
-    parser.add_argument("--overlap", type=float, default=OVERLAP, metavar="SHARE",
-                        help="of neighbouring tiles (%(default)s)")  # fmt: skip
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="of videos, each Nth frame (%(default)s)")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
-                        help="settings that replace the config's")  # fmt: skip
+    parser.add_argument(
+        "--score-thr", type=float, default=0.3, metavar="S", help="least score (%(default)s)"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=1, metavar="N", help="images at a time (%(default)s)"
+    )
+    parser.add_argument(
+        "--tile",
+        type=int,
+        nargs="?",
+        const=TILE,
+        metavar="PIXELS",
+        help=f"larger images go in tiles of this side ({TILE})",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=float,
+        default=OVERLAP,
+        metavar="SHARE",
+        help="of neighbouring tiles (%(default)s)",
+    )
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="of videos, each Nth frame (%(default)s)"
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        default={},
+        metavar="KEY=VALUE",
+        help="settings that replace the config's",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,22 +90,41 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--every is {args.every}, wanted 1 or more")
     sources = find_sources(args.inputs)
     model = Predictor(
-        args.model, args.checkpoint, device=args.device, cfg_options=args.cfg_options, score_thr=args.score_thr,
-        tile=args.tile, overlap=args.overlap, batch_size=args.batch_size,
-    )  # fmt: skip
+        args.model,
+        args.checkpoint,
+        device=args.device,
+        cfg_options=args.cfg_options,
+        score_thr=args.score_thr,
+        tile=args.tile,
+        overlap=args.overlap,
+        batch_size=args.batch_size,
+    )
     summary, console = Summary(), Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     results_folder = ResultFolder(args.out, sources, model.classes, model.task)
     with results_folder as folder, Progress(*columns, console=console) as bar:
-        task = bar.add_task(model.task, total=sum(count_frames(source, args.every) for source in sources))
+        task = bar.add_task(
+            model.task, total=sum(count_frames(source, args.every) for source in sources)
+        )
         frames = summary.watch(sources, model, args.every)
         while batch := list(islice(frames, args.batch_size)):
             started = perf_counter()
             try:
                 results = model.predict([frame.image for frame in batch])
             except torch.cuda.OutOfMemoryError as error:
-                cure = "a smaller --tile or --batch-size" if args.tile else "--tile, or a smaller --batch-size"
-                raise UsageError(f"the GPU has too little memory for {batch[0].source.place}; try {cure}") from error
+                cure = (
+                    "a smaller --tile or --batch-size"
+                    if args.tile
+                    else "--tile, or a smaller --batch-size"
+                )
+                raise UsageError(
+                    f"the GPU has too little memory for {batch[0].source.place}; try {cure}"
+                ) from error
             summary.seconds += perf_counter() - started
             for frame, result in zip(batch, results):
                 folder.add(frame, result)
@@ -112,9 +168,13 @@ class Summary:
                 table.add_row(f"{len(self.found) - SHOWN} more", "")
             if self.found:
                 Console().print(table)
-        empty = f", {self.empty} of them with no object above {model.score_thr:g}" if self.empty else ""
+        empty = (
+            f", {self.empty} of them with no object above {model.score_thr:g}" if self.empty else ""
+        )
         speed = f" at {self.seconds / self.images:.2f} s each" if self.images else ""
         device = next(model.model.parameters()).device
-        print(f"{self.images} images{empty}{speed} on {device}, with {model.checkpoint}. Results: {out}")
+        print(
+            f"{self.images} images{empty}{speed} on {device}, with {model.checkpoint}. Results: {out}"
+        )
         if self.failures:
             print(f"{len(self.failures)} inputs could not be read:", *self.failures, sep="\n  ")

@@ -29,25 +29,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--what", nargs="+", choices=WHAT, metavar="NAME", help="of the pictures below")
     add("--checkpoint", metavar="PATH", help="file or URL, where it is not the run's own")
     add("--untrained", action="store_true", help="random weights, no checkpoint")
-    add("--pixel", nargs=2, type=float, metavar=("X", "Y"), help="attention: of the file (the centre)")
+    add(
+        "--pixel",
+        nargs=2,
+        type=float,
+        metavar=("X", "Y"),
+        help="attention: of the file (the centre)",
+    )
     add("--stage", type=int, metavar="N", help="scan, attention: from 0")
     add("--block", type=int, metavar="N", help="scan, attention: from 0 (the last)")
     add("--detection", type=int, default=0, metavar="N", help="cam: by score, from 0 (0)")
     add("--class", dest="label", metavar="NAME", help="cam: of this class only")
     add("--part", choices=("neck", "backbone"), help="cam: whose maps (the neck's)")
-    add("--beside", nargs="+", default=[], metavar="NAME[=PATH]",
-        help="erf: classifiers of torchvision such as resnet50, and files of their weights")
+    add(
+        "--beside",
+        nargs="+",
+        default=[],
+        metavar="NAME[=PATH]",
+        help="erf: classifiers of torchvision such as resnet50, and files of their weights",
+    )
     add("--size", type=int, default=512, metavar="N", help="erf: pixels of a crop's side (512)")
     add("--crops", type=int, default=4, metavar="N", help="erf: number of crops (4)")
-    add("--out", type=Path, default=Path("inspect"), metavar="DIR", help="for the PNG files (inspect)")
+    add(
+        "--out",
+        type=Path,
+        default=Path("inspect"),
+        metavar="DIR",
+        help="for the PNG files (inspect)",
+    )
     add("--device", help="cpu, cuda or cuda:1 (a GPU if there is one)")
-    add("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="replace settings of the config")
+    add(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="replace settings of the config",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     from ..visualization.inspection import Inspection
 
-    inspection = Inspection.open(args.model, args.image, args.checkpoint, args.untrained, args.device, args.cfg_options)
+    inspection = Inspection.open(
+        args.model, args.image, args.checkpoint, args.untrained, args.device, args.cfg_options
+    )
     args.out.mkdir(parents=True, exist_ok=True)
     for what, reason in inspection.left_out().items():
         if args.what is None:

@@ -20,11 +20,18 @@ PLAIN_WIDTH = 160
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pattern", nargs="?", default="*", metavar="PATTERN",
-                        help="a part of a name, or a shell pattern such as '*vision*' (all)")  # fmt: skip
+    parser.add_argument(
+        "pattern",
+        nargs="?",
+        default="*",
+        metavar="PATTERN",
+        help="a part of a name, or a shell pattern such as '*vision*' (all)",
+    )
     for table in TABLES:
         parser.add_argument(f"--{table}", action="store_true", help=f"only the {table}")
-    parser.add_argument("--json", action="store_true", help="for a program: one object with a list for each table")
+    parser.add_argument(
+        "--json", action="store_true", help="for a program: one object with a list for each table"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,8 +66,14 @@ def _text(value: Any) -> str:
 
 def _backbones(rows: list[dict[str, Any]]) -> Table:
     numbers = ("image", "params, M", "GFLOPs", "top-1")
-    table = _table("Backbones (sizes and top-1 as their authors print them, of the classifier)", "name", "family",
-                   *numbers, "ImageNet weights", right=numbers)  # fmt: skip
+    table = _table(
+        "Backbones (sizes and top-1 as their authors print them, of the classifier)",
+        "name",
+        "family",
+        *numbers,
+        "ImageNet weights",
+        right=numbers,
+    )
     for row in rows:
         cells = [_text(row[key]) for key in ("image", "parameters_m", "gflops", "top1")]
         table.add_row(row["name"], row["family"], *cells, "published" if row["weights"] else "–")
@@ -68,19 +81,34 @@ def _backbones(rows: list[dict[str, Any]]) -> Table:
 
 
 def _configs(rows: list[dict[str, Any]]) -> Table:
-    table = _table("Configs (results in percent, published by the authors)", "name", "backbone", *METRICS.values(),
-                   "reproduced here", right=tuple(METRICS.values()))  # fmt: skip
+    table = _table(
+        "Configs (results in percent, published by the authors)",
+        "name",
+        "backbone",
+        *METRICS.values(),
+        "reproduced here",
+        right=tuple(METRICS.values()),
+    )
     for row in rows:
         scores = row["metrics"]
-        cells = [f"{scores[key] * (100 if 'AP' in key else 1):.1f}" if key in scores else "–" for key in METRICS]
+        cells = [
+            f"{scores[key] * (100 if 'AP' in key else 1):.1f}" if key in scores else "–"
+            for key in METRICS
+        ]
         reproduced = "–" if not scores else "yes" if row["verified"] else "not yet"
         table.add_row(row["name"], row["backbone"], *cells, reproduced)
     return table
 
 
 def _weights(rows: list[dict[str, Any]]) -> Table:
-    table = _table("Published weights (mmmamba download NAME --task TASK)", "name", "task", "results", "licence",
-                   "file")  # fmt: skip
+    table = _table(
+        "Published weights (mmmamba download NAME --task TASK)",
+        "name",
+        "task",
+        "results",
+        "licence",
+        "file",
+    )
     for row in rows:
         file = "by hand, from its page" if row["page"] else file_name(row["url"])
         table.add_row(row["name"], row["task"], row["results"], row["licence"].split(" (")[0], file)

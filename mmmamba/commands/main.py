@@ -37,10 +37,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     parser = Parser(prog="mmmamba", description="Mamba backbones for detection and segmentation.")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, title="commands"
+    )
     runs = {}
     for name, summary in COMMANDS.items():
-        sub = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        sub = commands.add_parser(
+            name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."
+        )
         # Only the module that is asked for is imported: some load half of OpenMMLab.
         if name in argv[:1]:
             module = import_module(f".{name.replace('-', '_')}", __package__)

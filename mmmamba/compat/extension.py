@@ -45,13 +45,18 @@ class ExtensionLoader(Loader):
 
         module.__dict__.update(OPERATORS)
         logger.info(
-            "%s is not compiled; torchvision and PyTorch answer for %d of its operators", EXTENSION, len(OPERATORS))
+            "%s is not compiled; torchvision and PyTorch answer for %d of its operators",
+            EXTENSION,
+            len(OPERATORS),
+        )
 
 
 class ExtensionFinder(MetaPathFinder):
     """Stands last in ``sys.meta_path``: it is asked only when no compiled ``mmcv._ext`` was found."""
 
-    def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, fullname: str, path: Any = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         if fullname != EXTENSION:
             return None
         return ModuleSpec(EXTENSION, ExtensionLoader(), origin=__file__)

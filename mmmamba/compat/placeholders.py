@@ -61,7 +61,9 @@ def _raises_when_used(module: ModuleType, value: Any) -> bool:
         return False
     function = value.__dict__.get("__init__") if isinstance(value, type) else value
     code = getattr(function, "__code__", None)
-    return code is not None and any(isinstance(c, str) and PLACEHOLDER_TEXT in c for c in code.co_consts)
+    return code is not None and any(
+        isinstance(c, str) and PLACEHOLDER_TEXT in c for c in code.co_consts
+    )
 
 
 def _finish_import(package: str) -> None:

@@ -78,7 +78,9 @@ def make_shapes(root: str | Path, spec: ShapesSpec | None = None) -> Path:
     if read_spec(root) == wanted:
         return root
     if root.exists() and any(root.iterdir()) and read_spec(root) is None:
-        raise FileExistsError(f"{root} holds other files; name an empty or a new directory for the shapes data set")
+        raise FileExistsError(
+            f"{root} holds other files; name an empty or a new directory for the shapes data set"
+        )
     root.parent.mkdir(parents=True, exist_ok=True)
     # Drawn beside its place and moved there whole: several processes of one job may start this at once.
     draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
@@ -118,7 +120,9 @@ def draw_scene(
             outline = _outline(rng, label, center, radius)
             mask_HW = _rasterise(outline, spec.size)
             left = [instance.mask_HW & ~mask_HW for instance in drawn]
-            if all(seen.sum() >= MIN_VISIBLE * i.full_area for i, seen in zip(drawn, left, strict=True)):
+            if all(
+                seen.sum() >= MIN_VISIBLE * i.full_area for i, seen in zip(drawn, left, strict=True)
+            ):
                 for instance, seen in zip(drawn, left, strict=True):
                     instance.mask_HW = seen
                 _paint(rng, image_HWC, mask_HW, label)
@@ -141,7 +145,9 @@ def _outline(rng: np.random.Generator, label: int, center: np.ndarray, radius: f
     return center + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def _paint(rng: np.random.Generator, image_HWC: np.ndarray, mask_HW: np.ndarray, label: int) -> None:
+def _paint(
+    rng: np.random.Generator, image_HWC: np.ndarray, mask_HW: np.ndarray, label: int
+) -> None:
     """Fill the mask. Each class has its range of hues, which lets a network tell them apart within minutes."""
     hue = (label * HUES / len(CLASSES) + rng.normal(0, 8)) % HUES
     colour_HSV = np.array([[[hue, rng.uniform(150, 255), rng.uniform(90, 255)]]], dtype=np.uint8)
@@ -201,7 +207,9 @@ def coco_annotation(instance: Instance, annotation_id: int, image_id: int) -> di
     """One COCO annotation: polygon if all of it is seen, compressed RLE if not, plain RLE for a crowd."""
     rle = coco_mask.encode(np.asfortranarray(instance.mask_HW.astype(np.uint8)))
     if instance.iscrowd:
-        segmentation = dict(size=list(instance.mask_HW.shape), counts=_run_lengths(instance.mask_HW))
+        segmentation = dict(
+            size=list(instance.mask_HW.shape), counts=_run_lengths(instance.mask_HW)
+        )
     elif instance.whole:
         segmentation = [instance.outline.ravel().tolist()]
     else:

@@ -7,5 +7,13 @@ from .mmcv_checks import check_mmcv_operators
 from .norm_checks import check_layer_norm
 from .scan_checks import check_scan
 
-__all__ = ["Check", "Choice", "Rate", "check_layer_norm", "check_mmcv_operators", "check_scan", "measure_rates",
-           "scan_choices"]  # fmt: skip
+__all__ = [
+    "Check",
+    "Choice",
+    "Rate",
+    "check_layer_norm",
+    "check_mmcv_operators",
+    "check_scan",
+    "measure_rates",
+    "scan_choices",
+]

@@ -36,16 +36,23 @@ def measure_rates(device: torch.device, seconds: float = 0.5) -> list[Rate]:
 def _copy(device: torch.device, seconds: float) -> Rate:
     source = torch.ones(COPY_BYTES[device.type] // 4, device=device)
     target = torch.empty_like(source)
-    return Rate("copy", str(device), 2 * source.nbytes / _time(lambda: target.copy_(source), seconds) / 1e9)
+    return Rate(
+        "copy", str(device), 2 * source.nbytes / _time(lambda: target.copy_(source), seconds) / 1e9
+    )
 
 
 def _scan(device: torch.device, seconds: float) -> list[Rate]:
     (batch, height, width), dtype = MAPS[device.type], DTYPES[device.type]
     length, routes = height * width, len(ROUTES)
     shapes = dict(u=(CHANNELS,), delta=(routes, CHANNELS), B=(routes, STATES), C=(routes, STATES))
-    maps = {name: torch.randn(batch, length, *shape, device=device).to(dtype) for name, shape in shapes.items()}
-    parameters = dict(A=-torch.rand(routes, CHANNELS, STATES, device=device) - 0.1,
-                      D=torch.randn(routes, CHANNELS, device=device))  # fmt: skip
+    maps = {
+        name: torch.randn(batch, length, *shape, device=device).to(dtype)
+        for name, shape in shapes.items()
+    }
+    parameters = dict(
+        A=-torch.rand(routes, CHANNELS, STATES, device=device) - 0.1,
+        D=torch.randn(routes, CHANNELS, device=device),
+    )
     given = {name: x.requires_grad_() for name, x in (maps | parameters).items()}
     index, gradient = route_table(ROUTES, height, width, device), torch.randn_like(maps["u"])
 
@@ -64,9 +71,14 @@ def _scan(device: torch.device, seconds: float) -> list[Rate]:
     what = f"scan, {batch} x {height}x{width} x {CHANNELS}, 4 routes, {str(dtype).removeprefix('torch.')}"
     return [
         Rate(f"{what}, forward", str(device), once / _time(inference, seconds) / 1e9),
-        Rate(f"{what}, forward and backward", str(device),
-             step / _time(lambda: torch.autograd.grad(forward(), list(given.values()), gradient), seconds) / 1e9),
-    ]  # fmt: skip
+        Rate(
+            f"{what}, forward and backward",
+            str(device),
+            step
+            / _time(lambda: torch.autograd.grad(forward(), list(given.values()), gradient), seconds)
+            / 1e9,
+        ),
+    ]
 
 
 def _time(call: Callable[[], object], seconds: float) -> float:

@@ -31,26 +31,38 @@ class Check:
 
 
 def run_check(
-    operator: str, backend: str, device: torch.device, dtype: torch.dtype,
-    got: Callable[[], Mapping[str, Tensor]], want: Mapping[str, Tensor],
-) -> Check:  # fmt: skip
+    operator: str,
+    backend: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    got: Callable[[], Mapping[str, Tensor]],
+    want: Mapping[str, Tensor],
+) -> Check:
     """Compare what `got` returns with float64 values of the same names."""
     try:
         found = {name: value.detach().double().cpu() for name, value in got().items()}
     except Exception as error:  # noqa: BLE001  whatever a backend raises, compilers' errors too, is its result here
         first = next(iter(str(error).strip().splitlines()), "")
-        return Check(operator, backend, str(device), dtype, problem=f"{type(error).__name__}: {first}")
+        return Check(
+            operator, backend, str(device), dtype, problem=f"{type(error).__name__}: {first}"
+        )
     worst = 0.0
     for name, value in want.items():
-        share = ((found[name] - value.cpu()).abs().max() / value.abs().max().clamp(min=1e-12).cpu()).item()
+        share = (
+            (found[name] - value.cpu()).abs().max() / value.abs().max().clamp(min=1e-12).cpu()
+        ).item()
         # NaN compares with nothing: it is the worst there is.
         worst = max(worst, share) if share == share else float("inf")
     return Check(operator, backend, str(device), dtype, error=worst)
 
 
-def leaves(inputs: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+def leaves(
+    inputs: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype | None = None
+) -> dict[str, Tensor]:
     """Copies that take gradients."""
-    return {name: x.detach().to(device, dtype or x.dtype).requires_grad_() for name, x in inputs.items()}
+    return {
+        name: x.detach().to(device, dtype or x.dtype).requires_grad_() for name, x in inputs.items()
+    }
 
 
 def with_gradients(y: Tensor, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

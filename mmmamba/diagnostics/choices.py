@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 import torch
 
-from ..ops.selective_scan import BACKENDS, ENVIRONMENT, BackendError, resolve, why_not, why_not_by_itself
+from ..ops.selective_scan import (
+    BACKENDS,
+    ENVIRONMENT,
+    BackendError,
+    resolve,
+    why_not,
+    why_not_by_itself,
+)
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,18 @@ def check_layer_norm(device: torch.device) -> list[Check]:
     backends = ["triton", "torch"] if HAS_TRITON and device.type == "cuda" else ["torch"]
     generator = torch.Generator().manual_seed(0)
     shapes = dict(x=(ROWS, WIDTH), weight=(WIDTH,), bias=(WIDTH,))
-    drawn = {name: torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in shapes.items()}
+    drawn = {
+        name: torch.randn(shape, generator=generator, dtype=torch.float64)
+        for name, shape in shapes.items()
+    }
     checks = []
     for backend in backends:
         for dtype in DTYPES:
             inputs = {name: value.to(dtype) for name, value in drawn.items()}
             exact = leaves(inputs, torch.device("cpu"), torch.float64)
-            want = with_gradients(F.layer_norm(exact["x"], (WIDTH,), exact["weight"], exact["bias"]), exact)
+            want = with_gradients(
+                F.layer_norm(exact["x"], (WIDTH,), exact["weight"], exact["bias"]), exact
+            )
 
             def got(inputs=inputs, backend=backend):
                 given = leaves(inputs, device)

@@ -24,7 +24,9 @@ def check_scan(backend: str, device: torch.device) -> list[Check]:
 def _check(backend: str, device: torch.device, dtype: torch.dtype) -> Check:
     inputs = {name: x.to(_dtype(name, dtype)) for name, x in _inputs().items()}
     want = _run(inputs, "naive", torch.device("cpu"), torch.float64)
-    return run_check("selective_scan", backend, device, dtype, lambda: _run(inputs, backend, device, None), want)
+    return run_check(
+        "selective_scan", backend, device, dtype, lambda: _run(inputs, backend, device, None), want
+    )
 
 
 def _dtype(name: str, dtype: torch.dtype) -> torch.dtype:
@@ -50,7 +52,11 @@ def _inputs() -> dict[str, Tensor]:
     }
 
 
-def _run(inputs: dict[str, Tensor], backend: str, device: torch.device, dtype: torch.dtype | None) -> dict[str, Tensor]:
+def _run(
+    inputs: dict[str, Tensor], backend: str, device: torch.device, dtype: torch.dtype | None
+) -> dict[str, Tensor]:
     given = leaves(inputs, device, dtype)
     index = route_table(ROUTES, HEIGHT, WIDTH, device)
-    return with_gradients(selective_scan(**given, index=index, delta_softplus=True, backend=backend), given)
+    return with_gradients(
+        selective_scan(**given, index=index, delta_softplus=True, backend=backend), given
+    )

@@ -76,7 +76,9 @@ def write_files_whole() -> None:
 
 def between_steps(optim_wrapper: Any) -> bool:
     """No gradients are waiting for more of their kind, which a checkpoint would not hold."""
-    wrappers = optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
+    wrappers = (
+        optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
+    )
     return all(wrapper.should_update() for wrapper in wrappers if isinstance(wrapper, OptimWrapper))
 
 
@@ -93,7 +95,9 @@ def save_run(runner: Runner, folder: str, name: str, meta: dict[str, Any], **opt
     check_run_finite(runner, meta["iter"])
     path = os.path.join(folder, name)
     if not between_steps(runner.optim_wrapper):
-        runner.logger.warning(f"{path} is saved while gradients are accumulated and lacks them: resuming is not exact")
+        runner.logger.warning(
+            f"{path} is saved while gradients are accumulated and lacks them: resuming is not exact"
+        )
     runner.message_hub.update_info("last_ckpt", path)
     remember_state(runner)
     runner.save_checkpoint(folder, name, meta=meta, **options)
@@ -142,12 +146,16 @@ class AtomicCheckpointHook(CheckpointHook):
         for owner, keys in ((vars(self), ["best_ckpt_path"]), (several, [*several])):
             for key in keys:
                 if owner.get(key):
-                    owner[key] = self.file_backend.join_path(self.out_dir, os.path.basename(owner[key]))
+                    owner[key] = self.file_backend.join_path(
+                        self.out_dir, os.path.basename(owner[key])
+                    )
 
     def save_now(self, runner: Runner, name: str, iterations: int) -> str:
         """Save under a name of its own, after so many iterations. Returns the path."""
         meta = dict(epoch=runner.epoch, iter=iterations)
-        return save_run(runner, self.out_dir, name, meta, by_epoch=False, backend_args=self.backend_args)
+        return save_run(
+            runner, self.out_dir, name, meta, by_epoch=False, backend_args=self.backend_args
+        )
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         outdated = self._forget(runner, step) if self.max_keep_ckpts > 0 else []
@@ -165,7 +173,11 @@ class AtomicCheckpointHook(CheckpointHook):
         )
         for path in outdated if is_main_process() else []:
             # Checkpoints of sharded training are folders.
-            remove = self.file_backend.rmtree if self.file_backend.isdir(path) else self.file_backend.remove
+            remove = (
+                self.file_backend.rmtree
+                if self.file_backend.isdir(path)
+                else self.file_backend.remove
+            )
             if self.file_backend.exists(path):
                 remove(path)
 
@@ -179,7 +191,10 @@ class AtomicCheckpointHook(CheckpointHook):
         self.keep_ckpt_ids.clear()
         self.keep_ckpt_ids.extend(kept)
         runner.message_hub.update_info("keep_ckpt_ids", kept)
-        return [self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)) for old in outdated]
+        return [
+            self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
+            for old in outdated
+        ]
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
         if self.save_best:

@@ -24,7 +24,10 @@ def check_data_of(runner: Runner, skip: bool = False) -> None:
     def build_dataloader(dataloader: Any, *arguments: Any, **options: Any) -> Any:
         if isinstance(dataloader, dict) and isinstance(dataloader.get("dataset"), dict):
             training = dataloader == runner.cfg.get("train_dataloader")
-            dataloader = {**dataloader, "dataset": build_checked(dataloader["dataset"], ledger, skip and training)}
+            dataloader = {
+                **dataloader,
+                "dataset": build_checked(dataloader["dataset"], ledger, skip and training),
+            }
         return build(dataloader, *arguments, **options)
 
     runner.build_dataloader = build_dataloader

@@ -29,8 +29,11 @@ def nothing_to_save() -> Iterator[None]:
         if os.getpid() != owner:
             # A process that this one started.
             os._exit(128 + number)
-        os.write(2, f"{signal.Signals(number).name} before the first step: there is nothing to save. Go on: the same "
-                    "command with --resume\n".encode())  # fmt: skip
+        os.write(
+            2,
+            f"{signal.Signals(number).name} before the first step: there is nothing to save. Go on: the same "
+            "command with --resume\n".encode(),
+        )
         # Raised as an error it could be caught by whatever is being built.
         os._exit(EXIT_SAVED)
 

@@ -108,7 +108,9 @@ def timm_subject(name: str, task: Task) -> Subject:
         model = timm.create_model(name, features_only=True, **size)
     except (RuntimeError, TypeError, AssertionError) as error:
         shape = "x".join(map(str, task.padded))
-        raise UsageError(f"timm's {name} gives no feature maps of {shape} images: {error}") from error
+        raise UsageError(
+            f"timm's {name} gives no feature maps of {shape} images: {error}"
+        ) from error
     return _of_images(f"{name} (timm)", model, task)
 
 
@@ -142,14 +144,18 @@ def config_backbone(cfg: Config, task: Task) -> Subject:
     """The backbone of a config alone."""
     kind = cfg.model.backbone.get("arch")
     kind = kind if isinstance(kind, str) else cfg.model.backbone.type
-    return _of_images(f"{kind}, the backbone alone", build_untrained(cfg, task.device).backbone, task)
+    return _of_images(
+        f"{kind}, the backbone alone", build_untrained(cfg, task.device).backbone, task
+    )
 
 
 def check_model(path: Path, cfg: Config) -> None:
     """Raises UsageError if a config describes no detector or segmentor with a backbone."""
     scope = cfg.get("default_scope")
     if cfg.get("model") is None or "backbone" not in cfg.model or scope not in ("mmdet", "mmseg"):
-        raise UsageError(f"{path} describes no detector or segmentor of mmdet or mmseg (default_scope is {scope!r})")
+        raise UsageError(
+            f"{path} describes no detector or segmentor of mmdet or mmseg (default_scope is {scope!r})"
+        )
 
 
 def _of_images(name: str, model: nn.Module, task: Task) -> Subject:
@@ -163,7 +169,9 @@ def _detection_batch(model: nn.Module, task: Task) -> dict:
 
     with_mask = getattr(model, "with_mask", False)
     shapes, objects = [(3, *task.padded)] * task.batch, [OBJECTS] * task.batch
-    batch = demo_mm_inputs(task.batch, shapes, objects, 2, with_mask=with_mask, device=str(task.device))
+    batch = demo_mm_inputs(
+        task.batch, shapes, objects, 2, with_mask=with_mask, device=str(task.device)
+    )
     for sample in batch["data_samples"]:
         # The one class that every detector has; masks as data sets give them.
         sample.gt_instances.labels.zero_()
@@ -177,7 +185,9 @@ def _segmentation_batch(model: nn.Module, task: Task) -> dict:
     from mmseg.structures import SegDataSample
 
     head = model.decode_head if isinstance(model.decode_head, nn.Module) else model.decode_head[-1]
-    meta = dict(img_shape=task.padded, ori_shape=task.padded, pad_shape=task.padded, padding_size=[0] * 4)
+    meta = dict(
+        img_shape=task.padded, ori_shape=task.padded, pad_shape=task.padded, padding_size=[0] * 4
+    )
     labels = torch.randint(head.num_classes, (task.batch, 1, *task.padded))
     samples = [SegDataSample(metainfo=meta, gt_sem_seg=PixelData(data=label)) for label in labels]
     images = torch.randint(256, (task.batch, 3, *task.padded), dtype=torch.uint8)
@@ -205,7 +215,9 @@ def measure(subject: Subject, task: Task) -> Result:
         return Result(subject.name, parameters, None, None, None, None)
     except ValueError as error:
         if "more than 1 value per channel" in str(error):
-            raise UsageError(f"{subject.name} has a batch norm that cannot train on one image: --batch 2") from error
+            raise UsageError(
+                f"{subject.name} has a batch norm that cannot train on one image: --batch 2"
+            ) from error
         raise
     finally:
         subject.model.zero_grad(set_to_none=True)

@@ -72,28 +72,60 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"replay the backbone as CUDA graphs, for so many sizes of batches ({MAX_SIZES}); faster with small ones",
     )
     parser.add_argument(
-        "--auto-scale-lr", action="store_true", help="scale the learning rate to the batch size of this run"
+        "--auto-scale-lr",
+        action="store_true",
+        help="scale the learning rate to the batch size of this run",
     )
-    parser.add_argument("--deterministic", action="store_true", help="the same numbers from every run on a GPU; slower")
-    parser.add_argument("--skip-bad-data", action="store_true", help="leave bad images and annotations out, counted")
-    parser.add_argument("--skip-nan", action="store_true", help="leave out steps that are not finite, and count them")
-    parser.add_argument("--no-pictures", action="store_true", help="leave no pictures in the work dir")
     parser.add_argument(
-        "--log-to", action="append", default=[], metavar="NAME", help=f"log to {', '.join(TRACKERS)} as well"
+        "--deterministic",
+        action="store_true",
+        help="the same numbers from every run on a GPU; slower",
     )
-    parser.add_argument("--replay", metavar="DIR", help="do a step again that was not finite; DIR is nan_... of a run")
+    parser.add_argument(
+        "--skip-bad-data", action="store_true", help="leave bad images and annotations out, counted"
+    )
+    parser.add_argument(
+        "--skip-nan",
+        action="store_true",
+        help="leave out steps that are not finite, and count them",
+    )
+    parser.add_argument(
+        "--no-pictures", action="store_true", help="leave no pictures in the work dir"
+    )
+    parser.add_argument(
+        "--log-to",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"log to {', '.join(TRACKERS)} as well",
+    )
+    parser.add_argument(
+        "--replay",
+        metavar="DIR",
+        help="do a step again that was not finite; DIR is nan_... of a run",
+    )
 
 
 def add_test_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``tools/test.py``."""
     _add_common_arguments(parser)
-    parser.add_argument("checkpoint", nargs="?", help="file or URL; with --demo the last one of the work dir")
-    parser.add_argument("--out", metavar="PATH", help="save predictions: a .pkl (mmdet) or a folder of maps (mmseg)")
+    parser.add_argument(
+        "checkpoint", nargs="?", help="file or URL; with --demo the last one of the work dir"
+    )
+    parser.add_argument(
+        "--out", metavar="PATH", help="save predictions: a .pkl (mmdet) or a folder of maps (mmseg)"
+    )
     parser.add_argument("--show", action="store_true", help="show predictions in a window")
     parser.add_argument("--show-dir", metavar="DIR", help="save pictures of predictions to DIR")
-    parser.add_argument("--wait-time", type=float, default=2.0, help="seconds each picture is shown")
+    parser.add_argument(
+        "--wait-time", type=float, default=2.0, help="seconds each picture is shown"
+    )
     parser.add_argument("--tta", action="store_true", help="test-time augmentation")
-    parser.add_argument("--fuse", action="store_true", help="fold batch norms into convolutions; same output, faster")
+    parser.add_argument(
+        "--fuse",
+        action="store_true",
+        help="fold batch norms into convolutions; same output, faster",
+    )
     parser.add_argument(
         "--verify",
         nargs="?",
@@ -107,7 +139,9 @@ def add_test_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="config file")
-    parser.add_argument("--work-dir", metavar="DIR", help="where logs and checkpoints go (work_dirs/CONFIG)")
+    parser.add_argument(
+        "--work-dir", metavar="DIR", help="where logs and checkpoints go (work_dirs/CONFIG)"
+    )
     parser.add_argument(
         "--cfg-options",
         nargs="+",
@@ -124,7 +158,9 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
     # What torch.distributed.launch passes; torchrun sets the environment variable itself.
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument("--demo", action="store_true", help="use a small data set that is drawn on the spot")
+    parser.add_argument(
+        "--demo", action="store_true", help="use a small data set that is drawn on the spot"
+    )
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -210,8 +246,10 @@ def run_train(args: argparse.Namespace) -> int:
     if args.may_differ:
         loading = cfg.default_hooks.loading
         if not (loading.get("begin_with") or (cfg.get("load_from") and not cfg.get("resume"))):
-            raise UsageError("--may-differ says what of load_from need not fit, and there is none: name it with "
-                             "--cfg-options load_from=PATH")  # fmt: skip
+            raise UsageError(
+                "--may-differ says what of load_from need not fit, and there is none: name it with "
+                "--cfg-options load_from=PATH"
+            )
         loading.may_differ = args.may_differ
     if args.replay is not None:
         return _replay(cfg, args.replay)
@@ -236,7 +274,9 @@ def _train(cfg: Config, args: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if kept.metrics:
-        print_summary(kept.metrics, f"{Path(args.config).stem}: last validation", cfg.get("expected"))
+        print_summary(
+            kept.metrics, f"{Path(args.config).stem}: last validation", cfg.get("expected")
+        )
     return 0
 
 
@@ -281,5 +321,7 @@ def run_test(args: argparse.Namespace) -> int:
 def _latest_checkpoint(cfg: ConfigDict) -> str:
     latest = find_last(cfg.work_dir)
     if not latest:
-        raise UsageError(f"no checkpoint in {cfg.work_dir}; train first: tools/train.py {cfg.filename} --demo")
+        raise UsageError(
+            f"no checkpoint in {cfg.work_dir}; train first: tools/train.py {cfg.filename} --demo"
+        )
     return latest

@@ -13,7 +13,14 @@ from functools import cache
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
+from mmengine.runner import (
+    EpochBasedTrainLoop,
+    IterBasedTrainLoop,
+    LogProcessor,
+    Runner,
+    TestLoop,
+    ValLoop,
+)
 from torch.utils.data import DataLoader
 
 from ..suggest import did_you_mean
@@ -22,14 +29,34 @@ from .provenance import Keys, Origins
 from .signatures import constructor_arguments, reads_key
 
 # Read from the dict by whoever builds the object, before its constructor sees the rest.
-READ_BY_BUILDERS = {"type", "_scope_", "init_cfg", "priority", "constructor", "paramwise_cfg", "convert_to_iter_based",
-                    "by_epoch", "requires_grad"}  # fmt: skip
+READ_BY_BUILDERS = {
+    "type",
+    "_scope_",
+    "init_cfg",
+    "priority",
+    "constructor",
+    "paramwise_cfg",
+    "convert_to_iter_based",
+    "by_epoch",
+    "requires_grad",
+}
 # Their keys are the user's own: names of parameters, of metainfo, of what a transform maps.
 OPEN_SECTIONS = {"custom_keys", "metainfo", "env_cfg", "mapping", "auto_remap", "remapping"}
-TOP_LEVEL = {"custom_imports", "work_dir", "expected", "tta_model", "tta_pipeline", "runner_type",
-             # What MMEngine's runner looks up by itself.
-             "model_wrapper_cfg", "sync_bn", "find_unused_parameters", "activation_checkpointing",
-             "efficient_conv_bn_eval", "compile"}  # fmt: skip
+TOP_LEVEL = {
+    "custom_imports",
+    "work_dir",
+    "expected",
+    "tta_model",
+    "tta_pipeline",
+    "runner_type",
+    # What MMEngine's runner looks up by itself.
+    "model_wrapper_cfg",
+    "sync_bn",
+    "find_unused_parameters",
+    "activation_checkpointing",
+    "efficient_conv_bn_eval",
+    "compile",
+}
 # A variable of one's own may resemble a section; one that is this close is a slip.
 SLIP = 0.9
 
@@ -40,8 +67,18 @@ SECTIONS = RUNNER | {"tta_model", "tta_pipeline"}
 DATALOADER = {*inspect.signature(DataLoader.__init__).parameters, "num_batch_per_epoch"} - {"self"}
 # These read PARAMWISE; others have keys of their own.
 PLAIN_CONSTRUCTORS = (None, "DefaultOptimWrapperConstructor", "MergedOptimWrapperConstructor")
-PARAMWISE = frozenset(("custom_keys", "bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "flat_decay_mult",
-                       "dwconv_decay_mult", "dcn_offset_lr_mult", "bypass_duplicate"))  # fmt: skip
+PARAMWISE = frozenset(
+    (
+        "custom_keys",
+        "bias_lr_mult",
+        "bias_decay_mult",
+        "norm_decay_mult",
+        "flat_decay_mult",
+        "dwconv_decay_mult",
+        "dcn_offset_lr_mult",
+        "bypass_duplicate",
+    )
+)
 OPTIM_WRAPPER = ("optim_wrapper",)
 """Reads names such as `betas` of a finished optimizer, and takes nothing out of its settings."""
 UNTYPED = {
@@ -64,8 +101,10 @@ class UnknownKey:
 
     def message(self, origins: Origins) -> str:
         place = ".".join(map(str, self.keys))
-        return (f"{place}: {self.owner} has no {str(self.keys[-1])!r} (set in {origins.of(self.keys)})."
-                f"{did_you_mean(str(self.keys[-1]), self.known, 3)}")
+        return (
+            f"{place}: {self.owner} has no {str(self.keys[-1])!r} (set in {origins.of(self.keys)})."
+            f"{did_you_mean(str(self.keys[-1]), self.known, 3)}"
+        )
 
 
 def check_keys(cfg: Config, options: Iterable[str] = ()) -> None:
@@ -101,7 +140,11 @@ def unknown_keys(cfg: Config, arguments: Arguments | None = None) -> Iterator[Un
 
 
 def _walk(
-    node: Any, keys: Keys, scope: str | None, around: tuple[tuple[Any, str | None], ...], arguments: Arguments
+    node: Any,
+    keys: Keys,
+    scope: str | None,
+    around: tuple[tuple[Any, str | None], ...],
+    arguments: Arguments,
 ) -> Iterator[UnknownKey]:
     """`around`: the types that `node` is a part of, with their scopes."""
     if isinstance(node, (list, tuple)):
@@ -111,17 +154,23 @@ def _walk(
         return
     scope = node.get("_scope_", scope)
     known = known_keys(node, keys, scope, arguments)
-    inside = (*around, (node["type"], scope)) if "type" in node and keys != OPTIM_WRAPPER else around
+    inside = (
+        (*around, (node["type"], scope)) if "type" in node and keys != OPTIM_WRAPPER else around
+    )
     if keys == OPTIM_WRAPPER and node.get("constructor") in PLAIN_CONSTRUCTORS:
         for key in node.get("paramwise_cfg") or ():
             if key not in PARAMWISE:
-                yield UnknownKey((*keys, "paramwise_cfg", key), "optim_wrapper.paramwise_cfg", PARAMWISE)
+                yield UnknownKey(
+                    (*keys, "paramwise_cfg", key), "optim_wrapper.paramwise_cfg", PARAMWISE
+                )
     for key, value in node.items():
         if known is None or key in known or key in READ_BY_BUILDERS:
             if key not in OPEN_SECTIONS:
                 yield from _walk(value, (*keys, key), scope, inside, arguments)
         elif not any(reads_key(*owner, key) for owner in around):
-            yield UnknownKey((*keys, key), _owner(node, keys), frozenset({*known, *READ_BY_BUILDERS}))
+            yield UnknownKey(
+                (*keys, key), _owner(node, keys), frozenset({*known, *READ_BY_BUILDERS})
+            )
 
 
 def known_keys(

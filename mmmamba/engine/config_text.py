@@ -27,7 +27,9 @@ def read_text(text: str) -> dict[str, Tree]:
     if len(text) > LONGEST:
         raise ValueError(f"{len(text):,} characters")
     try:
-        tokens = [t for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type not in LAYOUT]
+        tokens = [
+            t for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type not in LAYOUT
+        ]
     except (tokenize.TokenError, SyntaxError) as error:
         raise ValueError(str(error)) from error
     return _Reader(tokens).settings()
@@ -92,8 +94,9 @@ class _Reader:
     def _leaf(self) -> str:
         parts = []
         while self._peek() not in (",", ")", "]", "}") and self.tokens[self.at].type not in (
-            tokenize.NEWLINE, tokenize.ENDMARKER,
-        ):  # fmt: skip
+            tokenize.NEWLINE,
+            tokenize.ENDMARKER,
+        ):
             parts.append(self._next())
         if not parts:
             raise ValueError(f"line {self.tokens[self.at].start[0]} has no value")

@@ -35,8 +35,10 @@ class UnfitValue:
 
     def message(self, origins: Origins) -> str:
         wanted = " or ".join(text for kind, text in NUMBERS.items() if kind in self.wanted)
-        return (f"{'.'.join(map(str, self.keys))} is {self.value!r}, {self.owner} wants {wanted} (set in "
-                f"{origins.of(self.keys)})")  # fmt: skip
+        return (
+            f"{'.'.join(map(str, self.keys))} is {self.value!r}, {self.owner} wants {wanted} (set in "
+            f"{origins.of(self.keys)})"
+        )
 
 
 def check_values(cfg: Config, options: Iterable[str] = ()) -> None:
@@ -71,7 +73,9 @@ def _walk(place: Node, look_up: Any) -> Iterator[UnfitValue]:
     if not isinstance(node, dict):
         return
     scope = node.get("_scope_", scope)
-    kinds = (node["type"],) if "type" in node else UNTYPED.get(keys[0], ()) if len(keys) == 1 else ()
+    kinds = (
+        (node["type"],) if "type" in node else UNTYPED.get(keys[0], ()) if len(keys) == 1 else ()
+    )
     numbers: dict[str, frozenset[type]] = {}
     for kind in kinds:
         # Anything that cannot be looked up, such as a dictionary, is told by what builds it.
@@ -88,26 +92,38 @@ def _is_unfit(value: Any, kinds: frozenset[type], keys: Keys) -> bool:
     if isinstance(value, str):
         return True
     # Elsewhere "int" is written where fractions are taken, too.
-    return keys == LOOP and isinstance(value, float) and not value.is_integer() and float not in kinds
+    return (
+        keys == LOOP and isinstance(value, float) and not value.is_integer() and float not in kinds
+    )
 
 
 def _number_arguments(name: Any, scope: str | None) -> dict[str, frozenset[type]]:
     """The arguments that, by their annotations, every class or function of a name takes as numbers and not as texts."""
     found = [_numbers_of(target) for target in targets(name, scope)]
-    return {key: kinds for key, kinds in found[0].items() if all(key in one for one in found)} if found else {}
+    return (
+        {key: kinds for key, kinds in found[0].items() if all(key in one for one in found)}
+        if found
+        else {}
+    )
 
 
 @cache
 def _numbers_of(target: Any) -> dict[str, frozenset[type]]:
     chain = [target]
     if inspect.isclass(target):
-        chain = [vars(ancestor)["__init__"] for ancestor in target.__mro__ if "__init__" in vars(ancestor)]
+        chain = [
+            vars(ancestor)["__init__"]
+            for ancestor in target.__mro__
+            if "__init__" in vars(ancestor)
+        ]
     kinds: dict[str, frozenset[Any]] = {}
     for function in chain:
         for key, kind in _annotations(function).items():
             # The constructor that is called first decides.
             kinds.setdefault(key, frozenset(_members(kind)))
-    return {key: found for key, found in kinds.items() if found <= NO_TEXT and found & NUMBERS.keys()}
+    return {
+        key: found for key, found in kinds.items() if found <= NO_TEXT and found & NUMBERS.keys()
+    }
 
 
 def _annotations(function: Any) -> dict[str, Any]:

@@ -45,8 +45,18 @@ RUNS_CODE = {
 }
 """Registered classes that run or unpickle what an argument names, of the versions in requirements/tested.txt."""
 
-WRITTEN_TO = ("work_dir", "save_dir", "out_dir", "outfile_prefix", "out_file_path", "output_dir", "tmpdir",
-              "test_out_dir", "config_save_file", "scalar_save_file")  # fmt: skip
+WRITTEN_TO = (
+    "work_dir",
+    "save_dir",
+    "out_dir",
+    "outfile_prefix",
+    "out_file_path",
+    "output_dir",
+    "tmpdir",
+    "test_out_dir",
+    "config_save_file",
+    "scalar_save_file",
+)
 
 
 def read_data_config(path: Path, above: tuple[Path, ...] = ()) -> Config:
@@ -75,13 +85,17 @@ def _read(path: Path) -> dict:
     refuse_unpickling()
     text = path.read_text(encoding="utf-8", errors="replace")
     if path.suffix != ".json" and re.search(r"(^|[\s\[{,:-])\*\w", text):
-        raise UsageError(f"{path}: YAML's *aliases are not read (they could unfold to any size). Write it out")
+        raise UsageError(
+            f"{path}: YAML's *aliases are not read (they could unfold to any size). Write it out"
+        )
     try:
         data = load(path)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
     if not isinstance(data, dict):
-        raise UsageError(f"{path} holds a {type(data).__name__}, wanted a mapping: {{'_base_': ..., 'model': ...}}")
+        raise UsageError(
+            f"{path} holds a {type(data).__name__}, wanted a mapping: {{'_base_': ..., 'model': ...}}"
+        )
     return data
 
 
@@ -92,7 +106,11 @@ def _read_base(name: Any, path: Path, above: tuple[Path, ...]) -> Config:
         return read_data_config(path.parent / name, above)
     package, _, inside = name.partition("::")
     if inside:
-        if package not in ("mmdet", "mmseg") or ".." in Path(inside).parts or Path(inside).is_absolute():
+        if (
+            package not in ("mmdet", "mmseg")
+            or ".." in Path(inside).parts
+            or Path(inside).is_absolute()
+        ):
             raise UsageError(f"{path}: _base_ {name!r} is read from mmdet:: and mmseg:: only")
         return get_config(name)
     found = find_config(name).resolve()
@@ -111,18 +129,28 @@ def _check(data: dict, path: Path) -> None:
             problem = _name_problem(value)
         elif key in ("_scope_", "default_scope") and value not in SCOPES:
             problem = f"is none of {', '.join(SCOPES)}."
-        elif key == "custom_imports" and not (isinstance(value, dict) and value.keys() <= IMPORT_KEYS):
+        elif key == "custom_imports" and not (
+            isinstance(value, dict) and value.keys() <= IMPORT_KEYS
+        ):
             problem = f"is no mapping of {' and '.join(sorted(IMPORT_KEYS))}."
         elif key == "imports" and not (isinstance(value, list) and all(map(_is_ours, value))):
-            problem = "imports a program; mmmamba, mmdet, mmseg and parts of them may stand in the list."
-        elif key in WRITTEN_TO and isinstance(value, str) and (Path(value).is_absolute() or ".." in Path(value).parts):
+            problem = (
+                "imports a program; mmmamba, mmdet, mmseg and parts of them may stand in the list."
+            )
+        elif (
+            key in WRITTEN_TO
+            and isinstance(value, str)
+            and (Path(value).is_absolute() or ".." in Path(value).parts)
+        ):
             problem = "writes outside of the current folder."
         elif key == "trust" and value:
             problem = "unpickles a checkpoint, which runs what is in it."
         elif isinstance(value, str) and "{{" in value:
             problem = "has {{…}}, which is not replaced in JSON and YAML."
         if problem:
-            raise UsageError(f"{path}: {place}={value!r} {problem} A .py config may do so: it is a program")
+            raise UsageError(
+                f"{path}: {place}={value!r} {problem} A .py config may do so: it is a program"
+            )
 
 
 def _name_problem(value: Any) -> str | None:
@@ -131,17 +159,28 @@ def _name_problem(value: Any) -> str | None:
     scope, _, name = value.rpartition(".")
     if not name.isidentifier() or scope not in ("", *SCOPES):
         hint = did_you_mean(scope, SCOPES)
-        return f"is no registered name: NAME or SCOPE.NAME, with a scope of {', '.join(SCOPES)}.{hint}"
+        return (
+            f"is no registered name: NAME or SCOPE.NAME, with a scope of {', '.join(SCOPES)}.{hint}"
+        )
     return f"names a class that {RUNS_CODE[name]}." if name in RUNS_CODE else None
 
 
 def _is_ours(module: Any) -> bool:
-    return isinstance(module, str) and re.fullmatch(r"(mmmamba|mmdet|mmseg)(\.[A-Za-z_]\w*)*", module) is not None
+    return (
+        isinstance(module, str)
+        and re.fullmatch(r"(mmmamba|mmdet|mmseg)(\.[A-Za-z_]\w*)*", module) is not None
+    )
 
 
 def _walk(node: Any, place: str) -> Iterator[tuple[str, str, Any]]:
     """Dotted place, key and value of all that is in a tree."""
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    items = (
+        node.items()
+        if isinstance(node, dict)
+        else enumerate(node)
+        if isinstance(node, list)
+        else ()
+    )
     for key, value in items:
         here = f"{place}.{key}" if place else str(key)
         # Dotted keys would be taken apart when merged.

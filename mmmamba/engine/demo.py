@@ -35,7 +35,9 @@ def apply_demo(cfg: Config, data_root: str | Path, spec: ShapesSpec | None = Non
     libraries = {"mmdet": _scale_detection, "mmseg": _scale_segmentation}
     scope = cfg.get("default_scope")
     if scope not in libraries:
-        raise UsageError(f"--demo knows configs of default_scope {' and '.join(map(repr, libraries))}, not {scope!r}")
+        raise UsageError(
+            f"--demo knows configs of default_scope {' and '.join(map(repr, libraries))}, not {scope!r}"
+        )
     spec = spec or DEFAULT_SPEC
     root = make_shapes(data_root, spec)
     _scale_backbone(cfg.model.backbone, spec.size)
@@ -100,8 +102,13 @@ def _scale_segmentation(cfg: Config, root: Path, spec: ShapesSpec) -> None:
         )
         return dict(batch_size=BATCH_SIZE, num_workers=0, sampler=sampler, dataset=dataset)
 
-    load, pack = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")], dict(type="PackSegInputs")
-    cfg.train_dataloader = loader("train", dict(type="InfiniteSampler", shuffle=True), [*load, FLIPS, pack])
+    load, pack = (
+        [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")],
+        dict(type="PackSegInputs"),
+    )
+    cfg.train_dataloader = loader(
+        "train", dict(type="InfiniteSampler", shuffle=True), [*load, FLIPS, pack]
+    )
     cfg.val_dataloader = loader("val", dict(type="DefaultSampler", shuffle=False), [*load, pack])
     cfg.test_dataloader = cfg.val_dataloader
     cfg.val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
@@ -139,7 +146,15 @@ def _replace_detection_data(cfg: Config, root: Path, size: int, with_mask: bool)
     ]
     pack = dict(
         type="PackDetInputs",
-        meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction"),
+        meta_keys=(
+            "img_id",
+            "img_path",
+            "ori_shape",
+            "img_shape",
+            "scale_factor",
+            "flip",
+            "flip_direction",
+        ),
     )
 
     def loader(split: str, **dataset: Any) -> dict:

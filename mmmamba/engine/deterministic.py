@@ -37,9 +37,14 @@ class MatrixAvgPool2d(nn.AdaptiveAvgPool2d):
     """`AdaptiveAvgPool2d` as two matrix products: its own gradient on a GPU is added in any order."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        size = self.output_size if isinstance(self.output_size, (tuple, list)) else (self.output_size,) * 2
+        size = (
+            self.output_size
+            if isinstance(self.output_size, (tuple, list))
+            else (self.output_size,) * 2
+        )
         rows_PH, columns_QW = (
-            _window_means(wanted or length, length, x_BCHW) for wanted, length in zip(size, x_BCHW.shape[-2:])
+            _window_means(wanted or length, length, x_BCHW)
+            for wanted, length in zip(size, x_BCHW.shape[-2:])
         )
         return rows_PH @ x_BCHW @ columns_QW.T
 

@@ -13,9 +13,22 @@ import mmmamba
 
 from ..compat.extension import compiled_extension
 
-PACKAGES = ("torch", "torchvision", "triton", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection",
-            "onedl-mmsegmentation", "numba", "numpy", "opencv-python-headless", "pycocotools", "timm", "mamba-ssm",
-            "faster-coco-eval")  # fmt: skip
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "triton",
+    "onedl-mmengine",
+    "onedl-mmcv",
+    "onedl-mmdetection",
+    "onedl-mmsegmentation",
+    "numba",
+    "numpy",
+    "opencv-python-headless",
+    "pycocotools",
+    "timm",
+    "mamba-ssm",
+    "faster-coco-eval",
+)
 
 
 def versions() -> dict[str, str]:
@@ -28,11 +41,15 @@ def hardware(device: torch.device) -> str:
     """A line about a device: name, memory, and what it can do."""
     if device.type == "cuda":
         found = torch.cuda.get_device_properties(device)
-        return (f"{found.name}, {found.total_memory / 2**30:.0f} GiB, compute capability {found.major}.{found.minor}, "
-                f"CUDA {torch.version.cuda}")  # fmt: skip
+        return (
+            f"{found.name}, {found.total_memory / 2**30:.0f} GiB, compute capability {found.major}.{found.minor}, "
+            f"CUDA {torch.version.cuda}"
+        )
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return (f"{cpu_name()}, {usable} of {os.cpu_count()} cores usable, {torch.get_num_threads()} threads in PyTorch "
-            f"(OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')})")  # fmt: skip
+    return (
+        f"{cpu_name()}, {usable} of {os.cpu_count()} cores usable, {torch.get_num_threads()} threads in PyTorch "
+        f"(OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')})"
+    )
 
 
 def cpu_name() -> str:
@@ -46,7 +63,11 @@ def cpu_name() -> str:
 def mmcv_operators() -> str:
     """What answers for mmcv's compiled operators."""
     compiled = compiled_extension()
-    return f"compiled: {compiled}" if compiled else "mmmamba.compat (torchvision, PyTorch): no compiled mmcv._ext"
+    return (
+        f"compiled: {compiled}"
+        if compiled
+        else "mmmamba.compat (torchvision, PyTorch): no compiled mmcv._ext"
+    )
 
 
 def _version(name: str) -> str:

@@ -21,7 +21,11 @@ SHOWN = 3
 def all_finite(tensors: Sequence[Tensor]) -> bool:
     """Whether no element of any tensor is NaN or infinite. The tensors may have any floating dtypes and one device."""
     # A sum of squares overflows long before its terms; the largest one takes many times as long on a CPU.
-    return any(bool(total_norm(tensors, power).isfinite()) for power in (2.0, torch.inf)) if tensors else True
+    return (
+        any(bool(total_norm(tensors, power).isfinite()) for power in (2.0, torch.inf))
+        if tensors
+        else True
+    )
 
 
 def total_norm(tensors: Sequence[Tensor], power: float) -> Tensor:
@@ -42,7 +46,9 @@ def check_run_finite(runner: Runner, iterations: int) -> None:
     groups: dict[torch.device, list[Tensor]] = {}
     for tensor in named.values():
         groups.setdefault(tensor.device, []).append(tensor)
-    bad = torch.tensor(not all(all_finite(tensors) for tensors in groups.values()), dtype=torch.int32)
+    bad = torch.tensor(
+        not all(all_finite(tensors) for tensors in groups.values()), dtype=torch.int32
+    )
     all_reduce(bad, "max")
     if not bad:
         return
@@ -61,16 +67,22 @@ def _state(runner: Runner) -> Iterator[tuple[str, Tensor]]:
     """What a checkpoint holds of floating-point tensors, by name; of sharded models this process's part."""
     models = {"": bare_model(runner.model)}
     averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
-    models.update({f"average {number} ": hook.ema_model.module for number, hook in enumerate(averages)})
+    models.update(
+        {f"average {number} ": hook.ema_model.module for number, hook in enumerate(averages)}
+    )
     for which, model in models.items():
         for name, tensor in _saved(model):
             yield which + name, tensor.detach()
     wrapper = runner.optim_wrapper
     parameters = {parameter: name for name, parameter in models[""].named_parameters()}
-    for key, one in wrapper.items() if isinstance(wrapper, OptimWrapperDict) else [("optimizer", wrapper)]:
+    for key, one in (
+        wrapper.items() if isinstance(wrapper, OptimWrapperDict) else [("optimizer", wrapper)]
+    ):
         if isinstance(one, OptimWrapper):
             for parameter, state in one.optimizer.state.items():
-                yield from _floating(state, f"{key}'s ", f" of {parameters.get(parameter, 'a parameter')}")
+                yield from _floating(
+                    state, f"{key}'s ", f" of {parameters.get(parameter, 'a parameter')}"
+                )
 
 
 def _saved(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -17,7 +17,10 @@ class FuseHook(Hook):
         model = runner.model if wrapper is None else wrapper.module
         fused = fuse(model)
         norms, left = _norms(model), _norms(fused)
-        print_log(f"--fuse: {norms - left} of {norms} batch norms are folded into convolutions", logger="current")
+        print_log(
+            f"--fuse: {norms - left} of {norms} batch norms are folded into convolutions",
+            logger="current",
+        )
         if wrapper is None:
             runner.model = fused
         else:

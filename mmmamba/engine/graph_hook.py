@@ -16,7 +16,9 @@ from .reliability import class_name
 def add_graphs(cfg: Config, max_sizes: int) -> None:
     """Have a config's run train its backbone by CUDA graphs (``--graphs``), in the place of a hook that says so too."""
     name, hooks = "GraphBackboneHook", cfg.get("custom_hooks") or []
-    others = [hook for hook in hooks if not (isinstance(hook, dict) and class_name(hook["type"]) == name)]
+    others = [
+        hook for hook in hooks if not (isinstance(hook, dict) and class_name(hook["type"]) == name)
+    ]
     cfg.custom_hooks = [*others, dict(type=name, max_sizes=max_sizes)]
 
 
@@ -36,13 +38,17 @@ class GraphBackboneHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Raises UsageError on a CPU, under FSDP, for a model without a backbone, and where `graph_backbone` does."""
         if isinstance(runner.model, FullyShardedDataParallel):
-            raise UsageError("GraphBackboneHook: FSDP brings parameters together anew in each step, and a graph reads "
-                             "them where they were: train with DDP, or take the hook out of custom_hooks")
+            raise UsageError(
+                "GraphBackboneHook: FSDP brings parameters together anew in each step, and a graph reads "
+                "them where they were: train with DDP, or take the hook out of custom_hooks"
+            )
         backbone = _backbone(runner)
         devices = {p.device.type for p in backbone.parameters()}
         if devices != {"cuda"}:
-            raise UsageError(f"GraphBackboneHook wants a backbone on a CUDA device, but this run has it on "
-                             f"{' and '.join(sorted(devices))}: take the hook out of custom_hooks, or train on a GPU")
+            raise UsageError(
+                f"GraphBackboneHook wants a backbone on a CUDA device, but this run has it on "
+                f"{' and '.join(sorted(devices))}: take the hook out of custom_hooks, or train on a GPU"
+            )
         try:
             graph_backbone(backbone, self.max_sizes)
         except (GraphError, ValueError) as error:
@@ -56,6 +62,8 @@ def _backbone(runner: Runner) -> nn.Module:
     model = bare_model(runner.model)
     backbone = getattr(model, "backbone", None)
     if backbone is None:
-        raise UsageError(f"GraphBackboneHook wants a model with a backbone, but {type(model).__name__} has none: take "
-                         "the hook out of custom_hooks")
+        raise UsageError(
+            f"GraphBackboneHook wants a model with a backbone, but {type(model).__name__} has none: take "
+            "the hook out of custom_hooks"
+        )
     return backbone

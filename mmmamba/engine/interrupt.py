@@ -54,7 +54,9 @@ class InterruptHook(Hook):
         self.agreement = Agreement()
         self.training = True
         if threading.current_thread() is not threading.main_thread():
-            runner.logger.warning("training does not run in the main thread, so signals do not save it")
+            runner.logger.warning(
+                "training does not run in the main thread, so signals do not save it"
+            )
             return
         self.signal = 0
         self.before = {one: handler_before(one, signal.signal(one, self._note)) for one in SIGNALS}
@@ -74,7 +76,9 @@ class InterruptHook(Hook):
             if isinstance(loader, DataLoader) and not isinstance(loader.worker_init_fn, DeafWorker):
                 loader.worker_init_fn = DeafWorker(loader.worker_init_fn)
 
-    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         if batch_idx < self.common:
             self._stop_if_told(runner, runner.iter, within_validation=True)
 
@@ -86,7 +90,9 @@ class InterruptHook(Hook):
     def after_train(self, runner: Runner) -> None:
         self._restore()
 
-    def _stop_if_told(self, runner: Runner, iterations: int, within_validation: bool = False) -> None:
+    def _stop_if_told(
+        self, runner: Runner, iterations: int, within_validation: bool = False
+    ) -> None:
         """Save as a run that did so many iterations, and end it."""
         number = self.agreement.most(self.signal)
         if not number or not between_steps(runner.optim_wrapper):
@@ -112,13 +118,20 @@ class InterruptHook(Hook):
         raise Interrupted(path)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self.signal == signal.SIGINT and time.monotonic() - self.since > SAME_CTRL_C:
+        if (
+            number == signal.SIGINT
+            and self.signal == signal.SIGINT
+            and time.monotonic() - self.since > SAME_CTRL_C
+        ):
             self._restore()
             raise KeyboardInterrupt
         if not self.signal:
             self.signal, self.since = number, time.monotonic()
             # Not through the log, which the signal may have interrupted.
-            os.write(2, f"{signal.Signals(number).name}: saving after this step; Ctrl-C stops at once\n".encode())
+            os.write(
+                2,
+                f"{signal.Signals(number).name}: saving after this step; Ctrl-C stops at once\n".encode(),
+            )
 
     def _restore(self) -> None:
         for one, handler in self.before.items():

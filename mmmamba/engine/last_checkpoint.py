@@ -24,7 +24,9 @@ def read_last(folder: str | Path) -> str:
     try:
         if not note.is_file():
             if note.exists():
-                raise UsageError(f"{note} is no file, wanted one that names the newest checkpoint. {cure}")
+                raise UsageError(
+                    f"{note} is no file, wanted one that names the newest checkpoint. {cure}"
+                )
             return ""
         with note.open("rb") as file:
             content = file.read(LONGEST + 1)
@@ -32,9 +34,13 @@ def read_last(folder: str | Path) -> str:
     except OSError as error:
         raise UsageError(f"{note} cannot be read: {error.strerror}. {cure}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{note} is no text, wanted the path of the newest checkpoint. {cure}") from error
+        raise UsageError(
+            f"{note} is no text, wanted the path of the newest checkpoint. {cure}"
+        ) from error
     if len(content) > LONGEST or not text.isprintable():
-        raise UsageError(f"{note} holds more than a path, wanted that of the newest checkpoint. {cure}")
+        raise UsageError(
+            f"{note} holds more than a path, wanted that of the newest checkpoint. {cure}"
+        )
     return text
 
 

@@ -42,11 +42,18 @@ class LoadingHook(Hook):
     priority = "VERY_HIGH"
 
     def __init__(
-        self, may_differ: Sequence[str] = (), begin_with: str | None = None, left_out: Sequence[str] = ()
+        self,
+        may_differ: Sequence[str] = (),
+        begin_with: str | None = None,
+        left_out: Sequence[str] = (),
     ) -> None:
         if isinstance(may_differ, str):
             raise UsageError(f"may_differ={may_differ!r}: give a list of names, [{may_differ!r}]")
-        self.may_differ, self.begin_with, self.left_out = tuple(may_differ), begin_with, tuple(left_out)
+        self.may_differ, self.begin_with, self.left_out = (
+            tuple(may_differ),
+            begin_with,
+            tuple(left_out),
+        )
 
     def before_run(self, runner: Runner) -> None:
         go_on(runner, self.begin_with)
@@ -55,7 +62,9 @@ class LoadingHook(Hook):
         source = printable(runner._load_from)
         if not isinstance(runner, Runner):
             kind = type(runner).__name__
-            print_log(f"{source} is loaded as {kind} does it: not compared with the model", "current", 30)
+            print_log(
+                f"{source} is loaded as {kind} does it: not compared with the model", "current", 30
+            )
             return
         if runner._resume:
             self._check_run(runner, checkpoint, source)
@@ -63,12 +72,18 @@ class LoadingHook(Hook):
         allowed = self.may_differ if training and not runner._resume else ()
         checkpoint["state_dict"] = self._fitted(runner, checkpoint, source, allowed)
 
-    def _fitted(self, runner: Runner, held: Mapping, source: str, allowed: Sequence[str]) -> dict[str, Any]:
+    def _fitted(
+        self, runner: Runner, held: Mapping, source: str, allowed: Sequence[str]
+    ) -> dict[str, Any]:
         """The weights under our names."""
         try:
             matched, reports = fit_whole(runner.model, held, source, (*allowed, *self.left_out))
         except UnfitError as error:
-            cure = error.cure if error.cure != ALLOW else "Name a checkpoint of this config, or the config of this one"
+            cure = (
+                error.cure
+                if error.cure != ALLOW
+                else "Name a checkpoint of this config, or the config of this one"
+            )
             if not runner._resume and isinstance(runner._train_loop, BaseLoop) and error.names:
                 modules = dict.fromkeys(name.rpartition(".")[0] or name for name in error.names)
                 cure = (
@@ -106,7 +121,9 @@ class LoadingHook(Hook):
         averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
         held = checkpoint.get("ema_state_dict")
         if held is not None and not averages:
-            runner.logger.warning(f"{source} holds averaged weights and this run has no EMAHook: it goes on from these")
+            runner.logger.warning(
+                f"{source} holds averaged weights and this run has no EMAHook: it goes on from these"
+            )
         for hook in averages if held is not None else []:
             _check_averages(held, hook, source)
 
@@ -120,7 +137,11 @@ def _check_averages(held: Any, hook: EMAHook, source: str) -> None:
     if strange := held.keys() ^ wanted.keys():
         names = printable_names(sorted(map(str, strange)))
         raise UsageError(f"{label}: they have no place here, or are not there: {names}")
-    inner = {name.removeprefix(AVERAGED): value for name, value in held.items() if name.startswith(AVERAGED)}
+    inner = {
+        name.removeprefix(AVERAGED): value
+        for name, value in held.items()
+        if name.startswith(AVERAGED)
+    }
     try:
         fit_whole(hook.ema_model.module, dict(state_dict=inner), label)
     except CheckpointError as error:
@@ -132,15 +153,32 @@ def _check_schedules(held: Any, schedules: Any, source: str) -> None:
     if held is None or schedules is None:
         return
     if isinstance(schedules, dict):
-        wanted = {f"{key}.{number}": one for key, some in schedules.items() for number, one in enumerate(some)}
-        theirs = {f"{key}.{number}": one for key, some in dict(held).items() for number, one in enumerate(some)}
+        wanted = {
+            f"{key}.{number}": one
+            for key, some in schedules.items()
+            for number, one in enumerate(some)
+        }
+        theirs = {
+            f"{key}.{number}": one
+            for key, some in dict(held).items()
+            for number, one in enumerate(some)
+        }
     else:
         wanted, theirs = (dict(enumerate(some)) for some in (schedules, held))
-    faults = [] if theirs.keys() == wanted.keys() else [f"it has {len(theirs)} of them, this run {len(wanted)}"]
+    faults = (
+        []
+        if theirs.keys() == wanted.keys()
+        else [f"it has {len(theirs)} of them, this run {len(wanted)}"]
+    )
     if not faults:
-        faults = [fault for key, one in wanted.items()
-                  for fault in setting_faults(theirs[key], one.state_dict(), f"param_scheduler {key}")]  # fmt: skip
+        faults = [
+            fault
+            for key, one in wanted.items()
+            for fault in setting_faults(theirs[key], one.state_dict(), f"param_scheduler {key}")
+        ]
     if faults:
-        raise UsageError(f"{source}: the state of the schedules does not fit this run; nothing was loaded: "
-                         f"{faults[0]}. "
-                         "Train with the param_scheduler that the checkpoint was made with")  # fmt: skip
+        raise UsageError(
+            f"{source}: the state of the schedules does not fit this run; nothing was loaded: "
+            f"{faults[0]}. "
+            "Train with the param_scheduler that the checkpoint was made with"
+        )

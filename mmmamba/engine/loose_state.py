@@ -29,13 +29,17 @@ LOOSE = {
     "BatchSyncRandomResize": ["_input_size"],
     # Dynamic R-CNN: thresholds, and what the next ones are made from.
     "DynamicRoIHead": [
-        "iou_history", "beta_history", "bbox_assigner.pos_iou_thr", "bbox_assigner.neg_iou_thr",
-        "bbox_assigner.min_pos_iou", "bbox_head.loss_bbox.beta",
+        "iou_history",
+        "beta_history",
+        "bbox_assigner.pos_iou_thr",
+        "bbox_assigner.neg_iou_thr",
+        "bbox_assigner.min_pos_iou",
+        "bbox_head.loss_bbox.beta",
     ],
     "DropBlock": ["iter_cnt"],
     "EarlyStoppingHook": ["best_score", "wait_count"],
     "NanGuardHook": ["in_a_row"],
-}  # fmt: skip
+}
 """Attributes by the name of the class that has them, derived ones included."""
 
 
@@ -68,8 +72,11 @@ def restore_state(runner: Runner) -> None:
         print_log(f"the checkpoint holds state that has no place here: {names}", "current", 30)
     for hook in runner.hooks:
         if isinstance(hook, EarlyStoppingHook) and _had_stopped(hook):
-            print_log(f"the run had stopped early ({hook.monitor} {hook.best_score:.4g}); more patience lets it go on",
-                      "current", 30)  # fmt: skip
+            print_log(
+                f"the run had stopped early ({hook.monitor} {hook.best_score:.4g}); more patience lets it go on",
+                "current",
+                30,
+            )
             runner.train_loop.stop_training = True
 
 
@@ -81,7 +88,9 @@ def _read(lines: Any) -> dict[str, Any]:
     except (LookupError, RecursionError, TypeError, ValueError) as error:
         raise UsageError(f"the checkpoint's {KEY} cannot be read: {printable(error)}") from error
     if not isinstance(state, dict):
-        raise UsageError(f"the checkpoint's {KEY} is a {type(state).__name__}, wanted values by name")
+        raise UsageError(
+            f"the checkpoint's {KEY} is a {type(state).__name__}, wanted values by name"
+        )
     return state
 
 
@@ -136,4 +145,6 @@ def _gather(line: str) -> list[str]:
     data = torch.frombuffer(bytearray(line.encode()), dtype=torch.uint8)
     lengths = [int(length) for length in all_gather(torch.tensor([len(data)]))]
     padded = torch.nn.functional.pad(data, (0, max(lengths) - len(data)))
-    return [bytes(one[:length].tolist()).decode() for one, length in zip(all_gather(padded), lengths)]
+    return [
+        bytes(one[:length].tolist()).decode() for one, length in zip(all_gather(padded), lengths)
+    ]

@@ -15,7 +15,9 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     groups one after the other. A run that began with one of the two cannot be resumed with the other.
     """
 
-    def add_params(self, params: list[dict], module: nn.Module, prefix: str = "", **kwargs: Any) -> None:
+    def add_params(
+        self, params: list[dict], module: nn.Module, prefix: str = "", **kwargs: Any
+    ) -> None:
         super().add_params(params, module, prefix=prefix, **kwargs)
         # It calls itself for the children of a module, with a prefix.
         if not prefix:

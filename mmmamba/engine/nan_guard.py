@@ -50,7 +50,9 @@ class NanGuardHook(Hook):
         self.unwatched = []
         for one in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
             self._watch(one)
-        self.buffers = [b for b in runner.model.buffers() if b.is_floating_point()] if self.skip else []
+        self.buffers = (
+            [b for b in runner.model.buffers() if b.is_floating_point()] if self.skip else []
+        )
         self.kept = [torch.empty_like(buffer) for buffer in self.buffers]
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -112,7 +114,9 @@ class NanGuardHook(Hook):
             wrapper.zero_grad()
             if self.buffers:
                 torch._foreach_copy_(self.buffers, self.kept)
-            runner.logger.warning(f"{what}; step left out ({self.in_a_row} in a row, {total} in all)")
+            runner.logger.warning(
+                f"{what}; step left out ({self.in_a_row} in a row, {total} in all)"
+            )
             return
         raise NonFiniteError(f"{what}.\n{save_report(runner, wrapper, self.batch, self.rng)}")
 

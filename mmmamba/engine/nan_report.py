@@ -72,7 +72,9 @@ def examine(model: nn.Module, wrapper: OptimWrapper | None, batch: Any) -> Findi
     try:
         with wrapper.optim_context(model) if wrapper is not None else torch.enable_grad():
             data = model.data_preprocessor(batch, True)
-            finding.batch = [name for name, part in data.items() if not all(map(_finite, _leaves(part)))]
+            finding.batch = [
+                name for name, part in data.items() if not all(map(_finite, _leaves(part)))
+            ]
             losses = model._run_forward(data, mode="loss")
         loss, values = model.parse_losses(losses)
         # The sum stands first there.
@@ -81,7 +83,9 @@ def examine(model: nn.Module, wrapper: OptimWrapper | None, batch: Any) -> Findi
     finally:
         for handle in handles:
             handle.remove()
-    finding.gradients = [name for name, p in model.named_parameters() if p.grad is not None and not _finite(p.grad)]
+    finding.gradients = [
+        name for name, p in model.named_parameters() if p.grad is not None and not _finite(p.grad)
+    ]
     return finding
 
 
@@ -91,7 +95,9 @@ def save_report(runner: Runner, wrapper: OptimWrapper, batch: Any, rng: dict[str
     folder = Path(runner.work_dir) / name
     model = bare_model(runner.model)
     position = dict(epoch=runner.epoch, iter=runner.iter, rank=runner.rank, seed=runner.seed)
-    content = dict(state_dict=weights_to_cpu(model.state_dict()), batch=batch, rng=rng, position=position)
+    content = dict(
+        state_dict=weights_to_cpu(model.state_dict()), batch=batch, rng=rng, position=position
+    )
     file = io.BytesIO()
     torch.save(content, file)
     write_whole(folder / FILE, file.getvalue())
@@ -111,7 +117,9 @@ def replay(runner: Runner, folder: str | Path) -> Finding:
     """
     path = Path(folder) / FILE
     if not path.is_file():
-        raise UsageError(f"--replay {folder}: there is no {path}; a run that met a bad value names the folder")
+        raise UsageError(
+            f"--replay {folder}: there is no {path}; a run that met a bad value names the folder"
+        )
     with torch.serialization.safe_globals([*get_torch_safe_globals(), *_data_classes()]):
         content = torch.load(path, map_location="cpu", weights_only=True)
     model = bare_model(runner.model)
@@ -136,7 +144,9 @@ def _data_classes() -> list[type]:
     from mmseg import structures as mmseg_structures
 
     modules = (mmengine_structures, mmdet_structures, bbox, mask, mmseg_structures)
-    return [value for module in modules for value in vars(module).values() if isinstance(value, type)]
+    return [
+        value for module in modules for value in vars(module).values() if isinstance(value, type)
+    ]
 
 
 def _watch(name: str, finding: Finding) -> Callable[[nn.Module, Any, Any], None]:
@@ -146,7 +156,9 @@ def _watch(name: str, finding: Finding) -> Callable[[nn.Module, Any, Any], None]
             finding.forward.append(name)
         for tensor in tensors:
             if tensor.requires_grad:
-                tensor.register_hook(lambda grad: None if _finite(grad) else finding.backward.append(name))
+                tensor.register_hook(
+                    lambda grad: None if _finite(grad) else finding.backward.append(name)
+                )
 
     return watch
 
@@ -156,7 +168,9 @@ def _read(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_parameters()
     for name, module in model.named_modules():
         if not module.training:
-            yield from ((f"{name}.{key}", value) for key, value in module.named_buffers(recurse=False))
+            yield from (
+                (f"{name}.{key}", value) for key, value in module.named_buffers(recurse=False)
+            )
 
 
 def _leaves(node: Any) -> Iterator[Tensor]:

@@ -30,7 +30,9 @@ def _check_option(cfg: Config, dotted: str) -> None:
         place = ".".join(keys[:depth])
         if isinstance(node, (list, tuple)):
             if not key.isdigit() or int(key) >= len(node):
-                raise UsageError(f"--cfg-options {dotted}: {place} is a list of {len(node)}; name an entry by number")
+                raise UsageError(
+                    f"--cfg-options {dotted}: {place} is a list of {len(node)}; name an entry by number"
+                )
             node = node[int(key)]
         elif node is cfg or isinstance(node, dict):
             if key not in node:
@@ -56,5 +58,9 @@ def _check_new_key(cfg: Config, node: Any, key: str, place: str, dotted: str) ->
         return
     hint = did_you_mean(key, known, 3)
     if strict or hint:
-        owner = f"{place} ({node.get('type')})" if node is not cfg and node.get("type") else place or "the config"
+        owner = (
+            f"{place} ({node.get('type')})"
+            if node is not cfg and node.get("type")
+            else place or "the config"
+        )
         raise UsageError(f"--cfg-options {dotted}: {owner} has no {key!r}.{hint}")

@@ -47,20 +47,29 @@ def check_sections(cfg: Config, wanted: tuple[str, ...]) -> None:
     """The sections that a loop needs are there."""
     missing = [key for key in wanted if cfg.get(key) is None]
     if missing:
-        hints = "".join(did_you_mean(key, [k for k in cfg if k not in wanted], 3) for key in missing)
-        raise UsageError(f"{cfg.filename} has no {', '.join(missing)}.{hints} Inherit them through _base_ or add them.")
+        hints = "".join(
+            did_you_mean(key, [k for k in cfg if k not in wanted], 3) for key in missing
+        )
+        raise UsageError(
+            f"{cfg.filename} has no {', '.join(missing)}.{hints} Inherit them through _base_ or add them."
+        )
 
 
 def check_data(cfg: Config, splits: tuple[str, ...]) -> None:
     """Images and annotations of the named splits are on disk; addresses with a scheme (s3://) are left alone."""
     missing = []
     for split in splits:
-        sources = [(f"{split}_dataloader", path) for path in dataset_paths(_get(cfg, f"{split}_dataloader", "dataset"))]
+        sources = [
+            (f"{split}_dataloader", path)
+            for path in dataset_paths(_get(cfg, f"{split}_dataloader", "dataset"))
+        ]
         evaluators = cfg.get(f"{split}_evaluator") or []
         for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
             if isinstance(evaluator.get("ann_file"), str):
                 sources.append((f"{split}_evaluator", evaluator["ann_file"]))
-        missing += [(where, path) for where, path in sources if _is_local(path) and not Path(path).exists()]
+        missing += [
+            (where, path) for where, path in sources if _is_local(path) and not Path(path).exists()
+        ]
     if not missing:
         return
     lines = "\n".join(f"  {path}  ({where})" for where, path in dict.fromkeys(missing))
@@ -83,7 +92,10 @@ def check_annotations(cfg: Config, splits: tuple[str, ...]) -> None:
     for split in config_splits(cfg, splits):
         dataset = type(split.dataset).__name__
         if not (split.is_coco or split.is_segmentation) or "://" in str(split.dataset.ann_file):
-            print_log(f"annotations of the {dataset} of {split.name}_dataloader are not checked", logger="current")
+            print_log(
+                f"annotations of the {dataset} of {split.name}_dataloader are not checked",
+                logger="current",
+            )
             continue
         report = check_usable(cfg, split)
         for kind, findings in report.examples.items():
@@ -97,7 +109,9 @@ def check_annotations(cfg: Config, splits: tuple[str, ...]) -> None:
                 print_log("\n".join(told), "current", 30)
     if lines:
         text = "\n".join(dict.fromkeys(lines))
-        raise UsageError(f"data and config do not go together.\n{text}\nAll checks: mmmamba check-data {cfg.filename}")
+        raise UsageError(
+            f"data and config do not go together.\n{text}\nAll checks: mmmamba check-data {cfg.filename}"
+        )
 
 
 def dataset_paths(dataset: Any) -> Iterator[str]:
@@ -107,7 +121,11 @@ def dataset_paths(dataset: Any) -> Iterator[str]:
         prefix = node.get("data_prefix") or {}
         for part in [node.get("ann_file"), *prefix.values()]:
             if isinstance(part, str) and part:
-                yield part if Path(part).is_absolute() or not _is_local(part) else str(Path(root) / part)
+                yield (
+                    part
+                    if Path(part).is_absolute() or not _is_local(part)
+                    else str(Path(root) / part)
+                )
 
 
 def dataset_roots(dataset: Any) -> Iterator[str]:
@@ -129,7 +147,11 @@ def check_checkpoints(cfg: Config, mode: str) -> None:
             )
         if isinstance(path, str) and _is_local(path) and not Path(path).is_file():
             found = f"{path} is a folder" if Path(path).is_dir() else f"there is no file {path}"
-            siblings = [str(p) for p in Path(path).parent.glob("*.pth")] if Path(path).parent.is_dir() else []
+            siblings = (
+                [str(p) for p in Path(path).parent.glob("*.pth")]
+                if Path(path).parent.is_dir()
+                else []
+            )
             raise UsageError(
                 f"checkpoint not found ({where}): {found}, seen from {Path.cwd()}.{did_you_mean(path, siblings, 3)}"
             )

@@ -66,7 +66,9 @@ def leaves(node: Any, keys: Keys = ()) -> Iterable[tuple[Keys, Any]]:
 
 
 def _holds_dict(node: Any) -> bool:
-    return isinstance(node, (list, tuple)) and any(isinstance(value, dict) or _holds_dict(value) for value in node)
+    return isinstance(node, (list, tuple)) and any(
+        isinstance(value, dict) or _holds_dict(value) for value in node
+    )
 
 
 def shown(path: Path) -> str:
@@ -83,7 +85,9 @@ def _origin(file: Path, keys: Keys) -> Origin:
             inherited = _at(_read(base, base.stat().st_mtime_ns).values, keys)
             if inherited is not _NOTHING and (line is None or inherited == value):
                 return _origin(base, keys)
-    return Origin(shown(file) if line or not read.imports else f"{shown(file)} or what it imports", line)
+    return Origin(
+        shown(file) if line or not read.imports else f"{shown(file)} or what it imports", line
+    )
 
 
 @dataclass(frozen=True)
@@ -121,12 +125,19 @@ class _File:
 
 def _children(node: ast.expr) -> dict[str | int, tuple[ast.expr, int]] | None:
     """The entries of a written dictionary or list with their lines; None for what is computed."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "dict"
+        and not node.args
+    ):
         names = [k.arg for k in node.keywords]
         return None if None in names else {k.arg: (k.value, k.lineno) for k in node.keywords}
     if isinstance(node, ast.Dict) and all(isinstance(key, ast.Constant) for key in node.keys):
         return {key.value: (value, key.lineno) for key, value in zip(node.keys, node.values)}
-    if isinstance(node, (ast.List, ast.Tuple)) and not any(isinstance(e, ast.Starred) for e in node.elts):
+    if isinstance(node, (ast.List, ast.Tuple)) and not any(
+        isinstance(e, ast.Starred) for e in node.elts
+    ):
         return {index: (value, value.lineno) for index, value in enumerate(node.elts)}
     return None
 

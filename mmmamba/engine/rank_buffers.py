@@ -35,7 +35,11 @@ def remember_buffers(runner: Runner) -> None:
     if own:
         # Every smaller type is exact in this one, and one call gathers all.
         together = torch.cat([buffer.detach().double().flatten() for buffer in own.values()])
-        rows = torch.stack(all_gather(together)).cpu().split([buffer.numel() for buffer in own.values()], 1)
+        rows = (
+            torch.stack(all_gather(together))
+            .cpu()
+            .split([buffer.numel() for buffer in own.values()], 1)
+        )
         differing = {
             name: row.to(buffer.dtype).reshape(world, *buffer.shape)
             for (name, buffer), row in zip(own.items(), rows)
@@ -51,18 +55,28 @@ def restore_buffers(runner: Runner) -> None:
         UsageError: the checkpoint holds what no such statistics are.
     """
     kept: dict[str, Any] = runner.message_hub.get_info(KEY) or {}
-    if not isinstance(kept, Mapping) or not all(isinstance(rows, Tensor) and rows.dim() for rows in kept.values()):
+    if not isinstance(kept, Mapping) or not all(
+        isinstance(rows, Tensor) and rows.dim() for rows in kept.values()
+    ):
         raise UsageError(f"the checkpoint's {KEY} is not a dict of tensors, one row a process")
     worlds = {len(rows) for rows in kept.values()}
     if worlds - {get_world_size()}:
-        print_log(f"the checkpoint is one of {worlds.pop()} processes, here there are {get_world_size()}: each goes on "
-                  "with the running statistics of the first", "current", 30)  # fmt: skip
+        print_log(
+            f"the checkpoint is one of {worlds.pop()} processes, here there are {get_world_size()}: each goes on "
+            "with the running statistics of the first",
+            "current",
+            30,
+        )
         return
     own = _floating_buffers(runner)
     missing = kept.keys() - own.keys()
     if missing:
         names = printable_names(sorted(missing))
-        print_log(f"the checkpoint holds running statistics that have no place here: {names}", "current", 30)
+        print_log(
+            f"the checkpoint holds running statistics that have no place here: {names}",
+            "current",
+            30,
+        )
     for name in kept.keys() & own.keys():
         if kept[name].shape[1:] != own[name].shape or misfit(kept[name], own[name]):
             raise UsageError(
@@ -76,7 +90,9 @@ def _floating_buffers(runner: Runner) -> dict[str, Tensor]:
     """Of the model and of its averages."""
     models = {"model": bare_model(runner.model)}
     averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
-    models.update({f"average{number}": hook.ema_model.module for number, hook in enumerate(averages)})
+    models.update(
+        {f"average{number}": hook.ema_model.module for number, hook in enumerate(averages)}
+    )
     return {
         f"{which}.{name}": buffer
         for which, model in models.items()

@@ -19,6 +19,15 @@ def read_config(path: Path) -> Config:
     """
     try:
         return read_data_config(path) if path.suffix in SUFFIXES else Config.fromfile(path)
-    except (ConfigParsingError, OSError, ImportError, SyntaxError, NameError, AttributeError, LookupError, TypeError,
-            ValueError) as error:  # fmt: skip
+    except (
+        ConfigParsingError,
+        OSError,
+        ImportError,
+        SyntaxError,
+        NameError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise UsageError(f"{path} cannot be read: {type(error).__name__}: {error}") from error

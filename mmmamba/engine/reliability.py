@@ -28,7 +28,9 @@ def make_reliable(cfg: Config, skip_nan: bool = False) -> None:
     if name in LOOPS:
         loop.type = LOOPS[name]
     elif name not in LOOPS.values():
-        print_log(f"resuming is as exact as {name}, which is not one of MMEngine's loops", "current", 30)
+        print_log(
+            f"resuming is as exact as {name}, which is not one of MMEngine's loops", "current", 30
+        )
     load_strictly(cfg)
     hooks = cfg.default_hooks
     # MMEngine saves each epoch where nothing is said.

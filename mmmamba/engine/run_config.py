@@ -37,7 +37,9 @@ def build_runner(cfg: Config, training: bool) -> Runner:
     if isinstance(kind, str):
         kind = RUNNERS.get(kind)
     if kind is None:
-        raise UsageError(f"runner_type={cfg.runner_type!r} is not registered; import its module by custom_imports")
+        raise UsageError(
+            f"runner_type={cfg.runner_type!r} is not registered; import its module by custom_imports"
+        )
     members = dict(keeps_work_dir=not training, __module__=kind.__module__)
     return type(kind.__name__, (OwnFile, kind), members).from_cfg(cfg)
 

@@ -37,7 +37,9 @@ def refuse_pickled_messages() -> None:
     dist_utils.tensor2obj = _refuse_message
 
 
-def read_weights_only(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Mapping:
+def read_weights_only(
+    file: Any, map_location: Any = None, weights_only: bool | None = None
+) -> Mapping:
     """A path or an open file through `read_run_checkpoint`, whatever is asked for.
 
     Raises:
@@ -61,7 +63,9 @@ def load_from_http(
         CheckpointError: the download failed, or the file is refused.
     """
     if model_dir is not None:
-        raise UsageError(f"{filename}: downloads go to torch.hub's folder (TORCH_HOME), not to {model_dir!r}")
+        raise UsageError(
+            f"{filename}: downloads go to torch.hub's folder (TORCH_HOME), not to {model_dir!r}"
+        )
     return read_run_checkpoint(filename, map_location)
 
 
@@ -72,7 +76,9 @@ class PlainYaml(YamlHandler):
         try:
             return yaml.load(file, Loader=PlainLoader)
         except yaml.YAMLError as error:
-            raise UsageError(f"{getattr(file, 'name', 'the YAML text')} cannot be read: {error}") from error
+            raise UsageError(
+                f"{getattr(file, 'name', 'the YAML text')} cannot be read: {error}"
+            ) from error
 
 
 class PlainLoader(yaml.SafeLoader):

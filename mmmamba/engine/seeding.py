@@ -26,7 +26,11 @@ def seed_all(*key: int) -> None:
 def rng_state() -> dict[str, Any]:
     """The state of every generator that :func:`seed_all` seeds, of types that load without unpickling code."""
     name, words, *rest = np.random.get_state()
-    state = {"python": random.getstate(), "numpy": (name, words.tolist(), *rest), "torch": torch.get_rng_state()}
+    state = {
+        "python": random.getstate(),
+        "numpy": (name, words.tolist(), *rest),
+        "torch": torch.get_rng_state(),
+    }
     if torch.cuda.is_initialized():
         state["cuda"] = torch.cuda.get_rng_state_all()
     return state

@@ -29,8 +29,23 @@ from mmengine.registry import (
     Registry,
 )
 
-REGISTRIES = (DATA_SAMPLERS, DATASETS, EVALUATOR, HOOKS, LOG_PROCESSORS, LOOPS, METRICS, MODELS, OPTIM_WRAPPERS,
-              OPTIMIZERS, PARAM_SCHEDULERS, TASK_UTILS, TRANSFORMS, VISBACKENDS, VISUALIZERS)  # fmt: skip
+REGISTRIES = (
+    DATA_SAMPLERS,
+    DATASETS,
+    EVALUATOR,
+    HOOKS,
+    LOG_PROCESSORS,
+    LOOPS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPERS,
+    OPTIMIZERS,
+    PARAM_SCHEDULERS,
+    TASK_UTILS,
+    TRANSFORMS,
+    VISBACKENDS,
+    VISUALIZERS,
+)
 
 
 def constructor_arguments(name: Any, scope: str | None) -> set[str] | None:
@@ -62,7 +77,9 @@ def _strings(module: ModuleType | None) -> frozenset[str]:
         tree = ast.parse(inspect.getsource(module))
     except (OSError, TypeError):
         return frozenset()
-    return frozenset(n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    return frozenset(
+        n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)
+    )
 
 
 @cache
@@ -71,7 +88,11 @@ def _arguments(target: Callable) -> frozenset[str] | None:
     names: set[str] = set()
     chain = [target]
     if inspect.isclass(target):
-        chain = [vars(ancestor)["__init__"] for ancestor in target.__mro__ if "__init__" in vars(ancestor)]
+        chain = [
+            vars(ancestor)["__init__"]
+            for ancestor in target.__mro__
+            if "__init__" in vars(ancestor)
+        ]
     for function in chain:
         if function is object.__init__:
             break
@@ -89,7 +110,9 @@ def _arguments(target: Callable) -> frozenset[str] | None:
 def _old_names(function: Callable) -> set[str]:
     """Names that MMEngine's `deprecated_api_warning` still takes: it keeps them in a dictionary around the function."""
     held = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-    return {name for names in held if isinstance(names, dict) for name in names if isinstance(name, str)}
+    return {
+        name for names in held if isinstance(names, dict) for name in names if isinstance(name, str)
+    }
 
 
 def _only_hands_on(function: Callable, rest: str) -> bool:

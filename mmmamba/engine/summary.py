@@ -10,8 +10,14 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 
-COCO_COLUMNS = {"mAP": "AP", "mAP_50": "AP50", "mAP_75": "AP75", "mAP_s": "AP small", "mAP_m": "AP medium",
-                "mAP_l": "AP large"}  # fmt: skip
+COCO_COLUMNS = {
+    "mAP": "AP",
+    "mAP_50": "AP50",
+    "mAP_75": "AP75",
+    "mAP_s": "AP small",
+    "mAP_m": "AP medium",
+    "mAP_l": "AP large",
+}
 COCO_ROWS = {"bbox": "box", "segm": "mask"}
 COCO_KEY = re.compile(r"^(?:\w+/)?(?P<row>bbox|segm)_(?P<column>mAP(?:_\w+)?)$")
 
@@ -30,7 +36,11 @@ def print_summary(metrics: dict, title: str, expected: dict | None = None) -> No
     if not is_main_process() or not metrics:
         return
     console = Console(width=100)
-    coco = {key: match for key in metrics if (match := COCO_KEY.match(key)) and metrics[key] == metrics[key]}
+    coco = {
+        key: match
+        for key in metrics
+        if (match := COCO_KEY.match(key)) and metrics[key] == metrics[key]
+    }
     if coco:
         table = Table(title=title, title_justify="left")
         table.add_column("")
@@ -41,7 +51,11 @@ def print_summary(metrics: dict, title: str, expected: dict | None = None) -> No
             if cells:
                 table.add_row(label, *(_coco_cell(cells.get(column)) for column in COCO_COLUMNS))
         console.print(table)
-    rest = {key: value for key, value in metrics.items() if key not in coco and isinstance(value, (int, float))}
+    rest = {
+        key: value
+        for key, value in metrics.items()
+        if key not in coco and isinstance(value, (int, float))
+    }
     if rest:
         table = Table("metric", "value", title=None if coco else title, title_justify="left")
         for key, value in rest.items():
@@ -63,5 +77,7 @@ def _compare(metrics: dict, expected: dict) -> str:
         for key, value in expected["metrics"].items()
         if key in metrics
     ]
-    standing = "reproduced here" if expected.get("verified") else "published, not reproduced here yet"
+    standing = (
+        "reproduced here" if expected.get("verified") else "published, not reproduced here yet"
+    )
     return f"Expected ({standing}; {expected.get('source', 'no source given')}): {'; '.join(parts) or 'not measured'}"

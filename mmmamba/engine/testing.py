@@ -14,7 +14,9 @@ from .errors import UsageError
 FLIP_KEYS = ("flip", "flip_direction")
 
 
-def show_predictions(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> Path | None:
+def show_predictions(
+    cfg: Config, show: bool, show_dir: str | None, wait_time: float
+) -> Path | None:
     """Turn the visualization hook on. Returns the folder that pictures go to, if any.
 
     Raises:
@@ -54,8 +56,12 @@ def add_output(cfg: Config, out: str | None) -> None:
         cfg.test_evaluator.update(output_dir=out, keep_results=True)
         return
     if not out.endswith((".pkl", ".pickle")):
-        raise UsageError(f"--out {out}: detections are saved as a pickle; name a file that ends in .pkl")
-    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+        raise UsageError(
+            f"--out {out}: detections are saved as a pickle; name a file that ends in .pkl"
+        )
+    evaluators = (
+        cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    )
     cfg.test_evaluator = [*evaluators, dict(type="DumpDetResults", out_file_path=out)]
 
 
@@ -65,7 +71,9 @@ def use_test_time_augmentation(cfg: Config) -> None:
         cfg.setdefault("tta_model", dict(type="SegTTAModel"))
     else:
         nms = dict(type="nms", iou_threshold=0.5)
-        cfg.setdefault("tta_model", dict(type="DetTTAModel", tta_cfg=dict(nms=nms, max_per_img=100)))
+        cfg.setdefault(
+            "tta_model", dict(type="DetTTAModel", tta_cfg=dict(nms=nms, max_per_img=100))
+        )
     if cfg.get("tta_pipeline") is None:
         cfg.tta_pipeline = _flip_pipeline(cfg.test_dataloader.dataset.pipeline)
     if cfg.tta_model.type == "DetTTAModel":
@@ -92,7 +100,12 @@ def _keep_boxes(cfg: Config) -> None:
     for part in ("mask_head", "mask_roi_extractor"):
         roi_head.pop(part, None)
     cfg.default_hooks.loading.left_out = ["roi_head.mask_head"]
-    for evaluator in cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]:
+    for evaluator in (
+        cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    ):
         if "metric" in evaluator:
             evaluator.metric = "bbox"
-    print_log("--tta: MMDetection merges boxes only; the mask branch is left out and masks are not scored", "current")
+    print_log(
+        "--tta: MMDetection merges boxes only; the mask branch is left out and masks are not scored",
+        "current",
+    )

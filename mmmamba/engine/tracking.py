@@ -30,7 +30,9 @@ def add_trackers(cfg: Config, names: Sequence[str]) -> None:
     """
     for name in names:
         if name not in TRACKERS:
-            raise UsageError(f"--log-to {name}: known are {', '.join(TRACKERS)}.{did_you_mean(name, TRACKERS)}")
+            raise UsageError(
+                f"--log-to {name}: known are {', '.join(TRACKERS)}.{did_you_mean(name, TRACKERS)}"
+            )
         kind, package = TRACKERS[name]
         if find_spec(package) is None:
             raise UsageError(f"--log-to {name} needs the package {package}: pip install {package}")

@@ -52,11 +52,15 @@ def check_expected(cfg: Config, tta: bool) -> dict[str, Any]:
         )
     if not expected.get(key):
         other = "without --tta" if tta else "with --tta"
-        raise UsageError(f"--verify: `expected` of {cfg.filename} has no {key}; it can be verified {other} only")
+        raise UsageError(
+            f"--verify: `expected` of {cfg.filename} has no {key}; it can be verified {other} only"
+        )
     return {**expected, "metrics": expected[key]}
 
 
-def compare(metrics: dict[str, float], expected: dict[str, float], tolerance: float = TOLERANCE) -> list[Comparison]:
+def compare(
+    metrics: dict[str, float], expected: dict[str, float], tolerance: float = TOLERANCE
+) -> list[Comparison]:
     """Each expected metric beside the measured one, both in points (COCO's fractions times 100).
 
     Args:
@@ -80,10 +84,24 @@ def compare(metrics: dict[str, float], expected: dict[str, float], tolerance: fl
 def print_comparison(comparisons: list[Comparison], expected: dict[str, Any]) -> bool:
     """Print the table on the main process. Returns whether all metrics passed."""
     if is_main_process():
-        table = Table("metric", "measured", "expected", "difference", "within", "", title_justify="left",
-                      title=f"Against {expected.get('source', 'a source that is not given')}")  # fmt: skip
+        table = Table(
+            "metric",
+            "measured",
+            "expected",
+            "difference",
+            "within",
+            "",
+            title_justify="left",
+            title=f"Against {expected.get('source', 'a source that is not given')}",
+        )
         for c in comparisons:
-            table.add_row(c.metric, f"{c.measured:.2f}", f"{c.expected:.2f}", f"{c.difference:+.2f}",
-                          f"±{c.tolerance:g}", "passed" if c.passed else "MISSED")  # fmt: skip
+            table.add_row(
+                c.metric,
+                f"{c.measured:.2f}",
+                f"{c.expected:.2f}",
+                f"{c.difference:+.2f}",
+                f"±{c.tolerance:g}",
+                "passed" if c.passed else "MISSED",
+            )
         Console(width=100).print(table)
     return all(c.passed for c in comparisons)

@@ -19,7 +19,9 @@ from ..models.strict_loading import StrictLoading
 
 logger = logging.getLogger("mmmamba")
 
-WHOLE = KeyMap(under=("state_dict", "model"), whole=True, may_be_surplus=(r"data_preprocessor\..*",))
+WHOLE = KeyMap(
+    under=("state_dict", "model"), whole=True, may_be_surplus=(r"data_preprocessor\..*",)
+)
 
 
 def load_whole(model: nn.Module, held: Mapping) -> None:
@@ -49,12 +51,18 @@ def fit_whole(
         CheckpointError: there are no weights, or those of a backbone alone.
     """
     model = bare_network(model)
-    target = {name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)}
+    target = {
+        name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)
+    }
     if isinstance(model, StrictLoading):
         family, key_map = key_map_of(model)
-        return _fit_part(model, target, unwrap(held, key_map), key_map, label, family, "", may_differ)
+        return _fit_part(
+            model, target, unwrap(held, key_map), key_map, label, family, "", may_differ
+        )
     # A prefix that the network's own names have is none of a wrapper.
-    own = tuple(prefix for prefix in WHOLE.prefixes if not all(name.startswith(prefix) for name in target))
+    own = tuple(
+        prefix for prefix in WHOLE.prefixes if not all(name.startswith(prefix) for name in target)
+    )
     key_map = replace(WHOLE, prefixes=own)
     found = unwrap(held, key_map)
     network = type(model).__name__
@@ -69,11 +77,20 @@ def fit_whole(
         )
     family, family_map = key_map_of(backbone)
     matched, reports = _fit_part(
-        backbone, backbone.state_dict(), unwrap(held, family_map), family_map, label, family, BACKBONE, may_differ
+        backbone,
+        backbone.state_dict(),
+        unwrap(held, family_map),
+        family_map,
+        label,
+        family,
+        BACKBONE,
+        may_differ,
     )
     rest = {name: tensor for name, tensor in target.items() if not name.startswith(BACKBONE)}
     beside = replace(found, state=others)
-    heads, more = _fit_part(model, rest, beside, key_map, label, f"{network} without its backbone", "", may_differ)
+    heads, more = _fit_part(
+        model, rest, beside, key_map, label, f"{network} without its backbone", "", may_differ
+    )
     return {**matched, **heads}, reports + more
 
 
@@ -86,7 +103,11 @@ def bare_network(model: nn.Module) -> nn.Module:
 
 def below(names: Sequence[str], prefix: str = "") -> list[str]:
     """Patterns of the weights that names of modules or weights stand for, behind a prefix that all of them have."""
-    return [rf"{re.escape(name.removeprefix(prefix))}(\..*)?" for name in names if name.startswith(prefix)]
+    return [
+        rf"{re.escape(name.removeprefix(prefix))}(\..*)?"
+        for name in names
+        if name.startswith(prefix)
+    ]
 
 
 def _fit_part(
@@ -102,7 +123,11 @@ def _fit_part(
     """As `fit`, with the prefix of the part in the network put before the names."""
     allowed = [r".*"] if prefix.rstrip(".") in may_differ else below(may_differ, prefix)
     try:
-        matched, report = fit(module, target, found, key_map, label, family, allowed, allowed, allowed)
+        matched, report = fit(
+            module, target, found, key_map, label, family, allowed, allowed, allowed
+        )
     except UnfitError as error:
-        raise UnfitError(error.finding, error.cure, [prefix + name for name in error.names]) from error
+        raise UnfitError(
+            error.finding, error.cure, [prefix + name for name in error.names]
+        ) from error
     return {prefix + name: tensor for name, tensor in matched.items()}, [report]

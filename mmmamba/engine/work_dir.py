@@ -85,13 +85,23 @@ def _lock(file: BinaryIO, path: Path) -> None:
                 f"{_owner(_read(file))} trains in {path.parent}. Two would mix their checkpoints. Wait for it or stop "
                 "it, or name another --work-dir"
             ) from error
-        print_log(f"the file system of {path.parent} takes no locks ({error.strerror}): nothing keeps another training "
-                  "out of this folder", "current", 30)  # fmt: skip
+        print_log(
+            f"the file system of {path.parent} takes no locks ({error.strerror}): nothing keeps another training "
+            "out of this folder",
+            "current",
+            30,
+        )
         return
     content = _read(file)
     if content and not _is_note(content):
-        raise UsageError(f"{path} is in the place of the lock of this folder, and no training wrote it. Move it away")
-    note = dict(pid=os.getpid(), host=socket.gethostname(), since=datetime.now().strftime("%Y-%m-%d %H:%M:%S"))
+        raise UsageError(
+            f"{path} is in the place of the lock of this folder, and no training wrote it. Move it away"
+        )
+    note = dict(
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        since=datetime.now().strftime("%Y-%m-%d %H:%M:%S"),
+    )
     with naming(path):
         file.truncate(0)
         file.write(json.dumps(note).encode())

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from torch.utils.data import DataLoader
 
 # Windows has no SIGUSR1.
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+)
 
 
 class DeafWorker:

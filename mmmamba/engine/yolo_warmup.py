@@ -20,8 +20,15 @@ class YOLOWarmupHook(Hook):
         momentum: what it starts from.
     """
 
-    def __init__(self, epochs: int = 3, min_iters: int = 100, bias_lr: float = 0.1, momentum: float = 0.8):
-        self.epochs, self.min_iters, self.bias_lr, self.momentum = epochs, min_iters, bias_lr, momentum
+    def __init__(
+        self, epochs: int = 3, min_iters: int = 100, bias_lr: float = 0.1, momentum: float = 0.8
+    ):
+        self.epochs, self.min_iters, self.bias_lr, self.momentum = (
+            epochs,
+            min_iters,
+            bias_lr,
+            momentum,
+        )
 
     def before_train(self, runner: Runner) -> None:
         """Raises ValueError where a group mixes biases with other parameters."""
@@ -32,8 +39,10 @@ class YOLOWarmupHook(Hook):
         for group in groups:
             kinds = {id(p) in biases for p in group["params"]}
             if len(kinds) != 1:
-                raise ValueError("YOLOWarmupHook found a parameter group with biases and others; give the optimizer a "
-                                 "paramwise_cfg, for which mmengine makes a group of each parameter")
+                raise ValueError(
+                    "YOLOWarmupHook found a parameter group with biases and others; give the optimizer a "
+                    "paramwise_cfg, for which mmengine makes a group of each parameter"
+                )
             self.is_bias.append(kinds.pop())
         self.target_momentum = [group["momentum"] for group in groups]
 
@@ -45,13 +54,16 @@ class YOLOWarmupHook(Hook):
             return
         done = runner.iter / self.iters
         groups = runner.optim_wrapper.optimizer.param_groups
-        for group, lr, bias, momentum in zip(groups, self.scheduled, self.is_bias, self.target_momentum):
+        for group, lr, bias, momentum in zip(
+            groups, self.scheduled, self.is_bias, self.target_momentum
+        ):
             start = self.bias_lr if bias else 0.0
             group["lr"] = start + done * (lr - start)
             group["momentum"] = self.momentum + done * (momentum - self.momentum)
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
-                         outputs: dict | None = None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
         # The schedulers, which come after this hook, go on from the rate they find.
         groups = runner.optim_wrapper.optimizer.param_groups
         for group, lr, momentum in zip(groups, self.scheduled, self.target_momentum):

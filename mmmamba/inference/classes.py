@@ -52,7 +52,9 @@ def find_classes(model: nn.Module, cfg: Config, meta: Mapping[str, Any]) -> Clas
     meta = _lower(meta)
     found = _lower(meta.get("dataset_meta") or meta)
     if not isinstance(found.get("classes", ()), (str, list, tuple)):
-        raise UsageError(f"the checkpoint's classes are {printable(found['classes'])}, wanted a list of names")
+        raise UsageError(
+            f"the checkpoint's classes are {printable(found['classes'])}, wanted a list of names"
+        )
     names = found.get("classes") or declared.get("classes")
     count = count_classes(model)
     if names is None:
@@ -61,7 +63,9 @@ def find_classes(model: nn.Module, cfg: Config, meta: Mapping[str, Any]) -> Clas
                 "neither the checkpoint nor the config names classes; add metainfo=dict(classes=(...)) to "
                 "test_dataloader.dataset"
             )
-        logger.warning("neither the checkpoint nor the config names classes; they are shown by number")
+        logger.warning(
+            "neither the checkpoint nor the config names classes; they are shown by number"
+        )
         names = [f"class {index}" for index in range(count)]
     names = (names,) if isinstance(names, str) else tuple(map(str, names))
     if count is not None and len(names) != count:
@@ -80,13 +84,17 @@ def choose_colours(palette: Any, count: int) -> tuple[tuple[int, int, int], ...]
     if not fits:
         return tuple(spread_colours(count))
     if wrong := [colour for colour in palette[:count] if not _is_colour(colour)]:
-        raise UsageError(f"the palette has {printable(wrong[0])} for a colour, wanted red, green and blue of 0 … 255")
+        raise UsageError(
+            f"the palette has {printable(wrong[0])} for a colour, wanted red, green and blue of 0 … 255"
+        )
     return tuple(tuple(map(int, colour)) for colour in palette[:count])
 
 
 def count_classes(model: nn.Module) -> int | None:
     """How many classes the model's last head tells apart; None if it does not say."""
-    box_head = getattr(getattr(model, "roi_head", None), "bbox_head", None) or getattr(model, "bbox_head", None)
+    box_head = getattr(getattr(model, "roi_head", None), "bbox_head", None) or getattr(
+        model, "bbox_head", None
+    )
     head = box_head if box_head is not None else getattr(model, "decode_head", None)
     if isinstance(head, nn.ModuleList):
         head = head[-1]
@@ -97,7 +105,10 @@ def category_ids(names: Sequence[str], dataset: Mapping[str, Any]) -> list[int]:
     """COCO ids by name: those of the data set's own annotations where they are here, COCO's for its 80, else 1, 2, …"""
     file = Path(dataset.get("data_root") or "") / str(dataset.get("ann_file") or "")
     if file.suffix == ".json" and file.is_file():
-        listed = {c["name"]: c["id"] for c in json.loads(file.read_text(encoding="utf-8")).get("categories", ())}
+        listed = {
+            c["name"]: c["id"]
+            for c in json.loads(file.read_text(encoding="utf-8")).get("categories", ())
+        }
         if all(name in listed for name in names):
             return [listed[name] for name in names]
     if len(names) == COCO_CLASSES and names[0] == "person" and names[-1] == "toothbrush":
@@ -113,19 +124,30 @@ def spread_colours(count: int) -> list[tuple[int, int, int]]:
 
 def _declared(dataset: Mapping[str, Any], scope: str | None) -> dict[str, Any]:
     """What the data set's class and its config say, the latter first."""
-    with DefaultScope.overwrite_default_scope(scope), DATASETS.switch_scope_and_registry(scope) as registry:
-        kind = registry.get(dataset["type"]) if isinstance(dataset.get("type"), str) else dataset.get("type")
+    with (
+        DefaultScope.overwrite_default_scope(scope),
+        DATASETS.switch_scope_and_registry(scope) as registry,
+    ):
+        kind = (
+            registry.get(dataset["type"])
+            if isinstance(dataset.get("type"), str)
+            else dataset.get("type")
+        )
     return _lower(getattr(kind, "METAINFO", {})) | _lower(dataset.get("metainfo") or {})
 
 
 def _is_colour(colour: Any) -> bool:
-    return isinstance(colour, Sequence) and len(colour) == 3 and all(
-        isinstance(part, Real) and 0 <= part <= 255 for part in colour
-    )  # fmt: skip
+    return (
+        isinstance(colour, Sequence)
+        and len(colour) == 3
+        and all(isinstance(part, Real) and 0 <= part <= 255 for part in colour)
+    )
 
 
 def _lower(mapping: Any) -> dict[str, Any]:
     """MMDetection 2 wrote CLASSES and PALETTE."""
     if not isinstance(mapping, Mapping):
-        raise UsageError(f"the checkpoint describes its data set by {printable(mapping)}, wanted a dict")
+        raise UsageError(
+            f"the checkpoint describes its data set by {printable(mapping)}, wanted a dict"
+        )
     return {key.lower(): value for key, value in mapping.items() if isinstance(key, str)}

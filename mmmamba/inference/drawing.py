@@ -29,7 +29,9 @@ Colour = tuple[int, int, int]
 Box = tuple[float, float, float, float]
 
 
-def draw_objects(image: np.ndarray, objects: Objects, classes: Classes, scores: bool = True) -> np.ndarray:
+def draw_objects(
+    image: np.ndarray, objects: Objects, classes: Classes, scores: bool = True
+) -> np.ndarray:
     """Boxes with names and, if wanted, scores, masks with their outlines: (H, W, 3), blue, green, red."""
     canvas, scale = _enlarge(image)
     size = max(canvas.shape[:2])
@@ -45,11 +47,20 @@ def draw_objects(image: np.ndarray, objects: Objects, classes: Classes, scores: 
     placed: list[Box] = []
     # The surest object takes the best place for its name; in a crowd some names find none.
     for box, colour, label, score in zip(boxes, colours, objects.labels, objects.scores):
-        _label(pen, font, box, classes.names[label] + (f" {score:.2f}" if scores else ""), colour, placed)
+        _label(
+            pen,
+            font,
+            box,
+            classes.names[label] + (f" {score:.2f}" if scores else ""),
+            colour,
+            placed,
+        )
     return np.ascontiguousarray(np.asarray(picture)[..., ::-1])
 
 
-def draw_regions(image: np.ndarray, labels: np.ndarray, shares: Mapping[str, float], classes: Classes) -> np.ndarray:
+def draw_regions(
+    image: np.ndarray, labels: np.ndarray, shares: Mapping[str, float], classes: Classes
+) -> np.ndarray:
     """Each pixel tinted with its class's colour, borders between classes, and a legend at the right."""
     canvas = tint_regions(image, labels, classes)
     return np.hstack([canvas, _legend(canvas.shape[0], max(canvas.shape[:2]), shares, classes)])
@@ -59,9 +70,13 @@ def tint_regions(image: np.ndarray, labels: np.ndarray, classes: Classes) -> np.
     """Each pixel tinted with its class's colour, and borders between classes."""
     canvas, scale = _enlarge(image)
     if scale > 1:
-        labels = cv2.resize(labels.astype(np.int32), None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+        labels = cv2.resize(
+            labels.astype(np.int32), None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST
+        )
     tint = np.array(classes.colours, dtype=np.uint8)[labels][..., ::-1]
-    canvas = cv2.addWeighted(canvas, 1 - REGION_OPACITY, np.ascontiguousarray(tint), REGION_OPACITY, 0)
+    canvas = cv2.addWeighted(
+        canvas, 1 - REGION_OPACITY, np.ascontiguousarray(tint), REGION_OPACITY, 0
+    )
     border = np.zeros(labels.shape, dtype=bool)
     border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     border[1:] |= labels[1:] != labels[:-1]
@@ -83,25 +98,43 @@ def _paint_mask(canvas: np.ndarray, mask: dict, scale: int, colour: Colour, line
     if not width or not height:
         return
     part = coco_mask.decode(mask)[top : top + height, left : left + width]
-    part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST) if scale > 1 else part
+    part = (
+        cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+        if scale > 1
+        else part
+    )
     view = canvas[top * scale : (top + height) * scale, left * scale : (left + width) * scale]
     inside = part.astype(bool)
     view[inside] = view[inside] * (1 - MASK_OPACITY) + np.array(colour[::-1]) * MASK_OPACITY
     # One more pixel around, so that outlines close along the sides of the mask's own box.
-    contours, _ = cv2.findContours(np.pad(part, 1), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(-1, -1))
+    contours, _ = cv2.findContours(
+        np.pad(part, 1), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(-1, -1)
+    )
     light = [(channel + 255) // 2 for channel in colour[::-1]]
     cv2.drawContours(view, contours, -1, light, line, cv2.LINE_AA)
 
 
-def _label(pen: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont, box: Box, text: str, colour: Colour,
-           placed: list[Box]) -> None:  # fmt: skip
+def _label(
+    pen: ImageDraw.ImageDraw,
+    font: ImageFont.FreeTypeFont,
+    box: Box,
+    text: str,
+    colour: Colour,
+    placed: list[Box],
+) -> None:
     """A name above its box, else inside or below: the first place free of other names and in the image, if any is."""
     x1, y1, x2, y2 = box
     left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
     pad = max(round(font.size / 6), 1)
     width, height = right - left + 2 * pad, bottom - top + 2 * pad
     limit_x, limit_y = pen.im.size
-    places = [(x1, y1 - height), (x1, y1), (x2 - width, y1 - height), (x1, y2), (x2 - width, y2 - height)]
+    places = [
+        (x1, y1 - height),
+        (x1, y1),
+        (x2 - width, y1 - height),
+        (x1, y2),
+        (x2 - width, y2 - height),
+    ]
     for x, y in places:
         x = min(max(x, 0), max(limit_x - width, 0))
         spot = (x, y, x + width, y + height)
@@ -127,12 +160,26 @@ def _legend(height: int, size: int, shares: Mapping[str, float], classes: Classe
         named = named[: fit - 1]
     for index, (name, share) in enumerate(named):
         y = pad + index * row
-        pen.rectangle((pad, y, pad + swatch, y + swatch), fill=classes.colours[classes.names.index(name)])
+        pen.rectangle(
+            (pad, y, pad + swatch, y + swatch), fill=classes.colours[classes.names.index(name)]
+        )
         pen.text((2 * pad + swatch, y + swatch / 2), name, font=font, fill="black", anchor="lm")
-        pen.text((width - pad, y + swatch / 2), f"{share:.1%}".replace("%", " %"), font=font, fill="black", anchor="rm")
+        pen.text(
+            (width - pad, y + swatch / 2),
+            f"{share:.1%}".replace("%", " %"),
+            font=font,
+            fill="black",
+            anchor="rm",
+        )
     if len(named) < len(shares):
         rest = f"{len(shares) - len(named)} more"
-        pen.text((2 * pad + swatch, pad + len(named) * row + swatch / 2), rest, font=font, fill="grey", anchor="lm")
+        pen.text(
+            (2 * pad + swatch, pad + len(named) * row + swatch / 2),
+            rest,
+            font=font,
+            fill="grey",
+            anchor="lm",
+        )
     return np.asarray(picture)[..., ::-1]
 
 

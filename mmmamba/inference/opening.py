@@ -94,7 +94,9 @@ def choose_device(device: str | None) -> torch.device:
     except RuntimeError as error:
         raise UsageError(f"{device!r} is no device. Write cpu, cuda or cuda:1") from error
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"there is no device {device}: PyTorch sees {torch.cuda.device_count()} GPUs here. Write cpu")
+        raise UsageError(
+            f"there is no device {device}: PyTorch sees {torch.cuda.device_count()} GPUs here. Write cpu"
+        )
     return chosen
 
 
@@ -108,7 +110,9 @@ def find_files(model: str | Path) -> tuple[Path, Path | None]:
     if path.is_dir():
         checkpoint = _last_checkpoint(path)
         if checkpoint is None:
-            raise UsageError(f"{path} has no {LAST}: no run has saved a checkpoint there. Name one with --checkpoint")
+            raise UsageError(
+                f"{path} has no {LAST}: no run has saved a checkpoint there. Name one with --checkpoint"
+            )
         return _config_of_run(path), checkpoint
     if path.suffix in CHECKPOINT_SUFFIXES and path.is_file():
         return _config_of_run(path.parent), path
@@ -137,7 +141,9 @@ def _config_of_run(folder: Path) -> Path:
 def _last_checkpoint(folder: Path) -> Path | None:
     found = find_last(folder)
     if found and Path(os.path.realpath(found)).parent != folder.resolve():
-        logger.warning("%s of %s names a checkpoint that is in another folder: %s", LAST, folder, found)
+        logger.warning(
+            "%s of %s names a checkpoint that is in another folder: %s", LAST, folder, found
+        )
     return Path(found) if found else None
 
 

@@ -60,7 +60,12 @@ class Predictor:
         _check_range("tile", tile, tile is None or tile >= 32, "of 32 pixels or more")
         _check_range("overlap", overlap, 0 <= overlap <= 0.9, "a share of the tile from 0 to 0.9")
         _check_range("batch_size", batch_size, batch_size >= 1, "of 1 or more")
-        self.score_thr, self.tile, self.overlap, self.batch_size = score_thr, tile, overlap, batch_size
+        self.score_thr, self.tile, self.overlap, self.batch_size = (
+            score_thr,
+            tile,
+            overlap,
+            batch_size,
+        )
         opened = open_model(model, checkpoint, device, cfg_options)
         self.model, self.config, self.checkpoint = opened.model, opened.config, opened.checkpoint
         self.task = _task(self.model)
@@ -76,7 +81,9 @@ class Predictor:
         """
         return self.predict([image])[0]
 
-    def predict(self, images: Sequence[str | Path | np.ndarray]) -> list[Detections] | list[Segmentation]:
+    def predict(
+        self, images: Sequence[str | Path | np.ndarray]
+    ) -> list[Detections] | list[Segmentation]:
         """Predict several images of any sizes. The results do not depend on what stands together."""
         loaded = [image if isinstance(image, np.ndarray) else self.read(image) for image in images]
         results: list[Any] = [None] * len(loaded)
@@ -100,7 +107,9 @@ class Predictor:
             except (AssertionError, cv2.error) as error:
                 # mmcv's loader asserts that OpenCV could decode the file.
                 more = f" ({error.err})" if isinstance(error, cv2.error) else ""
-                raise UnreadableImage(f"{path}: no image of a known format, or damaged{more}") from error
+                raise UnreadableImage(
+                    f"{path}: no image of a known format, or damaged{more}"
+                ) from error
             except (OSError, ValueError) as error:
                 raise UnreadableImage(f"{path}: {error}") from error
 
@@ -114,7 +123,9 @@ class Predictor:
         tiles = [tile for row in rows for tile in row]
         samples = self._forward_tiles(image, tiles)
         if self.task == "detection":
-            merged = merge_objects(tiles, [self._objects(sample) for sample in samples], height, width)
+            merged = merge_objects(
+                tiles, [self._objects(sample) for sample in samples], height, width
+            )
             return Detections(_eight_bits(image), merged, self.classes)
         logits = (sample.seg_logits.data.float().cpu().numpy() for sample in samples)
         threshold = getattr(self.model.decode_head, "threshold", None)
@@ -123,15 +134,24 @@ class Predictor:
 
     def _forward_tiles(self, image: np.ndarray, tiles: Sequence[Tile]) -> Iterator[Any]:
         for start in range(0, len(tiles), self.batch_size):
-            yield from self._forward([tile.of(image) for tile in tiles[start : start + self.batch_size]])
+            yield from self._forward(
+                [tile.of(image) for tile in tiles[start : start + self.batch_size]]
+            )
 
     @torch.no_grad()
     def _forward(self, images: Sequence[np.ndarray]) -> list[Any]:
         """What the model says of each image. Only images of one size share a batch: padding would change results."""
         batches = defaultdict(list)
         for index, image in enumerate(images):
-            data = self._prepare(dict(img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2], img_id=index,
-                                      img_path=None))  # fmt: skip
+            data = self._prepare(
+                dict(
+                    img=image,
+                    img_shape=image.shape[:2],
+                    ori_shape=image.shape[:2],
+                    img_id=index,
+                    img_path=None,
+                )
+            )
             batches[tuple(data["inputs"].shape), image.shape[:2]].append((index, data))
         samples: list[Any] = [None] * len(images)
         for batch in batches.values():
@@ -154,14 +174,23 @@ class Predictor:
         boxes = getattr(found.bboxes, "tensor", found.bboxes)
         masks = None
         if "masks" in found:
-            masks = [coco_mask.encode(np.asfortranarray(mask.numpy().astype(np.uint8))) for mask in found.masks]
-        return Objects(boxes.float().numpy(), found.scores.float().numpy(), found.labels.numpy(), masks)
+            masks = [
+                coco_mask.encode(np.asfortranarray(mask.numpy().astype(np.uint8)))
+                for mask in found.masks
+            ]
+        return Objects(
+            boxes.float().numpy(), found.scores.float().numpy(), found.labels.numpy(), masks
+        )
 
 
 def _pipeline(cfg: Any, config: Path) -> tuple[Any, Compose]:
     """The config's loader of files, and what it does to an image after, without annotations."""
     dataset = next(plain_datasets((cfg.get("test_dataloader") or {}).get("dataset")), {})
-    steps = [step for step in dataset.get("pipeline") or () if not str(step["type"]).endswith("Annotations")]
+    steps = [
+        step
+        for step in dataset.get("pipeline") or ()
+        if not str(step["type"]).endswith("Annotations")
+    ]
     if not steps or "Load" not in str(steps[0]["type"]):
         raise UsageError(
             f"{config} does not say how images are prepared: test_dataloader.dataset.pipeline must begin with "
@@ -179,7 +208,9 @@ def _task(model: torch.nn.Module) -> str:
         return "segmentation"
     if isinstance(model, BaseDetector) and not hasattr(model, "panoptic_fusion_head"):
         return "detection"
-    raise UsageError(f"{type(model).__name__} is neither a detector of MMDetection nor a segmentor of MMSegmentation")
+    raise UsageError(
+        f"{type(model).__name__} is neither a detector of MMDetection nor a segmentor of MMSegmentation"
+    )
 
 
 def _eight_bits(image: np.ndarray) -> np.ndarray:

@@ -79,7 +79,9 @@ class Detections(_Result):
             )
             if self.objects.masks is not None:
                 rle = self.objects.masks[index]
-                entry["segmentation"] = dict(size=list(rle["size"]), counts=rle["counts"].decode("ascii"))
+                entry["segmentation"] = dict(
+                    size=list(rle["size"]), counts=rle["counts"].decode("ascii")
+                )
             entries.append(entry)
         return entries
 
@@ -99,7 +101,9 @@ class Segmentation(_Result):
         """The share of the pixels that each class covers, the largest first; classes that do not occur are left out."""
         counts = np.bincount(self.labels.ravel(), minlength=len(self.classes.names))
         order = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
-        return {self.classes.names[index]: float(counts[index] / self.labels.size) for index in order}
+        return {
+            self.classes.names[index]: float(counts[index] / self.labels.size) for index in order
+        }
 
     def save_labels(self, path: str | Path) -> Path:
         """Write the indices of classes as a PNG of 8 bits, of 16 where there are more than 256.
@@ -107,7 +111,9 @@ class Segmentation(_Result):
         Raises:
             OSError: it could not be written.
         """
-        return write_image(path, self.labels.astype(np.uint8 if len(self.classes.names) <= 256 else np.uint16))
+        return write_image(
+            path, self.labels.astype(np.uint8 if len(self.classes.names) <= 256 else np.uint16)
+        )
 
 
 def write_image(path: str | Path, image: np.ndarray) -> Path:

@@ -71,7 +71,9 @@ def find_sources(inputs: Sequence[str | Path]) -> list[Source]:
     """
     places: dict[str, None] = {}
     for given in map(str, inputs):
-        places.update(dict.fromkeys([given] if is_url(given) else map(os.path.abspath, _files(given))))
+        places.update(
+            dict.fromkeys([given] if is_url(given) else map(os.path.abspath, _files(given)))
+        )
     local = [place for place in places if not is_url(place)]
     shared = os.path.commonpath([os.path.dirname(place) for place in local]) if local else ""
     taken: set[str] = set()
@@ -85,7 +87,9 @@ def find_sources(inputs: Sequence[str | Path]) -> list[Source]:
     return sources
 
 
-def read_frames(source: Source, read: Callable[[str], np.ndarray], every: int = 1) -> Iterator[Frame]:
+def read_frames(
+    source: Source, read: Callable[[str], np.ndarray], every: int = 1
+) -> Iterator[Frame]:
     """The image of a source, or every so many frames of its video.
 
     Args:
@@ -154,24 +158,31 @@ def _files(given: str) -> list[str]:
         found = [
             Path(folder) / name
             for folder, folders, names in os.walk(path)
-            if not folders.sort() and not any(part.startswith(".") for part in Path(folder).relative_to(path).parts)
+            if not folders.sort()
+            and not any(part.startswith(".") for part in Path(folder).relative_to(path).parts)
             for name in sorted(names)
             if not name.startswith(".") and _ending(name) in IMAGES
         ]
         if not found:
-            raise UsageError(f"there are no images in {path} or below it; known are {' '.join(sorted(IMAGES))}")
+            raise UsageError(
+                f"there are no images in {path} or below it; known are {' '.join(sorted(IMAGES))}"
+            )
         return [str(file) for file in found]
     if path.is_file():
         return [str(path)]
     if glob.has_magic(given):
-        found = sorted(file for file in glob.glob(str(path), recursive=True) if os.path.isfile(file))
+        found = sorted(
+            file for file in glob.glob(str(path), recursive=True) if os.path.isfile(file)
+        )
         files = [file for file in found if _ending(file) in IMAGES | VIDEOS]
         if not files:
             other = f"; {len(found)} other files do" if found else ""
             raise UsageError(f"no image or video matches {given}, seen from {Path.cwd()}{other}")
         return files
     near = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    raise UsageError(f"there is no {given}, seen from {Path.cwd()}.{did_you_mean(str(path), near, 3)}")
+    raise UsageError(
+        f"there is no {given}, seen from {Path.cwd()}.{did_you_mean(str(path), near, 3)}"
+    )
 
 
 def _ending(name: str) -> str:
@@ -180,7 +191,11 @@ def _ending(name: str) -> str:
 
 def _free(stem: str, taken: set[str]) -> str:
     """The stem, with a number where results of another source would go to the same place."""
-    return next(free for free in (stem, *(f"{stem}_{n}" for n in range(2, len(taken) + 3))) if free not in taken)
+    return next(
+        free
+        for free in (stem, *(f"{stem}_{n}" for n in range(2, len(taken) + 3)))
+        if free not in taken
+    )
 
 
 def _url_name(url: str) -> str:
@@ -192,7 +207,9 @@ def _url_name(url: str) -> str:
 def _download(url: str, path: Path) -> None:
     scheme = urllib.parse.urlsplit(url).scheme.lower()
     if scheme not in ("http", "https"):
-        raise UnreadableImage(f"{url}: '{scheme}://' is not read here. Give a path, or an http:// or https:// address")
+        raise UnreadableImage(
+            f"{url}: '{scheme}://' is not read here. Give a path, or an http:// or https:// address"
+        )
     request = urllib.request.Request(url, headers={"User-Agent": "mmmamba"})
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer, path.open("wb") as file:
@@ -202,11 +219,21 @@ def _download(url: str, path: Path) -> None:
             while chunk := answer.read(1 << 20):
                 file.write(chunk)
                 if file.tell() > LARGEST:
-                    raise UnreadableImage(f"{url}: larger than {LARGEST >> 20} MiB. Download it and give its path")
+                    raise UnreadableImage(
+                        f"{url}: larger than {LARGEST >> 20} MiB. Download it and give its path"
+                    )
             expected = answer.headers.get("Content-Length")
             if expected is not None and file.tell() != int(expected):
-                raise UnreadableImage(f"{url}: the download ended after {file.tell():,} of {int(expected):,} bytes")
+                raise UnreadableImage(
+                    f"{url}: the download ended after {file.tell():,} of {int(expected):,} bytes"
+                )
     except urllib.error.HTTPError as error:
         raise UnreadableImage(f"{url}: the server answered {error.code} {error.reason}") from error
-    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException, ValueError) as error:
+    except (
+        urllib.error.URLError,
+        TimeoutError,
+        ConnectionError,
+        http.client.HTTPException,
+        ValueError,
+    ) as error:
         raise UnreadableImage(f"{url}: the download failed ({error})") from error

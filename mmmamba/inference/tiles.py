@@ -50,7 +50,9 @@ def _starts(length: int, size: int, overlap: int) -> list[int]:
     return [round(start) for start in np.linspace(0, max(length - size, 0), count)]
 
 
-def merge_objects(tiles: Sequence[Tile], found: Sequence[Objects], height: int, width: int) -> Objects:
+def merge_objects(
+    tiles: Sequence[Tile], found: Sequence[Objects], height: int, width: int
+) -> Objects:
     """Each object once, with its whole box and mask, whichever tiles it was found in.
 
     Two finds of one class in two tiles are one object if they agree where both tiles could see it: their boxes,
@@ -58,18 +60,26 @@ def merge_objects(tiles: Sequence[Tile], found: Sequence[Objects], height: int, 
     group the surest find that is not cut off stands for all; where every find is cut off, their union does, with the
     highest score.
     """
-    boxes = [torch.as_tensor(f.boxes) + torch.tensor([t.x, t.y, t.x, t.y]) for t, f in zip(tiles, found)]
+    boxes = [
+        torch.as_tensor(f.boxes) + torch.tensor([t.x, t.y, t.x, t.y]) for t, f in zip(tiles, found)
+    ]
     cut = [_cut_off(b, t, height, width) for b, t in zip(boxes, tiles)]
     first = np.cumsum([0, *(len(f) for f in found)])
     matches = []
     for i, j in _neighbours(tiles):
         agreement = _agreement(boxes[i], boxes[j], cut[i], cut[j], tiles[i], tiles[j])
         agreement[torch.as_tensor(found[i].labels)[:, None] != torch.as_tensor(found[j].labels)] = 0
-        matches += [(float(agreement[p, q]), first[i] + p, first[j] + q) for p, q in agreement.nonzero().tolist()]
+        matches += [
+            (float(agreement[p, q]), first[i] + p, first[j] + q)
+            for p, q in agreement.nonzero().tolist()
+        ]
     tile_of = np.repeat(np.arange(len(tiles)), [len(f) for f in found])
     groups = _group(matches, tile_of)
     all_boxes, all_cut = torch.cat(boxes).numpy(), torch.cat(cut).numpy()
-    scores, labels = np.concatenate([f.scores for f in found]), np.concatenate([f.labels for f in found])
+    scores, labels = (
+        np.concatenate([f.scores for f in found]),
+        np.concatenate([f.labels for f in found]),
+    )
     masks = None
     if all(f.masks is not None for f in found):
         masks = [_move(m, t, height, width) for t, f in zip(tiles, found) for m in f.masks]
@@ -109,18 +119,29 @@ def _cut_off(boxes: torch.Tensor, tile: Tile, height: int, width: int) -> torch.
     return (torch.cat([low, high], 1) & inner).any(1)
 
 
-def _agreement(a: torch.Tensor, b: torch.Tensor, a_cut: torch.Tensor, b_cut: torch.Tensor, one: Tile, other: Tile
-               ) -> torch.Tensor:  # fmt: skip
+def _agreement(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    a_cut: torch.Tensor,
+    b_cut: torch.Tensor,
+    one: Tile,
+    other: Tile,
+) -> torch.Tensor:
     """Overlap (A, B) of boxes within two tiles' common part; 0 where they are taken for different objects."""
     x1, y1, x2, y2 = one.box
     u1, v1, u2, v2 = other.box
-    low, high = torch.tensor([max(x1, u1), max(y1, v1)] * 2), torch.tensor([min(x2, u2), min(y2, v2)] * 2)
+    low, high = (
+        torch.tensor([max(x1, u1), max(y1, v1)] * 2),
+        torch.tensor([min(x2, u2), min(y2, v2)] * 2),
+    )
     a, b = a.clamp(low, high), b.clamp(low, high)
     # Boxes outside of the common part have no area there.
     iou = box_iou(a, b).nan_to_num(0)
     area_a, area_b = ((c[:, 2] - c[:, 0]) * (c[:, 3] - c[:, 1]) for c in (a, b))
     common = iou / (1 + iou) * (area_a[:, None] + area_b)
-    inside = (common >= WITHIN * area_a[:, None]) & a_cut[:, None] | (common >= WITHIN * area_b) & b_cut
+    inside = (common >= WITHIN * area_a[:, None]) & a_cut[:, None] | (
+        common >= WITHIN * area_b
+    ) & b_cut
     return iou * ((iou >= SAME) | inside)
 
 
@@ -128,7 +149,9 @@ def _group(matches: Iterable[tuple[float, int, int]], tile_of: np.ndarray) -> li
     """Join finds, the best matches first. A tile tells its own objects apart: no group holds two finds of one tile."""
     groups = [[index] for index in range(len(tile_of))]
     for _, a, b in sorted(matches, reverse=True):
-        if groups[a] is not groups[b] and {tile_of[m] for m in groups[a]}.isdisjoint(tile_of[m] for m in groups[b]):
+        if groups[a] is not groups[b] and {tile_of[m] for m in groups[a]}.isdisjoint(
+            tile_of[m] for m in groups[b]
+        ):
             groups[a].extend(groups[b])
             for member in groups[b]:
                 groups[member] = groups[a]
@@ -146,11 +169,19 @@ def _move(mask: dict, tile: Tile, height: int, width: int) -> dict:
     edges = np.stack([moved, moved + ends - starts], axis=1).ravel()
     counts = np.diff(np.concatenate([[0], edges, [height * width]]))
     # merge() joins runs that meet where a column ends and the next begins.
-    return coco_mask.merge([coco_mask.frPyObjects(dict(size=[height, width], counts=counts.tolist()), height, width)])
+    return coco_mask.merge(
+        [coco_mask.frPyObjects(dict(size=[height, width], counts=counts.tolist()), height, width)]
+    )
 
 
-def merge_logits(rows: Sequence[Sequence[Tile]], logits: Iterable[np.ndarray], height: int, width: int, overlap: int,
-                 threshold: float | None = None) -> np.ndarray:  # fmt: skip
+def merge_logits(
+    rows: Sequence[Sequence[Tile]],
+    logits: Iterable[np.ndarray],
+    height: int,
+    width: int,
+    overlap: int,
+    threshold: float | None = None,
+) -> np.ndarray:
     """The class of each pixel (H, W) from the weighted mean of the tiles' logits (C, h, w).
 
     A tile's weight falls linearly towards its inner sides, where it saw little of what is around. Memory holds the
@@ -170,7 +201,8 @@ def merge_logits(rows: Sequence[Sequence[Tile]], logits: Iterable[np.ndarray], h
                 band = np.zeros((len(part), tile.height, width), dtype=np.float32)
                 total = np.zeros((tile.height, width), dtype=np.float32)
             weight = np.outer(
-                _ramp(tile.y, tile.height, height, overlap), _ramp(tile.x, tile.width, width, overlap)
+                _ramp(tile.y, tile.height, height, overlap),
+                _ramp(tile.x, tile.width, width, overlap),
             ).astype(np.float32)
             columns = slice(tile.x, tile.x + tile.width)
             band[:, :, columns] += part * weight
@@ -179,7 +211,9 @@ def merge_logits(rows: Sequence[Sequence[Tile]], logits: Iterable[np.ndarray], h
         done = (rows[index + 1][0].y if index + 1 < len(rows) else height) - top
         ready = band[:, :done]
         # The largest sum is the largest mean.
-        labels[top : top + done] = ready.argmax(0) if len(ready) > 1 else ready[0] > threshold * total[:done]
+        labels[top : top + done] = (
+            ready.argmax(0) if len(ready) > 1 else ready[0] > threshold * total[:done]
+        )
         kept = len(total) - done
         band[:, :kept], total[:kept] = band[:, done:], total[done:]
         band[:, kept:], total[kept:] = 0, 0

@@ -50,7 +50,9 @@ class ResultFolder(AbstractContextManager):
         UsageError: a picture would take the place of an input, or nothing can be written there.
     """
 
-    def __init__(self, folder: str | Path, sources: Sequence[Source], classes: Classes, task: str) -> None:
+    def __init__(
+        self, folder: str | Path, sources: Sequence[Source], classes: Classes, task: str
+    ) -> None:
         self.folder = Path(folder)
         _keep_inputs(self.folder, sources)
         self._classes = classes
@@ -60,9 +62,13 @@ class ResultFolder(AbstractContextManager):
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if task == "detection":
-                self._predictions = self._open.enter_context(JsonList(self.folder / "predictions.json"))
+                self._predictions = self._open.enter_context(
+                    JsonList(self.folder / "predictions.json")
+                )
         except OSError as error:
-            raise UsageError(f"results cannot be written to {folder}: {error}. Name another --out") from error
+            raise UsageError(
+                f"results cannot be written to {folder}: {error}. Name another --out"
+            ) from error
         self._video: tuple[Source, cv2.VideoWriter] | None = None
         self._video_path, self._frames = self.folder, 0
 
@@ -76,7 +82,9 @@ class ResultFolder(AbstractContextManager):
         height, width = result.image.shape[:2]
         stem = frame.source.stem
         picture = Path(PICTURES) / (f"{stem}.mp4" if frame.source.video else f"{stem}.jpg")
-        entry: dict[str, Any] = dict(id=len(self._images) + 1, file_name=frame.source.name, width=width, height=height)
+        entry: dict[str, Any] = dict(
+            id=len(self._images) + 1, file_name=frame.source.name, width=width, height=height
+        )
         if frame.source.video:
             entry |= dict(frame=frame.number, seconds=round(frame.seconds, 3))
             self._add_to_video(frame, self.folder / picture, result.draw())
@@ -87,9 +95,14 @@ class ResultFolder(AbstractContextManager):
             for prediction in result.to_coco(entry["id"]):
                 self._predictions.add(prediction)
         else:
-            labels = Path(LABELS) / (f"{stem}.mp4/{frame.number:06d}.png" if frame.source.video else f"{stem}.png")
+            labels = Path(LABELS) / (
+                f"{stem}.mp4/{frame.number:06d}.png" if frame.source.video else f"{stem}.png"
+            )
             result.save_labels(self.folder / labels)
-            entry |= dict(labels=labels.as_posix(), shares={n: round(s, 6) for n, s in result.shares().items()})
+            entry |= dict(
+                labels=labels.as_posix(),
+                shares={n: round(s, 6) for n, s in result.shares().items()},
+            )
         self._images.append(entry)
 
     def _add_to_video(self, frame: Frame, path: Path, picture: np.ndarray) -> None:
@@ -99,8 +112,10 @@ class ResultFolder(AbstractContextManager):
             size = picture.shape[1::-1]
             writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), frame.rate, size)
             if not writer.isOpened():
-                raise UsageError(f"{path} could not be written: OpenCV opened no MP4 writer for {size} pixels. "
-                                 "Is there room, can the folder be written to? Name another --out")  # fmt: skip
+                raise UsageError(
+                    f"{path} could not be written: OpenCV opened no MP4 writer for {size} pixels. "
+                    "Is there room, can the folder be written to? Name another --out"
+                )
             self._video, self._video_path, self._frames = (frame.source, writer), path, 0
         self._video[1].write(picture)
         self._frames += 1
@@ -113,18 +128,25 @@ class ResultFolder(AbstractContextManager):
         # OpenCV says nothing where a disk is full.
         held = int(cv2.VideoCapture(str(self._video_path)).get(cv2.CAP_PROP_FRAME_COUNT))
         if held != self._frames:
-            raise UsageError(f"{self._video_path} holds {held} of {self._frames} frames: is the disk full? "
-                             "Make room, or name another --out")  # fmt: skip
+            raise UsageError(
+                f"{self._video_path} holds {held} of {self._frames} frames: is the disk full? "
+                "Make room, or name another --out"
+            )
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         try:
             self._end_video()
         finally:
             self._open.close()
         key = "categories" if self._predictions is not None else "classes"
-        listed = self._classes.categories if self._predictions is not None else list(self._classes.names)
+        listed = (
+            self._classes.categories if self._predictions is not None else list(self._classes.names)
+        )
         content = {"images": self._images, key: listed}
         listing = self.folder / "images.json"
         with naming(listing):
@@ -133,5 +155,10 @@ class ResultFolder(AbstractContextManager):
 
 def _keep_inputs(folder: Path, sources: Sequence[Source]) -> None:
     for source in sources:
-        if not is_url(source.place) and (folder / PICTURES).resolve() in Path(source.place).resolve().parents:
-            raise UsageError(f"{source.place} lies in {folder / PICTURES}, where pictures go. Name another --out")
+        if (
+            not is_url(source.place)
+            and (folder / PICTURES).resolve() in Path(source.place).resolve().parents
+        ):
+            raise UsageError(
+                f"{source.place} lies in {folder / PICTURES}, where pictures go. Name another --out"
+            )

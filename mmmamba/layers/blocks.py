@@ -18,7 +18,9 @@ class MixerBlock(nn.Module):
     The mixer is called `op` and its norm `norm`, as VMamba's checkpoints name them. Mixers begin with a linear layer.
     """
 
-    def __init__(self, dim: int, mixer: nn.Module, mlp: nn.Module | None = None, drop_path_rate: float = 0.0):
+    def __init__(
+        self, dim: int, mixer: nn.Module, mlp: nn.Module | None = None, drop_path_rate: float = 0.0
+    ):
         super().__init__()
         self.norm = LayerNorm(dim, feeds_linear=True)
         self.op = mixer
@@ -41,7 +43,9 @@ class Stage(nn.Module):
         with_cp: recompute each block in the backward pass instead of keeping what is inside it.
     """
 
-    def __init__(self, blocks: list[nn.Module], downsample: nn.Module | None = None, with_cp: bool = False):
+    def __init__(
+        self, blocks: list[nn.Module], downsample: nn.Module | None = None, with_cp: bool = False
+    ):
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.downsample = downsample

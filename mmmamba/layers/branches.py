@@ -24,8 +24,16 @@ class ScanBranches(nn.Module):
         d_state, ssm_ratio, d_conv, dt_rank: N, D / C, taps of the causal convolution, R ("auto": ceil(C / 16)).
     """
 
-    def __init__(self, dim: int, suffixes: Sequence[str], a_name: str = "A_log{}", d_state: int = 16,
-                 ssm_ratio: float = 2.0, d_conv: int = 4, dt_rank: int | str = "auto"):
+    def __init__(
+        self,
+        dim: int,
+        suffixes: Sequence[str],
+        a_name: str = "A_log{}",
+        d_state: int = 16,
+        ssm_ratio: float = 2.0,
+        d_conv: int = 4,
+        dt_rank: int | str = "auto",
+    ):
         super().__init__()
         D, R = int(dim * ssm_ratio), resolve_dt_rank(dt_rank, dim)
         self.suffixes = tuple(suffixes)
@@ -38,7 +46,9 @@ class ScanBranches(nn.Module):
             dt_proj = nn.Linear(R, D)
             dt_proj.weight.data, dt_proj.bias.data = dt_weight(D, dt_rank=R), dt_bias(D)
             self.add_module(f"dt_proj{suffix}", dt_proj)
-            self.register_parameter(a_name.format(suffix), nn.Parameter(s4d_real(D, d_state=d_state)))
+            self.register_parameter(
+                a_name.format(suffix), nn.Parameter(s4d_real(D, d_state=d_state))
+            )
             self.register_parameter(f"D{suffix}", nn.Parameter(torch.ones(D)))
         self.out_proj = nn.Linear(D, dim, bias=False)
 
@@ -46,8 +56,13 @@ class ScanBranches(nn.Module):
         """A parameter of every branch: `each("x_proj{}.weight")`."""
         return [self.get_parameter(pattern.format(suffix)) for suffix in self.suffixes]
 
-    def scan(self, u_BLKD: Tensor, index: Tensor | None = None, index_complete: bool = False,
-             merge: bool = True) -> Tensor:
+    def scan(
+        self,
+        u_BLKD: Tensor,
+        index: Tensor | None = None,
+        index_complete: bool = False,
+        merge: bool = True,
+    ) -> Tensor:
         """The branches' scans of their own inputs, `(B, L, D)` merged by sum or `(B, L, K, D)`.
 
         Float32 for float16 inputs, whose sums could overflow.
@@ -57,11 +72,21 @@ class ScanBranches(nn.Module):
         dt_proj_KRD = torch.stack(self.each("dt_proj{}.weight")).transpose(1, 2)
         rho_KER, B_KEN, C_KEN = torch.bmm(u_KED, x_proj_KDM).split(self.splits, -1)
         delta_KED = torch.bmm(rho_KER, dt_proj_KRD)
-        delta_BLKD, B_BLKN, C_BLKN = (x.transpose(0, 1).unflatten(0, u_BLKD.shape[:2]) for x in
-                                      (delta_KED, B_KEN, C_KEN))
+        delta_BLKD, B_BLKN, C_BLKN = (
+            x.transpose(0, 1).unflatten(0, u_BLKD.shape[:2]) for x in (delta_KED, B_KEN, C_KEN)
+        )
         A_KDN = -torch.exp(full_precision(torch.stack(self.each(self.a_name))))
         return selective_scan(
-            u_BLKD, delta_BLKD, A_KDN, B_BLKN, C_BLKN, full_precision(torch.stack(self.each("D{}"))), index=index,
-            delta_bias=full_precision(torch.stack(self.each("dt_proj{}.bias"))), delta_softplus=True, merge=merge,
+            u_BLKD,
+            delta_BLKD,
+            A_KDN,
+            B_BLKN,
+            C_BLKN,
+            full_precision(torch.stack(self.each("D{}"))),
+            index=index,
+            delta_bias=full_precision(torch.stack(self.each("dt_proj{}.bias"))),
+            delta_softplus=True,
+            merge=merge,
             index_complete=index_complete,
-            out_dtype=torch.float32 if delta_BLKD.dtype == torch.float16 else None)
+            out_dtype=torch.float32 if delta_BLKD.dtype == torch.float16 else None,
+        )

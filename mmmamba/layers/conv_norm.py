@@ -30,10 +30,25 @@ def fused_copy(model: nn.Module) -> nn.Module:
 class ConvNorm(Fusible):
     """A convolution without bias and batch norm, of "same" padding; `gain` is what the norm's weight starts at."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, groups: int = 1,
-                 gain: float = 1.0):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        gain: float = 1.0,
+    ):
         super().__init__()
-        self.c = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
+        self.c = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            kernel_size // 2,
+            groups=groups,
+            bias=False,
+        )
         self.bn = nn.BatchNorm2d(out_channels)
         nn.init.constant_(self.bn.weight, gain)
 

@@ -63,6 +63,8 @@ def misplace_columns(y_BLKD: Tensor, routes: Sequence[str], height: int, width: 
     read = route_table(("column",), height, width, y_BLKD.device)[0].long()
     written = route_table(("column",), width, height, y_BLKD.device)[0].long()
     source = torch.empty_like(read).scatter(0, written, read)
-    columns = (y_BLKD[:, source, k] if name.removesuffix(REVERSED) == "column" else y_BLKD[:, :, k]
-               for k, name in enumerate(routes))
+    columns = (
+        y_BLKD[:, source, k] if name.removesuffix(REVERSED) == "column" else y_BLKD[:, :, k]
+        for k, name in enumerate(routes)
+    )
     return torch.stack(list(columns), 2)

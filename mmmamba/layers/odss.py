@@ -27,16 +27,39 @@ class ODSSBlock(nn.Module):
         drop_path_rate: of both residual branches.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, num_ss2d: int = 1, use_lsblock: bool = True,
-                 proj_bias: bool = True, d_state: int = 16, ssm_ratio: float = 2.0, dt_rank: int | str = "auto",
-                 routes: str | Sequence[str] = CROSS, mlp_ratio: float = 4.0, drop_path_rate: float = 0.0):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_ss2d: int = 1,
+        use_lsblock: bool = True,
+        proj_bias: bool = True,
+        d_state: int = 16,
+        ssm_ratio: float = 2.0,
+        dt_rank: int | str = "auto",
+        routes: str | Sequence[str] = CROSS,
+        mlp_ratio: float = 4.0,
+        drop_path_rate: float = 0.0,
+    ):
         super().__init__()
         self.in_proj = conv_norm_act(in_channels, out_channels, bias=proj_bias)
         self.lsblock = LSBlock(out_channels) if use_lsblock else nn.Identity()
         self.norm = LayerNorm2d(out_channels, eps=1e-6, feeds_linear=True)
-        self.ss2d = nn.Sequential(*(
-            SS2D(out_channels, d_state, ssm_ratio, dt_rank, routes, gate=True, conv_bias=True, act=F.gelu)
-            for _ in range(num_ss2d)))
+        self.ss2d = nn.Sequential(
+            *(
+                SS2D(
+                    out_channels,
+                    d_state,
+                    ssm_ratio,
+                    dt_rank,
+                    routes,
+                    gate=True,
+                    conv_bias=True,
+                    act=F.gelu,
+                )
+                for _ in range(num_ss2d)
+            )
+        )
         for ss2d in self.ss2d:
             flat_ssm_(ss2d)
         self.norm2 = LayerNorm2d(out_channels, eps=1e-6, feeds_linear=True)

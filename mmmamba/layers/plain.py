@@ -32,14 +32,21 @@ class PatchEmbed(nn.Module):
             ValueError: an image smaller than a patch, where nothing is padded.
         """
         if not self.pad and min(height, width) < self.patch_size:
-            raise ValueError(f"an image of {height}x{width} holds no patch of {self.patch_size}x{self.patch_size}")
+            raise ValueError(
+                f"an image of {height}x{width} holds no patch of {self.patch_size}x{self.patch_size}"
+            )
         rest = self.stride - 1 if self.pad else 0
-        return tuple(max(side - self.patch_size + rest, 0) // self.stride + 1 for side in (height, width))
+        return tuple(
+            max(side - self.patch_size + rest, 0) // self.stride + 1 for side in (height, width)
+        )
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         H, W = self.grid_size(*x_BCHW.shape[2:])
         if self.pad:
-            sides = [(n - 1) * self.stride + self.patch_size - side for n, side in zip((H, W), x_BCHW.shape[2:])]
+            sides = [
+                (n - 1) * self.stride + self.patch_size - side
+                for n, side in zip((H, W), x_BCHW.shape[2:])
+            ]
             x_BCHW = F.pad(x_BCHW, (0, sides[1], 0, sides[0]))
         return channels_last(self.proj(x_BCHW))
 
@@ -57,8 +64,13 @@ class StreamBlock(nn.Module):
         self.mixer = mixer
         self.drop_path = drop_path(drop_path_rate)
 
-    def forward(self, hidden_BLC: Tensor, stream_BLC: Tensor | None, layout: TokenLayout,
-                rotation_2LE: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        hidden_BLC: Tensor,
+        stream_BLC: Tensor | None,
+        layout: TokenLayout,
+        rotation_2LE: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """The mixer's output and the stream. The rotary table turns both inputs; the first block has no stream."""
         if rotation_2LE is not None:
             hidden_BLC = rotate(hidden_BLC, rotation_2LE)

@@ -17,8 +17,14 @@ def recomputed(module: nn.Module, *inputs: Any) -> Any:
     if torch.compiler.is_compiling():
         # A compiler runs the module once and takes what it wrote to buffers from there.
         return checkpoint(module, *inputs, use_reentrant=False)
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
-    return checkpoint(module, *inputs, use_reentrant=False, context_fn=lambda: (sparing_memory(), _still(norms)))
+    norms = [
+        m
+        for m in module.modules()
+        if isinstance(m, _BatchNorm) and m.training and m.track_running_stats
+    ]
+    return checkpoint(
+        module, *inputs, use_reentrant=False, context_fn=lambda: (sparing_memory(), _still(norms))
+    )
 
 
 @contextmanager

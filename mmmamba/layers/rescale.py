@@ -15,8 +15,12 @@ class LayerNorm2d(LayerNorm):
         return channels_first(super().forward(channels_last(x_BCHW)))
 
 
-def rescale(dim: int, scale: float, norm_layer: Callable[[int], nn.Module] = LayerNorm2d,
-            shrink: bool = False) -> tuple[nn.Module, int]:
+def rescale(
+    dim: int,
+    scale: float,
+    norm_layer: Callable[[int], nn.Module] = LayerNorm2d,
+    shrink: bool = False,
+) -> tuple[nn.Module, int]:
     """A module that resizes `(B, C, H, W)` by a factor, and the channels it puts out.
 
     Up by one or two transposed convolutions, with norm and GELU between; down by max-pooling, sides rounded down.
@@ -31,7 +35,9 @@ def rescale(dim: int, scale: float, norm_layer: Callable[[int], nn.Module] = Lay
     half, quarter = (dim // 2, dim // 4) if shrink else (dim, dim)
     if scale == 4:
         first = nn.ConvTranspose2d(dim, half, 2, 2)
-        return nn.Sequential(first, norm_layer(half), nn.GELU(), nn.ConvTranspose2d(half, quarter, 2, 2)), quarter
+        return nn.Sequential(
+            first, norm_layer(half), nn.GELU(), nn.ConvTranspose2d(half, quarter, 2, 2)
+        ), quarter
     if scale == 2:
         return nn.Sequential(nn.ConvTranspose2d(dim, half, 2, 2)), half
     if scale == 1:

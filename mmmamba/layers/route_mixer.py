@@ -33,14 +33,32 @@ class RouteMixer(ScanBranches):
         ValueError: a route that leaves cells out.
     """
 
-    def __init__(self, dim: int, routes: Sequence[str], d_state: int = 16, ssm_ratio: float = 2.0, d_conv: int = 4,
-                 dt_rank: int | str = "auto", columns_as_published: bool = False):
-        super().__init__(dim, [f"_{k}" for k in range(len(routes))], "A_log{}", d_state, ssm_ratio, d_conv, dt_rank)
+    def __init__(
+        self,
+        dim: int,
+        routes: Sequence[str],
+        d_state: int = 16,
+        ssm_ratio: float = 2.0,
+        d_conv: int = 4,
+        dt_rank: int | str = "auto",
+        columns_as_published: bool = False,
+    ):
+        super().__init__(
+            dim,
+            [f"_{k}" for k in range(len(routes))],
+            "A_log{}",
+            d_state,
+            ssm_ratio,
+            d_conv,
+            dt_rank,
+        )
         for name in routes:
             with torch.device("cpu"):
                 missed = 15 - int((route(name, 5, 3) >= 0).sum())
             if missed:
-                raise ValueError(f"RouteMixer wants routes that visit every cell; '{name}' misses {missed} of 5x3")
+                raise ValueError(
+                    f"RouteMixer wants routes that visit every cell; '{name}' misses {missed} of 5x3"
+                )
         self.routes = tuple(routes)
         self.columns_as_published = columns_as_published
         self.attn = RouteGate(int(dim * ssm_ratio))
@@ -52,7 +70,9 @@ class RouteMixer(ScanBranches):
         y_BLKD = self.put_back(y_BTKD, order_KT, x_BLC.shape[1]) * F.silu(z_BLD)[:, :, None]
         if self.columns_as_published:
             cells, extra = layout.cut(y_BLKD)
-            y_BLKD = layout.insert(misplace_columns(cells, self.routes, layout.height, layout.width), extra)
+            y_BLKD = layout.insert(
+                misplace_columns(cells, self.routes, layout.height, layout.width), extra
+            )
         y_BLD = self.attn(y_BLKD).sum(2)
         return self.out_proj(y_BLD.to(x_BLD.dtype))
 
@@ -61,7 +81,9 @@ class RouteMixer(ScanBranches):
         order_KT = route_table(self.routes, layout.height, layout.width, device).long()
         if not layout.places:
             return order_KT
-        cells_L, extra_E = layout.cut(torch.arange(layout.cells + len(layout.places), device=device), 0)
+        cells_L, extra_E = layout.cut(
+            torch.arange(layout.cells + len(layout.places), device=device), 0
+        )
         tokens_KT = torch.where(order_KT < 0, -1, cells_L[order_KT])
         return layout.insert(tokens_KT, extra_E.expand(len(self.routes), -1))
 
@@ -69,10 +91,23 @@ class RouteMixer(ScanBranches):
         """The scans' inputs in each route's order, `(B, T, K, D)`: SiLU of the causal convolution along it."""
         L, (K, T) = x_BLD.shape[1], order_KT.shape
         hole_or_token = torch.where(order_KT < 0, L, order_KT).t().flatten()
-        x_BTE = F.pad(x_BLD, (0, 0, 0, 1)).index_select(1, hole_or_token).unflatten(1, (T, K)).flatten(2)
-        weight_E1W, bias_E = torch.cat(self.each("conv1d{}.weight")), torch.cat(self.each("conv1d{}.bias"))
-        u_BET = F.conv1d(x_BTE.transpose(1, 2), weight_E1W, bias_E, padding=weight_E1W.shape[-1] - 1,
-                         groups=len(bias_E))
+        x_BTE = (
+            F.pad(x_BLD, (0, 0, 0, 1))
+            .index_select(1, hole_or_token)
+            .unflatten(1, (T, K))
+            .flatten(2)
+        )
+        weight_E1W, bias_E = (
+            torch.cat(self.each("conv1d{}.weight")),
+            torch.cat(self.each("conv1d{}.bias")),
+        )
+        u_BET = F.conv1d(
+            x_BTE.transpose(1, 2),
+            weight_E1W,
+            bias_E,
+            padding=weight_E1W.shape[-1] - 1,
+            groups=len(bias_E),
+        )
         return F.silu(u_BET[..., :T].transpose(1, 2).unflatten(-1, (K, -1)))
 
     def put_back(self, y_BTKD: Tensor, order_KT: Tensor, length: int) -> Tensor:

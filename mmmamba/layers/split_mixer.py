@@ -43,8 +43,15 @@ class SplitMixer(nn.Module):
             return self.out_proj(torch.cat([self._scan_projected(x_BLD, A_DN), z_BLD], -1))
         delta_BLD, B_BLN, C_BLN = self.project(x_BLD)
         y_BLD = selective_scan(
-            x_BLD, delta_BLD[:, :, None], A_DN[None], B_BLN[:, :, None], C_BLN[:, :, None],
-            full_precision(self.D)[None], delta_bias=full_precision(self.dt_proj.bias)[None], delta_softplus=True)
+            x_BLD,
+            delta_BLD[:, :, None],
+            A_DN[None],
+            B_BLN[:, :, None],
+            C_BLN[:, :, None],
+            full_precision(self.D)[None],
+            delta_bias=full_precision(self.dt_proj.bias)[None],
+            delta_softplus=True,
+        )
         return self.out_proj(torch.cat([y_BLD, z_BLD], -1))
 
     def convolve(self, xz_BLC: Tensor) -> Tensor:
@@ -58,8 +65,13 @@ class SplitMixer(nn.Module):
         """The scan with less kept for the backward pass; the bias that counts twice is added at once."""
         down_RD, BC_MD = self.x_proj.weight.split((self.splits[0], 2 * self.splits[1]))
         weight_MD = torch.cat([compose(self.dt_proj.weight, down_RD), BC_MD])
-        return projected_scan(x_BLD, weight_MD, A_DN[None], full_precision(self.D)[None],
-                              delta_bias=2 * full_precision(self.dt_proj.bias)[None])
+        return projected_scan(
+            x_BLD,
+            weight_MD,
+            A_DN[None],
+            full_precision(self.D)[None],
+            delta_bias=2 * full_precision(self.dt_proj.bias)[None],
+        )
 
     def project(self, x_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Step sizes before softplus `(B, L, D)`, B and C `(B, L, N)`.

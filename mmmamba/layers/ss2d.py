@@ -58,15 +58,25 @@ class SS2D(nn.Module):
         ValueError: heads that do not divide the channels or differ in their number of routes.
     """
 
-    def __init__(self, dim: int, d_state: int = 1, ssm_ratio: float = 2.0, dt_rank: int | str = "auto",
-                 routes: str | Sequence[str] | Sequence[Sequence[str]] = CROSS, gate: bool = False,
-                 conv_bias: bool = False, merge: nn.Module | None = None,
-                 act: Callable[[Tensor], Tensor] = F.silu):
+    def __init__(
+        self,
+        dim: int,
+        d_state: int = 1,
+        ssm_ratio: float = 2.0,
+        dt_rank: int | str = "auto",
+        routes: str | Sequence[str] | Sequence[Sequence[str]] = CROSS,
+        gate: bool = False,
+        conv_bias: bool = False,
+        merge: nn.Module | None = None,
+        act: Callable[[Tensor], Tensor] = F.silu,
+    ):
         super().__init__()
         heads = expand_routes(routes)
         D, N, R = int(dim * ssm_ratio), d_state, resolve_dt_rank(dt_rank, dim)
         if D % len(heads):
-            raise ValueError(f"routes are given for {len(heads)} heads, which cannot share {D} inner channels evenly")
+            raise ValueError(
+                f"routes are given for {len(heads)} heads, which cannot share {D} inner channels evenly"
+            )
         E, K = D // len(heads), sum(map(len, heads))
         self.heads = len(heads)
         self.routes = sum(heads, ())
@@ -75,7 +85,9 @@ class SS2D(nn.Module):
         self.splits = (R, N, N)
         self.in_proj = nn.Linear(dim, 2 * D if gate else D, bias=False)
         self.conv2d = DepthwiseConvAct(D, conv_bias, act)
-        self.x_proj_weight = nn.Parameter(torch.empty(K, R + 2 * N, E).uniform_(-(E**-0.5), E**-0.5))
+        self.x_proj_weight = nn.Parameter(
+            torch.empty(K, R + 2 * N, E).uniform_(-(E**-0.5), E**-0.5)
+        )
         self.dt_projs_weight = nn.Parameter(dt_weight(K, E, dt_rank=R))
         self.dt_projs_bias = nn.Parameter(dt_bias(K, E))
         self.A_logs = nn.Parameter(s4d_real(K * E, d_state=N))
@@ -91,8 +103,11 @@ class SS2D(nn.Module):
         x_BHWD = channels_last(self.conv2d(channels_first(x)))
         y_BHWD = self.out_norm(self.scan(x_BHWD))
         if self.gate:
-            y_BHWD = (silu_gate(y_BHWD.flatten(1, 2), z.flatten(1, 2)).view_as(y_BHWD) if self.act is F.silu
-                      else y_BHWD * self.act(z))
+            y_BHWD = (
+                silu_gate(y_BHWD.flatten(1, 2), z.flatten(1, 2)).view_as(y_BHWD)
+                if self.act is F.silu
+                else y_BHWD * self.act(z)
+            )
         return self.out_proj(y_BHWD.to(x.dtype))
 
     def project(self, x_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,17 +116,23 @@ class SS2D(nn.Module):
             return self._project_at_once(x_BLD)
         K = len(self.routes)
         weights_GME = self.x_proj_weight.unflatten(0, (self.heads, -1)).flatten(1, 2)
-        projected = [F.linear(x_BLE, w_ME) for x_BLE, w_ME in zip(x_BLD.chunk(self.heads, -1), weights_GME)]
+        projected = [
+            F.linear(x_BLE, w_ME) for x_BLE, w_ME in zip(x_BLD.chunk(self.heads, -1), weights_GME)
+        ]
         joined = projected[0] if self.heads == 1 else torch.cat(projected, -1)
         rho_BLKR, B_BLKN, C_BLKN = joined.unflatten(-1, (K, -1)).split(self.splits, -1)
-        delta_KME = torch.bmm(rho_BLKR.flatten(0, 1).transpose(0, 1), self.dt_projs_weight.transpose(1, 2))
+        delta_KME = torch.bmm(
+            rho_BLKR.flatten(0, 1).transpose(0, 1), self.dt_projs_weight.transpose(1, 2)
+        )
         return delta_KME.unflatten(1, x_BLD.shape[:2]).permute(1, 2, 0, 3), B_BLKN, C_BLKN
 
     def _project_at_once(self, x_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`project` without the low-rank factor in between."""
         K, (R, N, _) = len(self.routes), self.splits
         down_KRE, BC_KME = self.x_proj_weight.split((R, 2 * N), 1)
-        delta_BLKE = F.linear(x_BLD, compose(self.dt_projs_weight, down_KRE).flatten(0, 1)).unflatten(-1, (K, -1))
+        delta_BLKE = F.linear(
+            x_BLD, compose(self.dt_projs_weight, down_KRE).flatten(0, 1)
+        ).unflatten(-1, (K, -1))
         B_BLKN, C_BLKN = F.linear(x_BLD, BC_KME.flatten(0, 1)).unflatten(-1, (K, -1)).split(N, -1)
         return delta_BLKE, B_BLKN, C_BLKN
 
@@ -127,9 +148,20 @@ class SS2D(nn.Module):
         if self.heads == 1:
             u = x_BLD
         else:
-            u = x_BLD.unflatten(-1, (self.heads, 1, E)).expand(-1, -1, -1, K // self.heads, -1).flatten(2, 3)
-        y = selective_scan(u, delta_BLKE, B=B_BLKN, C=C_BLKN, delta_softplus=True, merge=plain,
-                           **self._recurrence(x_BLD, H, W, delta_BLKE.dtype))
+            u = (
+                x_BLD.unflatten(-1, (self.heads, 1, E))
+                .expand(-1, -1, -1, K // self.heads, -1)
+                .flatten(2, 3)
+            )
+        y = selective_scan(
+            u,
+            delta_BLKE,
+            B=B_BLKN,
+            C=C_BLKN,
+            delta_softplus=True,
+            merge=plain,
+            **self._recurrence(x_BLD, H, W, delta_BLKE.dtype),
+        )
         if not plain:
             y_BLJD = y.unflatten(2, (self.heads, -1)).transpose(2, 3).flatten(3)
             y = y_BLJD.sum(2) if self.multi_scan is None else self.multi_scan(y_BLJD, H, W)
@@ -138,17 +170,24 @@ class SS2D(nn.Module):
     def _scan_projected(self, x_BLD: Tensor, H: int, W: int) -> Tensor:
         """The same, `(B, L, D)`, with less kept for the backward pass."""
         down_KRE, B_KNE, C_KNE = self.x_proj_weight.split(self.splits, 1)
-        weight_MD = torch.cat([x.flatten(0, 1) for x in (compose(self.dt_projs_weight, down_KRE), B_KNE, C_KNE)])
+        weight_MD = torch.cat(
+            [x.flatten(0, 1) for x in (compose(self.dt_projs_weight, down_KRE), B_KNE, C_KNE)]
+        )
         return projected_scan(
-            x_BLD, weight_MD, **self._recurrence(x_BLD, H, W, autocast_dtype(x_BLD) or x_BLD.dtype))
+            x_BLD, weight_MD, **self._recurrence(x_BLD, H, W, autocast_dtype(x_BLD) or x_BLD.dtype)
+        )
 
     def _recurrence(self, x_BLD: Tensor, H: int, W: int, dtype: torch.dtype) -> dict:
         """What both ways of the scan take, for step sizes of this dtype."""
         K, N = len(self.routes), self.splits[1]
         return dict(
-            A=-torch.exp(full_precision(self.A_logs)).view(K, -1, N), D=full_precision(self.Ds).view(K, -1),
-            delta_bias=full_precision(self.dt_projs_bias), index=route_table(self.routes, H, W, x_BLD.device),
-            index_complete=cover(self.routes), out_dtype=torch.float32 if dtype == torch.float16 else None)
+            A=-torch.exp(full_precision(self.A_logs)).view(K, -1, N),
+            D=full_precision(self.Ds).view(K, -1),
+            delta_bias=full_precision(self.dt_projs_bias),
+            index=route_table(self.routes, H, W, x_BLD.device),
+            index_complete=cover(self.routes),
+            out_dtype=torch.float32 if dtype == torch.float16 else None,
+        )
 
     def extra_repr(self) -> str:
         return f"routes={self.routes}, heads={self.heads}, gate={self.gate}"

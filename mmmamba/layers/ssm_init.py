@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 def s4d_real(*lead: int, d_state: int) -> Tensor:
     """`A_log` so that A = -1 … -d_state for every channel, `(*lead, d_state)` (S4D, arXiv 2206.11893)."""
-    return torch.log(torch.arange(1, d_state + 1, dtype=torch.float32)).expand(*lead, d_state).clone()
+    return (
+        torch.log(torch.arange(1, d_state + 1, dtype=torch.float32)).expand(*lead, d_state).clone()
+    )
 
 
 def dt_weight(*lead: int, dt_rank: int) -> Tensor:

@@ -29,7 +29,11 @@ class TokenLayout(NamedTuple):
             length = place - k - start
             pieces += [cells.narrow(dim, start, length), extra.narrow(dim, k, 1)]
             start += length
-        return torch.cat([*pieces, cells.narrow(dim, start, cells.shape[dim] - start)], dim) if pieces else cells
+        return (
+            torch.cat([*pieces, cells.narrow(dim, start, cells.shape[dim] - start)], dim)
+            if pieces
+            else cells
+        )
 
     def cut(self, sequence: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
         """The cells and the extra tokens of a sequence, the inverse of `insert`."""
@@ -49,7 +53,9 @@ def resize_positions(table_1LC: Tensor, layout: TokenLayout, wanted: TokenLayout
         return table_1LC
     cells_1LC, extra_1EC = layout.cut(table_1LC)
     maps_1CHW = cells_1LC.transpose(1, 2).unflatten(2, (layout.height, layout.width))
-    resized_1CHW = F.interpolate(maps_1CHW, (wanted.height, wanted.width), mode="bicubic", align_corners=False)
+    resized_1CHW = F.interpolate(
+        maps_1CHW, (wanted.height, wanted.width), mode="bicubic", align_corners=False
+    )
     return wanted.insert(resized_1CHW.flatten(2).transpose(1, 2), extra_1EC)
 
 
@@ -68,7 +74,9 @@ class TokenEmbedding(nn.Module):
     def __init__(self, dim: int, grid_size: Sequence[int], cls_token: str = "none"):
         super().__init__()
         if cls_token not in CLASS_TOKENS:
-            raise ValueError(f"cls_token is {cls_token!r}, wanted one of {', '.join(map(repr, CLASS_TOKENS))}")
+            raise ValueError(
+                f"cls_token is {cls_token!r}, wanted one of {', '.join(map(repr, CLASS_TOKENS))}"
+            )
         self.class_place = cls_token
         self.grid_size = tuple(grid_size)
         layout = self.layout(*self.grid_size)
@@ -88,7 +96,9 @@ class TokenEmbedding(nn.Module):
         x_BLC = x_BHWC.flatten(1, 2)
         if self.cls_token is not None:
             x_BLC = layout.insert(x_BLC, self.cls_token.expand(len(x_BLC), -1, -1))
-        return x_BLC + resize_positions(self.pos_embed, self.layout(*self.grid_size), layout), layout
+        return x_BLC + resize_positions(
+            self.pos_embed, self.layout(*self.grid_size), layout
+        ), layout
 
     def extra_repr(self) -> str:
         return f"grid_size={self.grid_size}, cls_token={self.class_place!r}"

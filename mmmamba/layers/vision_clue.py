@@ -20,5 +20,8 @@ class VisionClueMerge(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         H, W = x_BCHW.shape[2:]
         x = F.pad(x_BCHW, (0, W % 2, 0, H % 2)) if H % 2 or W % 2 else x_BCHW
-        return self.pw_linear(torch.cat(
-            [x[..., 0::2, 0::2], x[..., 1::2, 0::2], x[..., 0::2, 1::2], x[..., 1::2, 1::2]], 1))
+        return self.pw_linear(
+            torch.cat(
+                [x[..., 0::2, 0::2], x[..., 1::2, 0::2], x[..., 0::2, 1::2], x[..., 1::2, 1::2]], 1
+            )
+        )

@@ -45,7 +45,9 @@ class WaveletMixer(Fusible):
         self.global_atten = mixer
         self.base_scale = nn.Parameter(torch.ones(1, dim, 1, 1))
         bands = 4 * dim
-        self.wavelet_conv = nn.Conv2d(bands, bands, kernel_size, padding=kernel_size // 2, groups=bands, bias=False)
+        self.wavelet_conv = nn.Conv2d(
+            bands, bands, kernel_size, padding=kernel_size // 2, groups=bands, bias=False
+        )
         self.wavelet_scale = nn.Parameter(torch.full((1, bands, 1, 1), 0.1))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

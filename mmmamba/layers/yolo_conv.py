@@ -9,17 +9,33 @@ from torchvision.ops import Conv2dNormActivation
 yolo_norm = functools.partial(nn.BatchNorm2d, eps=1e-3, momentum=0.03)
 
 
-def conv_norm_act(in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, bias: bool = False,
-                  act_layer: type[nn.Module] = nn.SiLU) -> nn.Sequential:
+def conv_norm_act(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int = 1,
+    stride: int = 1,
+    bias: bool = False,
+    act_layer: type[nn.Module] = nn.SiLU,
+) -> nn.Sequential:
     """A convolution of "same" padding, batch norm with YOLO's eps and momentum, activation."""
-    return Conv2dNormActivation(in_channels, out_channels, kernel_size, stride, norm_layer=yolo_norm, bias=bias,
-                                activation_layer=act_layer, inplace=None)
+    return Conv2dNormActivation(
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride,
+        norm_layer=yolo_norm,
+        bias=bias,
+        activation_layer=act_layer,
+        inplace=None,
+    )
 
 
 def simple_stem(in_channels: int, dim: int) -> nn.Sequential:
     """Two 3x3 convolutions of stride 2, GELU after the first, SiLU after the second (Mamba YOLO, arXiv 2406.05835)."""
-    return nn.Sequential(*conv_norm_act(in_channels, dim // 2, 3, 2, act_layer=nn.GELU),
-                         *conv_norm_act(dim // 2, dim, 3, 2))
+    return nn.Sequential(
+        *conv_norm_act(in_channels, dim // 2, 3, 2, act_layer=nn.GELU),
+        *conv_norm_act(dim // 2, dim, 3, 2),
+    )
 
 
 class SPPF(nn.Module):

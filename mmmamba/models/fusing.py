@@ -22,7 +22,9 @@ def fuse(model: nn.Module) -> nn.Module:
         raise RuntimeError(f"this {type(model).__name__} is fused already")
     model = fused_copy(model)
     for module in model.modules():
-        if isinstance(module, ConvModule) and module.order.index("norm") < module.order.index("conv"):
+        if isinstance(module, ConvModule) and module.order.index("norm") < module.order.index(
+            "conv"
+        ):
             continue
         children = list(module.named_children())
         for (conv_name, conv), (norm_name, norm) in zip(children, children[1:]):

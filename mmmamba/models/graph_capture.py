@@ -63,12 +63,21 @@ class CapturedSize:
         GraphError: the capture failed.
     """
 
-    def __init__(self, backbone: nn.Module, forward: Callable[[Tensor], Maps], x_BCHW: Tensor,
-                 autocast: torch.dtype | None, memory: GraphMemory):
+    def __init__(
+        self,
+        backbone: nn.Module,
+        forward: Callable[[Tensor], Maps],
+        x_BCHW: Tensor,
+        autocast: torch.dtype | None,
+        memory: GraphMemory,
+    ):
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
         start, reserved = time.perf_counter(), torch.cuda.memory_reserved()
-        buffers, random = [buffer.clone() for buffer in backbone.buffers()], torch.cuda.get_rng_state(x_BCHW.device)
+        buffers, random = (
+            [buffer.clone() for buffer in backbone.buffers()],
+            torch.cuda.get_rng_state(x_BCHW.device),
+        )
         self.parameters = [p for p in backbone.parameters() if p.requires_grad]
         self.memory = memory
         function, stand_ins, self._maps_need_grad = capturable(backbone, forward, autocast)
@@ -81,33 +90,47 @@ class CapturedSize:
         torch.cuda.set_rng_state(random, x_BCHW.device)
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
-        logger.info("%s: CUDA graphs of %s captured in %.1f s; they hold %d MiB more", type(backbone).__name__,
-                    " x ".join(map(str, x_BCHW.shape)), time.perf_counter() - start,
-                    (torch.cuda.memory_reserved() - reserved) // MIB)
+        logger.info(
+            "%s: CUDA graphs of %s captured in %.1f s; they hold %d MiB more",
+            type(backbone).__name__,
+            " x ".join(map(str, x_BCHW.shape)),
+            time.perf_counter() - start,
+            (torch.cuda.memory_reserved() - reserved) // MIB,
+        )
 
     def __call__(self, x_BCHW: Tensor) -> Maps:
-        maps = self._replay(x_BCHW.detach(), *HandedOver.apply(self.memory.begin(), *self.parameters))
+        maps = self._replay(
+            x_BCHW.detach(), *HandedOver.apply(self.memory.begin(), *self.parameters)
+        )
         # The next replay writes into the graph's own outputs.
         if isinstance(maps, Tensor):
             return maps.clone()
-        copies = [(m if needs_grad else m.detach()).clone() for m, needs_grad in zip(maps, self._maps_need_grad)]
+        copies = [
+            (m if needs_grad else m.detach()).clone()
+            for m, needs_grad in zip(maps, self._maps_need_grad)
+        ]
         return type(maps)(copies)
 
 
-def capturable(backbone: nn.Module, forward: Callable[[Tensor], Maps], autocast: torch.dtype | None
-               ) -> tuple[Callable[..., Maps], list[nn.Parameter], list[bool]]:
+def capturable(
+    backbone: nn.Module, forward: Callable[[Tensor], Maps], autocast: torch.dtype | None
+) -> tuple[Callable[..., Maps], list[nn.Parameter], list[bool]]:
     """A function of images and trainable parameters, stand-ins for these that share their memory, and, once it has
     been called, which of its maps need gradients.
 
     Autograd ties a parameter to the stream that it was first used on, for as long as any loss of that step is kept, and
     a capture must not meet another stream. Stand-ins are new to it.
     """
-    trainable = {f"backbone.{name}": p for name, p in backbone.named_parameters() if p.requires_grad}
+    trainable = {
+        f"backbone.{name}": p for name, p in backbone.named_parameters() if p.requires_grad
+    }
     holder, need_grad = _Holder(backbone, forward), []
 
     def function(x_BCHW: Tensor, *parameters: Tensor) -> Maps:
         # Inside, so that the backward pass is captured without it, as it runs in eager mode.
-        with torch.autocast(x_BCHW.device.type, autocast, autocast is not None, cache_enabled=False):
+        with torch.autocast(
+            x_BCHW.device.type, autocast, autocast is not None, cache_enabled=False
+        ):
             maps = functional_call(holder, dict(zip(trainable, parameters)), (x_BCHW,))
         need_grad[:] = [m.requires_grad for m in ([maps] if isinstance(maps, Tensor) else maps)]
         return maps
@@ -152,7 +175,8 @@ class HandedOver(torch.autograd.Function):
         if ctx.last.done:
             raise GraphError(
                 "a second backward pass through one forward pass of a graphed backbone: the first has overwritten what "
-                "it needs. Add the losses up and call backward once, or train without GraphBackboneHook")
+                "it needs. Add the losses up and call backward once, or train without GraphBackboneHook"
+            )
         ctx.last.done = True
         present = [g for g in gradients if g is not None]
         copies = [torch.empty_like(g) for g in present]
@@ -172,16 +196,25 @@ def sample(x_BCHW: Tensor) -> Tensor:
     return x_BCHW.detach().clone(memory_format=memory_format(x_BCHW))
 
 
-def _graphed(function: Callable[..., Maps], inputs: tuple[Tensor, ...], memory: GraphMemory) -> Callable[..., Maps]:
+def _graphed(
+    function: Callable[..., Maps], inputs: tuple[Tensor, ...], memory: GraphMemory
+) -> Callable[..., Maps]:
     refused = "hooks on saved tensors are in use (gradient checkpointing in or around the backbone, save_on_cpu)"
     try:
-        with torch.autocast("cuda", enabled=False), disable_saved_tensors_hooks(refused), _other_threads_go_on():
-            return torch.cuda.make_graphed_callables(function, inputs, allow_unused_input=True, pool=memory.pool)
+        with (
+            torch.autocast("cuda", enabled=False),
+            disable_saved_tensors_hooks(refused),
+            _other_threads_go_on(),
+        ):
+            return torch.cuda.make_graphed_callables(
+                function, inputs, allow_unused_input=True, pool=memory.pool
+            )
     except RuntimeError as error:
         size = " x ".join(map(str, inputs[0].shape))
         raise GraphError(
             f"the backbone's training pass over {size} could not be captured as a CUDA graph: {error}\nTrain without "
-            "GraphBackboneHook; where memory ran out, with a lower max_sizes.") from error
+            "GraphBackboneHook; where memory ran out, with a lower max_sizes."
+        ) from error
 
 
 @contextmanager

@@ -56,11 +56,15 @@ def graph_backbone(backbone: nn.Module, max_sizes: int = MAX_SIZES) -> nn.Module
     if max_sizes < 1:
         raise ValueError(f"max_sizes is {max_sizes}, wanted 1 or more sizes to capture")
     if isinstance(backbone.__dict__.get("forward"), _GraphedForward):
-        raise GraphError(f"this {type(backbone).__name__} is graphed already; ungraph_backbone(backbone) undoes it")
+        raise GraphError(
+            f"this {type(backbone).__name__} is graphed already; ungraph_backbone(backbone) undoes it"
+        )
     _refuse(backbone)
     if hooked := _hooked(backbone):
-        raise GraphError(f"{type(backbone).__name__}.{hooked} has hooks, which a CUDA graph would not run: remove "
-                         "them, or train without GraphBackboneHook")
+        raise GraphError(
+            f"{type(backbone).__name__}.{hooked} has hooks, which a CUDA graph would not run: remove "
+            "them, or train without GraphBackboneHook"
+        )
     backbone.forward = _GraphedForward(backbone, max_sizes)
     return backbone
 
@@ -88,8 +92,12 @@ class _State(NamedTuple):
     addresses: tuple[int, ...]
 
 
-CHANGES = _State("modules were switched between training and evaluation", "parameters were frozen or freed",
-                 "parameters were replaced", "weights or buffers were moved in memory")
+CHANGES = _State(
+    "modules were switched between training and evaluation",
+    "parameters were frozen or freed",
+    "parameters were replaced",
+    "weights or buffers were moved in memory",
+)
 
 
 class _GraphedForward:
@@ -134,16 +142,22 @@ class _GraphedForward:
         if self.memory is None:
             self.memory = GraphMemory()
         if self.memory.pending:
-            return self._eager(x_BCHW, "the backward pass of the forward pass before has not come yet")
+            return self._eager(
+                x_BCHW, "the backward pass of the forward pass before has not come yet"
+            )
         key = size_key(x_BCHW)
         if key not in self.sizes:
             if len(self.sizes) >= self.max_sizes:
-                return self._eager(x_BCHW, f"{self.max_sizes} sizes are captured (max_sizes), and these images have "
-                                   f"another, {' x '.join(map(str, x_BCHW.shape))}")
+                return self._eager(
+                    x_BCHW,
+                    f"{self.max_sizes} sizes are captured (max_sizes), and these images have "
+                    f"another, {' x '.join(map(str, x_BCHW.shape))}",
+                )
             _refuse(self.backbone)
             with on(x_BCHW.device):
                 self.sizes[key] = CapturedSize(
-                    self.backbone, self.forward, x_BCHW, autocast_dtype(x_BCHW), self.memory)
+                    self.backbone, self.forward, x_BCHW, autocast_dtype(x_BCHW), self.memory
+                )
         with on(x_BCHW.device):
             return self.sizes[key](x_BCHW)
 
@@ -161,31 +175,47 @@ class _GraphedForward:
 
 def size_key(x_BCHW: Tensor) -> tuple:
     """What one capture is good for."""
-    return (x_BCHW.shape, x_BCHW.dtype, x_BCHW.device, memory_format(x_BCHW), autocast_dtype(x_BCHW))
+    return (
+        x_BCHW.shape,
+        x_BCHW.dtype,
+        x_BCHW.device,
+        memory_format(x_BCHW),
+        autocast_dtype(x_BCHW),
+    )
 
 
 def _state(backbone: nn.Module) -> _State:
     modules = list(backbone.modules())
     parameters = [p for m in modules for p in m._parameters.values() if p is not None]
     buffers = [b for m in modules for b in m._buffers.values() if b is not None]
-    return _State(tuple(m.training for m in modules), tuple(p.requires_grad for p in parameters),
-                  tuple(map(id, parameters)), tuple(x.data_ptr() for x in (*parameters, *buffers)))
+    return _State(
+        tuple(m.training for m in modules),
+        tuple(p.requires_grad for p in parameters),
+        tuple(map(id, parameters)),
+        tuple(x.data_ptr() for x in (*parameters, *buffers)),
+    )
 
 
 def _hooked(backbone: nn.Module) -> str | None:
     """The name of a module inside with hooks. The backbone's own run around the graph."""
     inside = (m for m in backbone.modules() if m is not backbone)
     found = next((m for m in inside if any(getattr(m, kind) for kind in HOOKS)), None)
-    return None if found is None else next(name for name, m in backbone.named_modules() if m is found)
+    return (
+        None if found is None else next(name for name, m in backbone.named_modules() if m is found)
+    )
 
 
 def _refuse(backbone: nn.Module) -> None:
     """Raise GraphError where a capture could not be right."""
     name = type(backbone).__name__
     if any(getattr(m, "with_cp", False) for m in backbone.modules()):
-        raise GraphError(f"{name} has with_cp=True, and what a backward pass computes again cannot be captured: set "
-                         "with_cp=False, or train without GraphBackboneHook")
+        raise GraphError(
+            f"{name} has with_cp=True, and what a backward pass computes again cannot be captured: set "
+            "with_cp=False, or train without GraphBackboneHook"
+        )
     several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
     if several and any(isinstance(m, nn.SyncBatchNorm) for m in backbone.modules()):
-        raise GraphError(f"{name} has SyncBatchNorm, whose statistics travel between processes, which a CUDA graph "
-                         "does not capture: train without sync_bn, or without GraphBackboneHook")
+        raise GraphError(
+            f"{name} has SyncBatchNorm, whose statistics travel between processes, which a CUDA graph "
+            "does not capture: train without sync_bn, or without GraphBackboneHook"
+        )

@@ -177,16 +177,20 @@ def _alike(given: Sequence[float], wanted: Sequence[float]) -> bool:
 
 
 def _message(model: nn.Module, name: str, wanted: Sequence[float], given: Sequence[float]) -> str:
-    return (f"{name} ({type(getattr(model, name.partition('.')[0])).__name__}) was built for maps of strides "
-            f"{_join(wanted)}; those that reach it have {_join(given)}. Its anchors or points would lie elsewhere than "
-            f"the maps see.{_cure(model, wanted, given)}")
+    return (
+        f"{name} ({type(getattr(model, name.partition('.')[0])).__name__}) was built for maps of strides "
+        f"{_join(wanted)}; those that reach it have {_join(given)}. Its anchors or points would lie elsewhere than "
+        f"the maps see.{_cure(model, wanted, given)}"
+    )
 
 
 def _cannot_take(model: nn.Module, name: str, wanted: Sequence[float], error: RuntimeError) -> str:
     backbone = model.backbone
-    return (f"the neck cannot take the maps of {type(backbone).__name__}, of strides {_join(backbone.out_strides)} and "
-            f"{_join(backbone.out_channels)} channels: {error}. {name} was built for strides {_join(wanted)}."
-            f"{_cure(model, wanted, backbone.out_strides)}")
+    return (
+        f"the neck cannot take the maps of {type(backbone).__name__}, of strides {_join(backbone.out_strides)} and "
+        f"{_join(backbone.out_channels)} channels: {error}. {name} was built for strides {_join(wanted)}."
+        f"{_cure(model, wanted, backbone.out_strides)}"
+    )
 
 
 def _cure(model: nn.Module, wanted: Sequence[float], given: Sequence[float]) -> str:
@@ -194,14 +198,20 @@ def _cure(model: nn.Module, wanted: Sequence[float], given: Sequence[float]) -> 
     lines = lines_for(backbone, model, wanted, given)
     if lines:
         return " Write into the config's model:\n" + "\n".join(f"  {line}" for line in lines)
-    return (f" {type(backbone).__name__} gives maps of strides {_join(backbone.out_strides)} with out_indices="
-            f"{backbone.out_indices}; docs/drop_in.md says what each kind of head takes.")
+    return (
+        f" {type(backbone).__name__} gives maps of strides {_join(backbone.out_strides)} with out_indices="
+        f"{backbone.out_indices}; docs/drop_in.md says what each kind of head takes."
+    )
 
 
-def lines_for(backbone: MambaBackbone, model: nn.Module, wanted: Sequence[float], given: Sequence[float]) -> list[str]:
+def lines_for(
+    backbone: MambaBackbone, model: nn.Module, wanted: Sequence[float], given: Sequence[float]
+) -> list[str]:
     """The lines of a config that bring the maps to the strides, or none where `out_indices` cannot."""
     plain = isinstance(backbone, PlainBackbone)
-    offered = dict(zip(PYRAMID_STRIDES if plain else backbone.STRIDES, [None] * 4 if plain else backbone.dims))
+    offered = dict(
+        zip(PYRAMID_STRIDES if plain else backbone.STRIDES, [None] * 4 if plain else backbone.dims)
+    )
     # A neck keeps the stride of the first map, or divides it, whatever that is.
     first = backbone.out_strides[0] * wanted[0] / given[0]
     strides = [s for s in offered if first * 2**-SAME < s < max(wanted) * 2**SAME]
@@ -209,8 +219,10 @@ def lines_for(backbone: MambaBackbone, model: nn.Module, wanted: Sequence[float]
         return []
     if plain:
         width = backbone.out_channels[0]
-        indices = four_blocks(len(backbone.layers) + len(backbone.not_built))[-len(strides):]
-        more = ", pyramid=True" if tuple(strides) == PYRAMID_STRIDES else f", pyramid={tuple(strides)}"
+        indices = four_blocks(len(backbone.layers) + len(backbone.not_built))[-len(strides) :]
+        more = (
+            ", pyramid=True" if tuple(strides) == PYRAMID_STRIDES else f", pyramid={tuple(strides)}"
+        )
         widths = [width] * len(strides)
     else:
         indices = tuple(list(offered).index(s) for s in strides)
@@ -234,9 +246,11 @@ def _check_widths(model: nn.Module) -> None:
         first = neck[0] if isinstance(neck, nn.Sequential) else neck
         wanted = getattr(first, "in_channels", None)
         if isinstance(wanted, (list, tuple)) and list(wanted) not in (given, given[::-1]):
-            raise MapError(f"{type(first).__name__} expects maps of {list(wanted)} channels, "
-                           f"{type(model.backbone).__name__} gives {given}. Write "
-                           f"{_widths_line(model, given)} into the config's model")
+            raise MapError(
+                f"{type(first).__name__} expects maps of {list(wanted)} channels, "
+                f"{type(model.backbone).__name__} gives {given}. Write "
+                f"{_widths_line(model, given)} into the config's model"
+            )
         return
     for name in ("decode_head", "auxiliary_head"):
         heads = _modules(getattr(model, name, None))
@@ -249,7 +263,10 @@ def _check_views(model: nn.Module) -> None:
     if model.backbone.contiguous_maps:
         return
     meta = dict.fromkeys(("img_shape", "ori_shape", "pad_shape", "batch_input_shape"), (SIDE, SIDE))
-    metas = [dict(meta, scale_factor=(1.0, 1.0), flip=False), dict(meta, scale_factor=(1.0, 1.0), flip=False)]
+    metas = [
+        dict(meta, scale_factor=(1.0, 1.0), flip=False),
+        dict(meta, scale_factor=(1.0, 1.0), flip=False),
+    ]
     try:
         # One image could be viewed in most ways.
         _passed(model, lambda images: model.encode_decode(images, metas), len(metas), SIDE)
@@ -259,7 +276,8 @@ def _check_views(model: nn.Module) -> None:
             return
         raise MapError(
             f"a head behind {type(model.backbone).__name__} views the maps, which are channels-last in memory: {error} "
-            "Write backbone=dict(contiguous_maps=True) into the config's model") from error
+            "Write backbone=dict(contiguous_maps=True) into the config's model"
+        ) from error
 
 
 def _check_segmentation_head(name: str, head: nn.Module, given: list[int], backbone: str) -> None:
@@ -273,14 +291,18 @@ def _check_segmentation_head(name: str, head: nn.Module, given: list[int], backb
     if len(wanted) != len(places):
         return
     if max(places) >= len(given) or min(places) < -len(given):
-        raise MapError(f"{name} ({type(head).__name__}) reads the maps in_index={places}; {backbone} gives "
-                       f"{len(given)}. Write {name}=dict(in_index=...) into the config's model")
+        raise MapError(
+            f"{name} ({type(head).__name__}) reads the maps in_index={places}; {backbone} gives "
+            f"{len(given)}. Write {name}=dict(in_index=...) into the config's model"
+        )
     right = [given[i] for i in places]
     if wanted != right:
         value = right if several else right[0]
-        raise MapError(f"{name} ({type(head).__name__}) expects maps of {wanted} channels at in_index={places}; "
-                       f"{backbone} gives {right} there. Write {name}=dict(in_channels={value}) into the config's "
-                       "model")
+        raise MapError(
+            f"{name} ({type(head).__name__}) expects maps of {wanted} channels at in_index={places}; "
+            f"{backbone} gives {right} there. Write {name}=dict(in_channels={value}) into the config's "
+            "model"
+        )
 
 
 def _join(strides: Sequence[float]) -> str:

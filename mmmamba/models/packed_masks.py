@@ -32,8 +32,10 @@ class PackedMasks(BitmapMasks):
     def __init__(self, masks: np.ndarray | list[np.ndarray], height: int, width: int):
         masks_NHW = BitmapMasks(masks, height, width).masks
         if masks_NHW.max(initial=0) > 1:
-            raise ValueError(f"PackedMasks hold 0 and 1, but a pixel is {masks_NHW.max()}; leave out PackMasks where a "
-                             "transform makes masks soft")
+            raise ValueError(
+                f"PackedMasks hold 0 and 1, but a pixel is {masks_NHW.max()}; leave out PackMasks where a "
+                "transform makes masks soft"
+            )
         self.height, self.width = height, width
         self.bits = torch.from_numpy(np.packbits(masks_NHW, axis=-1, bitorder="little"))
 
@@ -50,14 +52,20 @@ class PackedMasks(BitmapMasks):
         missing = (self.width - pixels_NHW.shape[2], self.height - pixels_NHW.shape[1])
         return F.pad(pixels_NHW, (0, missing[0], 0, missing[1]))
 
-    def crop_to(self, boxes_P4: Tensor, mask_P: Tensor, size: tuple[int, int], binarize: bool = True) -> Tensor:
+    def crop_to(
+        self, boxes_P4: Tensor, mask_P: Tensor, size: tuple[int, int], binarize: bool = True
+    ) -> Tensor:
         """`(P, *size)`: of each box what mask `mask_P` holds there, as `crop_and_resize` of mmdet computes it."""
         if len(boxes_P4) == 0:
             return boxes_P4.new_zeros(0, *size)
         x_P2, y_P2 = boxes_P4[:, 0::2].clamp(0, self.width), boxes_P4[:, 1::2].clamp(0, self.height)
-        rois_P5 = torch.cat([mask_P[:, None].to(boxes_P4), torch.stack([x_P2, y_P2], dim=2).flatten(1)], dim=1)
+        rois_P5 = torch.cat(
+            [mask_P[:, None].to(boxes_P4), torch.stack([x_P2, y_P2], dim=2).flatten(1)], dim=1
+        )
         # Each RoI names its mask, so that no mask is copied for the boxes that share it.
-        crops_P = roi_align(self.unpack(boxes_P4.dtype)[:, None], rois_P5, size, 1.0, 0, "avg", True)[:, 0]
+        crops_P = roi_align(
+            self.unpack(boxes_P4.dtype)[:, None], rois_P5, size, 1.0, 0, "avg", True
+        )[:, 0]
         return (crops_P >= 0.5).to(boxes_P4.dtype) if binarize else crops_P
 
     def pad(self, out_shape: tuple[int, int], pad_val: int = 0) -> BitmapMasks:
@@ -74,14 +82,23 @@ class PackedMasks(BitmapMasks):
         """Those of several images of one padded size, one after the other."""
         height, row = (max(one.bits.shape[dim] for one in masks) for dim in (1, 2))
         return masks[0]._with(
-            torch.cat([F.pad(one.bits, (0, row - one.bits.shape[2], 0, height - one.bits.shape[1])) for one in masks]),
-            masks[0].height, masks[0].width)
+            torch.cat(
+                [
+                    F.pad(one.bits, (0, row - one.bits.shape[2], 0, height - one.bits.shape[1]))
+                    for one in masks
+                ]
+            ),
+            masks[0].height,
+            masks[0].width,
+        )
 
     def __len__(self) -> int:
         return len(self.bits)
 
     def __getitem__(self, index: Any) -> PackedMasks:
-        return self._with(self.bits[index].reshape(-1, *self.bits.shape[1:]), self.height, self.width)
+        return self._with(
+            self.bits[index].reshape(-1, *self.bits.shape[1:]), self.height, self.width
+        )
 
     def _with(self, bits: Tensor, height: int, width: int) -> PackedMasks:
         other = copy.copy(self)

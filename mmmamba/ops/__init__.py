@@ -19,7 +19,23 @@ from .selective_scan import BackendError, projected_scan, selective_scan, sparin
 from .two_way_conv import two_way_conv_silu
 
 __all__ = [
-    "REVERSED", "BackendError", "add_layer_norm", "cover", "depthwise_conv", "expand_routes", "grouped_nms",
-    "layer_norm", "list_route_sets", "list_routes", "projected_scan", "register_route", "register_route_set", "route",
-    "route_table", "selective_scan", "silu_gate", "sparing_memory", "two_way_conv_silu",
+    "REVERSED",
+    "BackendError",
+    "add_layer_norm",
+    "cover",
+    "depthwise_conv",
+    "expand_routes",
+    "grouped_nms",
+    "layer_norm",
+    "list_route_sets",
+    "list_routes",
+    "projected_scan",
+    "register_route",
+    "register_route_set",
+    "route",
+    "route_table",
+    "selective_scan",
+    "silu_gate",
+    "sparing_memory",
+    "two_way_conv_silu",
 ]

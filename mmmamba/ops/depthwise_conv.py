@@ -18,7 +18,9 @@ SIDES = (1, 3, 5)
 """Of the kernel; the registers of a program do not hold what a larger one needs."""
 
 
-def depthwise_conv(x_BCHW: Tensor, weight: Tensor, bias: Tensor | None = None, silu: bool = False) -> Tensor:
+def depthwise_conv(
+    x_BCHW: Tensor, weight: Tensor, bias: Tensor | None = None, silu: bool = False
+) -> Tensor:
     """`conv2d(x)` of stride 1 that keeps the size, or its SiLU, `(B, C, H, W)` in x's dtype or autocast's.
 
     Args:
@@ -33,7 +35,13 @@ def depthwise_conv(x_BCHW: Tensor, weight: Tensor, bias: Tensor | None = None, s
 
 def _fused(x: Tensor, weight: Tensor) -> bool:
     """On CUDA, channels-last, and what PyTorch's convolution would take too."""
-    if not (HAS_TRITON and unwatched(x) and x.dim() == 4 and x.stride(1) == 1 and x.shape[1] == len(weight)):
+    if not (
+        HAS_TRITON
+        and unwatched(x)
+        and x.dim() == 4
+        and x.stride(1) == 1
+        and x.shape[1] == len(weight)
+    ):
         return False
     dtypes_fit = x.dtype == weight.dtype or autocast_dtype(x) is not None
     square = weight.shape[2] == weight.shape[3] and weight.shape[2] in SIDES
@@ -62,8 +70,12 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         if differentiated_again(grad):
-            return gradients(lambda *x: _plain(*_of_one_dtype(*x), ctx.silu), ctx.saved_tensors, ctx.needs_input_grad,
-                             grad)
+            return gradients(
+                lambda *x: _plain(*_of_one_dtype(*x), ctx.silu),
+                ctx.saved_tensors,
+                ctx.needs_input_grad,
+                grad,
+            )
         from .depthwise_conv_triton import backward
 
         wants_dx, *wants_parameters = ctx.needs_input_grad[:3]

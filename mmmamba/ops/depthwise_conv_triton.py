@@ -31,35 +31,62 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tenso
     """`x` `(B, C, H, W)` with its channels side by side in memory."""
     weight, y = weight.contiguous(), _empty_map(x)
     if x.numel():
-        _launch(conv_kernel, (x, weight, bias, y), [x], SILU=silu, HAS_BIAS=bias is not None, FLIP=False)
+        _launch(
+            conv_kernel, (x, weight, bias, y), [x], SILU=silu, HAS_BIAS=bias is not None, FLIP=False
+        )
     return y
 
 
-def backward(grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, wants_dx: bool,
-             wants_parameters: bool) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+def backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    silu: bool,
+    wants_dx: bool,
+    wants_parameters: bool,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of x, weight and bias, None for what is not wanted or not there."""
     grad = grad if grad.stride(1) == 1 else grad.contiguous(memory_format=torch.channels_last)
     weight = weight.contiguous()
     if not x.numel():
-        return torch.empty_like(x), torch.zeros_like(weight), None if bias is None else torch.zeros_like(bias)
+        return (
+            torch.empty_like(x),
+            torch.zeros_like(weight),
+            None if bias is None else torch.zeros_like(bias),
+        )
     parts = inner = dx = dweight = dbias = None
     if wants_parameters:
         taps = weight[0].numel()
-        parts = torch.empty(_grid_of(x, weight).tiles, x.shape[1], taps + (bias is not None), device=x.device,
-                            dtype=torch.float32)
+        parts = torch.empty(
+            _grid_of(x, weight).tiles,
+            x.shape[1],
+            taps + (bias is not None),
+            device=x.device,
+            dtype=torch.float32,
+        )
     if wants_dx:
         inner = _empty_map(x) if silu else grad
     if silu or wants_parameters:
-        _launch(conv_backward_kernel, (x, weight, bias, grad, inner, parts), [x, grad], SILU=silu,
-                HAS_BIAS=bias is not None, INNER=silu and wants_dx, PARTS=wants_parameters,
-                maxnreg=min(REGISTERS, 2**16 // (32 * _warps(weight.shape[-1]))))
+        _launch(
+            conv_backward_kernel,
+            (x, weight, bias, grad, inner, parts),
+            [x, grad],
+            SILU=silu,
+            HAS_BIAS=bias is not None,
+            INNER=silu and wants_dx,
+            PARTS=wants_parameters,
+            maxnreg=min(REGISTERS, 2**16 // (32 * _warps(weight.shape[-1]))),
+        )
     if wants_parameters:
         sums = parts.sum(0)
         dweight = sums[:, :taps].reshape(weight.shape).to(weight.dtype)
         dbias = None if bias is None else sums[:, -1].to(bias.dtype)
     if wants_dx:
         dx = _empty_map(x)
-        _launch(conv_kernel, (inner, weight, None, dx), [inner], SILU=False, HAS_BIAS=False, FLIP=True)
+        _launch(
+            conv_kernel, (inner, weight, None, dx), [inner], SILU=False, HAS_BIAS=False, FLIP=True
+        )
     return dx, dweight, dbias
 
 
@@ -115,9 +142,25 @@ def _launch(kernel, tensors: tuple[Tensor | None, ...], strided: list[Tensor], *
     columns, block = _tile(channels)
     strips, rows, tiles = _grid_of(x, weight)
     with on(x.device):
-        launch(kernel, tiles * -(-channels // block), tensors,
-               (*(stride // vector for stride in strides), height, width, strips, rows, channels // vector),
-               **constants, S=side, VECTOR=vector, WB=columns, DB=block, num_warps=_warps(side))
+        launch(
+            kernel,
+            tiles * -(-channels // block),
+            tensors,
+            (
+                *(stride // vector for stride in strides),
+                height,
+                width,
+                strips,
+                rows,
+                channels // vector,
+            ),
+            **constants,
+            S=side,
+            VECTOR=vector,
+            WB=columns,
+            DB=block,
+            num_warps=_warps(side),
+        )
 
 
 @triton.jit
@@ -138,7 +181,9 @@ def _add_row(rows, x, h, x_h, x_w, height, width, w, d, C, S: tl.constexpr, VECT
     row = x + h.to(tl.int64) * x_h * VECTOR
     for s in tl.static_range(S):
         column = w + (s - S // 2)
-        there = ((column >= 0) & (column < width) & (h >= 0) & (h < height))[:, None] & (d < C)[None, :]
+        there = ((column >= 0) & (column < width) & (h >= 0) & (h < height))[:, None] & (d < C)[
+            None, :
+        ]
         x_WD = tl.load(row + (column * x_w)[:, None] * VECTOR + d[None, :], mask=there, other=0.0)
         rows = rows + (x_WD.to(tl.float32),)
     return rows
@@ -148,7 +193,9 @@ def _add_row(rows, x, h, x_h, x_w, height, width, w, d, C, S: tl.constexpr, VECT
 def _taps(weight, d, C, S: tl.constexpr, FLIP: tl.constexpr):
     taps = ()
     for j in tl.static_range(S * S):
-        tap_D = tl.load(weight + d * (S * S) + (S * S - 1 - j if FLIP else j), mask=d < C, other=0.0)
+        tap_D = tl.load(
+            weight + d * (S * S) + (S * S - 1 - j if FLIP else j), mask=d < C, other=0.0
+        )
         taps = taps + (tap_D.to(tl.float32)[None, :],)
     return taps
 
@@ -164,9 +211,25 @@ def _correlate(rows, first: tl.constexpr, taps, start_D):
 
 @triton.jit(do_not_specialize=["x_b", "x_h", "x_w", "height", "width", "strips", "rows", "vectors"])
 def conv_kernel(
-    x, weight, bias, y, x_b, x_h, x_w, height, width, strips, rows, vectors,
-    SILU: tl.constexpr, HAS_BIAS: tl.constexpr, FLIP: tl.constexpr,
-    S: tl.constexpr, VECTOR: tl.constexpr, WB: tl.constexpr, DB: tl.constexpr,
+    x,
+    weight,
+    bias,
+    y,
+    x_b,
+    x_h,
+    x_w,
+    height,
+    width,
+    strips,
+    rows,
+    vectors,
+    SILU: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    FLIP: tl.constexpr,
+    S: tl.constexpr,
+    VECTOR: tl.constexpr,
+    WB: tl.constexpr,
+    DB: tl.constexpr,
 ):
     C = vectors * VECTOR
     b, first, end, w, d, _ = _place(width, strips, rows, height, C, WB, DB)
@@ -179,7 +242,9 @@ def conv_kernel(
     on_WD = (w < width)[:, None] & (d < C)[None, :]
     above = ()
     for s in tl.static_range(S - 1):
-        above = _add_row(above, x, first + (s - S // 2), x_h, x_w, height, width, w, d, C, S, VECTOR)
+        above = _add_row(
+            above, x, first + (s - S // 2), x_h, x_w, height, width, w, d, C, S, VECTOR
+        )
     for step in range(0, end - first, S):
         h, seen = first + step, above
         for s in tl.static_range(S):
@@ -189,16 +254,55 @@ def conv_kernel(
             if SILU:
                 y_WD = y_WD / (1.0 + tl.exp(-y_WD))
             row = y + (h + s).to(tl.int64) * width * C
-            tl.store(row + w[:, None] * C + d[None, :], y_WD.to(y.dtype.element_ty), mask=on_WD & (h + s < end))
-        above = seen[S * S:]
+            tl.store(
+                row + w[:, None] * C + d[None, :],
+                y_WD.to(y.dtype.element_ty),
+                mask=on_WD & (h + s < end),
+            )
+        above = seen[S * S :]
 
 
-@triton.jit(do_not_specialize=["x_b", "x_h", "x_w", "g_b", "g_h", "g_w", "height", "width", "strips", "rows",
-                               "vectors"])
+@triton.jit(
+    do_not_specialize=[
+        "x_b",
+        "x_h",
+        "x_w",
+        "g_b",
+        "g_h",
+        "g_w",
+        "height",
+        "width",
+        "strips",
+        "rows",
+        "vectors",
+    ]
+)
 def conv_backward_kernel(
-    x, weight, bias, grad, inner, parts, x_b, x_h, x_w, g_b, g_h, g_w, height, width, strips, rows, vectors,
-    SILU: tl.constexpr, HAS_BIAS: tl.constexpr, INNER: tl.constexpr, PARTS: tl.constexpr,
-    S: tl.constexpr, VECTOR: tl.constexpr, WB: tl.constexpr, DB: tl.constexpr,
+    x,
+    weight,
+    bias,
+    grad,
+    inner,
+    parts,
+    x_b,
+    x_h,
+    x_w,
+    g_b,
+    g_h,
+    g_w,
+    height,
+    width,
+    strips,
+    rows,
+    vectors,
+    SILU: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    INNER: tl.constexpr,
+    PARTS: tl.constexpr,
+    S: tl.constexpr,
+    VECTOR: tl.constexpr,
+    WB: tl.constexpr,
+    DB: tl.constexpr,
 ):
     """INNER: the gradient of the convolution's output. PARTS: this program's share of those of weight and bias."""
     C = vectors * VECTOR
@@ -217,7 +321,9 @@ def conv_backward_kernel(
         sums = sums + (tl.zeros([WB, DB], tl.float32),)
     above = ()
     for s in tl.static_range(S - 1):
-        above = _add_row(above, x, first + (s - S // 2), x_h, x_w, height, width, w, d, C, S, VECTOR)
+        above = _add_row(
+            above, x, first + (s - S // 2), x_h, x_w, height, width, w, d, C, S, VECTOR
+        )
     for step in range(0, end - first, S):
         h, seen, grads = first + step, above, ()
         for s in tl.static_range(S):
@@ -231,14 +337,17 @@ def conv_backward_kernel(
                 g_WD *= sigmoid * (1.0 + y_WD * (1.0 - sigmoid))
             if INNER:
                 row = inner + (h + s).to(tl.int64) * width * C
-                tl.store(row + w[:, None] * C + d[None, :], g_WD.to(inner.dtype.element_ty),
-                         mask=on_WD & (h + s < end))
+                tl.store(
+                    row + w[:, None] * C + d[None, :],
+                    g_WD.to(inner.dtype.element_ty),
+                    mask=on_WD & (h + s < end),
+                )
             if PARTS:
                 more = ()
                 for j in tl.static_range(S * S):
                     more = more + (sums[j] + g_WD * seen[s * S + j],)
                 sums = more + (sums[S * S] + g_WD,) if HAS_BIAS else more
-        above = seen[S * S:]
+        above = seen[S * S :]
     if PARTS:
         NUMBERS: tl.constexpr = S * S + HAS_BIAS
         part_D = parts + (tile.to(tl.int64) * C + d) * NUMBERS

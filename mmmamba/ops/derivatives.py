@@ -18,19 +18,27 @@ def transformed() -> bool:
 
     Not for code that torch.compile traces.
     """
-    return (torch._C._functorch.peek_interpreter_stack() is not None
-            or forward_ad._current_level >= 0)
+    return (
+        torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+    )
 
 
 def differentiated_again(grad: Tensor) -> bool:
     """In a backward pass from `grad`: its results are to be differentiated too, or transformed."""
     # Gradients that come many at once, by `is_grads_batched=True`, are none of torch.func's.
-    return (torch.is_grad_enabled() or transformed()
-            or torch._C._functorch.is_legacy_batchedtensor(grad))
+    return (
+        torch.is_grad_enabled()
+        or transformed()
+        or torch._C._functorch.is_legacy_batchedtensor(grad)
+    )
 
 
-def gradients(plain: Callable[..., Tensor], tensors: Sequence[Tensor | None],
-              wants: Sequence[bool], grad: Tensor) -> tuple[Tensor | None, ...]:
+def gradients(
+    plain: Callable[..., Tensor],
+    tensors: Sequence[Tensor | None],
+    wants: Sequence[bool],
+    grad: Tensor,
+) -> tuple[Tensor | None, ...]:
     """Of `plain(*tensors)`, for an autograd function to return; they can be differentiated again.
 
     Args:
@@ -42,6 +50,9 @@ def gradients(plain: Callable[..., Tensor], tensors: Sequence[Tensor | None],
         # One may be made of another, or be it: none depends on another's view.
         tensors = [x.view_as(x) if want else x for x, want in zip(tensors, wants)]
         wanted = [x for x, want in zip(tensors, wants) if want]
-        found = iter(torch.autograd.grad(plain(*tensors), wanted, grad, create_graph=again,
-                                         allow_unused=True))
+        found = iter(
+            torch.autograd.grad(
+                plain(*tensors), wanted, grad, create_graph=again, allow_unused=True
+            )
+        )
     return tuple(next(found) if want else None for want in wants)

@@ -15,8 +15,13 @@ from .recompute import unwatched
 
 def silu_gate(y_BLD: Tensor, z_BLD: Tensor, scale: float = 1.0) -> Tensor:
     """`scale * y * silu(z)`, `(B, L, D)` in z's dtype, computed in y's or better."""
-    fused = (HAS_TRITON and unwatched(y_BLD) and y_BLD.dtype in DTYPES and z_BLD.dtype in DTYPES
-             and y_BLD.stride(-1) == z_BLD.stride(-1) == 1)
+    fused = (
+        HAS_TRITON
+        and unwatched(y_BLD)
+        and y_BLD.dtype in DTYPES
+        and z_BLD.dtype in DTYPES
+        and y_BLD.stride(-1) == z_BLD.stride(-1) == 1
+    )
     return _Fused.apply(y_BLD, z_BLD, scale) if fused else _plain(y_BLD, z_BLD, scale)
 
 
@@ -37,7 +42,9 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         if differentiated_again(grad):
-            return gradients(lambda y, z: _plain(y, z, ctx.scale), ctx.saved_tensors, ctx.needs_input_grad, grad)
+            return gradients(
+                lambda y, z: _plain(y, z, ctx.scale), ctx.saved_tensors, ctx.needs_input_grad, grad
+            )
         from .gate_triton import backward
 
         return *backward(grad, *ctx.saved_tensors, ctx.scale), None

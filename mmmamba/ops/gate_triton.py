@@ -30,8 +30,16 @@ def _run(kernel, tensors: tuple[Tensor, ...], scale: float) -> None:
         return
     strides = [stride for x in tensors for stride in (x.stride(0), x.stride(1))]
     with on(tensors[0].device):
-        launch(kernel, -(-batch * length // ROWS) * -(-channels // CHANNELS), tensors,
-               (*strides, batch * length, length, channels), SCALE=scale, RB=ROWS, DB=CHANNELS, num_warps=4)
+        launch(
+            kernel,
+            -(-batch * length // ROWS) * -(-channels // CHANNELS),
+            tensors,
+            (*strides, batch * length, length, channels),
+            SCALE=scale,
+            RB=ROWS,
+            DB=CHANNELS,
+            num_warps=4,
+        )
 
 
 @triton.jit
@@ -45,9 +53,26 @@ def _tile(rows, length, channels, RB: tl.constexpr, DB: tl.constexpr):
     return (row // length)[:, None], (row % length)[:, None], d[None, :], there
 
 
-@triton.jit(do_not_specialize=["y_b", "y_l", "z_b", "z_l", "out_b", "out_l", "rows", "length", "channels"])
-def gate_kernel(y, z, out, y_b, y_l, z_b, z_l, out_b, out_l, rows, length, channels,
-                SCALE: tl.constexpr, RB: tl.constexpr, DB: tl.constexpr):
+@triton.jit(
+    do_not_specialize=["y_b", "y_l", "z_b", "z_l", "out_b", "out_l", "rows", "length", "channels"]
+)
+def gate_kernel(
+    y,
+    z,
+    out,
+    y_b,
+    y_l,
+    z_b,
+    z_l,
+    out_b,
+    out_l,
+    rows,
+    length,
+    channels,
+    SCALE: tl.constexpr,
+    RB: tl.constexpr,
+    DB: tl.constexpr,
+):
     b, t, d, on = _tile(rows, length, channels, RB, DB)
     z_RD = tl.load(z + b * z_b + t * z_l + d, mask=on, other=0.0).to(tl.float32)
     y_RD = tl.load(y + b * y_b + t * y_l + d, mask=on, other=0.0).to(tl.float32)
@@ -55,10 +80,46 @@ def gate_kernel(y, z, out, y_b, y_l, z_b, z_l, out_b, out_l, rows, length, chann
     tl.store(out + b * out_b + t * out_l + d, gated.to(out.dtype.element_ty), mask=on)
 
 
-@triton.jit(do_not_specialize=["y_b", "y_l", "z_b", "z_l", "g_b", "g_l", "dy_b", "dy_l", "dz_b", "dz_l", "rows",
-                               "length", "channels"])
-def gate_backward_kernel(y, z, grad, dy, dz, y_b, y_l, z_b, z_l, g_b, g_l, dy_b, dy_l, dz_b, dz_l, rows, length,
-                         channels, SCALE: tl.constexpr, RB: tl.constexpr, DB: tl.constexpr):
+@triton.jit(
+    do_not_specialize=[
+        "y_b",
+        "y_l",
+        "z_b",
+        "z_l",
+        "g_b",
+        "g_l",
+        "dy_b",
+        "dy_l",
+        "dz_b",
+        "dz_l",
+        "rows",
+        "length",
+        "channels",
+    ]
+)
+def gate_backward_kernel(
+    y,
+    z,
+    grad,
+    dy,
+    dz,
+    y_b,
+    y_l,
+    z_b,
+    z_l,
+    g_b,
+    g_l,
+    dy_b,
+    dy_l,
+    dz_b,
+    dz_l,
+    rows,
+    length,
+    channels,
+    SCALE: tl.constexpr,
+    RB: tl.constexpr,
+    DB: tl.constexpr,
+):
     b, t, d, on = _tile(rows, length, channels, RB, DB)
     z_RD = tl.load(z + b * z_b + t * z_l + d, mask=on, other=0.0).to(tl.float32)
     y_RD = tl.load(y + b * y_b + t * y_l + d, mask=on, other=0.0).to(tl.float32)

@@ -28,7 +28,9 @@ def _plain(boxes_GN4: Tensor, threshold: float) -> Tensor:
     from torchvision.ops import nms
 
     keep_GN = torch.zeros(boxes_GN4.shape[:2], dtype=torch.bool, device=boxes_GN4.device)
-    falling_N = torch.arange(boxes_GN4.shape[1], 0, -1, dtype=boxes_GN4.dtype, device=boxes_GN4.device)
+    falling_N = torch.arange(
+        boxes_GN4.shape[1], 0, -1, dtype=boxes_GN4.dtype, device=boxes_GN4.device
+    )
     for keep_N, boxes_N4 in zip(keep_GN, boxes_GN4):
         keep_N[nms(boxes_N4, falling_N, threshold)] = True
     return keep_GN

@@ -26,14 +26,32 @@ def kept(boxes_GN4: Tensor, threshold: float) -> Tensor:
     block = triton.next_power_of_2(words)
     with on(boxes_GN4.device):
         # Without fused multiplications overlaps are rounded as torchvision rounds them on a CPU.
-        launch(overlap_kernel, groups * triton.cdiv(length, ROWS) * triton.cdiv(words, WORDS), (boxes_GN4, bits_GNW),
-               (length, words), THRESHOLD=threshold, RB=ROWS, WB=WORDS, num_warps=4, enable_fp_fusion=False)
-        launch(walk_kernel, groups, (bits_GNW, keep_GN), (length, words), WB=block, num_warps=1 if block <= 128 else 8)
+        launch(
+            overlap_kernel,
+            groups * triton.cdiv(length, ROWS) * triton.cdiv(words, WORDS),
+            (boxes_GN4, bits_GNW),
+            (length, words),
+            THRESHOLD=threshold,
+            RB=ROWS,
+            WB=WORDS,
+            num_warps=4,
+            enable_fp_fusion=False,
+        )
+        launch(
+            walk_kernel,
+            groups,
+            (bits_GNW, keep_GN),
+            (length, words),
+            WB=block,
+            num_warps=1 if block <= 128 else 8,
+        )
     return keep_GN.view(torch.bool)
 
 
 @triton.jit(do_not_specialize=["length", "words"])
-def overlap_kernel(boxes, bits, length, words, THRESHOLD: tl.constexpr, RB: tl.constexpr, WB: tl.constexpr):
+def overlap_kernel(
+    boxes, bits, length, words, THRESHOLD: tl.constexpr, RB: tl.constexpr, WB: tl.constexpr
+):
     across = tl.cdiv(words, WB)
     down = tl.cdiv(length, RB)
     pid = tl.program_id(0)
@@ -88,7 +106,9 @@ def walk_kernel(bits, keep, length, words, WB: tl.constexpr):
             row = w * BITS + k
             there = row < length
             own = tl.load(bits + row * words + w, mask=there, other=0)
-            later = tl.load(bits + row * words + word, mask=there & (word > w) & (word < words), other=0)
+            later = tl.load(
+                bits + row * words + word, mask=there & (word > w) & (word < words), other=0
+            )
             stays = (gone >> k) & 1 == 0
             gone |= tl.where(stays, own, 0)
             removed |= tl.where(stays, later, 0)

@@ -17,7 +17,11 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 @cache
 def multiprocessors(device: torch.device) -> int:
-    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2
+    return (
+        torch.cuda.get_device_properties(device).multi_processor_count
+        if device.type == "cuda"
+        else 2
+    )
 
 
 def on(device: torch.device):
@@ -42,15 +46,27 @@ _COMPILED: dict[tuple, tuple] = {}
 
 def _check_sizes(kernel, tensors: int, sizes: Sequence[int | float]) -> None:
     # The interpreter's kernels keep what they were declared with elsewhere.
-    free = kernel.kwargs["do_not_specialize"] if hasattr(kernel, "kwargs") else kernel.do_not_specialize
+    free = (
+        kernel.kwargs["do_not_specialize"]
+        if hasattr(kernel, "kwargs")
+        else kernel.do_not_specialize
+    )
     names = kernel.arg_names[tensors : tensors + len(sizes)]
-    tied = [name for name, size in zip(names, sizes) if isinstance(size, int) and name not in (free or ())]
+    tied = [
+        name
+        for name, size in zip(names, sizes)
+        if isinstance(size, int) and name not in (free or ())
+    ]
     if tied:
-        raise TypeError(f"{kernel.fn.__name__} is specialised on {', '.join(tied)}, which launch() does not allow; "
-                        "name them in its do_not_specialize")
+        raise TypeError(
+            f"{kernel.fn.__name__} is specialised on {', '.join(tied)}, which launch() does not allow; "
+            "name them in its do_not_specialize"
+        )
 
 
-def launch(kernel, blocks: int, tensors: Sequence[Tensor | None], sizes: Sequence[int | float], **constants) -> None:
+def launch(
+    kernel, blocks: int, tensors: Sequence[Tensor | None], sizes: Sequence[int | float], **constants
+) -> None:
     """`kernel[(blocks,)](*tensors, *sizes, **constants)`, with the compiled kernel found by what it depends on.
 
     Triton looks at each of some forty arguments on every call, which takes longer than many of these kernels. They

@@ -21,9 +21,15 @@ MAX_WIDTH = 8192
 """A kernel holds whole rows in registers."""
 
 
-
-def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5, *, feeds_linear: bool = False,
-               backend: str = "") -> Tensor:
+def layer_norm(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float = 1e-5,
+    *,
+    feeds_linear: bool = False,
+    backend: str = "",
+) -> Tensor:
     """`(x - mean) / sqrt(var + eps) * weight + bias` over the last dimension C (Ba et al., arXiv 1607.06450).
 
     Args:
@@ -44,8 +50,16 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5, *, fe
     return _plain(x, weight, bias, eps, dtype, feeds_linear)
 
 
-def add_layer_norm(x: Tensor, branch: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5, *,
-                   feeds_linear: bool = False, backend: str = "") -> tuple[Tensor, Tensor]:
+def add_layer_norm(
+    x: Tensor,
+    branch: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float = 1e-5,
+    *,
+    feeds_linear: bool = False,
+    backend: str = "",
+) -> tuple[Tensor, Tensor]:
     """`layer_norm(x + branch)`, and that sum, which the residual stream goes on with.
 
     Raises:
@@ -53,7 +67,9 @@ def add_layer_norm(x: Tensor, branch: Tensor, weight: Tensor, bias: Tensor, eps:
     """
     _check(x, weight, bias, backend)
     if x.shape != branch.shape:
-        raise ValueError(f"add_layer_norm: x is {tuple(x.shape)}, branch {tuple(branch.shape)}, wanted the same shape")
+        raise ValueError(
+            f"add_layer_norm: x is {tuple(x.shape)}, branch {tuple(branch.shape)}, wanted the same shape"
+        )
     total = torch.promote_types(x.dtype, branch.dtype)
     dtype = _out_dtype(x, total, feeds_linear)
     if _kernels_take(x, total, backend):
@@ -63,7 +79,9 @@ def add_layer_norm(x: Tensor, branch: Tensor, weight: Tensor, bias: Tensor, eps:
     return _plain(residual, weight, bias, eps, dtype, feeds_linear), residual
 
 
-def _plain(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype, feeds_linear: bool) -> Tensor:
+def _plain(
+    x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype, feeds_linear: bool
+) -> Tensor:
     y = F.layer_norm(x, x.shape[-1:], weight, bias, eps)
     return y.to(dtype) if feeds_linear else y
 
@@ -71,10 +89,14 @@ def _plain(x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dty
 def _check(x: Tensor, weight: Tensor, bias: Tensor, backend: str) -> None:
     for name, p in (("weight", weight), ("bias", bias)):
         if p.shape != x.shape[-1:]:
-            raise ValueError(f"layer_norm: {name} is {tuple(p.shape)}, but x {tuple(x.shape)} asks for "
-                             f"{tuple(x.shape[-1:])}")
+            raise ValueError(
+                f"layer_norm: {name} is {tuple(p.shape)}, but x {tuple(x.shape)} asks for "
+                f"{tuple(x.shape[-1:])}"
+            )
     if backend and backend not in BACKENDS:
-        raise ValueError(f"layer_norm has no backend {backend!r}, wanted one of {', '.join(map(repr, BACKENDS))}")
+        raise ValueError(
+            f"layer_norm has no backend {backend!r}, wanted one of {', '.join(map(repr, BACKENDS))}"
+        )
 
 
 def _kernels_take(x: Tensor, dtype: torch.dtype, backend: str) -> bool:
@@ -90,8 +112,14 @@ def _out_dtype(x: Tensor, dtype: torch.dtype, feeds_linear: bool) -> torch.dtype
     return low if feeds_linear else torch.float32
 
 
-def _layer_norm(x: Tensor, branch: Tensor | None, weight: Tensor, bias: Tensor, eps: float,
-                out_dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+def _layer_norm(
+    x: Tensor,
+    branch: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    out_dtype: torch.dtype,
+) -> tuple[Tensor, Tensor, Tensor]:
     from . import layer_norm_triton
 
     y, sums, stats = layer_norm_triton.forward(x, branch, weight, bias, eps, out_dtype)
@@ -103,17 +131,29 @@ layer_norm_op = register("layer_norm", _layer_norm)
 
 @torch.library.register_fake("mmmamba::layer_norm")
 def _(x, branch, weight, bias, eps, out_dtype):
-    sums = x.new_empty(0) if branch is None else x.new_empty(x.shape, dtype=torch.promote_types(x.dtype, branch.dtype))
+    sums = (
+        x.new_empty(0)
+        if branch is None
+        else x.new_empty(x.shape, dtype=torch.promote_types(x.dtype, branch.dtype))
+    )
     rows = x.numel() // x.shape[-1]
     return x.new_empty(x.shape, dtype=out_dtype), sums, x.new_empty((2, rows), dtype=torch.float32)
 
 
-def _layer_norm_backward(grad_y: Tensor, grad_sum: Tensor | None, normed: Tensor, stats: Tensor, weight: Tensor,
-                         x_dtype: torch.dtype, branch_dtype: torch.dtype | None) -> list[Tensor]:
+def _layer_norm_backward(
+    grad_y: Tensor,
+    grad_sum: Tensor | None,
+    normed: Tensor,
+    stats: Tensor,
+    weight: Tensor,
+    x_dtype: torch.dtype,
+    branch_dtype: torch.dtype | None,
+) -> list[Tensor]:
     from . import layer_norm_triton
 
-    dx, dweight, dbias, *dbranch = layer_norm_triton.backward(grad_y, grad_sum, normed, stats, weight, x_dtype,
-                                                              branch_dtype)
+    dx, dweight, dbias, *dbranch = layer_norm_triton.backward(
+        grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype
+    )
     # An operator's outputs may not share memory.
     return [dx, dweight.clone(), dbias.clone(), *dbranch]
 
@@ -129,12 +169,20 @@ def _(grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype):
     return [first, torch.empty_like(weight), torch.empty_like(weight), *more]
 
 
-def _plain_operator(x: Tensor, branch: Tensor | None, weight: Tensor, bias: Tensor, eps: float,
-                    out_dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+def _plain_operator(
+    x: Tensor,
+    branch: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    out_dtype: torch.dtype,
+) -> tuple[Tensor, Tensor, Tensor]:
     """The operator's outputs from PyTorch's own operators, without the rows' mean and deviation."""
     sums = x if branch is None else x + branch
     dtype = torch.promote_types(sums.dtype, torch.float32)
-    y = F.layer_norm(sums.to(dtype), x.shape[-1:], weight.to(dtype), bias.to(dtype), eps).to(out_dtype)
+    y = F.layer_norm(sums.to(dtype), x.shape[-1:], weight.to(dtype), bias.to(dtype), eps).to(
+        out_dtype
+    )
     return y, x.new_empty(0) if branch is None else sums, x.new_empty(0)
 
 
@@ -158,7 +206,9 @@ def _backward(ctx, grad_y, grad_sum, compute):
     if differentiated_again(grad_y):
         return _plain_backward(ctx, grad_y, grad_sum)
     normed, stats, weight, _ = ctx.saved_tensors
-    dx, dweight, dbias, *dbranch = compute(grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype)
+    dx, dweight, dbias, *dbranch = compute(
+        grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype
+    )
     if branch_dtype is not None and not dbranch:
         dbranch = [dx]
     return dx, dbranch[0] if dbranch else None, dweight, dbias, None, None
@@ -172,11 +222,18 @@ def _plain_backward(ctx, grad_y, grad_sum):
         return _plain_operator(tensors[0], None, *tensors[1:], ctx.eps, grad_y.dtype)[0]
 
     of_x, of_branch, *of_parameters = ctx.needs_input_grad[:4]
-    dnormed, *dparameters = gradients(norm, (normed, weight, bias), (of_x or of_branch, *of_parameters), grad_y)
+    dnormed, *dparameters = gradients(
+        norm, (normed, weight, bias), (of_x or of_branch, *of_parameters), grad_y
+    )
     if grad_sum is not None and dnormed is not None:
         dnormed = dnormed + grad_sum
-    return (dnormed.to(x_dtype) if of_x else None, dnormed.to(branch_dtype) if of_branch else None, *dparameters,
-            None, None)
+    return (
+        dnormed.to(x_dtype) if of_x else None,
+        dnormed.to(branch_dtype) if of_branch else None,
+        *dparameters,
+        None,
+        None,
+    )
 
 
 class _Watched(torch.autograd.Function):

@@ -29,7 +29,12 @@ class Config:
 @cache
 def options_of(config: Config, width: int) -> dict:
     BC = triton.next_power_of_2(width)
-    return dict(C=width, BC=BC, BR=max(1, config.elements // BC), num_warps=max(config.warps, min(16, BC // 512)))
+    return dict(
+        C=width,
+        BC=BC,
+        BR=max(1, config.elements // BC),
+        num_warps=max(config.warps, min(16, BC // 512)),
+    )
 
 
 FORWARD, BACKWARD = Config(2048, 4), Config(2048, 4)
@@ -37,33 +42,57 @@ PROGRAMS = 6
 """Of the backward pass, on each multiprocessor."""
 
 
-def forward(x: Tensor, branch: Tensor | None, weight: Tensor, bias: Tensor, eps: float,
-            out_dtype: torch.dtype) -> tuple[Tensor, Tensor | None, Tensor]:
+def forward(
+    x: Tensor,
+    branch: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    out_dtype: torch.dtype,
+) -> tuple[Tensor, Tensor | None, Tensor]:
     """y, the sum with the branch (None without one), and mean and 1 / std of each row, `(2, rows)` float32."""
-    x, branch, weight, bias = (None if t is None else t.contiguous() for t in (x, branch, weight, bias))
+    x, branch, weight, bias = (
+        None if t is None else t.contiguous() for t in (x, branch, weight, bias)
+    )
     width = x.shape[-1]
     rows = x.numel() // width
     y = torch.empty(x.shape, dtype=out_dtype, device=x.device)
     sums = None
     if branch is not None:
-        sums = torch.empty(x.shape, dtype=torch.promote_types(x.dtype, branch.dtype), device=x.device)
+        sums = torch.empty(
+            x.shape, dtype=torch.promote_types(x.dtype, branch.dtype), device=x.device
+        )
     stats = torch.empty((2, rows), dtype=torch.float32, device=x.device)
     if rows:
         options = options_of(FORWARD, width)
         with on(x.device):
-            launch(forward_kernel, -(-rows // options["BR"]), (x, branch, weight, bias, y, sums, stats), (rows, eps),
-                   **options, HAS_BRANCH=branch is not None)
+            launch(
+                forward_kernel,
+                -(-rows // options["BR"]),
+                (x, branch, weight, bias, y, sums, stats),
+                (rows, eps),
+                **options,
+                HAS_BRANCH=branch is not None,
+            )
     return y, sums, stats
 
 
-def backward(grad_y: Tensor, grad_sum: Tensor | None, normed: Tensor, stats: Tensor, weight: Tensor,
-             x_dtype: torch.dtype, branch_dtype: torch.dtype | None) -> list[Tensor]:
+def backward(
+    grad_y: Tensor,
+    grad_sum: Tensor | None,
+    normed: Tensor,
+    stats: Tensor,
+    weight: Tensor,
+    x_dtype: torch.dtype,
+    branch_dtype: torch.dtype | None,
+) -> list[Tensor]:
     """Gradients of x, weight, bias, and of the branch where its dtype is another than x's.
 
     `normed` is what was normalised: x, or its sum with the branch.
     """
-    grad_y, grad_sum, normed, weight = (None if t is None else t.contiguous()
-                                        for t in (grad_y, grad_sum, normed, weight))
+    grad_y, grad_sum, normed, weight = (
+        None if t is None else t.contiguous() for t in (grad_y, grad_sum, normed, weight)
+    )
     width = normed.shape[-1]
     rows = normed.numel() // width
     options = options_of(BACKWARD, width)
@@ -75,16 +104,34 @@ def backward(grad_y: Tensor, grad_sum: Tensor | None, normed: Tensor, stats: Ten
     parts = torch.empty((2, programs, width), dtype=torch.float32, device=normed.device)
     if rows:
         with on(normed.device):
-            launch(backward_kernel, programs, (grad_y, grad_sum, normed, stats, weight, dx, dbranch, parts),
-                   (rows, tiles, programs), **options, HAS_SUM=grad_sum is not None, SPLIT=split)
+            launch(
+                backward_kernel,
+                programs,
+                (grad_y, grad_sum, normed, stats, weight, dx, dbranch, parts),
+                (rows, tiles, programs),
+                **options,
+                HAS_SUM=grad_sum is not None,
+                SPLIT=split,
+            )
     dparameters = parts.sum(1).to(weight.dtype)
     return [dx, dparameters[0], dparameters[1], *([dbranch] if split else [])]
 
 
 @triton.jit(do_not_specialize=["rows"])
 def forward_kernel(
-    x, branch, weight, bias, y, sums, stats, rows, eps,
-    C: tl.constexpr, BC: tl.constexpr, BR: tl.constexpr, HAS_BRANCH: tl.constexpr,
+    x,
+    branch,
+    weight,
+    bias,
+    y,
+    sums,
+    stats,
+    rows,
+    eps,
+    C: tl.constexpr,
+    BC: tl.constexpr,
+    BR: tl.constexpr,
+    HAS_BRANCH: tl.constexpr,
 ):
     c = tl.arange(0, BC)
     r = tl.arange(0, BR)
@@ -112,8 +159,22 @@ def forward_kernel(
 
 @triton.jit(do_not_specialize=["rows", "tiles", "programs"])
 def backward_kernel(
-    grad_y, grad_sum, normed, stats, weight, dx, dbranch, parts, rows, tiles, programs,
-    C: tl.constexpr, BC: tl.constexpr, BR: tl.constexpr, HAS_SUM: tl.constexpr, SPLIT: tl.constexpr,
+    grad_y,
+    grad_sum,
+    normed,
+    stats,
+    weight,
+    dx,
+    dbranch,
+    parts,
+    rows,
+    tiles,
+    programs,
+    C: tl.constexpr,
+    BC: tl.constexpr,
+    BR: tl.constexpr,
+    HAS_SUM: tl.constexpr,
+    SPLIT: tl.constexpr,
 ):
     """dx, with the gradient that reaches the sum directly; and this program's part of dweight and dbias."""
     c = tl.arange(0, BC)

@@ -32,6 +32,7 @@ def differentiate(op, function: type[torch.autograd.Function], plain: Callable) 
 
     `torch.library.register_autograd` knows only the first: forward derivatives would be zero.
     """
+
     def run(*inputs):
         if transformed():
             return plain(*inputs)
@@ -42,14 +43,18 @@ def differentiate(op, function: type[torch.autograd.Function], plain: Callable) 
 
 def refuse_derivatives(op, of: str) -> None:
     """Makes derivatives of an operator that is itself a backward pass an error."""
+
     def run(*inputs):
         if transformed() or _wants_gradients(inputs):
             raise NotImplementedError(
-                f"{op} has no derivative; differentiate {of} with create_graph=True")
+                f"{op} has no derivative; differentiate {of} with create_graph=True"
+            )
         return below_autograd(op, *inputs)
 
     LIBRARY.impl(op, run, "Autograd")
 
 
 def _wants_gradients(inputs) -> bool:
-    return torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+    return torch.is_grad_enabled() and any(
+        isinstance(x, Tensor) and x.requires_grad for x in inputs
+    )

@@ -18,15 +18,21 @@ aten = torch.ops.aten
 
 def unwatched(x: Tensor) -> bool:
     """On a GPU, without a compiler, a counter of operators or a transform: they want to see every operator as it is."""
-    return (x.is_cuda and not torch.compiler.is_compiling() and _get_current_dispatch_mode() is None
-            and not transformed())
+    return (
+        x.is_cuda
+        and not torch.compiler.is_compiling()
+        and _get_current_dispatch_mode() is None
+        and not transformed()
+    )
 
 
 def recompute_pays(x: Tensor) -> bool:
     return torch.is_grad_enabled() and unwatched(x)
 
 
-def gelu_linear(x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str = "none") -> Tensor:
+def gelu_linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str = "none"
+) -> Tensor:
     """`linear(gelu(x))`, `(..., C)` to `(..., D)` with weight `(D, C)`, keeping x alone."""
     inputs = (*_autocast(x, weight, bias), approximate)
     return _plain(*inputs) if transformed() else _GeluLinear.apply(*inputs)
@@ -51,12 +57,19 @@ class _GeluLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         if differentiated_again(grad):
-            return gradients(lambda *x: _plain(*x, ctx.approximate), ctx.saved_tensors, ctx.needs_input_grad, grad)
+            return gradients(
+                lambda *x: _plain(*x, ctx.approximate),
+                ctx.saved_tensors,
+                ctx.needs_input_grad,
+                grad,
+            )
         x, weight, bias = ctx.saved_tensors
         grad_RD = grad.flatten(0, -2)
         dx = dweight = dbias = None
         if ctx.needs_input_grad[0]:
-            dx = aten.gelu_backward((grad_RD @ weight).view(x.shape), x, approximate=ctx.approximate)
+            dx = aten.gelu_backward(
+                (grad_RD @ weight).view(x.shape), x, approximate=ctx.approximate
+            )
         if ctx.needs_input_grad[1]:
             dweight = grad_RD.t() @ F.gelu(x, approximate=ctx.approximate).flatten(0, -2)
         if bias is not None and ctx.needs_input_grad[2]:

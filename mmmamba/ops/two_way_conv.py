@@ -14,8 +14,9 @@ from .launch import DTYPES, HAS_TRITON
 from .recompute import unwatched
 
 
-def two_way_conv_silu(x_BLD: Tensor, back: Tensor, ahead: Tensor, back_bias: Tensor | None,
-                      ahead_bias: Tensor | None) -> Tensor:
+def two_way_conv_silu(
+    x_BLD: Tensor, back: Tensor, ahead: Tensor, back_bias: Tensor | None, ahead_bias: Tensor | None
+) -> Tensor:
     """`(B, L, D)` to `(B, L, 2, D)`: SiLU of the causal convolution, and of the one that looks ahead.
 
     Args:
@@ -32,7 +33,9 @@ def _plain(x_BLD, back, ahead, back_bias, ahead_bias) -> Tensor:
     x_BDL = x_BLD.transpose(1, 2)
     back_BDL = F.conv1d(x_BDL, back, back_bias, padding=past, groups=x_BDL.shape[1])
     ahead_BDL = F.conv1d(x_BDL, ahead.flip(-1), ahead_bias, padding=past, groups=x_BDL.shape[1])
-    return F.silu(torch.stack((back_BDL[..., :L].transpose(1, 2), ahead_BDL[..., past:].transpose(1, 2)), 2))
+    return F.silu(
+        torch.stack((back_BDL[..., :L].transpose(1, 2), ahead_BDL[..., past:].transpose(1, 2)), 2)
+    )
 
 
 def _plain_in_its_dtype(x_BLD: Tensor, *parameters: Tensor | None) -> Tensor:

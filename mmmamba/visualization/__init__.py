@@ -2,7 +2,12 @@
 
 from .feature_maps import draw_feature_maps, feature_maps, mean_activation, principal_colours
 from .grad_cam import GradCam, detection_cam, draw_grad_cam, segmentation_cam
-from .implicit_attention import ImplicitAttention, attention_weights, draw_implicit_attention, implicit_attention
+from .implicit_attention import (
+    ImplicitAttention,
+    attention_weights,
+    draw_implicit_attention,
+    implicit_attention,
+)
 from .receptive_field import (
     contribution_shares,
     draw_receptive_fields,

@@ -26,10 +26,14 @@ def feature_maps(backbone: nn.Module, images: Tensor, before_norm: bool = False)
             LayerNorm all cells are about equally strong.
     """
     entered: list[Tensor] = []
-    norms = [m for name, m in backbone.named_children() if name.startswith("outnorm") and before_norm]
+    norms = [
+        m for name, m in backbone.named_children() if name.startswith("outnorm") and before_norm
+    ]
     with ExitStack() as hooks:
         for norm in norms:
-            hooks.enter_context(norm.register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0])))
+            hooks.enter_context(
+                norm.register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0]))
+            )
         maps = [x_BCHW[0].permute(1, 2, 0) for x_BCHW in backbone(images)]
     # Plain columns norm sequences, of which a pyramid may make maps of other sizes.
     if norms and all(x[0].numel() == map_HWC.numel() for x, map_HWC in zip(entered, maps)):
@@ -66,14 +70,21 @@ def mean_activation(map_HWC: Tensor) -> Tensor:
 
 
 @paper_style
-def draw_feature_maps(maps: Sequence[Tensor] | Mapping[str, Tensor], picture: Picture,
-                      path: str | PathLike | None = None) -> Figure:
+def draw_feature_maps(
+    maps: Sequence[Tensor] | Mapping[str, Tensor],
+    picture: Picture,
+    path: str | PathLike | None = None,
+) -> Figure:
     """Above the image and each map's principal components, below the mean activations, dark to bright within a map.
 
     Args:
         maps: `(H, W, C)` each, with titles, or numbered.
     """
-    named = maps if isinstance(maps, Mapping) else {f"map {i}": map_HWC for i, map_HWC in enumerate(maps)}
+    named = (
+        maps
+        if isinstance(maps, Mapping)
+        else {f"map {i}": map_HWC for i, map_HWC in enumerate(maps)}
+    )
     cropped = {name: picture.crop(map_HWC) for name, map_HWC in named.items()}
     columns = len(named) + 1
     figure, axes = panels(2 * columns, picture.aspect, columns)
@@ -84,7 +95,9 @@ def draw_feature_maps(maps: Sequence[Tensor] | Mapping[str, Tensor], picture: Pi
         picture.draw_cropped(axes[i], principal_colours(map_HWC), named[name].shape[:2], title)
         strength_HW = mean_activation(map_HWC)
         low, high = strength_HW.quantile(TAIL), strength_HW.quantile(1 - TAIL)
-        picture.draw_cropped(axes[columns + i], strength_HW, named[name].shape[:2], cmap=HEAT, vmin=low, vmax=high)
+        picture.draw_cropped(
+            axes[columns + i], strength_HW, named[name].shape[:2], cmap=HEAT, vmin=low, vmax=high
+        )
     axes[1].set_ylabel("PCA as colours")
     axes[columns + 1].set_ylabel("mean |activation|")
     colour_bar(figure, axes, Normalize(0, 1), "mean |activation|", HEAT, {0: "low", 1: "high"})

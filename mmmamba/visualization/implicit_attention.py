@@ -68,7 +68,9 @@ def implicit_attention(scan: Scan, row: int, column: int, image: int = 0) -> Imp
     """
     H, W = scan.height, scan.width
     if not (0 <= row < H and 0 <= column < W):
-        raise ValueError(f"the map of {scan.name} has {H}x{W} cells, there is none at row {row}, column {column}")
+        raise ValueError(
+            f"the map of {scan.name} has {H}x{W} cells, there is none at row {row}, column {column}"
+        )
     sequences, K, _ = scan.cells_GKT.shape
     by_route, names, by_head = [], [], {}
     for sequence, k, step in scan.visits(row * W + column):
@@ -80,8 +82,13 @@ def implicit_attention(scan: Scan, row: int, column: int, image: int = 0) -> Imp
         by_route.append(on_map_LD.abs().mean(1))
         by_head.setdefault(k * scan.heads // K, []).append(on_map_LD)
     heads_XL = torch.stack([_sum(routes).abs().mean(1) for routes in by_head.values()])
-    return ImplicitAttention(scan, (row, column), tuple(names), torch.stack(by_route).view(-1, H, W),
-                             heads_XL.nanmean(0).view(H, W))
+    return ImplicitAttention(
+        scan,
+        (row, column),
+        tuple(names),
+        torch.stack(by_route).view(-1, H, W),
+        heads_XL.nanmean(0).view(H, W),
+    )
 
 
 def _sum(routes_LD: list[Tensor]) -> Tensor:
@@ -91,8 +98,9 @@ def _sum(routes_LD: list[Tensor]) -> Tensor:
 
 
 @paper_style
-def draw_implicit_attention(attention: ImplicitAttention, picture: Picture,
-                            path: str | PathLike | None = None) -> Figure:
+def draw_implicit_attention(
+    attention: ImplicitAttention, picture: Picture, path: str | PathLike | None = None
+) -> Figure:
     """The image, the sum over the routes and every route apart, with the cell marked.
 
     Logarithmic colours; grey cells cannot reach the chosen one.
@@ -111,7 +119,17 @@ def draw_implicit_attention(attention: ImplicitAttention, picture: Picture,
     x, y = picture.position(row, column, scan.height, scan.width)
     for axis in axes:
         for colour, thick in (("white", 2.0), ("tab:cyan", 1.1)):
-            axis.plot(x, y, "o", markersize=6, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=thick)
-    figure.suptitle(f"Implicit attention of a cell: stage {scan.stage}, block {scan.block}, "
-                    f"{scan.height}×{scan.width} cells")
+            axis.plot(
+                x,
+                y,
+                "o",
+                markersize=6,
+                markerfacecolor="none",
+                markeredgecolor=colour,
+                markeredgewidth=thick,
+            )
+    figure.suptitle(
+        f"Implicit attention of a cell: stage {scan.stage}, block {scan.block}, "
+        f"{scan.height}×{scan.width} cells"
+    )
     return save(figure, path)

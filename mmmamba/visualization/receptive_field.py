@@ -17,8 +17,9 @@ DECADES = 4
 """Powers of ten that the colours span."""
 
 
-def effective_receptive_field(model: Callable[[Tensor], Tensor | Sequence[Tensor]], images: Tensor,
-                              level: int = -1) -> Tensor:
+def effective_receptive_field(
+    model: Callable[[Tensor], Tensor | Sequence[Tensor]], images: Tensor, level: int = -1
+) -> Tensor:
     """Mean |d output / d pixel| of the centre of an output map, summed over colours: `(H, W)` of the images.
 
     The centre's channels are joined by random weights, drawn anew for each image: their plain sum is a constant where
@@ -40,10 +41,12 @@ def effective_receptive_field(model: Callable[[Tensor], Tensor | Sequence[Tensor
             maps = model(image)
             map_BCHW = maps if isinstance(maps, Tensor) else maps[level]
             if map_BCHW.dim() != 4:
-                raise ValueError(f"a receptive field is that of a map (B, C, H, W); the model gives {map_BCHW.shape}")
+                raise ValueError(
+                    f"a receptive field is that of a map (B, C, H, W); the model gives {map_BCHW.shape}"
+                )
             centre_C = map_BCHW[0, :, map_BCHW.shape[2] // 2, map_BCHW.shape[3] // 2]
             weights_C = torch.randn(len(centre_C), generator=generator).to(centre_C)
-            gradient, = torch.autograd.grad((centre_C * weights_C).sum(), image)
+            (gradient,) = torch.autograd.grad((centre_C * weights_C).sum(), image)
         field += gradient[0].abs().sum(0).double().cpu()
     if not field.any():
         raise ValueError("no pixel moves the centre of the output map")
@@ -63,7 +66,11 @@ def last_map(classifier: nn.Module) -> Callable[[Tensor], Tensor]:
     Raises:
         ValueError: the model has no average pooling of maps, as vision transformers of one width have none.
     """
-    pools = [m for m in classifier.modules() if isinstance(m, nn.AdaptiveAvgPool2d) and m.output_size in (1, (1, 1))]
+    pools = [
+        m
+        for m in classifier.modules()
+        if isinstance(m, nn.AdaptiveAvgPool2d) and m.output_size in (1, (1, 1))
+    ]
     if not pools:
         raise ValueError(f"{type(classifier).__name__} pools no map at its end")
 
@@ -82,17 +89,23 @@ def random_crops(image: Tensor, size: int, count: int) -> Tensor:
     if min(image.shape[1:]) < size:
         scale = size / min(image.shape[1:])
         sides = [max(round(side * scale), size) for side in image.shape[1:]]
-        image = nn.functional.interpolate(image[None].float(), sides, mode="bilinear", antialias=True)[0]
+        image = nn.functional.interpolate(
+            image[None].float(), sides, mode="bilinear", antialias=True
+        )[0]
     crops = []
     for _ in range(count):
-        y, x = (int(torch.randint(side - size + 1, (), generator=generator)) for side in image.shape[1:])
-        crop = image[:, y: y + size, x: x + size]
+        y, x = (
+            int(torch.randint(side - size + 1, (), generator=generator)) for side in image.shape[1:]
+        )
+        crop = image[:, y : y + size, x : x + size]
         crops.append(crop.flip(2) if torch.rand((), generator=generator) < 0.5 else crop)
     return torch.stack(crops)
 
 
 @paper_style
-def draw_receptive_fields(fields: Mapping[str, Tensor], path: str | PathLike | None = None) -> Figure:
+def draw_receptive_fields(
+    fields: Mapping[str, Tensor], path: str | PathLike | None = None
+) -> Figure:
     """A panel for each field, by title; below, which parts of the pixels hold 50, 95 and 99 % of the contribution."""
     aspects = [field.shape[0] / field.shape[1] for field in fields.values()]
     figure, axes = panels(len(fields), max(aspects), rows_high=0.42)
@@ -101,8 +114,10 @@ def draw_receptive_fields(fields: Mapping[str, Tensor], path: str | PathLike | N
         shares_HW = (field_HW / field_HW.max()).clamp(min=10.0**-DECADES)
         Picture.blank(*field_HW.shape).draw_map(axis, shares_HW, title, norm=norm, cmap=HEAT)
         held = contribution_shares(field_HW)
-        parts, shares = (" / ".join(f"{100 * x:.{digits}f}" for x in values) for values, digits in
-                         ((held.values(), 1), (held, 0)))
+        parts, shares = (
+            " / ".join(f"{100 * x:.{digits}f}" for x in values)
+            for values, digits in ((held.values(), 1), (held, 0))
+        )
         axis.set_xlabel(f"{parts} % of the pixels\nhold {shares} % of it", fontsize=7, labelpad=3)
     colour_bar(figure, axes, norm, "contribution / largest")
     figure.suptitle("Effective receptive field of the centre")

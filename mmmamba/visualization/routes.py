@@ -24,7 +24,9 @@ NUMBERED = 200
 """Maps of more cells get no step numbers: they could not be read. Nor do panels beside others."""
 
 
-def draw_routes(names: Sequence[str], height: int, width: int, path: str | PathLike | None = None) -> Figure:
+def draw_routes(
+    names: Sequence[str], height: int, width: int, path: str | PathLike | None = None
+) -> Figure:
     """One panel for each route over a map of `height` x `width` cells; saved if there is a path.
 
     Circle: first cell; square: last cell; small number: step; thin line: a jump to a cell that is no neighbour; dashed
@@ -41,9 +43,11 @@ def draw_routes(names: Sequence[str], height: int, width: int, path: str | PathL
     orders = [route(name, height, width) for name in names]
     across = min(len(names), COLUMNS)
     down = -(-len(names) // across)
-    figure = Figure((across * (CELL * width + 0.3), down * (CELL * height + 0.5)), layout="constrained")
+    figure = Figure(
+        (across * (CELL * width + 0.3), down * (CELL * height + 0.5)), layout="constrained"
+    )
     panels = figure.subplots(down, across, squeeze=False).flatten()
-    for axes in panels[len(names):]:
+    for axes in panels[len(names) :]:
         axes.set_axis_off()
     alone = len(names) == 1
     for axes, name, order in zip(panels, names, orders):
@@ -62,15 +66,24 @@ def _draw(axes: Axes, order: Tensor, height: int, width: int, numbered: bool) ->
     cells = [(int(p) % width, int(p) // width) for p in order[order >= 0]]
     shade = torch.full((height * width,), torch.nan)
     shade[order[order >= 0]] = torch.tensor(steps, dtype=torch.float)
-    axes.imshow(shade.view(height, width).numpy(), cmap=COLOURS, alpha=0.5, vmin=0, vmax=len(order) - 1)
+    axes.imshow(
+        shade.view(height, width).numpy(), cmap=COLOURS, alpha=0.5, vmin=0, vmax=len(order) - 1
+    )
     near, far = [], []
-    for (start, end), holes in zip(zip(cells, cells[1:]), (b - a - 1 for a, b in zip(steps, steps[1:]))):
+    for (start, end), holes in zip(
+        zip(cells, cells[1:]), (b - a - 1 for a, b in zip(steps, steps[1:]))
+    ):
         if holes:
             axes.plot(*zip(start, end), "--", color="tab:red", linewidth=0.9)
             shares = [(hole + 1) / (holes + 1) for hole in range(holes)]
-            axes.plot([start[0] + (end[0] - start[0]) * share for share in shares],
-                      [start[1] + (end[1] - start[1]) * share for share in shares],
-                      "x", color="tab:red", markersize=4, markeredgewidth=1)
+            axes.plot(
+                [start[0] + (end[0] - start[0]) * share for share in shares],
+                [start[1] + (end[1] - start[1]) * share for share in shares],
+                "x",
+                color="tab:red",
+                markersize=4,
+                markeredgewidth=1,
+            )
         elif max(abs(end[0] - start[0]), abs(end[1] - start[1])) == 1:
             near.append((start, end))
         else:

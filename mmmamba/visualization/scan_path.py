@@ -25,7 +25,9 @@ def scan_path(scan: Scan, route: int) -> list[np.ndarray]:
     walks = []
     for cells_T in scan.cells_GKT[:, route].numpy():
         steps = np.flatnonzero(cells_T >= 0)
-        walks.append(np.stack([cells_T[steps] // scan.width, cells_T[steps] % scan.width, steps], 1))
+        walks.append(
+            np.stack([cells_T[steps] // scan.width, cells_T[steps] % scan.width, steps], 1)
+        )
     return walks
 
 
@@ -45,8 +47,10 @@ def draw_scan_path(scan: Scan, picture: Picture, path: str | PathLike | None = N
                 _draw_walk(axis, walk, scan, picture, norm)
     colour_bar(figure, axes, norm, "step", STEPS, {0: "1", norm.vmax: str(steps)})
     windows = len(scan.cells_GKT)
-    figure.suptitle(f"How the map is walked: stage {scan.stage}, block {scan.block}, {scan.height}×{scan.width} cells"
-                    + (f" in {windows} windows" if windows > 1 else ""))
+    figure.suptitle(
+        f"How the map is walked: stage {scan.stage}, block {scan.block}, {scan.height}×{scan.width} cells"
+        + (f" in {windows} windows" if windows > 1 else "")
+    )
     return save(figure, path)
 
 
@@ -60,10 +64,26 @@ def _draw_walk(axes: Axes, walk: np.ndarray, scan: Scan, picture: Picture, norm:
     inches = axes.figure.get_figwidth() / axes.get_gridspec().ncols / scan.width
     thick = min(max(inches * 72 * 0.33, 0.3), 2.0)
     for chosen, width in ((~near, 0.35 * thick), (near, thick)):
-        axes.add_collection(LineCollection(segments[chosen], array=steps[chosen], norm=norm, cmap=STEPS,
-                                           linewidths=width, capstyle="round"))
+        axes.add_collection(
+            LineCollection(
+                segments[chosen],
+                array=steps[chosen],
+                norm=norm,
+                cmap=STEPS,
+                linewidths=width,
+                capstyle="round",
+            )
+        )
     H, W = picture.image_HW3.shape[:2]
     seen = points[(points[:, 0] < W) & (points[:, 1] < H)]
     for point, marker in zip((seen[0], seen[-1]) if len(seen) else (), "os"):
-        axes.plot(*point, marker, markersize=3 + thick / 2, color="black", markeredgecolor="white", markeredgewidth=0.6,
-                  clip_on=False, zorder=5)
+        axes.plot(
+            *point,
+            marker,
+            markersize=3 + thick / 2,
+            color="black",
+            markeredgecolor="white",
+            markeredgewidth=0.6,
+            clip_on=False,
+            zorder=5,
+        )

@@ -59,14 +59,26 @@ class Scan:
             ValueError: the tensors of this scan were not kept.
         """
         if not self.given:
-            raise ValueError(f"the tensors of {self.name} were not kept; name it in record_scans(..., keep=[...])")
+            raise ValueError(
+                f"the tensors of {self.name} were not kept; name it in record_scans(..., keep=[...])"
+            )
         one, lane = slice(sequence, sequence + 1), slice(route, route + 1)
         g = self.given
         u = g["u"][one] if g["u"].shape[2] == 1 else g["u"][one, :, lane]
-        A, D, bias, index = (None if g[x] is None else g[x][lane] for x in ("A", "D", "bias", "index"))
+        A, D, bias, index = (
+            None if g[x] is None else g[x][lane] for x in ("A", "D", "bias", "index")
+        )
         args = ScanArgs(index, self.softplus, False, g["u"].dtype)
-        return walk(u, *(g[x][one, :, lane] if x in ("delta", "B", "C") else A for x in ("delta", "A", "B", "C")), D,
-                    bias, args)
+        return walk(
+            u,
+            *(
+                g[x][one, :, lane] if x in ("delta", "B", "C") else A
+                for x in ("delta", "A", "B", "C")
+            ),
+            D,
+            bias,
+            args,
+        )
 
     def visits(self, cell: int) -> list[tuple[int, int, int]]:
         """`(sequence, route, step)` at which the routes are at a cell."""
@@ -89,12 +101,22 @@ def _(mixer: SS2D, x_BHWC: Tensor):
 def _(mixer: BidirectionalMixer, x_BLC: Tensor, layout: TokenLayout | None = None):
     routes = ("row", "row_reversed")
     layout = layout or TokenLayout(1, x_BLC.shape[1])
-    return routes, layout.height, layout.width, _cells(layout, route_table(routes, 1, x_BLC.shape[1]).long())
+    return (
+        routes,
+        layout.height,
+        layout.width,
+        _cells(layout, route_table(routes, 1, x_BLC.shape[1]).long()),
+    )
 
 
 @_visited.register
 def _(mixer: RouteMixer, x_BLC: Tensor, layout: TokenLayout):
-    return mixer.routes, layout.height, layout.width, _cells(layout, mixer.order(layout, torch.device("cpu")))
+    return (
+        mixer.routes,
+        layout.height,
+        layout.width,
+        _cells(layout, mixer.order(layout, torch.device("cpu"))),
+    )
 
 
 @_visited.register
@@ -125,8 +147,12 @@ class _Recorder(TorchDispatchMode):
     def watch(self, name: str, module: nn.Module) -> list:
         if isinstance(module, WindowStage):
             return [module.register_forward_pre_hook(self._enter_windows)]
-        return [module.register_forward_pre_hook(lambda m, inputs: self.inside.append((name, m, inputs))),
-                module.register_forward_hook(lambda *_: self.inside.pop() and None)]
+        return [
+            module.register_forward_pre_hook(
+                lambda m, inputs: self.inside.append((name, m, inputs))
+            ),
+            module.register_forward_hook(lambda *_: self.inside.pop() and None),
+        ]
 
     def _enter_windows(self, stage: WindowStage, inputs: tuple) -> None:
         self.windows = (stage, *inputs)
@@ -140,15 +166,27 @@ class _Recorder(TorchDispatchMode):
 
     def _scan(self, given: dict[str, Any], output: Tensor) -> Scan:
         if not self.inside:
-            raise TypeError("a selective_scan runs outside the mixers whose maps are known here: "
-                            + ", ".join(mixer.__name__ for mixer in MIXERS))
+            raise TypeError(
+                "a selective_scan runs outside the mixers whose maps are known here: "
+                + ", ".join(mixer.__name__ for mixer in MIXERS)
+            )
         name, mixer, inputs = self.inside[-1]
         inputs = (*inputs[:1], *self.windows) if isinstance(mixer, SplitMixer) else inputs
         routes, H, W, cells_GKT = _visited(mixer, *inputs)
         kept = self.keep is None or name in self.keep
         tensors = {x: None if given[x] is None else given[x].detach() for x in TENSORS if kept}
-        return Scan(name, *self.places.get(name, (0, len(self.scans))), routes, getattr(mixer, "heads", 1), H, W,
-                    cells_GKT, given["delta_softplus"], tensors, output if kept else None)
+        return Scan(
+            name,
+            *self.places.get(name, (0, len(self.scans))),
+            routes,
+            getattr(mixer, "heads", 1),
+            H,
+            W,
+            cells_GKT,
+            given["delta_softplus"],
+            tensors,
+            output if kept else None,
+        )
 
 
 def _places(model: nn.Module) -> dict[str, tuple[int, int]]:
@@ -158,12 +196,19 @@ def _places(model: nn.Module) -> dict[str, tuple[int, int]]:
     else:
         stages = [model.layers] if isinstance(model, PlainBackbone) else []
     names = {module: name for name, module in model.named_modules()}
-    return {names[module]: (i, j) for i, blocks in enumerate(stages) for j, block in enumerate(blocks)
-            for module in block.modules() if isinstance(module, MIXERS)}
+    return {
+        names[module]: (i, j)
+        for i, blocks in enumerate(stages)
+        for j, block in enumerate(blocks)
+        for module in block.modules()
+        if isinstance(module, MIXERS)
+    }
 
 
 @torch.no_grad()
-def record_scans(backbone: nn.Module, images: Tensor, keep: Collection[str] | None = None) -> list[Scan]:
+def record_scans(
+    backbone: nn.Module, images: Tensor, keep: Collection[str] | None = None
+) -> list[Scan]:
     """Every selective scan of `backbone(images)`, in the order of the calls; empty for a model without scans.
 
     Args:
@@ -185,8 +230,12 @@ def record_scans(backbone: nn.Module, images: Tensor, keep: Collection[str] | No
     return recorder.scans
 
 
-def choose_scan(scans: list[Scan], image_size: tuple[int, int], stage: int | None = None,
-                block: int | None = None) -> Scan:
+def choose_scan(
+    scans: list[Scan],
+    image_size: tuple[int, int],
+    stage: int | None = None,
+    block: int | None = None,
+) -> Scan:
     """The scan of a stage and a block.
 
     By default the last one whose map still has a cell for every 16 pixels, or the finest there is: a map that shows
@@ -200,9 +249,12 @@ def choose_scan(scans: list[Scan], image_size: tuple[int, int], stage: int | Non
         return fine[-1] if fine else scans[0]
     found = [s for s in scans if stage in (None, s.stage) and block in (None, s.block)]
     if not found:
-        there = ", ".join(f"{i} (blocks {', '.join(str(s.block) for s in scans if s.stage == i)})"
-                          for i in sorted({s.stage for s in scans}))
-        asked = " and ".join(f"{x} {i}" for x, i in (("stage", stage), ("block", block)) if i is not None)
+        there = ", ".join(
+            f"{i} (blocks {', '.join(str(s.block) for s in scans if s.stage == i)})"
+            for i in sorted({s.stage for s in scans})
+        )
+        asked = " and ".join(
+            f"{x} {i}" for x, i in (("stage", stage), ("block", block)) if i is not None
+        )
         raise ValueError(f"there is no scan in {asked}; there are in stages {there}")
     return found[-1]
-

@@ -25,9 +25,19 @@ NOWHERE = "0.87"
 """Cells without a value (NaN)."""
 STEPS = "viridis"
 
-paper_style = rc_context({
-    "font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 8, "axes.titlepad": 3, "figure.titlesize": 9,
-    "axes.linewidth": 0.6, "xtick.labelsize": 7, "ytick.labelsize": 7, "image.interpolation": "nearest"})
+paper_style = rc_context(
+    {
+        "font.family": "DejaVu Sans",
+        "font.size": 8,
+        "axes.titlesize": 8,
+        "axes.titlepad": 3,
+        "figure.titlesize": 9,
+        "axes.linewidth": 0.6,
+        "xtick.labelsize": 7,
+        "ytick.labelsize": 7,
+        "image.interpolation": "nearest",
+    }
+)
 """Decorator of the functions that draw."""
 
 
@@ -66,19 +76,25 @@ class Picture:
         """
         H, W = self.image_HW3.shape[:2]
         if not (0 <= x < W and 0 <= y < H):
-            raise ValueError(f"pixel {x:g} {y:g} lies outside the image of {W}x{H} (x y, from the top left)")
+            raise ValueError(
+                f"pixel {x:g} {y:g} lies outside the image of {W}x{H} (x y, from the top left)"
+            )
         down, across = self.cell_size(height, width)
         return min(int(y / down), height - 1), min(int(x / across), width - 1)
 
     def crop(self, map_HW: Tensor) -> Tensor:
         """The cells that the image fills; channels may follow."""
         H, W = map_HW.shape[:2]
-        return map_HW[: math.ceil(H * self.filled[0] - 1e-6), : math.ceil(W * self.filled[1] - 1e-6)]
+        return map_HW[
+            : math.ceil(H * self.filled[0] - 1e-6), : math.ceil(W * self.filled[1] - 1e-6)
+        ]
 
     def draw(self, axes: Axes, title: str = "", dim: float = 0.0) -> None:
         """The image, washed out towards white by `dim`."""
         H, W = self.image_HW3.shape[:2]
-        axes.imshow(self.image_HW3 / 255 * (1 - dim) + dim, extent=(0, W, H, 0), interpolation="antialiased")
+        axes.imshow(
+            self.image_HW3 / 255 * (1 - dim) + dim, extent=(0, W, H, 0), interpolation="antialiased"
+        )
         axes.set(xlim=(0, W), ylim=(H, 0), autoscale_on=False)
         axes.set_title(title)
 
@@ -86,19 +102,25 @@ class Picture:
         """A map of the whole input where the image is, by `imshow`; grey where it is NaN."""
         self.draw_cropped(axes, self.crop(map_HW), map_HW.shape[:2], title, **kwargs)
 
-    def draw_cropped(self, axes: Axes, cropped_HW: Tensor, whole: tuple[int, int], title: str = "", **kwargs) -> None:
+    def draw_cropped(
+        self, axes: Axes, cropped_HW: Tensor, whole: tuple[int, int], title: str = "", **kwargs
+    ) -> None:
         """What `crop` left of a map of `whole` cells."""
         H, W = self.image_HW3.shape[:2]
         down, across = self.cell_size(*whole)
         axes.set_facecolor(NOWHERE)
-        axes.imshow(cropped_HW.numpy(), extent=(0, cropped_HW.shape[1] * across, cropped_HW.shape[0] * down, 0),
-                    **kwargs)
+        axes.imshow(
+            cropped_HW.numpy(),
+            extent=(0, cropped_HW.shape[1] * across, cropped_HW.shape[0] * down, 0),
+            **kwargs,
+        )
         axes.set(xlim=(0, W), ylim=(H, 0))
         axes.set_title(title)
 
 
-def panels(count: int, aspect: float, columns: int | None = None,
-           rows_high: float = TITLE) -> tuple[Figure, np.ndarray]:
+def panels(
+    count: int, aspect: float, columns: int | None = None, rows_high: float = TITLE
+) -> tuple[Figure, np.ndarray]:
     """A figure and its `count` axes without ticks, with room for a colour bar at the right.
 
     Args:
@@ -108,7 +130,9 @@ def panels(count: int, aspect: float, columns: int | None = None,
     columns = columns or (count if count <= 4 else math.ceil(count / 2) if count <= 8 else 4)
     rows = math.ceil(count / columns)
     panel = min((WIDTH - BAR) / columns, 3.6)
-    figure = Figure((panel * columns + BAR, rows * (panel * aspect + rows_high) + 0.25), layout="constrained")
+    figure = Figure(
+        (panel * columns + BAR, rows * (panel * aspect + rows_high) + 0.25), layout="constrained"
+    )
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.02, wspace=0.01, hspace=0.01)
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for axis in axes:
@@ -129,10 +153,18 @@ def log_colours(decades: int) -> LogNorm:
     return LogNorm(10.0**-decades, 1.0)
 
 
-def colour_bar(figure: Figure, axes: np.ndarray, norm: Normalize, label: str, colours: str = HEAT,
-               ticks: dict[float, str] | None = None) -> None:
+def colour_bar(
+    figure: Figure,
+    axes: np.ndarray,
+    norm: Normalize,
+    label: str,
+    colours: str = HEAT,
+    ticks: dict[float, str] | None = None,
+) -> None:
     """One bar for several panels."""
-    bar = figure.colorbar(ScalarMappable(norm, colours), ax=list(axes), aspect=22, pad=0.015, label=label)
+    bar = figure.colorbar(
+        ScalarMappable(norm, colours), ax=list(axes), aspect=22, pad=0.015, label=label
+    )
     bar.outline.set_linewidth(0.6)
     bar.ax.tick_params(width=0.6, length=2)
     if ticks is not None:

@@ -54,11 +54,17 @@ def read_subject(model: nn.Module, cfg: Config, path: str | PathLike) -> Subject
         raise UsageError(f"{path} cannot be read as an image")
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmdet")):
         packed = Compose(_pipeline(cfg))(dict(img_path=str(path), img_id=0))
-    data = model.data_preprocessor(dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]]), False)
+    data = model.data_preprocessor(
+        dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]]), False
+    )
     seen = packed["inputs"].permute(1, 2, 0).numpy()[..., ::-1].clip(0, 255).astype(np.uint8)
     shares = tuple(ours / whole for ours, whole in zip(seen.shape[:2], data["inputs"].shape[2:]))
-    return Subject(data["inputs"], data["data_samples"][0], Picture(np.ascontiguousarray(seen), shares),
-                   torch.from_numpy(image_HW3).permute(2, 0, 1))
+    return Subject(
+        data["inputs"],
+        data["data_samples"][0],
+        Picture(np.ascontiguousarray(seen), shares),
+        torch.from_numpy(image_HW3).permute(2, 0, 1),
+    )
 
 
 def prepare(model: nn.Module, images_N3HW: Tensor) -> Tensor:
@@ -70,5 +76,7 @@ def _pipeline(cfg: Config) -> list[Mapping]:
     """The test data's transforms without those that read annotations."""
     dataset = next(plain_datasets((cfg.get("test_dataloader") or {}).get("dataset")), {})
     if not dataset.get("pipeline"):
-        raise UsageError(f"{cfg.filename} has no test_dataloader.dataset.pipeline, which prepares images for the model")
+        raise UsageError(
+            f"{cfg.filename} has no test_dataloader.dataset.pipeline, which prepares images for the model"
+        )
     return [step for step in dataset["pipeline"] if "LoadAnnotations" not in str(step["type"])]

@@ -48,7 +48,11 @@ def find_config(name: str | Path) -> Path:
         raise UsageError(f"{name} names {len(found)} configs: {names}. Write one of these")
     known = [config_name(p) for p in list_configs()]
     names = known if "/" in wanted else sorted({k.split("/")[1] for k in known})
-    near = [str(p) for p in path.parent.glob("*.py")] if path.parent != Path(".") and path.parent.is_dir() else []
+    near = (
+        [str(p) for p in path.parent.glob("*.py")]
+        if path.parent != Path(".") and path.parent.is_dir()
+        else []
+    )
     raise UsageError(
         f"there is no config file {path}, seen from {Path.cwd()}, and none of this name comes with mmmamba."
         f"{did_you_mean(str(path), near, 3) or did_you_mean(wanted, names, 3)}"

@@ -37,9 +37,14 @@ def multiply_adds(call: Callable[[], Any]) -> dict[str, float]:
     """What a call computes, by operator, in 10^9; a multiply-add is one, and a scan counts as in `Count.scan`."""
     with FlopCounterMode(display=False) as counter:
         call()
-    counts = {str(operator): value / 1e9 for operator, value in counter.get_flop_counts()["Global"].items()}
+    counts = {
+        str(operator): value / 1e9
+        for operator, value in counter.get_flop_counts()["Global"].items()
+    }
     # PyTorch counts a multiply-add as two.
-    return {operator: value if operator == SCAN else value / 2 for operator, value in counts.items()}
+    return {
+        operator: value if operator == SCAN else value / 2 for operator, value in counts.items()
+    }
 
 
 def count(name: str, size: int) -> Count:

@@ -47,23 +47,35 @@ def base_config(backbone: str, head: str) -> Path:
         UsageError: an unknown name, or no config of the two, with those there are.
     """
     if head not in HEADS:
-        raise UsageError(f"there is no head {head!r}; there are {', '.join(HEADS)}.{did_you_mean(head, HEADS)}")
+        raise UsageError(
+            f"there is no head {head!r}; there are {', '.join(HEADS)}.{did_you_mean(head, HEADS)}"
+        )
     shipped = shipped_heads()
     if backbone not in shipped:
         known = list_backbones()
         if backbone in known:
-            raise UsageError(f"no config comes with the backbone {backbone!r}; those that have one: {_join(shipped)}")
-        raise UsageError(f"there is no backbone {backbone!r} (mmmamba list).{did_you_mean(backbone, known, 3)}")
+            raise UsageError(
+                f"no config comes with the backbone {backbone!r}; those that have one: {_join(shipped)}"
+            )
+        raise UsageError(
+            f"there is no backbone {backbone!r} (mmmamba list).{did_you_mean(backbone, known, 3)}"
+        )
     if head not in shipped[backbone]:
         others = [name for name, heads in shipped.items() if head in heads]
-        raise UsageError(f"no config comes with {head} on {backbone}. Heads on {backbone}: {_join(shipped[backbone])}. "
-                         f"Backbones with {head}: {_join(others)}")  # fmt: skip
+        raise UsageError(
+            f"no config comes with {head} on {backbone}. Heads on {backbone}: {_join(shipped[backbone])}. "
+            f"Backbones with {head}: {_join(others)}"
+        )
     return shipped[backbone][head]
 
 
 def heads_for(backbone: str, masks: bool) -> list[str]:
     """Detection heads of a backbone that learn from boxes alone, or with `masks` all of them."""
-    return [h for h in shipped_heads()[backbone] if h not in SEGMENTATION_HEADS and (masks or h not in MASK_HEADS)]
+    return [
+        h
+        for h in shipped_heads()[backbone]
+        if h not in SEGMENTATION_HEADS and (masks or h not in MASK_HEADS)
+    ]
 
 
 def _join(names) -> str:

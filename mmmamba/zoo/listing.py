@@ -19,16 +19,21 @@ from .sizes import SIZES
 TABLES = ("backbones", "configs", "weights")
 
 
-def list_everything(pattern: str = "*", tables: Iterable[str] = TABLES) -> dict[str, list[dict[str, Any]]]:
+def list_everything(
+    pattern: str = "*", tables: Iterable[str] = TABLES
+) -> dict[str, list[dict[str, Any]]]:
     """Rows of plain values for each table, of all whose name matches: a shell pattern, or any part of a name."""
     if not any(sign in pattern for sign in "*?["):
         pattern = f"*{pattern}*"
     rows = {
         "backbones": lambda: [_backbone(name) for name in list_backbones(pattern)],
         "configs": lambda: [_config(path) for path in list_configs(pattern)],
-        "weights": lambda: [_weights(entry) for entry in list_published()
-                            if fnmatchcase(entry.name, pattern) or fnmatchcase(file_name(entry.url), pattern)],
-    }  # fmt: skip
+        "weights": lambda: [
+            _weights(entry)
+            for entry in list_published()
+            if fnmatchcase(entry.name, pattern) or fnmatchcase(file_name(entry.url), pattern)
+        ],
+    }
     return {table: rows[table]() for table in tables}
 
 

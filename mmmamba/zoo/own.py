@@ -19,9 +19,17 @@ MOST_IMAGES = 8
 
 
 def write_config(
-    backbone: str, head: str, root: Path, out: Path, *, val_share: float | None = None, batch: int | None = None,
-    gpus: int = 1, length: int | None = None, command: str = "mmmamba new",
-) -> list[str]:  # fmt: skip
+    backbone: str,
+    head: str,
+    root: Path,
+    out: Path,
+    *,
+    val_share: float | None = None,
+    batch: int | None = None,
+    gpus: int = 1,
+    length: int | None = None,
+    command: str = "mmmamba new",
+) -> list[str]:
     """Write a config for the data below a folder. Files that it needs beside the data go to a folder beside it.
 
     Args:
@@ -57,11 +65,19 @@ def write_config(
         f"Data: {data.images} images to train on, classes ({len(data.classes)}): {names}",
         f"Recipe: {config_name(Path(base.filename))}, {length}, {rates}",
         f"Weights to start from: {weights or 'none are published for this backbone'}",
-        *(["  To start from nothing: mmmamba train ... --cfg-options model.backbone.init_cfg=None"] if weights else []),
+        *(
+            [
+                "  To start from nothing: mmmamba train ... --cfg-options model.backbone.init_cfg=None"
+            ]
+            if weights
+            else []
+        ),
     ]
 
 
-def find_data(root: Path, out: Path, head: str, backbone: str, val_share: float | None) -> CocoData | LabelData:
+def find_data(
+    root: Path, out: Path, head: str, backbone: str, val_share: float | None
+) -> CocoData | LabelData:
     """The data that a head learns from.
 
     Raises:
@@ -73,15 +89,23 @@ def find_data(root: Path, out: Path, head: str, backbone: str, val_share: float 
             return labels
         if annotation_files(root):
             heads = ", ".join(heads_for(backbone, masks=True)) or "none"
-            raise UsageError(f"{root} has COCO annotations; {head} learns from label maps. Heads for COCO annotations "
-                             f"on {backbone}: {heads}")  # fmt: skip
-        raise UsageError(f"{root} has no folders of images and label maps: wanted images/train and labels/train, "
-                         "train/images and train/masks, or images and labels")  # fmt: skip
+            raise UsageError(
+                f"{root} has COCO annotations; {head} learns from label maps. Heads for COCO annotations "
+                f"on {backbone}: {heads}"
+            )
+        raise UsageError(
+            f"{root} has no folders of images and label maps: wanted images/train and labels/train, "
+            "train/images and train/masks, or images and labels"
+        )
     data = find_coco(root, out, val_share)
     if data is None:
-        raise UsageError(f"{root} has no annotations in COCO format (.json), which {head} learns from. Heads for label "
-                         f"maps: {', '.join(SEGMENTATION_HEADS)}")  # fmt: skip
+        raise UsageError(
+            f"{root} has no annotations in COCO format (.json), which {head} learns from. Heads for label "
+            f"maps: {', '.join(SEGMENTATION_HEADS)}"
+        )
     if head in MASK_HEADS and not data.masks:
-        raise UsageError(f"the annotations of {root} have no masks, which {head} learns from. Heads for boxes on "
-                         f"{backbone}: {', '.join(heads_for(backbone, masks=False)) or 'none'}")  # fmt: skip
+        raise UsageError(
+            f"the annotations of {root} have no masks, which {head} learns from. Heads for boxes on "
+            f"{backbone}: {', '.join(heads_for(backbone, masks=False)) or 'none'}"
+        )
     return data

@@ -22,8 +22,16 @@ COCO_COLOURS = 80
 """Colours that mmdet's CocoDataset brings along."""
 
 
-def config_text(base: Config, out: Path, data: CocoData | LabelData, root: Path, schedule: Schedule, batch: int,
-                batch_of_all: int, command: str) -> str:  # fmt: skip
+def config_text(
+    base: Config,
+    out: Path,
+    data: CocoData | LabelData,
+    root: Path,
+    schedule: Schedule,
+    batch: int,
+    batch_of_all: int,
+    command: str,
+) -> str:
     """The text of a config.
 
     Args:
@@ -35,8 +43,14 @@ def config_text(base: Config, out: Path, data: CocoData | LabelData, root: Path,
     """
     shipped = Path(base.filename)
     parts = [
-        *textwrap.wrap(f"Written by: {command}", WIDTH, initial_indent="# ", subsequent_indent="#     ",
-                       break_on_hyphens=False, break_long_words=False),
+        *textwrap.wrap(
+            f"Written by: {command}",
+            WIDTH,
+            initial_indent="# ",
+            subsequent_indent="#     ",
+            break_on_hyphens=False,
+            break_long_words=False,
+        ),
         f"# {data.images} images to train on. Over {config_name(shipped)} of mmmamba.",
         f"_base_ = {source(base_path(shipped, out))}",
         "",
@@ -48,7 +62,7 @@ def config_text(base: Config, out: Path, data: CocoData | LabelData, root: Path,
         f"model = {_num_classes(base.model, '_base_.model')}",
         "",
         *_schedule_lines(base, schedule, batch_of_all),
-    ]  # fmt: skip
+    ]
     return "\n".join(parts) + "\n"
 
 
@@ -70,26 +84,54 @@ def _data_lines(data: CocoData | LabelData, root: Path, batch: int) -> list[str]
 
 def _coco_lines(data: CocoData, root: Path, batch: int) -> list[str]:
     def dataset(part: Part) -> list[str]:
-        return ["    dataset=dict(", "        data_root=data_root,",
-                f"        ann_file={source(_below(root, part.annotations))},",
-                f"        data_prefix=dict(img={source(_below(root, part.images))}),",
-                "        metainfo=metainfo,", "    ),", ")"]  # fmt: skip
+        return [
+            "    dataset=dict(",
+            "        data_root=data_root,",
+            f"        ann_file={source(_below(root, part.annotations))},",
+            f"        data_prefix=dict(img={source(_below(root, part.images))}),",
+            "        metainfo=metainfo,",
+            "    ),",
+            ")",
+        ]
 
     colours = ", palette=[(37 * i % 256, 91 * i % 256, 157 * i % 256) for i in range(num_classes)]"
-    lines = [f"metainfo = dict(classes=classes{colours if len(data.classes) > COCO_COLOURS else ''})", "",
-             "train_dataloader = dict(", f"    batch_size={batch},", *dataset(data.train)]  # fmt: skip
+    lines = [
+        f"metainfo = dict(classes=classes{colours if len(data.classes) > COCO_COLOURS else ''})",
+        "",
+        "train_dataloader = dict(",
+        f"    batch_size={batch},",
+        *dataset(data.train),
+    ]
     for split, part in (("val", data.val), ("test", data.test)):
-        lines += [f"{split}_dataloader = dict(", *dataset(part),
-                  f"{split}_evaluator = dict(ann_file={_path(root, part.annotations)})"] if part else []  # fmt: skip
-    return lines if data.test else [*lines, "test_dataloader = val_dataloader", "test_evaluator = val_evaluator"]
+        lines += (
+            [
+                f"{split}_dataloader = dict(",
+                *dataset(part),
+                f"{split}_evaluator = dict(ann_file={_path(root, part.annotations)})",
+            ]
+            if part
+            else []
+        )
+    return (
+        lines
+        if data.test
+        else [*lines, "test_dataloader = val_dataloader", "test_evaluator = val_evaluator"]
+    )
 
 
 def _label_lines(data: LabelData, root: Path, batch: int) -> list[str]:
     def dataset(split: str, part: Part) -> list[str]:
         names = [f"        ann_file={_path(root, part.names)},"] if part.names else []
         folders = f"img_path={source(_below(root, part.images))}, seg_map_path={source(_below(root, part.annotations))}"
-        return ["    dataset=dict(", "        **labels,", *names, f"        data_prefix=dict({folders}),",
-                f"        pipeline=_base_.{split}_dataloader.dataset.pipeline,", "    ),", ")"]  # fmt: skip
+        return [
+            "    dataset=dict(",
+            "        **labels,",
+            *names,
+            f"        data_prefix=dict({folders}),",
+            f"        pipeline=_base_.{split}_dataloader.dataset.pipeline,",
+            "    ),",
+            ")",
+        ]
 
     lines = [
         "labels = dict(",
@@ -152,7 +194,9 @@ def _num_classes(node: Any, place: str) -> str | None:
             elif key not in WITHOUT_CLASSES and (text := _num_classes(value, f"{place}.{key}")):
                 inner.append(f"{key}={text}")
         return f"dict({', '.join(inner)})" if inner else None
-    if isinstance(node, (list, tuple)) and any(isinstance(one, dict) and "num_classes" in one for one in node):
+    if isinstance(node, (list, tuple)) and any(
+        isinstance(one, dict) and "num_classes" in one for one in node
+    ):
         return f"[dict(one, num_classes=num_classes) for one in {place}]"
     return None
 
@@ -173,8 +217,14 @@ def _names(key: str, names: Sequence[str]) -> str:
     if len(text) < WIDTH - 10:
         return f"{key} = {text}"
     glued = ", ".join(source(name).replace(" ", GLUE) for name in names)
-    wrapped = textwrap.fill(glued, WIDTH, initial_indent="    ", subsequent_indent="    ", break_long_words=False,
-                            break_on_hyphens=False)  # fmt: skip
+    wrapped = textwrap.fill(
+        glued,
+        WIDTH,
+        initial_indent="    ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     return f"{key} = (\n{wrapped.replace(GLUE, ' ')},\n)"
 
 
@@ -185,4 +235,8 @@ def _below(root: Path, path: Path) -> str:
 
 def _path(root: Path, path: Path) -> str:
     """Source of a path."""
-    return f"data_root + {source(_below(root, path))}" if path.is_relative_to(root) else source(str(path))
+    return (
+        f"data_root + {source(_below(root, path))}"
+        if path.is_relative_to(root)
+        else source(str(path))
+    )

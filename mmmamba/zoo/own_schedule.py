@@ -57,9 +57,13 @@ def plan_schedule(base: Config, images: int, batch: int, length: int | None = No
     schedulers = _stretch(base, unit, published, length, total)
     for entry in schedulers:
         if entry.get("eta_min"):
-            entry["eta_min"] = float(f"{entry['eta_min'] * optimizer['lr'] / base.optim_wrapper.optimizer.lr:.2g}")
+            entry["eta_min"] = float(
+                f"{entry['eta_min'] * optimizer['lr'] / base.optim_wrapper.optimizer.lr:.2g}"
+            )
     log_interval = min(LOG_INTERVAL, max(steps // 2, 1)) if unit == "epochs" else LOG_INTERVAL
-    return Schedule(unit, length, max(length // VALIDATIONS, 1), log_interval, schedulers, optimizer, why)
+    return Schedule(
+        unit, length, max(length // VALIDATIONS, 1), log_interval, schedulers, optimizer, why
+    )
 
 
 def _rate(base: Config, batch: int) -> tuple[dict[str, float], str]:
@@ -72,10 +76,17 @@ def _rate(base: Config, batch: int) -> tuple[dict[str, float], str]:
     if optimizer.type == "SGD":
         # The decay of the shipped recipe was raised with the batch, too.
         factor = NOMINAL_BATCH / published
-        rate = dict(lr=optimizer.lr * min(batch / NOMINAL_BATCH, 1.0), weight_decay=optimizer.weight_decay * factor)
-        return _rounded(rate), f"{optimizer.lr:g} from {NOMINAL_BATCH} images on, less in proportion for {batch}"
+        rate = dict(
+            lr=optimizer.lr * min(batch / NOMINAL_BATCH, 1.0),
+            weight_decay=optimizer.weight_decay * factor,
+        )
+        return _rounded(
+            rate
+        ), f"{optimizer.lr:g} from {NOMINAL_BATCH} images on, less in proportion for {batch}"
     rate = dict(lr=optimizer.lr * math.sqrt(batch / published))
-    return _rounded(rate), f"published: {optimizer.lr:g} for {published} images; the root of the ratio for {batch}"
+    return _rounded(
+        rate
+    ), f"published: {optimizer.lr:g} for {published} images; the root of the ratio for {batch}"
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:
@@ -87,9 +98,13 @@ def _stretch(base: Config, unit: str, published: int, length: int, total: int) -
     stretched = []
     moved: dict[int, int] = {}
     for entry in base.param_scheduler:
-        new: dict[str, Any] = {key: list(v) if isinstance(v, (list, tuple)) else v for key, v in entry.items()}
+        new: dict[str, Any] = {
+            key: list(v) if isinstance(v, (list, tuple)) else v for key, v in entry.items()
+        }
         in_steps = not entry.get("by_epoch", True)
-        if in_steps and (unit == "epochs" or entry.get("end", published) <= WARMUP_SHARE * published):
+        if in_steps and (
+            unit == "epochs" or entry.get("end", published) <= WARMUP_SHARE * published
+        ):
             new["end"] = max(min(entry["end"], round(WARMUP_SHARE * total)), 1)
             moved[entry["end"]] = new["end"]
         else:

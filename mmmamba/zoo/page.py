@@ -98,34 +98,60 @@ def backbone_table(counts: dict[str, Count]) -> str:
         "| weights |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    return "\n".join([*head, *(backbone_row(name, counted) for name, counted in counts.items())]) + "\n"
+    return (
+        "\n".join([*head, *(backbone_row(name, counted) for name, counted in counts.items())])
+        + "\n"
+    )
 
 
 def config_table(method: str, configs: Path) -> str:
     """The table of one method's configs."""
     detection = METHODS[method].endswith("COCO")
     results = "box AP | mask AP" if detection else "mIoU"
-    lines = [f"| config | backbone | {results} | source | status | weights |", f"|{' --- |' * (6 + detection)}"]
+    lines = [
+        f"| config | backbone | {results} | source | status | weights |",
+        f"|{' --- |' * (6 + detection)}",
+    ]
     for file in sorted((configs / method).glob("*.py")):
         cfg = Config.fromfile(file)
         arch = cfg.model.backbone.arch
         expected = cfg.get("expected") or {}
         scores = _detection_scores(expected) if detection else [_miou(expected)]
-        status = "no published result" if not expected else "verified" if expected["verified"] else "not verified here"
+        status = (
+            "no published result"
+            if not expected
+            else "verified"
+            if expected["verified"]
+            else "not verified here"
+        )
         link = f"[{file.stem}](../configs/{method}/{file.name})"
-        cells = [link, f"`{arch}`", *scores, expected.get("source", ""), status, _weights(file, arch)]
+        cells = [
+            link,
+            f"`{arch}`",
+            *scores,
+            expected.get("source", ""),
+            status,
+            _weights(file, arch),
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def _detection_scores(expected: dict) -> list[str]:
     metrics = expected.get("metrics", {})
-    return [f"{100 * metrics[key]:.1f}" if key in metrics else "" for key in ("coco/bbox_mAP", "coco/segm_mAP")]
+    return [
+        f"{100 * metrics[key]:.1f}" if key in metrics else ""
+        for key in ("coco/bbox_mAP", "coco/segm_mAP")
+    ]
 
 
 def _miou(expected: dict) -> str:
     several = expected.get("metrics_tta")
-    return f"{expected['metrics']['mIoU']}{f' ({several.mIoU})' if several else ''}" if expected else ""
+    return (
+        f"{expected['metrics']['mIoU']}{f' ({several.mIoU})' if several else ''}"
+        if expected
+        else ""
+    )
 
 
 def _weights(config: Path, arch: str) -> str:
@@ -134,8 +160,11 @@ def _weights(config: Path, arch: str) -> str:
 
 def model_zoo_page(counts: dict[str, Count], configs: Path) -> str:
     """The whole page from the counts of `SIZES`' backbones."""
-    plain = ", ".join(f"{name.removeprefix('mambavision_')} {c.linear:.2f}" for name, c in counts.items()
-                      if family_of(name) == "MambaVision")  # fmt: skip
+    plain = ", ".join(
+        f"{name.removeprefix('mambavision_')} {c.linear:.2f}"
+        for name, c in counts.items()
+        if family_of(name) == "MambaVision"
+    )
     parts = [HEAD, backbone_table(counts), NOTES.format(mambavision=plain), LICENCES]
     for method, title in METHODS.items():
         parts += [f"### {title}\n", config_table(method, configs), "\n"]

@@ -87,8 +87,13 @@ def tensor(
     hooks = ORDERED + b")R"
     return called(
         name("torch._utils", "_rebuild_tensor_v2"),
-        storage(numel, kind=kind), number(offset), sizes, strides, b"\x89", hooks,
-    )  # fmt: skip
+        storage(numel, kind=kind),
+        number(offset),
+        sizes,
+        strides,
+        b"\x89",
+        hooks,
+    )
 
 
 def module(parameters: bytes = b"}", children: bytes = b"}") -> bytes:

@@ -34,7 +34,10 @@ def archive(path: Path, program: bytes, checked: bool = True) -> Path:
     torch.save({}, buffer)
     with zipfile.ZipFile(buffer) as whole, zipfile.ZipFile(path, "w") as out:
         for entry in whole.namelist():
-            out.writestr(entry, b"\x80\x02" + program + b"." if entry.endswith("data.pkl") else whole.read(entry))
+            out.writestr(
+                entry,
+                b"\x80\x02" + program + b"." if entry.endswith("data.pkl") else whole.read(entry),
+            )
     return path
 
 

@@ -64,8 +64,11 @@ def server(tmp_path, monkeypatch):
 
 
 def kept(server):
-    return sorted(p.name.partition("file.pth")[2] for p in cached_path(server.url).parent.iterdir()
-                  if p.suffix != ".lock")  # fmt: skip
+    return sorted(
+        p.name.partition("file.pth")[2]
+        for p in cached_path(server.url).parent.iterdir()
+        if p.suffix != ".lock"
+    )
 
 
 def break_off(server, message="100,000 bytes are kept, and the next try goes on from there"):
@@ -103,9 +106,12 @@ def test_nothing_is_kept_of_a_file_without_a_version(server, kind):
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("page", "is an HTML page"), ("elsewhere", "asked for bytes 100,000-, the server sends 'bytes 5-"),
-     ("behind", "the server answered 416")],
-)  # fmt: skip
+    [
+        ("page", "is an HTML page"),
+        ("elsewhere", "asked for bytes 100,000-, the server sends 'bytes 5-"),
+        ("behind", "the server answered 416"),
+    ],
+)
 def test_an_answer_that_does_not_fit_is_forgotten(server, kind, message):
     server.kind = kind
     break_off(server)
@@ -127,30 +133,43 @@ def test_without_a_network_what_there_is_stays(server, monkeypatch):
 
 def test_the_command(server, monkeypatch, capsys):
     digest = "0" * 64
-    known = replace(list_published("vmamba_t")[0], url=server.url, licence="MIT [really]", note="a note")
+    known = replace(
+        list_published("vmamba_t")[0], url=server.url, licence="MIT [really]", note="a note"
+    )
     monkeypatch.setattr("mmmamba.checkpoints.published_table.PUBLISHED", (known,))
     assert main(["download", "vmamba_t"]) == 2
     printed = capsys.readouterr()
     assert "licence: MIT [really]" in printed.out and "note: a note" in printed.out
-    assert printed.err.strip().splitlines()[-1].startswith("error: ") and "goes on from there" in printed.err
+    assert (
+        printed.err.strip().splitlines()[-1].startswith("error: ")
+        and "goes on from there" in printed.err
+    )
 
     assert main(["download", "vmamba_t"]) == 0
     path = cached_path(server.url)
     printed = capsys.readouterr().out
-    assert f"file: {path} (300,000 bytes)" in printed and f"sha256: {sha256(path)} (none is published" in printed
+    assert (
+        f"file: {path} (300,000 bytes)" in printed
+        and f"sha256: {sha256(path)} (none is published" in printed
+    )
     assert main(["download", "vmamba_t"]) == 0
     assert "was there already" in capsys.readouterr().out and len(server.ranges) == 2
 
-    monkeypatch.setattr("mmmamba.checkpoints.published_table.PUBLISHED", (replace(known, sha256=digest),))
+    monkeypatch.setattr(
+        "mmmamba.checkpoints.published_table.PUBLISHED", (replace(known, sha256=digest),)
+    )
     assert main(["download", "vmamba_t"]) == 2
     assert "not the file that was published" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("argv", "message"),
-    [(["vmamba_tt"], "'vmamba_t'"), (["vmamba_t", "--task", "mask_rcnn"], "'mask_rcnn_1x'"),
-     (["mobilemamba_t2"], "page to download from by hand")],
-)  # fmt: skip
+    [
+        (["vmamba_tt"], "'vmamba_t'"),
+        (["vmamba_t", "--task", "mask_rcnn"], "'mask_rcnn_1x'"),
+        (["mobilemamba_t2"], "page to download from by hand"),
+    ],
+)
 def test_wrong_names(argv, message, capsys):
     assert main(["download", *argv]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]

@@ -78,7 +78,9 @@ def site(tmp_path, monkeypatch):
 
 
 def left_over(tmp_path):
-    return sorted(p.name for p in (tmp_path / "hub").rglob("*") if p.is_file() and p.suffix != ".lock")
+    return sorted(
+        p.name for p in (tmp_path / "hub").rglob("*") if p.is_file() and p.suffix != ".lock"
+    )
 
 
 def test_a_file_is_fetched_once(site):
@@ -88,7 +90,10 @@ def test_a_file_is_fetched_once(site):
 
 
 def test_processes_that_ask_together_fetch_once(site):
-    threads = [threading.Thread(target=read_checkpoint, args=(f"{site}/good/together.pth",)) for _ in range(4)]
+    threads = [
+        threading.Thread(target=read_checkpoint, args=(f"{site}/good/together.pth",))
+        for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -155,7 +160,9 @@ def test_a_length_that_lies(site, tmp_path, length, message):
 def test_a_length_that_is_too_short(site):
     """That cannot be told from a whole download; the file to delete is named."""
     url = f"{site}/length/400/file.pth"
-    with pytest.raises(CheckpointError, match=f"truncated.*Delete {cached_path(url)} and download it again"):
+    with pytest.raises(
+        CheckpointError, match=f"truncated.*Delete {cached_path(url)} and download it again"
+    ):
         read_checkpoint(url)
 
 
@@ -184,7 +191,9 @@ def test_redirects_in_a_circle(site, tmp_path):
 def test_no_way_back_from_https_to_http():
     request = urllib.request.Request("https://example.org/file.pth")
     with pytest.raises(CheckpointError, match="sends us on to http://example.org/file.pth"):
-        download._StayOnTheWeb().redirect_request(request, None, 302, "", {}, "http://example.org/file.pth")
+        download._StayOnTheWeb().redirect_request(
+            request, None, 302, "", {}, "http://example.org/file.pth"
+        )
 
 
 def test_a_redirect_within_the_web_is_followed(site):
@@ -204,7 +213,9 @@ def test_a_cached_file_that_was_exchanged(site, monkeypatch):
 
 def test_a_known_digest_is_checked(site, tmp_path, monkeypatch):
     url = f"{site}/good/digest.pth"
-    known = replace(list_published()[0], url=url, sha256=hashlib.sha256(b"another file").hexdigest())
+    known = replace(
+        list_published()[0], url=url, sha256=hashlib.sha256(b"another file").hexdigest()
+    )
     monkeypatch.setattr("mmmamba.checkpoints.published_table.PUBLISHED", (known,))
     with pytest.raises(CheckpointError, match="not the file that was published"):
         read_checkpoint(url)

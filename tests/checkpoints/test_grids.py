@@ -20,11 +20,17 @@ def table(side, class_place=None):
 
 def resized(side, height, width):
     grid = torch.arange(float(side * side)).reshape(1, 1, side, side)
-    return F.interpolate(grid, (height, width), mode="bicubic", align_corners=False).reshape(-1, 1).expand(-1, C)
+    return (
+        F.interpolate(grid, (height, width), mode="bicubic", align_corners=False)
+        .reshape(-1, 1)
+        .expand(-1, C)
+    )
 
 
 def test_no_class_token():
-    assert torch.equal(PositionGrid()(table(4), torch.zeros(1, 36, C), nn.Module())[0], resized(4, 6, 6))
+    assert torch.equal(
+        PositionGrid()(table(4), torch.zeros(1, 36, C), nn.Module())[0], resized(4, 6, 6)
+    )
 
 
 def test_a_table_without_batch_axis():
@@ -52,13 +58,20 @@ def test_grid_of_the_module_need_not_be_square():
 
 
 def test_half_precision_stays():
-    assert PositionGrid()(table(4).half(), torch.zeros(1, 36, C), nn.Module()).dtype == torch.float16
+    assert (
+        PositionGrid()(table(4).half(), torch.zeros(1, 36, C), nn.Module()).dtype == torch.float16
+    )
 
 
 @pytest.mark.parametrize(
     "grid, file, wanted, message",
     [
-        (PositionGrid(), torch.zeros(1, 12, C), torch.zeros(1, 16, C), "12 rows are no square grid"),
+        (
+            PositionGrid(),
+            torch.zeros(1, 12, C),
+            torch.zeros(1, 16, C),
+            "12 rows are no square grid",
+        ),
         (PositionGrid("first"), table(4), torch.zeros(1, 37, C), "no row for it"),
         (PositionGrid(), table(4), torch.zeros(1, 36, C + 1), "only rows may differ"),
         (PositionGrid(), table(4), torch.zeros(1, 35, C), "35 rows do not fit its grid of 5x5"),

@@ -63,12 +63,18 @@ def tree(program: types.ModuleType, state: dict[str, torch.Tensor]) -> nn.Module
 
 def save(path: Path, model: nn.Module, **more: object) -> Path:
     # What such models carry around beside their tensors.
-    model.args = types.SimpleNamespace(lr=0.01, names={0: "person"}, save_dir=pathlib.PosixPath("runs"))
+    model.args = types.SimpleNamespace(
+        lr=0.01, names={0: "person"}, save_dir=pathlib.PosixPath("runs")
+    )
     model.yaml = dict(nc=80)
     model.forward_core = functools.partial(model.forward_once)
     model.register_buffer("anchors", torch.zeros(3), persistent=False)
-    torch.save(dict(epoch=-1, ema=None, updates=7, train_args=dict(batch=64), date="2026-11-22") | more | dict(
-        model=model if "ema" not in more else None), path)
+    torch.save(
+        dict(epoch=-1, ema=None, updates=7, train_args=dict(batch=64), date="2026-11-22")
+        | more
+        | dict(model=model if "ema" not in more else None),
+        path,
+    )
     return path
 
 
@@ -103,7 +109,9 @@ def test_a_users_file_loads_without_its_program(key, program, tmp_path, monkeypa
     assert "ultralytics" not in sys.modules
     assert not report.missing and report.unexpected == ["21.dfl.conv.weight"]
     wanted = detector()
-    load_weights(wanted, {n: t.half().float() if t.is_floating_point() else t for n, t in state.items()})
+    load_weights(
+        wanted, {n: t.half().float() if t.is_floating_point() else t for n, t in state.items()}
+    )
     for name, tensor in wanted.state_dict().items():
         assert torch.equal(whole.state_dict()[name], tensor), name
     backbone = mmmamba.create_backbone("mamba_yolo_t", weights=path)
@@ -114,7 +122,9 @@ def test_our_own_file_of_the_detector_loads_whole(tmp_path) -> None:
     first, second = detector(), detector()
     torch.save(dict(state_dict=first.state_dict()), tmp_path / "epoch_1.pth")
     assert not second.load_weights(tmp_path / "epoch_1.pth").missing
-    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values()))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values())
+    )
 
 
 class Runs:
@@ -129,8 +139,12 @@ class Runs:
 def test_a_file_that_would_run_something_is_refused(function, program, tmp_path) -> None:
     marker = tmp_path / "marker"
     marker.touch()
-    order = {os.system: f"rm {marker}", eval: f"__import__('os').remove({str(marker)!r})", os.remove: str(marker),
-             __import__: "this"}[function]
+    order = {
+        os.system: f"rm {marker}",
+        eval: f"__import__('os').remove({str(marker)!r})",
+        os.remove: str(marker),
+        __import__: "this",
+    }[function]
     model = tree(program, {"model.0.weight": torch.ones(2)})
     model.hidden = Runs(function, order)
     path = save(tmp_path / "evil.pt", model)
@@ -144,7 +158,11 @@ def test_a_named_class_with_arguments_is_not_called(program, tmp_path) -> None:
     called = []
     program.DetectionModel.setup = staticmethod(called.append)
     program.run = lambda order: called.append(order)
-    program.run.__module__, program.run.__qualname__, program.run.__name__ = program.__name__, "run", "run"
+    program.run.__module__, program.run.__qualname__, program.run.__name__ = (
+        program.__name__,
+        "run",
+        "run",
+    )
     model = tree(program, {"model.0.weight": torch.ones(2)})
     model.hidden = Runs(program.run, "order")
     held = read_checkpoint(save(tmp_path / "odd.pt", model))
@@ -152,13 +170,20 @@ def test_a_named_class_with_arguments_is_not_called(program, tmp_path) -> None:
 
 
 def test_namespaces_of_other_files_are_still_options(tmp_path) -> None:
-    torch.save(dict(model={"weight": torch.ones(2)}, args=argparse.Namespace(lr=1)), tmp_path / "classifier.pth")
-    assert torch.equal(read_checkpoint(tmp_path / "classifier.pth")["model"]["weight"], torch.ones(2))
+    torch.save(
+        dict(model={"weight": torch.ones(2)}, args=argparse.Namespace(lr=1)),
+        tmp_path / "classifier.pth",
+    )
+    assert torch.equal(
+        read_checkpoint(tmp_path / "classifier.pth")["model"]["weight"], torch.ones(2)
+    )
 
 
 def test_another_scale_is_named(tmp_path) -> None:
     """A file of another variant says which it is, not that it is of another family."""
-    with pytest.raises(CheckpointError, match=r"The file is a mamba_yolo_t .*; this module is a mamba_yolo_b "):
+    with pytest.raises(
+        CheckpointError, match=r"The file is a mamba_yolo_t .*; this module is a mamba_yolo_b "
+    ):
         load_weights(mmmamba.create_backbone("mamba_yolo_b"), published_shape())
 
 
@@ -170,7 +195,9 @@ def test_shared_modules_are_listed_as_a_state_dict_lists_them(program, tmp_path)
         root.add_module(name, layer)
         root.add_module(f"{name}_act", activation)
     held = read_checkpoint(save(tmp_path / "tied.pt", root))["model"]
-    assert list(held) == ["first.weight", "second.weight"] == list(root.state_dict(keep_vars=True))[:2]
+    assert (
+        list(held) == ["first.weight", "second.weight"] == list(root.state_dict(keep_vars=True))[:2]
+    )
     assert held["first.weight"].data_ptr() == held["second.weight"].data_ptr()
 
 

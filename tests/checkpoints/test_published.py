@@ -14,11 +14,15 @@ from mmmamba.checkpoints.published import markdown_table, published_at
 def test_every_entry_is_whole():
     entries = list_published()
     files = [p for p in entries if not p.page]
-    assert len({(p.name, p.task) for p in entries}) == len(entries) and len({p.url for p in files}) == len(files)
+    assert len({(p.name, p.task) for p in entries}) == len(entries) and len(
+        {p.url for p in files}
+    ) == len(files)
     for p in entries:
         url = urllib.parse.urlsplit(p.url)
         assert url.scheme == "https" and url.netloc and not url.fragment, p
-        assert p.licence and p.expected and all(20 < value < 100 for value in p.expected.values()), p
+        assert (
+            p.licence and p.expected and all(20 < value < 100 for value in p.expected.values())
+        ), p
         assert published(p.name, p.task) is p and published_at(p.url).page == p.page
 
 
@@ -49,14 +53,22 @@ def test_what_the_papers_say():
 
 
 def test_unknown_names_and_tasks_are_answered_with_the_nearest():
-    with pytest.raises(CheckpointError, match="no weights are published for 'mambavison_t'.*'mambavision_t'"):
+    with pytest.raises(
+        CheckpointError, match="no weights are published for 'mambavison_t'.*'mambavision_t'"
+    ):
         published("mambavison_t")
-    with pytest.raises(CheckpointError, match="no 'mask_rcnn_2x' weights .*there are classification, mask_rcnn_1x"):
+    with pytest.raises(
+        CheckpointError, match="no 'mask_rcnn_2x' weights .*there are classification, mask_rcnn_1x"
+    ):
         published("vmamba_t", "mask_rcnn_2x")
 
 
 def test_list_by_pattern():
-    assert {p.name for p in list_published("vmamba_v0_*", "upernet*")} == {"vmamba_v0_t", "vmamba_v0_s", "vmamba_v0_b"}
+    assert {p.name for p in list_published("vmamba_v0_*", "upernet*")} == {
+        "vmamba_v0_t",
+        "vmamba_v0_s",
+        "vmamba_v0_b",
+    }
 
 
 def test_the_documentation_holds_the_table():

@@ -53,7 +53,9 @@ def refused(path, *words):
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_reads_torch_files_of_both_formats(saved, zipped):
-    read = read_checkpoint(saved({"model": STATE, "epoch": 3}, _use_new_zipfile_serialization=zipped))
+    read = read_checkpoint(
+        saved({"model": STATE, "epoch": 3}, _use_new_zipfile_serialization=zipped)
+    )
     assert read["epoch"] == 3 and torch.equal(read["model"]["layer.weight"], STATE["layer.weight"])
 
 
@@ -87,7 +89,9 @@ def test_reads_a_yacs_node_without_yacs(saved, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setitem(sys.modules, "yacs", types.ModuleType("yacs"))
         patched.setitem(sys.modules, "yacs.config", module)
-        path = saved({"model": STATE, "config": CfgNode({"MODEL": CfgNode({"TYPE": "vssm"}), "EPOCHS": 300})})
+        path = saved(
+            {"model": STATE, "config": CfgNode({"MODEL": CfgNode({"TYPE": "vssm"}), "EPOCHS": 300})}
+        )
     read = read_checkpoint(path)
     assert read["config"]["MODEL"]["TYPE"] == "vssm" and read["config"]["EPOCHS"] == 300
     assert type(read["config"]) is collections.OrderedDict
@@ -98,7 +102,14 @@ def test_reads_what_mmengine_writes_beside_the_weights(saved):
     hub.update_scalar("train/loss", 1.5)
     hub.update_scalar("train/lr", np.float32(0.1))
     hub.update_info_dict({"iter": 7, "best": np.float32(0.3), "counts": np.arange(3)})
-    path = saved({"state_dict": STATE, "meta": {"epoch": 1}, "message_hub": hub.state_dict(), "param_schedulers": [{}]})
+    path = saved(
+        {
+            "state_dict": STATE,
+            "meta": {"epoch": 1},
+            "message_hub": hub.state_dict(),
+            "param_schedulers": [{}],
+        }
+    )
     assert torch.equal(read_checkpoint(path)["state_dict"]["layer.weight"], STATE["layer.weight"])
 
 
@@ -264,7 +275,10 @@ def test_missing_file_folder_and_scheme(tmp_path):
     "make, words",
     [
         (lambda path: path.symlink_to("nowhere.pth"), "there is no checkpoint"),
-        (lambda path: path.symlink_to(path.name), "there is no checkpoint .*Too many levels of symbolic links"),
+        (
+            lambda path: path.symlink_to(path.name),
+            "there is no checkpoint .*Too many levels of symbolic links",
+        ),
         (os.mkfifo, "a pipe, socket or device"),
         (lambda path: path.symlink_to("/dev/zero"), "a pipe, socket or device"),
         (lambda path: path.mkdir(), r"is a folder \(it holds no checkpoints\)"),
@@ -289,7 +303,10 @@ def test_map_location_without_the_device(saved):
         read_checkpoint(saved(STATE), map_location="cuda:0")
 
 
-CONTENT = {"model": {"layer.weight": torch.ones(3, 4), "b": torch.zeros(2)}, "args": argparse.Namespace(lr=0.1)}
+CONTENT = {
+    "model": {"layer.weight": torch.ones(3, 4), "b": torch.zeros(2)},
+    "args": argparse.Namespace(lr=0.1),
+}
 
 
 def whole_file(kind):
@@ -302,13 +319,17 @@ def whole_file(kind):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=strategies.data())
 def test_damaged_bytes_are_refused_by_name_or_read(tmp_path, kind, data):
     content = bytearray(whole_file(kind))
     for _ in range(data.draw(strategies.integers(1, 4))):
         at = data.draw(strategies.integers(0, len(content) - 1))
-        content[at : at + data.draw(strategies.integers(0, 9))] = data.draw(strategies.binary(max_size=9))
+        content[at : at + data.draw(strategies.integers(0, 9))] = data.draw(
+            strategies.binary(max_size=9)
+        )
     path = tmp_path / "file.pth"
     path.write_bytes(content)
     try:

@@ -29,19 +29,30 @@ def test_what_a_run_saves_comes_back(tmp_path: Path) -> None:
     for step in range(5):
         hub.update_scalar("train/loss", 1.5 / (step + 1))
     counts = np.arange(6).reshape(2, 3).T
-    hub.update_info_dict({"iter": 7, "best": np.float32(0.3), "counts": counts, "name": np.str_("x")})
+    hub.update_info_dict(
+        {"iter": 7, "best": np.float32(0.3), "counts": counts, "name": np.str_("x")}
+    )
     state = np.random.RandomState(3).get_state()
-    saved = dict(state_dict=OrderedDict(w=torch.ones(2)), message_hub=hub.state_dict(), random=state,
-                 meta=dict(epoch=3, classes=("a",)), empty=np.zeros((0, 4)),
-                 big_endian=np.arange(3, dtype=">i2"))  # fmt: skip
+    saved = dict(
+        state_dict=OrderedDict(w=torch.ones(2)),
+        message_hub=hub.state_dict(),
+        random=state,
+        meta=dict(epoch=3, classes=("a",)),
+        empty=np.zeros((0, 4)),
+        big_endian=np.arange(3, dtype=">i2"),
+    )
     torch.save(saved, tmp_path / "run.pth")
     held = read_run_checkpoint(tmp_path / "run.pth")
     history = held["message_hub"]["log_scalars"]["train/loss"]
-    assert type(history) is HistoryBuffer and history.statistics("mean", 2) == pytest.approx((1.5 / 4 + 1.5 / 5) / 2)
+    assert type(history) is HistoryBuffer and history.statistics("mean", 2) == pytest.approx(
+        (1.5 / 4 + 1.5 / 5) / 2
+    )
     other = MessageHub("test_run_state_resumed")
     other.load_state_dict(held["message_hub"])
     info = held["message_hub"]["runtime_info"]
-    assert type(info["best"]) is np.float32 and info["best"] == np.float32(0.3) and info["name"] == "x"
+    assert (
+        type(info["best"]) is np.float32 and info["best"] == np.float32(0.3) and info["name"] == "x"
+    )
     assert np.array_equal(info["counts"], np.arange(6).reshape(2, 3).T)
     assert held["random"][0] == state[0] and held["random"][1].dtype == "u4"
     assert np.array_equal(held["random"][1], state[1])
@@ -56,18 +67,24 @@ def test_what_a_run_saves_comes_back(tmp_path: Path) -> None:
 def test_getattr_reaches_no_builtin(read, tmp_path: Path) -> None:
     """With MMEngine's allow-list this file makes `len` mean `eval`."""
     module = attribute(name("builtins", "getattr"), "__self__")
-    program = mapping(state_dict=mapping(), x=attribute(module, "__dict__") + text("MMMAMBA_PWNED") + b"Ns")
+    program = mapping(
+        state_dict=mapping(), x=attribute(module, "__dict__") + text("MMMAMBA_PWNED") + b"Ns"
+    )
     with pytest.raises(CheckpointError, match="SETITEM"):
         read(archive(tmp_path / "builtins.pth", program))
     assert not hasattr(builtins, "MMMAMBA_PWNED")
 
 
-def test_the_same_file_does_run_under_mmengines_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_file_does_run_under_mmengines_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """If this fails, MMEngine has mended its list and `run_state` may be simplified."""
     from mmengine.runner.checkpoint import get_torch_safe_globals
 
     module = attribute(name("builtins", "getattr"), "__self__")
-    program = mapping(state_dict=mapping(), x=attribute(module, "__dict__") + text("MMMAMBA_PWNED") + b"Ns")
+    program = mapping(
+        state_dict=mapping(), x=attribute(module, "__dict__") + text("MMMAMBA_PWNED") + b"Ns"
+    )
     monkeypatch.setattr(builtins, "MMMAMBA_PWNED", False, raising=False)
     with torch.serialization.safe_globals(get_torch_safe_globals()):
         torch.load(archive(tmp_path / "builtins.pth", program), weights_only=True)
@@ -91,8 +108,13 @@ CALLS = {
     "stack_global": b"\x8c\x05posix\x8c\x06system\x93" + text("touch {mark}") + b"\x85R",
     "newobj": name("posix", "system") + text("touch {mark}") + b"\x85\x81",
     "extension": b"\x82\x01",
-    "build": name("collections", "OrderedDict") + b")R" + mapping(__class__=name("posix", "system")) + b"b",
-    "reduce_of_a_result": attribute(name("collections", "OrderedDict"), "fromkeys") + text("ab") + b"\x85R",
+    "build": name("collections", "OrderedDict")
+    + b")R"
+    + mapping(__class__=name("posix", "system"))
+    + b"b",
+    "reduce_of_a_result": attribute(name("collections", "OrderedDict"), "fromkeys")
+    + text("ab")
+    + b"\x85R",
 }
 
 
@@ -129,7 +151,9 @@ def test_an_array_that_claims_more_than_it_holds(tmp_path: Path) -> None:
     path = tmp_path / "file.pth"
     torch.save(dict(state_dict={}, x=np.zeros(3)), path)
     with zipfile.ZipFile(path) as whole:
-        program = next(whole.read(entry) for entry in whole.namelist() if entry.endswith("data.pkl"))
+        program = next(
+            whole.read(entry) for entry in whole.namelist() if entry.endswith("data.pkl")
+        )
     assert b"K\x03\x85" in program
     archive(path, program[2:-1].replace(b"K\x03\x85", b"J\xff\xff\xff\x7f\x85"))
     with pytest.raises(CheckpointError, match="reshape|size"):
@@ -154,7 +178,10 @@ def test_a_nest_of_twenty_thousand_lists(read, tmp_path: Path) -> None:
 
 
 def test_text_that_mmengine_would_run_on_resuming_is_dropped(tmp_path: Path) -> None:
-    torch.save(dict(state_dict={}, meta=dict(epoch=1, config="import os; os.mkdir('ran')")), tmp_path / "file.pth")
+    torch.save(
+        dict(state_dict={}, meta=dict(epoch=1, config="import os; os.mkdir('ran')")),
+        tmp_path / "file.pth",
+    )
     assert read_run_checkpoint(tmp_path / "file.pth")["meta"] == dict(epoch=1)
 
 

@@ -45,7 +45,10 @@ def test_backbones_side_by_side(capsys: pytest.CaptureFixture) -> None:
     argv = ["bench", "mobilemamba_t2", *QUICK, "--beside", "resnet18", "mobilemamba_t2"]
     assert main(argv) == 0
     printed = capsys.readouterr().out
-    assert "inference, 1 x 64x96 (from 64x90), float32" in printed and f"torch {torch.__version__[:4]}" in printed
+    assert (
+        "inference, 1 x 64x96 (from 64x90), float32" in printed
+        and f"torch {torch.__version__[:4]}" in printed
+    )
     found = rows(printed)
     assert list(found) == ["mobilemamba_t2", "resnet18 (timm)"]
     parameters, gflops, milliseconds, per_second, peak, speed = found["resnet18 (timm)"]
@@ -55,7 +58,9 @@ def test_backbones_side_by_side(capsys: pytest.CaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("train", [[], ["--train", "--batch", "2"]])
-def test_a_whole_model_and_its_backbone(tiny: Path, train: list[str], capsys: pytest.CaptureFixture) -> None:
+def test_a_whole_model_and_its_backbone(
+    tiny: Path, train: list[str], capsys: pytest.CaptureFixture
+) -> None:
     assert main(["bench", str(tiny), *QUICK, *train]) == 0
     printed = capsys.readouterr().out
     assert ("forward and backward, 2 x" if train else "inference, 1 x") in printed

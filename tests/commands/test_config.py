@@ -18,7 +18,11 @@ def test_values_and_origins(capsys: pytest.CaptureFixture, tmp_path: Path) -> No
     assert main(["config", NAME, "model.neck", "model.nek"]) == 2
     capsys.readouterr()
     assert main(["config", NAME, "model.backbone.arch", "model.neck", *options]) == 0
-    lines = [line.split("  # ") for line in capsys.readouterr().out.splitlines() if line.startswith("model.")]
+    lines = [
+        line.split("  # ")
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("model.")
+    ]
     found = {value.rstrip(): Path(origin.partition(":")[0]).name for value, origin in lines}
     assert found == {
         "model.backbone.arch = 'vmamba_t'": "vmamba_t_1x_coco.py",
@@ -42,11 +46,19 @@ def test_values_and_origins(capsys: pytest.CaptureFixture, tmp_path: Path) -> No
 def test_wrong_input(argv: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
     assert main(["config", *argv]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and len(error.splitlines()) == 1 and message.split(".")[-1].strip("'") in error
+    assert (
+        error.startswith("error: ")
+        and len(error.splitlines()) == 1
+        and message.split(".")[-1].strip("'") in error
+    )
 
 
-@pytest.mark.parametrize("text", ["model = dict(type=Mask)", "x = {}['y']", "_base_ = './none.py'", "x = ("])
-def test_a_file_that_cannot_be_read(text: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "text", ["model = dict(type=Mask)", "x = {}['y']", "_base_ = './none.py'", "x = ("]
+)
+def test_a_file_that_cannot_be_read(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     (tmp_path / "mine.py").write_text(text + "\n")
     assert main(["config", str(tmp_path / "mine.py")]) == 2
     assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'mine.py'} cannot be read: ")

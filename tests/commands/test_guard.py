@@ -24,8 +24,10 @@ def in_child(run: Callable[[], int], out: int, encoding: str = "utf-8") -> tuple
     if child == 0:
         code = 99
         try:
-            sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(fd, "w"), encoding, write_through=fd == tell)
-                                      for fd in (out, tell))  # fmt: skip
+            sys.stdout, sys.stderr = (
+                io.TextIOWrapper(io.FileIO(fd, "w"), encoding, write_through=fd == tell)
+                for fd in (out, tell)
+            )
             code = run()
             # As the interpreter does when it ends.
             sys.stdout.flush()
@@ -46,9 +48,15 @@ def unread_pipe() -> int:
     return into
 
 
-@pytest.mark.parametrize("run", [
-    lambda: main(["list"]), lambda: main(["config", "mask_rcnn/vmamba_t_1x_coco"]), lambda: main(["--help"]),
-], ids=["list", "config", "help"])
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: main(["list"]),
+        lambda: main(["config", "mask_rcnn/vmamba_t_1x_coco"]),
+        lambda: main(["--help"]),
+    ],
+    ids=["list", "config", "help"],
+)
 def test_a_reader_that_is_gone(run: Callable[[], int]) -> None:
     assert in_child(run, unread_pipe()) == (UNREAD, "") and UNREAD == 141
 
@@ -72,11 +80,22 @@ def test_a_training_goes_on_unread() -> None:
 
 def test_output_to_a_full_disk() -> None:
     code, errors = in_child(lambda: main(["list"]), os.open("/dev/full", os.O_WRONLY))
-    assert code == 2 and errors.startswith("error: what is printed cannot be written") and errors.count("\n") == 1
+    assert (
+        code == 2
+        and errors.startswith("error: what is printed cannot be written")
+        and errors.count("\n") == 1
+    )
 
 
-@pytest.mark.parametrize("argv", [["list"], ["config", "mask_rcnn/vmamba_t_1x_coco", "model.neck"],
-                                  ["doctor", "--help"], ["list", "é→"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["list"],
+        ["config", "mask_rcnn/vmamba_t_1x_coco", "model.neck"],
+        ["doctor", "--help"],
+        ["list", "é→"],
+    ],
+)
 def test_output_in_ascii(argv: list[str]) -> None:
     code, errors = in_child(lambda: main(argv), os.open(os.devnull, os.O_WRONLY), "ascii")
     assert code == (2 if "é→" in argv else 0) and "Traceback" not in errors
@@ -88,13 +107,24 @@ def test_streams_that_take_everything_are_left_as_they_are() -> None:
     assert Output(stream, goes_on=False).errors == "surrogateescape"
 
 
-@pytest.mark.parametrize(("error", "wanted"), [
-    (FileNotFoundError(2, "No such file or directory", "a.json"), "a.json: No such file or directory. Mend it"),
-    (OSError(28, "No space left on device"), "test_guard.py:"),
-    (OSError(28, "No space left on device", "a.pth"), "a.pth: No space left on device. Make room"),
-    (UsageError("wanted b"), "wanted b"),
-])  # fmt: skip
-def test_known_errors_are_one_line(error: Exception, wanted: str, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("error", "wanted"),
+    [
+        (
+            FileNotFoundError(2, "No such file or directory", "a.json"),
+            "a.json: No such file or directory. Mend it",
+        ),
+        (OSError(28, "No space left on device"), "test_guard.py:"),
+        (
+            OSError(28, "No space left on device", "a.pth"),
+            "a.pth: No space left on device. Make room",
+        ),
+        (UsageError("wanted b"), "wanted b"),
+    ],
+)
+def test_known_errors_are_one_line(
+    error: Exception, wanted: str, capsys: pytest.CaptureFixture
+) -> None:
     def run() -> int:
         raise error
 
@@ -109,9 +139,13 @@ def test_a_scan_backend_that_does_not_exist(
 ) -> None:
     monkeypatch.setenv(ENVIRONMENT, "trition")
     assert main(argv) == 2
-    assert capsys.readouterr() == ("", (
-        f"error: there is no selective-scan backend 'trition', asked for by ${ENVIRONMENT}; there are "
-        "triton, mamba_ssm, cpu, torch, naive. Did you mean 'triton'?\n"))
+    assert capsys.readouterr() == (
+        "",
+        (
+            f"error: there is no selective-scan backend 'trition', asked for by ${ENVIRONMENT}; there are "
+            "triton, mamba_ssm, cpu, torch, naive. Did you mean 'triton'?\n"
+        ),
+    )
 
 
 def test_a_scan_backend_that_cannot_run(
@@ -123,8 +157,15 @@ def test_a_scan_backend_that_cannot_run(
     assert capsys.readouterr().err.splitlines()[-1].startswith(wanted)
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError(), OSError("no errno"), BrokenPipeError(32, "a worker's"),
-                                   ConnectionResetError(104, "a process of the run")])  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [
+        ZeroDivisionError(),
+        OSError("no errno"),
+        BrokenPipeError(32, "a worker's"),
+        ConnectionResetError(104, "a process of the run"),
+    ],
+)
 def test_faults_of_the_program_keep_their_traceback(error: Exception) -> None:
     def run() -> int:
         raise error

@@ -35,9 +35,15 @@ def infer(*argv: object) -> int:
 
 
 def test_a_folder_of_images_becomes_pictures_and_coco_results(detector_run, photos, capsys):
-    assert infer(detector_run, photos, "--out", "found", "--score-thr", "0", "--batch-size", "2") == 0
+    assert (
+        infer(detector_run, photos, "--out", "found", "--score-thr", "0", "--batch-size", "2") == 0
+    )
     printed = capsys.readouterr().out
-    assert "3 images, 1 of them with no object" in printed and "on cpu" in printed and "epoch_1.pth" in printed
+    assert (
+        "3 images, 1 of them with no object" in printed
+        and "on cpu" in printed
+        and "epoch_1.pth" in printed
+    )
     images = COCO("found/images.json")
     results = images.loadRes("found/predictions.json")
     by_name = {image["file_name"]: image for image in images.dataset["images"]}
@@ -71,7 +77,9 @@ def test_a_video_becomes_a_video(detector_run, tmp_path, monkeypatch):
     writer.release()
     assert infer(detector_run, "clip.mp4", "--every", 2) == 0
     drawn = cv2.VideoCapture("predictions/pictures/clip.mp4")
-    assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 3 and drawn.get(cv2.CAP_PROP_FPS) == pytest.approx(5)
+    assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 3 and drawn.get(
+        cv2.CAP_PROP_FPS
+    ) == pytest.approx(5)
     images = json.loads(Path("predictions/images.json").read_text())["images"]
     assert [(i["frame"], i["seconds"]) for i in images] == [(0, 0), (2, 0.2), (4, 0.4)]
 
@@ -81,7 +89,10 @@ def test_what_cannot_be_read_is_named_at_the_end(detector_run, photos, capsys):
     assert infer(detector_run, photos, "http://127.0.0.1:1/x.png") == 1
     printed = capsys.readouterr().out
     assert "3 images" in printed and "2 inputs could not be read" in printed
-    assert "broken.jpg: no image of a known format" in printed and "127.0.0.1:1/x.png: the download failed" in printed
+    assert (
+        "broken.jpg: no image of a known format" in printed
+        and "127.0.0.1:1/x.png: the download failed" in printed
+    )
     assert json.loads(Path("predictions/predictions.json").read_text())
 
 
@@ -136,7 +147,9 @@ def test_a_full_disk_is_one_line(detector_run, photos, capsys, file: str):
 
 
 @pytest.mark.parametrize("limited", [False, True])
-def test_a_video_that_has_no_room_is_told(detector_run, tmp_path, monkeypatch, capsys, limited: bool):
+def test_a_video_that_has_no_room_is_told(
+    detector_run, tmp_path, monkeypatch, capsys, limited: bool
+):
     monkeypatch.chdir(tmp_path)
     writer = cv2.VideoWriter("clip.mp4", cv2.VideoWriter_fourcc(*"mp4v"), 10, (96, 64))
     writer.write(draw_image(64, 96, 3, 0, side=(15, 25)))

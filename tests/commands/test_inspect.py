@@ -45,19 +45,25 @@ def save_run(folder: Path, text: str, meta: dict) -> Path:
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = MODELS.build(cfg.model)
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=meta)), folder / "epoch_1.pth")
+    torch.save(
+        dict(state_dict=model.state_dict(), meta=dict(dataset_meta=meta)), folder / "epoch_1.pth"
+    )
     (folder / "last_checkpoint").write_text(str(folder / "epoch_1.pth"))
     return folder
 
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_run(tmp_path_factory.mktemp("inspect") / "detector", DETECTOR, dict(classes=CLASSES))
+    return save_run(
+        tmp_path_factory.mktemp("inspect") / "detector", DETECTOR, dict(classes=CLASSES)
+    )
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = make_shapes(tmp_path_factory.mktemp("shapes"), ShapesSpec(num_train=1, num_val=1, size=96))
+    root = make_shapes(
+        tmp_path_factory.mktemp("shapes"), ShapesSpec(num_train=1, num_val=1, size=96)
+    )
     path = next((root / "val").glob("*.png"))
     with Image.open(path) as square:
         square.crop((0, 0, 96, 72)).save(path)
@@ -69,8 +75,22 @@ def pictures(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def test_all_pictures_of_a_detector(detector, image, tmp_path, capsys):
-    words = ["inspect", detector, image, "--out", tmp_path / "new", "--size", 64, "--crops", 2, "--pixel", 90, 10,
-             "--beside", "resnet18"]
+    words = [
+        "inspect",
+        detector,
+        image,
+        "--out",
+        tmp_path / "new",
+        "--size",
+        64,
+        "--crops",
+        2,
+        "--pixel",
+        90,
+        10,
+        "--beside",
+        "resnet18",
+    ]
     assert main([str(word) for word in words]) == 0
     drawn = pictures(tmp_path / "new")
     assert set(drawn) == {"scan", "attention", "features", "cam", "erf"}
@@ -78,35 +98,87 @@ def test_all_pictures_of_a_detector(detector, image, tmp_path, capsys):
     told = capsys.readouterr().out
     # The last block of the stage whose cells are 16 pixels; the pixel in the network's input is 112.5, 12.5.
     assert "attention: layers.2.blocks.1.op, cell 0, 7 of 6x8" in told
-    assert "scan: layers.3.blocks.0.op, 3x4 cells, routes row, column, row_reversed, column_reversed" in told
-    assert "maps of the neck" in told and "VMamba, trained" in told and "resnet18, random weights" in told
+    assert (
+        "scan: layers.3.blocks.0.op, 3x4 cells, routes row, column, row_reversed, column_reversed"
+        in told
+    )
+    assert (
+        "maps of the neck" in told
+        and "VMamba, trained" in told
+        and "resnet18, random weights" in told
+    )
 
 
 def test_untrained_without_a_detection(detector, image, tmp_path, capsys):
-    assert main(["inspect", str(detector / "run.py"), str(image), "--untrained", "--what", "scan", "features", "--out",
-                 str(tmp_path), "--stage", "1"]) == 0
+    assert (
+        main(
+            [
+                "inspect",
+                str(detector / "run.py"),
+                str(image),
+                "--untrained",
+                "--what",
+                "scan",
+                "features",
+                "--out",
+                str(tmp_path),
+                "--stage",
+                "1",
+            ]
+        )
+        == 0
+    )
     assert set(pictures(tmp_path)) == {"scan", "features"}
     assert "layers.1.blocks.0.op, 12x16 cells" in capsys.readouterr().out
 
 
 def test_a_segmentor_without_scans_has_the_other_pictures(image, tmp_path, capsys):
-    text = SEGMENTOR.format(backbone="mmseg.ResNet", arguments="depth=18", widths=[64, 128, 256, 512], third=256)
+    text = SEGMENTOR.format(
+        backbone="mmseg.ResNet", arguments="depth=18", widths=[64, 128, 256, 512], third=256
+    )
     run = save_run(tmp_path / "segmentor", text, dict(classes=[f"thing {i}" for i in range(150)]))
-    assert main(["inspect", str(run), str(image), "--out", str(tmp_path), "--size", "64", "--crops", "1"]) == 0
+    assert (
+        main(
+            [
+                "inspect",
+                str(run),
+                str(image),
+                "--out",
+                str(tmp_path),
+                "--size",
+                "64",
+                "--crops",
+                "1",
+            ]
+        )
+        == 0
+    )
     assert set(pictures(tmp_path)) == {"features", "cam", "erf"}
     told = capsys.readouterr().out
-    assert "scan: left out, ResNet has no selective scan" in told and "of the pixels, maps of the backbone" in told
+    assert (
+        "scan: left out, ResNet has no selective scan" in told
+        and "of the pixels, maps of the backbone" in told
+    )
 
 
-@pytest.mark.parametrize("words, message", [
-    (["--pixel", "500", "3"], "lies outside the image"),
-    (["--stage", "8", "--what", "scan"], "no scan in stage 8; there are in stages 0"),
-    (["--class", "cirle", "--what", "cam"], "no class 'cirle'. Did you mean 'circle'"),
-    (["--detection", "70", "--what", "cam"], "there is no detection 70: the model finds 5 objects"),
-    (["--beside", "resnet81", "--what", "erf"], "no classifier 'resnet81'. Did you mean 'resnet18'"),
-    (["--crops", "0", "--what", "erf"], "--crops 0"),
-    (["--checkpoint", "a.pth", "--untrained"], "exclude each other"),
-])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--pixel", "500", "3"], "lies outside the image"),
+        (["--stage", "8", "--what", "scan"], "no scan in stage 8; there are in stages 0"),
+        (["--class", "cirle", "--what", "cam"], "no class 'cirle'. Did you mean 'circle'"),
+        (
+            ["--detection", "70", "--what", "cam"],
+            "there is no detection 70: the model finds 5 objects",
+        ),
+        (
+            ["--beside", "resnet81", "--what", "erf"],
+            "no classifier 'resnet81'. Did you mean 'resnet18'",
+        ),
+        (["--crops", "0", "--what", "erf"], "--crops 0"),
+        (["--checkpoint", "a.pth", "--untrained"], "exclude each other"),
+    ],
+)
 def test_wrong_input_is_one_line(detector, image, tmp_path, capsys, words, message):
     assert main(["inspect", str(detector), str(image), "--out", str(tmp_path), *words]) == 2
     told = capsys.readouterr().err.strip().splitlines()[-1]
@@ -123,8 +195,19 @@ def test_no_such_image_and_no_image(detector, tmp_path, capsys):
 
 def test_weights_of_the_classifier_beside(detector, image, tmp_path, capsys):
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "r18.pth")
-    words = ["inspect", str(detector), str(image), "--what", "erf", "--size", "64", "--crops", "1", "--out",
-             str(tmp_path)]
+    words = [
+        "inspect",
+        str(detector),
+        str(image),
+        "--what",
+        "erf",
+        "--size",
+        "64",
+        "--crops",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
     assert main([*words, "--beside", f"resnet18={tmp_path / 'r18.pth'}"]) == 0
     assert "resnet18, trained" in capsys.readouterr().out
     assert main([*words, "--beside", f"resnet34={tmp_path / 'r18.pth'}"]) == 2

@@ -19,7 +19,10 @@ def test_a_part_of_a_name(capsys: pytest.CaptureFixture) -> None:
     lines = [" ".join(line.split()) for line in printed.splitlines()]
     assert "vmamba_t_s2l5 VMamba 224 30.706 4.858 82.5 published" in lines
     assert "mask_rcnn/vmamba_t_s2l5_1x_coco vmamba_t_s2l5 47.4 42.7 – not yet" in lines
-    assert any(line.startswith("vmamba_t_s2l5 mask_rcnn_1x box AP 47.4, mask AP 42.7 MIT mask_rcnn") for line in lines)
+    assert any(
+        line.startswith("vmamba_t_s2l5 mask_rcnn_1x box AP 47.4, mask AP 42.7 MIT mask_rcnn")
+        for line in lines
+    )
 
 
 def test_everything_for_a_program(capsys: pytest.CaptureFixture) -> None:
@@ -33,7 +36,10 @@ def test_everything_for_a_program(capsys: pytest.CaptureFixture) -> None:
 def test_one_table_and_a_pattern(capsys: pytest.CaptureFixture) -> None:
     assert main(["list", "vim_[ts]", "--backbones", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert list(found) == ["backbones"] and [row["name"] for row in found["backbones"]] == ["vim_s", "vim_t"]
+    assert list(found) == ["backbones"] and [row["name"] for row in found["backbones"]] == [
+        "vim_s",
+        "vim_t",
+    ]
 
 
 def test_by_the_name_of_a_file() -> None:
@@ -44,4 +50,8 @@ def test_by_the_name_of_a_file() -> None:
 def test_nothing_of_that_name(argv: list[str], capsys: pytest.CaptureFixture) -> None:
     assert main(["list", *argv]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: no ") and "Did you mean 'mambavision_t'" in error and len(error.splitlines()) == 1
+    assert (
+        error.startswith("error: no ")
+        and "Did you mean 'mambavision_t'" in error
+        and len(error.splitlines()) == 1
+    )

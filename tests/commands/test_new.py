@@ -27,7 +27,9 @@ SHORT = ["default_hooks.visualization.draw=False", "optim_wrapper.optimizer.lr=1
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn shapes as COCO files, and below `maps` as folders of label maps."""
-    root = make_shapes(tmp_path_factory.mktemp("data") / "shapes", ShapesSpec(num_train=4, num_val=2, size=64))
+    root = make_shapes(
+        tmp_path_factory.mktemp("data") / "shapes", ShapesSpec(num_train=4, num_val=2, size=64)
+    )
     for split in ("train", "val"):
         shutil.copytree(root / split, root.parent / "maps/images" / split)
         shutil.copytree(root / "labels" / split, root.parent / "maps/labels" / split)
@@ -41,41 +43,87 @@ def new(capsys: pytest.CaptureFixture, *words: str | Path) -> tuple[int, str]:
     return code, printed.err if code else printed.out
 
 
-def test_coco_files_to_ap(shapes: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_coco_files_to_ap(
+    shapes: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    code, printed = new(capsys, "--backbone", "vmamba_t", "--head", "mask_rcnn", "--data", shapes / "shapes",
-                        "--out", "mine.py", "--length", 1)  # fmt: skip
-    assert code == 0 and "mmmamba check-data mine.py" in printed and "mmmamba train mine.py" in printed
+    code, printed = new(
+        capsys,
+        "--backbone",
+        "vmamba_t",
+        "--head",
+        "mask_rcnn",
+        "--data",
+        shapes / "shapes",
+        "--out",
+        "mine.py",
+        "--length",
+        1,
+    )
+    assert (
+        code == 0 and "mmmamba check-data mine.py" in printed and "mmmamba train mine.py" in printed
+    )
     assert "circle, square, triangle" in printed and "vssm1_tiny" in printed
     assert main(["check-data", "mine.py", "--samples", "0"]) == 0
     assert len(Path("mine.py").read_text().splitlines()) < 60
-    Path("tiny.py").write_text(TINY.format(base="mine", widths="neck=dict(in_channels=[16, 32, 64, 128])"))
-    small = ["train_dataloader.dataset.pipeline.2.scale=(64,64)", "val_dataloader.dataset.pipeline.1.scale=(64,64)",
-             "model.train_cfg.rpn_proposal.max_per_img=50", "model.test_cfg.rpn.max_per_img=20"]  # fmt: skip
+    Path("tiny.py").write_text(
+        TINY.format(base="mine", widths="neck=dict(in_channels=[16, 32, 64, 128])")
+    )
+    small = [
+        "train_dataloader.dataset.pipeline.2.scale=(64,64)",
+        "val_dataloader.dataset.pipeline.1.scale=(64,64)",
+        "model.train_cfg.rpn_proposal.max_per_img=50",
+        "model.test_cfg.rpn.max_per_img=20",
+    ]
     assert main(["train", "tiny.py", "--cfg-options", *SHORT, *small]) == 0
     assert Path("work_dirs/tiny/epoch_1.pth").is_file() and "segm_mAP" in capsys.readouterr().out
 
 
-def test_label_maps_to_miou(shapes: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_label_maps_to_miou(
+    shapes: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    code, printed = new(capsys, "--backbone", "vmamba_t", "--head", "upernet", "--data", shapes / "maps",
-                        "--out", "mine.py", "--length", 2, "--batch-size", 2)  # fmt: skip
+    code, printed = new(
+        capsys,
+        "--backbone",
+        "vmamba_t",
+        "--head",
+        "upernet",
+        "--data",
+        shapes / "maps",
+        "--out",
+        "mine.py",
+        "--length",
+        2,
+        "--batch-size",
+        2,
+    )
     assert code == 0 and "0 … 3" in printed
     assert main(["check-data", "mine.py", "--samples", "0"]) == 0
     widths = "decode_head=dict(in_channels=[16, 32, 64, 128], channels=16), auxiliary_head=dict(in_channels=64)"
     Path("tiny.py").write_text(TINY.format(base="mine", widths=widths))
     train = "train_dataloader.dataset.pipeline"
-    small = [f"{train}.2.scale=(64,64)", f"{train}.3.crop_size=(64,64)",
-             "model.data_preprocessor.size=(64,64)", "val_dataloader.dataset.pipeline.1.scale=(64,64)"]  # fmt: skip
+    small = [
+        f"{train}.2.scale=(64,64)",
+        f"{train}.3.crop_size=(64,64)",
+        "model.data_preprocessor.size=(64,64)",
+        "val_dataloader.dataset.pipeline.1.scale=(64,64)",
+    ]
     assert main(["train", "tiny.py", "--cfg-options", *SHORT, *small]) == 0
     assert Path("work_dirs/tiny/iter_2.pth").is_file() and "mIoU" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("backbone", "head"),
-    [("vmamba_t", "cascade_mask_rcnn"), ("vmamba_t", "yolox"), ("efficientvmamba_t", "retinanet"),
-     ("mamba_yolo_t", "mamba_yolo"), ("localvim_t", "mask_rcnn"), ("mobilemamba_b4", "semantic_fpn")],
-)  # fmt: skip
+    [
+        ("vmamba_t", "cascade_mask_rcnn"),
+        ("vmamba_t", "yolox"),
+        ("efficientvmamba_t", "retinanet"),
+        ("mamba_yolo_t", "mamba_yolo"),
+        ("localvim_t", "mask_rcnn"),
+        ("mobilemamba_b4", "semantic_fpn"),
+    ],
+)
 def test_every_head_gets_the_classes_and_a_shorter_schedule(
     shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture, backbone: str, head: str
 ) -> None:
@@ -101,19 +149,38 @@ def test_every_head_gets_the_classes_and_a_shorter_schedule(
     [
         ("--backbone vmamba_tt --head mask_rcnn --data {coco}", "Did you mean 'vmamba_t'"),
         ("--backbone vmamba_t --head mask_rcn --data {coco}", "Did you mean 'mask_rcnn'"),
-        ("--backbone vmamba_t --head retinanet --data {coco}", "Heads on vmamba_t: cascade_mask_rcnn, mask_rcnn"),
-        ("--backbone vmamba_t --head upernet --data {coco}", "has COCO annotations; upernet learns from label maps"),
-        ("--backbone vmamba_t --head rtmdet --data {maps}", "Heads for label maps: upernet, semantic_fpn"),
+        (
+            "--backbone vmamba_t --head retinanet --data {coco}",
+            "Heads on vmamba_t: cascade_mask_rcnn, mask_rcnn",
+        ),
+        (
+            "--backbone vmamba_t --head upernet --data {coco}",
+            "has COCO annotations; upernet learns from label maps",
+        ),
+        (
+            "--backbone vmamba_t --head rtmdet --data {maps}",
+            "Heads for label maps: upernet, semantic_fpn",
+        ),
         ("--backbone vmamba_t --head rtmdet --data {coco}/nothing", "there is no folder"),
         ("--backbone vmamba_t --head rtmdet --data {coco} --val-share 2", "between 0 and 1"),
-        ("--backbone vmamba_t --head rtmdet --data {coco} --out {coco}/shapes.json", "is there already"),
+        (
+            "--backbone vmamba_t --head rtmdet --data {coco} --out {coco}/shapes.json",
+            "is there already",
+        ),
     ],
 )
-def test_what_cannot_work_is_one_line(shapes: Path, tmp_path: Path, capsys, words: str, wanted: str) -> None:
+def test_what_cannot_work_is_one_line(
+    shapes: Path, tmp_path: Path, capsys, words: str, wanted: str
+) -> None:
     given = words.format(coco=shapes / "shapes", maps=shapes / "maps").split()
     given += [] if "--out" in given else ["--out", str(tmp_path / "mine.py")]
     code, message = new(capsys, *given)
-    assert code == 2 and wanted in message and message.startswith("error: ") and len(message.splitlines()) == 1
+    assert (
+        code == 2
+        and wanted in message
+        and message.startswith("error: ")
+        and len(message.splitlines()) == 1
+    )
 
 
 def test_boxes_without_masks_name_the_heads_that_work(shapes: Path, tmp_path: Path, capsys) -> None:
@@ -121,7 +188,9 @@ def test_boxes_without_masks_name_the_heads_that_work(shapes: Path, tmp_path: Pa
     shutil.copytree(shapes / "shapes", root)
     for file in (root / "annotations").iterdir():
         file.write_text(file.read_text().replace('"segmentation"', '"outline"'))
-    code, message = new(capsys, "--backbone", "vmamba_t", "--head", "mask_rcnn", "--data", root, "--out", "x.py")
+    code, message = new(
+        capsys, "--backbone", "vmamba_t", "--head", "mask_rcnn", "--data", root, "--out", "x.py"
+    )
     assert code == 2 and "Heads for boxes on vmamba_t: dfl, rtmdet, yolox" in message
 
 

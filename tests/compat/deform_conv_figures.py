@@ -64,8 +64,15 @@ class Case:
 
 
 ODD = dict(
-    size=(7, 5), batch=2, channels=(4, 6), kernel=(3, 2), stride=(2, 1), padding=(1, 2),
-    dilation=(1, 2), groups=2, offset_groups=2,
+    size=(7, 5),
+    batch=2,
+    channels=(4, 6),
+    kernel=(3, 2),
+    stride=(2, 1),
+    padding=(1, 2),
+    dilation=(1, 2),
+    groups=2,
+    offset_groups=2,
 )
 CASES = {
     f"v{2 if modulated else 1} {name}": Case(modulated, **options)

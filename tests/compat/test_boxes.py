@@ -9,14 +9,18 @@ from mmcv.ops import batched_nms, bbox_overlaps, nms, nms_match, soft_nms
 
 from mmmamba.compat import compiled_extension
 
-pytestmark = pytest.mark.skipif(compiled_extension() is not None, reason="mmcv has its compiled operators")
+pytestmark = pytest.mark.skipif(
+    compiled_extension() is not None, reason="mmcv has its compiled operators"
+)
 
 
 def random_boxes(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     corner_N2 = torch.rand(count, 2, generator=generator) * 20
     size_N2 = torch.rand(count, 2, generator=generator) * 15 + 1
-    return torch.cat([corner_N2, corner_N2 + size_N2], dim=1), torch.rand(count, generator=generator)
+    return torch.cat([corner_N2, corner_N2 + size_N2], dim=1), torch.rand(
+        count, generator=generator
+    )
 
 
 def iou(a: list[float], b: list[float], offset: int = 0) -> float:
@@ -29,7 +33,9 @@ def iou(a: list[float], b: list[float], offset: int = 0) -> float:
     return shared / (area(a) + area(b) - shared)
 
 
-def plain_nms(boxes: torch.Tensor, scores: torch.Tensor, threshold: float, offset: int) -> list[int]:
+def plain_nms(
+    boxes: torch.Tensor, scores: torch.Tensor, threshold: float, offset: int
+) -> list[int]:
     kept: list[int] = []
     for i in scores.argsort(descending=True).tolist():
         if all(iou(boxes[i].tolist(), boxes[k].tolist(), offset) <= threshold for k in kept):

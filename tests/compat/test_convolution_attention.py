@@ -9,7 +9,9 @@ from torch.autograd import gradcheck
 
 from mmmamba.compat import compiled_extension
 
-pytestmark = pytest.mark.skipif(compiled_extension() is not None, reason="mmcv has its compiled operators")
+pytestmark = pytest.mark.skipif(
+    compiled_extension() is not None, reason="mmcv has its compiled operators"
+)
 
 STRIDE, PADDING, DILATION, GROUPS, OFFSET_GROUPS = (2, 1), (1, 2), (1, 2), 2, 2
 
@@ -41,7 +43,9 @@ def plain_deform_conv(x, offset, mask, weight, bias):
                     plane = x[b, g * per_group : (g + 1) * per_group]
                     value = sample(plane, row + i * DILATION[0] + dy, column + j * DILATION[1] + dx)
                     parts.append(value * mask[b, g, i, j])
-                total = total + F.conv2d(torch.cat(parts)[None], weight[:, :, i : i + 1, j : j + 1], groups=GROUPS)
+                total = total + F.conv2d(
+                    torch.cat(parts)[None], weight[:, :, i : i + 1, j : j + 1], groups=GROUPS
+                )
         outputs.append(total[0])
     return torch.stack(outputs) + (bias.view(-1, 1, 1) if bias is not None else 0)
 
@@ -49,7 +53,9 @@ def plain_deform_conv(x, offset, mask, weight, bias):
 def deform_inputs(dtype=torch.float64) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     # A 3x2 kernel, so that rows and columns can't be exchanged unnoticed; 4x6 outputs for a 7x5 map.
-    shapes = dict(x=(2, 4, 7, 5), offset=(2, 2 * 6 * OFFSET_GROUPS, 4, 7), mask=(2, 6 * OFFSET_GROUPS, 4, 7))
+    shapes = dict(
+        x=(2, 4, 7, 5), offset=(2, 2 * 6 * OFFSET_GROUPS, 4, 7), mask=(2, 6 * OFFSET_GROUPS, 4, 7)
+    )
     shapes |= dict(weight=(6, 2, 3, 2), bias=(6,))
     inputs = {name: torch.randn(shape, dtype=torch.float64) for name, shape in shapes.items()}
     inputs["offset"] *= 2
@@ -83,12 +89,16 @@ def test_modulated_deform_conv_and_its_gradients(with_bias):
     bias = t["bias"] if with_bias else None
     found = modulated_deform_conv2d(t["x"], t["offset"], t["mask"], t["weight"], bias, *GEOMETRY)
     wanted = plain_deform_conv(t["x"], t["offset"], t["mask"], t["weight"], bias)
-    compare(found, wanted, [t["x"], t["offset"], t["mask"], t["weight"]] + ([bias] if with_bias else []))
+    compare(
+        found, wanted, [t["x"], t["offset"], t["mask"], t["weight"]] + ([bias] if with_bias else [])
+    )
 
 
 def test_frozen_weight_or_frozen_input():
     t = deform_inputs()
-    full = torch.autograd.grad(deform_conv2d(t["x"], t["offset"], t["weight"], *GEOMETRY).sum(), [t["x"], t["weight"]])
+    full = torch.autograd.grad(
+        deform_conv2d(t["x"], t["offset"], t["weight"], *GEOMETRY).sum(), [t["x"], t["weight"]]
+    )
     only_x = deform_conv2d(t["x"], t["offset"].detach(), t["weight"].detach(), *GEOMETRY).sum()
     only_w = deform_conv2d(t["x"].detach(), t["offset"].detach(), t["weight"], *GEOMETRY).sum()
     torch.testing.assert_close(torch.autograd.grad(only_x, t["x"])[0], full[0])
@@ -102,7 +112,9 @@ def test_deform_convs_in_half_precision(dtype):
     results = []
     for t in (half, full):
         y = deform_conv2d(t["x"], t["offset"], t["weight"], *GEOMETRY)
-        y = y + modulated_deform_conv2d(t["x"], t["offset"], t["mask"], t["weight"], t["bias"], *GEOMETRY)
+        y = y + modulated_deform_conv2d(
+            t["x"], t["offset"], t["mask"], t["weight"], t["bias"], *GEOMETRY
+        )
         results.append([y, *torch.autograd.grad(y.sum(), list(t.values()))])
     for narrow, wide in zip(*results):
         assert narrow.dtype == dtype
@@ -172,8 +184,12 @@ def test_deformable_attention_in_half_precision(dtype):
     wanted = attend(wide[0], shapes, start, *wide[1:])
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), wanted, rtol=2e-2, atol=2e-2)
-    for narrow, full in zip(torch.autograd.grad(found.sum(), tensors), torch.autograd.grad(wanted.sum(), wide)):
-        torch.testing.assert_close(narrow.float(), full, rtol=2e-2, atol=0.02 * float(full.abs().max()))
+    for narrow, full in zip(
+        torch.autograd.grad(found.sum(), tensors), torch.autograd.grad(wanted.sum(), wide)
+    ):
+        torch.testing.assert_close(
+            narrow.float(), full, rtol=2e-2, atol=0.02 * float(full.abs().max())
+        )
 
 
 def test_attention_without_queries():

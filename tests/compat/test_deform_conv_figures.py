@@ -43,7 +43,8 @@ def test_torchvision_differs_while_offsets_are_zero(name):
     """The control: without the border's slope the first test would fail, by percents."""
     found = FOUND[name]
     differing = {
-        key for key, figures in found["mmcv"].items()
+        key
+        for key, figures in found["mmcv"].items()
         if figures != pytest.approx(found["torchvision"][key], rel=0, abs=0.01 * figures[0])
     }
     assert differing == {"conv_offset"}
@@ -70,8 +71,10 @@ def test_maps_of_twice_the_size_are_read_from_their_start():
     offset = torch.randn(2, 18, 12, 16, requires_grad=True)
     mask = torch.rand(2, 9, 12, 16, requires_grad=True)
     layer(x, offset, mask).square().sum().backward()
-    read = [t.detach().flatten(1)[:, : n * 48].reshape(2, n, 6, 8).requires_grad_()
-            for t, n in ((offset, 18), (mask, 9))]
+    read = [
+        t.detach().flatten(1)[:, : n * 48].reshape(2, n, 6, 8).requires_grad_()
+        for t, n in ((offset, 18), (mask, 9))
+    ]
     layer(x, *read).square().sum().backward()
     for whole, part in zip((offset, mask), read):
         length = part[0].numel()
@@ -105,8 +108,13 @@ def test_maps_in_channels_last_memory_are_read_alike():
 def test_maps_that_are_too_small_are_refused(offset, mask, message):
     with pytest.raises(ValueError, match=message):
         modulated_deform_conv2d(
-            torch.zeros(1, 4, 6, 8), torch.zeros(offset), torch.zeros(mask),
-            torch.zeros(4, 4, 3, 3), None, 1, 1,
+            torch.zeros(1, 4, 6, 8),
+            torch.zeros(offset),
+            torch.zeros(mask),
+            torch.zeros(4, 4, 3, 3),
+            None,
+            1,
+            1,
         )
 
 
@@ -114,5 +122,6 @@ def test_maps_that_are_too_small_are_refused(offset, mask, message):
 @pytest.mark.parametrize("size", [(12, 16), (5, 8)])
 def test_v1_refuses_maps_of_another_size_as_mmcv_does(size):
     with pytest.raises(RuntimeError, match="offset output dims"):
-        deform_conv2d(torch.zeros(1, 4, 6, 8), torch.zeros(1, 18, *size),
-                      torch.zeros(4, 4, 3, 3), 1, 1)
+        deform_conv2d(
+            torch.zeros(1, 4, 6, 8), torch.zeros(1, 18, *size), torch.zeros(4, 4, 3, 3), 1, 1
+        )

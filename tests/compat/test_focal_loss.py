@@ -6,7 +6,9 @@ from mmcv.ops import SoftmaxFocalLoss, sigmoid_focal_loss, softmax_focal_loss
 
 from mmmamba.compat import compiled_extension
 
-pytestmark = pytest.mark.skipif(compiled_extension() is not None, reason="mmcv has its compiled operators")
+pytestmark = pytest.mark.skipif(
+    compiled_extension() is not None, reason="mmcv has its compiled operators"
+)
 
 # Class 4 of 4 is background, -1 is ignored.
 TARGETS = torch.tensor([0, 3, 1, 4, -1, 2])
@@ -17,7 +19,9 @@ def scores(dtype=torch.float64) -> torch.Tensor:
     return x.to(dtype).requires_grad_()
 
 
-def plain_sigmoid(x: torch.Tensor, target: torch.Tensor, gamma: float, alpha: float) -> torch.Tensor:
+def plain_sigmoid(
+    x: torch.Tensor, target: torch.Tensor, gamma: float, alpha: float
+) -> torch.Tensor:
     rows = []
     for n in range(len(x)):
         for c in range(x.shape[1]):
@@ -27,10 +31,14 @@ def plain_sigmoid(x: torch.Tensor, target: torch.Tensor, gamma: float, alpha: fl
     return torch.stack(rows).view_as(x)
 
 
-def plain_softmax(x: torch.Tensor, target: torch.Tensor, gamma: float, alpha: float) -> torch.Tensor:
+def plain_softmax(
+    x: torch.Tensor, target: torch.Tensor, gamma: float, alpha: float
+) -> torch.Tensor:
     p = x.softmax(dim=1)
-    rows = [-alpha * (1 - p[n, t]) ** gamma * torch.log(p[n, t]) if t >= 0 else 0 * p[n, 0]
-            for n, t in enumerate(target)]
+    rows = [
+        -alpha * (1 - p[n, t]) ** gamma * torch.log(p[n, t]) if t >= 0 else 0 * p[n, 0]
+        for n, t in enumerate(target)
+    ]
     return torch.stack(rows)
 
 
@@ -43,15 +51,23 @@ def test_sigmoid_focal_loss(gamma, alpha, reduction):
     if reduction != "none":
         wanted = wanted.sum() / (len(x) if reduction == "mean" else 1)
     torch.testing.assert_close(found, wanted)
-    torch.testing.assert_close(torch.autograd.grad(found.sum(), x)[0], torch.autograd.grad(wanted.sum(), x)[0])
+    torch.testing.assert_close(
+        torch.autograd.grad(found.sum(), x)[0], torch.autograd.grad(wanted.sum(), x)[0]
+    )
 
 
 def test_sigmoid_focal_loss_with_class_weights():
-    x, target, weight = scores(), TARGETS.clamp(0, 3), torch.tensor([1.0, 2, 3, 4], dtype=torch.float64)
+    x, target, weight = (
+        scores(),
+        TARGETS.clamp(0, 3),
+        torch.tensor([1.0, 2, 3, 4], dtype=torch.float64),
+    )
     found = sigmoid_focal_loss(x, target, 2.0, 0.25, weight, "none")
     wanted = plain_sigmoid(x, target, 2.0, 0.25) * weight[target][:, None]
     torch.testing.assert_close(found, wanted)
-    torch.testing.assert_close(torch.autograd.grad(found.sum(), x)[0], torch.autograd.grad(wanted.sum(), x)[0])
+    torch.testing.assert_close(
+        torch.autograd.grad(found.sum(), x)[0], torch.autograd.grad(wanted.sum(), x)[0]
+    )
 
 
 def test_class_weights_do_not_cover_background():
@@ -97,7 +113,10 @@ def test_softmax_focal_loss(gamma, alpha, reduction):
 
 
 def test_softmax_focal_loss_module_with_class_weights():
-    target, weight = torch.tensor([0, 3, 1, 2, 0, 2]), torch.tensor([1.0, 2, 3, 4], dtype=torch.float64)
+    target, weight = (
+        torch.tensor([0, 3, 1, 2, 0, 2]),
+        torch.tensor([1.0, 2, 3, 4], dtype=torch.float64),
+    )
     x = scores()
     found = SoftmaxFocalLoss(2.0, 0.25, weight, "sum")(x, target)
     torch.testing.assert_close(found, (plain_softmax(x, target, 2.0, 0.25) * weight[target]).sum())

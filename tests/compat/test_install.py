@@ -11,13 +11,17 @@ import pytest
 from mmmamba.compat import compiled_extension
 
 ROOT = Path(__file__).parents[2]
-without_compiler = pytest.mark.skipif(compiled_extension() is not None, reason="mmcv has its compiled operators")
+without_compiler = pytest.mark.skipif(
+    compiled_extension() is not None, reason="mmcv has its compiled operators"
+)
 
 
 def run(code: str, cwd: Path, **environment: str) -> str:
     path = os.pathsep.join([environment.pop("first_on_path", ""), str(ROOT)]).strip(os.pathsep)
     env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment}
-    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -82,7 +86,9 @@ print(compiled_extension())
 
 
 def test_without_mmcv_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("mmmamba.compat.extension.PathFinder.find_spec", lambda name, path=None: None)
+    monkeypatch.setattr(
+        "mmmamba.compat.extension.PathFinder.find_spec", lambda name, path=None: None
+    )
     with pytest.raises(ModuleNotFoundError, match="pip install onedl-mmcv"):
         compiled_extension()
 
@@ -92,7 +98,9 @@ def test_an_operator_that_is_missing_names_itself_and_the_cure():
     import torch
     from mmcv.ops import nms_rotated
 
-    with pytest.raises(NotImplementedError, match=r"'nms_rotated'.*--no-binary onedl-mmcv onedl-mmcv=="):
+    with pytest.raises(
+        NotImplementedError, match=r"'nms_rotated'.*--no-binary onedl-mmcv onedl-mmcv=="
+    ):
         nms_rotated(torch.ones(2, 5), torch.ones(2), 0.5)
 
 

@@ -24,7 +24,11 @@ SIZE = 96
 # Few classes, so that an untrained softmax exceeds the score threshold and suppression has something to do.
 CLASSES = 5
 
-SHARED = {"train_cfg.rpn_proposal.max_per_img": 100, "test_cfg.rpn.max_per_img": 100, "test_cfg.rcnn.max_per_img": 10}
+SHARED = {
+    "train_cfg.rpn_proposal.max_per_img": 100,
+    "test_cfg.rpn.max_per_img": 100,
+    "test_cfg.rcnn.max_per_img": 10,
+}
 MASK_HEAD = {"roi_head.mask_head.num_classes": CLASSES, "roi_head.mask_head.num_convs": 1}
 BOX_HEAD = {"fc_out_channels": 64, "num_classes": CLASSES}
 BOXES = SHARED | {f"roi_head.bbox_head.{key}": value for key, value in BOX_HEAD.items()}
@@ -139,7 +143,13 @@ def test_detector_trains_and_predicts(name, device, request):
     model = DETECTORS.build(model_config(mmdet, *DETECTION[name])).to(device)
     if name in WITH_RAW_EMBEDDINGS:
         model.init_weights()
-    data = demo_mm_inputs(2, [(3, SIZE, SIZE)] * 2, num_items=[3, 1], num_classes=CLASSES, with_mask=name in WITH_MASKS)
+    data = demo_mm_inputs(
+        2,
+        [(3, SIZE, SIZE)] * 2,
+        num_items=[3, 1],
+        num_classes=CLASSES,
+        with_mask=name in WITH_MASKS,
+    )
     train_a_step(model, data)
     if name in ONE_IMAGE:
         data = {key: values[:1] for key, values in data.items()}
@@ -167,9 +177,11 @@ def test_segmentor_trains_and_predicts(name, device):
         sample = SegDataSample(metainfo=dict(ori_shape=(SIZE, SIZE), img_shape=(SIZE, SIZE)))
         sample.gt_sem_seg = PixelData(data=torch.randint(0, 5, (1, SIZE, SIZE)))
         samples.append(sample)
-    data = dict(inputs=list(torch.randint(0, 256, (2, 3, SIZE, SIZE), dtype=torch.uint8)), data_samples=samples)
+    data = dict(
+        inputs=list(torch.randint(0, 256, (2, 3, SIZE, SIZE), dtype=torch.uint8)),
+        data_samples=samples,
+    )
     train_a_step(model, data)
     for result in predict(model, data):
         assert result.pred_sem_seg.data.shape == (1, SIZE, SIZE)
         assert torch.isfinite(result.seg_logits.data).all()
-

@@ -8,11 +8,19 @@ from mmcv.ops import RoIAlign, RoIPool, roi_align, roi_pool
 
 from mmmamba.compat import compiled_extension
 
-pytestmark = pytest.mark.skipif(compiled_extension() is not None, reason="mmcv has its compiled operators")
+pytestmark = pytest.mark.skipif(
+    compiled_extension() is not None, reason="mmcv has its compiled operators"
+)
 
 # Inside, over the border, tiny, reversed order of images, wholly outside.
 ROIS = torch.tensor(
-    [[0, 1.3, 2.1, 11.7, 9.2], [1, -4, -3, 9, 20], [1, 5, 5, 5.4, 5.3], [0, 0, 0, 17.9, 15.1], [1, 60, 60, 70, 70]],
+    [
+        [0, 1.3, 2.1, 11.7, 9.2],
+        [1, -4, -3, 9, 20],
+        [1, 5, 5, 5.4, 5.3],
+        [0, 0, 0, 17.9, 15.1],
+        [1, 60, 60, 70, 70],
+    ],
     dtype=torch.float64,
 )
 
@@ -47,7 +55,9 @@ def plain_roi_align(x_BCHW, rois_R5, size, scale, ratio, mode, aligned):
             for q in range(size[1]):
                 points = [
                     bilinear(
-                        x_BCHW[int(image)], y1 + (p + (i + 0.5) / rows) * bin_h, x1 + (q + (j + 0.5) / columns) * bin_w
+                        x_BCHW[int(image)],
+                        y1 + (p + (i + 0.5) / rows) * bin_h,
+                        x1 + (q + (j + 0.5) / columns) * bin_w,
                     )
                     for i in range(rows)
                     for j in range(columns)
@@ -66,7 +76,9 @@ def plain_roi_pool(x_BCHW, rois_R5, size, scale):
             for q in range(size[1]):
                 top, bottom = math.floor(y1 + p * bin_h), math.ceil(y1 + (p + 1) * bin_h)
                 left, right = math.floor(x1 + q * bin_w), math.ceil(x1 + (q + 1) * bin_w)
-                cells = x_BCHW[int(image), :, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)].flatten(1)
+                cells = x_BCHW[
+                    int(image), :, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)
+                ].flatten(1)
                 outputs.append(cells.amax(dim=1) if cells.shape[1] else cells.sum(dim=1))
     return torch.stack(outputs).view(len(rois_R5), *size, -1).permute(0, 3, 1, 2)
 
@@ -116,7 +128,9 @@ def test_roi_align_max_and_avg_in_half_precision_have_gradients(mode):
 
 
 @pytest.mark.parametrize(
-    "layer", [RoIAlign(3, 0.5), RoIAlign(3, 0.5, pool_mode="max"), RoIPool(3, 0.5)], ids=["avg", "max", "pool"]
+    "layer",
+    [RoIAlign(3, 0.5), RoIAlign(3, 0.5, pool_mode="max"), RoIPool(3, 0.5)],
+    ids=["avg", "max", "pool"],
 )
 def test_no_regions(layer):
     y, grad = value_and_gradient(lambda x: layer(x, x.new_zeros(0, 5)), feature_map())
@@ -137,7 +151,9 @@ def test_many_regions_are_read_in_chunks(monkeypatch):
 def test_deterministic_roi_align_has_the_gradients_of_the_fast_one(ratio, aligned):
     x, point = feature_map(), torch.tensor([[1, 4, 4, 4, 4]], dtype=torch.float64)
     rois = torch.cat([ROIS, point])
-    weight_RCPQ = torch.randn(len(rois), 3, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    weight_RCPQ = torch.randn(
+        len(rois), 3, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
 
     def gradient():
         leaf = x.clone().requires_grad_()

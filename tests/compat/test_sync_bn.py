@@ -79,8 +79,21 @@ def test_two_processes_have_the_numbers_of_one():
     for x in maps:
         running = [torch.zeros(3), torch.ones(3)]
         norm, std, y = torch.zeros(x.shape), torch.zeros(3), torch.zeros(x.shape)
-        step("forward_output", x, mean, var, weight, bias, *running, norm, std, y,
-             eps=1e-5, momentum=0.1, group_size=2)
+        step(
+            "forward_output",
+            x,
+            mean,
+            var,
+            weight,
+            bias,
+            *running,
+            norm,
+            std,
+            y,
+            eps=1e-5,
+            momentum=0.1,
+            group_size=2,
+        )
         torch.testing.assert_close(running, [layer.running_mean, layer.running_var])
         states.append((norm, std, y))
     torch.testing.assert_close(torch.cat([y for _, _, y in states]), wanted.detach())

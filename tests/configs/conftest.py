@@ -38,11 +38,15 @@ def sample_with_a_square() -> DetDataSample:
     """What is known of an image of 64 x 64: one object, with its mask."""
     masks = np.zeros((1, SIZE, SIZE), dtype=np.uint8)
     masks[:, 16:48, 16:48] = 1
-    sample = DetDataSample(metainfo=dict(img_shape=(SIZE, SIZE), ori_shape=(SIZE, SIZE), scale_factor=(1.0, 1.0)))
+    sample = DetDataSample(
+        metainfo=dict(img_shape=(SIZE, SIZE), ori_shape=(SIZE, SIZE), scale_factor=(1.0, 1.0))
+    )
     sample.gt_instances = InstanceData(
         bboxes=torch.tensor([[16.0, 16.0, 48.0, 48.0]]),
         labels=torch.tensor([7]),
         masks=BitmapMasks(masks, SIZE, SIZE),
     )
-    sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+    sample.ignored_instances = InstanceData(
+        bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
+    )
     return sample

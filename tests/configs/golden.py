@@ -116,11 +116,17 @@ def main() -> None:
             if key not in before.get(name, {}):
                 print(f"{name}: {key} is new")
             elif (moved := max(drift(values, before[name][key]))) > 1e-6:
-                print(f"{name}: {key} moved by {moved:.1e}; first {before[name][key][0]:.6f}, now {values[0]:.6f}")
-    rounded = {name: {key: [float(f"{v:.7g}") for v in values] for key, values in losses.items()}
-               for name, losses in found.items()}
+                print(
+                    f"{name}: {key} moved by {moved:.1e}; first {before[name][key][0]:.6f}, now {values[0]:.6f}"
+                )
+    rounded = {
+        name: {key: [float(f"{v:.7g}") for v in values] for key, values in losses.items()}
+        for name, losses in found.items()
+    }
     # A line for each loss.
-    FILE.write_text(re.sub(r"\s+(?=-?\d)|(?<=\d)\s+(?=])", " ", json.dumps(rounded, indent=1)) + "\n")
+    FILE.write_text(
+        re.sub(r"\s+(?=-?\d)|(?<=\d)\s+(?=])", " ", json.dumps(rounded, indent=1)) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -78,7 +78,9 @@ def build_on_meta(cfg: Config) -> nn.Module:
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_builds_with_fitting_widths(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_builds_with_fitting_widths(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     model = build_on_meta(Config.fromfile(file))
     widths = model.backbone.out_channels
@@ -125,14 +127,20 @@ def shrink(cfg: Config) -> Config:
     """The config with its family's smallest variant and four or three narrow maps in place of the published ones."""
     family = MODELS.get(cfg.model.backbone.type)
     assert issubclass(family, MambaBackbone)
-    kept = {k: v for k, v in cfg.model.backbone.items() if k in ("norm", "norm_eval", "features", "pyramid")}
+    kept = {
+        k: v
+        for k, v in cfg.model.backbone.items()
+        if k in ("norm", "norm_eval", "features", "pyramid")
+    }
     cfg.model.backbone = dict(type=cfg.model.backbone.type, **family.TINY, **kept)
     widths = family(**family.TINY, **kept).out_channels
     if "neck" in cfg.model:
         cfg.model.neck.in_channels = widths[-1] if cfg.model.neck.type == "SimpleFPN" else widths
     else:
         cfg.model.decode_head.update(in_channels=widths, channels=32)
-        cfg.model.auxiliary_head.update(in_channels=widths[cfg.model.auxiliary_head.in_index], channels=16)
+        cfg.model.auxiliary_head.update(
+            in_channels=widths[cfg.model.auxiliary_head.in_index], channels=16
+        )
     if "decode_head" in cfg.model:
         cfg.model.data_preprocessor.size = (64, 64)
     stages = cfg.model.train_cfg.get("rcnn", [])
@@ -175,11 +183,21 @@ def test_a_segmentor_of_each_kind_trains_a_step(name: str) -> None:
     model = revert_sync_batchnorm(MODELS.build(shrink(cfg).model)).train()
     samples = []
     for _ in range(2):
-        samples.append(SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, 19, (1, 64, 64))),
-                                     metainfo=dict(img_shape=(64, 64), ori_shape=(64, 64))))
-    data = dict(inputs=[torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)] * 2, data_samples=samples)
-    losses = model.train_step(data, build_optim_wrapper(model, dict(cfg.optim_wrapper, type="OptimWrapper")))
-    assert {"decode.loss_ce", *(["aux.loss_ce"] if "auxiliary_head" in cfg.model else [])} <= set(losses)
+        samples.append(
+            SegDataSample(
+                gt_sem_seg=PixelData(data=torch.randint(0, 19, (1, 64, 64))),
+                metainfo=dict(img_shape=(64, 64), ori_shape=(64, 64)),
+            )
+        )
+    data = dict(
+        inputs=[torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)] * 2, data_samples=samples
+    )
+    losses = model.train_step(
+        data, build_optim_wrapper(model, dict(cfg.optim_wrapper, type="OptimWrapper"))
+    )
+    assert {"decode.loss_ce", *(["aux.loss_ce"] if "auxiliary_head" in cfg.model else [])} <= set(
+        losses
+    )
     assert all(torch.isfinite(value).all() for value in losses.values())
 
 
@@ -189,7 +207,10 @@ def test_vims_learning_rate_falls_towards_the_image() -> None:
     optimizer = build_optim_wrapper(model, dict(cfg.optim_wrapper, type="OptimWrapper")).optimizer
     names = {id(p): name for name, p in model.named_parameters()}
     groups = {names[id(p)]: group for group in optimizer.param_groups for p in group["params"]}
-    last, first = groups["backbone.layers.23.mixer.in_proj.weight"], groups["backbone.layers.1.mixer.in_proj.weight"]
+    last, first = (
+        groups["backbone.layers.23.mixer.in_proj.weight"],
+        groups["backbone.layers.1.mixer.in_proj.weight"],
+    )
     assert last["lr"] == pytest.approx(1e-4 * 0.837) and last["weight_decay"] == 0.1
     assert first["lr"] == pytest.approx(1e-4 * 0.837**23)
     norm = groups["backbone.layers.23.norm.weight"]

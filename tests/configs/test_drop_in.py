@@ -29,7 +29,9 @@ model = dict(
 def own_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's config in a directory of their own, on top of the file that mmdet ships."""
     monkeypatch.chdir(tmp_path)
-    base = Path(find_spec("mmdet").submodule_search_locations[0]) / ".mim" / "configs" / MMDET_CONFIG
+    base = (
+        Path(find_spec("mmdet").submodule_search_locations[0]) / ".mim" / "configs" / MMDET_CONFIG
+    )
     path = tmp_path / "mine.py"
     path.write_text(LINES.format(base=base))
     return path
@@ -54,6 +56,8 @@ def test_a_process_that_knows_only_mmdet_finds_it(own_config: Path) -> None:
         "print('found', type(MODELS.build(cfg.model).backbone).__name__)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert "found VMamba" in done.stdout

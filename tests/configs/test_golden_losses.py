@@ -26,11 +26,15 @@ def test_losses_are_as_they_were(name: str, tmp_path: Path) -> None:
         drifts = drift(values, wanted[key])
         if max(drifts[:FIRST]) > EARLY or sorted(drifts)[-1 - DECIDED] > LATE:
             moved[key] = f"by {max(drifts[:FIRST]):.1e} at first, {max(drifts):.1e} in all"
-    assert not moved, "if they should move: python -m tests.configs.golden writes them anew; say so in the commit"
+    assert not moved, (
+        "if they should move: python -m tests.configs.golden writes them anew; say so in the commit"
+    )
 
 
 def test_a_small_mistake_would_show(tmp_path: Path) -> None:
     """Weights that differ by a hundredth do."""
     name = "mask_rcnn/vmamba_t_1x_coco"
     found = golden_losses(name, tmp_path, noise=1e-2)
-    assert any(max(drift(values, WANTED[name][key])[:FIRST]) > EARLY for key, values in found.items())
+    assert any(
+        max(drift(values, WANTED[name][key])[:FIRST]) > EARLY for key, values in found.items()
+    )

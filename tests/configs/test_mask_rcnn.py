@@ -18,7 +18,11 @@ from tests.parity.recipe import load_case
 from .conftest import CONFIGS, build_detector, train_step
 
 NAMES = [f"{family}_{size}" for family in ("mambavision", "vmamba") for size in "bst"]
-FILES = [CONFIGS / "mask_rcnn" / f"{name}_{schedule}_coco.py" for name in NAMES for schedule in ("1x", "3x")]
+FILES = [
+    CONFIGS / "mask_rcnn" / f"{name}_{schedule}_coco.py"
+    for name in NAMES
+    for schedule in ("1x", "3x")
+]
 
 
 def load(name: str, schedule: str) -> Config:
@@ -26,7 +30,9 @@ def load(name: str, schedule: str) -> Config:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_builds_and_trains_a_step_anywhere(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_builds_and_trains_a_step_anywhere(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     cfg = load(name, "1x")
     assert cfg.model == load(name, "3x").model
@@ -73,28 +79,48 @@ def test_the_parameters_without_decay_are_those_of_the_original_runs(name: str, 
     """The originals spared names that hold `norm`, under their own names: norms called by a number are decayed."""
     original = load_case(case)["state_dict"]
     backbone = mmmamba.create_backbone(name)
-    wanted = {key for key in original if "norm" in key and not key.endswith(("running_mean", "running_var"))}
+    wanted = {
+        key
+        for key in original
+        if "norm" in key and not key.endswith(("running_mean", "running_var"))
+    }
     optimizer = build_optim_wrapper(
         nn.ModuleDict(dict(backbone=backbone)), load("vmamba_t", "1x").optim_wrapper
     ).optimizer
     names = {id(p): key for key, p in backbone.named_parameters()}
-    spared = {names[id(p)] for group in optimizer.param_groups if group["weight_decay"] == 0 for p in group["params"]}
+    spared = {
+        names[id(p)]
+        for group in optimizer.param_groups
+        if group["weight_decay"] == 0
+        for p in group["params"]
+    }
     assert spared == wanted
-    assert {key for key in names.values()} - spared == {k for k in original if "norm" not in k and k in names.values()}
+    assert {key for key in names.values()} - spared == {
+        k for k in original if "norm" not in k and k in names.values()
+    }
 
 
 @pytest.mark.parametrize(
     ("name", "schedule", "rate", "drop_path"),
-    [("vmamba_t", "1x", 1e-4, 0.2), ("vmamba_s", "3x", 1e-4, 0.3), ("vmamba_b", "1x", 1e-4, 0.6),
-     ("mambavision_s", "3x", 1e-4, 0.2), ("mambavision_b", "1x", 2e-4, 0.2)],
-)  # fmt: skip
-def test_hyperparameters_of_the_authors(name: str, schedule: str, rate: float, drop_path: float) -> None:
+    [
+        ("vmamba_t", "1x", 1e-4, 0.2),
+        ("vmamba_s", "3x", 1e-4, 0.3),
+        ("vmamba_b", "1x", 1e-4, 0.6),
+        ("mambavision_s", "3x", 1e-4, 0.2),
+        ("mambavision_b", "1x", 2e-4, 0.2),
+    ],
+)
+def test_hyperparameters_of_the_authors(
+    name: str, schedule: str, rate: float, drop_path: float
+) -> None:
     cfg = load(name, schedule)
     epochs, milestones = {"1x": (12, [8, 11]), "3x": (36, [27, 33])}[schedule]
     assert cfg.train_cfg.max_epochs == epochs and cfg.param_scheduler[1].milestones == milestones
     assert cfg.param_scheduler[1].end == epochs
     optimizer = dict(cfg.optim_wrapper.optimizer)
-    assert optimizer == dict(type="AdamW", fused=True, lr=rate, betas=(0.9, 0.999), weight_decay=0.05)
+    assert optimizer == dict(
+        type="AdamW", fused=True, lr=rate, betas=(0.9, 0.999), weight_decay=0.05
+    )
     assert cfg.model.backbone.drop_path_rate == drop_path
     assert cfg.train_dataloader.batch_size * 8 == cfg.auto_scale_lr.base_batch_size == 16
     crops = "RandomCrop" in json.dumps(cfg.train_dataloader.dataset.pipeline)

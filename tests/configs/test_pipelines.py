@@ -20,7 +20,9 @@ from .conftest import CONFIGS
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_shapes(tmp_path_factory.mktemp("data") / "shapes", ShapesSpec(num_train=3, num_val=1, size=64))
+    return make_shapes(
+        tmp_path_factory.mktemp("data") / "shapes", ShapesSpec(num_train=3, num_val=1, size=64)
+    )
 
 
 def build(name: str, loader: str, **where: object) -> torch.utils.data.Dataset:
@@ -39,9 +41,18 @@ def build(name: str, loader: str, **where: object) -> torch.utils.data.Dataset:
     ],
 )
 def test_coco(name: str, masks: bool, trained: tuple | None, tested: tuple, shapes: Path) -> None:
-    for loader, split, size in (("train_dataloader", "train", trained), ("val_dataloader", "val", tested)):
-        data = build(name, loader, data_root=str(shapes), ann_file=f"annotations/instances_{split}.json",
-                     data_prefix=dict(img=f"{split}/"), metainfo=dict(classes=CLASSES))  # fmt: skip
+    for loader, split, size in (
+        ("train_dataloader", "train", trained),
+        ("val_dataloader", "val", tested),
+    ):
+        data = build(
+            name,
+            loader,
+            data_root=str(shapes),
+            ann_file=f"annotations/instances_{split}.json",
+            data_prefix=dict(img=f"{split}/"),
+            metainfo=dict(classes=CLASSES),
+        )
         item = data[0]
         assert size is None or item["inputs"].shape[1:] == size
         found = item["data_samples"].gt_instances
@@ -51,7 +62,9 @@ def test_coco(name: str, masks: bool, trained: tuple | None, tested: tuple, shap
             assert (found.masks.height, found.masks.width) == tuple(item["inputs"].shape[1:])
 
 
-@pytest.mark.parametrize(("name", "crop", "side"), [("ade20k", (512, 512), 512), ("ade20k_640", (640, 640), 640)])
+@pytest.mark.parametrize(
+    ("name", "crop", "side"), [("ade20k", (512, 512), 512), ("ade20k_640", (640, 640), 640)]
+)
 def test_ade20k(name: str, crop: tuple[int, int], side: int, tmp_path: Path) -> None:
     _write(tmp_path, {"images/{}/a.jpg": 3, "annotations/{}/a.png": 1}, ("training", "validation"))
     init_default_scope("mmseg")
@@ -71,7 +84,10 @@ def test_cityscapes(tmp_path: Path) -> None:
     _write(tmp_path, files, ("train", "val"))
     item = build("cityscapes", "train_dataloader", data_root=str(tmp_path))[0]
     assert 5 in item["data_samples"].gt_sem_seg.data
-    assert min(build("cityscapes", "val_dataloader", data_root=str(tmp_path))[0]["inputs"].shape[1:]) == 1024
+    assert (
+        min(build("cityscapes", "val_dataloader", data_root=str(tmp_path))[0]["inputs"].shape[1:])
+        == 1024
+    )
 
 
 def _write(root: Path, files: dict[str, int], splits: tuple[str, ...]) -> None:
@@ -83,4 +99,7 @@ def _write(root: Path, files: dict[str, int], splits: tuple[str, ...]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             label = np.full((50, 75), 5, dtype=np.uint8)
             label[:9] = 0
-            cv2.imwrite(str(path), rng.integers(0, 256, (50, 75, 3), dtype=np.uint8) if channels == 3 else label)
+            cv2.imwrite(
+                str(path),
+                rng.integers(0, 256, (50, 75, 3), dtype=np.uint8) if channels == 3 else label,
+            )

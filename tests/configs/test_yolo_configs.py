@@ -36,9 +36,17 @@ def test_trains_a_step_and_answers(file: Path) -> None:
         cfg.model.neck.pop("out_channels", None)
         cfg.model.bbox_head.in_channels = widths
     model = build_detector(cfg)
-    sample = DetDataSample(metainfo=dict(
-        img_shape=(128, 128), ori_shape=(128, 128), pad_shape=(128, 128), scale_factor=(1.0, 1.0)))
-    sample.gt_instances = InstanceData(bboxes=torch.tensor([[32.0, 32.0, 96.0, 96.0]]), labels=torch.tensor([7]))
+    sample = DetDataSample(
+        metainfo=dict(
+            img_shape=(128, 128),
+            ori_shape=(128, 128),
+            pad_shape=(128, 128),
+            scale_factor=(1.0, 1.0),
+        )
+    )
+    sample.gt_instances = InstanceData(
+        bboxes=torch.tensor([[32.0, 32.0, 96.0, 96.0]]), labels=torch.tensor([7])
+    )
     samples = [sample, sample.clone()]
     # The second image has nothing on it.
     samples[1].gt_instances = sample.gt_instances[:0]
@@ -46,7 +54,10 @@ def test_trains_a_step_and_answers(file: Path) -> None:
     model.parse_losses(losses)[0].backward()
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
     assert {"loss_cls", "loss_bbox"} <= set(losses)
-    assert all(torch.isfinite(torch.as_tensor(value)).all() for value in model.parse_losses(losses)[1].values())
+    assert all(
+        torch.isfinite(torch.as_tensor(value)).all()
+        for value in model.parse_losses(losses)[1].values()
+    )
     cells = sum((64 // stride) ** 2 for stride in model.backbone.out_strides)
     outputs = model.eval()(torch.rand(1, 3, 64, 64))
     assert sum(m.shape[2] * m.shape[3] for m in outputs[0]) == cells
@@ -59,16 +70,30 @@ def image(tmp_path: Path) -> dict:
     pixels[20:80, 40:160] = 255
     cv2.imwrite(str(tmp_path / "picture.png"), pixels)
     instance = dict(bbox=[40.0, 20.0, 160.0, 80.0], bbox_label=3, ignore_flag=0)
-    return dict(img_path=str(tmp_path / "picture.png"), img_id=1, height=100, width=200, instances=[instance])
+    return dict(
+        img_path=str(tmp_path / "picture.png"),
+        img_id=1,
+        height=100,
+        width=200,
+        instances=[instance],
+    )
 
 
-@pytest.mark.parametrize("name", ["mamba_yolo/mamba_yolo_t_300e_coco", "yolo/vmamba_t_yolox_36e_coco"])
+@pytest.mark.parametrize(
+    "name", ["mamba_yolo/mamba_yolo_t_300e_coco", "yolo/vmamba_t_yolox_36e_coco"]
+)
 def test_pipelines(name: str, image: dict) -> None:
     """Boxes stay where the white is, in training with mosaic and without; tests get theirs untouched."""
     cfg = Config.fromfile(CONFIGS / f"{name}.py")
     init_default_scope(cfg.default_scope)
-    late = next(hook for hook in cfg.custom_hooks if hook.type == "PipelineSwitchHook").switch_pipeline
-    for pipeline in (cfg.train_dataloader.dataset.pipeline, late, cfg.test_dataloader.dataset.pipeline):
+    late = next(
+        hook for hook in cfg.custom_hooks if hook.type == "PipelineSwitchHook"
+    ).switch_pipeline
+    for pipeline in (
+        cfg.train_dataloader.dataset.pipeline,
+        late,
+        cfg.test_dataloader.dataset.pipeline,
+    ):
         # The first images fill the mosaic's cache.
         whole = Compose(pipeline)
         packed = [whole(dict(image)) for _ in range(12)][-1]
@@ -80,7 +105,7 @@ def test_pipelines(name: str, image: dict) -> None:
             continue
         assert sample.img_shape == (640, 640) and len(sample.gt_instances)
         for x1, y1, x2, y2 in sample.gt_instances.bboxes.tensor.round().int().tolist():
-            inside = pixels[:, y1 + 2: y2 - 2, x1 + 2: x2 - 2].amax(0)
+            inside = pixels[:, y1 + 2 : y2 - 2, x1 + 2 : x2 - 2].amax(0)
             assert inside.numel() == 0 or inside.min() > 130, (x1, y1, x2, y2)
 
 
@@ -89,7 +114,11 @@ def test_mixup_is_off_and_can_be_turned_on(image: dict) -> None:
     init_default_scope(cfg.default_scope)
     mosaic, affine, mixup = cfg.train_dataloader.dataset.pipeline[2:5]
     assert (mosaic.type, affine.type, mixup.type, mixup.prob) == (
-        "CachedMosaic", "CenteredRandomAffine", "CachedMixUp", 0.0)
+        "CachedMosaic",
+        "CenteredRandomAffine",
+        "CachedMixUp",
+        0.0,
+    )
     load = cfg.train_dataloader.dataset.pipeline[:2]
     boxes = {}
     for mixup.prob in (0.0, 1.0):
@@ -105,7 +134,9 @@ def test_training_ends_where_ap_no_longer_rises() -> None:
     cfg = Config.fromfile(CONFIGS / "mamba_yolo/mamba_yolo_t_300e_coco.py")
     hook = HOOKS.build(next(hook for hook in cfg.custom_hooks if hook.type == "EarlyStoppingHook"))
     assert hook.patience * cfg.train_cfg.val_interval == 100
-    runner = SimpleNamespace(train_loop=SimpleNamespace(stop_training=False), logger=MMLogger.get_current_instance())
+    runner = SimpleNamespace(
+        train_loop=SimpleNamespace(stop_training=False), logger=MMLogger.get_current_instance()
+    )
     for ap in (0.3, 0.31, *[0.31] * 5, 0.311, *[0.3] * 9):
         hook.after_val_epoch(runner, {"coco/bbox_mAP": ap})
         assert not runner.train_loop.stop_training

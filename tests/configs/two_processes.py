@@ -41,7 +41,10 @@ def folders() -> dict[str, Path]:
     for path in sorted(CONFIGS.glob("*/*.py")):
         if path.parent.name != "_base_":
             firsts.setdefault(path.parent.name, path)
-    return {**firsts, "retinanet of efficientvmamba_t": CONFIGS / "retinanet/efficientvmamba_t_1x_coco.py"}
+    return {
+        **firsts,
+        "retinanet of efficientvmamba_t": CONFIGS / "retinanet/efficientvmamba_t_1x_coco.py",
+    }
 
 
 def own(path: Path, folder: Path, side: int) -> tuple[Config, list[dict]]:
@@ -70,7 +73,10 @@ def drop_in(name: str) -> tuple[Config, list[dict]]:
         cfg.model.auxiliary_head.in_channels = WIDTHS[cfg.model.auxiliary_head.in_index]
         cfg.model.data_preprocessor.size = (SIZE, SIZE)
     images = torch.randint(0, 256, (4, 3, SIZE, SIZE), dtype=torch.uint8)
-    batches = [dict(inputs=list(pair), data_samples=[_sample(cfg), _sample(cfg)]) for pair in images.split(2)]
+    batches = [
+        dict(inputs=list(pair), data_samples=[_sample(cfg), _sample(cfg)])
+        for pair in images.split(2)
+    ]
     return cfg, batches
 
 
@@ -116,7 +122,9 @@ def main(folder: Path) -> None:
     MMLogger.get_current_instance().setLevel("ERROR")
     rank = int(os.environ["RANK"])
     # Read before the processes know of each other, whose samplers would give each its share.
-    cases = {name: own(path, folder / f"shapes{rank}_{name}", 128) for name, path in folders().items()}
+    cases = {
+        name: own(path, folder / f"shapes{rank}_{name}", 128) for name, path in folders().items()
+    }
     set_random_seed(rank)
     cases |= {name: drop_in(name) for name in DROP_INS}
     dist.init_process_group("gloo")

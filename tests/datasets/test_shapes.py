@@ -34,7 +34,12 @@ def test_masks_boxes_and_areas_agree(coco: COCO) -> None:
         rows, columns = np.nonzero(mask_HW)
         x, y, width, height = annotation["bbox"]
         assert annotation["area"] == mask_HW.sum() > 0
-        assert (x, y, x + width, y + height) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        assert (x, y, x + width, y + height) == (
+            columns.min(),
+            rows.min(),
+            columns.max() + 1,
+            rows.max() + 1,
+        )
 
 
 def test_every_kind_of_annotation_occurs(coco: COCO) -> None:
@@ -57,10 +62,14 @@ def test_some_images_are_empty_and_ids_have_gaps(coco: COCO) -> None:
 
 def test_label_maps_show_the_same_objects(root: Path, coco: COCO) -> None:
     for image_id, image in coco.imgs.items():
-        labels_HW = cv2.imread(str(root / "labels" / "train" / image["file_name"]), cv2.IMREAD_UNCHANGED)
+        labels_HW = cv2.imread(
+            str(root / "labels" / "train" / image["file_name"]), cv2.IMREAD_UNCHANGED
+        )
         wanted_HW = np.zeros_like(labels_HW)
         for annotation in coco.imgToAnns[image_id]:
-            wanted_HW[coco.annToMask(annotation) > 0] = CATEGORY_IDS.index(annotation["category_id"]) + 1
+            wanted_HW[coco.annToMask(annotation) > 0] = (
+                CATEGORY_IDS.index(annotation["category_id"]) + 1
+            )
         assert np.array_equal(labels_HW, wanted_HW)
 
 
@@ -75,9 +84,15 @@ def test_no_object_is_mostly_hidden() -> None:
 def test_the_same_seed_draws_the_same_images(root: Path, tmp_path: Path) -> None:
     again = make_shapes(tmp_path / "again", SPEC)
     other = make_shapes(tmp_path / "other", ShapesSpec(num_train=4, num_val=2, size=96, seed=1))
-    for name in ("train/train_00000.png", "annotations/instances_val.json", "labels/val/val_00003.png"):
+    for name in (
+        "train/train_00000.png",
+        "annotations/instances_val.json",
+        "labels/val/val_00003.png",
+    ):
         assert (again / name).read_bytes() == (root / name).read_bytes()
-    assert (other / "train/train_00000.png").read_bytes() != (root / "train/train_00000.png").read_bytes()
+    assert (other / "train/train_00000.png").read_bytes() != (
+        root / "train/train_00000.png"
+    ).read_bytes()
 
 
 def test_a_finished_set_is_left_alone_and_another_one_replaced(tmp_path: Path) -> None:
@@ -86,7 +101,9 @@ def test_a_finished_set_is_left_alone_and_another_one_replaced(tmp_path: Path) -
     written = (root / "shapes.json").stat().st_mtime_ns
     assert (make_shapes(root, small) / "shapes.json").stat().st_mtime_ns == written
     make_shapes(root, ShapesSpec(num_train=3, num_val=1, size=32))
-    assert len(json.loads((root / "annotations" / "instances_train.json").read_text())["images"]) == 3
+    assert (
+        len(json.loads((root / "annotations" / "instances_train.json").read_text())["images"]) == 3
+    )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["shapes"]
 
 
@@ -112,7 +129,11 @@ def test_mmdetection_reads_it(root: Path) -> None:
     ignored = 0
     for sample in dataset:
         assert sample["img"].shape == (96, 96, 3)
-        assert len(sample["gt_masks"]) == len(sample["gt_bboxes_labels"]) == len(sample["gt_ignore_flags"])
+        assert (
+            len(sample["gt_masks"])
+            == len(sample["gt_bboxes_labels"])
+            == len(sample["gt_ignore_flags"])
+        )
         assert all(0 <= label < len(CLASSES) for label in sample["gt_bboxes_labels"])
         ignored += int(sample["gt_ignore_flags"].sum())
     assert ignored > 0

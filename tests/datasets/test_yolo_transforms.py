@@ -10,9 +10,14 @@ from mmmamba.datasets.transforms import CenteredRandomAffine, HSVGain, Letterbox
 
 def sample(height: int, width: int, *boxes: list[float]) -> dict:
     image = np.zeros((height, width, 3), dtype=np.uint8)
-    return dict(img=image, img_shape=(height, width), ori_shape=(height, width),
-                gt_bboxes=HorizontalBoxes(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)),
-                gt_bboxes_labels=np.arange(len(boxes)), gt_ignore_flags=np.zeros(len(boxes), dtype=bool))
+    return dict(
+        img=image,
+        img_shape=(height, width),
+        ori_shape=(height, width),
+        gt_bboxes=HorizontalBoxes(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)),
+        gt_bboxes_labels=np.arange(len(boxes)),
+        gt_ignore_flags=np.zeros(len(boxes), dtype=bool),
+    )
 
 
 # Image, padded image, and (top, bottom, left, right), as the fact sheet has them.
@@ -36,7 +41,11 @@ def test_letterbox_in_a_square_moves_image_and_boxes_alike():
     got = Letterbox(640).transform(sample(427, 640, [0, 0, 640, 427]))
     assert got["pad_param"] == (106, 107, 0, 0) and got["img_shape"] == (640, 640)
     assert got["gt_bboxes"].tensor.tolist() == [[0, 106, 640, 533]]
-    assert (got["img"][:106] == 114).all() and (got["img"][533:] == 114).all() and (got["img"][106:533] == 0).all()
+    assert (
+        (got["img"][:106] == 114).all()
+        and (got["img"][533:] == 114).all()
+        and (got["img"][106:533] == 0).all()
+    )
     got = Letterbox(64).transform(sample(100, 200, [20, 10, 100, 60]))
     torch.testing.assert_close(got["gt_bboxes"].tensor, torch.tensor([[6.4, 19.2, 32.0, 35.2]]))
 
@@ -58,9 +67,18 @@ def test_affine_scales_about_the_centre(monkeypatch):
 
 def test_affine_drops_what_hardly_remains(monkeypatch):
     """Kept: whole boxes. Dropped: a twentieth left, thinner than two pixels, a hundred times as long as wide."""
-    got = affine(monkeypatch, (1.0, 0.5, 0.5), [40, 40, 60, 60], [0, 40, 33.6, 80], [40, 40, 41.5, 60],
-                 [32, 50, 96, 50.5])
-    assert got["gt_bboxes_labels"].tolist() == [0] and len(got["gt_bboxes"]) == len(got["gt_ignore_flags"]) == 1
+    got = affine(
+        monkeypatch,
+        (1.0, 0.5, 0.5),
+        [40, 40, 60, 60],
+        [0, 40, 33.6, 80],
+        [40, 40, 41.5, 60],
+        [32, 50, 96, 50.5],
+    )
+    assert (
+        got["gt_bboxes_labels"].tolist() == [0]
+        and len(got["gt_bboxes"]) == len(got["gt_ignore_flags"]) == 1
+    )
     got = affine(monkeypatch, (1.0, 0.5, 0.5))
     assert len(got["gt_bboxes"]) == 0
 
@@ -80,8 +98,14 @@ def test_affine_draws_within_its_bounds():
 
 def test_hsv_gain_is_a_factor():
     """A grey pixel has no saturation to change; its value is multiplied, within the gain."""
-    got = {int(HSVGain(value=0.4).transform(dict(img=np.full((2, 2, 3), 100, dtype=np.uint8)))["img"][0, 0, 0])
-           for _ in range(200)}
+    got = {
+        int(
+            HSVGain(value=0.4).transform(dict(img=np.full((2, 2, 3), 100, dtype=np.uint8)))["img"][
+                0, 0, 0
+            ]
+        )
+        for _ in range(200)
+    }
     assert 60 <= min(got) < 70 and 130 < max(got) <= 140
     same = HSVGain(0.0, 0.0, 0.0).transform(dict(img=np.full((2, 2, 3), 77, dtype=np.uint8)))["img"]
     assert (same == 77).all()

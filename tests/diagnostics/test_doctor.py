@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from mmmamba.commands import main
-from mmmamba.diagnostics import check_layer_norm, check_mmcv_operators, check_scan, measure_rates, scan_choices
+from mmmamba.diagnostics import (
+    check_layer_norm,
+    check_mmcv_operators,
+    check_scan,
+    measure_rates,
+    scan_choices,
+)
 from mmmamba.ops.selective_scan import ENVIRONMENT
 from mmmamba.ops.selective_scan.dispatch import _resolve
 
@@ -24,10 +30,18 @@ def fresh_choice() -> None:
 
 
 def test_all_that_runs_here_is_right() -> None:
-    checks = [*(c for name in ("cpu", "torch", "naive") for c in check_scan(name, CPU)), *check_layer_norm(CPU),
-              *check_mmcv_operators(CPU)]  # fmt: skip
+    checks = [
+        *(c for name in ("cpu", "torch", "naive") for c in check_scan(name, CPU)),
+        *check_layer_norm(CPU),
+        *check_mmcv_operators(CPU),
+    ]
     assert [c for c in checks if not c.passed] == []
-    assert {c.dtype for c in checks} == {torch.float64, torch.float32, torch.float16, torch.bfloat16}
+    assert {c.dtype for c in checks} == {
+        torch.float64,
+        torch.float32,
+        torch.float16,
+        torch.bfloat16,
+    }
 
 
 def test_a_healthy_machine(capsys: pytest.CaptureFixture) -> None:
@@ -43,7 +57,9 @@ def test_a_healthy_machine(capsys: pytest.CaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("fault", ["wrong output", "wrong gradient", "NaN", "crash"])
-def test_a_backend_that_is_wrong(fault: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_a_backend_that_is_wrong(
+    fault: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     backend = importlib.import_module("mmmamba.ops.selective_scan.torch")
     name = "backward" if fault == "wrong gradient" else "forward"
     right = getattr(backend, name)
@@ -75,12 +91,17 @@ def test_a_variable_that_asks_for_what_cannot_run(
     monkeypatch.setenv(ENVIRONMENT, "mamba_ssm")
     assert main(["doctor", "--device", "cpu"]) == 1
     printed = " ".join(capsys.readouterr().out.split())
-    assert f"FAILED: selective-scan backend 'mamba_ssm', asked for by ${ENVIRONMENT}, cannot run" in printed
+    assert (
+        f"FAILED: selective-scan backend 'mamba_ssm', asked for by ${ENVIRONMENT}, cannot run"
+        in printed
+    )
 
 
 def test_rates_are_measured() -> None:
     copy, forward, step = measure_rates(CPU, seconds=0.05)
-    assert copy.what == "copy" and forward.what.endswith("forward") and step.what.endswith("backward")
+    assert (
+        copy.what == "copy" and forward.what.endswith("forward") and step.what.endswith("backward")
+    )
     assert all(0.01 < rate.gigabytes_per_second < 1e4 for rate in (copy, forward, step))
 
 
@@ -95,7 +116,10 @@ def test_a_gpu_is_right() -> None:
     device = torch.device("cuda")
     names = [choice.backend for choice in scan_choices(device) if choice.runs]
     assert "triton" in names
-    checks = [*(c for name in names for c in check_scan(name, device)), *check_layer_norm(device),
-              *check_mmcv_operators(device)]  # fmt: skip
+    checks = [
+        *(c for name in names for c in check_scan(name, device)),
+        *check_layer_norm(device),
+        *check_mmcv_operators(device),
+    ]
     assert [c for c in checks if not c.passed] == []
     assert main(["doctor"]) == 0

@@ -18,9 +18,16 @@ from pathlib import Path
 from mmmamba.commands import main
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))]
-PROGRAMS = {("mmmamba",): [], ("python", "-m", "mmmamba"): [], ("python", "tools/train.py"): ["train"],
-            ("python", "tools/test.py"): ["test"]}  # fmt: skip
+PAGES = [
+    "README.md",
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")),
+]
+PROGRAMS = {
+    ("mmmamba",): [],
+    ("python", "-m", "mmmamba"): [],
+    ("python", "tools/train.py"): ["train"],
+    ("python", "tools/test.py"): ["test"],
+}
 RUN = ("python", "pycon", "bash", "console")
 NOT_RUN = ("text",)
 LOOSE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -46,12 +53,17 @@ class Block:
 def blocks(page: str) -> list[Block]:
     """In the order of the page."""
     text = (ROOT / page).read_text()
-    return [Block(f"{page}:{text.count(chr(10), 0, found.start()) + 1}", found[1], found[2])
-            for found in re.finditer(r"^ *```(\w*)\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)]  # fmt: skip
+    return [
+        Block(f"{page}:{text.count(chr(10), 0, found.start()) + 1}", found[1], found[2])
+        for found in re.finditer(r"^ *```(\w*)\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    ]
 
 
-def run_page(page: str, special: dict[str, Callable[[str], object]] | None = None,
-             parsed: tuple[str, ...] = ()) -> None:  # fmt: skip
+def run_page(
+    page: str,
+    special: dict[str, Callable[[str], object]] | None = None,
+    parsed: tuple[str, ...] = (),
+) -> None:
     """Run every block of a page.
 
     Args:
@@ -62,7 +74,14 @@ def run_page(page: str, special: dict[str, Callable[[str], object]] | None = Non
     for block in blocks(page):
         steps = block.commands if block.language == "bash" else [block.text]
         for step in steps if block.language in RUN else ():
-            key = next((key for key in [*special, *(parsed if block.language == "bash" else ())] if key in step), None)
+            key = next(
+                (
+                    key
+                    for key in [*special, *(parsed if block.language == "bash" else ())]
+                    if key in step
+                ),
+                None,
+            )
             if key is None:
                 run(step, block, space)
             else:
@@ -89,7 +108,9 @@ def arguments(line: str) -> list[str]:
     for program, first in PROGRAMS.items():
         if tuple(words[: len(program)]) == program:
             return first + words[len(program) :]
-    raise AssertionError(f"no test knows how to run {line!r}: give it to run_page as `special` or `parsed`")
+    raise AssertionError(
+        f"no test knows how to run {line!r}: give it to run_page as `special` or `parsed`"
+    )
 
 
 def check_output(block: Block) -> None:
@@ -103,7 +124,9 @@ def check_output(block: Block) -> None:
         except SystemExit as stop:
             code = stop.code
     found = doctest.OutputChecker().check_output(f"...{wanted}", printed.getvalue(), LOOSE)
-    assert found, f"{block.place}: {command}\nwanted at the end:\n{wanted}\nprinted:\n{printed.getvalue()}"
+    assert found, (
+        f"{block.place}: {command}\nwanted at the end:\n{wanted}\nprinted:\n{printed.getvalue()}"
+    )
     assert code == (2 if wanted.startswith("error:") else 0), f"{block.place}: exit code {code}"
 
 
@@ -114,5 +137,3 @@ def check_examples(block: Block, space: dict) -> None:
     runner = doctest.DocTestRunner(optionflags=LOOSE)
     runner.run(test, out=printed.write, clear_globs=False)
     assert runner.failures == 0 and runner.tries, printed.getvalue()
-
-

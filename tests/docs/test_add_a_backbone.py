@@ -19,8 +19,11 @@ from .blocks import run_page
 
 PAGE = (Path(__file__).parents[2] / "docs" / "add_a_backbone.md").read_text()
 EXAMPLE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
-PROMISES = {name: test for name, test in vars(contract).items()
-            if name.startswith("test_") and "family" in inspect.signature(test).parameters}
+PROMISES = {
+    name: test
+    for name, test in vars(contract).items()
+    if name.startswith("test_") and "family" in inspect.signature(test).parameters
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +39,15 @@ def comb_mamba(tmp_path_factory):
 
 def arguments(test) -> list[dict]:
     """What a promise is tested with, beside the family."""
-    marks = [mark.args for mark in test.pytestmark if mark.name == "parametrize" and mark.args[0] != "family"]
-    return [dict(zip((name for name, _ in marks), values)) for values in itertools.product(*(v for _, v in marks))]
+    marks = [
+        mark.args
+        for mark in test.pytestmark
+        if mark.name == "parametrize" and mark.args[0] != "family"
+    ]
+    return [
+        dict(zip((name for name, _ in marks), values))
+        for values in itertools.product(*(v for _, v in marks))
+    ]
 
 
 @pytest.mark.parametrize("promise", PROMISES)

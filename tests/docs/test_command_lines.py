@@ -17,7 +17,9 @@ from mmmamba.zoo.configs import find_config
 
 from .blocks import PAGES, ROOT, blocks
 
-OURS = re.compile(r"(?:\w+=\S+ )*(?:mmmamba(?= |$)|torchrun |python (?:-m mmmamba|tools/|benchmarks/)|make )")
+OURS = re.compile(
+    r"(?:\w+=\S+ )*(?:mmmamba(?= |$)|torchrun |python (?:-m mmmamba|tools/|benchmarks/)|make )"
+)
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 TARGETS = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
@@ -43,7 +45,13 @@ def lines() -> dict[str, str]:
 
 LINES = lines()
 # Within a sentence a command may be named without all it needs.
-WHOLE = {line for page in PAGES for block in blocks(page) if block.language == "bash" for line in block.commands}
+WHOLE = {
+    line
+    for page in PAGES
+    for block in blocks(page)
+    if block.language == "bash"
+    for line in block.commands
+}
 
 
 @pytest.fixture
@@ -70,8 +78,15 @@ def start(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     if program == "torchrun":
         args, unknown = get_args_parser().parse_known_args(rest)
         assert not unknown
-        return start(["python", *(["-m"] if args.module else []), args.training_script, *args.training_script_args],
-                     monkeypatch)  # fmt: skip
+        return start(
+            [
+                "python",
+                *(["-m"] if args.module else []),
+                args.training_script,
+                *args.training_script_args,
+            ],
+            monkeypatch,
+        )
     if program == "make":
         assert set(rest) <= set(TARGETS)
         raise Parsed(argparse.Namespace())
@@ -88,12 +103,18 @@ def start(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 def is_there(name: str) -> bool:
     """A placeholder, something of the reader's, or what comes with mmmamba."""
-    own = name.isupper() or name.startswith("work_dirs/") or ("/" not in name and name.endswith((".py", ".json")))
+    own = (
+        name.isupper()
+        or name.startswith("work_dirs/")
+        or ("/" not in name and name.endswith((".py", ".json")))
+    )
     return own or name in list_backbones() or find_config(name).is_file()
 
 
 @pytest.mark.parametrize("place", LINES)
-def test_the_program_takes_it(place: str, parse_only, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_the_program_takes_it(
+    place: str, parse_only, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
     line = LINES[place]
     words = words_of(line)
     if words in (["mmmamba"], ["mmmamba", "COMMAND"], ["python", "-m", "mmmamba", "COMMAND"]):
@@ -106,7 +127,11 @@ def test_the_program_takes_it(place: str, parse_only, monkeypatch: pytest.Monkey
         start(words, monkeypatch)
     except Parsed as parsed:
         (args,) = parsed.args
-        named = [getattr(args, key) for key in ("config", "model") if isinstance(getattr(args, key, None), str)]
+        named = [
+            getattr(args, key)
+            for key in ("config", "model")
+            if isinstance(getattr(args, key, None), str)
+        ]
         assert all(is_there(name) for name in named), f"{line}: there is no {named}"
     except SystemExit as stop:
         said = capsys.readouterr()
@@ -115,5 +140,9 @@ def test_the_program_takes_it(place: str, parse_only, monkeypatch: pytest.Monkey
 
 
 def test_there_are_lines_of_every_command() -> None:
-    named = {words[1] for words in map(words_of, LINES.values()) if words[0] == "mmmamba" and len(words) > 1}
+    named = {
+        words[1]
+        for words in map(words_of, LINES.values())
+        if words[0] == "mmmamba" and len(words) > 1
+    }
     assert set(COMMANDS) <= named

@@ -35,7 +35,9 @@ def over(base: str):
     """A part of a config, put over a base, makes a model whose maps fit its heads."""
 
     def build(block: str) -> None:
-        Path("my_config.py").write_text(block if "_base_" in block else f"_base_ = {base!r}\n{block}")
+        Path("my_config.py").write_text(
+            block if "_base_" in block else f"_base_ = {base!r}\n{block}"
+        )
         cfg = Config.fromfile("my_config.py")
         with DefaultScope.overwrite_default_scope(cfg.default_scope), torch.device("meta"):
             model = MODELS.build(cfg.model).eval()
@@ -57,8 +59,13 @@ def test_drop_in() -> None:
 
 
 def test_checkpoints() -> None:
-    run_page("docs/checkpoints.md", special={"model = dict": over(str(find_config("mask_rcnn/vmamba_t_1x_coco"))),
-                                             "GroupMamba": key_map})  # fmt: skip
+    run_page(
+        "docs/checkpoints.md",
+        special={
+            "model = dict": over(str(find_config("mask_rcnn/vmamba_t_1x_coco"))),
+            "GroupMamba": key_map,
+        },
+    )
 
 
 def key_map(block: str) -> None:

@@ -27,5 +27,7 @@ def test_the_page(detector_run, tmp_path, monkeypatch, capsys):
         writer.write(draw_image(64, 96, 2, seed))
     writer.release()
     run_page("docs/inference.md")
-    assert len(list(Path("found/pictures").rglob("*.*"))) == 4 and cv2.imread("found.jpg") is not None
+    assert (
+        len(list(Path("found/pictures").rglob("*.*"))) == 4 and cv2.imread("found.jpg") is not None
+    )
     assert "8 objects in 2 images" in capsys.readouterr().out

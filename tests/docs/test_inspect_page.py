@@ -20,7 +20,7 @@ def test_pictures_are_there_and_small():
 
 
 def test_functions_of_the_table_exist():
-    table = PAGE[PAGE.index("| computes |"):]
+    table = PAGE[PAGE.index("| computes |") :]
     names = re.findall(r"`([a-z]+_[a-z_]+)`", table[: table.index("\n\n")])
     assert len(names) > 10 and set(names) <= set(mmmamba.visualization.__all__)
 
@@ -31,11 +31,19 @@ def test_the_page(detector, image, tmp_path, monkeypatch):
     Path("work_dirs/demo").symlink_to(detector)
     Path("photo.jpg").symlink_to(image)
     run_page("docs/inspect.md", special={"import": python})
-    assert {path.stem for path in Path("inspect").rglob("*.png")} == {"scan", "attention", "features", "cam", "erf"}
+    assert {path.stem for path in Path("inspect").rglob("*.png")} == {
+        "scan",
+        "attention",
+        "features",
+        "cam",
+        "erf",
+    }
 
 
 def python(block):
     space = {}
     exec(block, space)
-    assert space["scan"].name == "layers.2.blocks.7.op" and space["attention"].by_route_KHW.shape == (4, 6, 8)
+    assert space["scan"].name == "layers.2.blocks.7.op" and space[
+        "attention"
+    ].by_route_KHW.shape == (4, 6, 8)
     assert Path("scan.png").is_file() and Path("attention.png").is_file()

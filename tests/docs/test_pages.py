@@ -11,10 +11,16 @@ import pytest
 from .blocks import NOT_RUN, PAGES, ROOT, RUN, blocks, run_page
 
 HERE = Path(__file__)
-ELSEWHERE = {page for path in HERE.parent.glob("test_*.py") if path != HERE
-             for page in re.findall(r'run_page\(\s*"(.+?)"', path.read_text())}  # fmt: skip
+ELSEWHERE = {
+    page
+    for path in HERE.parent.glob("test_*.py")
+    if path != HERE
+    for page in re.findall(r'run_page\(\s*"(.+?)"', path.read_text())
+}
 MKDOCS = ROOT / ".venv-docs/bin/mkdocs"
-LOADED = re.compile(r'<(?:script|img|iframe)[^>]* src="([^"]+)"|<link rel="stylesheet" href="([^"]+)"')
+LOADED = re.compile(
+    r'<(?:script|img|iframe)[^>]* src="([^"]+)"|<link rel="stylesheet" href="([^"]+)"'
+)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 
 
@@ -34,12 +40,16 @@ def test_every_block_says_its_language(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_to_files(page: str) -> None:
     folder = (ROOT / page).parent
-    assert not [link for link in LINK.findall((ROOT / page).read_text()) if not (folder / link).exists()]
+    assert not [
+        link for link in LINK.findall((ROOT / page).read_text()) if not (folder / link).exists()
+    ]
 
 
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text().split("\nnav:")[1]
-    assert sorted(re.findall(r"(\w+\.md)", navigation)) == sorted(Path(page).name for page in PAGES[1:])
+    assert sorted(re.findall(r"(\w+\.md)", navigation)) == sorted(
+        Path(page).name for page in PAGES[1:]
+    )
 
 
 @pytest.mark.skipif(not MKDOCS.is_file(), reason="`make docs` installs mkdocs")

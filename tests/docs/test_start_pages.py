@@ -15,19 +15,27 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_your_data() -> None:
-    run_page("docs/your_data.md", special={"--work-dir try": try_out},
-             parsed=("mmmamba train", "mmmamba test", "mmmamba infer"))  # fmt: skip
+    run_page(
+        "docs/your_data.md",
+        special={"--work-dir try": try_out},
+        parsed=("mmmamba train", "mmmamba test", "mmmamba infer"),
+    )
 
 
 def try_out(line: str) -> None:
     """With one step, and without worker processes, which take longer to start than they work."""
     for split, images, fewer in (("train", 4, 2), ("val", 2, 1)):
         loader = f"{split}_dataloader"
-        line = line.replace(f"{loader}.dataset.indices={images}", f"{loader}.dataset.indices={fewer}")
+        line = line.replace(
+            f"{loader}.dataset.indices={images}", f"{loader}.dataset.indices={fewer}"
+        )
         line += f" {loader}.num_workers=0 {loader}.persistent_workers=False"
     assert main(arguments(line)) == 0 and Path("try/epoch_1.pth").is_file()
 
 
 def test_get_started() -> None:
     """Its steps are those of the demo (`make demo`), of your_data.md and of inference.md, which run there."""
-    run_page("docs/get_started.md", parsed=("make", "source", "infer", "mmmamba new", "check-data", "mmmamba train"))
+    run_page(
+        "docs/get_started.md",
+        parsed=("make", "source", "infer", "mmmamba new", "check-data", "mmmamba train"),
+    )

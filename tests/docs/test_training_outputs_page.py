@@ -32,4 +32,6 @@ def test_settings_are_those_of_the_hook_and_of_backends() -> None:
 
 def test_pictures_are_there_and_small() -> None:
     paths = re.findall(r"!\[.*?\]\((.*?)\)", PAGE)
-    assert len(paths) == 4 and all(Path(ROOT, "docs", path).stat().st_size < 150_000 for path in paths)
+    assert len(paths) == 4 and all(
+        Path(ROOT, "docs", path).stat().st_size < 150_000 for path in paths
+    )

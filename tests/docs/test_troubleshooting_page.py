@@ -27,12 +27,23 @@ def mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_shapes("my_coco", ShapesSpec(num_train=2, num_val=1, size=64))
     Path("photo.jpg").write_bytes(next(Path("my_coco/val").iterdir()).read_bytes())
     config("my_config.py", "model = dict(backbone=dict(drop_path=0.3))")
-    config("other_backbone.py", 'model = dict(backbone=dict(_delete_=True, type="EfficientVMamba"))')
-    config("maps_too_coarse.py",
-           "model = dict(backbone=dict(init_cfg=None, out_indices=(1, 2, 3)), neck=dict(in_channels=[192, 384, 768]))")
-    splits = [SPLIT.format(split=s, part="train" if s == "train" else "val") for s in ("train", "val", "test")]
-    config("two_classes.py", "model = dict(backbone=dict(init_cfg=None))" + "".join(splits)
-           + 'val_evaluator = dict(ann_file="my_coco/annotations/instances_val.json")')  # fmt: skip
+    config(
+        "other_backbone.py", 'model = dict(backbone=dict(_delete_=True, type="EfficientVMamba"))'
+    )
+    config(
+        "maps_too_coarse.py",
+        "model = dict(backbone=dict(init_cfg=None, out_indices=(1, 2, 3)), neck=dict(in_channels=[192, 384, 768]))",
+    )
+    splits = [
+        SPLIT.format(split=s, part="train" if s == "train" else "val")
+        for s in ("train", "val", "test")
+    ]
+    config(
+        "two_classes.py",
+        "model = dict(backbone=dict(init_cfg=None))"
+        + "".join(splits)
+        + 'val_evaluator = dict(ann_file="my_coco/annotations/instances_val.json")',
+    )
     backbone = create_backbone("efficientvmamba_t", classifier=True)
     torch.save({"model": backbone.state_dict()}, "imagenet.pth")
     torch.save(backbone, "whole_model.pth")

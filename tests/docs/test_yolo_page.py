@@ -24,8 +24,11 @@ def test_the_page(program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     state = pickled.published_shape()
     pickled.save(tmp_path / "best.pt", pickled.tree(program, state))
     pickled.forget(monkeypatch)
-    run_page("docs/yolo.md", special={"_base_ =": own_data, "fuse(MODELS": inference},
-             parsed=("tools/train.py", "CHECKPOINT"))  # fmt: skip
+    run_page(
+        "docs/yolo.md",
+        special={"_base_ =": own_data, "fuse(MODELS": inference},
+        parsed=("tools/train.py", "CHECKPOINT"),
+    )
     saved = torch.load("best.pth", weights_only=True)["state_dict"]
     assert torch.equal(saved["backbone.stem.0.weight"], state["model.0.conv.0.weight"])
 
@@ -37,12 +40,21 @@ def own_data(block: str) -> None:
     init_default_scope(cfg.default_scope)
     for loader, images in ((cfg.train_dataloader, 120), (cfg.test_dataloader, 60)):
         dataset = DATASETS.build(loader.dataset)
-        assert len(dataset) == images and len(dataset.metainfo["classes"]) == cfg.model.bbox_head.num_classes
+        assert (
+            len(dataset) == images
+            and len(dataset.metainfo["classes"]) == cfg.model.bbox_head.num_classes
+        )
         assert len(dataset[0]["data_samples"].gt_instances)
     assert cfg.test_evaluator.ann_file == f"{DATA}/annotations/instances_val.json"
     # What the table under it changes.
-    assert cfg.custom_hooks[3].type == "EarlyStoppingHook" and cfg.custom_hooks[2].type == "PipelineSwitchHook"
-    assert cfg.train_dataloader.dataset.pipeline[4].type == "CachedMixUp" and "end" in cfg.param_scheduler[0]
+    assert (
+        cfg.custom_hooks[3].type == "EarlyStoppingHook"
+        and cfg.custom_hooks[2].type == "PipelineSwitchHook"
+    )
+    assert (
+        cfg.train_dataloader.dataset.pipeline[4].type == "CachedMixUp"
+        and "end" in cfg.param_scheduler[0]
+    )
 
 
 def inference(block: str) -> None:

@@ -32,19 +32,22 @@ def given(backbone: dict) -> dict:
     return {key: value for key, value in backbone.items() if key not in ("type", "arch")}
 
 
-@pytest.mark.parametrize(("config", "indices", "neck"), [
-    (FPN, None, dict(in_channels=V)),
-    (YOLOX, (1, 2, 3), dict(in_channels=V[1:])),
-    ("mmdet/rtmdet/rtmdet_s_8xb32-300e_coco.py", (1, 2, 3), dict(in_channels=V[1:])),
-    ("mmdet/yolo/yolov3_d53_8xb8-320-273e_coco.py", (1, 2, 3), dict(in_channels=V[:0:-1])),
-    ("mmdet/yolof/yolof_r50-c5_8xb8-1x_coco.py", (3,), dict(in_channels=768)),
-    ("mmdet/detr/detr_r50_8xb2-150e_coco.py", (3,), dict(in_channels=[768])),
-    ("mmdet/dino/dino-4scale_r50_8xb2-12e_coco.py", (1, 2, 3), dict(in_channels=V[1:])),
-    (CENTERNET, None, dict(in_channels=768)),
-    (EFFICIENTNET, (1, 2, 3), dict(in_channels=V[1:])),
-    (SSD, (1, 2), dict(in_channels=(192, 384), out_channels=(192, 384, 512, 256, 256, 256))),
-    (VIT, None, dict(in_channels=V, scales=[1] * 4)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("config", "indices", "neck"),
+    [
+        (FPN, None, dict(in_channels=V)),
+        (YOLOX, (1, 2, 3), dict(in_channels=V[1:])),
+        ("mmdet/rtmdet/rtmdet_s_8xb32-300e_coco.py", (1, 2, 3), dict(in_channels=V[1:])),
+        ("mmdet/yolo/yolov3_d53_8xb8-320-273e_coco.py", (1, 2, 3), dict(in_channels=V[:0:-1])),
+        ("mmdet/yolof/yolof_r50-c5_8xb8-1x_coco.py", (3,), dict(in_channels=768)),
+        ("mmdet/detr/detr_r50_8xb2-150e_coco.py", (3,), dict(in_channels=[768])),
+        ("mmdet/dino/dino-4scale_r50_8xb2-12e_coco.py", (1, 2, 3), dict(in_channels=V[1:])),
+        (CENTERNET, None, dict(in_channels=768)),
+        (EFFICIENTNET, (1, 2, 3), dict(in_channels=V[1:])),
+        (SSD, (1, 2), dict(in_channels=(192, 384), out_channels=(192, 384, 512, 256, 256, 256))),
+        (VIT, None, dict(in_channels=V, scales=[1] * 4)),
+    ],
+)
 def test_necks(config, indices, neck):
     model = changed(config)
     assert model.backbone.get("out_indices") == indices
@@ -114,13 +117,16 @@ def test_a_neck_that_has_nothing_left_to_do_goes():
     assert plain.neck.embed_dim == 192 and given(plain.backbone) == {}
 
 
-@pytest.mark.parametrize(("config", "wanted"), [
-    (FPN, dict(pyramid=True, pad=True)),
-    (YOLOX, dict(pyramid=(8, 16, 32), pad=True, out_indices=(11, 17, 23))),
-    ("mmdet/detr/detr_r50_8xb2-150e_coco.py", dict(pyramid=(32,), pad=True, out_indices=(23,))),
-    (FCN, {}),
-    (SEGMENTER, dict(out_indices=(23,))),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [
+        (FPN, dict(pyramid=True, pad=True)),
+        (YOLOX, dict(pyramid=(8, 16, 32), pad=True, out_indices=(11, 17, 23))),
+        ("mmdet/detr/detr_r50_8xb2-150e_coco.py", dict(pyramid=(32,), pad=True, out_indices=(23,))),
+        (FCN, {}),
+        (SEGMENTER, dict(out_indices=(23,))),
+    ],
+)
 def test_plain_columns_come_to_the_strides_that_are_wanted(config, wanted):
     assert given(changed(config, "vim_t").backbone) == wanted
 
@@ -129,20 +135,25 @@ def test_a_backbone_that_begins_late_gets_a_neck_that_begins_early():
     neck = changed(FPN, "mobilemamba_b1").neck
     assert neck.type == "EfficientViTFPN" and neck.in_channels == [200, 376, 448]
     assert (neck.num_extra_trans_convs, neck.num_outs, neck.add_extra_convs) == (1, 5, "on_input")
-    with pytest.raises(UsageError, match="strides 8, 16, 32; mobilemamba_b1 gives maps at 16, 32, 64"):
+    with pytest.raises(
+        UsageError, match="strides 8, 16, 32; mobilemamba_b1 gives maps at 16, 32, 64"
+    ):
         changed(YOLOX, "mobilemamba_b1")
 
 
-@pytest.mark.parametrize(("config", "reason"), [
-    ("mmdet/faster_rcnn/faster-rcnn_r50-caffe_c4-1x_coco.py", "C4"),
-    ("mmdet/faster_rcnn/faster-rcnn_r50-caffe-dc5_1x_coco.py", "DC5"),
-    ("mmdet/tridentnet/tridentnet_r50-caffe_1x_coco.py", "three branches"),
-    ("mmdet/detectors/detectors_cascade-rcnn_r50_1x_coco.py", "DetectoRS"),
-    ("mmdet/cornernet/cornernet_hourglass104_8xb6-210e-mstest_coco.py", "hourglass"),
-    ("mmseg/dpt/dpt_vit-b16_8xb2-160k_ade20k-512x512.py", "class token"),
-    ("mmseg/san/san-vit-b16_voc12aug-640x640.py", "CLIP"),
-    ("mmseg/setr/setr_vit-l_mla_8xb2-160k_ade20k-512x512.py", "adds up maps of one size"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ("mmdet/faster_rcnn/faster-rcnn_r50-caffe_c4-1x_coco.py", "C4"),
+        ("mmdet/faster_rcnn/faster-rcnn_r50-caffe-dc5_1x_coco.py", "DC5"),
+        ("mmdet/tridentnet/tridentnet_r50-caffe_1x_coco.py", "three branches"),
+        ("mmdet/detectors/detectors_cascade-rcnn_r50_1x_coco.py", "DetectoRS"),
+        ("mmdet/cornernet/cornernet_hourglass104_8xb6-210e-mstest_coco.py", "hourglass"),
+        ("mmseg/dpt/dpt_vit-b16_8xb2-160k_ade20k-512x512.py", "class token"),
+        ("mmseg/san/san-vit-b16_voc12aug-640x640.py", "CLIP"),
+        ("mmseg/setr/setr_vit-l_mla_8xb2-160k_ade20k-512x512.py", "adds up maps of one size"),
+    ],
+)
 def test_what_cannot_be_says_why(config, reason):
     with pytest.raises(UsageError, match=reason):
         changed(config)
@@ -172,14 +183,17 @@ def test_levels_of_any_backbone():
     assert levels_of(dilated, "mmdet") == [Level(64, 4), *(Level(64 * 2**i, 8) for i in (1, 2, 3))]
 
 
-@pytest.mark.parametrize(("config", "arch"), [
-    (FPN, "mobilemamba_b1"),
-    (YOLOX, "vim_t"),
-    ("mmdet/dyhead/atss_r50_fpn_dyhead_1x_coco.py", "vmamba_t"),
-    (TRACKER, "vmamba_t"),
-    ("mmseg/ocrnet/ocrnet_hr18_4xb4-80k_ade20k-512x512.py", "vmamba_t"),
-    ("mmseg/beit/beit-base_upernet_8xb2-160k_ade20k-640x640.py", "vmamba_t"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("config", "arch"),
+    [
+        (FPN, "mobilemamba_b1"),
+        (YOLOX, "vim_t"),
+        ("mmdet/dyhead/atss_r50_fpn_dyhead_1x_coco.py", "vmamba_t"),
+        (TRACKER, "vmamba_t"),
+        ("mmseg/ocrnet/ocrnet_hr18_4xb4-80k_ade20k-512x512.py", "vmamba_t"),
+        ("mmseg/beit/beit-base_upernet_8xb2-160k_ade20k-640x640.py", "vmamba_t"),
+    ],
+)
 def test_the_lines_under_the_base_make_the_same_model(config: str, arch: str, tmp_path: Path):
     base = Config.fromfile(config_path(config))
     mine = tmp_path / "mine.py"
@@ -188,9 +202,12 @@ def test_the_lines_under_the_base_make_the_same_model(config: str, arch: str, tm
 
 
 def test_the_lines_as_a_user_reads_them():
-    assert drop_in_lines(Config.fromfile(config_path(FPN)), "vmamba_t") == """\
+    assert (
+        drop_in_lines(Config.fromfile(config_path(FPN)), "vmamba_t")
+        == """\
 custom_imports = dict(imports=["mmmamba"])
 model = dict(
     backbone=dict(_delete_=True, type="VMamba", arch="vmamba_t"),
     neck=dict(in_channels=[96, 192, 384, 768]),
 )"""
+    )

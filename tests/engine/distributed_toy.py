@@ -20,12 +20,16 @@ if __name__ == "__main__":
     cfg = validated(toy(Path(folder)))
     cfg.train_dataloader.batch_size = 1
     # Five for one process, four for the other.
-    cfg.val_dataloader.update(batch_size=1, sampler=dict(type="DefaultSampler", shuffle=False, round_up=False))
+    cfg.val_dataloader.update(
+        batch_size=1, sampler=dict(type="DefaultSampler", shuffle=False, round_up=False)
+    )
     cfg.val_dataloader.dataset.indices = 9
     cfg.randomness = dict(seed=5)
     cfg.work_dir = str(Path(folder, name.partition("_")[0]))
     at, _, batch = stop.partition(":")
-    Witness.watch(int(at), kill(signal.SIGTERM) if rank == told else None, int(batch) if batch else None)
+    Witness.watch(
+        int(at), kill(signal.SIGTERM) if rank == told else None, int(batch) if batch else None
+    )
     code = train(cfg, *options)
     assert code == (EXIT_SAVED if int(at) else 0), code
     torch.save((Witness.seen, Witness.rng), Path(folder, f"{name}_rank{rank}.pt"))

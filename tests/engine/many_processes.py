@@ -17,7 +17,11 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from mmengine.config import Config  # noqa: E402
-from mmengine.model import MMDistributedDataParallel, MMFullyShardedDataParallel, revert_sync_batchnorm  # noqa: E402
+from mmengine.model import (
+    MMDistributedDataParallel,
+    MMFullyShardedDataParallel,
+    revert_sync_batchnorm,
+)  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402
 from mmengine.registry import MODELS, init_default_scope  # noqa: E402
 from mmengine.runner import Runner, set_random_seed  # noqa: E402
@@ -59,7 +63,11 @@ def loss_of(model: nn.Module, batch: dict, seed: int) -> Tensor:
 
 def difference(model: nn.Module, other: nn.Module) -> float:
     """Between all gradients, of their size."""
-    pairs = [(p.grad, q.grad) for p, q in zip(model.parameters(), other.parameters()) if q.grad is not None]
+    pairs = [
+        (p.grad, q.grad)
+        for p, q in zip(model.parameters(), other.parameters())
+        if q.grad is not None
+    ]
     got, wanted = (torch.cat([gradients[i].flatten() for gradients in pairs]) for i in (0, 1))
     return ((got - wanted).norm() / wanted.norm()).item()
 
@@ -115,15 +123,24 @@ def shard(cfg: Config, batch: dict) -> dict[str, float | str]:
     except UsageError as error:
         refused = str(error)
     got = trained(model, batch)
-    return dict(graphs_refused=refused, fsdp=max(abs(a - b) / b for a, b in zip(got, wanted)),
-                kept=sum(p.numel() for p in model.parameters()) / count, moved=abs(wanted[0] - wanted[-1]) / wanted[0])
+    return dict(
+        graphs_refused=refused,
+        fsdp=max(abs(a - b) / b for a, b in zip(got, wanted)),
+        kept=sum(p.numel() for p in model.parameters()) / count,
+        moved=abs(wanted[0] - wanted[-1]) / wanted[0],
+    )
 
 
 def main() -> None:
     rank = int(os.environ["RANK"])
     folder = Path(sys.argv[1]) / f"rank{rank}"
-    configs = dict(segmentation=tiny_models.segmentation(folder), detection=tiny_models.detection(folder))
-    for head in (configs["segmentation"].model.decode_head, configs["segmentation"].model.auxiliary_head):
+    configs = dict(
+        segmentation=tiny_models.segmentation(folder), detection=tiny_models.detection(folder)
+    )
+    for head in (
+        configs["segmentation"].model.decode_head,
+        configs["segmentation"].model.auxiliary_head,
+    ):
         head.update(norm_cfg=dict(type="GN", num_groups=4), dropout_ratio=0.0)
     batches = {}
     for name, cfg in configs.items():

@@ -28,7 +28,9 @@ def endless(folder: Path) -> Config:
     """A toy that saves after each of very many iterations and keeps one file."""
     cfg = toy(folder)
     cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=10**6)
-    cfg.default_hooks.checkpoint = dict(type="CheckpointHook", interval=1, by_epoch=False, max_keep_ckpts=1)
+    cfg.default_hooks.checkpoint = dict(
+        type="CheckpointHook", interval=1, by_epoch=False, max_keep_ckpts=1
+    )
     cfg.default_hooks.logger.interval = 10**6
     cfg.custom_hooks = []
     make_reliable(cfg)
@@ -77,7 +79,9 @@ def test_a_full_disk_is_told_and_the_last_file_stays(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(UsageError, match=rf"no room for {path}: it needs 2,000 bytes, [\d,]+ are free"):
+        with pytest.raises(
+            UsageError, match=rf"no room for {path}: it needs 2,000 bytes, [\d,]+ are free"
+        ):
             write_whole(path, bytes(2000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -85,9 +89,13 @@ def test_a_full_disk_is_told_and_the_last_file_stays(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.pth"]
 
 
-def test_a_full_disk_ends_training_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_full_disk_ends_training_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     cfg = toy(tmp_path)
-    cfg.default_hooks.checkpoint = dict(type="CheckpointHook", interval=1, by_epoch=False, max_keep_ckpts=1)
+    cfg.default_hooks.checkpoint = dict(
+        type="CheckpointHook", interval=1, by_epoch=False, max_keep_ckpts=1
+    )
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     Witness.watch(3, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard)))
     try:
@@ -100,7 +108,9 @@ def test_a_full_disk_ends_training_with_one_line(tmp_path: Path, capsys: pytest.
 
 def test_the_newest_whole_file_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     cfg = toy(tmp_path)
-    cfg.default_hooks.checkpoint = dict(type="CheckpointHook", interval=5, by_epoch=False, max_keep_ckpts=3)
+    cfg.default_hooks.checkpoint = dict(
+        type="CheckpointHook", interval=5, by_epoch=False, max_keep_ckpts=3
+    )
     Witness.watch()
     assert train(cfg) == 0
     work_dir = Path(cfg.work_dir)

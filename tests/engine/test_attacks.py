@@ -59,7 +59,12 @@ def bare(path: Path, mark: Path) -> None:
 def builtins_changed(path: Path, mark: Path) -> None:
     """Makes `open` mean None, by nothing but `getattr`, which MMEngine allows."""
     module = attribute(name("builtins", "getattr"), "__self__")
-    archive(path, mapping(state_dict=mapping(), x=attribute(module, "__dict__") + text("MMMAMBA_PWNED") + b"Ns"))
+    archive(
+        path,
+        mapping(
+            state_dict=mapping(), x=attribute(module, "__dict__") + text("MMMAMBA_PWNED") + b"Ns"
+        ),
+    )
 
 
 FILES = [pickled, old_format, bare, builtins_changed]
@@ -80,7 +85,9 @@ def site(tmp_path: Path) -> Iterator[str]:
         def log_message(self, *arguments: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path)))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path))
+    )
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -92,7 +99,9 @@ def site(tmp_path: Path) -> Iterator[str]:
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("make", FILES)
 @pytest.mark.parametrize("address", ["path", "http", "file"])
-def test_mmengines_loader(make: Callable, address: str, mark: Path, site: str, tmp_path: Path) -> None:
+def test_mmengines_loader(
+    make: Callable, address: str, mark: Path, site: str, tmp_path: Path
+) -> None:
     make(tmp_path / "evil.pth", mark)
     path = tmp_path / "evil.pth"
     source = dict(path=str(path), http=f"{site}/evil.pth", file=path.as_uri())[address]
@@ -100,7 +109,9 @@ def test_mmengines_loader(make: Callable, address: str, mark: Path, site: str, t
         load_checkpoint(torch.nn.Linear(1, 1), source)
 
 
-def test_every_scheme_of_mmengines_loader_ends_in_ours(mark: Path, site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_scheme_of_mmengines_loader_ends_in_ours(
+    mark: Path, site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pickled(mark.parent / "evil.pth", mark)
     monkeypatch.setattr(checkpoint, "get_torchvision_models", lambda: {"evil": f"{site}/evil.pth"})
     monkeypatch.setattr(checkpoint, "get_external_models", lambda: {"evil": f"{site}/evil.pth"})
@@ -109,16 +120,30 @@ def test_every_scheme_of_mmengines_loader_ends_in_ours(mark: Path, site: str, mo
     for scheme in ("torchvision://", "modelzoo://", "open-mmlab://", "openmmlab://", "mmcls://"):
         with pytest.raises(CheckpointError, match="could run code"):
             CheckpointLoader.load_checkpoint(f"{scheme}evil")
-    with (mark.parent / "evil.pth").open("rb") as file, pytest.raises(CheckpointError, match="could run code"):
+    with (
+        (mark.parent / "evil.pth").open("rb") as file,
+        pytest.raises(CheckpointError, match="could run code"),
+    ):
         checkpoint._safe_torch_load(file)
     assert {p for p in CheckpointLoader._schemes if "//" in p} == {
-        "http://", "https://", "file://", "pavi://", "torchvision://", "modelzoo://", "open-mmlab://", "openmmlab://",
-        "mmcls://", r"(\S+\:)?s3://", r"(\S+\:)?petrel://",
-    }, "MMEngine reads from another scheme: see that it ends in _safe_torch_load or load_from_http"  # fmt: skip
+        "http://",
+        "https://",
+        "file://",
+        "pavi://",
+        "torchvision://",
+        "modelzoo://",
+        "open-mmlab://",
+        "openmmlab://",
+        "mmcls://",
+        r"(\S+\:)?s3://",
+        r"(\S+\:)?petrel://",
+    }, "MMEngine reads from another scheme: see that it ends in _safe_torch_load or load_from_http"
 
 
 @pytest.mark.parametrize("make", [pickled, builtins_changed])
-def test_train_and_test(make: Callable, mark: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_train_and_test(
+    make: Callable, mark: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     cfg = toy(tmp_path)
     make(tmp_path / "evil.pth", mark)
     for options in (["--resume", "evil.pth"], ["--cfg-options", "load_from=evil.pth"]):
@@ -127,27 +152,45 @@ def test_train_and_test(make: Callable, mark: Path, tmp_path: Path, capsys: pyte
         assert message.startswith("error: ") and "evil.pth" in message
 
 
-def test_a_detectors_weights(mark: Path, site: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_detectors_weights(
+    mark: Path, site: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     """`test`, `init_cfg` of ours and of mmdet's own ResNet, `create_backbone`, `infer`."""
     cfg = detection(tmp_path)
     pickled(tmp_path / "evil.pth", mark)
     for part in ("dataloader", "cfg", "evaluator"):
         cfg[f"test_{part}"] = None
-    cfg.test_dataloader = dict(batch_size=1, num_workers=0, sampler=dict(type="DefaultSampler", shuffle=False),
-                               dataset=dict(cfg.train_dataloader.dataset, test_mode=True))  # fmt: skip
+    cfg.test_dataloader = dict(
+        batch_size=1,
+        num_workers=0,
+        sampler=dict(type="DefaultSampler", shuffle=False),
+        dataset=dict(cfg.train_dataloader.dataset, test_mode=True),
+    )
     cfg.test_cfg, ann = dict(), cfg.train_dataloader.dataset.ann_file
-    cfg.test_evaluator = dict(type="CocoMetric", metric="bbox", ann_file=str(tmp_path / "shapes" / ann))
+    cfg.test_evaluator = dict(
+        type="CocoMetric", metric="bbox", ann_file=str(tmp_path / "shapes" / ann)
+    )
     cfg.dump(tmp_path / "detector.py")
-    for command in (["test", "detector.py", "evil.pth"], ["test", "detector.py", f"{site}/evil.pth"],
-                    ["infer", "detector.py", str(sorted((tmp_path / "shapes/train").iterdir())[0]), "--checkpoint",
-                     "evil.pth"]):  # fmt: skip
+    for command in (
+        ["test", "detector.py", "evil.pth"],
+        ["test", "detector.py", f"{site}/evil.pth"],
+        [
+            "infer",
+            "detector.py",
+            str(sorted((tmp_path / "shapes/train").iterdir())[0]),
+            "--checkpoint",
+            "evil.pth",
+        ],
+    ):
         capsys.readouterr()
         assert main(command) == 2
         assert "evil.pth holds objects that are not weights" in capsys.readouterr().err, command
     with pytest.raises(CheckpointError, match="evil.pth"):
         mmmamba.create_backbone("vmamba_t", weights=tmp_path / "evil.pth")
     for backbone in (dict(type="VMamba", arch="vmamba_t"), dict(type="mmdet.ResNet", depth=18)):
-        built = MODELS.build(dict(backbone, init_cfg=dict(type="Pretrained", checkpoint=f"{site}/evil.pth")))
+        built = MODELS.build(
+            dict(backbone, init_cfg=dict(type="Pretrained", checkpoint=f"{site}/evil.pth"))
+        )
         with pytest.raises(CheckpointError, match="evil.pth"):
             built.init_weights()
 
@@ -186,7 +229,9 @@ def test_yaml_makes_no_objects(mark: Path, tmp_path: Path) -> None:
 
 def test_options_of_the_command_line_are_not_evaluated(mark: Path, tmp_path: Path, capsys) -> None:
     cfg = toy(tmp_path)
-    train(cfg, "--cfg-options", f"work_dir=__import__('os').mkdir('{mark}')", "train_cfg.max_epochs=0")
+    train(
+        cfg, "--cfg-options", f"work_dir=__import__('os').mkdir('{mark}')", "train_cfg.max_epochs=0"
+    )
     (tmp_path / "config.json").write_text(json.dumps({"_base_": "config.py"}))
     assert main(["train", "config.json"]) == 2
 

@@ -21,7 +21,9 @@ def no_workers_left() -> Iterator[None]:
     """PyTorch waits ten seconds for workers that the garbage collector ends."""
     yield
     # By type(): isinstance() looks through weak references of other tests, whose objects are gone.
-    for loader in [found for found in gc.get_objects() if type(found) is _MultiProcessingDataLoaderIter]:
+    for loader in [
+        found for found in gc.get_objects() if type(found) is _MultiProcessingDataLoaderIter
+    ]:
         loader._shutdown_workers()
 
 
@@ -43,7 +45,11 @@ def test_training_stops_at_a_bad_image_with_one_line(tmp_path, capsys, workers: 
     [bad] = spoil_images(tmp_path, 3)
     assert train(cfg) == 2
     message = capsys.readouterr().err.strip().splitlines()[-1]
-    assert message.startswith(f"error: {bad}, image ") and "Traceback" not in message and "--skip-bad-data" in message
+    assert (
+        message.startswith(f"error: {bad}, image ")
+        and "Traceback" not in message
+        and "--skip-bad-data" in message
+    )
 
 
 def test_training_leaves_bad_data_out_and_counts_them(tmp_path) -> None:
@@ -57,8 +63,13 @@ def test_training_leaves_bad_data_out_and_counts_them(tmp_path) -> None:
     file.write_text(json.dumps(content))
     assert train(cfg, "--skip-bad-data") == 0
     log = logged(tmp_path)
-    assert "1: box is not four finite numbers" in log and f"annotation {content['annotations'][0]['id']}" in log
-    assert log.count("bad images left out of training") >= 1 and any(str(path) in log for path in bad)
+    assert (
+        "1: box is not four finite numbers" in log
+        and f"annotation {content['annotations'][0]['id']}" in log
+    )
+    assert log.count("bad images left out of training") >= 1 and any(
+        str(path) in log for path in bad
+    )
     [ledger] = (tmp_path / "run").rglob("bad_data_rank0.jsonl")
     named = [json.loads(line)["what"] for line in ledger.read_text().splitlines()]
     # Each once, and whenever it was drawn in place of another.
@@ -77,7 +88,11 @@ def test_segmentation_stops_at_a_label_of_no_class(tmp_path, capsys) -> None:
     cv2.imwrite(str(labels), values)
     assert train(cfg) == 2
     message = capsys.readouterr().err.strip().splitlines()[-1]
-    assert message.startswith("error: ") and f"{labels} holds 200" in message and "in 1 pixels" in message
+    assert (
+        message.startswith("error: ")
+        and f"{labels} holds 200" in message
+        and "in 1 pixels" in message
+    )
 
 
 def test_a_pipeline_that_a_hook_exchanges_is_checked_too(tmp_path, capsys) -> None:
@@ -86,7 +101,9 @@ def test_a_pipeline_that_a_hook_exchanges_is_checked_too(tmp_path, capsys) -> No
     good = bad.with_name("good.png")
     good.write_bytes(sorted(bad.parent.iterdir())[0].read_bytes())
     pipeline = cfg.train_dataloader.dataset.pipeline
-    cfg.custom_hooks.append(dict(type="PipelineSwitchHook", switch_epoch=0, switch_pipeline=pipeline))
+    cfg.custom_hooks.append(
+        dict(type="PipelineSwitchHook", switch_epoch=0, switch_pipeline=pipeline)
+    )
     assert train(cfg) == 2
     assert str(bad) in capsys.readouterr().err
 
@@ -97,4 +114,6 @@ def test_the_saved_config_is_the_users_own(tmp_path) -> None:
     cfg.train_cfg.max_epochs = 1
     assert train(cfg) == 0
     [saved] = [path.read_text() for path in (tmp_path / "run").glob("*.py")]
-    assert "CocoDataset" in saved and "_build_leaf" not in saved and BadDataHook.__name__ not in saved
+    assert (
+        "CocoDataset" in saved and "_build_leaf" not in saved and BadDataHook.__name__ not in saved
+    )

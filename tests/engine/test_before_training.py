@@ -17,7 +17,9 @@ from .tiny_runs import Witness, train
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_before_the_first_step(tmp_path: Path, number: int, capfd: pytest.CaptureFixture) -> None:
+def test_a_signal_before_the_first_step(
+    tmp_path: Path, number: int, capfd: pytest.CaptureFixture
+) -> None:
     """The config is a program: this one ends the process that reads it, as a scheduler would."""
     cfg = toy(tmp_path)
     cfg.dump(tmp_path / "config.py")
@@ -30,7 +32,10 @@ def test_a_signal_before_the_first_step(tmp_path: Path, number: int, capfd: pyte
         finally:
             os._exit(99)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == EXIT_SAVED
-    assert f"{signal.Signals(number).name} before the first step: there is nothing to save" in capfd.readouterr().err
+    assert (
+        f"{signal.Signals(number).name} before the first step: there is nothing to save"
+        in capfd.readouterr().err
+    )
     assert not Path(cfg.work_dir).exists()
 
 

@@ -20,7 +20,9 @@ from .tiny_runs import Witness, kill, train
 
 OLD = dict(
     model=dict(type="A", width=8, head=dict(type="H", n=1)),
-    train_dataloader=dict(batch_size=2, dataset=dict(pipeline=[dict(type="Load"), dict(type="Flip", prob=0.5)])),
+    train_dataloader=dict(
+        batch_size=2, dataset=dict(pipeline=[dict(type="Load"), dict(type="Flip", prob=0.5)])
+    ),
     optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.1), clip_grad=dict(max_norm=1)),
     param_scheduler=[dict(type="LinearLR", end=5)],
     randomness=dict(seed=1),
@@ -55,16 +57,36 @@ def test_another_pipeline_is_one_change() -> None:
     new = Config(OLD)
     new.train_dataloader.dataset.pipeline.insert(1, dict(type="Crop"))
     [found] = changes(new.pretty_text, Config(OLD).pretty_text)
-    assert str(found) == "train_dataloader.dataset.pipeline is [Load, Crop, Flip], in the run [Load, Flip]"
+    assert (
+        str(found)
+        == "train_dataloader.dataset.pipeline is [Load, Crop, Flip], in the run [Load, Flip]"
+    )
 
 
-@pytest.mark.parametrize("text", [
-    "a = __import__('os').mkdir('x')", "a = [", "a = dict(b=1", "import os", "a = [1] 2", "a", "a =",
-    "a = " + "[" * 5000,
-    "a = " + "dict(a=" * 5000, "a = {1: 2", "a = (1, 2]", "a = [1 2, dict(]", "\x00", 3,
-    "a=1\n" * 10**6,
-], ids=range(15))  # fmt: skip
-def test_what_is_no_printed_config(text: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = __import__('os').mkdir('x')",
+        "a = [",
+        "a = dict(b=1",
+        "import os",
+        "a = [1] 2",
+        "a",
+        "a =",
+        "a = " + "[" * 5000,
+        "a = " + "dict(a=" * 5000,
+        "a = {1: 2",
+        "a = (1, 2]",
+        "a = [1 2, dict(]",
+        "\x00",
+        3,
+        "a=1\n" * 10**6,
+    ],
+    ids=range(15),
+)
+def test_what_is_no_printed_config(
+    text: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing of it is run, and it takes no time."""
     monkeypatch.chdir(tmp_path)
     start = time.process_time()
@@ -81,9 +103,13 @@ def test_long_chains_of_operators_are_values(tmp_path: Path) -> None:
 def test_a_printed_config_is_read_as_it_is() -> None:
     cfg = Config.fromfile(find_config("mask_rcnn/vmamba_t_1x_coco"))
     tree = read_text(cfg.pretty_text)
-    assert tree["model"]["neck"]["in_channels"] == [str(width) for width in cfg.model.neck.in_channels]
+    assert tree["model"]["neck"]["in_channels"] == [
+        str(width) for width in cfg.model.neck.in_channels
+    ]
     assert tree["optim_wrapper"]["optimizer"]["lr"] == str(cfg.optim_wrapper.optimizer.lr)
-    assert [step["type"] for step in tree["train_pipeline"]] == [repr(step.type) for step in cfg.train_pipeline]
+    assert [step["type"] for step in tree["train_pipeline"]] == [
+        repr(step.type) for step in cfg.train_pipeline
+    ]
 
 
 @HOOKS.register_module()
@@ -94,8 +120,11 @@ class SeenRate(Hook):
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if not SeenRate.seen:
-            SeenRate.seen = (runner.optim_wrapper.optimizer.param_groups[0]["initial_lr"],
-                             runner.param_schedulers[0].end, runner.seed)  # fmt: skip
+            SeenRate.seen = (
+                runner.optim_wrapper.optimizer.param_groups[0]["initial_lr"],
+                runner.param_schedulers[0].end,
+                runner.seed,
+            )
 
 
 @pytest.fixture
@@ -124,24 +153,34 @@ def test_what_is_said_is_what_happens(interrupted: Config) -> None:
     SeenRate.seen = ()
     assert train(cfg, "--resume") == 0
     assert SeenRate.seen == (0.01, 8, 1)
-    told = [line.partition("that of the run: ")[2] for line in lines(cfg) if "that of the run: " in line]
+    told = [
+        line.partition("that of the run: ")[2] for line in lines(cfg) if "that of the run: " in line
+    ]
     of_run, of_config = "Taken: the run's, which the checkpoint holds", "Taken: the config's"
-    assert sorted(told) == sorted([
-        f"optim_wrapper.optimizer.lr is 0.5, in the run 0.01. {of_run}",
-        f"param_scheduler.0.end is 6, in the run 8. {of_run}",
-        f"randomness.seed is 2, in the run 1. {of_run}",
-        f"train_dataloader.num_workers is 1, in the run 0. {of_config}",
-        f"custom_hooks is [EMAHook, Witness, SeenRate], in the run [EMAHook, Witness]. {of_config}",
-    ])  # fmt: skip
+    assert sorted(told) == sorted(
+        [
+            f"optim_wrapper.optimizer.lr is 0.5, in the run 0.01. {of_run}",
+            f"param_scheduler.0.end is 6, in the run 8. {of_run}",
+            f"randomness.seed is 2, in the run 1. {of_run}",
+            f"train_dataloader.num_workers is 1, in the run 0. {of_config}",
+            f"custom_hooks is [EMAHook, Witness, SeenRate], in the run [EMAHook, Witness]. {of_config}",
+        ]
+    )
 
 
 def test_the_same_config_is_no_change(interrupted: Config) -> None:
     assert train(interrupted, "--resume") == 0
-    assert not [line for line in lines(interrupted) if "that of the run" in line or "nothing is left" in line]
+    assert not [
+        line
+        for line in lines(interrupted)
+        if "that of the run" in line or "nothing is left" in line
+    ]
     # Done already.
     assert train(interrupted, "--resume") == 0
-    assert any("nothing is left to train: epochs that are done: 2, train_cfg.max_epochs: 2" in line
-               for line in lines(interrupted))  # fmt: skip
+    assert any(
+        "nothing is left to train: epochs that are done: 2, train_cfg.max_epochs: 2" in line
+        for line in lines(interrupted)
+    )
 
 
 def test_fewer_epochs_than_are_done(interrupted: Config) -> None:
@@ -155,11 +194,17 @@ def test_fewer_epochs_than_are_done(interrupted: Config) -> None:
     assert len(Witness.seen) == seen
 
 
-@pytest.mark.parametrize("change", [
-    {"optim_wrapper.optimizer.type": "Adam"}, {"param_scheduler.0.type": "ConstantLR", "param_scheduler.0.factor": 0.1},
-    {"param_scheduler": []},
-])  # fmt: skip
-def test_state_of_another_kind_of_optimizer_or_schedule(interrupted: Config, change: dict, capsys) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optim_wrapper.optimizer.type": "Adam"},
+        {"param_scheduler.0.type": "ConstantLR", "param_scheduler.0.factor": 0.1},
+        {"param_scheduler": []},
+    ],
+)
+def test_state_of_another_kind_of_optimizer_or_schedule(
+    interrupted: Config, change: dict, capsys
+) -> None:
     interrupted.merge_from_dict(change)
     if "param_scheduler.0.type" in change:
         interrupted.param_scheduler[0].pop("start_factor")

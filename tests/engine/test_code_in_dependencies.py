@@ -15,13 +15,35 @@ import pytest
 
 from mmmamba.engine.data_config import RUNS_CODE
 
-CALLS = {"eval", "exec", "__import__", "import_module", "from_pretrained", "create_model", "get_object_from_string",
-         "unsafe_load"}  # fmt: skip
-METHODS = {("pickle", "load"), ("pickle", "loads"), ("torch", "load"), ("np", "load"), ("yaml", "load"),
-           ("os", "popen"), ("os", "system"), ("subprocess", "*"), ("hub", "*"), ("timm", "*"), ("dill", "*"),
-           ("joblib", "*")}  # fmt: skip
+CALLS = {
+    "eval",
+    "exec",
+    "__import__",
+    "import_module",
+    "from_pretrained",
+    "create_model",
+    "get_object_from_string",
+    "unsafe_load",
+}
+METHODS = {
+    ("pickle", "load"),
+    ("pickle", "loads"),
+    ("torch", "load"),
+    ("np", "load"),
+    ("yaml", "load"),
+    ("os", "popen"),
+    ("os", "system"),
+    ("subprocess", "*"),
+    ("hub", "*"),
+    ("timm", "*"),
+    ("dill", "*"),
+    ("joblib", "*"),
+}
 WORTH_PARSING = re.compile(
-    r"\b(" + "|".join(sorted(CALLS)) + r")\(|" + "|".join(f"{a}\\.{b.strip('*')}" for a, b in sorted(METHODS))
+    r"\b("
+    + "|".join(sorted(CALLS))
+    + r")\(|"
+    + "|".join(f"{a}\\.{b.strip('*')}" for a, b in sorted(METHODS))
 )
 REVIEWED = {
     "mmcv/cnn/rfsearch/search.py": "RFSearchHook",
@@ -76,7 +98,10 @@ def risky(tree: ast.AST) -> set[str]:
         elif isinstance(node.func, ast.Attribute):
             owner = getattr(node.func.value, "id", None) or getattr(node.func.value, "attr", "")
             # `model.eval()` takes nothing.
-            if node.func.attr in CALLS - {"eval"} or {(owner, node.func.attr), (owner, "*")} & METHODS:
+            if (
+                node.func.attr in CALLS - {"eval"}
+                or {(owner, node.func.attr), (owner, "*")} & METHODS
+            ):
                 found.add(f"{owner}.{node.func.attr}")
     return found
 
@@ -90,7 +115,9 @@ def test_every_call_that_can_run_code_was_looked_at(package: str) -> None:
             continue
         text = file.read_text(encoding="utf-8")
         calls = risky(ast.parse(text)) if WORTH_PARSING.search(text) else set()
-        assert not calls or name in REVIEWED, f"{name} calls {', '.join(sorted(calls))}: see the head of this test"
+        assert not calls or name in REVIEWED, (
+            f"{name} calls {', '.join(sorted(calls))}: see the head of this test"
+        )
 
 
 def test_the_classes_that_are_refused_exist() -> None:

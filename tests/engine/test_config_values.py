@@ -23,9 +23,8 @@ MISTAKES = {
     # As YAML reads 1e-4.
     "optim_wrapper = dict(optimizer=dict(lr='1e-4'))": "optim_wrapper.optimizer.lr is '1e-4', AdamW wants a number",
     "model = dict(neck=dict(num_outs='5'))": "model.neck.num_outs is '5', FPN wants a whole number",
-    "default_hooks = dict(logger=dict(interval='often'))":
-        "default_hooks.logger.interval is 'often', LoggerHook wants a whole number",
-}  # fmt: skip
+    "default_hooks = dict(logger=dict(interval='often'))": "default_hooks.logger.interval is 'often', LoggerHook wants a whole number",
+}
 
 
 @pytest.mark.parametrize("text", MISTAKES)
@@ -41,19 +40,32 @@ def test_from_the_command_line(capsys: pytest.CaptureFixture) -> None:
     for command in ("train", "config"):
         assert main([command, str(MASK_RCNN), "--cfg-options", "train_cfg.max_epochs=text"]) == 2
         message = capsys.readouterr().err
-        assert message.startswith("error: train_cfg.max_epochs is 'text'") and "set in --cfg-options" in message
+        assert (
+            message.startswith("error: train_cfg.max_epochs is 'text'")
+            and "set in --cfg-options" in message
+        )
 
 
 def test_all_configs_pass() -> None:
-    assert not {path: wrong for path in list_configs()[::4] if (wrong := [*unfit_values(Config.fromfile(path))])}
+    assert not {
+        path: wrong
+        for path in list_configs()[::4]
+        if (wrong := [*unfit_values(Config.fromfile(path))])
+    }
 
 
 @pytest.mark.parametrize("config", OF_MMDET + OF_MMSEG)
 def test_configs_of_openmmlab_pass(config: str) -> None:
     package = mmseg if config in OF_MMSEG else mmdet
-    assert [*unfit_values(Config.fromfile(Path(package.__file__).parent / ".mim" / "configs" / config))] == []
+    assert [
+        *unfit_values(Config.fromfile(Path(package.__file__).parent / ".mim" / "configs" / config))
+    ] == []
 
 
 def test_values_that_nobody_describes_are_left_alone() -> None:
-    cfg = Config(dict(model=dict(type="Nobody", width="text"), train_cfg=dict(type=dict(), max_epochs="text")))
+    cfg = Config(
+        dict(
+            model=dict(type="Nobody", width="text"), train_cfg=dict(type=dict(), max_epochs="text")
+        )
+    )
     assert [*unfit_values(cfg)] == []

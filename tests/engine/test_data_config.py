@@ -82,9 +82,15 @@ def test_a_config_that_mmengine_saved_as_data_reads_back() -> None:
         ({"custom_imports": ["evil"]}, "is no mapping"),
         ({"custom_imports.imports": ["evil"]}, "custom_imports.imports"),
         ({"custom_imports": {"imports": ["mmmamba..evil"]}}, "imports a program"),
-        ({"model": {"type": "os.mkdir", "path": "ran"}}, "model.type='os.mkdir' is no registered name"),
+        (
+            {"model": {"type": "os.mkdir", "path": "ran"}},
+            "model.type='os.mkdir' is no registered name",
+        ),
         ({"model.type": "os.mkdir"}, "no registered name"),
-        ({"train_dataloader": {"dataset": {"pipeline": [{"type": "evil.Evil"}]}}}, "pipeline.0.type='evil.Evil'"),
+        (
+            {"train_dataloader": {"dataset": {"pipeline": [{"type": "evil.Evil"}]}}},
+            "pipeline.0.type='evil.Evil'",
+        ),
         ({"test_cfg": {"nms": {"type": "__import__('os').mkdir('ran')"}}}, "no registered name"),
         ({"model": {"type": ["os.mkdir"]}}, "is no name"),
         ({"optim_wrapper": {"constructor": "evil_package.Evil"}}, "no registered name"),
@@ -93,7 +99,10 @@ def test_a_config_that_mmengine_saved_as_data_reads_back() -> None:
         ({"model": {"_scope_": "evil_package", "type": "X"}}, "is none of mmengine"),
         ({"model": {"cmc": {"type": "CameraMotionCompensation"}}}, "evaluates its warp_mode"),
         ({"model": {"type": "mmseg.TIMMBackbone"}}, "unpickles"),
-        ({"model": {"init_cfg": {"type": "Pretrained", "checkpoint": "x.pth", "trust": 1}}}, "unpickles a checkpoint"),
+        (
+            {"model": {"init_cfg": {"type": "Pretrained", "checkpoint": "x.pth", "trust": 1}}},
+            "unpickles a checkpoint",
+        ),
         ({"load_from": "http://evil/{{$HOME:x}}"}, "has {{…}}"),
         ({"work_dir": "/etc"}, "outside of the current folder"),
         ({"test_evaluator": {"outfile_prefix": "../x"}}, "outside of the current folder"),
@@ -126,7 +135,9 @@ def test_yaml_makes_no_objects(content: str, message: str) -> None:
 
 def test_an_unknown_name_is_not_imported() -> None:
     """The last thing that a registry tries with a name it does not know is to import it."""
-    cfg = read({"_base_": CHANGE["_base_"], "model": {"backbone": {"_delete_": True, "type": "evil"}}})
+    cfg = read(
+        {"_base_": CHANGE["_base_"], "model": {"backbone": {"_delete_": True, "type": "evil"}}}
+    )
     with pytest.raises(KeyError, match="evil is not in the"):
         MODELS.build(cfg.model.backbone)
 
@@ -135,7 +146,11 @@ def test_mmengines_own_reading_does_run_such_files(tmp_path: Path) -> None:
     """If this fails, MMEngine has mended its reader and less of ours is needed. In a process of its own."""
     Path("config.yaml").write_text("model: !!python/object/apply:os.mkdir [ran_here]\n")
     code = "from mmengine.config import Config; Config.fromfile('config.yaml')"
-    subprocess.run([sys.executable, "-c", code], capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert Path("ran_here").is_dir()
 
 
@@ -145,5 +160,7 @@ def test_the_command_line_says_it_in_one_line(capsys: pytest.CaptureFixture) -> 
     Path("config.json").write_text(json.dumps({"model": {"type": "os.mkdir"}}))
     assert main(["train", "config.json"]) == 2
     message = capsys.readouterr().err
-    assert message.startswith("error: config.json: model.type='os.mkdir'") and message.count("\n") == 1
+    assert (
+        message.startswith("error: config.json: model.type='os.mkdir'") and message.count("\n") == 1
+    )
     assert textwrap.shorten(message, 300) == message.strip()

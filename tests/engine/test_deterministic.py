@@ -34,10 +34,17 @@ def test_regions_are_pooled_by_ours(tmp_path: Path, caplog: pytest.LogCaptureFix
 @pytest.mark.gpu
 @pytest.mark.parametrize(
     "name",
-    ["mask_rcnn/vmamba_t_1x_coco", "cascade_mask_rcnn/mambavision_t_3x_coco", "retinanet/efficientvmamba_t_1x_coco",
-     "yolo/vmamba_t_yolox_36e_coco", "yolo/vmamba_t_rtmdet_36e_coco", "mamba_yolo/mamba_yolo_t_300e_coco",
-     "upernet/vmamba_t_160k_ade20k-512x512", "semantic_fpn/mobilemamba_b4_160k_ade20k-512x512"],
-)  # fmt: skip
+    [
+        "mask_rcnn/vmamba_t_1x_coco",
+        "cascade_mask_rcnn/mambavision_t_3x_coco",
+        "retinanet/efficientvmamba_t_1x_coco",
+        "yolo/vmamba_t_yolox_36e_coco",
+        "yolo/vmamba_t_rtmdet_36e_coco",
+        "mamba_yolo/mamba_yolo_t_300e_coco",
+        "upernet/vmamba_t_160k_ade20k-512x512",
+        "semantic_fpn/mobilemamba_b4_160k_ade20k-512x512",
+    ],
+)
 def test_two_runs_on_a_gpu_are_equal(tmp_path: Path, name: str) -> None:
     runs = []
     for _ in range(2):

@@ -24,10 +24,27 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
     # The config's classes are COCO's, all of which a file must list.
     ids = [category["id"] for category in coco["categories"]]
     ids += range(100, 180 - len(ids))
-    coco["categories"] = [dict(id=i, name=name) for i, name in zip(ids, CocoDataset.METAINFO["classes"], strict=True)]
+    coco["categories"] = [
+        dict(id=i, name=name) for i, name in zip(ids, CocoDataset.METAINFO["classes"], strict=True)
+    ]
     file.write_text(json.dumps(coco))
-    command = [sys.executable, str(ROOT / "benchmarks/endurance_gpu.py"), "--data", str(data), "--iterations", "300",
-               "--sides", "64", "80", "96", "112", "--workers", "0", "--speed", "50"]  # fmt: skip
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks/endurance_gpu.py"),
+        "--data",
+        str(data),
+        "--iterations",
+        "300",
+        "--sides",
+        "64",
+        "80",
+        "96",
+        "112",
+        "--workers",
+        "0",
+        "--speed",
+        "50",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]

@@ -32,7 +32,11 @@ class SpoilState(Hook):
             weight=lambda: parameter.data,
             moment=lambda: runner.optim_wrapper.optimizer.state[parameter]["exp_avg_sq"],
             statistics=lambda: runner.model.norm.running_var,
-            average=lambda: next(h for h in runner.hooks if hasattr(h, "ema_model")).ema_model.module.conv.bias.data,
+            average=lambda: (
+                next(
+                    h for h in runner.hooks if hasattr(h, "ema_model")
+                ).ema_model.module.conv.bias.data
+            ),
         )
         spoiled[self.what]().view(-1)[0] = torch.nan
 
@@ -56,13 +60,21 @@ NAMES = dict(
 
 
 @pytest.mark.parametrize("what", NAMES)
-def test_a_checkpoint_is_not_written(tmp_path: Path, capsys: pytest.CaptureFixture, what: str) -> None:
+def test_a_checkpoint_is_not_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture, what: str
+) -> None:
     cfg = spoiled(tmp_path, what, at=10)
     cfg.default_hooks.checkpoint = dict(type="CheckpointHook", interval=5, by_epoch=False)
     assert train(cfg) == 1
     message = capsys.readouterr().err
-    assert "after iteration 10 the state of the run is not finite" in message and f"it: {NAMES[what]}.\n" in message
-    assert files(cfg) == ["iter_5.pth"] and Path(cfg.work_dir, "last_checkpoint").read_text() == "iter_5.pth"
+    assert (
+        "after iteration 10 the state of the run is not finite" in message
+        and f"it: {NAMES[what]}.\n" in message
+    )
+    assert (
+        files(cfg) == ["iter_5.pth"]
+        and Path(cfg.work_dir, "last_checkpoint").read_text() == "iter_5.pth"
+    )
 
 
 def test_a_learning_rate_that_no_float_holds(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -89,6 +101,10 @@ def test_the_best_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture) -> N
 
 def test_large_numbers_are_finite() -> None:
     large = torch.full((4,), 1e38)
-    assert all_finite([large, large.double(), large.bfloat16(), torch.tensor(1e300, dtype=torch.float64)])
-    assert not all_finite([large, torch.tensor(torch.inf)]) and not all_finite([torch.tensor(torch.nan)])
+    assert all_finite(
+        [large, large.double(), large.bfloat16(), torch.tensor(1e300, dtype=torch.float64)]
+    )
+    assert not all_finite([large, torch.tensor(torch.inf)]) and not all_finite(
+        [torch.tensor(torch.nan)]
+    )
     assert all_finite([])

@@ -19,7 +19,9 @@ from mmmamba.models.graphed import MAX_SIZES
 
 from .tiny_models import CONFIGS
 
-needs_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="asks for the device that is missing here")
+needs_cpu = pytest.mark.skipif(
+    torch.cuda.is_available(), reason="asks for the device that is missing here"
+)
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
@@ -36,18 +38,27 @@ class Model(BaseModel):
 def train(tmp_path: Path, model: Model, *hooks: dict) -> Model:
     images = torch.randn(6, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     Runner(
-        model, str(tmp_path), train_cfg=dict(by_epoch=True, max_epochs=2),
-        train_dataloader=dict(dataset=[dict(inputs=image) for image in images], batch_size=2,
-                              sampler=dict(type="DefaultSampler", shuffle=False),
-                              collate_fn=dict(type="default_collate")),
-        optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.01, momentum=0.9)), custom_hooks=list(hooks),
-        experiment_name=tmp_path.name).train()
+        model,
+        str(tmp_path),
+        train_cfg=dict(by_epoch=True, max_epochs=2),
+        train_dataloader=dict(
+            dataset=[dict(inputs=image) for image in images],
+            batch_size=2,
+            sampler=dict(type="DefaultSampler", shuffle=False),
+            collate_fn=dict(type="default_collate"),
+        ),
+        optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.01, momentum=0.9)),
+        custom_hooks=list(hooks),
+        experiment_name=tmp_path.name,
+    ).train()
     return model
 
 
 @needs_cpu
 def test_a_run_on_a_cpu_is_told_so(tmp_path):
-    with pytest.raises(UsageError, match="wants a backbone on a CUDA device, but this run has it on cpu"):
+    with pytest.raises(
+        UsageError, match="wants a backbone on a CUDA device, but this run has it on cpu"
+    ):
         train(tmp_path, Model(), dict(type="GraphBackboneHook"))
 
 
@@ -59,14 +70,25 @@ def test_a_model_without_a_backbone_is_told_so(tmp_path):
 @needs_cpu
 @pytest.mark.parametrize("flag", [["--graphs"], ["--graphs", "3"]])
 def test_the_command_adds_it(tmp_path, capsys, flag):
-    command = ["train", str(CONFIGS / "mask_rcnn/vmamba_t_1x_coco.py"), "--demo", "--work-dir", str(tmp_path), *flag]
+    command = [
+        "train",
+        str(CONFIGS / "mask_rcnn/vmamba_t_1x_coco.py"),
+        "--demo",
+        "--work-dir",
+        str(tmp_path),
+        *flag,
+    ]
     assert main(command) == 2
     assert "error: GraphBackboneHook wants a backbone on a CUDA device" in capsys.readouterr().err
     (hook,) = Config.fromfile(tmp_path / "resolved_config.py").custom_hooks
-    assert hook == dict(type="GraphBackboneHook", max_sizes=int(flag[-1]) if len(flag) == 2 else MAX_SIZES)
+    assert hook == dict(
+        type="GraphBackboneHook", max_sizes=int(flag[-1]) if len(flag) == 2 else MAX_SIZES
+    )
 
 
-@pytest.mark.parametrize("named", ["GraphBackboneHook", "mmmamba.GraphBackboneHook", GraphBackboneHook])
+@pytest.mark.parametrize(
+    "named", ["GraphBackboneHook", "mmmamba.GraphBackboneHook", GraphBackboneHook]
+)
 def test_the_command_takes_the_place_of_the_configs_own(named):
     cfg = Config(dict(custom_hooks=[dict(type="EMAHook"), dict(type=named, max_sizes=2)]))
     add_graphs(cfg, 3)
@@ -74,7 +96,9 @@ def test_the_command_takes_the_place_of_the_configs_own(named):
 
 
 def test_its_keys_are_checked():
-    (unknown,) = unknown_keys(Config(dict(custom_hooks=[dict(type="GraphBackboneHook", max_size=2)])))
+    (unknown,) = unknown_keys(
+        Config(dict(custom_hooks=[dict(type="GraphBackboneHook", max_size=2)]))
+    )
     assert unknown.keys == ("custom_hooks", 0, "max_size") and "max_sizes" in unknown.known
 
 

@@ -17,14 +17,18 @@ from .tiny_runs import Witness, kill, last, train
 
 
 @pytest.mark.parametrize("number", interrupt.SIGNALS)
-def test_a_signal_saves_at_the_end_of_the_step(tmp_path: Path, capfd: pytest.CaptureFixture, number: int) -> None:
+def test_a_signal_saves_at_the_end_of_the_step(
+    tmp_path: Path, capfd: pytest.CaptureFixture, number: int
+) -> None:
     before = [signal.getsignal(one) for one in interrupt.SIGNALS]
     cfg = toy(tmp_path)
     Witness.watch(3, kill(number))
     assert train(cfg) == EXIT_SAVED == 75
     assert last(cfg)["meta"]["iter"] == 3
     printed = capfd.readouterr()
-    assert f"{number.name}: saving after this step" in printed.err and "interrupted.pth" in printed.out
+    assert (
+        f"{number.name}: saving after this step" in printed.err and "interrupted.pth" in printed.out
+    )
     assert [signal.getsignal(one) for one in interrupt.SIGNALS] == before
 
 
@@ -50,7 +54,9 @@ def test_workers_live_through_the_signal_that_the_whole_group_gets(
     cfg = validated(toy(tmp_path))
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.update(num_workers=2, persistent_workers=persistent)
-    Witness.watch(at, lambda: [os.kill(pid, signal.SIGTERM) for pid in (*_children(), os.getpid())], batch)
+    Witness.watch(
+        at, lambda: [os.kill(pid, signal.SIGTERM) for pid in (*_children(), os.getpid())], batch
+    )
     assert train(cfg) == EXIT_SAVED
     assert last(cfg)["meta"]["iter"] == at
     Witness.watch()

@@ -39,7 +39,9 @@ def test_what_is_no_note_is_named(spoil: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", ["binary", "folder"])
-def test_every_command_that_reads_it(spoil: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_every_command_that_reads_it(
+    spoil: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     cfg = toy(tmp_path)
     run = Path(cfg.work_dir)
     run.mkdir()
@@ -47,7 +49,10 @@ def test_every_command_that_reads_it(spoil: str, tmp_path: Path, capsys: pytest.
     torch.save({}, run / "epoch_1.pth")
     (run / "config.py").write_text("model = dict()\n")
     Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
-    for command in (lambda: train(cfg, "--resume"), lambda: main(["infer", str(run), str(tmp_path / "photo.png")])):
+    for command in (
+        lambda: train(cfg, "--resume"),
+        lambda: main(["infer", str(run), str(tmp_path / "photo.png")]),
+    ):
         capsys.readouterr()
         assert command() == 2
         assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {run / LAST} is no ")

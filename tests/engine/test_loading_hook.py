@@ -63,41 +63,95 @@ def one_group_more(held: dict) -> None:
 
 
 STATES = {
-    "expanded": (replaced("exp_avg", lambda m: m[:1, :1, :1, :1].expand_as(m)),
-                 "exp_avg of conv.weight has the strides"),
-    "small": (replaced("exp_avg_sq", lambda m: torch.zeros(1)), r"exp_avg_sq of conv.weight has the shape \(1,\)"),
-    "another order": (replaced("exp_avg", lambda m: m.to(memory_format=torch.channels_last)), "has the strides"),
-    "another type": (replaced("exp_avg", lambda m: m.double()), "is torch.float64, wanted torch.float32"),
-    "a number": (replaced("exp_avg", lambda m: 0.0), "exp_avg of conv.weight is 0.0, wanted a tensor"),
-    "step": (replaced("step", lambda m: torch.zeros(3)), r"step of conv.weight has the shape \(3,\)"),
+    "expanded": (
+        replaced("exp_avg", lambda m: m[:1, :1, :1, :1].expand_as(m)),
+        "exp_avg of conv.weight has the strides",
+    ),
+    "small": (
+        replaced("exp_avg_sq", lambda m: torch.zeros(1)),
+        r"exp_avg_sq of conv.weight has the shape \(1,\)",
+    ),
+    "another order": (
+        replaced("exp_avg", lambda m: m.to(memory_format=torch.channels_last)),
+        "has the strides",
+    ),
+    "another type": (
+        replaced("exp_avg", lambda m: m.double()),
+        "is torch.float64, wanted torch.float32",
+    ),
+    "a number": (
+        replaced("exp_avg", lambda m: 0.0),
+        "exp_avg of conv.weight is 0.0, wanted a tensor",
+    ),
+    "step": (
+        replaced("step", lambda m: torch.zeros(3)),
+        r"step of conv.weight has the shape \(3,\)",
+    ),
     "sparse": (replaced("exp_avg", lambda m: m.to_sparse()), "exp_avg of conv.weight is sparse"),
-    "NaN": (replaced("exp_avg", lambda m: m * torch.nan), "exp_avg of conv.weight holds NaN or infinity"),
-    "shared": (lambda held: moments(held).update(exp_avg=moments(held)["exp_avg_sq"]), "memory in common with"),
-    "lacking": (lambda held: moments(held).pop("exp_avg"), "the state of conv.weight has no exp_avg"),
-    "of none": (lambda held: held["optimizer"]["state"].update({99: {}}), "a state of 99, which none of its groups"),
+    "NaN": (
+        replaced("exp_avg", lambda m: m * torch.nan),
+        "exp_avg of conv.weight holds NaN or infinity",
+    ),
+    "shared": (
+        lambda held: moments(held).update(exp_avg=moments(held)["exp_avg_sq"]),
+        "memory in common with",
+    ),
+    "lacking": (
+        lambda held: moments(held).pop("exp_avg"),
+        "the state of conv.weight has no exp_avg",
+    ),
+    "of none": (
+        lambda held: held["optimizer"]["state"].update({99: {}}),
+        "a state of 99, which none of its groups",
+    ),
     "no dictionary": (lambda held: held["optimizer"].update(state=[]), "no dictionary state"),
-    "of another model": (lambda held: held["optimizer"]["param_groups"][0].update(params=[0, 1]),
-                         r"2 parameters in 1 group \(2\), here there are 6 parameters in 1 group"),
+    "of another model": (
+        lambda held: held["optimizer"]["param_groups"][0].update(params=[0, 1]),
+        r"2 parameters in 1 group \(2\), here there are 6 parameters in 1 group",
+    ),
     "groups": (one_group_more, r"6 parameters in 2 groups \(2, 4\), here"),
-    "twice": (lambda held: held["optimizer"]["param_groups"][0].update(params=[0] * 6), "each parameter once"),
+    "twice": (
+        lambda held: held["optimizer"]["param_groups"][0].update(params=[0] * 6),
+        "each parameter once",
+    ),
     "no rate": (lambda held: held["optimizer"]["param_groups"][0].pop("lr"), "group 0 has no lr"),
-    "text": (lambda held: held["optimizer"]["param_groups"][0].update(betas="ab"), "group 0.betas is 'ab', wanted"),
-    "more moments": (lambda held: held["optimizer"]["param_groups"][0].update(amsgrad=True),
-                     "the state of conv.weight has no max_exp_avg_sq"),
+    "text": (
+        lambda held: held["optimizer"]["param_groups"][0].update(betas="ab"),
+        "group 0.betas is 'ab', wanted",
+    ),
+    "more moments": (
+        lambda held: held["optimizer"]["param_groups"][0].update(amsgrad=True),
+        "the state of conv.weight has no max_exp_avg_sq",
+    ),
     "no optimizer": (lambda held: held.update(optimizer=None), "it is None, not a dictionary"),
     "schedules": (lambda held: held.update(param_schedulers=[]), "it has 0 of them, this run 1"),
-    "schedule": (lambda held: held["param_schedulers"][0].update(last_step="x"), "last_step is 'x', wanted"),
-    "average": (lambda held: held["ema_state_dict"].pop("module.conv.bias"), r"averaged weights.*module.conv.bias"),
-    "average's shape": (lambda held: held["ema_state_dict"].update({"module.conv.bias": torch.zeros(5)}),
-                        r"averaged weights(.|\n)*conv.bias \(5,\) in the file, \(4,\) here"),
-    "weight's shape": (lambda held: held["state_dict"].update({"conv.bias": torch.zeros(5)}),
-                       r"conv.bias \(5,\) in the file, \(4,\) here"),
-    "NaN weights": (lambda held: held["state_dict"]["conv.bias"].fill_(torch.nan), "hold NaN or infinity: conv.bias"),
-}  # fmt: skip
+    "schedule": (
+        lambda held: held["param_schedulers"][0].update(last_step="x"),
+        "last_step is 'x', wanted",
+    ),
+    "average": (
+        lambda held: held["ema_state_dict"].pop("module.conv.bias"),
+        r"averaged weights.*module.conv.bias",
+    ),
+    "average's shape": (
+        lambda held: held["ema_state_dict"].update({"module.conv.bias": torch.zeros(5)}),
+        r"averaged weights(.|\n)*conv.bias \(5,\) in the file, \(4,\) here",
+    ),
+    "weight's shape": (
+        lambda held: held["state_dict"].update({"conv.bias": torch.zeros(5)}),
+        r"conv.bias \(5,\) in the file, \(4,\) here",
+    ),
+    "NaN weights": (
+        lambda held: held["state_dict"]["conv.bias"].fill_(torch.nan),
+        "hold NaN or infinity: conv.bias",
+    ),
+}
 
 
 @pytest.mark.parametrize("what", STATES)
-def test_a_run_is_not_resumed_from(what: str, stopped: Config, capsys: pytest.CaptureFixture) -> None:
+def test_a_run_is_not_resumed_from(
+    what: str, stopped: Config, capsys: pytest.CaptureFixture
+) -> None:
     change, message = STATES[what]
     spoil(stopped, change)
     Witness.watch()
@@ -119,7 +173,9 @@ def test_what_fits_is_resumed(stopped: Config) -> None:
 
 NAMES = {
     "empty": lambda held: held["state_dict"].clear(),
-    "renamed": lambda held: held.update(state_dict={f"x.{key}": value for key, value in held["state_dict"].items()}),
+    "renamed": lambda held: held.update(
+        state_dict={f"x.{key}": value for key, value in held["state_dict"].items()}
+    ),
     "lacking": lambda held: held["state_dict"].pop("last.1.weight"),
 }
 
@@ -141,7 +197,9 @@ def test_a_checkpoint_without_the_models_weights_is_not_whole(
     assert "passed over a checkpoint" in printed and f"Load checkpoint from {older}" in printed
 
 
-def test_an_edit_of_the_backbone_between_stop_and_resume(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+def test_an_edit_of_the_backbone_between_stop_and_resume(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
     cfg = detection(tmp_path)
     cfg.model.backbone.arch.d_state = 4
     cfg.optim_wrapper.optimizer.fused = True
@@ -164,10 +222,15 @@ def test_the_run_that_has_done_most_is_gone_on_from_whatever_the_time(
         os.utime(run / name, (10**9 - age,) * 2)
     assert train(stopped, "--resume") == 0
     printed = capfd.readouterr().out
-    assert "b.pth is at iteration 6, further than any other" in printed and "interrupted.pth" in printed
+    assert (
+        "b.pth is at iteration 6, further than any other" in printed
+        and "interrupted.pth" in printed
+    )
 
 
-def test_a_copied_run_goes_on_from_its_own_file(stopped: Config, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+def test_a_copied_run_goes_on_from_its_own_file(
+    stopped: Config, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
     """Whatever `last_checkpoint` says, as MMEngine's hook writes whole paths into it."""
     original, copy = Path(stopped.work_dir), tmp_path / "copy"
     shutil.copytree(original, copy)
@@ -179,7 +242,10 @@ def test_a_copied_run_goes_on_from_its_own_file(stopped: Config, tmp_path: Path,
     stopped.work_dir = str(copy)
     assert train(stopped, "--resume") == 0
     printed = capfd.readouterr().out
-    assert f"Load checkpoint from {copy / FILE}" in printed and f"names {original / 'further.pth'}" in printed
+    assert (
+        f"Load checkpoint from {copy / FILE}" in printed
+        and f"names {original / 'further.pth'}" in printed
+    )
 
     for path in copy.glob("*.pth"):
         path.unlink()
@@ -188,7 +254,9 @@ def test_a_copied_run_goes_on_from_its_own_file(stopped: Config, tmp_path: Path,
     assert "names a checkpoint of another folder" in capfd.readouterr().err
 
 
-def test_weights_to_begin_with_fit_or_are_named(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+def test_weights_to_begin_with_fit_or_are_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
     cfg = detection(tmp_path)
     cfg.train_cfg.max_epochs = 1
     assert train(cfg) == 0
@@ -209,28 +277,40 @@ def test_weights_to_begin_with_fit_or_are_named(tmp_path: Path, capfd: pytest.Ca
     Witness.watch(1, kill(signal.SIGTERM))
     assert train(cfg, "--resume", *names) == EXIT_SAVED
     printed = capfd.readouterr().out
-    assert "4 tensors are not taken from" in printed and "fc_cls.weight, roi_head.bbox_head.fc_cls.bias" in printed
+    assert (
+        "4 tensors are not taken from" in printed
+        and "fc_cls.weight, roi_head.bbox_head.fc_cls.bias" in printed
+    )
     assert "roi_head.bbox_head.fc_cls.weight (4, 16) in the file, (3, 16) here" in printed
     Witness.watch()
     assert train(cfg, "--resume", *names) == 0
 
 
-def test_may_differ_needs_weights_to_begin_with(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_may_differ_needs_weights_to_begin_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     assert train(toy(tmp_path), "--may-differ", "last") == 2
     assert "load_from=PATH" in capsys.readouterr().err
 
 
 TESTED = {
-    "no head": (lambda held: [held["state_dict"].pop(f"last.1.{name}") for name in ("weight", "bias")],
-                "2 of 9 tensors are not in the file: last.1.weight, last.1.bias"),
-    "NaN": (lambda held: held["state_dict"]["conv.bias"].fill_(torch.nan), "hold NaN or infinity: conv.bias"),
+    "no head": (
+        lambda held: [held["state_dict"].pop(f"last.1.{name}") for name in ("weight", "bias")],
+        "2 of 9 tensors are not in the file: last.1.weight, last.1.bias",
+    ),
+    "NaN": (
+        lambda held: held["state_dict"]["conv.bias"].fill_(torch.nan),
+        "hold NaN or infinity: conv.bias",
+    ),
     "renamed": (NAMES["renamed"], "have no place: x.conv.weight"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("command", ["test", "load_from"])
 @pytest.mark.parametrize("what", TESTED)
-def test_weights_that_do_not_fit(what: str, command: str, stopped: Config, capsys: pytest.CaptureFixture) -> None:
+def test_weights_that_do_not_fit(
+    what: str, command: str, stopped: Config, capsys: pytest.CaptureFixture
+) -> None:
     change, message = TESTED[what]
     path, folder = find_last(stopped.work_dir), Path(stopped.work_dir).parent
     spoil(stopped, change)
@@ -240,7 +320,9 @@ def test_weights_that_do_not_fit(what: str, command: str, stopped: Config, capsy
     cfg.test_cfg.type = "TestLoop"
     cfg.work_dir = str(folder / "other")
     # What may differ when training begins may not when testing.
-    cfg.default_hooks.loading = dict(type="LoadingHook", may_differ=["last"] if command == "test" else [])
+    cfg.default_hooks.loading = dict(
+        type="LoadingHook", may_differ=["last"] if command == "test" else []
+    )
     if command == "load_from":
         assert train(cfg, "--cfg-options", f"load_from={path}") == 2
     else:
@@ -270,4 +352,6 @@ def test_a_copied_run_leaves_the_originals_best_checkpoint_alone(tmp_path: Path)
     cfg.work_dir = str(copy)
     Witness.watch()
     assert train(cfg, "--resume") == 0
-    assert best.is_file() and not (copy / best.name).exists() and len([*copy.glob("best_*.pth")]) == 1
+    assert (
+        best.is_file() and not (copy / best.name).exists() and len([*copy.glob("best_*.pth")]) == 1
+    )

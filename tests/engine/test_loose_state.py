@@ -26,7 +26,9 @@ from .tiny_runs import Witness, kill, last, train
 
 def test_sizes_that_serve_several_steps(tmp_path: Path) -> None:
     cfg = detection(tmp_path)
-    resize = dict(type="BatchSyncRandomResize", random_size_range=(64, 96), interval=4, size_divisor=16)
+    resize = dict(
+        type="BatchSyncRandomResize", random_size_range=(64, 96), interval=4, size_divisor=16
+    )
     cfg.model.data_preprocessor.update(batch_augments=[resize], pad_mask=False)
     compare(cfg, stop=6)
 
@@ -46,7 +48,9 @@ def early(folder: Path) -> Config:
     """Five validations, of which the first is the best by rule, and then no more."""
     cfg = validated(toy(folder))
     cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=20, val_interval=2)
-    cfg.custom_hooks.append(dict(type="EarlyStoppingHook", monitor="small", rule="greater", min_delta=9, patience=4))
+    cfg.custom_hooks.append(
+        dict(type="EarlyStoppingHook", monitor="small", rule="greater", min_delta=9, patience=4)
+    )
     return cfg
 
 
@@ -60,10 +64,16 @@ def test_early_stopping_counts_on(tmp_path: Path, batch: int | None) -> None:
     assert Witness.seen[-1][0] + 1 == 10
 
 
-def test_a_run_that_had_stopped_early_needs_more_patience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_had_stopped_early_needs_more_patience(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cfg = early(tmp_path)
     Witness.watch()
-    monkeypatch.setattr(Smallness, "reached", staticmethod(lambda: len(Witness.seen) == 20 and kill(signal.SIGTERM)()))
+    monkeypatch.setattr(
+        Smallness,
+        "reached",
+        staticmethod(lambda: len(Witness.seen) == 20 and kill(signal.SIGTERM)()),
+    )
     assert train(cfg) == EXIT_SAVED
     Witness.watch()
     assert train(cfg, "--resume") == 0 and not Witness.seen
@@ -101,7 +111,9 @@ def stopped(folder: Path) -> tuple[Config, str, dict]:
     return cfg, path, torch.load(path, weights_only=False)
 
 
-def test_running_statistics_of_other_processes_are_named(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+def test_running_statistics_of_other_processes_are_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
     cfg, path, checkpoint = stopped(tmp_path)
     hub = checkpoint["message_hub"]
     hub["runtime_info"][rank_buffers.KEY] = {"model.norm.running_mean": torch.ones(2, 4)}
@@ -127,12 +139,28 @@ NO_STATE = [
     (loose_state.KEY, ["{"], "loose_state cannot be read"),
     (loose_state.KEY, ["[" * 100_000], "loose_state cannot be read"),
     (loose_state.KEY, ["[1]"], "loose_state is a list, wanted values by name"),
-    (loose_state.KEY, ['{"NanGuardHook.0.in_a_row": "many"}'], "has 'many' for NanGuardHook.0.in_a_row, which is 0"),
+    (
+        loose_state.KEY,
+        ['{"NanGuardHook.0.in_a_row": "many"}'],
+        "has 'many' for NanGuardHook.0.in_a_row, which is 0",
+    ),
     (loose_state.KEY, ['{"NanGuardHook.0.in_a_row": [1]}'], "for NanGuardHook.0.in_a_row"),
     (rank_buffers.KEY, [1], "buffers_of_processes is not a dict of tensors"),
-    (rank_buffers.KEY, {"model.norm.running_mean": "mean"}, "buffers_of_processes is not a dict of tensors"),
-    (rank_buffers.KEY, {"model.norm.running_mean": torch.ones(1, 3)}, r"has \(3,\) .* for model.norm.running_mean"),
-    (rank_buffers.KEY, {"model.norm.running_mean": torch.ones(1, 4) * 1j}, "complex64 for model.norm.running_mean"),
+    (
+        rank_buffers.KEY,
+        {"model.norm.running_mean": "mean"},
+        "buffers_of_processes is not a dict of tensors",
+    ),
+    (
+        rank_buffers.KEY,
+        {"model.norm.running_mean": torch.ones(1, 3)},
+        r"has \(3,\) .* for model.norm.running_mean",
+    ),
+    (
+        rank_buffers.KEY,
+        {"model.norm.running_mean": torch.ones(1, 4) * 1j},
+        "complex64 for model.norm.running_mean",
+    ),
 ]
 
 

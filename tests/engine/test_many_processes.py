@@ -20,9 +20,21 @@ Found = dict[str, dict[str, float | str]]
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[Found]:
     """What each process found, by `torchrun` with gloo on the CPU."""
     folder = tmp_path_factory.mktemp("processes")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-               str(ROOT / "tests/engine/many_processes.py"), str(folder)]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        str(ROOT / "tests/engine/many_processes.py"),
+        str(folder),
+    ]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return [json.loads((folder / f"rank{rank}" / "found.json").read_text()) for rank in (0, 1)]

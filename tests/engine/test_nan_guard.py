@@ -46,7 +46,10 @@ def poisoned(folder: Path, what: str, *at: int):
     "what, found",
     [
         ("image", ["not finite in the batch: inputs", "first module with a bad output: conv and "]),
-        ("weight", ["not finite before the step: parameter or buffer conv.weight", "loss: loss nan"]),
+        (
+            "weight",
+            ["not finite before the step: parameter or buffer conv.weight", "loss: loss nan"],
+        ),
         ("gradient", ["bad gradient of parameter last.1.weight"]),
     ],
 )
@@ -63,19 +66,31 @@ def test_training_stops_before_the_step_and_the_step_is_replayed(
 
     saved = torch.load(folder / FILE, weights_only=False)
     before = last(cfg)["state_dict"]
-    differ = [name for name, value in saved["state_dict"].items() if not torch.equal(value, before[name])]
-    assert not [name for name in differ if "norm" not in name and not (what == "weight" and name == "conv.weight")]
+    differ = [
+        name for name, value in saved["state_dict"].items() if not torch.equal(value, before[name])
+    ]
+    assert not [
+        name
+        for name in differ
+        if "norm" not in name and not (what == "weight" and name == "conv.weight")
+    ]
 
     assert train(cfg, "--replay", str(folder)) == (0 if what == "gradient" else 1)
     printed = capsys.readouterr().out
-    assert ("everything is finite" in printed) if what == "gradient" else all(line in printed for line in found)
+    assert (
+        ("everything is finite" in printed)
+        if what == "gradient"
+        else all(line in printed for line in found)
+    )
 
 
 def test_bad_steps_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     cfg = poisoned(tmp_path, "image", 3, 4, 7)
     assert train(cfg, "--skip-nan") == 0
     printed = capsys.readouterr().out
-    assert "iteration 4: the loss is nan, not finite; step left out (2 in a row, 2 in all)" in printed
+    assert (
+        "iteration 4: the loss is nan, not finite; step left out (2 in a row, 2 in all)" in printed
+    )
     checkpoint = last(cfg)
     assert checkpoint["message_hub"]["runtime_info"][SKIPPED_KEY] == 3
     assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())
@@ -106,22 +121,32 @@ def test_accumulated_gradients_go_with_the_bad_step(tmp_path: Path) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("at, code", [((), 0), ((5,), 1)])
-def test_a_grad_scaler_may_skip_but_a_bad_loss_stops(tmp_path: Path, at: tuple[int, ...], code: int) -> None:
+def test_a_grad_scaler_may_skip_but_a_bad_loss_stops(
+    tmp_path: Path, at: tuple[int, ...], code: int
+) -> None:
     cfg = poisoned(tmp_path, "image", *at)
     cfg.optim_wrapper.update(type="AmpOptimWrapper", loss_scale=dict(init_scale=2.0**22))
     assert train(cfg) == code
     if not at:
-        assert {int(state["step"]) for state in last(cfg)["optimizer"]["state"].values()} < {*range(1, 10)}
+        assert {int(state["step"]) for state in last(cfg)["optimizer"]["state"].values()} < {
+            *range(1, 10)
+        }
 
 
-def test_a_detector_names_the_module_and_its_batch_is_replayed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_detector_names_the_module_and_its_batch_is_replayed(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     cfg = detection(tmp_path)
     cfg.custom_hooks.append(dict(type="BadLateral", priority="VERY_LOW"))
     assert train(cfg) == 1
-    assert "first module with a bad output: neck.lateral_convs.1.conv and" in capsys.readouterr().err
+    assert (
+        "first module with a bad output: neck.lateral_convs.1.conv and" in capsys.readouterr().err
+    )
     cfg.custom_hooks = []
     assert train(cfg, "--replay", str(tmp_path / "run" / "nan_2")) == 1
-    assert "first module with a bad output: neck.lateral_convs.1.conv and" in capsys.readouterr().out
+    assert (
+        "first module with a bad output: neck.lateral_convs.1.conv and" in capsys.readouterr().out
+    )
 
 
 @HOOKS.register_module()

@@ -16,11 +16,21 @@ from mmmamba.engine.resume import optimizer_state
 from mmmamba.engine.resume.optimizer_state import check_optimizer
 
 OPTIMIZERS = {
-    "SGD": {}, "SGD with momentum": dict(momentum=0.9), "SGD fused": dict(momentum=0.9, fused=True), "Adam": {},
-    "AdamW fused": dict(fused=True), "AdamW amsgrad": dict(amsgrad=True), "Adagrad": {},
-    "RMSprop": dict(momentum=0.9, centered=True), "Adafactor": {}, "NAdam": {}, "RAdam": {}, "Adamax": {},
-    "Adadelta": {}, "ASGD": {},
-}  # fmt: skip
+    "SGD": {},
+    "SGD with momentum": dict(momentum=0.9),
+    "SGD fused": dict(momentum=0.9, fused=True),
+    "Adam": {},
+    "AdamW fused": dict(fused=True),
+    "AdamW amsgrad": dict(amsgrad=True),
+    "Adagrad": {},
+    "RMSprop": dict(momentum=0.9, centered=True),
+    "Adafactor": {},
+    "NAdam": {},
+    "RAdam": {},
+    "Adamax": {},
+    "Adadelta": {},
+    "ASGD": {},
+}
 
 
 def model() -> nn.Module:
@@ -70,7 +80,9 @@ def test_several_optimizers() -> None:
     network = model()
 
     def both() -> OptimWrapperDict:
-        return OptimWrapperDict(one=wrapped(network[0], "Adam"), two=wrapped(network[1], "SGD with momentum"))
+        return OptimWrapperDict(
+            one=wrapped(network[0], "Adam"), two=wrapped(network[1], "SGD with momentum")
+        )
 
     held = stepped(both(), network)
     check_optimizer(held, both(), network, "file.pth")

@@ -22,7 +22,9 @@ NAMES = "'circle', 'square', 'triangle'"
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_shapes(tmp_path_factory.mktemp("data") / "shapes", ShapesSpec(num_train=6, num_val=3, size=64))
+    return make_shapes(
+        tmp_path_factory.mktemp("data") / "shapes", ShapesSpec(num_train=6, num_val=3, size=64)
+    )
 
 
 @pytest.fixture
@@ -30,10 +32,16 @@ def cfg(shapes: Path) -> Config:
     cfg = Config.fromfile(ROOT / "configs/mask_rcnn/vmamba_t_1x_coco.py")
     for split in ("train", "val"):
         file = f"annotations/instances_{split}.json"
-        cfg[f"{split}_dataloader"].dataset.update(data_root=str(shapes), ann_file=file, data_prefix=dict(img=split),
-                                                  metainfo=dict(classes=CLASSES))  # fmt: skip
+        cfg[f"{split}_dataloader"].dataset.update(
+            data_root=str(shapes),
+            ann_file=file,
+            data_prefix=dict(img=split),
+            metainfo=dict(classes=CLASSES),
+        )
     cfg.val_evaluator.ann_file = str(shapes / "annotations/instances_val.json")
-    cfg.model.roi_head.bbox_head.num_classes = cfg.model.roi_head.mask_head.num_classes = len(CLASSES)
+    cfg.model.roi_head.bbox_head.num_classes = cfg.model.roi_head.mask_head.num_classes = len(
+        CLASSES
+    )
     return cfg
 
 
@@ -55,7 +63,9 @@ def changed(cfg: Config, split: str, tmp_path: Path, change: Callable[[dict], ob
     return cfg
 
 
-def test_what_fits_passes_quickly_without_an_image_read(cfg: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fits_passes_quickly_without_an_image_read(
+    cfg: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     check_annotations(cfg, ("train", "val"))
     monkeypatch.setattr(Image, "open", lambda *_: pytest.fail("an image was read"))
     start = time.perf_counter()
@@ -67,13 +77,19 @@ def test_forgotten_classes(cfg: Config) -> None:
     del cfg.train_dataloader.dataset["metainfo"]
     cfg.model.roi_head.bbox_head.num_classes = cfg.model.roi_head.mask_head.num_classes = 80
     message = complaint(cfg)
-    assert "80 classes; the file has 'circle'" in message and f"metainfo=dict(classes=({NAMES}))" in message
+    assert (
+        "80 classes; the file has 'circle'" in message
+        and f"metainfo=dict(classes=({NAMES}))" in message
+    )
 
 
 def test_a_class_that_is_spelt_otherwise(cfg: Config) -> None:
     cfg.val_dataloader.dataset.metainfo.classes = ("circle", "sqare", "triangle")
     message = complaint(cfg)
-    assert "val: class of the config is not in the file" in message and "Did you mean 'square'" in message
+    assert (
+        "val: class of the config is not in the file" in message
+        and "Did you mean 'square'" in message
+    )
     assert "train:" not in message
 
 
@@ -95,7 +111,9 @@ def test_heads_of_another_number_of_classes(cfg: Config) -> None:
 
 
 def test_validation_without_annotations(cfg: Config, tmp_path: Path) -> None:
-    message = complaint(changed(cfg, "val", tmp_path, lambda content: content.update(annotations=[])))
+    message = complaint(
+        changed(cfg, "val", tmp_path, lambda content: content.update(annotations=[]))
+    )
     assert "val: no annotation of the config's classes (AP would be 0 or -1)" in message
 
 
@@ -136,12 +154,17 @@ def test_a_file_that_is_no_coco_file(cfg: Config, tmp_path: Path) -> None:
     assert "train: not a COCO file" in complaint(cfg) and "it holds a list" in complaint(cfg)
 
 
-def test_ids_of_images_that_are_texts_where_annotations_have_numbers(cfg: Config, tmp_path: Path) -> None:
+def test_ids_of_images_that_are_texts_where_annotations_have_numbers(
+    cfg: Config, tmp_path: Path
+) -> None:
     def spell(content: dict) -> None:
         content["images"][0]["id"] = str(content["images"][0]["id"])
 
     message = complaint(changed(cfg, "train", tmp_path, spell))
-    assert "train: id of an image is a text in one place and a number in another (its annotations vanish" in message
+    assert (
+        "train: id of an image is a text in one place and a number in another (its annotations vanish"
+        in message
+    )
     assert "train_00000.png has the id '" in message and "annotations have image_id" in message
 
 
@@ -160,14 +183,23 @@ def test_two_images_with_one_id(cfg: Config, tmp_path: Path) -> None:
         content["images"][1]["id"] = content["images"][0]["id"]
 
     message = complaint(changed(cfg, "train", tmp_path, share))
-    assert "train: two images have one id" in message and "train_00000.png and train_00001.png" in message
+    assert (
+        "train: two images have one id" in message
+        and "train_00000.png and train_00001.png" in message
+    )
 
 
-def test_annotations_of_no_image_are_logged(cfg: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_annotations_of_no_image_are_logged(
+    cfg: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = []
     monkeypatch.setattr(preflight, "print_log", lambda text, *options: told.append(text))
-    check_annotations(changed(cfg, "train", tmp_path, lambda content: content["images"].pop()), ("train",))
-    assert len(told) == 1 and told[0].startswith("train: annotation of an image that is not in the file")
+    check_annotations(
+        changed(cfg, "train", tmp_path, lambda content: content["images"].pop()), ("train",)
+    )
+    assert len(told) == 1 and told[0].startswith(
+        "train: annotation of an image that is not in the file"
+    )
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -178,18 +210,27 @@ def test_no_box_within_its_image(cfg: Config, tmp_path: Path, split: str, box: l
             annotation["bbox"] = box
 
     message = complaint(changed(cfg, split, tmp_path, move))
-    assert f"{split}: no annotation has a box within its image" in message and f"the first is {box}" in message
+    assert (
+        f"{split}: no annotation has a box within its image" in message
+        and f"the first is {box}" in message
+    )
 
 
 def test_label_maps(shapes: Path) -> None:
     cfg = Config.fromfile(ROOT / "configs/upernet/vmamba_t_160k_ade20k-512x512.py")
     for split in ("train", "val"):
         cfg[f"{split}_dataloader"].dataset = dict(
-            type="BaseSegDataset", data_root=str(shapes), img_suffix=".png", metainfo=dict(classes=SEG_CLASSES),
+            type="BaseSegDataset",
+            data_root=str(shapes),
+            img_suffix=".png",
+            metainfo=dict(classes=SEG_CLASSES),
             data_prefix=dict(img_path=split, seg_map_path=f"labels/{split}"),
-        )  # fmt: skip
+        )
     message = complaint(cfg)
-    assert "model.decode_head.num_classes is 150" in message and "model.auxiliary_head.num_classes is 150" in message
+    assert (
+        "model.decode_head.num_classes is 150" in message
+        and "model.auxiliary_head.num_classes is 150" in message
+    )
     cfg.model.decode_head.num_classes = cfg.model.auxiliary_head.num_classes = len(SEG_CLASSES)
     check_annotations(cfg, ("train", "val"))
     cfg.train_dataloader.dataset.img_suffix = ".jpg"
@@ -201,5 +242,7 @@ def test_label_maps(shapes: Path) -> None:
 
 def test_several_checkpoints_are_not_one() -> None:
     """As `--cfg-options load_from=run,2/epoch_1.pth` reads it."""
-    with pytest.raises(UsageError, match=r"load_from is \['run', '2/epoch_1.pth'\], wanted the path"):
+    with pytest.raises(
+        UsageError, match=r"load_from is \['run', '2/epoch_1.pth'\], wanted the path"
+    ):
         preflight.check_checkpoints(Config(dict(load_from=["run", "2/epoch_1.pth"])), "test")

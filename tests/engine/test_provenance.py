@@ -72,7 +72,8 @@ def test_options_come_last(chain: Path) -> None:
 
 def test_imported_bases_are_not_told_apart(chain: Path) -> None:
     (chain.parent / "lazy.py").write_text(
-        "from mmengine.config import read_base\nwith read_base():\n    from .base import *\nwidth = 3\n")
+        "from mmengine.config import read_base\nwith read_base():\n    from .base import *\nwidth = 3\n"
+    )
     origins = Origins(chain.parent / "lazy.py")
     assert str(origins.of(("width",))) == "lazy.py:4"
     assert str(origins.of(("model", "type"))) == "lazy.py or what it imports"
@@ -80,7 +81,12 @@ def test_imported_bases_are_not_told_apart(chain: Path) -> None:
 
 def test_leaves() -> None:
     node = dict(a=dict(b=[1, (2, 3)], c={}), d=[dict(e=1), [dict(f=2)]])
-    assert dict(leaves(node)) == {("a", "b"): [1, (2, 3)], ("a", "c"): {}, ("d", 0, "e"): 1, ("d", 1, 0, "f"): 2}
+    assert dict(leaves(node)) == {
+        ("a", "b"): [1, (2, 3)],
+        ("a", "c"): {},
+        ("d", 0, "e"): 1,
+        ("d", 1, 0, "f"): 2,
+    }
 
 
 def test_every_value_of_our_configs_has_a_line() -> None:

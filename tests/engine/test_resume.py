@@ -13,11 +13,22 @@ from PIL import Image
 
 from mmmamba.engine.interrupt import EXIT_SAVED
 
-from .tiny_models import Noise, Smallness, detection, on_shapes, segmentation, toy, validated, witnessed
+from .tiny_models import (
+    Noise,
+    Smallness,
+    detection,
+    on_shapes,
+    segmentation,
+    toy,
+    validated,
+    witnessed,
+)
 from .tiny_runs import Witness, differences, kill, last, train
 
 
-def compare(cfg: Config, stop: int, batch: int | None = None, options: tuple[str, ...] = ()) -> None:
+def compare(
+    cfg: Config, stop: int, batch: int | None = None, options: tuple[str, ...] = ()
+) -> None:
     """Train with a SIGTERM in iteration `stop` or in a batch of the validation after it, resume, and train the same
     through."""
     folder = Path(cfg.work_dir)
@@ -104,16 +115,25 @@ def test_iterations_over_several_passes(tmp_path: Path, workers: int) -> None:
 
 
 @pytest.mark.parametrize("batch", [None, 0, 3])
-@pytest.mark.parametrize("loop", [
-    dict(type="EpochBasedTrainLoop", max_epochs=2), dict(type="IterBasedTrainLoop", max_iters=10, val_interval=5),
-], ids=["epochs", "iterations"])
-def test_a_validation_that_was_left_is_done_again(tmp_path: Path, loop: dict, batch: int | None) -> None:
+@pytest.mark.parametrize(
+    "loop",
+    [
+        dict(type="EpochBasedTrainLoop", max_epochs=2),
+        dict(type="IterBasedTrainLoop", max_iters=10, val_interval=5),
+    ],
+    ids=["epochs", "iterations"],
+)
+def test_a_validation_that_was_left_is_done_again(
+    tmp_path: Path, loop: dict, batch: int | None
+) -> None:
     cfg = validated(toy(tmp_path))
     cfg.train_cfg = loop
     compare(cfg, stop=5, batch=batch)
 
 
-def test_a_validation_that_was_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_validation_that_was_done_is_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cfg = validated(toy(tmp_path))
     Witness.watch()
     reached = []

@@ -25,7 +25,11 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A config with a comment and a base, in the folder that a run is to write to."""
     monkeypatch.chdir(tmp_path)
     cfg = validated(toy(tmp_path))
-    cfg.test_dataloader, cfg.test_cfg, cfg.test_evaluator = cfg.val_dataloader, {}, cfg.val_evaluator
+    cfg.test_dataloader, cfg.test_cfg, cfg.test_evaluator = (
+        cfg.val_dataloader,
+        {},
+        cfg.val_evaluator,
+    )
     cfg.train_cfg.max_epochs = 1
     cfg.work_dir = "."
     cfg.dump("base.py")
@@ -41,18 +45,38 @@ def test_the_config_beside_a_run_is_left_alone(beside: Path) -> None:
     assert first.startswith(HEAD) and Config.fromfile(FILE).train_cfg.max_epochs == 1
     assert find_files(beside)[0] == beside / FILE
     # The next start writes its own; testing leaves it, and has its own beside its log.
-    assert main(["train", "config.py", "--work-dir", ".", "--cfg-options", "train_cfg.max_epochs=2"]) == 0
+    assert (
+        main(["train", "config.py", "--work-dir", ".", "--cfg-options", "train_cfg.max_epochs=2"])
+        == 0
+    )
     second = Path(FILE).read_text()
     assert second != first and Config.fromfile(FILE).train_cfg.max_epochs == 2
-    assert main(["test", "config.py", "iter_10.pth", "--work-dir", ".", "--cfg-options", "randomness.seed=7"]) == 0
+    assert (
+        main(
+            [
+                "test",
+                "config.py",
+                "iter_10.pth",
+                "--work-dir",
+                ".",
+                "--cfg-options",
+                "randomness.seed=7",
+            ]
+        )
+        == 0
+    )
     assert Path("config.py").read_text() == MINE and Path(FILE).read_text() == second
-    assert any(Config.fromfile(path).randomness.get("seed") == 7 for path in beside.glob(f"*/{FILE}"))
+    assert any(
+        Config.fromfile(path).randomness.get("seed") == 7 for path in beside.glob(f"*/{FILE}")
+    )
     # And from itself.
     assert main(["train", FILE, "--resume"]) == 0
 
 
 @pytest.mark.parametrize("content", ["x = 1\n", HEAD + "0\nx = 1\n", None])
-def test_a_file_of_that_name_that_is_not_ours_is_kept(beside: Path, capsys, content: str | None) -> None:
+def test_a_file_of_that_name_that_is_not_ours_is_kept(
+    beside: Path, capsys, content: str | None
+) -> None:
     if content is None:
         write_config(Config(dict(x=1)), ".")
         content = Path(FILE).read_text().replace("1", "2")

@@ -38,7 +38,9 @@ def test_a_file_that_the_runner_writes_is_read(tmp_path):
     history.update(1.0)
     file = tmp_path / "good.pth"
     model = torch.nn.Linear(2, 2)
-    torch.save(dict(state_dict=model.state_dict(), message_hub=dict(log_scalars=dict(loss=history))), file)
+    torch.save(
+        dict(state_dict=model.state_dict(), message_hub=dict(log_scalars=dict(loss=history))), file
+    )
     other = torch.nn.Linear(2, 2)
     load_checkpoint(other, str(file))
     assert torch.equal(other.weight, model.weight)

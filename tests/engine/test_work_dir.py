@@ -48,7 +48,9 @@ def hold(folder: Path) -> None:
         time.sleep(60)
 
 
-def test_a_second_training_is_refused_and_a_killed_one_forgotten(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_second_training_is_refused_and_a_killed_one_forgotten(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     cfg = toy(tmp_path)
     run = Path(cfg.work_dir)
     holder = forked(lambda: hold(run))
@@ -56,7 +58,10 @@ def test_a_second_training_is_refused_and_a_killed_one_forgotten(tmp_path: Path,
     try:
         assert train(cfg) == 2
         message = capsys.readouterr().err.strip().splitlines()[-1]
-        assert message.startswith(f"error: process {holder} on {os.uname().nodename}, since 2") and str(run) in message
+        assert (
+            message.startswith(f"error: process {holder} on {os.uname().nodename}, since 2")
+            and str(run) in message
+        )
         # Nothing of the other training was touched.
         assert sorted(path.name for path in run.iterdir()) == [LOCK, "held"]
     finally:
@@ -79,7 +84,9 @@ def test_the_lock_is_given_back_when_training_fails(tmp_path: Path) -> None:
         pass
 
 
-def test_only_the_first_process_of_a_run_takes_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_first_process_of_a_run_takes_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SLURM_PROCID", "3")
     with claimed(tmp_path / "run", "slurm"):
         assert list((tmp_path / "run").iterdir()) == []
@@ -89,8 +96,11 @@ def test_only_the_first_process_of_a_run_takes_the_lock(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def test_a_file_system_without_locks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     told = []
+
     def refuse(*arguments: object) -> None:
         raise OSError(number, os.strerror(number))
 
@@ -125,7 +135,9 @@ def _refused(folder: Path) -> None:
 
 @pytest.mark.parametrize("command", ["train", "test"])
 @pytest.mark.parametrize("place", ["file", "file/below", "link", "/proc/self/run"])
-def test_a_work_dir_that_cannot_be(place: str, command: str, tmp_path: Path, capsys, monkeypatch) -> None:
+def test_a_work_dir_that_cannot_be(
+    place: str, command: str, tmp_path: Path, capsys, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("mine")
     Path("link").symlink_to("nowhere")
@@ -134,9 +146,23 @@ def test_a_work_dir_that_cannot_be(place: str, command: str, tmp_path: Path, cap
         cfg[f"test_{key}"] = dict(dataset=dict(type="Noise")) if key == "dataloader" else {}
     cfg.dump("config.py")
     Path("weights.pth").touch()
-    assert main([command, "config.py", *(["weights.pth"] if command == "test" else []), "--work-dir", place]) == 2
+    assert (
+        main(
+            [
+                command,
+                "config.py",
+                *(["weights.pth"] if command == "test" else []),
+                "--work-dir",
+                place,
+            ]
+        )
+        == 2
+    )
     message = capsys.readouterr().err.strip().splitlines()[-1]
-    assert message.startswith(f"error: the work dir {place} cannot be used: ") and "--work-dir" in message
+    assert (
+        message.startswith(f"error: the work dir {place} cannot be used: ")
+        and "--work-dir" in message
+    )
     assert Path("file").read_text() == "mine"
 
 

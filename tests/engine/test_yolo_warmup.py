@@ -32,16 +32,26 @@ class Watch(Hook):
 def run(tmp_path, paramwise, epochs=4) -> list[tuple[float, float, float]]:
     watch = Watch()
     Runner(
-        Line(), str(tmp_path), train_cfg=dict(by_epoch=True, max_epochs=epochs),
-        train_dataloader=dict(dataset=[dict(inputs=torch.ones(1))] * 5, batch_size=1,
-                              sampler=dict(type="DefaultSampler"), collate_fn=dict(type="default_collate")),
-        optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.01, momentum=0.937, weight_decay=1e-4),
-                           paramwise_cfg=paramwise),
-        param_scheduler=[dict(type="LinearLR", start_factor=1.0, end_factor=0.01, begin=0, end=epochs)],
-        custom_hooks=[YOLOWarmupHook(epochs=2, min_iters=1), watch], experiment_name=tmp_path.name).train()
+        Line(),
+        str(tmp_path),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        train_dataloader=dict(
+            dataset=[dict(inputs=torch.ones(1))] * 5,
+            batch_size=1,
+            sampler=dict(type="DefaultSampler"),
+            collate_fn=dict(type="default_collate"),
+        ),
+        optim_wrapper=dict(
+            optimizer=dict(type="SGD", lr=0.01, momentum=0.937, weight_decay=1e-4),
+            paramwise_cfg=paramwise,
+        ),
+        param_scheduler=[
+            dict(type="LinearLR", start_factor=1.0, end_factor=0.01, begin=0, end=epochs)
+        ],
+        custom_hooks=[YOLOWarmupHook(epochs=2, min_iters=1), watch],
+        experiment_name=tmp_path.name,
+    ).train()
     return watch.seen
-
-
 
 
 def test_rates_rise_and_fall_to_the_schedule(tmp_path):

@@ -44,7 +44,10 @@ class Noise(BaseDataset):
         image = torch.full((3, 8, 8), index / 10)
         if not self.steady:
             image = torch.rand(3, 8, 8) + random.random() + np.random.rand()
-        return dict(inputs=image.float(), data_samples=BaseDataElement(metainfo=dict(img_path=f"{index}.png")))
+        return dict(
+            inputs=image.float(),
+            data_samples=BaseDataElement(metainfo=dict(img_path=f"{index}.png")),
+        )
 
 
 @MODELS.register_module()
@@ -86,7 +89,9 @@ def toy(folder: Path) -> Config:
     cfg.visualizer = dict(type="Visualizer")
     cfg.default_hooks.pop("visualization")
     sampler = dict(type="DefaultSampler", shuffle=True)
-    cfg.train_dataloader = dict(batch_size=2, num_workers=0, sampler=sampler, dataset=dict(type="Noise"))
+    cfg.train_dataloader = dict(
+        batch_size=2, num_workers=0, sampler=sampler, dataset=dict(type="Noise")
+    )
     cfg.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=2)
     cfg.optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="AdamW", lr=1e-2))
     cfg.param_scheduler = [dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=8)]
@@ -142,7 +147,14 @@ def _tiny(cfg: Config, folder: Path) -> Config:
     for name, part in cfg.model.items():
         if name != "backbone":
             _narrow(part)
-    for key in ("val_cfg", "val_dataloader", "val_evaluator", "test_cfg", "test_dataloader", "test_evaluator"):
+    for key in (
+        "val_cfg",
+        "val_dataloader",
+        "val_evaluator",
+        "test_cfg",
+        "test_dataloader",
+        "test_evaluator",
+    ):
         cfg[key] = None
     cfg.train_dataloader.batch_size = 2
     cfg.visualizer.vis_backends = []
@@ -160,9 +172,17 @@ def witnessed(cfg: Config, folder: Path) -> Config:
 
 def _narrow(node: Any) -> None:
     """A handful of channels in every head."""
-    for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else []:
+    for value in (
+        node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
+    ):
         _narrow(value)
     if isinstance(node, dict):
-        node.update({key: 16 for key in (*HEAD_KEYS, "channels") if isinstance(node.get(key), int) and node[key] > 64})
+        node.update(
+            {
+                key: 16
+                for key in (*HEAD_KEYS, "channels")
+                if isinstance(node.get(key), int) and node[key] > 64
+            }
+        )
         if node.get("channels") == 64:
             node["channels"] = 16

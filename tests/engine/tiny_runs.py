@@ -19,8 +19,19 @@ from mmmamba.engine.last_checkpoint import find_last
 from mmmamba.engine.seeding import rng_state
 
 # What differs between any two runs.
-OWN = {"time", "experiment_name", "cfg", "train/time", "train/data_time", "val/time", "val/data_time", "eta",
-       "last_ckpt", "best_ckpt", "mmengine_version"}  # fmt: skip
+OWN = {
+    "time",
+    "experiment_name",
+    "cfg",
+    "train/time",
+    "train/data_time",
+    "val/time",
+    "val/data_time",
+    "eta",
+    "last_ckpt",
+    "best_ckpt",
+    "mmengine_version",
+}
 NUMBERS = count()
 
 
@@ -35,7 +46,9 @@ class Witness(Hook):
     rng: dict = {}
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        digest = hashlib.sha256(b"".join(image.numpy().tobytes() for image in data_batch["inputs"])).hexdigest()[:12]
+        digest = hashlib.sha256(
+            b"".join(image.numpy().tobytes() for image in data_batch["inputs"])
+        ).hexdigest()[:12]
         paths = tuple(Path(sample.img_path).stem for sample in data_batch["data_samples"])
         Witness.seen.append((runner.iter, batch_idx, paths, digest))
         if runner.iter + 1 == Witness.at and Witness.batch is None:
@@ -50,7 +63,9 @@ class Witness(Hook):
             Witness.act()
 
     @classmethod
-    def watch(cls, at: int | None = None, act: Callable[[], Any] | None = None, batch: int | None = None) -> None:
+    def watch(
+        cls, at: int | None = None, act: Callable[[], Any] | None = None, batch: int | None = None
+    ) -> None:
         """Forget what was seen; call `act` in iteration `at`, counted from 1, or a batch of the validation after it."""
         cls.seen, cls.at, cls.act, cls.batch = [], at, staticmethod(act or (lambda: None)), batch
 
@@ -79,12 +94,21 @@ def differences(one: Any, two: Any, place: str = "") -> list[str]:
         return [] if torch.equal(one, two) else [place]
     if isinstance(one, dict):
         keys = {*one, *two}
-        missing = [f"{place}.{key}: in one only" for key in keys - OWN if (key in one) != (key in two)]
-        return missing + [d for k in keys if k in one and k in two for d in differences(one[k], two[k], f"{place}.{k}")]
+        missing = [
+            f"{place}.{key}: in one only" for key in keys - OWN if (key in one) != (key in two)
+        ]
+        return missing + [
+            d
+            for k in keys
+            if k in one and k in two
+            for d in differences(one[k], two[k], f"{place}.{k}")
+        ]
     if isinstance(one, (list, tuple)):
         if len(one) != len(two):
             return [f"{place}: {len(one)} and {len(two)} long"]
-        return [d for i, (a, b) in enumerate(zip(one, two)) for d in differences(a, b, f"{place}.{i}")]
+        return [
+            d for i, (a, b) in enumerate(zip(one, two)) for d in differences(a, b, f"{place}.{i}")
+        ]
     if hasattr(one, "__dict__"):
         return differences(vars(one), vars(two), place)
     if hasattr(one, "tobytes"):

@@ -98,7 +98,9 @@ def write_run(folder: Path, text: str, **meta) -> Path:
         model = MODELS.build(cfg.model)
     if hasattr(model, "decode_head"):
         # Nothing, then one class for each bright channel.
-        model.decode_head.conv_seg.weight.data = torch.cat([torch.zeros(1, 3), torch.eye(3)])[..., None, None]
+        model.decode_head.conv_seg.weight.data = torch.cat([torch.zeros(1, 3), torch.eye(3)])[
+            ..., None, None
+        ]
         model.decode_head.conv_seg.bias.data = torch.tensor([128.0, 0, 0, 0])
     torch.save(dict(state_dict=model.state_dict(), meta=meta), folder / "epoch_1.pth")
     (folder / "last_checkpoint").write_text(str(folder / "epoch_1.pth"))
@@ -118,7 +120,9 @@ def segmentor_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("runs") / "segmentor", SEGMENTOR, **meta)
 
 
-def draw_image(height: int, width: int, count: int, seed: int = 0, side: tuple[int, int] = (8, 40)) -> np.ndarray:
+def draw_image(
+    height: int, width: int, count: int, seed: int = 0, side: tuple[int, int] = (8, 40)
+) -> np.ndarray:
     """Bright ellipses and squares on a dark image that do not touch: (H, W, 3), blue, green, red."""
     rng = np.random.default_rng(seed)
     image = np.full((height, width, 3), 20, dtype=np.uint8)
@@ -133,7 +137,12 @@ def draw_image(height: int, width: int, count: int, seed: int = 0, side: tuple[i
         colour = [20, 20, 20]
         colour[int(rng.integers(3))] = 230
         if rng.random() < 0.5:
-            cv2.ellipse(image, ((float(x + w / 2), float(y + h / 2)), (float(w - 2), float(h - 2)), 0), colour, -1)
+            cv2.ellipse(
+                image,
+                ((float(x + w / 2), float(y + h / 2)), (float(w - 2), float(h - 2)), 0),
+                colour,
+                -1,
+            )
         else:
             cv2.rectangle(image, (int(x), int(y)), (int(x + w - 1), int(y + h - 1)), colour, -1)
         drawn += 1

@@ -34,7 +34,8 @@ def test_a_checkpoint_is_chosen(detector_run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("left_out", "complaint"), [("last_checkpoint", "no last_checkpoint"), ("colours.py", "found: none")]
+    ("left_out", "complaint"),
+    [("last_checkpoint", "no last_checkpoint"), ("colours.py", "found: none")],
 )
 def test_a_folder_that_is_no_finished_run(detector_run, tmp_path, left_out, complaint):
     folder = tmp_path / "run"
@@ -69,7 +70,9 @@ def test_published_weights_of_a_config_are_fetched(monkeypatch):
     monkeypatch.setattr(opening, "read_checkpoint", read)
     with pytest.raises(CheckpointError, match="no network"):
         Predictor("mask_rcnn/vmamba_t_1x_coco")
-    assert asked[0].startswith("https://") and asked[0].endswith("mask_rcnn_vssm_fpn_coco_tiny_s_epoch_12.pth")
+    assert asked[0].startswith("https://") and asked[0].endswith(
+        "mask_rcnn_vssm_fpn_coco_tiny_s_epoch_12.pth"
+    )
     with pytest.raises(UsageError, match="none are published"):
         Predictor("yolo/vmamba_t_yolox_36e_coco")
 
@@ -87,12 +90,17 @@ def test_a_run_that_is_nearly_right(detector_run):
 def test_classes_must_be_as_many_as_the_model_has(segmentor_run, tmp_path):
     text = (segmentor_run / "colours.py").read_text()
     run = write_run(tmp_path / "run", text, dataset_meta=dict(classes=("a", "b")))
-    with pytest.raises(UsageError, match="tells 4 classes apart, the checkpoint or config names 2: a, b"):
+    with pytest.raises(
+        UsageError, match="tells 4 classes apart, the checkpoint or config names 2: a, b"
+    ):
         Predictor(run)
 
 
 def test_classes_without_names_are_numbered(segmentor_run, tmp_path, caplog):
     run = write_run(tmp_path / "run", (segmentor_run / "colours.py").read_text())
     classes = Predictor(run).classes
-    assert classes.names == ("class 0", "class 1", "class 2", "class 3") and len(set(classes.colours)) == 4
+    assert (
+        classes.names == ("class 0", "class 1", "class 2", "class 3")
+        and len(set(classes.colours)) == 4
+    )
     assert "shown by number" in caplog.text

@@ -36,7 +36,9 @@ def test_three_lines(detector_run, tmp_path):
     assert drawn.shape == (6 * 60, 6 * 80, 3), "small images are enlarged to be looked at"
     assert results.image.shape == (60, 80, 3)
     (entry,) = results.to_coco(image_id=7)
-    assert entry["image_id"] == 7 and entry["category_id"] == 3 and entry["bbox"] == [20, 10, 30, 20]
+    assert (
+        entry["image_id"] == 7 and entry["category_id"] == 3 and entry["bbox"] == [20, 10, 30, 20]
+    )
     assert coco_mask.area(entry["segmentation"]) == 600 and 0.9 < entry["score"] < 0.93
 
 
@@ -73,7 +75,10 @@ def test_what_is_no_image_is_told(detector_run, tmp_path, content):
 
 @pytest.mark.parametrize("run", ["detector_run", "segmentor_run"])
 def test_results_do_not_depend_on_what_shares_the_batch(run, request):
-    images = [draw_image(h, w, 6, seed) for seed, (h, w) in enumerate([(60, 90), (90, 60), (60, 90), (128, 128)])]
+    images = [
+        draw_image(h, w, 6, seed)
+        for seed, (h, w) in enumerate([(60, 90), (90, 60), (60, 90), (128, 128)])
+    ]
     alone = [Predictor(request.getfixturevalue(run))(image) for image in images]
     together = Predictor(request.getfixturevalue(run), batch_size=3, tile=100).predict(images)
     for one, other in zip(alone, together):
@@ -89,7 +94,9 @@ def test_objects_below_the_threshold_are_left_out_and_nothing_is_fine(detector_r
     image[5:9, 5:9, 0] = 250
     assert len(Predictor(detector_run, score_thr=0.2)(image)) == 1
     empty = Predictor(detector_run, score_thr=0.3)(image)
-    assert len(empty) == 0 and empty.to_coco() == [] and empty.save(tmp_path / "empty.png").is_file()
+    assert (
+        len(empty) == 0 and empty.to_coco() == [] and empty.save(tmp_path / "empty.png").is_file()
+    )
 
 
 def test_shares_of_a_segmentation(segmentor_run, tmp_path):
@@ -105,20 +112,36 @@ def test_shares_of_a_segmentation(segmentor_run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [dict(score_thr=2), dict(tile=8), dict(overlap=1.0), dict(batch_size=0), dict(device="cuda:9"),
-              dict(device="gpu"), dict(cfg_options={"model.data_preprocesor.mean": 0})]
-)  # fmt: skip
+    "wrong",
+    [
+        dict(score_thr=2),
+        dict(tile=8),
+        dict(overlap=1.0),
+        dict(batch_size=0),
+        dict(device="cuda:9"),
+        dict(device="gpu"),
+        dict(cfg_options={"model.data_preprocesor.mean": 0}),
+    ],
+)
 def test_values_out_of_range_are_told(detector_run, wrong):
-    with pytest.raises(UsageError, match=str(next(iter(wrong.values())))[:4] if "cfg_options" not in wrong else "mean"):
+    with pytest.raises(
+        UsageError,
+        match=str(next(iter(wrong.values())))[:4] if "cfg_options" not in wrong else "mean",
+    ):
         Predictor(detector_run, **wrong)
 
 
 def test_category_ids_are_those_of_the_data_set(tmp_path):
-    run = write_run(tmp_path / "run", DETECTOR.replace("not/here.json", str(tmp_path / "ids.json")),
-                    dataset_meta=dict(classes=CLASSES))  # fmt: skip
+    run = write_run(
+        tmp_path / "run",
+        DETECTOR.replace("not/here.json", str(tmp_path / "ids.json")),
+        dataset_meta=dict(classes=CLASSES),
+    )
     assert Predictor(run).classes.ids == (1, 2, 3)
-    (tmp_path / "ids.json").write_text('{"categories": [{"id": 9, "name": "red"}, {"id": 4, "name": "green"}, '
-                                       '{"id": 7, "name": "blue"}]}')  # fmt: skip
+    (tmp_path / "ids.json").write_text(
+        '{"categories": [{"id": 9, "name": "red"}, {"id": 4, "name": "green"}, '
+        '{"id": 7, "name": "blue"}]}'
+    )
     assert Predictor(run).classes.ids == (7, 4, 9)
 
 
@@ -137,7 +160,9 @@ def mask_rcnn(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model = MODELS.build(cfg.model)
     # Of 80 classes drawn at random none is sure.
     torch.nn.init.normal_(model.roi_head.bbox_head.fc_cls.weight, std=0.5)
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg="not read")), folder / "epoch_1.pth")
+    torch.save(
+        dict(state_dict=model.state_dict(), meta=dict(cfg="not read")), folder / "epoch_1.pth"
+    )
     (folder / "last_checkpoint").write_text("/moved/away/epoch_1.pth")
     return folder
 
@@ -146,20 +171,35 @@ def test_a_mask_rcnn_of_mmdet_with_our_backbone(mask_rcnn, tmp_path):
     """Names, colours and ids are COCO's: the config's data set knows them, the checkpoint does not."""
     model = Predictor(mask_rcnn, score_thr=0.05)
     results = model(draw_image(48, 64, 4))
-    assert model.classes.names[0] == "person" and model.classes.ids[-1] == 90 and model.task == "detection"
+    assert (
+        model.classes.names[0] == "person"
+        and model.classes.ids[-1] == 90
+        and model.task == "detection"
+    )
     assert len(results) > 0 and (np.diff(results.objects.scores) <= 0).all()
     for entry in results.to_coco():
-        assert entry["segmentation"]["size"] == [48, 64] and entry["category_id"] in model.classes.ids
+        assert (
+            entry["segmentation"]["size"] == [48, 64] and entry["category_id"] in model.classes.ids
+        )
     assert results.draw().shape == (8 * 48, 8 * 64, 3)
 
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda state: state.popitem(last=False), "1 of 100 tensors are not in the file: patch_embed"),
-        (lambda state: state.pop("roi_head.bbox_head.fc_cls.weight"), "roi_head.bbox_head.fc_cls.weight"),
+        (
+            lambda state: state.popitem(last=False),
+            "1 of 100 tensors are not in the file: patch_embed",
+        ),
+        (
+            lambda state: state.pop("roi_head.bbox_head.fc_cls.weight"),
+            "roi_head.bbox_head.fc_cls.weight",
+        ),
         (lambda state: state.update({"neck.more": torch.zeros(1)}), "neck.more"),
-        (lambda state: [state.pop(n) for n in list(state) if not n.startswith("backbone.")], "a backbone alone"),
+        (
+            lambda state: [state.pop(n) for n in list(state) if not n.startswith("backbone.")],
+            "a backbone alone",
+        ),
     ],
 )
 def test_no_weight_is_left_as_it_started(mask_rcnn, tmp_path, change, complaint):
@@ -172,13 +212,18 @@ def test_no_weight_is_left_as_it_started(mask_rcnn, tmp_path, change, complaint)
 
 def test_weights_under_their_authors_names(mask_rcnn, tmp_path):
     held = torch.load(mask_rcnn / "epoch_1.pth", weights_only=True)
-    names = {name: name.replace("backbone.patch_embed.0.", "backbone.patch_embed.proj.") for name in held["state_dict"]}
+    names = {
+        name: name.replace("backbone.patch_embed.0.", "backbone.patch_embed.proj.")
+        for name in held["state_dict"]
+    }
     theirs = {names[name]: tensor for name, tensor in held["state_dict"].items()}
     assert theirs.keys() != held["state_dict"].keys()
     torch.save(dict(state_dict=theirs), tmp_path / "theirs.pth")
     image = draw_image(48, 64, 4)
     ours = Predictor(mask_rcnn, score_thr=0.05)(image)
-    assert boxes(ours) and boxes(Predictor(mask_rcnn, tmp_path / "theirs.pth", score_thr=0.05)(image)) == boxes(ours)
+    assert boxes(ours) and boxes(
+        Predictor(mask_rcnn, tmp_path / "theirs.pth", score_thr=0.05)(image)
+    ) == boxes(ours)
 
 
 @pytest.mark.gpu
@@ -188,7 +233,10 @@ def test_a_gpu_finds_what_the_cpu_finds(mask_rcnn, segmentor_run, tile, monkeypa
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     image = draw_image(150, 200, 12)
     for run in (mask_rcnn, segmentor_run):
-        one, other = (Predictor(run, device=device, score_thr=0.1, tile=tile)(image) for device in ("cpu", "cuda"))
+        one, other = (
+            Predictor(run, device=device, score_thr=0.1, tile=tile)(image)
+            for device in ("cpu", "cuda")
+        )
         if run is segmentor_run:
             assert (one.labels == other.labels).mean() > 0.999
         else:

@@ -27,7 +27,15 @@ def read(path: str) -> np.ndarray:
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    for name in ("b/x.jpg", "a/x.jpg", "a/x.png", "a/deep/y.TIF", "a/.hidden.png", ".cache/z.png", "a/notes.txt"):
+    for name in (
+        "b/x.jpg",
+        "a/x.jpg",
+        "a/x.png",
+        "a/deep/y.TIF",
+        "a/.hidden.png",
+        ".cache/z.png",
+        "a/notes.txt",
+    ):
         path = tmp_path / "photos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(PNG)
@@ -52,14 +60,20 @@ def test_what_is_named_twice_comes_once(photos):
 def test_globs(photos):
     assert [s.name for s in find_sources(["photos/**/*.jpg"])] == ["a/x.jpg", "b/x.jpg"]
     (photos / "odd [1].jpg").write_bytes(PNG)
-    assert [s.name for s in find_sources(["photos/odd [1].jpg"])] == ["odd [1].jpg"], "a file, not a pattern"
+    assert [s.name for s in find_sources(["photos/odd [1].jpg"])] == ["odd [1].jpg"], (
+        "a file, not a pattern"
+    )
 
 
 @pytest.mark.parametrize(
     ("given", "complaint"),
-    [("photos/a/x.jgp", r"Did you mean 'photos/a/x.jpg'"), ("photos/*.gif", "no image or video matches"),
-     ("photos/a/*.txt", "1 other files do"), ("empty", "no images in empty")],
-)  # fmt: skip
+    [
+        ("photos/a/x.jgp", r"Did you mean 'photos/a/x.jpg'"),
+        ("photos/*.gif", "no image or video matches"),
+        ("photos/a/*.txt", "1 other files do"),
+        ("empty", "no images in empty"),
+    ],
+)
 def test_what_names_nothing(photos, given, complaint):
     (photos.parent / "empty").mkdir()
     with pytest.raises(UsageError, match=complaint):
@@ -136,7 +150,12 @@ def test_addresses(site):
 
 @pytest.mark.parametrize(
     ("page", "complaint"),
-    [("gone.png", "404"), ("page.png", "sent text/html"), ("cut.png", "ended after 50"), ("large.png", "than 2 MiB")],
+    [
+        ("gone.png", "404"),
+        ("page.png", "sent text/html"),
+        ("cut.png", "ended after 50"),
+        ("large.png", "than 2 MiB"),
+    ],
 )
 def test_downloads_that_fail(site, page, complaint, monkeypatch):
     monkeypatch.setattr(sources, "LARGEST", 2 << 20)

@@ -33,8 +33,12 @@ def test_tiles_cover_the_image_with_the_overlap_asked_for(height, width, size, o
 
 
 def objects(boxes, scores, labels, masks=None):
-    return Objects(np.array(boxes, dtype=np.float32).reshape(-1, 4), np.array(scores, dtype=np.float32),
-                   np.array(labels, dtype=np.int64), masks)  # fmt: skip
+    return Objects(
+        np.array(boxes, dtype=np.float32).reshape(-1, 4),
+        np.array(scores, dtype=np.float32),
+        np.array(labels, dtype=np.int64),
+        masks,
+    )
 
 
 LEFT, RIGHT = Tile(0, 0, 100, 100), Tile(70, 0, 100, 100)
@@ -44,7 +48,9 @@ def test_an_object_seen_whole_and_cut_off_keeps_its_whole_box():
     """Even where the cut view is the surer one."""
     found = [objects([[60, 20, 90, 50]], [0.6], [1]), objects([[0, 20, 20, 50]], [0.9], [1])]
     merged = merge_objects([LEFT, RIGHT], found, 100, 170)
-    assert merged.boxes.tolist() == [[60, 20, 90, 50]] and merged.scores.tolist() == [np.float32(0.6)]
+    assert merged.boxes.tolist() == [[60, 20, 90, 50]] and merged.scores.tolist() == [
+        np.float32(0.6)
+    ]
 
 
 def test_an_object_that_no_tile_sees_whole_is_put_together():
@@ -84,7 +90,9 @@ def test_masks_of_tiles_come_to_their_place(seed):
     part = rng.integers(int(seed == 0), 2, (tile.height, tile.width), np.uint8)
     wanted = np.zeros((height, width), np.uint8)
     tile.of(wanted)[:] = part
-    found = objects([[0, 0, tile.width, tile.height]], [0.5], [0], [coco_mask.encode(np.asfortranarray(part))])
+    found = objects(
+        [[0, 0, tile.width, tile.height]], [0.5], [0], [coco_mask.encode(np.asfortranarray(part))]
+    )
     merged = merge_objects([tile], [found], height, width)
     assert (coco_mask.decode(merged.masks[0]) == wanted).all()
     assert merged.masks[0]["size"] == [height, width]
@@ -101,7 +109,9 @@ def test_logits_of_tiles_give_what_whole_logits_give(height, width):
 def test_a_tile_counts_less_near_its_inner_side():
     """Two tiles disagree: the border runs through the middle of what they share."""
     rows = [[Tile(0, 0, 64, 8), Tile(48, 0, 64, 8)]]
-    logits = [np.stack([np.full((8, 64), value) for value in pair]) for pair in ((1.0, 0.0), (0.0, 1.0))]
+    logits = [
+        np.stack([np.full((8, 64), value) for value in pair]) for pair in ((1.0, 0.0), (0.0, 1.0))
+    ]
     labels = merge_logits(rows, logits, 8, 112, 16)
     assert (labels[:, :56] == 0).all() and (labels[:, 56:] == 1).all()
 

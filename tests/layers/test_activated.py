@@ -14,7 +14,11 @@ from mmmamba.ops.recompute import gelu_linear
 def test_gelu_linear(approximate, bias):
     x = torch.randn(2, 3, 5, 8, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(4, 8, dtype=torch.float64, requires_grad=True)
-    leaves = [x, weight, *([torch.randn(4, dtype=torch.float64, requires_grad=True)] if bias else [])]
+    leaves = [
+        x,
+        weight,
+        *([torch.randn(4, dtype=torch.float64, requires_grad=True)] if bias else []),
+    ]
     want = F.linear(F.gelu(x, approximate=approximate), *leaves[1:])
     got = gelu_linear(x, weight, leaves[2] if bias else None, approximate)
     assert torch.equal(got, want)

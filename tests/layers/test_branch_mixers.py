@@ -17,14 +17,20 @@ def branch(mixer, suffix, a_name, x_BTD):
 
     taps, D = part("conv1d").weight[:, 0], x_BTD.shape[-1]
     padded = F.pad(x_BTD, (0, 0, taps.shape[1] - 1, 0))
-    u = sum(padded[:, j: j + x_BTD.shape[1]] * taps[:, j] for j in range(taps.shape[1])) + part("conv1d").bias
+    u = (
+        sum(padded[:, j : j + x_BTD.shape[1]] * taps[:, j] for j in range(taps.shape[1]))
+        + part("conv1d").bias
+    )
     u = F.silu(u)
     rho, B, C = part("x_proj")(u).split(mixer.splits, -1)
     delta = F.softplus(part("dt_proj")(rho))
     A = -torch.exp(getattr(mixer, a_name))
     h, outputs = u.new_zeros(len(u), D, A.shape[1]), []
     for t in range(u.shape[1]):
-        h = torch.exp(delta[:, t, :, None] * A) * h + (delta[:, t] * u[:, t])[..., None] * B[:, t, None]
+        h = (
+            torch.exp(delta[:, t, :, None] * A) * h
+            + (delta[:, t] * u[:, t])[..., None] * B[:, t, None]
+        )
         outputs.append((h * C[:, t, None]).sum(-1) + part("D") * u[:, t])
     return torch.stack(outputs, 1)
 
@@ -47,7 +53,9 @@ def test_bidirectional(halve, length):
     torch.testing.assert_close(mixer(tokens), want)
 
 
-@pytest.mark.parametrize("routes", [("row", "column_reversed"), ("window2_reversed", "row", "window3")])
+@pytest.mark.parametrize(
+    "routes", [("row", "column_reversed"), ("window2_reversed", "row", "window3")]
+)
 @pytest.mark.parametrize("cls_token", ["none", "middle"])
 def test_routes_with_padding(routes, cls_token):
     mixer = randomised(RouteMixer(8, routes, d_state=3))

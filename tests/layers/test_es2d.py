@@ -7,7 +7,9 @@ from mmmamba.layers import ES2D, SS2D
 from mmmamba.layers.es2d import SKIP
 
 ORDERS = ("row", "column", "row")
-STEP_3 = [f"atrous_{by}_{row}{column}_step3" for row, by in enumerate(ORDERS) for column in range(3)]
+STEP_3 = [
+    f"atrous_{by}_{row}{column}_step3" for row, by in enumerate(ORDERS) for column in range(3)
+]
 
 
 @pytest.mark.parametrize("routes", [SKIP, STEP_3], ids=["step 2", "step 3"])

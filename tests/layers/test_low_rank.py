@@ -15,7 +15,10 @@ def test_both_projections_agree(layer):
     results = []
     for project in (layer.project, layer._project_at_once):
         outputs = project(x)
-        loss = sum((o * torch.linspace(1, 2, o.numel(), dtype=o.dtype).view(o.shape)).sum() for o in outputs)
+        loss = sum(
+            (o * torch.linspace(1, 2, o.numel(), dtype=o.dtype).view(o.shape)).sum()
+            for o in outputs
+        )
         grads = torch.autograd.grad(loss, [x, *(p for p in layer.parameters())], allow_unused=True)
         results.append([*outputs, *(g for g in grads if g is not None)])
     assert len(results[0]) == len(results[1])
@@ -30,7 +33,9 @@ def test_the_choice_is_for_gpus_and_odd_ranks():
 def test_the_scan_that_projects_gives_what_the_other_gives():
     layer = SS2D(12, d_state=2).double()
     x_BHWD = torch.randn(2, 5, 6, 12 * 2, dtype=torch.float64)
-    torch.testing.assert_close(layer._scan_projected(x_BHWD.flatten(1, 2), 5, 6), layer.scan(x_BHWD).flatten(1, 2))
+    torch.testing.assert_close(
+        layer._scan_projected(x_BHWD.flatten(1, 2), 5, 6), layer.scan(x_BHWD).flatten(1, 2)
+    )
     split = SplitMixer(16).double()
     x_BLC = torch.randn(2, 9, 16, dtype=torch.float64)
     x_BLD, z_BLD = split.convolve(split.in_proj(x_BLC)).chunk(2, -1)

@@ -16,7 +16,9 @@ def mixer(dim: int = 8, **kwargs) -> SS2D:
 
 
 def image(dim: int = 8) -> torch.Tensor:
-    return torch.randn(2, H, W, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    return torch.randn(
+        2, H, W, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
 
 
 def walked(m: SS2D, x_BHWD: torch.Tensor, k: int) -> torch.Tensor:
@@ -26,18 +28,28 @@ def walked(m: SS2D, x_BHWD: torch.Tensor, k: int) -> torch.Tensor:
     rho, B, C = F.linear(u_BTD, m.x_proj_weight[k]).split(m.splits, -1)
     delta = F.softplus(rho @ m.dt_projs_weight[k].t() + m.dt_projs_bias[k])
     D = u_BTD.shape[-1]
-    A, skip = -torch.exp(m.A_logs[k * D: (k + 1) * D]), m.Ds[k * D: (k + 1) * D]
+    A, skip = -torch.exp(m.A_logs[k * D : (k + 1) * D]), m.Ds[k * D : (k + 1) * D]
     h, y_BLD = 0, torch.zeros(2, H * W, D, dtype=torch.float64)
     for t, position in enumerate(order.tolist()):
-        h = torch.exp(delta[:, t, :, None] * A) * h + (delta[:, t] * u_BTD[:, t])[..., None] * B[:, t, None]
+        h = (
+            torch.exp(delta[:, t, :, None] * A) * h
+            + (delta[:, t] * u_BTD[:, t])[..., None] * B[:, t, None]
+        )
         if position >= 0:
             y_BLD[:, position] = (h * C[:, t, None]).sum(-1) + skip * u_BTD[:, t]
     return y_BLD
 
 
-@pytest.mark.parametrize("routes", [
-    ("hilbert", "hilbert_reversed"), ("window2", "window7_reversed", "spiral"), "omnidirectional", ("radial",),
-], ids=str)
+@pytest.mark.parametrize(
+    "routes",
+    [
+        ("hilbert", "hilbert_reversed"),
+        ("window2", "window7_reversed", "spiral"),
+        "omnidirectional",
+        ("radial",),
+    ],
+    ids=str,
+)
 def test_the_sum_over_any_number_of_routes(routes):
     m = mixer(routes=routes)
     want = sum(walked(m, image(), k) for k in range(len(m.routes)))
@@ -47,7 +59,10 @@ def test_the_sum_over_any_number_of_routes(routes):
 def test_each_head_has_its_channels_and_its_routes():
     m = mixer(routes=(("row", "window2"), ("hilbert", "zigzag_reversed")))
     assert m.heads == 2 and m.x_proj_weight.shape == (4, 2 + 2 * 3, 4)
-    halves = [sum(walked(m, half, k) for k in ks) for half, ks in zip(image().chunk(2, -1), ((0, 1), (2, 3)))]
+    halves = [
+        sum(walked(m, half, k) for k in ks)
+        for half, ks in zip(image().chunk(2, -1), ((0, 1), (2, 3)))
+    ]
     torch.testing.assert_close(m.scan(image()).flatten(1, 2), torch.cat(halves, -1))
     m(image()).sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in m.parameters())
@@ -72,6 +87,12 @@ def test_gated_merge(as_published):
         gate = merge.attn.norm(y_BLD).mean(1)
         gate = torch.sigmoid(merge.attn.channel_select(F.gelu(merge.attn.global_reduce(gate))))
         if as_published and name == "column_reversed":
-            y_BLD = y_BLD.view(2, H, W, 16).transpose(1, 2).reshape(2, H, W, 16).transpose(1, 2).reshape(2, H * W, 16)
+            y_BLD = (
+                y_BLD.view(2, H, W, 16)
+                .transpose(1, 2)
+                .reshape(2, H, W, 16)
+                .transpose(1, 2)
+                .reshape(2, H * W, 16)
+            )
         want = want + y_BLD * gate[:, None]
     torch.testing.assert_close(m.scan(image(16)).flatten(1, 2), want)

@@ -24,7 +24,9 @@ def test_the_class_token_has_its_place_and_its_position(cls_token, place):
     embedding = TokenEmbedding(4, (3, 5), cls_token)
     sequence, layout = embedding(torch.zeros(2, 3, 5, 4))
     assert layout == TokenLayout(3, 5, (place,))
-    torch.testing.assert_close(sequence[1, place], embedding.cls_token[0, 0] + embedding.pos_embed[0, place])
+    torch.testing.assert_close(
+        sequence[1, place], embedding.cls_token[0, 0] + embedding.pos_embed[0, place]
+    )
     torch.testing.assert_close(layout.cut(sequence)[0][0], layout.cut(embedding.pos_embed)[0][0])
 
 

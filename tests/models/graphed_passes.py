@@ -13,9 +13,15 @@ every_family = pytest.mark.parametrize("family", FAMILIES)
 EXACT, HALF = 1e-5, 3e-2
 
 
-def build(family: str = "VMamba", device: str = "cpu", drop_path_rate: float = 0.0, **more: object) -> MambaBackbone:
+def build(
+    family: str = "VMamba", device: str = "cpu", drop_path_rate: float = 0.0, **more: object
+) -> MambaBackbone:
     torch.manual_seed(0)
-    return FAMILIES[family](**FAMILIES[family].TINY, drop_path_rate=drop_path_rate, **more).to(device).train()
+    return (
+        FAMILIES[family](**FAMILIES[family].TINY, drop_path_rate=drop_path_rate, **more)
+        .to(device)
+        .train()
+    )
 
 
 def image(*shape: int, seed: int = 0, device: str = "cpu") -> Tensor:
@@ -27,7 +33,10 @@ def loss(maps: tuple[Tensor, ...]) -> Tensor:
     kernels, which round in other ways.
     """
     weights = (torch.linspace(-1, 1, m.numel(), device=m.device).view_as(m) for m in maps)
-    return sum((m.float() * torch.empty_like(m, dtype=torch.float32).copy_(w)).sum() for m, w in zip(maps, weights))
+    return sum(
+        (m.float() * torch.empty_like(m, dtype=torch.float32).copy_(w)).sum()
+        for m, w in zip(maps, weights)
+    )
 
 
 def gradients(model: nn.Module) -> dict[str, Tensor]:
@@ -42,5 +51,7 @@ def assert_equal(got: dict[str, Tensor], want: dict[str, Tensor], tolerance: flo
     floor = 0.1 * max((float(w.detach().abs().max()) for w in want.values()), default=0.0)
     for name, wanted in want.items():
         wanted = wanted.detach().float()
-        off = float((got[name].detach() - wanted).abs().max()) / max(float(wanted.abs().max()), floor, 1e-12)
+        off = float((got[name].detach() - wanted).abs().max()) / max(
+            float(wanted.abs().max()), floor, 1e-12
+        )
         assert off <= tolerance, f"{name} is off by {off:.1e} of its largest value"

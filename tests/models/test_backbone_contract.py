@@ -23,7 +23,9 @@ def tiny(family: str, **overrides) -> MambaBackbone:
 
 
 def image(height=64, width=64, batch=2, **kwargs) -> torch.Tensor:
-    return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0), **kwargs)
+    return torch.randn(
+        batch, 3, height, width, generator=torch.Generator().manual_seed(0), **kwargs
+    )
 
 
 def loss(maps) -> torch.Tensor:
@@ -48,7 +50,9 @@ def test_shapes_and_strides(family, size):
     model = tiny(family).eval()
     with torch.no_grad():
         maps = model(image(*size, batch=1))
-    assert isinstance(maps, tuple) and len(maps) == len(model.out_channels) == len(model.out_strides)
+    assert isinstance(maps, tuple) and len(maps) == len(model.out_channels) == len(
+        model.out_strides
+    )
     for m, channels, stride in zip(maps, model.out_channels, model.out_strides):
         assert m.shape[:2] == (1, channels) and torch.isfinite(m).all()
         for side, pixels in zip(m.shape[2:], size):
@@ -68,7 +72,9 @@ def test_every_parameter_learns(family):
 @every_family
 def test_maps_are_contiguous_where_that_is_asked_for(family):
     with torch.no_grad():
-        plain, copied = (tiny(family, contiguous_maps=given).eval()(image()) for given in (False, True))
+        plain, copied = (
+            tiny(family, contiguous_maps=given).eval()(image()) for given in (False, True)
+        )
     assert_same(copied, plain)
     assert all(m.is_contiguous() for m in copied)
 
@@ -103,7 +109,9 @@ def test_checkpointing_changes_nothing(family):
 
 
 @every_family
-@pytest.mark.parametrize("backend", [n for n in BACKENDS if why_not(n, torch.device("cpu")) is None and n != "triton"])
+@pytest.mark.parametrize(
+    "backend", [n for n in BACKENDS if why_not(n, torch.device("cpu")) is None and n != "triton"]
+)
 def test_backends_agree(family, backend, monkeypatch):
     model = tiny(family).eval()
     with torch.no_grad():
@@ -219,7 +227,7 @@ def test_unread_maps_leave_no_parameter_without_a_gradient(family, caplog):
             for _ in range(2):
                 model.zero_grad()
                 torch.manual_seed(0)
-                loss(model(image(side, side))[read: read + 1]).backward()
+                loss(model(image(side, side))[read : read + 1]).backward()
         told = [r.message for r in caplog.records if "nothing reads its maps" in r.message]
         assert len(told) == 1 and f"out_indices=({model.out_indices[read]},)" in told[0]
         for _ in range(2):
@@ -227,7 +235,10 @@ def test_unread_maps_leave_no_parameter_without_a_gradient(family, caplog):
             torch.manual_seed(0)
             weights = [1.0 if n == read else 0.0 for n in range(len(plain.out_indices))]
             maps = plain(image(side, side))
-            (loss(maps[read: read + 1]) + sum(w * m.sum() for w, m in zip(weights, maps) if not w)).backward()
+            (
+                loss(maps[read : read + 1])
+                + sum(w * m.sum() for w, m in zip(weights, maps) if not w)
+            ).backward()
         for (name, p), q in zip(model.named_parameters(), plain.parameters()):
             assert p.grad is not None, name
             torch.testing.assert_close(p.grad, q.grad, rtol=0, atol=0)
@@ -275,4 +286,6 @@ def test_types_resolve_from_mmdet_and_mmseg():
 
     for registry in (detection, segmentation):
         for family in FAMILIES:
-            assert isinstance(registry.build(dict(type=family) | FAMILIES[family].TINY), FAMILIES[family])
+            assert isinstance(
+                registry.build(dict(type=family) | FAMILIES[family].TINY), FAMILIES[family]
+            )

@@ -14,15 +14,20 @@ from tests.models.test_training_step import config, theirs
 
 def head(cfg: ConfigDict) -> torch.nn.Module:
     init_default_scope("mmdet")
-    return MODELS.build({**cfg.rpn_head, "train_cfg": cfg.train_cfg.rpn, "test_cfg": cfg.test_cfg.rpn}).train()
+    return MODELS.build(
+        {**cfg.rpn_head, "train_cfg": cfg.train_cfg.rpn, "test_cfg": cfg.test_cfg.rpn}
+    ).train()
 
 
 @pytest.mark.parametrize("border", [-1, 0, 5])
 def test_which_anchors_count(border):
     ours = head(config(allowed_border=border).model)
     sizes = [(-(-200 // stride), -(-333 // stride)) for stride in (4, 8, 16, 32, 64)]
-    metas = [dict(pad_shape=(224, 352), img_shape=(200, 333)), dict(pad_shape=(160, 320, 3), img_shape=(153, 300, 3)),
-             dict(pad_shape=(100, 90), img_shape=(100, 90))]
+    metas = [
+        dict(pad_shape=(224, 352), img_shape=(200, 333)),
+        dict(pad_shape=(160, 320, 3), img_shape=(153, 300, 3)),
+        dict(pad_shape=(100, 90), img_shape=(100, 90)),
+    ]
     anchors, found = ours._anchors([torch.zeros(3, 3, *size) for size in sizes], metas)
     for valid, meta in zip(found, metas):
         flags = torch.cat(ours.prior_generator.valid_flags(sizes, meta["pad_shape"], "cpu"))
@@ -37,7 +42,9 @@ def test_proposals_of_each_image(nms_pre, smallest):
     found = []
     for model in (cfg, theirs(cfg)):
         rpn = head(model)
-        proposal_cfg = ConfigDict(model.train_cfg.rpn_proposal, nms_pre=nms_pre, min_bbox_size=smallest)
+        proposal_cfg = ConfigDict(
+            model.train_cfg.rpn_proposal, nms_pre=nms_pre, min_bbox_size=smallest
+        )
         generator = torch.Generator().manual_seed(0)
         sizes = [(2, 3, 64 // 2**level, 48 // 2**level) for level in range(5)]
         scores = [torch.randn(size, generator=generator) for size in sizes]

@@ -13,16 +13,28 @@ from mmengine.structures import InstanceData
 from mmmamba.models.dense_heads import box_selection
 from mmmamba.models.dense_heads.box_selection import select_boxes
 
-DEVICES = ["cpu", pytest.param("cuda", marks=[
-    pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")])]
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[
+            pytest.mark.gpu,
+            pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+        ],
+    ),
+]
 PLAIN = dict(type="nms", iou_threshold=0.5)
-METAS = [dict(scale_factor=(1.6, 1.5), pad_param=(7, 9, 20, 20), ori_shape=(400, 390)),
-         dict(scale_factor=(0.5, 0.5), pad_param=(0, 40, 0, 0), ori_shape=(1200, 1280, 3)),
-         dict(scale_factor=(1.0, 1.0), ori_shape=(640, 640))]
+METAS = [
+    dict(scale_factor=(1.6, 1.5), pad_param=(7, 9, 20, 20), ori_shape=(400, 390)),
+    dict(scale_factor=(0.5, 0.5), pad_param=(0, 40, 0, 0), ori_shape=(1200, 1280, 3)),
+    dict(scale_factor=(1.0, 1.0), ori_shape=(640, 640)),
+]
 
 
 def config(**changed) -> ConfigDict:
-    return ConfigDict(dict(score_thr=0.3, nms_pre=300, nms=PLAIN, max_per_img=80, multi_label=True) | changed)
+    return ConfigDict(
+        dict(score_thr=0.3, nms_pre=300, nms=PLAIN, max_per_img=80, multi_label=True) | changed
+    )
 
 
 def maps(batch: int, priors: int = 200, classes: int = 5, ties: bool = False, device: str = "cpu"):
@@ -46,17 +58,21 @@ def one_by_one(scores_BPC, boxes_BP4, metas, cfg, rescale=False, with_nms=True):
             scores_PC = torch.zeros_like(scores_PC).scatter(1, labels, best)
         priors, labels = (scores_PC > cfg.score_thr).nonzero(as_tuple=True)
         scores, order = scores_PC[priors, labels].sort(descending=True, stable=True)
-        order = order[:cfg.nms_pre] if cfg.nms_pre > 0 else order
-        found = InstanceData(scores=scores[:len(order)], labels=labels[order], bboxes=boxes_P4[priors[order]])
+        order = order[: cfg.nms_pre] if cfg.nms_pre > 0 else order
+        found = InstanceData(
+            scores=scores[: len(order)], labels=labels[order], bboxes=boxes_P4[priors[order]]
+        )
         if with_nms and len(found):
             keep = batched_nms(found.bboxes.float(), found.scores.float(), found.labels, cfg.nms)[1]
-            found = found[keep[:cfg.max_per_img] if cfg.max_per_img > 0 else keep]
+            found = found[keep[: cfg.max_per_img] if cfg.max_per_img > 0 else keep]
         if rescale:
             top, _, left, _ = meta.get("pad_param", (0, 0, 0, 0))
             boxes = found.bboxes - torch.tensor([left, top] * 2).to(found.bboxes)
             boxes /= torch.tensor(meta["scale_factor"] * 2).to(boxes)
             height, width = meta["ori_shape"][:2]
-            found.bboxes = torch.stack([x.clamp(0, end) for x, end in zip(boxes.T, [width, height] * 2)], dim=1)
+            found.bboxes = torch.stack(
+                [x.clamp(0, end) for x, end in zip(boxes.T, [width, height] * 2)], dim=1
+            )
         results.append(found)
     return results
 
@@ -71,8 +87,11 @@ def check(got, wanted):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("changed", [
-    {}, dict(multi_label=False), dict(nms_pre=-1, max_per_img=-1), dict(score_thr=0.99)], ids=str)
+@pytest.mark.parametrize(
+    "changed",
+    [{}, dict(multi_label=False), dict(nms_pre=-1, max_per_img=-1), dict(score_thr=0.99)],
+    ids=str,
+)
 @pytest.mark.parametrize("ties", [False, True])
 def test_boxes_of_each_image(device, batch, changed, ties):
     cfg, (scores, boxes) = config(**changed), maps(batch, ties=ties, device=device)
@@ -85,9 +104,16 @@ def test_boxes_of_each_image(device, batch, changed, ties):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("nms", [
-    dict(type="soft_nms", iou_threshold=0.5), dict(PLAIN, class_agnostic=True), dict(PLAIN, split_thr=50), None,
-], ids=str)
+@pytest.mark.parametrize(
+    "nms",
+    [
+        dict(type="soft_nms", iou_threshold=0.5),
+        dict(PLAIN, class_agnostic=True),
+        dict(PLAIN, split_thr=50),
+        None,
+    ],
+    ids=str,
+)
 def test_other_suppression_is_mmcvs(device, nms):
     cfg, (scores, boxes) = config(nms=nms), maps(3, device=device)
     check(select_boxes(scores, boxes, METAS, cfg), one_by_one(scores, boxes, METAS, cfg))
@@ -119,7 +145,9 @@ def test_nothing_in_any_image(device, nms):
 
 
 def test_classes_do_not_compete_and_scores_keep_their_precision():
-    boxes = torch.tensor([[[10.0, 10, 50, 50], [11, 10, 50, 50], [10, 11, 50, 50]]], dtype=torch.double)
+    boxes = torch.tensor(
+        [[[10.0, 10, 50, 50], [11, 10, 50, 50], [10, 11, 50, 50]]], dtype=torch.double
+    )
     scores = torch.tensor([[[0.9, 0.0], [0.8, 0.7], [0.0, 0.6]]], dtype=torch.double)
     (found,) = select_boxes(scores, boxes, METAS[2:], config())
     assert found.labels.tolist() == [0, 1] and found.scores.tolist() == [0.9, 0.7]

@@ -19,7 +19,9 @@ SETTINGS = {
     "cascade": dict(pos_iou_thr=0.6, neg_iou_thr=0.6, min_pos_iou=0.6, match_low_quality=False),
     "retinanet": dict(pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0, ignore_iof_thr=-1),
     "interval": dict(pos_iou_thr=0.5, neg_iou_thr=(0.1, 0.4), min_pos_iou=0.2),
-    "one prior each": dict(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.1, gt_max_assign_all=False),
+    "one prior each": dict(
+        pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.1, gt_max_assign_all=False
+    ),
     "ignored": dict(pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.0, ignore_iof_thr=0.5),
 }
 
@@ -39,15 +41,20 @@ def boxes(count: int) -> torch.Tensor:
 
 def draw(priors: int, gts: int) -> tuple[InstanceData, InstanceData, InstanceData]:
     torch.manual_seed(priors + gts)
-    return (InstanceData(priors=boxes(priors)), InstanceData(bboxes=boxes(gts), labels=torch.randint(0, 80, (gts,))),
-            InstanceData(bboxes=boxes(2)))
+    return (
+        InstanceData(priors=boxes(priors)),
+        InstanceData(bboxes=boxes(gts), labels=torch.randint(0, 80, (gts,))),
+        InstanceData(bboxes=boxes(2)),
+    )
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize(("priors", "gts"), [(400, 9), (400, 1), (400, 0), (0, 3), (3, 30)])
 def test_assignment(settings, priors, gts):
     data = draw(priors, gts)
-    wanted, got = (kind(**settings).assign(*data) for kind in (MaxIoUAssigner, DeviceMaxIoUAssigner))
+    wanted, got = (
+        kind(**settings).assign(*data) for kind in (MaxIoUAssigner, DeviceMaxIoUAssigner)
+    )
     assert got.num_gts == wanted.num_gts == gts
     for name in ("gt_inds", "labels", "max_overlaps"):
         assert torch.equal(getattr(got, name), getattr(wanted, name)), name
@@ -61,6 +68,8 @@ def test_the_same_seed_draws_the_same_samples_on_a_cpu(priors, gts, add_gt):
     for kind in (RandomSampler, DeviceRandomSampler):
         data = draw(priors, gts)
         assigned = MaxIoUAssigner(**SETTINGS["rcnn"]).assign(*data)
-        results.append(kind(num=64, pos_fraction=0.25, add_gt_as_proposals=add_gt).sample(assigned, *data[:2]))
+        results.append(
+            kind(num=64, pos_fraction=0.25, add_gt_as_proposals=add_gt).sample(assigned, *data[:2])
+        )
     for name in ("pos_inds", "neg_inds", "pos_assigned_gt_inds", "pos_gt_labels"):
         assert torch.equal(getattr(results[0], name), getattr(results[1], name)), name

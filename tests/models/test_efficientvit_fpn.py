@@ -32,21 +32,36 @@ def test_without_finer_levels_it_is_mmdets(extra):
 def test_finer_levels_come_first_and_grow_from_the_finest_lateral():
     neck = EfficientViTFPN(CHANNELS, 16, num_outs=5, num_extra_trans_convs=2)
     seen = {}
-    neck.fpn_convs[0].register_forward_hook(lambda module, args, output: seen.update(lateral=args[0]))
+    neck.fpn_convs[0].register_forward_hook(
+        lambda module, args, output: seen.update(lateral=args[0])
+    )
     with torch.no_grad():
         levels = neck(maps(*ODD))
         eight = neck.extra_trans_convs[0](seen["lateral"])
         torch.testing.assert_close(levels[1], neck.extra_fpn_convs[1](eight))
-        torch.testing.assert_close(levels[0], neck.extra_fpn_convs[0](neck.extra_trans_convs[1](eight)))
+        torch.testing.assert_close(
+            levels[0], neck.extra_fpn_convs[0](neck.extra_trans_convs[1](eight))
+        )
     assert [tuple(x.shape[2:]) for x in levels] == [(52, 44), (26, 22), (13, 11), (7, 6), (4, 3)]
 
 
-@pytest.mark.parametrize("finer, extra, parameters", [(2, False, 3_738_112), (1, True, 3_918_080)],
-                         ids=["Mask R-CNN", "RetinaNet"])
+@pytest.mark.parametrize(
+    "finer, extra, parameters",
+    [(2, False, 3_738_112), (1, True, 3_918_080)],
+    ids=["Mask R-CNN", "RetinaNet"],
+)
 def test_as_published_for_mobilemamba_b1(finer, extra, parameters):
     """The sizes that leave 38.0 and 27.1 M for the detectors with B1."""
-    neck = MODELS.build(dict(type="EfficientViTFPN", in_channels=(200, 376, 448), out_channels=256, num_outs=5,
-                             num_extra_trans_convs=finer, add_extra_convs=extra))
+    neck = MODELS.build(
+        dict(
+            type="EfficientViTFPN",
+            in_channels=(200, 376, 448),
+            out_channels=256,
+            num_outs=5,
+            num_extra_trans_convs=finer,
+            add_extra_convs=extra,
+        )
+    )
     assert sum(p.numel() for p in neck.parameters()) == parameters
     levels = neck([torch.randn(1, c, s, s + 1) for c, s in ((200, 8), (376, 4), (448, 2))])
     sides = (32, 16, 8, 4, 2) if finer == 2 else (16, 8, 4, 2, 1)

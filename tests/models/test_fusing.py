@@ -46,8 +46,15 @@ def test_backbones(family: str) -> None:
     check(model, fuse(model))
 
 
-@pytest.mark.parametrize("name", ["mamba_yolo/mamba_yolo_t_300e", "mamba_yolo/mamba_yolo_t_v2_300e",
-                                  "yolo/mobilemamba_b1_rtmdet_36e", "yolo/mobilemamba_b1_yolox_36e"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mamba_yolo/mamba_yolo_t_300e",
+        "mamba_yolo/mamba_yolo_t_v2_300e",
+        "yolo/mobilemamba_b1_rtmdet_36e",
+        "yolo/mobilemamba_b1_yolox_36e",
+    ],
+)
 def test_detectors(name: str) -> None:
     """RTMDet's levels share convolutions but not norms. MobileMamba has folds of its own."""
     cfg = Config.fromfile(CONFIGS / f"{name}_coco.py")

@@ -108,12 +108,16 @@ def test_a_second_backward_pass_is_an_error() -> None:
 
 @every_family
 @pytest.mark.parametrize("autocast", [None, torch.bfloat16])
-def test_what_is_captured_has_the_outputs_and_gradients_of_the_backbone(family: str, autocast: torch.dtype) -> None:
+def test_what_is_captured_has_the_outputs_and_gradients_of_the_backbone(
+    family: str, autocast: torch.dtype
+) -> None:
     model, x = build(family, frozen_stages=1), image(2, 3, 64, 64)
     function, stand_ins, need_grad = capturable(model, model.forward, autocast)
     buffers = {name: b.clone() for name, b in model.named_buffers()}
     maps = function(x, *stand_ins)
-    got = torch.autograd.grad(loss([m for m in maps if m.requires_grad]), stand_ins, allow_unused=True)
+    got = torch.autograd.grad(
+        loss([m for m in maps if m.requires_grad]), stand_ins, allow_unused=True
+    )
     assert need_grad == [m.requires_grad for m in maps] and not any(gradients(model))
     with torch.no_grad():
         for name, buffer in model.named_buffers():
@@ -123,7 +127,11 @@ def test_what_is_captured_has_the_outputs_and_gradients_of_the_backbone(family: 
     loss([m for m in eager if m.requires_grad]).backward()
     assert_equal(dict(enumerate(maps)), dict(enumerate(eager)), 0.0)
     names = [name for name, p in model.named_parameters() if p.requires_grad]
-    assert_equal({n: g for n, g in zip(names, got) if g is not None}, gradients(model), EXACT if not autocast else HALF)
+    assert_equal(
+        {n: g for n, g in zip(names, got) if g is not None},
+        gradients(model),
+        EXACT if not autocast else HALF,
+    )
 
 
 def test_what_a_graph_takes_for_granted_is_watched() -> None:
@@ -144,7 +152,11 @@ def test_what_a_graph_takes_for_granted_is_watched() -> None:
 def test_copies_are_graphed_on_their_own() -> None:
     model = graph_backbone(build(), max_sizes=3)
     other = copy.deepcopy(model)
-    assert other.forward is not model.forward and other.forward.backbone is other and other.forward.max_sizes == 3
+    assert (
+        other.forward is not model.forward
+        and other.forward.backbone is other
+        and other.forward.max_sizes == 3
+    )
     with torch.no_grad():
         for p in other.parameters():
             p.zero_()

@@ -17,15 +17,22 @@ from mmmamba.models.graphed import graph_backbone, ungraph_backbone
 
 from .graphed_passes import EXACT, HALF, assert_equal, build, every_family, gradients, image, loss
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
-four_families = pytest.mark.parametrize("family", ["VMamba", "MambaVision", "MambaYOLOBackbone", "Vim"])
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+four_families = pytest.mark.parametrize(
+    "family", ["VMamba", "MambaVision", "MambaYOLOBackbone", "Vim"]
+)
 A, B, C = (2, 3, 64, 64), (2, 3, 96, 64), (1, 3, 64, 96)
 
 
 @pytest.fixture
 def same_kernels() -> Iterator[None]:
     """Of cuDNN those that two runs share."""
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+    with torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    ):
         yield
 
 
@@ -49,8 +56,9 @@ def lines(caplog: pytest.LogCaptureFixture, text: str) -> int:
 
 @every_family
 @pytest.mark.parametrize("autocast", [False, True])
-def test_passes_over_changing_sizes_equal_eager(family: str, autocast: bool, same_kernels: None,
-                                                caplog: pytest.LogCaptureFixture) -> None:
+def test_passes_over_changing_sizes_equal_eager(
+    family: str, autocast: bool, same_kernels: None, caplog: pytest.LogCaptureFixture
+) -> None:
     """Outputs, gradients and running statistics; the third size is one too many. Losses of old steps stay alive."""
     eager, graphed = pair(family, max_sizes=2)
     tolerance = HALF if autocast else EXACT
@@ -72,8 +80,11 @@ def test_passes_over_changing_sizes_equal_eager(family: str, autocast: bool, sam
     assert lines(caplog, "captured in") == 2 and lines(caplog, "2 sizes are captured") == 1
     graphed.eval(), eager.eval()
     with torch.no_grad():
-        assert_equal({"map": graphed(image(*A, device="cuda"))[0]}, {"map": eager(image(*A, device="cuda"))[0]},
-                     tolerance)
+        assert_equal(
+            {"map": graphed(image(*A, device="cuda"))[0]},
+            {"map": eager(image(*A, device="cuda"))[0]},
+            tolerance,
+        )
 
 
 @four_families
@@ -125,15 +136,18 @@ def test_a_capture_leaves_the_random_state_as_it_was(family: str, same_kernels: 
     seen = []
     for model in (eager, graphed):
         torch.cuda.manual_seed(3)
-        seen.append([train(model, image(8, 3, 64, 64, seed=seed, device="cuda"))[1] for seed in range(2)])
+        seen.append(
+            [train(model, image(8, 3, 64, 64, seed=seed, device="cuda"))[1] for seed in range(2)]
+        )
     for got, want in zip(seen[1], seen[0]):
         assert_equal(got, want)
 
 
 @four_families
 @pytest.mark.parametrize("other", [A, B])
-def test_two_forward_passes_before_a_backward_pass(family: str, other: tuple[int, ...], same_kernels: None,
-                                                   caplog: pytest.LogCaptureFixture) -> None:
+def test_two_forward_passes_before_a_backward_pass(
+    family: str, other: tuple[int, ...], same_kernels: None, caplog: pytest.LogCaptureFixture
+) -> None:
     eager, graphed = pair(family)
     first, second = image(*A, seed=1, device="cuda"), image(*other, seed=2, device="cuda")
     train(graphed, second)
@@ -180,10 +194,13 @@ def test_what_a_replay_would_overwrite_is_not_lost(same_kernels: None) -> None:
 
 
 @four_families
-def test_frozen_parts_and_parts_that_are_frozen_later(family: str, same_kernels: None,
-                                                      caplog: pytest.LogCaptureFixture) -> None:
+def test_frozen_parts_and_parts_that_are_frozen_later(
+    family: str, same_kernels: None, caplog: pytest.LogCaptureFixture
+) -> None:
     eager, graphed = pair(family, frozen_stages=1)
-    last = [name for name, _ in eager.named_parameters() if name.startswith(("layers.3", "levels.3"))]
+    last = [
+        name for name, _ in eager.named_parameters() if name.startswith(("layers.3", "levels.3"))
+    ]
     with caplog.at_level(logging.INFO, "mmmamba"):
         for frozen in ([], last, []):
             for model in (eager, graphed):
@@ -197,10 +214,13 @@ def test_frozen_parts_and_parts_that_are_frozen_later(family: str, same_kernels:
             assert_equal(gradients(graphed), gradients(eager))
     assert last and lines(caplog, "parameters were frozen or freed: graphs are captured anew") == 2
     assert [m.requires_grad for m in graphed(image(*A, device="cuda"))] == [
-        m.requires_grad for m in eager(image(*A, device="cuda"))]
+        m.requires_grad for m in eager(image(*A, device="cuda"))
+    ]
 
 
-def test_weights_that_move_and_hooks_that_come(same_kernels: None, caplog: pytest.LogCaptureFixture) -> None:
+def test_weights_that_move_and_hooks_that_come(
+    same_kernels: None, caplog: pytest.LogCaptureFixture
+) -> None:
     eager, graphed = pair("VMamba")
     x = image(*A, device="cuda")
     called = []

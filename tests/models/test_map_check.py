@@ -36,9 +36,21 @@ WRONG = {
     "mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py": ([16, 32, 64], (1, 2, 3), [32, 64, 128]),
     "mmdet::rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py": ([16, 32, 64], (1, 2, 3), [32, 64, 128]),
     "mmdet::yolox/yolox_tiny_8xb8-300e_coco.py": ([16, 32, 64], (1, 2, 3), [32, 64, 128]),
-    "mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py": ([32, 64, 128], (0, 1, 2, 3), [16, 32, 64, 128]),
-    "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py": ([32, 64, 128], (0, 1, 2, 3), [16, 32, 64, 128]),
-    "mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py": ([32, 64, 128], (0, 1, 2, 3), [16, 32, 64, 128]),
+    "mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py": (
+        [32, 64, 128],
+        (0, 1, 2, 3),
+        [16, 32, 64, 128],
+    ),
+    "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py": (
+        [32, 64, 128],
+        (0, 1, 2, 3),
+        [16, 32, 64, 128],
+    ),
+    "mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py": (
+        [32, 64, 128],
+        (0, 1, 2, 3),
+        [16, 32, 64, 128],
+    ),
 }
 
 
@@ -50,7 +62,10 @@ def test_wrong_strides_are_named_with_the_lines_that_mend_them(name: str) -> Non
     with pytest.raises(MapError, match="was built for maps of strides") as error:
         check_maps(model)
     lines = str(error.value).splitlines()
-    assert f"backbone=dict(out_indices={indices})," in lines[-2] and f"neck=dict(in_channels={right})" in lines[-1]
+    assert (
+        f"backbone=dict(out_indices={indices})," in lines[-2]
+        and f"neck=dict(in_channels={right})" in lines[-1]
+    )
     mended = built(name, VMAMBA | dict(out_indices=indices), dict(in_channels=right))
     check_maps(mended)
 
@@ -58,15 +73,27 @@ def test_wrong_strides_are_named_with_the_lines_that_mend_them(name: str) -> Non
 def test_columns_are_told_of_their_pyramid() -> None:
     name = "mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py"
     model = built(name, VIM | dict(out_indices=(5, 8, 11)), dict(in_channels=[16, 16, 16]))
-    with pytest.raises(MapError, match=re.escape("backbone=dict(out_indices=(5, 8, 11), pyramid=(8, 16, 32)),")):
+    with pytest.raises(
+        MapError, match=re.escape("backbone=dict(out_indices=(5, 8, 11), pyramid=(8, 16, 32)),")
+    ):
         check_maps(model)
-    check_maps(built(name, VIM | dict(out_indices=(5, 8, 11), pyramid=(8, 16, 32)), dict(in_channels=[16, 16, 16])))
+    check_maps(
+        built(
+            name,
+            VIM | dict(out_indices=(5, 8, 11), pyramid=(8, 16, 32)),
+            dict(in_channels=[16, 16, 16]),
+        )
+    )
 
 
 def test_strides_that_no_map_has_point_to_the_page() -> None:
     backbone = dict(type="MobileMamba", arch=dict(embed_dims=(40, 64, 80), depths=(1, 1, 1)))
-    model = built("mmdet::retinanet/retinanet_r50_fpn_1x_coco.py", backbone, dict(in_channels=[40, 64, 80]))
-    with pytest.raises(MapError, match=r"MobileMamba gives maps of strides 16, 32, 64.*docs/drop_in.md"):
+    model = built(
+        "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py", backbone, dict(in_channels=[40, 64, 80])
+    )
+    with pytest.raises(
+        MapError, match=r"MobileMamba gives maps of strides 16, 32, 64.*docs/drop_in.md"
+    ):
         check_maps(model)
 
 
@@ -81,7 +108,9 @@ def test_a_first_pass_checks_whatever_tool_makes_it() -> None:
     before = {key: value.clone() for key, value in right.state_dict().items()}
     modes, random = [m.training for m in right.modules()], torch.get_rng_state()
     check_maps(right)
-    assert [m.training for m in right.modules()] == modes and torch.equal(torch.get_rng_state(), random)
+    assert [m.training for m in right.modules()] == modes and torch.equal(
+        torch.get_rng_state(), random
+    )
     assert all(torch.equal(value, before[key]) for key, value in right.state_dict().items())
     right.extract_feat = None
     with pytest.raises(TypeError, match="NoneType"):
@@ -91,7 +120,10 @@ def test_a_first_pass_checks_whatever_tool_makes_it() -> None:
 
 def test_necks_of_other_widths_are_named() -> None:
     name = "mmdet::libra_rcnn/libra-faster-rcnn_r50_fpn_1x_coco.py"
-    with pytest.raises(UsageError, match=re.escape("neck=[dict(type='FPN', in_channels=[16, 32, 64, 128], ...), ...]")):
+    with pytest.raises(
+        UsageError,
+        match=re.escape("neck=[dict(type='FPN', in_channels=[16, 32, 64, 128], ...), ...]"),
+    ):
         check_fit(built(name, VMAMBA))
 
 
@@ -99,14 +131,23 @@ def segmentor(backbone: dict, **head):
     cfg = Config.fromfile(CONFIGS / "upernet/vmamba_t_160k_ade20k-512x512.py")
     init_default_scope("mmseg")
     head = dict(type="FCNHead", in_channels=128, in_index=3, channels=8, num_classes=4) | head
-    model = dict(type="EncoderDecoder", backbone=backbone, decode_head=head, test_cfg=dict(mode="whole"))
+    model = dict(
+        type="EncoderDecoder", backbone=backbone, decode_head=head, test_cfg=dict(mode="whole")
+    )
     return MODELS.build(model | dict(data_preprocessor=cfg.model.data_preprocessor))
 
 
-@pytest.mark.parametrize("key, value, line", [
-    ("in_channels", 999, "decode_head=dict(in_channels=128)"),
-    ("in_index", 5, "reads the maps in_index=[5]; VMamba gives 4. Write decode_head=dict(in_index=...)"),
-])
+@pytest.mark.parametrize(
+    "key, value, line",
+    [
+        ("in_channels", 999, "decode_head=dict(in_channels=128)"),
+        (
+            "in_index",
+            5,
+            "reads the maps in_index=[5]; VMamba gives 4. Write decode_head=dict(in_index=...)",
+        ),
+    ],
+)
 def test_segmentation_heads_of_other_widths_are_named(key: str, value: int, line: str) -> None:
     check_fit(segmentor(VMAMBA))
     with pytest.raises(UsageError, match=re.escape(line)):
@@ -124,8 +165,11 @@ def test_ssds_strides_are_those_of_its_one_size() -> None:
 
 
 def test_strides_are_seen_after_the_neck() -> None:
-    model = built("mmdet::retinanet/retinanet_r50_fpn_1x_coco.py", VMAMBA | dict(out_indices=(1, 2, 3)),
-                  dict(in_channels=[32, 64, 128], start_level=0))
+    model = built(
+        "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py",
+        VMAMBA | dict(out_indices=(1, 2, 3)),
+        dict(in_channels=[32, 64, 128], start_level=0),
+    )
     assert strides_after_neck(model) == [8, 16, 32, 64, 128]
     check_maps(model)
 

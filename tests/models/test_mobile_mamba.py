@@ -14,7 +14,11 @@ from tests.parity import recipe
 
 def settled(model: MobileMamba) -> MobileMamba:
     """With weights and running statistics as after training, so that nothing cancels."""
-    shapes = {name: list(value.shape) for name, value in model.state_dict().items() if value.is_floating_point()}
+    shapes = {
+        name: list(value.shape)
+        for name, value in model.state_dict().items()
+        if value.is_floating_point()
+    }
     weights = {name: torch.from_numpy(value) for name, value in recipe.weights(shapes).items()}
     model.load_state_dict(weights, strict=False)
     return model.eval()
@@ -46,7 +50,9 @@ def test_fusing_leaves_the_model_alone():
     model = MobileMamba(**MobileMamba.TINY).train()
     before = copy.deepcopy(model.state_dict())
     model.fuse()
-    assert model.training and all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.training and all(
+        torch.equal(value, before[name]) for name, value in model.state_dict().items()
+    )
 
 
 def test_a_fused_model_says_what_it_cannot_do():
@@ -81,10 +87,17 @@ def test_filters_are_saved_and_not_trained():
     assert len(filters) == 6 and not set(filters) & {name for name, _ in model.named_parameters()}
 
 
-@pytest.mark.parametrize("dim, shares, split", [
-    (144, (0.8, 0.2), (112, 28, 4)), (272, (0.7, 0.2), (192, 54, 26)), (368, (0.6, 0.3), (224, 110, 34)),
-    (176, (0.8, 0.2), (144, 32, 0)), (376, (0.7, 0.2), (256, 75, 45)), (448, (0.6, 0.3), (272, 134, 42)),
-])
+@pytest.mark.parametrize(
+    "dim, shares, split",
+    [
+        (144, (0.8, 0.2), (112, 28, 4)),
+        (272, (0.7, 0.2), (192, 54, 26)),
+        (368, (0.6, 0.3), (224, 110, 34)),
+        (176, (0.8, 0.2), (144, 32, 0)),
+        (376, (0.7, 0.2), (256, 75, 45)),
+        (448, (0.6, 0.3), (272, 134, 42)),
+    ],
+)
 def test_channels_split_as_published(dim, shares, split):
     assert split_channels(dim, *shares) == split
 

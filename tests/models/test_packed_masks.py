@@ -41,11 +41,15 @@ def test_what_is_packed_comes_back(count, size):
     np.testing.assert_array_equal(ours.masks, plain.masks)
     np.testing.assert_array_equal(ours.to_ndarray(), plain.to_ndarray())
     if count:
-        np.testing.assert_array_equal(ours[np.array([count - 1, 0])].masks, plain.masks[[count - 1, 0]])
+        np.testing.assert_array_equal(
+            ours[np.array([count - 1, 0])].masks, plain.masks[[count - 1, 0]]
+        )
         np.testing.assert_array_equal(ours.flip().masks, plain.flip().masks)
     wider = (size[0] + 3, size[1] + 13)
     np.testing.assert_array_equal(ours.pad(wider).masks, plain.pad(wider).masks)
-    np.testing.assert_array_equal(ours.pad(wider, pad_val=1).masks, plain.pad(wider, pad_val=1).masks)
+    np.testing.assert_array_equal(
+        ours.pad(wider, pad_val=1).masks, plain.pad(wider, pad_val=1).masks
+    )
 
 
 def test_instances_are_chosen_and_moved_with_their_masks():
@@ -77,13 +81,22 @@ def test_targets_are_those_of_mmdet(monkeypatch, together, form, soft):
     torch.manual_seed(0)
     cfg = ConfigDict(mask_size=28, soft_mask_target=soft)
     plain, results, masks = [], [], []
-    for count, positives, size in ((3, 40, (50, 61)), (0, 0, (40, 64)), (2, 0, (64, 33)), (4, 20, (61, 64))):
+    for count, positives, size in (
+        (3, 40, (50, 61)),
+        (0, 0, (40, 64)),
+        (2, 0, (64, 33)),
+        (4, 20, (61, 64)),
+    ):
         plain.append(random_masks(count, *size))
         masks.append(form(plain[-1]).pad((64, 64)))
         # Boxes also beyond the border, and of no area.
         boxes = torch.rand(positives, 4).mul(80).sub(8)
         boxes[:, 2:] = torch.maximum(boxes[:, :2], boxes[:, 2:])
-        results.append(ConfigDict(pos_priors=boxes, pos_assigned_gt_inds=torch.randint(0, max(count, 1), (positives,))))
+        results.append(
+            ConfigDict(
+                pos_priors=boxes, pos_assigned_gt_inds=torch.randint(0, max(count, 1), (positives,))
+            )
+        )
     theirs = [InstanceData(masks=one.pad((64, 64))) for one in plain]
     ours = [InstanceData(masks=one) for one in masks]
     wanted = FCNMaskHead().get_targets(results, theirs, cfg)
@@ -96,6 +109,8 @@ def test_targets_of_polygons_are_those_of_mmdet():
     polygons = PolygonMasks([[np.array([3.0, 3, 30, 8, 20, 28])]], 32, 32)
     boxes = torch.tensor([[2.0, 2, 30, 30], [5, 5, 20, 20]])
     result = ConfigDict(pos_priors=boxes, pos_assigned_gt_inds=torch.zeros(2, dtype=torch.long))
-    wanted, got = (head().get_targets([result], [InstanceData(masks=polygons)], ConfigDict(mask_size=14))
-                   for head in (FCNMaskHead, PackedFCNMaskHead))
+    wanted, got = (
+        head().get_targets([result], [InstanceData(masks=polygons)], ConfigDict(mask_size=14))
+        for head in (FCNMaskHead, PackedFCNMaskHead)
+    )
     assert torch.equal(got, wanted) and got.any()

@@ -28,7 +28,9 @@ def test_pyramid(family):
     assert model.out_strides == [4, 8, 16, 32]
     with torch.no_grad():
         assert [m.shape[2:] for m in model(image(96, 64))] == [(24, 16), (12, 8), (6, 4), (3, 2)]
-    assert {"fpn1.0.weight", "fpn1.1.running_mean", "fpn1.3.weight", "fpn2.0.bias"} <= set(model.state_dict())
+    assert {"fpn1.0.weight", "fpn1.1.running_mean", "fpn1.3.weight", "fpn2.0.bias"} <= set(
+        model.state_dict()
+    )
     three = tiny(family, pyramid=(8, 16, 32), out_indices=(1, 2, 3))
     assert three.out_strides == [8, 16, 32]
     with torch.no_grad():
@@ -137,5 +139,7 @@ def test_streams_that_nobody_takes_are_let_go(family):
 @pytest.mark.parametrize("stages", [(0, 1, 2, 3), (1, 2, 3), (3,)])
 def test_out_indices_of_stages_are_refused(name, stages):
     """Carried over from a pyramid they would take the first blocks of a long column."""
-    with pytest.raises(ValueError, match=r"counts its 2\d blocks.*out_indices=\(\d, \d+, 1\d, \d\d\).*pyramid"):
+    with pytest.raises(
+        ValueError, match=r"counts its 2\d blocks.*out_indices=\(\d, \d+, 1\d, \d\d\).*pyramid"
+    ):
         mmmamba.create_backbone(name, out_indices=stages)

@@ -13,13 +13,17 @@ ARGUMENTS = dict(out_channels=3, featmap_strides=[4, 8, 16])
 
 def extractors() -> tuple[SingleRoIExtractor, SortedRoIExtractor]:
     layer = dict(type="RoIAlign", output_size=7, sampling_ratio=0)
-    return (SingleRoIExtractor(roi_layer=layer, **ARGUMENTS),
-            SortedRoIExtractor(roi_layer=dict(layer, use_torchvision=True), **ARGUMENTS))
+    return (
+        SingleRoIExtractor(roi_layer=layer, **ARGUMENTS),
+        SortedRoIExtractor(roi_layer=dict(layer, use_torchvision=True), **ARGUMENTS),
+    )
 
 
 def maps(size: int) -> tuple[torch.Tensor, ...]:
     torch.manual_seed(0)
-    return tuple(torch.randn(2, 3, size // stride, size // stride) for stride in ARGUMENTS["featmap_strides"])
+    return tuple(
+        torch.randn(2, 3, size // stride, size // stride) for stride in ARGUMENTS["featmap_strides"]
+    )
 
 
 def regions(count: int, size: int) -> torch.Tensor:

@@ -20,11 +20,19 @@ from mmmamba.models.task_modules import DeviceRandomSampler
 from tests.configs.conftest import CONFIGS
 
 THEIRS = {
-    "BatchedRPNHead": "RPNHead", "BatchedRoIHead": "StandardRoIHead", "PackedFCNMaskHead": "FCNMaskHead",
-    "SortedRoIExtractor": "SingleRoIExtractor", "DeviceMaxIoUAssigner": "MaxIoUAssigner",
-    "DeviceRandomSampler": "RandomSampler", "NoCopyMaskRCNN": "MaskRCNN", "NoCopyCascadeRCNN": "CascadeRCNN",
+    "BatchedRPNHead": "RPNHead",
+    "BatchedRoIHead": "StandardRoIHead",
+    "PackedFCNMaskHead": "FCNMaskHead",
+    "SortedRoIExtractor": "SingleRoIExtractor",
+    "DeviceMaxIoUAssigner": "MaxIoUAssigner",
+    "DeviceRandomSampler": "RandomSampler",
+    "NoCopyMaskRCNN": "MaskRCNN",
+    "NoCopyCascadeRCNN": "CascadeRCNN",
 }
-GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+GPU = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
 NARROW = {256: 16, 1024: 32}
 
 
@@ -44,8 +52,20 @@ def config(name: str = "mask_rcnn_fpn", **rpn: object) -> Config:
 
 
 def narrow(node: object) -> None:
-    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
-        if key in ("in_channels", "out_channels", "feat_channels", "conv_out_channels", "fc_out_channels"):
+    for key, value in (
+        node.items()
+        if isinstance(node, dict)
+        else enumerate(node)
+        if isinstance(node, list)
+        else ()
+    ):
+        if key in (
+            "in_channels",
+            "out_channels",
+            "feat_channels",
+            "conv_out_channels",
+            "fc_out_channels",
+        ):
             node[key] = NARROW.get(value, value) if isinstance(value, int) else value
         elif key == "norm_cfg":
             node[key] = None
@@ -56,7 +76,9 @@ def narrow(node: object) -> None:
 def theirs(node: object) -> object:
     """The same config with mmdet's classes."""
     if isinstance(node, dict):
-        return type(node)({key: theirs(value) for key, value in node.items() if key != "use_torchvision"})
+        return type(node)(
+            {key: theirs(value) for key, value in node.items() if key != "use_torchvision"}
+        )
     if isinstance(node, list):
         return [theirs(value) for value in node]
     return THEIRS.get(node, node) if isinstance(node, str) else node
@@ -68,13 +90,19 @@ def batch(counts: list[int], masks: type) -> dict:
     samples, images = [], []
     for count, (height, width) in zip(counts, [(96, 128), (70, 100), (128, 64)]):
         corner = rng.uniform(0, 40, (count, 2))
-        boxes = np.concatenate([corner, corner + rng.uniform(8, 50, (count, 2))], axis=1).clip(0, 64)
+        boxes = np.concatenate([corner, corner + rng.uniform(8, 50, (count, 2))], axis=1).clip(
+            0, 64
+        )
         pixels = rng.integers(0, 2, (count, height, width), dtype=np.uint8)
         sample = DetDataSample(metainfo=dict(img_shape=(height, width), ori_shape=(height, width)))
-        sample.gt_instances = InstanceData(bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-                                           labels=torch.from_numpy(rng.integers(0, 80, count)),
-                                           masks=masks(pixels, height, width))
-        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+        sample.gt_instances = InstanceData(
+            bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+            labels=torch.from_numpy(rng.integers(0, 80, count)),
+            masks=masks(pixels, height, width),
+        )
+        sample.ignored_instances = InstanceData(
+            bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
+        )
         samples.append(sample)
         images.append(torch.from_numpy(rng.integers(0, 256, (3, height, width), dtype=np.uint8)))
     return dict(inputs=images, data_samples=samples)
@@ -90,22 +118,30 @@ def build(cfg: dict) -> torch.nn.Module:
     return model
 
 
-def run(cfg: dict, counts: list[int], masks: type, device: str = "cpu"
-        ) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+def run(
+    cfg: dict, counts: list[int], masks: type, device: str = "cpu"
+) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
     model = build(cfg).to(device)
     data = model.data_preprocessor(batch(counts, masks), True)
     # In double precision the order of a sum does not show.
     losses = model.double()(data["inputs"].double(), data["data_samples"], mode="loss")
     total, named = model.parse_losses(losses)
     total.backward()
-    return ({name: value.item() for name, value in named.items()},
-            {name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+    return (
+        {name: value.item() for name, value in named.items()},
+        {name: p.grad for name, p in model.named_parameters() if p.grad is not None},
+    )
 
 
 @pytest.mark.parametrize("counts", [[3, 1, 7], [4, 0, 2], [0, 0, 0], [1]])
-@pytest.mark.parametrize(("name", "rpn"), [
-    ("mask_rcnn_fpn", {}), ("mask_rcnn_fpn", dict(allowed_border=0, pos_weight=2.0)), ("cascade_mask_rcnn_fpn", {}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "rpn"),
+    [
+        ("mask_rcnn_fpn", {}),
+        ("mask_rcnn_fpn", dict(allowed_border=0, pos_weight=2.0)),
+        ("cascade_mask_rcnn_fpn", {}),
+    ],
+)
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=GPU)])
 def test_losses_and_gradients(name, rpn, counts, device):
     cfg = config(name, **rpn)
@@ -118,7 +154,9 @@ def test_losses_and_gradients(name, rpn, counts, device):
         assert off < 1e-6, f"{key}: {off}"
 
 
-@pytest.mark.parametrize(("part", "own"), [("train_cfg.rpn.assigner", "MaxIoUAssigner"), ("rpn_head", "RPNHead")])
+@pytest.mark.parametrize(
+    ("part", "own"), [("train_cfg.rpn.assigner", "MaxIoUAssigner"), ("rpn_head", "RPNHead")]
+)
 def test_mmdets_own_proposal_network_fits(part, own):
     """It tells classes apart by labels, which are those of the data here."""
     cfg = config()
@@ -143,7 +181,13 @@ def test_the_gpu_is_waited_for_as_often_whatever_there_is_to_find(device):
                 model(**data, mode="loss")
         finally:
             torch.cuda.set_sync_debug_mode("default")
-        places.append(Counter(f"{one.filename}:{one.lineno}" for one in caught if "synchronizing" in str(one.message)))
+        places.append(
+            Counter(
+                f"{one.filename}:{one.lineno}"
+                for one in caught
+                if "synchronizing" in str(one.message)
+            )
+        )
     assert places[1] == places[2] and places[1].total() <= 20, places[1:]
 
 
@@ -156,7 +200,9 @@ def test_filled_up_regions_leave_no_trace_in_masks(device, regions):
     for mode in (True, False):
         logits = head.train(mode)(x)
         assert logits.shape == (regions, 80, 28, 28)
-        gradients.append(torch.autograd.grad(logits.sin().sum(), list(head.parameters()), allow_unused=True))
+        gradients.append(
+            torch.autograd.grad(logits.sin().sum(), list(head.parameters()), allow_unused=True)
+        )
     for got, wanted in zip(*gradients):
         assert (got is None) == (wanted is None)
         if got is not None:
@@ -180,9 +226,16 @@ def test_what_is_drawn_of_a_batch(neg_pos_ub):
     assert meant.sum(1).tolist() == [5, 2, 0, 0]
     assert meant_negative.sum(1).tolist() == ([15, 18, 0, 5] if neg_pos_ub < 0 else [15, 6, 0, 3])
     for image in range(4):
-        for index, given, wanted in ((positive, meant, gts[image] > 0), (negative, meant_negative, gts[image] == 0)):
+        for index, given, wanted in (
+            (positive, meant, gts[image] > 0),
+            (negative, meant_negative, gts[image] == 0),
+        ):
             chosen = index[image][given[image]]
-            assert wanted[chosen].all() and len(chosen.unique()) == len(chosen) and chosen.tolist() == sorted(chosen)
+            assert (
+                wanted[chosen].all()
+                and len(chosen.unique()) == len(chosen)
+                and chosen.tolist() == sorted(chosen)
+            )
             assert given[image].tolist() == sorted(given[image].tolist(), reverse=True)
 
 

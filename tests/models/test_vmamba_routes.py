@@ -17,11 +17,15 @@ def run(routes) -> list[torch.Tensor]:
     maps = model(torch.randn(1, 3, 72, 104, generator=torch.Generator().manual_seed(0)))
     sum(m.square().sum() for m in maps).backward()
     mixers = [m for m in model.modules() if isinstance(m, SS2D)]
-    assert mixers and all(m.x_proj_weight.grad.flatten(1).any(1).all() for m in mixers), "a route without a gradient"
+    assert mixers and all(m.x_proj_weight.grad.flatten(1).any(1).all() for m in mixers), (
+        "a route without a gradient"
+    )
     return [m.detach() for m in maps]
 
 
-@pytest.mark.parametrize("name", [name for name in list_routes() if not name.startswith(("atrous", "test_"))])
+@pytest.mark.parametrize(
+    "name", [name for name in list_routes() if not name.startswith(("atrous", "test_"))]
+)
 def test_every_route_and_its_reverse(name):
     maps = run([name, f"{name}_reversed"])
     assert [tuple(m.shape[2:]) for m in maps] == [(18, 26), (9, 13), (5, 7), (3, 4)]

@@ -38,8 +38,11 @@ def test_a_step_is_the_same_bit_for_bit(family: str) -> None:
         loss(maps).backward()
         gradients = {name: p.grad for name, p in model.named_parameters()}
         seen[with_cp] = {**dict(enumerate(maps)), **gradients, **dict(model.named_buffers())}
-    different = [name for name, value in seen[False].items() if value is not None
-                 and not torch.equal(value, seen[True][name])]
+    different = [
+        name
+        for name, value in seen[False].items()
+        if value is not None and not torch.equal(value, seen[True][name])
+    ]
     assert not different
 
 
@@ -52,7 +55,14 @@ def kept(family: str, with_cp: bool) -> int:
         maps = model(x)
         found = tracker.get_tracker_snapshot("current")[torch.device("cpu")]
     outputs = sum(m.nbytes for m in maps)
-    return sum(size for kind, size in found.items() if getattr(kind, "name", kind) in ("ACT", "TEMP", "OTH")) - outputs
+    return (
+        sum(
+            size
+            for kind, size in found.items()
+            if getattr(kind, "name", kind) in ("ACT", "TEMP", "OTH")
+        )
+        - outputs
+    )
 
 
 @every_family
@@ -64,7 +74,9 @@ def test_less_waits_for_the_backward_pass(family: str) -> None:
 @pytest.mark.parametrize("momentum", [0.1, None])
 def test_batch_norms_are_as_they_were(momentum: float | None) -> None:
     """After a recomputation that ends early, too."""
-    inner = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4, momentum=momentum), nn.Linear(4, 4), nn.Identity())
+    inner = nn.Sequential(
+        nn.Linear(4, 4), nn.BatchNorm1d(4, momentum=momentum), nn.Linear(4, 4), nn.Identity()
+    )
     x = torch.randn(8, 4, requires_grad=True)
     recomputed(inner, x).sum().backward()
     norm = inner[1]

@@ -17,10 +17,18 @@ from mmmamba.models.losses import UnclampedCIoULoss, ciou
 from mmmamba.models.task_modules import NormalizedTaskAlignedAssigner
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-TEST_CFG = ConfigDict(score_thr=0.001, nms_pre=30000, nms=dict(type="nms", iou_threshold=0.7), max_per_img=300)
+TEST_CFG = ConfigDict(
+    score_thr=0.001, nms_pre=30000, nms=dict(type="nms", iou_threshold=0.7), max_per_img=300
+)
 # Of the published code, and of the final paper's network; without the 16 fixed bins that the authors count.
-PARAMETERS = {"t": 6_131_704, "b": 21_828_000, "l": 57_631_024, "t_v2": 5_442_612, "b_v2": 19_168_164,
-              "l_v2": 49_227_952}
+PARAMETERS = {
+    "t": 6_131_704,
+    "b": 21_828_000,
+    "l": 57_631_024,
+    "t_v2": 5_442_612,
+    "b_v2": 19_168_164,
+    "l_v2": 49_227_952,
+}
 
 
 def build(scale: str) -> nn.Module:
@@ -41,13 +49,17 @@ def test_every_parameter_is_in_the_optimizer_and_decays_as_published():
     cfg = Config.fromfile(CONFIGS / "mamba_yolo/mamba_yolo_t_300e_coco.py")
     model = build("t")
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
-    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    decay = {
+        id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]
+    }
     named = dict(model.named_parameters())
     assert decay.keys() == {id(p) for p in named.values()}
     biases = {name for name in named if "bias" in name}
     decayed = {name for name, p in named.items() if decay[id(p)]}
     assert {decay[id(named[name])] for name in decayed} == {4e-3}
-    assert len(decayed) == 167 and len(biases) == 166 and len(named) - len(decayed) - len(biases) == 71
+    assert (
+        len(decayed) == 167 and len(biases) == 166 and len(named) - len(decayed) - len(biases) == 71
+    )
     for raw in ("A_logs", "Ds", "x_proj_weight", "dt_projs_weight"):
         assert f"backbone.layers.0.blocks.0.ss2d.0.{raw}" in decayed
     assert not biases & decayed
@@ -55,16 +67,25 @@ def test_every_parameter_is_in_the_optimizer_and_decays_as_published():
 
 def test_starting_values():
     head, mixer = build("t").bbox_head, build("t").backbone.layers[0].blocks[0].ss2d[0]
-    assert [round(float(b[-1].bias.detach()[0]), 4) for b in head.cls_preds] == [-11.5366, -10.1503, -8.7641]
+    assert [round(float(b[-1].bias.detach()[0]), 4) for b in head.cls_preds] == [
+        -11.5366,
+        -10.1503,
+        -8.7641,
+    ]
     assert all((b[-1].bias == 1).all() for b in head.reg_preds)
-    assert not mixer.A_logs.any() and (mixer.Ds == 1).all() and 0.8 < mixer.dt_projs_bias.std() < 1.2
+    assert (
+        not mixer.A_logs.any() and (mixer.Ds == 1).all() and 0.8 < mixer.dt_projs_bias.std() < 1.2
+    )
 
 
 def test_any_size_and_recomputation():
     """The original takes multiples of 32 only. Recomputed blocks change nothing."""
     torch.manual_seed(0)
     backbone = mmmamba.create_backbone("mamba_yolo_t")
-    necks = [MODELS.build(dict(type="MambaYOLOPAFPN", in_channels=[64, 128, 256], with_cp=cp)) for cp in (False, True)]
+    necks = [
+        MODELS.build(dict(type="MambaYOLOPAFPN", in_channels=[64, 128, 256], with_cp=cp))
+        for cp in (False, True)
+    ]
     necks[1].load_state_dict(necks[0].state_dict())
     with torch.no_grad():
         maps = backbone.eval()(torch.rand(1, 3, 70, 101))
@@ -76,20 +97,33 @@ def test_any_size_and_recomputation():
         necks[0](maps[:2])
 
 
-@pytest.mark.parametrize(("block", "residual"), [("LSBlock", False), ("RGBlock", True), ("ODSSBlock", False)])
+@pytest.mark.parametrize(
+    ("block", "residual"), [("LSBlock", False), ("RGBlock", True), ("ODSSBlock", False)]
+)
 def test_blocks_after_another_neck(block, residual):
     """From a config, after mmdet's FPN."""
     init_default_scope("mmdet")
     neck = nn.Sequential(
         MODELS.build(dict(type="mmdet.FPN", in_channels=[8, 16], out_channels=8, num_outs=2)),
-        MODELS.build(dict(type="LevelBlocks", in_channels=[8, 8], block=dict(type=block), residual=residual)))
+        MODELS.build(
+            dict(type="LevelBlocks", in_channels=[8, 8], block=dict(type=block), residual=residual)
+        ),
+    )
     maps = neck([torch.rand(1, 8, 6, 10), torch.rand(1, 16, 3, 5)])
     assert [m.shape for m in maps] == [(1, 8, 6, 10), (1, 8, 3, 5)]
 
 
 def head_with(box: list[float], classes: list[int], meta: dict, **cfg) -> InstanceData:
     """What a head of one 8-pixel level answers that sees this box, in input pixels, at one cell of a 64 x 64 image."""
-    head = MODELS.build(dict(type="YOLODFLHead", num_classes=3, in_channels=[16], strides=[8], test_cfg=TEST_CFG | cfg))
+    head = MODELS.build(
+        dict(
+            type="YOLODFLHead",
+            num_classes=3,
+            in_channels=[16],
+            strides=[8],
+            test_cfg=TEST_CFG | cfg,
+        )
+    )
     row, column = int((box[1] + box[3]) / 16), int((box[0] + box[2]) / 16)
     scores, bins = torch.full((1, 3, 8, 8), -20.0), torch.zeros(1, 4, 16, 8, 8)
     for c in classes:
@@ -143,10 +177,15 @@ def test_ciou_counts_the_aspect_ratio_at_any_overlap():
 def test_assigner_prefers_the_larger_overlap_of_all_boxes():
     """The first prior, which the first two boxes choose, overlaps the third more, which chose the other prior."""
     priors = torch.tensor([[8.0, 8], [9, 9]])
-    predictions = InstanceData(priors=priors, bboxes=torch.tensor([[0.0, 0, 20, 20], [0, 0, 20, 19.5]]),
-                               scores=torch.tensor([[0.9, 1e-4], [1e-4, 0.9]]))
-    truth = InstanceData(bboxes=torch.tensor([[0.0, 0, 16, 16], [0, 0, 16, 17], [0, 0, 20, 20]]),
-                         labels=torch.tensor([0, 0, 1]))
+    predictions = InstanceData(
+        priors=priors,
+        bboxes=torch.tensor([[0.0, 0, 20, 20], [0, 0, 20, 19.5]]),
+        scores=torch.tensor([[0.9, 1e-4], [1e-4, 0.9]]),
+    )
+    truth = InstanceData(
+        bboxes=torch.tensor([[0.0, 0, 16, 16], [0, 0, 16, 17], [0, 0, 20, 20]]),
+        labels=torch.tensor([0, 0, 1]),
+    )
     result = NormalizedTaskAlignedAssigner(topk=1).assign(predictions, truth)
     assert result.gt_inds.tolist() == [3, 3] and result.labels.tolist() == [1, 1]
     # The best prior of a box gets the largest overlap as its score.

@@ -10,13 +10,32 @@ from mmmamba.ops.launch import HAS_TRITON
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
-inside = pytest.mark.skipif(not INTERPRETED, reason="run by the test of this file that starts the interpreter")
-outside = pytest.mark.skipif(INTERPRETED or not HAS_TRITON, reason="is the interpreter's process, or has no Triton")
+inside = pytest.mark.skipif(
+    not INTERPRETED, reason="run by the test of this file that starts the interpreter"
+)
+outside = pytest.mark.skipif(
+    INTERPRETED or not HAS_TRITON, reason="is the interpreter's process, or has no Triton"
+)
 
 
 def check_in_the_interpreter(file: str, *options: str) -> None:
     """The tests of a file pass in the interpreter's process."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not gpu",
-               *options, file]
-    done = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "-m",
+        "not gpu",
+        *options,
+        file,
+    ]
+    done = subprocess.run(
+        command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

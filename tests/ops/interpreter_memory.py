@@ -21,7 +21,9 @@ class _Checked:
         inside = np.zeros(touched.shape, dtype=bool)
         for start, end in self.ranges:
             inside |= (touched >= start) & (touched + np.uint64(size) <= end)
-        assert inside.all(), f"{int((~inside).sum())} addresses lie outside of every tensor that the kernel was given"
+        assert inside.all(), (
+            f"{int((~inside).sum())} addresses lie outside of every tensor that the kernel was given"
+        )
 
     def load(self, addresses, mask, other, dtype):
         self._check(addresses, mask, np.dtype(dtype).itemsize)
@@ -41,9 +43,14 @@ def check_addresses(monkeypatch) -> None:
 
     def remember(self, *args, **kwargs):
         arguments = given(self, *args, **kwargs)
-        tensors = [x for x in (*arguments[0], *arguments[1].values()) if hasattr(x, "untyped_storage")]
+        tensors = [
+            x for x in (*arguments[0], *arguments[1].values()) if hasattr(x, "untyped_storage")
+        ]
         starts = [x.untyped_storage().data_ptr() for x in tensors]
-        memory.ranges = [(np.uint64(s), np.uint64(s + x.untyped_storage().nbytes())) for s, x in zip(starts, tensors)]
+        memory.ranges = [
+            (np.uint64(s), np.uint64(s + x.untyped_storage().nbytes()))
+            for s, x in zip(starts, tensors)
+        ]
         return arguments
 
     monkeypatch.setattr(interpreter, "_interpreter", memory)

@@ -61,9 +61,15 @@ def test_exponentials_at_the_ends(functions):
     x = np.array([-np.inf, -1e30, -2e3, -0.0, 0.0, 21, 1e30, np.inf, np.nan], np.float32)
     exp2, softplus, sigmoid = (function(x) for function in functions)
     half, log_2, nan, inf = 0.5, np.float32(np.log(2)), np.nan, np.inf
-    np.testing.assert_array_equal(exp2, np.array([0, 0, 0, 1, 1, 2.0**21, inf, inf, nan], np.float32))
-    np.testing.assert_array_equal(softplus, np.array([0, 0, 0, log_2, log_2, 21, 1e30, inf, nan], np.float32))
-    np.testing.assert_array_equal(sigmoid, np.array([0, 0, 0, half, half, 1, 1, 1, nan], np.float32))
+    np.testing.assert_array_equal(
+        exp2, np.array([0, 0, 0, 1, 1, 2.0**21, inf, inf, nan], np.float32)
+    )
+    np.testing.assert_array_equal(
+        softplus, np.array([0, 0, 0, log_2, log_2, 21, 1e30, inf, nan], np.float32)
+    )
+    np.testing.assert_array_equal(
+        sigmoid, np.array([0, 0, 0, half, half, 1, 1, 1, nan], np.float32)
+    )
 
 
 def test_two_runs_and_any_number_of_threads_are_bit_equal(threads):
@@ -79,8 +85,19 @@ def test_two_runs_and_any_number_of_threads_are_bit_equal(threads):
 
 @pytest.mark.parametrize("batch", [1, 40])
 def test_blocks_of_channels_alone_and_in_groups(batch):
-    assert_same(make_inputs(3, 13, channels=50, d_state=2, batch=batch, routes=("row", "column_reversed"),
-                            dtype=torch.float32), "cpu", 2e-5)
+    assert_same(
+        make_inputs(
+            3,
+            13,
+            channels=50,
+            d_state=2,
+            batch=batch,
+            routes=("row", "column_reversed"),
+            dtype=torch.float32,
+        ),
+        "cpu",
+        2e-5,
+    )
 
 
 def test_positions_without_a_route_are_zero_in_fresh_memory():
@@ -105,8 +122,13 @@ def test_nan_is_not_hidden():
 
 
 def test_empty_batch():
-    y, grads = run({k: v[:0] if k in ("u", "delta", "B", "C") else v for k, v in
-                    make_inputs(3, 3, dtype=torch.float32).items()}, "cpu")
+    y, grads = run(
+        {
+            k: v[:0] if k in ("u", "delta", "B", "C") else v
+            for k, v in make_inputs(3, 3, dtype=torch.float32).items()
+        },
+        "cpu",
+    )
     assert y.shape == (0, 9, 5) and not grads["A"].any() and grads["u"].shape == (0, 9, 5)
 
 
@@ -119,8 +141,10 @@ def test_an_index_outside_the_map_names_the_range(bad):
 
 def test_channels_that_are_not_neighbours():
     inputs = make_inputs(4, 5, channels=18, dtype=torch.float32)
-    turned = inputs | {name: inputs[name].transpose(1, -1).contiguous().transpose(1, -1)
-                       for name in ("u", "delta", "B", "C")}
+    turned = inputs | {
+        name: inputs[name].transpose(1, -1).contiguous().transpose(1, -1)
+        for name in ("u", "delta", "B", "C")
+    }
     for got, want in zip(run(turned, "cpu")[1].values(), run(inputs, "cpu")[1].values()):
         assert_close(got, want, 1e-6)
 

@@ -21,13 +21,25 @@ def interpreter(monkeypatch):
     check_addresses(monkeypatch)
 
 
-def make(batch, channels, height, width, side=3, bias=True, dtype=torch.float32, device="cpu", sliced=False):
+def make(
+    batch,
+    channels,
+    height,
+    width,
+    side=3,
+    bias=True,
+    dtype=torch.float32,
+    device="cpu",
+    sliced=False,
+):
     """x, weight, bias or None, and a gradient of the output."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(batch, height, width, 2 * channels, generator=generator).to(device, dtype)
     x = x[..., channels:] if sliced else x[..., :channels].contiguous()
-    weight, grad = (torch.randn(shape, generator=generator).to(device, dtype)
-                    for shape in ((channels, 1, side, side), (batch, height, width, channels)))
+    weight, grad = (
+        torch.randn(shape, generator=generator).to(device, dtype)
+        for shape in ((channels, 1, side, side), (batch, height, width, channels))
+    )
     bias = torch.randn(channels, generator=generator).to(device, dtype) if bias else None
     return x.permute(0, 3, 1, 2), weight, bias, grad.permute(0, 3, 1, 2)
 
@@ -52,8 +64,13 @@ def test_definition(silu):
     x, weight, bias, _ = make(2, 3, 2, 4, dtype=torch.float64)
     padded = torch.nn.functional.pad(x, (1, 1, 1, 1))
     want = bias[:, None, None] + sum(
-        weight[:, 0, i, j][:, None, None] * padded[:, :, i:i + 2, j:j + 4] for i in range(3) for j in range(3))
-    torch.testing.assert_close(depthwise_conv(x, weight, bias, silu), want * want.sigmoid() if silu else want)
+        weight[:, 0, i, j][:, None, None] * padded[:, :, i : i + 2, j : j + 4]
+        for i in range(3)
+        for j in range(3)
+    )
+    torch.testing.assert_close(
+        depthwise_conv(x, weight, bias, silu), want * want.sigmoid() if silu else want
+    )
 
 
 @outside
@@ -62,14 +79,17 @@ def test_in_the_interpreter():
 
 
 @inside
-@pytest.mark.parametrize(("shape", "side", "bias", "silu", "sliced"), [
-    ((2, 3, 1, 1), 3, True, True, False),
-    ((1, 40, 2, 7), 3, True, True, True),
-    ((2, 64, 5, 3), 3, False, True, False),
-    ((1, 33, 21, 17), 3, True, False, True),
-    ((2, 3, 5, 3), 5, True, True, True),
-    ((1, 40, 5, 3), 1, False, True, False),
-])
+@pytest.mark.parametrize(
+    ("shape", "side", "bias", "silu", "sliced"),
+    [
+        ((2, 3, 1, 1), 3, True, True, False),
+        ((1, 40, 2, 7), 3, True, True, True),
+        ((2, 64, 5, 3), 3, False, True, False),
+        ((1, 33, 21, 17), 3, True, False, True),
+        ((2, 3, 5, 3), 5, True, True, True),
+        ((1, 40, 5, 3), 1, False, True, False),
+    ],
+)
 def test_kernels_equal_pytorch(interpreter, shape, side, bias, silu, sliced):
     from mmmamba.ops.depthwise_conv_triton import backward, forward
 
@@ -87,16 +107,25 @@ def test_gradients_in_other_strides(interpreter):
     from mmmamba.ops.depthwise_conv_triton import backward
 
     x, weight, bias, grad = make(2, 8, 4, 5)
-    gradients = torch.ones(()).expand(x.shape), grad.contiguous(), make(2, 8, 9, 11)[-1][:, :, 2:6, 3:8]
+    gradients = (
+        torch.ones(()).expand(x.shape),
+        grad.contiguous(),
+        make(2, 8, 9, 11)[-1][:, :, 2:6, 3:8],
+    )
     for grad in gradients:
-        assert_close(backward(grad, x, weight, bias, True, True, True),
-                     outputs(_plain, x, weight, bias, grad, True)[1:], 1e-5)
+        assert_close(
+            backward(grad, x, weight, bias, True, True, True),
+            outputs(_plain, x, weight, bias, grad, True)[1:],
+            1e-5,
+        )
 
 
 @inside
 @pytest.mark.parametrize("silu", [True, False])
 def test_second_derivatives(interpreter, silu):
-    assert_second_order_equal(lambda *x: _Fused.apply(*x, silu), lambda *x: _plain(*x, silu), make(1, 4, 2, 3)[:3])
+    assert_second_order_equal(
+        lambda *x: _Fused.apply(*x, silu), lambda *x: _plain(*x, silu), make(1, 4, 2, 3)[:3]
+    )
 
 
 @inside
@@ -126,15 +155,18 @@ def test_empty_batch():
 
 @gpu
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize(("shape", "side", "bias", "silu", "sliced"), [
-    ((2, 96, 50, 84), 3, False, True, False),
-    ((3, 200, 7, 7), 3, True, True, True),
-    ((1, 96, 200, 334), 3, True, True, True),
-    ((2, 3, 13, 9), 3, True, True, False),
-    ((2, 192, 25, 42), 3, True, False, False),
-    ((1, 64, 11, 13), 5, True, True, False),
-    ((1, 64, 11, 13), 1, True, True, False),
-])
+@pytest.mark.parametrize(
+    ("shape", "side", "bias", "silu", "sliced"),
+    [
+        ((2, 96, 50, 84), 3, False, True, False),
+        ((3, 200, 7, 7), 3, True, True, True),
+        ((1, 96, 200, 334), 3, True, True, True),
+        ((2, 3, 13, 9), 3, True, True, False),
+        ((2, 192, 25, 42), 3, True, False, False),
+        ((1, 64, 11, 13), 5, True, True, False),
+        ((1, 64, 11, 13), 1, True, True, False),
+    ],
+)
 def test_on_a_gpu(shape, side, bias, silu, sliced, dtype):
     """Within rounding of float64, and bit-equal from run to run."""
     given = make(*shape, side, bias, dtype, "cuda", sliced)
@@ -158,14 +190,19 @@ def test_autocast_on_a_gpu():
     assert y.dtype == torch.bfloat16
     got = torch.autograd.grad(y, (x, weight, bias), grad.bfloat16())
     assert all(g.dtype == torch.float32 for g in got)
-    assert_close([y.detach(), *got], outputs(_plain, x, weight, bias, grad, True), TOLERANCE[torch.bfloat16])
+    assert_close(
+        [y.detach(), *got], outputs(_plain, x, weight, bias, grad, True), TOLERANCE[torch.bfloat16]
+    )
 
 
 @gpu
 def test_channels_first_on_a_gpu():
     x, weight, bias, grad = make(2, 96, 10, 12, device="cuda")
-    assert_close(outputs(depthwise_conv, x.contiguous(), weight, bias, grad, True),
-                 outputs(_plain, x, weight, bias, grad, True), 1e-3)
+    assert_close(
+        outputs(depthwise_conv, x.contiguous(), weight, bias, grad, True),
+        outputs(_plain, x, weight, bias, grad, True),
+        1e-3,
+    )
 
 
 @gpu
@@ -174,7 +211,22 @@ def test_no_compilation_for_a_new_size(monkeypatch):
 
     compiled = []
     outputs(depthwise_conv, *make(2, 96, 40, 40, dtype=torch.bfloat16, device="cuda"), True)
-    monkeypatch.setattr(triton.knobs.runtime, "jit_post_compile_hook", lambda *args, **kwargs: compiled.append(kwargs))
-    for batch, height, width in ((1, 1, 1), (1, 13, 17), (2, 31, 64), (3, 100, 101), (128, 7, 7), (1, 200, 334)):
-        outputs(depthwise_conv, *make(batch, 96, height, width, dtype=torch.bfloat16, device="cuda"), True)
+    monkeypatch.setattr(
+        triton.knobs.runtime,
+        "jit_post_compile_hook",
+        lambda *args, **kwargs: compiled.append(kwargs),
+    )
+    for batch, height, width in (
+        (1, 1, 1),
+        (1, 13, 17),
+        (2, 31, 64),
+        (3, 100, 101),
+        (128, 7, 7),
+        (1, 200, 334),
+    ):
+        outputs(
+            depthwise_conv,
+            *make(batch, 96, height, width, dtype=torch.bfloat16, device="cuda"),
+            True,
+        )
     assert not compiled, f"{len(compiled)} kernels were compiled again"

@@ -43,12 +43,20 @@ def test_kernels_equal_pytorch(length, channels):
 @inside
 def test_second_derivatives():
     given = inputs(2, 3, torch.float32, torch.float32)
-    assert_second_order_equal(lambda y, z: gate._Fused.apply(y, z, 0.5), lambda y, z: gate._plain(y, z, 0.5), given)
+    assert_second_order_equal(
+        lambda y, z: gate._Fused.apply(y, z, 0.5), lambda y, z: gate._plain(y, z, 0.5), given
+    )
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize(("y_dtype", "z_dtype"), [(torch.float32, torch.float32), (torch.float32, torch.float16),
-                                                  (torch.bfloat16, torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("y_dtype", "z_dtype"),
+    [
+        (torch.float32, torch.float32),
+        (torch.float32, torch.float16),
+        (torch.bfloat16, torch.bfloat16),
+    ],
+)
 @pytest.mark.parametrize(("length", "channels"), [(1, 3), (197, 384), (1000, 200)])
 def test_on_a_gpu_with_gradients(length, channels, y_dtype, z_dtype):
     y, z = inputs(length, channels, y_dtype, z_dtype, "cuda")
@@ -61,4 +69,6 @@ def test_on_a_gpu_with_gradients(length, channels, y_dtype, z_dtype):
         results.append([gated.detach(), *(x.grad for x in leaves)])
     for got, want in zip(*results):
         assert got.dtype == want.dtype
-        torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance * float(want.abs().max()))
+        torch.testing.assert_close(
+            got, want, rtol=tolerance, atol=tolerance * float(want.abs().max())
+        )

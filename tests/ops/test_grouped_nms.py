@@ -13,13 +13,17 @@ def groups(count, length, seed=0):
     """Crowded boxes with duplicates, boxes without area, an empty group and one filled up with zeros."""
     generator = torch.Generator().manual_seed(seed)
     corner = 60 * length**0.5 * torch.rand(count, length, 2, generator=generator)
-    boxes = torch.cat([corner, corner + 200 * torch.rand(count, length, 2, generator=generator)], dim=2)
+    boxes = torch.cat(
+        [corner, corner + 200 * torch.rand(count, length, 2, generator=generator)], dim=2
+    )
     half = length // 2
-    boxes[:, half:] = boxes[:, :length - half] + 6 * torch.randn(count, length - half, 4, generator=generator)
-    boxes[:, 1::7] = boxes[:, ::7][:, :boxes[:, 1::7].shape[1]]
+    boxes[:, half:] = boxes[:, : length - half] + 6 * torch.randn(
+        count, length - half, 4, generator=generator
+    )
+    boxes[:, 1::7] = boxes[:, ::7][:, : boxes[:, 1::7].shape[1]]
     boxes[:, ::11, 2] = boxes[:, ::11, 0]
     boxes[-1] = 0
-    boxes[0, length * 2 // 3:] = 0
+    boxes[0, length * 2 // 3 :] = 0
     return boxes
 
 

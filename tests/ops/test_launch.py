@@ -14,5 +14,7 @@ def of_any_rows(x, rows, width, C: triton.language.constexpr):
 
 
 def test_a_kernel_specialised_on_a_size_is_refused():
-    with pytest.raises(TypeError, match="of_any_rows is specialised on width, .* do_not_specialize"):
+    with pytest.raises(
+        TypeError, match="of_any_rows is specialised on width, .* do_not_specialize"
+    ):
         launch(of_any_rows, 1, (torch.zeros(1),), (3, 4), C=2)

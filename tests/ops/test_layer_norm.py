@@ -20,7 +20,8 @@ SHAPES = [(3, 5, 16), (2, 200, 96), (1, 1, 1), (7, 100), (300, 7), (2, 1100), (0
 
 gpu = [pytest.mark.gpu, pytest.mark.skipif(not ON_GPU, reason="needs a CUDA device")]
 kernels = pytest.mark.parametrize(
-    "where", [pytest.param("interpreter", marks=inside), pytest.param("gpu", marks=gpu)])
+    "where", [pytest.param("interpreter", marks=inside), pytest.param("gpu", marks=gpu)]
+)
 
 
 @outside
@@ -32,15 +33,26 @@ def make(shape, dtype=torch.float32, branch_dtype=None):
     """x, branch, weight, bias and gradients for the norm and the sum."""
     torch.manual_seed(0)
     C = shape[-1]
-    x, branch, grad_y, grad_sum = (torch.randn(shape, device=DEVICE) * s + m
-                                   for s, m in ((2, 3), (1, -1), (1, 0), (1, 0)))
+    x, branch, grad_y, grad_sum = (
+        torch.randn(shape, device=DEVICE) * s + m for s, m in ((2, 3), (1, -1), (1, 0), (1, 0))
+    )
     weight, bias = torch.randn(C, device=DEVICE), torch.randn(C, device=DEVICE)
-    return x.to(dtype), None if branch_dtype is None else branch.to(branch_dtype), weight, bias, grad_y, grad_sum
+    return (
+        x.to(dtype),
+        None if branch_dtype is None else branch.to(branch_dtype),
+        weight,
+        bias,
+        grad_y,
+        grad_sum,
+    )
 
 
 def run(x, branch, weight, bias, grad_y, grad_sum, backend):
     """Outputs, then gradients of all inputs."""
-    leaves = [None if t is None else t.detach().clone().requires_grad_() for t in (x, branch, weight, bias)]
+    leaves = [
+        None if t is None else t.detach().clone().requires_grad_()
+        for t in (x, branch, weight, bias)
+    ]
     x, branch, weight, bias = leaves
     if branch is None:
         outputs = (layer_norm(x, weight, bias, backend=backend),)
@@ -58,7 +70,9 @@ def assert_right(tensors, tolerance):
     got, again = run(*tensors, backend="triton"), run(*tensors, backend="triton")
     for a, b, want in zip(got, again, run(*exact(tensors), backend="torch"), strict=True):
         scale = want.abs().amax() if want.numel() else 1.0
-        torch.testing.assert_close(a.double(), want, rtol=0, atol=float(tolerance * max(scale, 1.0)))
+        torch.testing.assert_close(
+            a.double(), want, rtol=0, atol=float(tolerance * max(scale, 1.0))
+        )
         assert torch.equal(a, b), "two runs differ"
 
 
@@ -72,7 +86,12 @@ def test_equals_torch(where, shape):
 @kernels
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision(where, dtype):
-    for x_dtype, branch_dtype in ((dtype, None), (dtype, dtype), (torch.float32, dtype), (dtype, torch.float32)):
+    for x_dtype, branch_dtype in (
+        (dtype, None),
+        (dtype, dtype),
+        (torch.float32, dtype),
+        (dtype, torch.float32),
+    ):
         tensors = make((5, 9, 24), x_dtype, branch_dtype)
         assert_right(tensors, TOLERANCE[dtype])
 
@@ -157,8 +176,12 @@ def test_autocast_rounds_once(where, low_dtype=torch.float16):
     with torch.autocast(DEVICE, low_dtype):
         plain = layer_norm(x, weight, bias, backend="triton")
         low = layer_norm(x, weight, bias, feeds_linear=True, backend="triton")
-        low_of_sum, total = add_layer_norm(x, branch, weight, bias, feeds_linear=True, backend="triton")
-    assert plain.dtype == total.dtype == torch.float32 and low.dtype == low_of_sum.dtype == low_dtype
+        low_of_sum, total = add_layer_norm(
+            x, branch, weight, bias, feeds_linear=True, backend="triton"
+        )
+    assert (
+        plain.dtype == total.dtype == torch.float32 and low.dtype == low_of_sum.dtype == low_dtype
+    )
     half_unit = torch.finfo(low_dtype).eps / 2
     assert ((low.double() - plain.double()).abs() <= 1.001 * half_unit * plain.abs() + 2e-6).all()
     assert torch.equal(total, x + branch)
@@ -185,7 +208,10 @@ def test_block_is_what_its_docstring_says(mlp):
 
 def test_layer_is_a_layer_norm():
     layer, plain = LayerNorm(12, feeds_linear=True), torch.nn.LayerNorm(12)
-    assert isinstance(layer, torch.nn.LayerNorm) and layer.state_dict().keys() == plain.state_dict().keys()
+    assert (
+        isinstance(layer, torch.nn.LayerNorm)
+        and layer.state_dict().keys() == plain.state_dict().keys()
+    )
     x = torch.randn(3, 12)
     assert torch.equal(layer(x), plain(x))
 
@@ -205,7 +231,9 @@ def test_errors():
 class TestOnGpu:
     @pytest.mark.parametrize("width", [16, 96, 192, 768, 1536, 2048, 8192])
     def test_widths_of_models(self, width):
-        assert_right(make((2, 33, 21, width), branch_dtype=torch.bfloat16), TOLERANCE[torch.bfloat16])
+        assert_right(
+            make((2, 33, 21, width), branch_dtype=torch.bfloat16), TOLERANCE[torch.bfloat16]
+        )
         assert_right(make((2, 33, 21, width)), TOLERANCE[torch.float32])
 
     @pytest.mark.parametrize("rows", [50, 50_000])
@@ -214,7 +242,9 @@ class TestOnGpu:
         x = torch.randn(rows, 96, device="cuda", requires_grad=True)
         with torch.autocast("cuda", torch.bfloat16):
             y = layer(x)
-            torch.testing.assert_close(linear(y), linear(F.layer_norm(x, (96,))), rtol=2e-2, atol=2e-2)
+            torch.testing.assert_close(
+                linear(y), linear(F.layer_norm(x, (96,))), rtol=2e-2, atol=2e-2
+            )
         assert y.dtype == torch.bfloat16 and type(y.grad_fn).__name__ == "_EagerBackward"
 
     def test_no_compilation_for_a_new_size(self, monkeypatch):
@@ -222,8 +252,11 @@ class TestOnGpu:
 
         compiled = []
         run(*make((1, 7, 96), branch_dtype=torch.bfloat16), backend="triton")
-        monkeypatch.setattr(triton.knobs.runtime, "jit_post_compile_hook",
-                            lambda *args, **kwargs: compiled.append(kwargs))
+        monkeypatch.setattr(
+            triton.knobs.runtime,
+            "jit_post_compile_hook",
+            lambda *args, **kwargs: compiled.append(kwargs),
+        )
         for batch, length in ((2, 16), (3, 200), (1, 1), (16, 1000)):
             run(*make((batch, length, 96), branch_dtype=torch.bfloat16), backend="triton")
         assert not compiled, f"{len(compiled)} kernels were compiled again"

@@ -14,7 +14,9 @@ def test_sets_hold_different_routes_that_exist(name):
 
 def test_what_the_sets_hold():
     assert list_route_sets()["cross"] == ("row", "column", "row_reversed", "column_reversed")
-    assert len(list_route_sets()["omnidirectional"]) == 8 and len(list_route_sets()["continuous"]) == 4
+    assert (
+        len(list_route_sets()["omnidirectional"]) == 8 and len(list_route_sets()["continuous"]) == 4
+    )
 
 
 def test_names_sets_and_heads():
@@ -22,7 +24,10 @@ def test_names_sets_and_heads():
     assert expand_routes(["row", "window14_reversed"]) == (("row", "window14_reversed"),)
     assert expand_routes("bidirectional") == (("row", "row_reversed"),)
     assert expand_routes(("bidirectional", "spiral")) == (("row", "row_reversed", "spiral"),)
-    assert expand_routes(("bidirectional", ["hilbert", "radial"])) == (("row", "row_reversed"), ("hilbert", "radial"))
+    assert expand_routes(("bidirectional", ["hilbert", "radial"])) == (
+        ("row", "row_reversed"),
+        ("hilbert", "radial"),
+    )
 
 
 def test_what_cannot_be_meant_is_an_error():

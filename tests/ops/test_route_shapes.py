@@ -9,7 +9,20 @@ import torch
 from mmmamba.ops import list_routes, route, route_table
 from mmmamba.ops.routes import _EXACT
 
-SIZES = [(1, 1), (1, 6), (7, 1), (2, 2), (3, 4), (4, 3), (8, 8), (5, 13), (14, 14), (13, 25), (50, 33), (9, 64)]
+SIZES = [
+    (1, 1),
+    (1, 6),
+    (7, 1),
+    (2, 2),
+    (3, 4),
+    (4, 3),
+    (8, 8),
+    (5, 13),
+    (14, 14),
+    (13, 25),
+    (50, 33),
+    (9, 64),
+]
 TO_NEIGHBOURS = ("snake", "snake_column", "spiral", "hilbert")
 WHOLE_MAP = {name for name in _EXACT if not name.startswith("test_")}
 DRAWN = {
@@ -70,6 +83,7 @@ def test_each_step_goes_to_a_neighbour(name, size):
 
 def test_hilbert_stays_near_itself():
     """A stretch of n steps stays within a box of a few times sqrt(n), which rows do not."""
+
     def spread(name: str, steps: int = 256) -> float:
         row, column = (x.unfold(0, steps, steps // 2) for x in places(name, 100, 167))
         return float((row.amax(1) - row.amin(1) + column.amax(1) - column.amin(1)).float().mean())
@@ -104,7 +118,9 @@ def test_coarse_grids_come_before_fine_ones(size):
         assert (row[:count] % stride == 0).all() and (column[:count] % stride == 0).all()
 
 
-@pytest.mark.parametrize("height, width, size", [(14, 14, 7), (7, 7, 2), (5, 9, 7), (3, 4, 14), (1, 1, 999)])
+@pytest.mark.parametrize(
+    "height, width, size", [(14, 14, 7), (7, 7, 2), (5, 9, 7), (3, 4, 14), (1, 1, 999)]
+)
 def test_windows_follow_their_formula(height, width, size):
     """Place of a cell of the padded map, as the fact sheet of LocalMamba states it."""
     order = route(f"window{size}", height, width)
@@ -117,7 +133,9 @@ def test_windows_follow_their_formula(height, width, size):
     assert int((order >= 0).sum()) == height * width
 
 
-@pytest.mark.parametrize("name", ["window0", "window", "window07", "window-2", "window1000", "window2.5", "window2x"])
+@pytest.mark.parametrize(
+    "name", ["window0", "window", "window07", "window-2", "window1000", "window2.5", "window2x"]
+)
 def test_windows_of_no_size_are_errors(name):
     with pytest.raises(KeyError, match="'windowN' want a whole number N of 1 … 999"):
         route(name, 4, 4)

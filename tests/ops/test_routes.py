@@ -33,7 +33,9 @@ def test_rows_and_columns_on_a_drawn_map():
 def test_table_is_cached_and_pads_with_holes():
     register_route("test_first_half")(lambda height, width: torch.arange(height * width // 2))
     table = route_table(("row", "test_first_half"), 2, 3)
-    assert table.tolist() == [[0, 1, 2, 3, 4, 5], [0, 1, 2, -1, -1, -1]] and table.dtype == torch.int32
+    assert (
+        table.tolist() == [[0, 1, 2, 3, 4, 5], [0, 1, 2, -1, -1, -1]] and table.dtype == torch.int32
+    )
     assert route_table(("row", "test_first_half"), 2, 3) is table
     with pytest.raises(ValueError, match="leave 3 of the 2x3 positions unvisited"):
         route_table(("test_first_half",), 2, 3)
@@ -75,7 +77,9 @@ def test_skip_sampling_on_a_drawn_map():
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("step", [1, 2, 3, 4])
 def test_skip_sampling_shares_the_map_out(size, step):
-    names = [f"atrous_row_{row}{column}_step{step}" for row in range(step) for column in range(step)]
+    names = [
+        f"atrous_row_{row}{column}_step{step}" for row in range(step) for column in range(step)
+    ]
     table = route_table(names, *size)
     assert sorted(table[table >= 0].tolist()) == list(range(size[0] * size[1]))
 

@@ -7,12 +7,24 @@ from mmmamba.ops import BackendError, route_table, selective_scan
 from mmmamba.ops.selective_scan import ENVIRONMENT, why_not
 from mmmamba.ops.selective_scan.dispatch import BACKENDS
 
-CPU_BACKENDS = [name for name in BACKENDS if name != "naive" and why_not(name, torch.device("cpu")) is None]
+CPU_BACKENDS = [
+    name for name in BACKENDS if name != "naive" and why_not(name, torch.device("cpu")) is None
+]
 NAMES = ("u", "delta", "A", "B", "C", "D", "delta_bias")
 CROSS = ("row", "column", "row_reversed", "column_reversed")
 
 
-def make_inputs(height, width, channels=5, d_state=3, routes=CROSS, batch=2, shared=True, seed=0, dtype=torch.float64):
+def make_inputs(
+    height,
+    width,
+    channels=5,
+    d_state=3,
+    routes=CROSS,
+    batch=2,
+    shared=True,
+    seed=0,
+    dtype=torch.float64,
+):
     """Random inputs of a scan over a height x width map; `routes` names or an index table."""
     gen = torch.Generator().manual_seed(seed)
 
@@ -24,9 +36,15 @@ def make_inputs(height, width, channels=5, d_state=3, routes=CROSS, batch=2, sha
     u = normal(batch, L, channels) if shared else normal(batch, L, K, channels)
     keep = torch.float64 if dtype == torch.float64 else torch.float32
     return dict(
-        u=u, delta=normal(batch, L, K, channels), A=-torch.exp(normal(K, channels, d_state).to(keep)),
-        B=normal(batch, L, K, d_state), C=normal(batch, L, K, d_state), D=normal(K, channels).to(keep),
-        delta_bias=normal(K, channels).to(keep), index=index, delta_softplus=True,
+        u=u,
+        delta=normal(batch, L, K, channels),
+        A=-torch.exp(normal(K, channels, d_state).to(keep)),
+        B=normal(batch, L, K, d_state),
+        C=normal(batch, L, K, d_state),
+        D=normal(K, channels).to(keep),
+        delta_bias=normal(K, channels).to(keep),
+        index=index,
+        delta_softplus=True,
     )
 
 
@@ -37,7 +55,9 @@ def run(inputs, backend, **options):
         if inputs[name] is not None:
             inputs[name] = inputs[name].detach().clone().requires_grad_()
     y = selective_scan(**inputs, backend=backend, **options)
-    weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(y.dtype)
+    weight = torch.randn(
+        y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    ).to(y.dtype)
     (y * weight).sum().backward()
     return y, {name: inputs[name].grad for name in NAMES if inputs[name] is not None}
 
@@ -49,7 +69,10 @@ def assert_close(got, want, tolerance):
 
 
 def assert_same(inputs, backend, tolerance, **options):
-    exact = {k: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v for k, v in inputs.items()}
+    exact = {
+        k: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v
+        for k, v in inputs.items()
+    }
     want_y, want = run(exact, "naive", **options)
     y, grads = run(inputs, backend, **options)
     assert_close(y, want_y, tolerance)
@@ -69,7 +92,12 @@ def test_backend_equals_loop(backend, d_state, size):
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("merge", [True, False])
 def test_shared_and_merged(backend, shared, merge):
-    assert_same(make_inputs(5, 6, channels=33, shared=shared, dtype=torch.float32), backend, 2e-5, merge=merge)
+    assert_same(
+        make_inputs(5, 6, channels=33, shared=shared, dtype=torch.float32),
+        backend,
+        2e-5,
+        merge=merge,
+    )
 
 
 @pytest.mark.parametrize("backend", CPU_BACKENDS)
@@ -79,14 +107,19 @@ def test_half_precision(backend, dtype):
     assert_same(inputs, backend, 3e-2 if dtype == torch.bfloat16 else 4e-3)
     assert selective_scan(**inputs, backend=backend).dtype == dtype
     y = selective_scan(**inputs, backend=backend, out_dtype=torch.float32)
-    exact = {k: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v for k, v in inputs.items()}
+    exact = {
+        k: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v
+        for k, v in inputs.items()
+    }
     assert_close(y, selective_scan(**exact, backend="naive"), 2e-5)
 
 
 @pytest.mark.parametrize("backend", CPU_BACKENDS)
 def test_optional_inputs(backend):
     inputs = make_inputs(4, 5, routes=("row",), dtype=torch.float32)
-    inputs |= dict(D=None, delta_bias=None, delta_softplus=False, index=None, delta=inputs["delta"].abs())
+    inputs |= dict(
+        D=None, delta_bias=None, delta_softplus=False, index=None, delta=inputs["delta"].abs()
+    )
     assert_same(inputs, backend, 2e-5)
 
 
@@ -98,7 +131,9 @@ def test_holes_decay_the_state_and_parts_of_a_map_may_be_skipped(backend):
     assert_same(inputs, backend, 2e-5, merge=False)
     y = selective_scan(**inputs, backend=backend, merge=False)
     assert not y[:, 3:, 0].any() and not y[:, :3, 1].any() and y[:, :3, 0].all()
-    without = inputs | dict(index=torch.tensor([[0, 2, 1, -1, -1], [3, 5, 4, -1, -1]], dtype=torch.int32))
+    without = inputs | dict(
+        index=torch.tensor([[0, 2, 1, -1, -1], [3, 5, 4, -1, -1]], dtype=torch.int32)
+    )
     assert not torch.allclose(y, selective_scan(**without, backend=backend, merge=False))
 
 
@@ -113,9 +148,14 @@ def test_strong_decay_and_large_steps_stay_finite(backend):
 def test_strided_inputs(backend):
     inputs = make_inputs(6, 5, channels=8, dtype=torch.float32)
     packed = torch.cat([inputs["B"], inputs["C"]], -1)
-    strided = inputs | dict(B=packed[..., :3], C=packed[..., 3:],
-                            delta=inputs["delta"].permute(2, 0, 1, 3).contiguous().permute(1, 2, 0, 3))
-    assert torch.equal(selective_scan(**inputs, backend=backend), selective_scan(**strided, backend=backend))
+    strided = inputs | dict(
+        B=packed[..., :3],
+        C=packed[..., 3:],
+        delta=inputs["delta"].permute(2, 0, 1, 3).contiguous().permute(1, 2, 0, 3),
+    )
+    assert torch.equal(
+        selective_scan(**inputs, backend=backend), selective_scan(**strided, backend=backend)
+    )
 
 
 @pytest.mark.parametrize("backend", ["naive", *CPU_BACKENDS])
@@ -141,11 +181,15 @@ def test_opcheck(backend):
 def test_compiles_into_one_graph():
     inputs = make_inputs(4, 4, dtype=torch.float32)
     inputs["u"].requires_grad_()
-    compiled = torch.compile(lambda **kw: selective_scan(**kw) * 2, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(
+        lambda **kw: selective_scan(**kw) * 2, fullgraph=True, backend="aot_eager"
+    )
     y = compiled(**inputs)
     (grad,) = torch.autograd.grad(y.sum(), inputs["u"])
     want = selective_scan(**inputs) * 2
-    assert torch.equal(y, want) and torch.equal(grad, torch.autograd.grad(want.sum(), inputs["u"])[0])
+    assert torch.equal(y, want) and torch.equal(
+        grad, torch.autograd.grad(want.sum(), inputs["u"])[0]
+    )
 
 
 def test_flops_follow_the_published_count():
@@ -168,7 +212,9 @@ def test_memory_is_not_proportional_to_d_state():
     inputs = make_inputs(32, 32, channels=16, d_state=16, batch=1, dtype=torch.float32)
     inputs["u"].requires_grad_()
     saved = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.numel()) or t, lambda t: t):
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: saved.append(t.numel()) or t, lambda t: t
+    ):
         selective_scan(**inputs)
     assert max(saved) < inputs["delta"].numel() * 16 / 8
 
@@ -182,8 +228,11 @@ def test_errors_name_what_was_wanted(monkeypatch):
     with pytest.raises(BackendError, match="mamba_ssm.*cannot run.*CUDA"):
         selective_scan(**inputs, backend="mamba_ssm")
     monkeypatch.setenv(ENVIRONMENT, "trition")
-    with pytest.raises(BackendError, match=f"'trition', asked for by .{ENVIRONMENT}; there are triton, mamba_ssm, cpu, "
-                                           "torch, naive. Did you mean 'triton'"):
+    with pytest.raises(
+        BackendError,
+        match=f"'trition', asked for by .{ENVIRONMENT}; there are triton, mamba_ssm, cpu, "
+        "torch, naive. Did you mean 'triton'",
+    ):
         selective_scan(**inputs)
     monkeypatch.setenv(ENVIRONMENT, "mamba_ssm")
     with pytest.raises(BackendError, match=f"asked for by .{ENVIRONMENT}.*cannot run"):
@@ -220,7 +269,9 @@ def test_rows_too_far_apart_for_the_kernels_are_copied():
     """Their offsets are products of 32 bits."""
     from mmmamba.ops.selective_scan.triton import _contiguous_rows
 
-    near, far = (torch.empty_strided((1, 2, 1, 4), (2**31, step, 4, 1), dtype=torch.bfloat16, device="meta")
-                 for step in (2**29, 2**30))
+    near, far = (
+        torch.empty_strided((1, 2, 1, 4), (2**31, step, 4, 1), dtype=torch.bfloat16, device="meta")
+        for step in (2**29, 2**30)
+    )
     assert _contiguous_rows(near) is near
     assert _contiguous_rows(far).stride() == (8, 4, 4, 1)

@@ -8,8 +8,11 @@ from mmmamba.ops.selective_scan.dispatch import backend_module, resolve
 
 from .test_selective_scan import CROSS, NAMES, assert_close, make_inputs, run
 
-pytestmark = [pytest.mark.usefixtures("poisoned_memory"), pytest.mark.gpu,
-              pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+pytestmark = [
+    pytest.mark.usefixtures("poisoned_memory"),
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
 DTYPES = {torch.float32: 5e-5, torch.float16: 6e-3, torch.bfloat16: 3e-2}
 
 
@@ -30,15 +33,23 @@ def gpu_inputs(*args, **options):
 
 
 def gradients(inputs, backend, **options):
-    leaves = {k: v.detach().clone().requires_grad_() if k in NAMES and v is not None else v for k, v in inputs.items()}
+    leaves = {
+        k: v.detach().clone().requires_grad_() if k in NAMES and v is not None else v
+        for k, v in inputs.items()
+    }
     y = selective_scan(**leaves, backend=backend, **options)
-    weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(y)
+    weight = torch.randn(
+        y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    ).to(y)
     (y * weight).sum().backward()
     return {"y": y.detach()} | {k: leaves[k].grad for k in NAMES if leaves[k] is not None}
 
 
 def assert_right(inputs, tolerance, reference="naive", **options):
-    exact = {k: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v for k, v in inputs.items()}
+    exact = {
+        k: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v
+        for k, v in inputs.items()
+    }
     want = gradients(exact, reference, **options)
     got, again = (gradients(inputs, "triton", **options) for _ in range(2))
     for name, value in want.items():
@@ -56,8 +67,10 @@ def test_equals_the_loop(size, d_state, schedule):
     assert_right(gpu_inputs(*size, channels=40, d_state=d_state, dtype=torch.float32), 5e-5)
 
 
-@pytest.mark.parametrize(("size", "channels", "d_state"), [
-    ((25, 42), 32, 1), ((200, 334), 32, 1), ((200, 334), 96, 1), ((200, 334), 96, 2)])
+@pytest.mark.parametrize(
+    ("size", "channels", "d_state"),
+    [((25, 42), 32, 1), ((200, 334), 32, 1), ((200, 334), 96, 1), ((200, 334), 96, 2)],
+)
 def test_large_maps(size, channels, d_state):
     inputs = gpu_inputs(*size, channels=channels, d_state=d_state, batch=1, dtype=torch.float32)
     assert_right(inputs, 1e-4, reference="torch")
@@ -102,13 +115,28 @@ def test_no_compilation_for_a_new_size(monkeypatch):
     compiled = []
 
     def scan(batch, height, width):
-        gradients(gpu_inputs(height, width, channels=96, d_state=1, batch=batch, dtype=torch.bfloat16), "triton")
+        gradients(
+            gpu_inputs(height, width, channels=96, d_state=1, batch=batch, dtype=torch.bfloat16),
+            "triton",
+        )
 
     scan(1, 8, 8)
     scan(2, 160, 160)
     scan(64, 16, 16)
-    monkeypatch.setattr(triton.knobs.runtime, "jit_post_compile_hook", lambda *args, **kwargs: compiled.append(kwargs))
-    for size in ((1, 1, 1), (1, 13, 17), (2, 31, 64), (3, 100, 101), (5, 7, 7), (40, 24, 25), (1, 128, 192)):
+    monkeypatch.setattr(
+        triton.knobs.runtime,
+        "jit_post_compile_hook",
+        lambda *args, **kwargs: compiled.append(kwargs),
+    )
+    for size in (
+        (1, 1, 1),
+        (1, 13, 17),
+        (2, 31, 64),
+        (3, 100, 101),
+        (5, 7, 7),
+        (40, 24, 25),
+        (1, 128, 192),
+    ):
         scan(*size)
     assert not compiled, f"{len(compiled)} kernels were compiled again"
 
@@ -130,15 +158,22 @@ def test_a_map_of_more_elements_than_32_bits_count():
     if torch.cuda.mem_get_info()[0] < 48 * 2**30:
         pytest.skip("needs 48 GiB")
     torch.manual_seed(0)
-    maps = {name: torch.randn(1, L, 1, n, device="cuda", dtype=torch.bfloat16)
-            for name, n in dict(u=D, delta=D, B=1, C=1, dy=D).items()}
+    maps = {
+        name: torch.randn(1, L, 1, n, device="cuda", dtype=torch.bfloat16)
+        for name, n in dict(u=D, delta=D, B=1, C=1, dy=D).items()
+    }
     A = torch.full((1, D, 1), -20.0, device="cuda")
 
     def scan(first: int) -> list[torch.Tensor]:
-        x = {name: m[:, first:].clone().requires_grad_() for name, m in maps.items() if name != "dy"}
+        x = {
+            name: m[:, first:].clone().requires_grad_() for name, m in maps.items() if name != "dy"
+        }
         y = selective_scan(A=A, **x, delta_softplus=True, backend="triton")
         y.backward(maps["dy"][:, first:, 0].reshape(y.shape))
-        return [t.reshape(1, -1, t.shape[-1])[:, -last:].float() for t in (y.detach(), *(v.grad for v in x.values()))]
+        return [
+            t.reshape(1, -1, t.shape[-1])[:, -last:].float()
+            for t in (y.detach(), *(v.grad for v in x.values()))
+        ]
 
     for one, two in zip(scan(0), scan(L - last - margin)):
         torch.testing.assert_close(one, two, rtol=2e-2, atol=2e-2)

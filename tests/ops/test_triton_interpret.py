@@ -46,14 +46,18 @@ def schedule(request, backend, monkeypatch):
 @pytest.mark.parametrize("d_state", [1, 3])
 @pytest.mark.parametrize("size", [(1, 1), (3, 5)])
 def test_equals_the_loop(size, d_state, schedule):
-    inputs = make_inputs(*size, channels=5, d_state=d_state, routes=PAIR, batch=1, dtype=torch.float32)
+    inputs = make_inputs(
+        *size, channels=5, d_state=d_state, routes=PAIR, batch=1, dtype=torch.float32
+    )
     assert_same(inputs, "triton", 2e-5)
 
 
 @inside
 @pytest.mark.parametrize(("size", "d_state"), [((7, 7), 1), ((2, 2), 16)])
 def test_more_steps_and_more_states(size, d_state):
-    inputs = make_inputs(*size, channels=3, d_state=d_state, routes=("column",), batch=1, dtype=torch.float32)
+    inputs = make_inputs(
+        *size, channels=3, d_state=d_state, routes=("column",), batch=1, dtype=torch.float32
+    )
     assert_same(inputs, "triton", 2e-5)
 
 
@@ -65,7 +69,9 @@ def test_gradients_written_side_by_side(monkeypatch):
 
 @inside
 def test_routes_apart_with_a_map_each(schedule):
-    inputs = make_inputs(2, 3, channels=8, d_state=1, routes=PAIR, batch=1, shared=False, dtype=torch.float32)
+    inputs = make_inputs(
+        2, 3, channels=8, d_state=1, routes=PAIR, batch=1, shared=False, dtype=torch.float32
+    )
     assert_same(inputs, "triton", 2e-5, merge=False)
 
 
@@ -73,22 +79,35 @@ def test_routes_apart_with_a_map_each(schedule):
 @pytest.mark.parametrize("d_state", [1, 2])
 def test_holes(d_state, schedule):
     index = torch.tensor([[0, -1, 2, 1, -1, -1], [3, 5, 4, -1, -1, 0]], dtype=torch.int32)
-    assert_same(make_inputs(2, 3, d_state=d_state, batch=1, routes=index, dtype=torch.float32), "triton", 2e-5)
+    assert_same(
+        make_inputs(2, 3, d_state=d_state, batch=1, routes=index, dtype=torch.float32),
+        "triton",
+        2e-5,
+    )
 
 
 @inside
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_without_index_or_options(dtype, schedule):
     inputs = make_inputs(3, 3, channels=8, d_state=1, routes=("row",), batch=1, dtype=dtype)
-    inputs |= dict(D=None, delta_bias=None, delta_softplus=False, index=None, delta=inputs["delta"].abs())
+    inputs |= dict(
+        D=None, delta_bias=None, delta_softplus=False, index=None, delta=inputs["delta"].abs()
+    )
     assert_same(inputs, "triton", 3e-2 if dtype == torch.bfloat16 else 4e-3)
 
 
 @inside
 def test_route_by_route_adds_in_the_order_of_the_merge(backend, monkeypatch):
     """The last route writes in another dtype than the sums before it."""
-    inputs = make_inputs(3, 3, channels=8, d_state=2, routes=("row", "column", "row_reversed"), batch=1,
-                         dtype=torch.bfloat16)
+    inputs = make_inputs(
+        3,
+        3,
+        channels=8,
+        d_state=2,
+        routes=("row", "column", "row_reversed"),
+        batch=1,
+        dtype=torch.bfloat16,
+    )
     monkeypatch.setattr(backend, "FULL", 1e9)
     monkeypatch.setattr(backend, "WANTED", 10**9)
     found = []
@@ -103,16 +122,23 @@ def test_route_by_route_adds_in_the_order_of_the_merge(backend, monkeypatch):
 def test_several_pieces_in_either_direction(backend, monkeypatch):
     both = backend.Tiling(2, backend.Config(2, 1), backend.Config(2, 1))
     monkeypatch.setattr(backend, "ONE_STATE", both)
-    assert_same(make_inputs(3, 3, d_state=1, routes=PAIR, batch=1, dtype=torch.float32), "triton", 2e-5)
+    assert_same(
+        make_inputs(3, 3, d_state=1, routes=PAIR, batch=1, dtype=torch.float32), "triton", 2e-5
+    )
 
 
 @inside
 def test_strided_inputs():
     inputs = make_inputs(2, 3, channels=8, routes=PAIR, batch=1, dtype=torch.float32)
     packed = torch.cat([inputs["B"], inputs["C"]], -1)
-    strided = inputs | dict(B=packed[..., :3], C=packed[..., 3:],
-                            delta=inputs["delta"].permute(2, 0, 1, 3).contiguous().permute(1, 2, 0, 3))
-    assert torch.equal(selective_scan(**inputs, backend="triton"), selective_scan(**strided, backend="triton"))
+    strided = inputs | dict(
+        B=packed[..., :3],
+        C=packed[..., 3:],
+        delta=inputs["delta"].permute(2, 0, 1, 3).contiguous().permute(1, 2, 0, 3),
+    )
+    assert torch.equal(
+        selective_scan(**inputs, backend="triton"), selective_scan(**strided, backend="triton")
+    )
 
 
 @inside
@@ -121,8 +147,18 @@ def test_second_derivatives_and_forward_mode():
     args = ScanArgs(inputs["index"], True, True, torch.float32)
 
     def scan(u, delta, A, B, C, D, delta_bias):
-        return selective_scan(u, delta, A, B, C, D, index=args.index_KT, delta_bias=delta_bias, delta_softplus=True,
-                              backend="triton")
+        return selective_scan(
+            u,
+            delta,
+            A,
+            B,
+            C,
+            D,
+            index=args.index_KT,
+            delta_bias=delta_bias,
+            delta_softplus=True,
+            backend="triton",
+        )
 
     def loop(u, *others):
         return naive.scan(u.unsqueeze(2), *others, args).squeeze(2)
@@ -135,7 +171,9 @@ def test_second_derivatives_and_forward_mode():
 @inside
 def test_opcheck():
     inputs = make_inputs(2, 2, channels=4, d_state=1, routes=("row",), batch=1, dtype=torch.float32)
-    tensors = [inputs[name].requires_grad_() for name in ("u", "delta", "A", "B", "C", "D", "delta_bias")]
+    tensors = [
+        inputs[name].requires_grad_() for name in ("u", "delta", "A", "B", "C", "D", "delta_bias")
+    ]
     tensors[0] = tensors[0].detach().unsqueeze(2).requires_grad_()
     args = (*tensors, inputs["index"], True, True, torch.float32, True, False, "triton")
     torch.library.opcheck(torch.ops.mmmamba.selective_scan.default, args)
@@ -156,6 +194,8 @@ def test_tiles_beyond_the_route_touch_nothing(backend, monkeypatch):
     """The last chunk may have more tiles than are left: 17 steps are five tiles, in chunks of three."""
     monkeypatch.setattr(backend, "FULL", 1e9)
     monkeypatch.setattr(backend, "WANTED", 1)
-    inputs = make_inputs(1, 17, channels=3, d_state=2, routes=("row",), batch=1, dtype=torch.float32)
+    inputs = make_inputs(
+        1, 17, channels=3, d_state=2, routes=("row",), batch=1, dtype=torch.float32
+    )
     monkeypatch.setattr(backend, "multiprocessors", lambda device: 2)
     assert_same(inputs, "triton", 2e-5)

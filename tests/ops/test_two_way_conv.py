@@ -12,17 +12,31 @@ from .second_order import assert_second_order_equal
 def inputs(length, channels, dtype, device="cpu", bias=True, width=4):
     torch.manual_seed(0)
     x = torch.randn(2, length, 2 * channels)[..., :channels]
-    parameters = [torch.randn(channels, 1, width) for _ in range(2)] + [torch.randn(channels) for _ in range(2)] * bias
-    return [x.to(device, dtype), *(p.to(device) for p in parameters), *([None, None] if not bias else [])]
+    parameters = [torch.randn(channels, 1, width) for _ in range(2)] + [
+        torch.randn(channels) for _ in range(2)
+    ] * bias
+    return [
+        x.to(device, dtype),
+        *(p.to(device) for p in parameters),
+        *([None, None] if not bias else []),
+    ]
 
 
 def test_definition():
     """Step t of the first sees t - 3 … t, of the second t … t + 3 with the weights the other way round."""
     x, back, ahead, back_bias, ahead_bias = inputs(5, 3, torch.float64)
-    got = two_way_conv_silu(x, back.double(), ahead.double(), back_bias.double(), ahead_bias.double())
+    got = two_way_conv_silu(
+        x, back.double(), ahead.double(), back_bias.double(), ahead_bias.double()
+    )
     for t in range(5):
-        first = sum(back[:, 0, k].double() * x[:, t - 3 + k] for k in range(4) if t - 3 + k >= 0) + back_bias
-        second = sum(ahead[:, 0, k].double() * x[:, t + 3 - k] for k in range(4) if t + 3 - k < 5) + ahead_bias
+        first = (
+            sum(back[:, 0, k].double() * x[:, t - 3 + k] for k in range(4) if t - 3 + k >= 0)
+            + back_bias
+        )
+        second = (
+            sum(ahead[:, 0, k].double() * x[:, t + 3 - k] for k in range(4) if t + 3 - k < 5)
+            + ahead_bias
+        )
         want = torch.stack([first, second], 1)
         torch.testing.assert_close(got[:, t], want * want.sigmoid())
 
@@ -33,7 +47,9 @@ def test_in_the_interpreter():
 
 
 @inside
-@pytest.mark.parametrize(("length", "channels", "bias"), [(1, 3, True), (21, 130, True), (17, 128, False)])
+@pytest.mark.parametrize(
+    ("length", "channels", "bias"), [(1, 3, True), (21, 130, True), (17, 128, False)]
+)
 def test_kernel_equals_pytorch(length, channels, bias):
     from mmmamba.ops.two_way_conv_triton import forward
 
@@ -43,7 +59,9 @@ def test_kernel_equals_pytorch(length, channels, bias):
 
 @inside
 def test_second_derivatives():
-    assert_second_order_equal(two_way_conv._Fused.apply, two_way_conv._plain, inputs(3, 2, torch.float32))
+    assert_second_order_equal(
+        two_way_conv._Fused.apply, two_way_conv._plain, inputs(3, 2, torch.float32)
+    )
 
 
 @pytest.mark.gpu
@@ -61,4 +79,6 @@ def test_on_a_gpu_with_gradients(length, channels, dtype):
         results.append([y.detach(), *(x.grad for x in leaves)])
     for got, want in zip(*results):
         assert got.dtype == want.dtype
-        torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance * float(want.abs().max()))
+        torch.testing.assert_close(
+            got, want, rtol=tolerance, atol=tolerance * float(want.abs().max())
+        )

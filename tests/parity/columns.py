@@ -36,11 +36,19 @@ def inside(model: torch.nn.Module, spec: dict[str, Any]) -> tuple[Any, dict[str,
         return layout.cut(sequence)[0].transpose(1, 2).unflatten(2, (layout.height, layout.width))
 
     for i, (mixed, stream) in enumerate(zip(hidden, streams)):
-        found |= {f"debug.mixer_{i}": mixed, f"debug.residual_{i}": stream, f"hidden{i}": as_map(mixed)}
+        found |= {
+            f"debug.mixer_{i}": mixed,
+            f"debug.residual_{i}": stream,
+            f"hidden{i}": as_map(mixed),
+        }
     found |= {f"stream{i}": as_map(stream) for i, stream in enumerate(streams[1:])}
     if model.is_classifier:
         normed = found.pop("normed")
-        found |= {"final": as_map(normed), "cls": layout.cut(normed)[1][:, :1].flatten(1), "logits": output}
+        found |= {
+            "final": as_map(normed),
+            "cls": layout.cut(normed)[1][:, :1].flatten(1),
+            "logits": output,
+        }
     return output, found
 
 
@@ -68,5 +76,3 @@ def rates(model: torch.nn.Module) -> list[float]:
 def load(model: torch.nn.Module, case: dict[str, Any]) -> torch.nn.Module:
     model.load_weights(harness.weights(case["state_dict"]))
     return model
-
-

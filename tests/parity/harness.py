@@ -30,7 +30,10 @@ def run(model: torch.nn.Module, spec: dict[str, Any]) -> Any:
 
 def compare(got: Mapping[str, torch.Tensor], want: Mapping[str, dict], tolerance: float) -> None:
     assert list(got) == list(want)
-    worst = {name: recipe.mismatch(got[name].float().cpu().numpy(), figures) for name, figures in want.items()}
+    worst = {
+        name: recipe.mismatch(got[name].float().cpu().numpy(), figures)
+        for name, figures in want.items()
+    }
     assert all(value <= tolerance for value in worst.values()), f"mismatch in units of std: {worst}"
 
 
@@ -44,15 +47,25 @@ def check_maps(case: dict[str, Any], build: Callable[..., torch.nn.Module]) -> N
     for suffix in ("", "_odd"):
         if f"input{suffix}" in case:
             maps = run(model, case[f"input{suffix}"])
-            compare({f"stage{i}": m for i, m in zip(model.out_indices, maps)}, case[f"outputs{suffix}"], tolerance)
+            compare(
+                {f"stage{i}": m for i, m in zip(model.out_indices, maps)},
+                case[f"outputs{suffix}"],
+                tolerance,
+            )
 
 
 def check_logits(case: dict[str, Any], build: Callable[..., torch.nn.Module]) -> None:
     """The classifier's logits."""
-    manifest = {k: v for k, v in case["state_dict"].items() if k not in case["state_dict_classifier"]["remove"]}
+    manifest = {
+        k: v
+        for k, v in case["state_dict"].items()
+        if k not in case["state_dict_classifier"]["remove"]
+    }
     model = build(classifier=True)
     assert sum(value.numel() for value in model.parameters()) == case["parameters_classifier"]
-    load_weights(model, weights(manifest | case["state_dict_classifier"]["add"]), family=type(model).__name__)
+    load_weights(
+        model, weights(manifest | case["state_dict_classifier"]["add"]), family=type(model).__name__
+    )
     logits = run(model, case["input_classifier"])
     compare({"logits": logits}, case["outputs_classifier"], case.get("tolerance_suggested", 1e-4))
 
@@ -62,5 +75,9 @@ def cases(table: Mapping[str, Any], slow: tuple[str, ...] = ()) -> list:
     params = []
     for name, value in table.items():
         heavy = name in slow or recipe.load_case(f"{name}.json")["parameters"] > SLOW_PARAMETERS
-        params.append(pytest.param(name, value, id=name.split("/")[-1], marks=[pytest.mark.slow] if heavy else []))
+        params.append(
+            pytest.param(
+                name, value, id=name.split("/")[-1], marks=[pytest.mark.slow] if heavy else []
+            )
+        )
     return params

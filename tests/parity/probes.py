@@ -9,8 +9,12 @@ import torch
 from . import harness
 
 
-def check_probes(case: dict[str, Any], model: torch.nn.Module, path_of: Callable[[str], str],
-                 layout: Callable[[str, torch.Tensor], torch.Tensor] = lambda name, output: output) -> None:
+def check_probes(
+    case: dict[str, Any],
+    model: torch.nn.Module,
+    path_of: Callable[[str], str],
+    layout: Callable[[str, torch.Tensor], torch.Tensor] = lambda name, output: output,
+) -> None:
     """The case's `probes` and `probes_odd`.
 
     Args:
@@ -26,10 +30,17 @@ def check_probes(case: dict[str, Any], model: torch.nn.Module, path_of: Callable
         def keep(module, args, output, name, seen=seen):
             seen[name] = layout(name, output)
 
-        hooks = [model.get_submodule(path_of(name)).register_forward_hook(functools.partial(keep, name=name))
-                 for name in case[f"probes{suffix}"]]
+        hooks = [
+            model.get_submodule(path_of(name)).register_forward_hook(
+                functools.partial(keep, name=name)
+            )
+            for name in case[f"probes{suffix}"]
+        ]
         harness.run(model, case[f"input{suffix}"])
         for hook in hooks:
             hook.remove()
-        harness.compare({name: seen[name] for name in case[f"probes{suffix}"]}, case[f"probes{suffix}"],
-                        case.get("tolerance_suggested", 1e-4))
+        harness.compare(
+            {name: seen[name] for name in case[f"probes{suffix}"]},
+            case[f"probes{suffix}"],
+            case.get("tolerance_suggested", 1e-4),
+        )

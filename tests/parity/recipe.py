@@ -11,6 +11,7 @@ from each tensor's name and shape, bit for bit, on any machine.
     for name, want in case["outputs"].items():
         worst = mismatch(outputs[name].numpy(), want)   # relative to the output's own std
 """
+
 import gzip
 import json
 import zlib
@@ -96,4 +97,6 @@ def mismatch(output: np.ndarray, want: dict) -> float:
 
 
 def load_case(path) -> dict:
-    return json.loads(gzip.decompress((Path(__file__).parent / "cases" / f"{path}.gz").read_bytes()))
+    return json.loads(
+        gzip.decompress((Path(__file__).parent / "cases" / f"{path}.gz").read_bytes())
+    )

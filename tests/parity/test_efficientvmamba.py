@@ -41,19 +41,38 @@ def test_inner_modules(case, name):
 @pytest.mark.parametrize("case, name", harness.cases(CASES))
 def test_classifier_has_the_published_size(case, name):
     model = mmmamba.create_backbone(name, classifier=True)
-    assert sum(p.numel() for p in model.parameters()) == recipe.load_case(f"{case}.json")["parameters_classifier"]
+    assert (
+        sum(p.numel() for p in model.parameters())
+        == recipe.load_case(f"{case}.json")["parameters_classifier"]
+    )
 
 
 def test_published_files_load_with_their_prefix_and_older_names():
     """`state_dict`, `module.module.` before every name, and the names the authors' class still renames on loading."""
     model = mmmamba.create_backbone("efficientvmamba_t")
     case = recipe.load_case("efficientvmamba/efficientvmamba_tiny.json")
-    state = {name: value for name, value in harness.weights(case["state_dict"]).items() if "outnorm" not in name}
-    state |= {"norm.weight": torch.ones(384), "norm.bias": torch.zeros(384), "head.weight": torch.ones(1000, 384),
-              "head.bias": torch.zeros(1000)}
-    old = {re.sub(r"^patch_embed\.0\.", "patch_embed.proj.", name): value for name, value in state.items()}
-    old = {re.sub(r"(blocks\.\d)\.op\.", r"\1.self_attention.", name): value for name, value in old.items()}
-    model.load_weights({"state_dict": {f"module.module.{name}": value for name, value in old.items()}})
+    state = {
+        name: value
+        for name, value in harness.weights(case["state_dict"]).items()
+        if "outnorm" not in name
+    }
+    state |= {
+        "norm.weight": torch.ones(384),
+        "norm.bias": torch.zeros(384),
+        "head.weight": torch.ones(1000, 384),
+        "head.bias": torch.zeros(1000),
+    }
+    old = {
+        re.sub(r"^patch_embed\.0\.", "patch_embed.proj.", name): value
+        for name, value in state.items()
+    }
+    old = {
+        re.sub(r"(blocks\.\d)\.op\.", r"\1.self_attention.", name): value
+        for name, value in old.items()
+    }
+    model.load_weights(
+        {"state_dict": {f"module.module.{name}": value for name, value in old.items()}}
+    )
     assert torch.equal(model.layers[1].blocks[0].op.Ds, state["layers.1.blocks.0.op.Ds"])
     assert torch.equal(model.layers[2].downsample.norm.weight, state["layers.2.6.norm.weight"])
 

@@ -18,8 +18,11 @@ CLASSIFIERS = {
     "localmamba/localvim_tiny_midcls_208": dict(name="localvim_t_midcls", img_size=208),
 }
 CLASSIFIER_PARAMETERS = {
-    "localvim_t": 7_994_152, "localvim_t_midcls": 7_994_536, "localvim_t_wo_search": 7_994_152,
-    "localvim_s": 27_783_784, "localvim_s_wo_search": 27_783_784,
+    "localvim_t": 7_994_152,
+    "localvim_t_midcls": 7_994_536,
+    "localvim_t_wo_search": 7_994_152,
+    "localvim_s": 27_783_784,
+    "localvim_s_wo_search": 27_783_784,
 }
 
 
@@ -46,7 +49,9 @@ def test_maps(case, given):
 
 @pytest.mark.parametrize("case, given", harness.cases(CLASSIFIERS))
 def test_classifier_with_a_class_token(case, given):
-    columns.check_classifier(recipe.load_case(f"{case}.json"), mmmamba.create_backbone(**given, classifier=True))
+    columns.check_classifier(
+        recipe.load_case(f"{case}.json"), mmmamba.create_backbone(**given, classifier=True)
+    )
 
 
 @pytest.mark.parametrize("name", CLASSIFIER_PARAMETERS)
@@ -65,5 +70,9 @@ def test_branches_share_no_storage():
 def test_norms_and_drop_path_are_the_originals():
     """Differences too small for the figures, or seen in training alone."""
     model = mmmamba.create_backbone("localvim_t")
-    assert all(m.eps == 1e-5 for m in model.modules() if isinstance(m, (torch.nn.RMSNorm, torch.nn.LayerNorm)))
+    assert all(
+        m.eps == 1e-5
+        for m in model.modules()
+        if isinstance(m, (torch.nn.RMSNorm, torch.nn.LayerNorm))
+    )
     assert columns.rates(model) == pytest.approx([0.0, *torch.linspace(0, 0.1, 20).tolist()])

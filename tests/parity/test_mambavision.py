@@ -31,13 +31,17 @@ def test_maps(case, given):
 
 @pytest.mark.parametrize("case, given", harness.cases(CLASSIFIERS, SLOW))
 def test_logits(case, given):
-    harness.check_logits(recipe.load_case(f"{case}.json"), lambda **more: mmmamba.create_backbone(**given, **more))
+    harness.check_logits(
+        recipe.load_case(f"{case}.json"), lambda **more: mmmamba.create_backbone(**given, **more)
+    )
 
 
 def test_norms_and_activations_are_the_originals():
     """Differences too small for the figures: the epsilons of the norms and the forms of GELU."""
     model = mmmamba.create_backbone("mambavision_t")
-    assert all(m.eps == 1e-4 for m in model.patch_embed.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    assert all(
+        m.eps == 1e-4 for m in model.patch_embed.modules() if isinstance(m, torch.nn.BatchNorm2d)
+    )
     for stage in model.levels:
         for module in stage.modules():
             if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.LayerNorm)):

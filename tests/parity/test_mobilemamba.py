@@ -28,7 +28,9 @@ def loaded(case, name):
     kept = [re.escape(theirs) for theirs in case.get("kept_at_init", ())]
     # What the case leaves at its start is missing under our names; all of it is filters.
     assert all(re.fullmatch(FILTERS, theirs.replace("\\", "")) for theirs in kept)
-    load_weights(model, harness.weights(case["state_dict"]), allow_missing=[FILTERS] if kept else [])
+    load_weights(
+        model, harness.weights(case["state_dict"]), allow_missing=[FILTERS] if kept else []
+    )
     return model
 
 
@@ -37,7 +39,9 @@ def test_maps(case, name):
     case = recipe.load_case(f"{case}.json")
     model = loaded(case, name)
     stem = {}
-    model.patch_embed.register_forward_hook(lambda module, args, output: stem.update(map=channels_first(output)))
+    model.patch_embed.register_forward_hook(
+        lambda module, args, output: stem.update(map=channels_first(output))
+    )
     for suffix in ("", "_odd"):
         maps = harness.run(model, case[f"input{suffix}"])
         got = {"patch_embed": stem["map"]} | {f"stage{i}": m for i, m in enumerate(maps)}
@@ -48,12 +52,18 @@ def path_of(name: str) -> str:
     """Our module of theirs."""
     for stage in (2, 3):
         name = re.sub(rf"^blocks{stage}\.([012])$", rf"layers.{stage - 2}.downsample.\1", name)
-        name = re.sub(rf"^blocks{stage}\.(\d+)", lambda m, s=stage: f"layers.{s - 1}.blocks.{int(m[1]) - 3}", name)
+        name = re.sub(
+            rf"^blocks{stage}\.(\d+)",
+            lambda m, s=stage: f"layers.{s - 1}.blocks.{int(m[1]) - 3}",
+            name,
+        )
     return re.sub(r"^blocks1\.", "layers.0.blocks.", name).replace(".mixer.m.attn", ".mixer.m")
 
 
 def layout(name: str, output: torch.Tensor) -> torch.Tensor:
-    last = name.endswith("global_atten") or re.fullmatch(r"blocks1\.\d+|blocks[23]\.([3-9]|\d\d+)", name)
+    last = name.endswith("global_atten") or re.fullmatch(
+        r"blocks1\.\d+|blocks[23]\.([3-9]|\d\d+)", name
+    )
     return channels_first(output) if last else output
 
 
@@ -87,11 +97,24 @@ def test_filters_are_needed_and_norms_are_the_originals():
 
 def test_classifiers_files_fit_backbone_and_classifier_and_averaged_weights_come_first():
     case = recipe.load_case("mobilemamba/mobilemamba_t2.json")
-    state = harness.weights(case["state_dict"] | {
-        "head.bn.weight": [368], "head.bn.bias": [368], "head.bn.running_mean": [368], "head.bn.running_var": [368],
-        "head.l.weight": [1000, 368], "head.l.bias": [1000]})
-    training_file = {"net": {name: torch.zeros_like(value) for name, value in state.items()}, "net_E": state}
+    state = harness.weights(
+        case["state_dict"]
+        | {
+            "head.bn.weight": [368],
+            "head.bn.bias": [368],
+            "head.bn.running_mean": [368],
+            "head.bn.running_var": [368],
+            "head.l.weight": [1000, 368],
+            "head.l.bias": [1000],
+        }
+    )
+    training_file = {
+        "net": {name: torch.zeros_like(value) for name, value in state.items()},
+        "net_E": state,
+    }
     for classifier in (False, True):
-        model = mmmamba.create_backbone("mobilemamba_t2", weights=training_file, classifier=classifier)
+        model = mmmamba.create_backbone(
+            "mobilemamba_t2", weights=training_file, classifier=classifier
+        )
         assert torch.equal(model.patch_embed[6].c.weight, state["patch_embed.6.c.weight"])
     assert torch.equal(model.head.l.weight, state["head.l.weight"])

@@ -21,7 +21,9 @@ DETECTION = {"vim/vim_tiny_det": "vim_t_det", "vim/vim_small_det": "vim_s_det"}
 
 @pytest.mark.parametrize("case, given", harness.cases(CLASSIFIERS))
 def test_classifier(case, given):
-    columns.check_classifier(recipe.load_case(f"{case}.json"), mmmamba.create_backbone(**given, classifier=True))
+    columns.check_classifier(
+        recipe.load_case(f"{case}.json"), mmmamba.create_backbone(**given, classifier=True)
+    )
 
 
 @pytest.mark.parametrize("features, theirs", [("stream", "stream"), ("mixer", "hidden")])
@@ -46,7 +48,9 @@ def test_segmentation(case, name):
     columns.check_inside(case, found)
     # Theirs is built anew for the other size; ours resizes positions and rotary table as it goes.
     levels = harness.run(model, case["input_odd"])
-    harness.compare({f"level{i}": level for i, level in enumerate(levels)}, case["outputs_odd"], 1e-4)
+    harness.compare(
+        {f"level{i}": level for i, level in enumerate(levels)}, case["outputs_odd"], 1e-4
+    )
 
 
 @pytest.mark.parametrize("case, name", harness.cases(DETECTION))
@@ -57,7 +61,9 @@ def test_detection(case, name):
     (last,), found = columns.inside(model, case["input"])
     harness.compare({"last_feat": last}, case["outputs"], 1e-4)
     columns.check_inside(case, found)
-    harness.compare({"last_feat": harness.run(model, case["input_odd"])[0]}, case["outputs_odd"], 1e-4)
+    harness.compare(
+        {"last_feat": harness.run(model, case["input_odd"])[0]}, case["outputs_odd"], 1e-4
+    )
 
 
 def test_norms_and_drop_path_are_the_originals():

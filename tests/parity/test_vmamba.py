@@ -18,8 +18,14 @@ CASES = {
     "vmamba/vanilla_vmamba_base": "vmamba_v0_b",
 }
 CLASSIFIER_PARAMETERS = {
-    "vmamba_t": 30_249_064, "vmamba_t_s2l5": 30_705_832, "vmamba_s": 50_147_752, "vmamba_b": 88_557_800,
-    "vmamba_s_s1l20": 49_012_840, "vmamba_b_s1l20": 86_614_504, "vmamba_v0_t": 22_893_448, "vmamba_v0_s": 44_417_416,
+    "vmamba_t": 30_249_064,
+    "vmamba_t_s2l5": 30_705_832,
+    "vmamba_s": 50_147_752,
+    "vmamba_b": 88_557_800,
+    "vmamba_s_s1l20": 49_012_840,
+    "vmamba_b_s1l20": 86_614_504,
+    "vmamba_v0_t": 22_893_448,
+    "vmamba_v0_s": 44_417_416,
     "vmamba_v0_b": 76_254_056,
 }
 

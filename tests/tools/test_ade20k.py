@@ -27,10 +27,14 @@ expected = dict(metrics={"mIoU": 150.0}, metrics_tta={"mIoU": 150.0}, source="no
 """
 MODES = {
     "whole": [],
-    "slide": ["--cfg-options", "model.test_cfg.mode=slide", "model.test_cfg.crop_size=(40,40)",
-              "model.test_cfg.stride=(27,27)"],
+    "slide": [
+        "--cfg-options",
+        "model.test_cfg.mode=slide",
+        "model.test_cfg.crop_size=(40,40)",
+        "model.test_cfg.stride=(27,27)",
+    ],
     "tta": ["--tta"],
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -42,7 +46,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     labels.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for i, size in enumerate(SIZES):
-        cv2.imwrite(str(images / f"ADE_val_{i:08d}.jpg"), rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+        cv2.imwrite(
+            str(images / f"ADE_val_{i:08d}.jpg"), rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        )
         label = rng.integers(0, CLASSES + 1, (3, 4), dtype=np.uint8)
         label[0, 0] = 0
         label = cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST)
@@ -65,7 +71,9 @@ def miou(maps: Path) -> float:
     """In percent, over the classes that occur in labels or predictions, by the benchmark's definition."""
     both, either = np.zeros(150), np.zeros(150)
     for file in sorted(Path("ade/annotations/validation").iterdir()):
-        label, predicted = (cv2.imread(str(p), cv2.IMREAD_UNCHANGED).astype(int) for p in (file, maps / file.name))
+        label, predicted = (
+            cv2.imread(str(p), cv2.IMREAD_UNCHANGED).astype(int) for p in (file, maps / file.name)
+        )
         assert predicted.shape == label.shape and 1 <= predicted.min() and predicted.max() <= 150
         counted = label > 0
         for k in range(150):
@@ -76,7 +84,9 @@ def miou(maps: Path) -> float:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_miou_is_that_of_the_maps_it_writes(config: Path, mode: str, capsys: pytest.CaptureFixture) -> None:
+def test_the_miou_is_that_of_the_maps_it_writes(
+    config: Path, mode: str, capsys: pytest.CaptureFixture
+) -> None:
     command = [str(config), "tiny.pth", "--out", "maps", *MODES[mode]]
     assert main(["test", *command, "--verify", "0.2"]) == 1
     assert "MISSED" in capsys.readouterr().out
@@ -89,4 +99,7 @@ def test_the_miou_is_that_of_the_maps_it_writes(config: Path, mode: str, capsys:
 
 def test_verify_without_anything_expected(config: Path, complaint: Callable[..., str]) -> None:
     config.write_text(config.read_text() + "expected = None\n")
-    assert "which" in (message := complaint("test", config, "tiny.pth", "--verify")) and "tiny.py" in message
+    assert (
+        "which" in (message := complaint("test", config, "tiny.pth", "--verify"))
+        and "tiny.py" in message
+    )

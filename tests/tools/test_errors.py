@@ -48,7 +48,12 @@ def test_config_with_a_broken_base(complaint: Complaint, tmp_path: Path) -> None
 
 def test_missing_data_set_names_every_path_and_the_demo(complaint: Complaint) -> None:
     message = complaint("train", CONFIG)
-    for path in ("annotations/instances_train2017.json", "train2017", "annotations/instances_val2017.json", "val2017"):
+    for path in (
+        "annotations/instances_train2017.json",
+        "train2017",
+        "annotations/instances_val2017.json",
+        "val2017",
+    ):
         assert f"data/coco/{path}" in message
     assert "--demo" in message and "ln -s" in message and "data_root" in message
 
@@ -69,7 +74,9 @@ def test_missing_checkpoints(complaint: Complaint, tmp_path: Path) -> None:
     assert "epoch_21.pth" in message and "Did you mean 'epoch_12.pth'" in message
     message = complaint("train", CONFIG, "--resume", "epoch_21.pth")
     assert "epoch_21.pth" in message
-    message = complaint("train", CONFIG, "--cfg-options", "model.backbone.init_cfg.checkpoint=vmamba.pth")
+    message = complaint(
+        "train", CONFIG, "--cfg-options", "model.backbone.init_cfg.checkpoint=vmamba.pth"
+    )
     assert "vmamba.pth" in message and "model.backbone.init_cfg" in message
     assert "name a checkpoint" in complaint("test", CONFIG)
 
@@ -114,9 +121,15 @@ def test_options_that_are_fine_reach_the_next_check(complaint: Complaint, option
 
 
 def test_missing_sections(complaint: Complaint, tmp_path: Path) -> None:
-    (tmp_path / "bare.py").write_text("default_scope = 'mmdet'\nmodel = dict(type='MaskRCNN')\ntrain_config = dict()\n")
+    (tmp_path / "bare.py").write_text(
+        "default_scope = 'mmdet'\nmodel = dict(type='MaskRCNN')\ntrain_config = dict()\n"
+    )
     message = complaint("train", tmp_path / "bare.py")
-    assert "train_dataloader" in message and "optim_wrapper" in message and "Did you mean 'train_config'" in message
+    assert (
+        "train_dataloader" in message
+        and "optim_wrapper" in message
+        and "Did you mean 'train_config'" in message
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="mixed precision works here")

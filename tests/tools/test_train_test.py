@@ -23,14 +23,22 @@ def test_train_resume_and_test(tiny_config: Path, capsys: pytest.CaptureFixture)
     assert main(["train", str(tiny_config), "--demo"]) == 0
     printed = capsys.readouterr().out
     assert (work_dir / "epoch_1.pth").is_file()
-    assert "last validation" in printed and "box" in printed and "mask" in printed and "AP75" in printed
+    assert (
+        "last validation" in printed
+        and "box" in printed
+        and "mask" in printed
+        and "AP75" in printed
+    )
 
     longer = ["train_cfg.max_epochs=2", "train_cfg.val_interval=5"]
     assert main(["train", str(tiny_config), "--demo", "--resume", "--cfg-options", *longer]) == 0
     assert "resumed epoch: 1" in capsys.readouterr().out
     assert (work_dir / "epoch_2.pth").is_file()
 
-    assert main(["test", str(tiny_config), "--demo", "--out", "all.pkl", "--show-dir", "pictures"]) == 0
+    assert (
+        main(["test", str(tiny_config), "--demo", "--out", "all.pkl", "--show-dir", "pictures"])
+        == 0
+    )
     printed = capsys.readouterr().out
     assert "epoch_2.pth" in printed and str(tiny_config.parent / "pictures") in printed
     assert len(pickle.loads(Path("all.pkl").read_bytes())) == 2
@@ -48,7 +56,11 @@ def test_segmentation_with_the_same_tools(tiny_config: Path, capsys: pytest.Capt
     assert (work_dir / "iter_2.pth").is_file()
     assert main(["test", str(seg), "--demo", "--out", "maps", "--show-dir", "pictures"]) == 0
     assert "mIoU" in capsys.readouterr().out
-    assert len(list(Path("maps").iterdir())) == len(list(Path("pictures/vis_data/vis_image").iterdir())) == 2
+    assert (
+        len(list(Path("maps").iterdir()))
+        == len(list(Path("pictures/vis_data/vis_image").iterdir()))
+        == 2
+    )
     assert main(["test", str(seg), "--demo", "--tta"]) == 0
 
 
@@ -66,25 +78,55 @@ def test_expected_results_stand_beside_the_measured_ones(capsys: pytest.CaptureF
     from mmmamba.engine.summary import print_summary
 
     expected = dict(metrics={"coco/bbox_mAP": 0.473}, source="the paper", verified=False)
-    print_summary({"coco/bbox_mAP": 0.471, "coco/bbox_mAP_s": -1.0, "coco/bbox_mAP_50": 0.69}, "run", expected)
+    print_summary(
+        {"coco/bbox_mAP": 0.471, "coco/bbox_mAP_s": -1.0, "coco/bbox_mAP_50": 0.69}, "run", expected
+    )
     printed = " ".join(capsys.readouterr().out.split())
-    assert "0.471 against 0.473 (-0.002)" in printed and "not reproduced here yet" in printed and "the paper" in printed
+    assert (
+        "0.471 against 0.473 (-0.002)" in printed
+        and "not reproduced here yet" in printed
+        and "the paper" in printed
+    )
     assert "-1.0" not in printed
 
 
 def test_neck_of_another_width(complaint: Callable[..., str], tiny_config: Path) -> None:
-    message = complaint("train", tiny_config, "--demo", "--cfg-options", "model.neck.in_channels=[96,192,384,768]")
-    assert "FPN expects maps of [96, 192, 384, 768]" in message and "VMamba gives [16, 32, 64, 128]" in message
+    message = complaint(
+        "train", tiny_config, "--demo", "--cfg-options", "model.neck.in_channels=[96,192,384,768]"
+    )
+    assert (
+        "FPN expects maps of [96, 192, 384, 768]" in message
+        and "VMamba gives [16, 32, 64, 128]" in message
+    )
 
 
 @pytest.mark.slow
 def test_torchrun_trains_on_two_processes(tmp_path: Path) -> None:
     (tmp_path / "tiny.py").write_text(TINY)
-    options = ["train_cfg.max_epochs=1", "train_cfg.val_interval=1", "train_dataloader.dataset.indices=8",
-               "default_hooks.checkpoint.interval=1"]  # fmt: skip
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-               str(ROOT / "tools/train.py"), "tiny.py", "--demo", "--cfg-options", *options]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    options = [
+        "train_cfg.max_epochs=1",
+        "train_cfg.val_interval=1",
+        "train_dataloader.dataset.indices=8",
+        "default_hooks.checkpoint.interval=1",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        str(ROOT / "tools/train.py"),
+        "tiny.py",
+        "--demo",
+        "--cfg-options",
+        *options,
+    ]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "work_dirs/tiny_demo/epoch_1.pth").is_file()

@@ -15,8 +15,9 @@ from mmmamba.engine import demo
 CONFIG = Path(__file__).parents[2] / "configs" / "mamba_yolo" / "mamba_yolo_t_300e_coco.py"
 
 
-def test_training_finds_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                capsys: pytest.CaptureFixture) -> None:
+def test_training_finds_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(demo, "EPOCHS", 6)
     monkeypatch.setattr(demo, "LEARNING_RATE", 2e-3)

@@ -6,13 +6,21 @@ import torch
 
 from mmmamba.models.backbones.vim import Vim
 from mmmamba.models.backbones.vmamba import VMamba
-from mmmamba.visualization import Picture, draw_feature_maps, feature_maps, mean_activation, principal_colours
+from mmmamba.visualization import (
+    Picture,
+    draw_feature_maps,
+    feature_maps,
+    mean_activation,
+    principal_colours,
+)
 
 
 def test_colours_are_the_directions_of_most_variance():
     patterns = torch.randn(6, 8, 3, generator=torch.Generator().manual_seed(0)).double()
     patterns = torch.linalg.qr((patterns - patterns.mean((0, 1))).view(48, 3))[0].view(6, 8, 3)
-    directions = torch.linalg.qr(torch.randn(16, 3, generator=torch.Generator().manual_seed(1)).double())[0]
+    directions = torch.linalg.qr(
+        torch.randn(16, 3, generator=torch.Generator().manual_seed(1)).double()
+    )[0]
     colours = principal_colours((patterns * torch.tensor([3.0, 2.0, 1.0])) @ directions.T + 5)
     assert colours.shape == (6, 8, 3) and colours.min() == 0 and colours.max() == 1
     for k in range(3):
@@ -58,7 +66,9 @@ def test_the_picture_shows_colours_above_strengths(tmp_path):
     picture = Picture(np.zeros((32, 64, 3), np.uint8))
     maps = [torch.rand(8, 16, 5), torch.rand(4, 8, 7)]
     figure = draw_feature_maps(maps, picture, tmp_path / "maps.png")
-    shown = [axes.get_images()[0].get_array().shape for axes in figure.axes[:-1] if axes.get_images()]
+    shown = [
+        axes.get_images()[0].get_array().shape for axes in figure.axes[:-1] if axes.get_images()
+    ]
     assert shown == [(32, 64, 3), (8, 16, 3), (4, 8, 3), (8, 16), (4, 8)]
     assert figure.axes[1].get_title() == "map 0, 8×16"
     assert np.allclose(figure.axes[4].get_images()[0].get_array(), mean_activation(maps[0]))

@@ -18,10 +18,17 @@ DETECTORS = {
     "mask_rcnn/vmamba_t_1x_coco.py": dict(
         neck=dict(in_channels=WIDTHS),
         roi_head=dict(bbox_head=dict(fc_out_channels=64), mask_head=dict(num_convs=1)),
-        test_cfg=dict(rpn=dict(max_per_img=20), rcnn=dict(score_thr=0.0, max_per_img=6))),
-    "retinanet/efficientvmamba_t_1x_coco.py": dict(neck=dict(in_channels=WIDTHS), test_cfg=dict(score_thr=0.0)),
-    "yolo/vmamba_t_yolox_36e_coco.py": dict(neck=dict(in_channels=WIDTHS[1:]), test_cfg=dict(score_thr=0.0)),
-    "yolo/vmamba_t_dfl_36e_coco.py": dict(neck=dict(in_channels=WIDTHS[1:]), test_cfg=dict(score_thr=0.0)),
+        test_cfg=dict(rpn=dict(max_per_img=20), rcnn=dict(score_thr=0.0, max_per_img=6)),
+    ),
+    "retinanet/efficientvmamba_t_1x_coco.py": dict(
+        neck=dict(in_channels=WIDTHS), test_cfg=dict(score_thr=0.0)
+    ),
+    "yolo/vmamba_t_yolox_36e_coco.py": dict(
+        neck=dict(in_channels=WIDTHS[1:]), test_cfg=dict(score_thr=0.0)
+    ),
+    "yolo/vmamba_t_dfl_36e_coco.py": dict(
+        neck=dict(in_channels=WIDTHS[1:]), test_cfg=dict(score_thr=0.0)
+    ),
 }
 
 
@@ -34,8 +41,18 @@ def built(name: str, **changes):
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = MODELS.build(cfg.model).eval()
         sample_type = "mmdet" if cfg.default_scope == "mmdet" else "mmseg"
-    sizes = dict(img_shape=SIZE, ori_shape=SIZE, batch_input_shape=SIZE, pad_shape=SIZE, scale_factor=(1.0, 1.0))
-    return model, torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(0)), _sample(sample_type, sizes)
+    sizes = dict(
+        img_shape=SIZE,
+        ori_shape=SIZE,
+        batch_input_shape=SIZE,
+        pad_shape=SIZE,
+        scale_factor=(1.0, 1.0),
+    )
+    return (
+        model,
+        torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(0)),
+        _sample(sample_type, sizes),
+    )
 
 
 def _sample(library: str, sizes: dict):
@@ -53,7 +70,9 @@ def test_a_detection_s_heat_is_its_own(name):
         found = model.predict(inputs, [sample], rescale=False)[0].pred_instances
     best = found.scores.argmax()
     cam = detection_cam(model, inputs, sample)
-    assert cam.score == pytest.approx(float(found.scores[best]), rel=1e-5) and cam.label == int(found.labels[best])
+    assert cam.score == pytest.approx(float(found.scores[best]), rel=1e-5) and cam.label == int(
+        found.labels[best]
+    )
     for heat_HW in (cam.heat_HW, cam.local_HW):
         assert heat_HW.shape == SIZE and heat_HW.min() >= 0 and torch.isfinite(heat_HW).all()
         assert heat_HW.max() in (0, 1)
@@ -66,7 +85,9 @@ def test_a_detection_s_heat_is_its_own(name):
 
 def test_in_a_two_stage_detector_only_the_box_s_region_counts():
     """RoIAlign reads the neck's map within the proposal only, so gradients stand nowhere else."""
-    model, inputs, sample = built("mask_rcnn/vmamba_t_1x_coco.py", **DETECTORS["mask_rcnn/vmamba_t_1x_coco.py"])
+    model, inputs, sample = built(
+        "mask_rcnn/vmamba_t_1x_coco.py", **DETECTORS["mask_rcnn/vmamba_t_1x_coco.py"]
+    )
     areas = []
     for n in range(4):
         cam = detection_cam(model, inputs, sample, n)
@@ -81,8 +102,10 @@ def test_in_a_two_stage_detector_only_the_box_s_region_counts():
 
 
 def test_detections_are_counted_by_score_and_class():
-    model, inputs, sample = built("retinanet/efficientvmamba_t_1x_coco.py",
-                                  **DETECTORS["retinanet/efficientvmamba_t_1x_coco.py"])
+    model, inputs, sample = built(
+        "retinanet/efficientvmamba_t_1x_coco.py",
+        **DETECTORS["retinanet/efficientvmamba_t_1x_coco.py"],
+    )
     cams = [detection_cam(model, inputs, sample, n) for n in range(3)]
     assert cams[0].score >= cams[1].score >= cams[2].score
     label = cams[2].label
@@ -98,18 +121,26 @@ def test_detections_are_counted_by_score_and_class():
 
 def test_a_segmentor_s_class(tmp_path):
     model, inputs, sample = built(
-        "upernet/vmamba_t_160k_ade20k-512x512.py", decode_head=dict(in_channels=WIDTHS, channels=16),
-        auxiliary_head=dict(in_channels=64, channels=16))
+        "upernet/vmamba_t_160k_ade20k-512x512.py",
+        decode_head=dict(in_channels=WIDTHS, channels=16),
+        auxiliary_head=dict(in_channels=64, channels=16),
+    )
     with torch.no_grad():
         labels = model.encode_decode(inputs, [sample.metainfo]).argmax(1)[0]
     cam = segmentation_cam(model, inputs, sample)
     assert torch.equal(cam.region_HW, labels == cam.label) and cam.score == pytest.approx(
-        float((labels == cam.label).float().mean()))
+        float((labels == cam.label).float().mean())
+    )
     assert cam.heat_HW.shape == SIZE and cam.heat_HW.max() == 1
     rarest = int(labels.unique()[labels.flatten().bincount()[labels.unique()].argmin()])
     assert torch.equal(segmentation_cam(model, inputs, sample, rarest).region_HW, labels == rarest)
     missing = next(i for i in range(150) if i not in labels.unique().tolist())
     with pytest.raises(ValueError, match=f"sees class {missing} nowhere"):
         segmentation_cam(model, inputs, sample, missing)
-    figure = draw_grad_cam(cam, Picture(np.zeros((*SIZE, 3), np.uint8)), "sky", tmp_path / "cam.png")
-    assert figure.axes[0].get_title().startswith("sky, ") and (tmp_path / "cam.png").stat().st_size > 10_000
+    figure = draw_grad_cam(
+        cam, Picture(np.zeros((*SIZE, 3), np.uint8)), "sky", tmp_path / "cam.png"
+    )
+    assert (
+        figure.axes[0].get_title().startswith("sky, ")
+        and (tmp_path / "cam.png").stat().st_size > 10_000
+    )

@@ -46,7 +46,10 @@ def test_attention_times_the_input_is_what_the_layer_scans(family):
             want, got = {}, {}
             for sequence, route, step in scan.visits(cell):
                 walk = scan.walk(route, sequence)
-                weights_TD, u_TD = attention_weights(scan, route, step, sequence), walk.u_BTKD[0, : step + 1, 0]
+                weights_TD, u_TD = (
+                    attention_weights(scan, route, step, sequence),
+                    walk.u_BTKD[0, : step + 1, 0],
+                )
                 y_D = (weights_TD * u_TD).sum(0) + walk.D_KD[0] * u_TD[-1]
                 place = sequence if merged else (sequence, route)
                 got[place] = got.get(place, 0) + y_D
@@ -79,13 +82,15 @@ def test_cells_that_cannot_reach_the_chosen_one_have_no_weight(family):
     assert torch.equal(reached.any(0), ~attention.total_HW.isnan())
     for k, (sequence, route, step) in enumerate(scan.visits(row * scan.width + column)):
         before = scan.cells_GKT[sequence, route, : step + 1]
-        assert set(reached[k].flatten().nonzero().flatten().tolist()) == set(before[before >= 0].tolist())
+        assert set(reached[k].flatten().nonzero().flatten().tolist()) == set(
+            before[before >= 0].tolist()
+        )
 
 
 def test_each_image_of_a_batch_has_its_own_attention():
     model, pair = tiny("MambaVision"), images(batch=2)
     for image in range(2):
-        alone = choose_scan(record_scans(model, pair[image: image + 1]), (72, 101))
+        alone = choose_scan(record_scans(model, pair[image : image + 1]), (72, 101))
         together = choose_scan(record_scans(model, pair), (72, 101))
         a, b = implicit_attention(alone, 1, 2), implicit_attention(together, 1, 2, image)
         torch.testing.assert_close(a.total_HW, b.total_HW, equal_nan=True)
@@ -135,9 +140,16 @@ def test_a_scan_of_an_unknown_mixer_is_an_error():
 
 def test_the_walk_is_drawn_on_the_image(tmp_path):
     scan = record_scans(tiny("VMamba"), images(64, 96), keep=[])[1]
-    figure = draw_scan_path(scan, Picture(np.zeros((48, 96, 3), np.uint8), (0.75, 1.0)), tmp_path / "scan.png")
+    figure = draw_scan_path(
+        scan, Picture(np.zeros((48, 96, 3), np.uint8), (0.75, 1.0)), tmp_path / "scan.png"
+    )
     axes = figure.axes[0]
-    assert [a.get_title() for a in figure.axes[:4]] == ["row", "column", "row reversed", "column reversed"]
+    assert [a.get_title() for a in figure.axes[:4]] == [
+        "row",
+        "column",
+        "row reversed",
+        "column reversed",
+    ]
     jumps, steps = (collection.get_segments() for collection in axes.collections)
     assert len(jumps) == 7 and len(steps) == 8 * 11, "eight rows of twelve cells of eight pixels"
     assert [tuple(map(float, point)) for point in steps[0]] == [(4, 4), (12, 4)]
@@ -148,11 +160,17 @@ def test_the_walk_is_drawn_on_the_image(tmp_path):
 
 def test_the_attention_is_drawn_with_the_cell_marked(tmp_path):
     scan = choose_scan(record_scans(tiny("VMamba"), images(64, 96)), (64, 96))
-    figure = draw_implicit_attention(implicit_attention(scan, 1, 2), Picture.blank(64, 96), tmp_path / "attention.png")
+    figure = draw_implicit_attention(
+        implicit_attention(scan, 1, 2), Picture.blank(64, 96), tmp_path / "attention.png"
+    )
     titles = [a.get_title() for a in figure.axes[:-1]]
     assert titles == ["image", "all routes", "row", "column", "row reversed", "column reversed"]
     row = figure.axes[2].get_images()[0].get_array()
     assert row.shape == (4, 6) and row.max() == 1
     # Of the row's walk: cell 1, 2 and what comes before it.
     assert np.isnan(row.filled(np.nan)).sum() == 24 - 9
-    assert all((line.get_xdata()[0], line.get_ydata()[0]) == (40, 24) for a in figure.axes[:-1] for line in a.lines)
+    assert all(
+        (line.get_xdata()[0], line.get_ydata()[0]) == (40, 24)
+        for a in figure.axes[:-1]
+        for line in a.lines
+    )

@@ -47,7 +47,11 @@ def test_all_backbones_are_on_the_page_and_outliers_are_explained() -> None:
     rows = [line for line in PAGE.splitlines() if re.match(r"\| \w+ \| `", line)]
     assert [row.split("`")[1] for row in rows] == list(SIZES), WRITE
     known = list_backbones()
-    assert {name for name in known if list_published(name, "classification")} <= set(SIZES) <= set(known)
+    assert (
+        {name for name in known if list_published(name, "classification")}
+        <= set(SIZES)
+        <= set(known)
+    )
     marked = {row.split("`")[1] for row in rows if "†" in row}
     notes = PAGE.split("Notes on †")[1].split("## Detectors")[0]
     assert marked and all(f"**{family_of(name)}" in notes for name in marked)
@@ -57,11 +61,19 @@ def test_all_backbones_are_on_the_page_and_outliers_are_explained() -> None:
 
 @pytest.mark.parametrize(
     ("counted", "printed", "wanted"),
-    [(30.249, "30.249", True), (4.86, "4.906", True), (4.84, "4.906", False), (6.49, "6", True), (6.6, "6", False)],
+    [
+        (30.249, "30.249", True),
+        (4.86, "4.906", True),
+        (4.84, "4.906", False),
+        (6.49, "6", True),
+        (6.6, "6", False),
+    ],
 )
 def test_agreement(counted: float, printed: str, wanted: bool) -> None:
     assert agrees(counted, printed) is wanted
 
 
 def test_outliers_are_marked() -> None:
-    assert "60.00 / 30.249 † | 4.91 / 4.906 |" in backbone_row("vmamba_t", Count(60_000_000, 4.906, 0.0, 0.0))
+    assert "60.00 / 30.249 † | 4.91 / 4.906 |" in backbone_row(
+        "vmamba_t", Count(60_000_000, 4.906, 0.0, 0.0)
+    )

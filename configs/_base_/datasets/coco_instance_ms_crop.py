@@ -18,7 +18,8 @@ train_dataloader = dict(
                         dict(
                             type="RandomChoiceResize",
                             scales=[(400, 1333), (500, 1333), (600, 1333)],
-                            keep_ratio=True),
+                            keep_ratio=True,
+                        ),
                         dict(
                             type="RandomCrop",
                             crop_type="absolute_range",

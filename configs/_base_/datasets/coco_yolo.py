@@ -5,19 +5,32 @@ size = 640
 
 load = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations", with_bbox=True)]
 affine = dict(
-    type="CenteredRandomAffine", size=(size, size), max_translate_ratio=0.1, scaling_ratio_range=(0.5, 1.5)
+    type="CenteredRandomAffine",
+    size=(size, size),
+    max_translate_ratio=0.1,
+    scaling_ratio_range=(0.5, 1.5),
 )
 # Never, as the authors train all scales: --cfg-options train_dataloader.dataset.pipeline.4.prob=0.1 tries it.
 mixup = dict(
-    type="CachedMixUp", img_scale=(size, size), ratio_range=(1.0, 1.0), flip_ratio=1.0, max_cached_images=20, prob=0.0
+    type="CachedMixUp",
+    img_scale=(size, size),
+    ratio_range=(1.0, 1.0),
+    flip_ratio=1.0,
+    max_cached_images=20,
+    prob=0.0,
 )
 augment = [
     dict(type="HSVGain", hue=0.015, saturation=0.7, value=0.4),
     dict(type="RandomFlip", prob=0.5),
-    dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "flip", "flip_direction")),
+    dict(
+        type="PackDetInputs",
+        meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "flip", "flip_direction"),
+    ),
 ]
 # The authors' program draws the other three images from the last ones loaded, too.
-mosaic = dict(type="CachedMosaic", img_scale=(size, size), pad_val=114.0, prob=1.0, max_cached_images=128)
+mosaic = dict(
+    type="CachedMosaic", img_scale=(size, size), pad_val=114.0, prob=1.0, max_cached_images=128
+)
 train_pipeline = [*load, mosaic, affine, mixup, *augment]
 late_pipeline = [*load, dict(type="Letterbox", size=size), affine, *augment]
 test_pipeline = [

@@ -25,10 +25,18 @@ box_heads = [
 stages = [
     dict(
         assigner=dict(
-            type="DeviceMaxIoUAssigner", pos_iou_thr=iou, neg_iou_thr=iou, min_pos_iou=iou, match_low_quality=False
+            type="DeviceMaxIoUAssigner",
+            pos_iou_thr=iou,
+            neg_iou_thr=iou,
+            min_pos_iou=iou,
+            match_low_quality=False,
         ),
         sampler=dict(
-            type="DeviceRandomSampler", num=512, pos_fraction=0.25, neg_pos_ub=-1, add_gt_as_proposals=True
+            type="DeviceRandomSampler",
+            num=512,
+            pos_fraction=0.25,
+            neg_pos_ub=-1,
+            add_gt_as_proposals=True,
         ),
         mask_size=28,
         pos_weight=-1,
@@ -38,7 +46,9 @@ stages = [
 
 model = dict(
     type="NoCopyCascadeRCNN",
-    rpn_head=dict(loss_bbox=dict(_delete_=True, type="SmoothL1Loss", beta=1.0 / 9.0, loss_weight=1.0)),
+    rpn_head=dict(
+        loss_bbox=dict(_delete_=True, type="SmoothL1Loss", beta=1.0 / 9.0, loss_weight=1.0)
+    ),
     roi_head=dict(
         type="CascadeRoIHead", num_stages=3, stage_loss_weights=[1, 0.5, 0.25], bbox_head=box_heads
     ),

@@ -13,9 +13,15 @@ model = dict(
     backbone=dict(type="MambaYOLOBackbone"),
     neck=dict(type="MambaYOLOPAFPN"),
     bbox_head=dict(type="YOLODFLHead", num_classes=80, strides=[8, 16, 32], reg_max=16),
-    train_cfg=dict(assigner=dict(type="NormalizedTaskAlignedAssigner", topk=10, alpha=0.5, beta=6.0, eps=1e-9)),
+    train_cfg=dict(
+        assigner=dict(type="NormalizedTaskAlignedAssigner", topk=10, alpha=0.5, beta=6.0, eps=1e-9)
+    ),
     # Of validation: candidates of every class above 0.001, so that AP counts them.
     test_cfg=dict(
-        multi_label=True, score_thr=0.001, nms_pre=30000, nms=dict(type="nms", iou_threshold=0.7), max_per_img=300
+        multi_label=True,
+        score_thr=0.001,
+        nms_pre=30000,
+        nms=dict(type="nms", iou_threshold=0.7),
+        max_per_img=300,
     ),
 )

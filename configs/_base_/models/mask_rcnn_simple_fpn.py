@@ -7,7 +7,9 @@ model = dict(
     neck=dict(_delete_=True, type="SimpleFPN", out_channels=256, num_outs=5),
     rpn_head=dict(num_convs=2),
     roi_head=dict(
-        bbox_head=dict(type="Shared4Conv1FCBBoxHead", conv_out_channels=256, norm_cfg=dict(type="LN2d")),
+        bbox_head=dict(
+            type="Shared4Conv1FCBBoxHead", conv_out_channels=256, norm_cfg=dict(type="LN2d")
+        ),
         mask_head=dict(norm_cfg=dict(type="LN2d")),
     ),
 )

@@ -29,7 +29,11 @@ model = dict(
     ),
     train_cfg=dict(
         assigner=dict(
-            type="DeviceMaxIoUAssigner", pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0, ignore_iof_thr=-1
+            type="DeviceMaxIoUAssigner",
+            pos_iou_thr=0.5,
+            neg_iou_thr=0.4,
+            min_pos_iou=0,
+            ignore_iof_thr=-1,
         ),
         # Focal loss weighs all anchors: none are left out.
         sampler=dict(type="PseudoSampler"),
@@ -37,6 +41,10 @@ model = dict(
         pos_weight=-1,
     ),
     test_cfg=dict(
-        nms_pre=1000, min_bbox_size=0, score_thr=0.05, nms=dict(type="nms", iou_threshold=0.5), max_per_img=100
+        nms_pre=1000,
+        min_bbox_size=0,
+        score_thr=0.05,
+        nms=dict(type="nms", iou_threshold=0.5),
+        max_per_img=100,
     ),
 )

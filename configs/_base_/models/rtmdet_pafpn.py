@@ -10,7 +10,11 @@ model = dict(
         pad_size_divisor=32,
     ),
     neck=dict(
-        type="CSPNeXtPAFPN", out_channels=128, num_csp_blocks=1, expand_ratio=0.5, norm_cfg=norm_cfg,
+        type="CSPNeXtPAFPN",
+        out_channels=128,
+        num_csp_blocks=1,
+        expand_ratio=0.5,
+        norm_cfg=norm_cfg,
         act_cfg=dict(type="SiLU"),
     ),
     bbox_head=dict(
@@ -30,8 +34,14 @@ model = dict(
         norm_cfg=norm_cfg,
         act_cfg=dict(type="SiLU"),
     ),
-    train_cfg=dict(assigner=dict(type="DynamicSoftLabelAssigner", topk=13), allowed_border=-1, pos_weight=-1),
+    train_cfg=dict(
+        assigner=dict(type="DynamicSoftLabelAssigner", topk=13), allowed_border=-1, pos_weight=-1
+    ),
     test_cfg=dict(
-        nms_pre=30000, min_bbox_size=0, score_thr=0.001, nms=dict(type="nms", iou_threshold=0.65), max_per_img=300
+        nms_pre=30000,
+        min_bbox_size=0,
+        score_thr=0.001,
+        nms=dict(type="nms", iou_threshold=0.65),
+        max_per_img=300,
     ),
 )

@@ -9,7 +9,13 @@ model = dict(
         bgr_to_rgb=True,
         pad_size_divisor=32,
     ),
-    neck=dict(type="YOLOXPAFPN", out_channels=128, num_csp_blocks=1, norm_cfg=norm_cfg, act_cfg=dict(type="Swish")),
+    neck=dict(
+        type="YOLOXPAFPN",
+        out_channels=128,
+        num_csp_blocks=1,
+        norm_cfg=norm_cfg,
+        act_cfg=dict(type="Swish"),
+    ),
     bbox_head=dict(
         type="YOLOXHead",
         num_classes=80,

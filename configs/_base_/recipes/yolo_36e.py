@@ -4,6 +4,13 @@ custom_imports = dict(imports=["mmmamba.detection"], allow_failed_imports=False)
 
 train_dataloader = dict(batch_size=32)
 custom_hooks = [
-    dict(type="EMAHook", ema_type="ExpMomentumEMA", momentum=2e-4, gamma=2000, update_buffers=True, priority=49),
+    dict(
+        type="EMAHook",
+        ema_type="ExpMomentumEMA",
+        momentum=2e-4,
+        gamma=2000,
+        update_buffers=True,
+        priority=49,
+    ),
     dict(type="PipelineSwitchHook", switch_epoch=32, switch_pipeline={{_base_.late_pipeline}}),
 ]

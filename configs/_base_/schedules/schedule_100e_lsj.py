@@ -4,11 +4,20 @@ optim_wrapper = dict(
     type="AmpOptimWrapper",
     constructor="MergedOptimWrapperConstructor",
     optimizer=dict(type="AdamW", fused=True, lr=1e-4, betas=(0.9, 0.999), weight_decay=0.1),
-    paramwise_cfg=dict(custom_keys={"norm": dict(decay_mult=0.0), "pos_embed": dict(decay_mult=0.0)}),
+    paramwise_cfg=dict(
+        custom_keys={"norm": dict(decay_mult=0.0), "pos_embed": dict(decay_mult=0.0)}
+    ),
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end=250),
-    dict(type="MultiStepLR", by_epoch=False, begin=0, end=max_iters, milestones=[163_889, 177_546], gamma=0.1),
+    dict(
+        type="MultiStepLR",
+        by_epoch=False,
+        begin=0,
+        end=max_iters,
+        milestones=[163_889, 177_546],
+        gamma=0.1,
+    ),
 ]
 train_cfg = dict(type="ResumableIterLoop", max_iters=max_iters, val_interval=5_000)
 val_cfg = dict(type="ValLoop")

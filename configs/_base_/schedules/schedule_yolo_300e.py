@@ -5,12 +5,16 @@ optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="SGD", lr=0.01, momentum=0.937, nesterov=True, weight_decay=4e-3),
     paramwise_cfg=dict(
-        norm_decay_mult=0.0, bias_decay_mult=0.0, custom_keys={"dt_projs_bias": dict(decay_mult=0.0)}
+        norm_decay_mult=0.0,
+        bias_decay_mult=0.0,
+        custom_keys={"dt_projs_bias": dict(decay_mult=0.0)},
     ),
     clip_grad=dict(max_norm=10.0),
 )
 param_scheduler = [
-    dict(type="LinearLR", start_factor=1.0, end_factor=0.01, by_epoch=True, begin=0, end=max_epochs),
+    dict(
+        type="LinearLR", start_factor=1.0, end_factor=0.01, by_epoch=True, begin=0, end=max_epochs
+    ),
 ]
 train_cfg = dict(type="ResumableEpochLoop", max_epochs=max_epochs, val_interval=10)
 val_cfg = dict(type="ValLoop")

@@ -26,7 +26,9 @@ def ms_deform_attn_forward(
     Levels follow one another in ``value``, as ``spatial_shapes`` (L, 2) lists them.
     """
     if sampling_locations.numel() == 0:
-        return value.new_zeros(len(value), sampling_locations.shape[1], value.shape[2] * value.shape[3])
+        return value.new_zeros(
+            len(value), sampling_locations.shape[1], value.shape[2] * value.shape[3]
+        )
     wide = widen(value, sampling_locations, attention_weights)
     return _attend(wide[0], spatial_shapes, *wide[1:]).to(value.dtype)
 
@@ -46,7 +48,9 @@ def ms_deform_attn_backward(
     """Adds to the three gradients; the forward pass is computed once more, so that nothing is kept in between."""
     if sampling_locations.numel() == 0:
         return
-    wide = [t.detach().requires_grad_() for t in widen(value, sampling_locations, attention_weights)]
+    wide = [
+        t.detach().requires_grad_() for t in widen(value, sampling_locations, attention_weights)
+    ]
     with torch.enable_grad():
         output = _attend(wide[0], spatial_shapes, *wide[1:])
     grads = torch.autograd.grad(output, wide, grad_output.to(output.dtype))

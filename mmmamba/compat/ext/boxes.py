@@ -38,7 +38,9 @@ def softnms(
         ValueError: ``method`` is none of 0, 1, 2.
     """
     if method not in (NAIVE, LINEAR, GAUSSIAN):
-        raise ValueError(f"softnms: method is {method}, but must be 0 (naive), 1 (linear) or 2 (gaussian)")
+        raise ValueError(
+            f"softnms: method is {method}, but must be 0 (naive), 1 (linear) or 2 (gaussian)"
+        )
     # NumPy, because the loop runs once per kept box on small arrays, where torch's overhead per call dominates.
     boxes_N4, scores_N = (t.numpy().copy() for t in widen(boxes.detach(), scores.detach()))
     boxes_N4[:, 2:] += offset
@@ -52,7 +54,11 @@ def softnms(
         overlap_N = _overlap(boxes_N4[best], boxes_N4[rest_N])
         scores_N = scores_N[rest_N] * _decay(overlap_N, iou_threshold, sigma, method)
         alive_N = scores_N >= min_score
-        boxes_N4, index_N, scores_N = boxes_N4[rest_N][alive_N], index_N[rest_N][alive_N], scores_N[alive_N]
+        boxes_N4, index_N, scores_N = (
+            boxes_N4[rest_N][alive_N],
+            index_N[rest_N][alive_N],
+            scores_N[alive_N],
+        )
     keep_K = torch.tensor(kept, dtype=torch.long)
     dets[: len(kept), :4] = boxes[keep_K].to(dets.dtype)
     dets[: len(kept), 4] = torch.tensor(kept_scores, dtype=dets.dtype)
@@ -79,7 +85,9 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
 def _overlap(box_4: np.ndarray, boxes_N4: np.ndarray) -> np.ndarray:
     size_N2 = np.minimum(box_4[2:], boxes_N4[:, 2:]) - np.maximum(box_4[:2], boxes_N4[:, :2])
     shared_N = size_N2.clip(min=0).prod(axis=1)
-    union_N = (box_4[2:] - box_4[:2]).prod() + (boxes_N4[:, 2:] - boxes_N4[:, :2]).prod(axis=1) - shared_N
+    union_N = (
+        (box_4[2:] - box_4[:2]).prod() + (boxes_N4[:, 2:] - boxes_N4[:, :2]).prod(axis=1) - shared_N
+    )
     # Two boxes without area share nothing: their overlap is 0, not 0/0.
     return np.divide(shared_N, union_N, out=np.zeros_like(shared_N), where=union_N > 0)
 
@@ -91,12 +99,20 @@ def _decay(overlap_N: np.ndarray, iou_threshold: float, sigma: float, method: in
     return np.where(overlap_N >= iou_threshold, beyond, 1).astype(overlap_N.dtype)
 
 
-def bbox_overlaps(bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode: int, aligned: bool, offset: int) -> None:
+def bbox_overlaps(
+    bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode: int, aligned: bool, offset: int
+) -> None:
     """Writes IoU (mode 0) or intersection over the first box (mode 1) to ``ious``: (M,) if aligned, else (M, N)."""
     first, second = widen(bboxes1, bboxes2)
     if not aligned:
         first = first[:, None]
-    size = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2]) + offset
+    size = (
+        torch.minimum(first[..., 2:], second[..., 2:])
+        - torch.maximum(first[..., :2], second[..., :2])
+        + offset
+    )
     shared = size.clamp(min=0).prod(dim=-1)
-    area_first, area_second = ((b[..., 2:] - b[..., :2] + offset).prod(dim=-1) for b in (first, second))
+    area_first, area_second = (
+        (b[..., 2:] - b[..., :2] + offset).prod(dim=-1) for b in (first, second)
+    )
     ious.copy_(shared / (area_first + area_second - shared if mode == 0 else area_first))

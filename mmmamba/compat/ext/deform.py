@@ -110,7 +110,9 @@ def deform_conv_forward(
 ) -> None:
     """Writes the convolution to ``output``; ``columns``, ``ones`` and ``im2col_step`` are mmcv's scratch, unused."""
     x, w, o = widen(input, weight, offset)
-    output.copy_(torchvision.ops.deform_conv2d(x, o, w, None, (dH, dW), (padH, padW), (dilationH, dilationW)))
+    output.copy_(
+        torchvision.ops.deform_conv2d(x, o, w, None, (dH, dW), (padH, padW), (dilationH, dilationW))
+    )
 
 
 def deform_conv_backward_input(

@@ -39,7 +39,11 @@ def roi_align_forward(
     size = (aligned_height, aligned_width)
     if pool_mode == AVERAGE:
         # `torchvision.ops.roi_align` itself goes through minutes of compilation where algorithms are deterministic.
-        output.copy_(torch.ops.torchvision.roi_align(x_BCHW, rois_R5, spatial_scale, *size, sampling_ratio, aligned))
+        output.copy_(
+            torch.ops.torchvision.roi_align(
+                x_BCHW, rois_R5, spatial_scale, *size, sampling_ratio, aligned
+            )
+        )
         return
     (y_RPS, _), (x_RQS, _) = sample_points(rois_R5, size, spatial_scale, sampling_ratio, aligned)
     for chunk in roi_chunks(rois_R5, x_BCHW.shape[1], y_RPS.shape[1:], x_RQS.shape[1:]):
@@ -74,7 +78,9 @@ def roi_align_backward(
     grad_RCPQ, rois_R5 = widen(grad_output, rois)
     if pool_mode == AVERAGE and torch.are_deterministic_algorithms_enabled():
         log_once("deterministic algorithms: RoIAlign's gradients are computed as matrix products")
-        grad_BCHW = _average_backward(grad_RCPQ, rois_R5, grad_input.shape, spatial_scale, sampling_ratio, aligned)
+        grad_BCHW = _average_backward(
+            grad_RCPQ, rois_R5, grad_input.shape, spatial_scale, sampling_ratio, aligned
+        )
     elif pool_mode == AVERAGE:
         grad_BCHW = torch.ops.torchvision._roi_align_backward(
             grad_RCPQ,
@@ -97,7 +103,12 @@ def log_once(message: str) -> None:
 
 
 def _average_backward(
-    grad_RCPQ: Tensor, rois_R5: Tensor, shape: torch.Size, spatial_scale: float, sampling_ratio: int, aligned: bool
+    grad_RCPQ: Tensor,
+    rois_R5: Tensor,
+    shape: torch.Size,
+    spatial_scale: float,
+    sampling_ratio: int,
+    aligned: bool,
 ) -> Tensor:
     """(B, C, H, W): each image's sum over its RoIs of rows.T @ gradient @ columns, in the RoIs' order."""
     batch, channels, height, width = shape
@@ -117,9 +128,9 @@ def _average_backward(
 
 def _average_weights(point_RPS: Tensor, count_R: Tensor, length: int) -> Tensor:
     """What each of ``length`` cells adds to the average along one axis, (R, P, length)."""
-    used_RPS = (torch.arange(point_RPS.shape[-1], device=point_RPS.device) < count_R[:, None, None]) & (
-        (point_RPS >= -1) & (point_RPS <= length)
-    )
+    used_RPS = (
+        torch.arange(point_RPS.shape[-1], device=point_RPS.device) < count_R[:, None, None]
+    ) & ((point_RPS >= -1) & (point_RPS <= length))
     cell_L = torch.arange(length, device=point_RPS.device, dtype=point_RPS.dtype)
     share_RPSL = (1 - (point_RPS.clamp(0, length - 1)[..., None] - cell_L).abs()).clamp(min=0)
     return (share_RPSL * used_RPS[..., None]).sum(2) / count_R.clamp(min=1)[:, None, None]
@@ -138,7 +149,9 @@ def _max_backward(
     batch, channels, height, width = shape
     grad_flat = grad_RCPQ.new_zeros(batch * channels * height * width)
     image_R111 = rois_R5[:, 0].long()[:, None, None, None]
-    plane_RC11 = image_R111 * channels + torch.arange(channels, device=grad_flat.device)[:, None, None]
+    plane_RC11 = (
+        image_R111 * channels + torch.arange(channels, device=grad_flat.device)[:, None, None]
+    )
     for row, column, weight in bilinear_corners(y_RCPQ, x_RCPQ, (height, width)):
         cell = (plane_RC11 * height + row) * width + column
         grad_flat.index_add_(0, cell.flatten(), (grad_RCPQ * weight).flatten())

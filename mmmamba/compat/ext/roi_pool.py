@@ -36,7 +36,11 @@ def roi_pool_forward(
         )
         best_RCPQ, winner_RCPQ = value_RCPSQT.transpose(3, 4).flatten(4).max(dim=-1)
         cells_RPQ = (row[:, :, None, :, None] * width + column[:, None, :, None, :]).flatten(3)
-        winner_cell = cells_RPQ[:, None].expand(*winner_RCPQ.shape, -1).gather(-1, winner_RCPQ[..., None])[..., 0]
+        winner_cell = (
+            cells_RPQ[:, None]
+            .expand(*winner_RCPQ.shape, -1)
+            .gather(-1, winner_RCPQ[..., None])[..., 0]
+        )
         output[chunk] = torch.where(used, best_RCPQ, 0).to(output.dtype)
         argmax[chunk] = torch.where(used, winner_cell, -1).to(argmax.dtype)
 

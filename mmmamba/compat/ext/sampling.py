@@ -70,7 +70,9 @@ def bilinear_corners(
         low = point.floor()
         share = point - low
         low = low.long()
-        axes.append(((low, (1 - share) * inside), ((low + 1).clamp(max=length - 1), share * inside)))
+        axes.append(
+            ((low, (1 - share) * inside), ((low + 1).clamp(max=length - 1), share * inside))
+        )
     for row, weight_y in axes[0]:
         for column, weight_x in axes[1]:
             row_full, column_full = torch.broadcast_tensors(row, column)

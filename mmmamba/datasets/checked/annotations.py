@@ -14,10 +14,25 @@ from ..checks.kinds import KINDS
 from ..checks.report import Report
 from .ledger import DataError
 
-FATAL = ("annotation-record", "box-broken", "mask-missing", "polygon-broken", "rle-broken", "rle-size")
+FATAL = (
+    "annotation-record",
+    "box-broken",
+    "mask-missing",
+    "polygon-broken",
+    "rle-broken",
+    "rle-size",
+)
 """Annotations with which training fails, or goes on with NaN."""
-UNREADABLE = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RecursionError, TypeError,
-              ValueError)  # fmt: skip
+UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 """What data sets raise while they read annotations that are none."""
 SHOWN = 3
 
@@ -36,18 +51,27 @@ class CheckedParse:
         self.seen += len(annotations)
         size = image.get("width"), image.get("height")
         if not all(is_number(side) and side >= 1 for side in size):
-            self.report.add("image-record", f"{image.get('file_name')} has width {size[0]!r} and height {size[1]!r}",
-                            image=image["id"])  # fmt: skip
+            self.report.add(
+                "image-record",
+                f"{image.get('file_name')} has width {size[0]!r} and height {size[1]!r}",
+                image=image["id"],
+            )
             return dict(img_id=image["id"], instances=[], width=0, height=0)
         known = self.dataset.coco.cats
-        usable = [a for a in annotations if _is_plain(a, *size, self.masks, known) or not self._faults(a, size, known)]
+        usable = [
+            a
+            for a in annotations
+            if _is_plain(a, *size, self.masks, known) or not self._faults(a, size, known)
+        ]
         return self.parse(dict(raw, raw_ann_info=usable))
 
     def _faults(self, annotation: dict, size: tuple[int, int], known: dict) -> bool:
         """Count what is wrong with an annotation. Whether it must be left out."""
         dropped = False
         for kind, detail in _all_faults(annotation, size, self.masks, known):
-            self.report.add(kind, detail, image=annotation.get("image_id"), annotation=annotation.get("id"))
+            self.report.add(
+                kind, detail, image=annotation.get("image_id"), annotation=annotation.get("id")
+            )
             dropped |= kind in FATAL or kind == "category-unknown"
         return dropped
 
@@ -57,16 +81,33 @@ class CheckedParse:
         Raises:
             DataError: an image without a size, or an annotation that cannot be used and is not to be skipped.
         """
-        fatal = [kind for kind in self.report.counts if kind == "image-record" or (kind in FATAL and not self.skip)]
+        fatal = [
+            kind
+            for kind in self.report.counts
+            if kind == "image-record" or (kind in FATAL and not self.skip)
+        ]
         for kind, number in self.report.counts.items():
             if kind not in fatal:
                 text = _examples(self.report, kind)
-                print_log(f"{self.report.file}: of {self.seen} annotations {number}: {KINDS[kind].title}, "
-                          f"{KINDS[kind].advice}{text}", "current", 30)  # fmt: skip
+                print_log(
+                    f"{self.report.file}: of {self.seen} annotations {number}: {KINDS[kind].title}, "
+                    f"{KINDS[kind].advice}{text}",
+                    "current",
+                    30,
+                )
         if fatal:
-            lines = [f"{self.report.counts[k]} times: {KINDS[k].title}{_examples(self.report, k)}" for k in fatal]
-            cure = "" if "image-record" in fatal else ", or train without these annotations: --skip-bad-data"
-            raise DataError("\n".join([f"{self.report.file} cannot be used as it is", *lines, f"Mend it{cure}"]))
+            lines = [
+                f"{self.report.counts[k]} times: {KINDS[k].title}{_examples(self.report, k)}"
+                for k in fatal
+            ]
+            cure = (
+                ""
+                if "image-record" in fatal
+                else ", or train without these annotations: --skip-bad-data"
+            )
+            raise DataError(
+                "\n".join([f"{self.report.file} cannot be used as it is", *lines, f"Mend it{cure}"])
+            )
 
 
 def load_checked(dataset: BaseDataset, masks: bool, skip: bool) -> None:
@@ -80,7 +121,9 @@ def load_checked(dataset: BaseDataset, masks: bool, skip: bool) -> None:
     try:
         dataset.full_init()
     except UNREADABLE as error:
-        raise DataError(f"{dataset.ann_file} cannot be read: {_reason(dataset, masks, error)}") from error
+        raise DataError(
+            f"{dataset.ann_file} cannot be read: {_reason(dataset, masks, error)}"
+        ) from error
     finally:
         del dataset.parse_data_info
     checked.finish()
@@ -91,14 +134,26 @@ def _is_plain(annotation: dict, width: float, height: float, masks: bool, known:
     try:
         x, y, w, h = annotation["bbox"]
         total = annotation["area"]
-        if not (total > 0 and w >= 1 and h >= 1 and x >= -SLACK and y >= -SLACK and x + w <= width + SLACK
-                and y + h <= height + SLACK and annotation["category_id"] in known):  # fmt: skip
+        if not (
+            total > 0
+            and w >= 1
+            and h >= 1
+            and x >= -SLACK
+            and y >= -SLACK
+            and x + w <= width + SLACK
+            and y + h <= height + SLACK
+            and annotation["category_id"] in known
+        ):
             return False
         if masks:
             for polygon in annotation["segmentation"] or (None,):
                 low, high = min(polygon), max(polygon)
                 # Longer than any outline of so many points.
-                if len(polygon) < 6 or len(polygon) % 2 or len(polygon) * max(high - low, high, -low) > FARTHEST:
+                if (
+                    len(polygon) < 6
+                    or len(polygon) % 2
+                    or len(polygon) * max(high - low, high, -low) > FARTHEST
+                ):
                     return False
                 total += sum(polygon)
         return total - total == 0
@@ -106,7 +161,9 @@ def _is_plain(annotation: dict, width: float, height: float, masks: bool, known:
         return False
 
 
-def _all_faults(annotation: dict, size: tuple[int, int], masks: bool, known: dict) -> Iterator[tuple[str, str]]:
+def _all_faults(
+    annotation: dict, size: tuple[int, int], masks: bool, known: dict
+) -> Iterator[tuple[str, str]]:
     category = annotation.get("category_id")
     if not isinstance(category, (int, float, str)) or category not in known:
         yield "category-unknown", f"category {category!r}"
@@ -125,7 +182,9 @@ def _reason(dataset: BaseDataset, masks: bool, error: Exception) -> str:
     report = Report("", dataset.ann_file)
     content = read_coco(dataset.ann_file, report)
     if content is not None:
-        report = check_coco(content, None, dataset.metainfo.get("classes"), file=dataset.ann_file, masks=masks)
+        report = check_coco(
+            content, None, dataset.metainfo.get("classes"), file=dataset.ann_file, masks=masks
+        )
     faults = [kind for kind in report.counts if KINDS[kind].severity != "note"]
     lines = [f"{KINDS[kind].title}{_examples(report, kind)}" for kind in faults]
     return "\n".join([f"{type(error).__name__}: {error}", *lines])

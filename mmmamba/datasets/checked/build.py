@@ -41,8 +41,10 @@ def check_pipelines(dataset: Any, ledger: Ledger, skip: bool) -> None:
         if hasattr(pipeline, "transforms") and not isinstance(pipeline, CheckedPipeline):
             node.pipeline = CheckedPipeline(pipeline, node, ledger, skip)
         elif isinstance(pipeline, list):
-            node.pipeline = [t if isinstance(t, CheckedTransform) else CheckedTransform(t, node.max_refetch)
-                             for t in pipeline]  # fmt: skip
+            node.pipeline = [
+                t if isinstance(t, CheckedTransform) else CheckedTransform(t, node.max_refetch)
+                for t in pipeline
+            ]
 
 
 def _nodes(dataset: Any) -> Iterator[Any]:
@@ -67,7 +69,11 @@ def _build_leaf(dataset: dict, skip: bool) -> Any:
     file = dataset.get("ann_file") or dataset.get("data_root")
     if _is_coco(dataset.get("type")):
         built = DATASETS.build({**dataset, "lazy_init": True})
-        masks = any(step.get("with_mask") for step in dataset.get("pipeline") or () if isinstance(step, dict))
+        masks = any(
+            step.get("with_mask")
+            for step in dataset.get("pipeline") or ()
+            if isinstance(step, dict)
+        )
         if not dataset.get("lazy_init"):
             load_checked(built, masks, skip and not built.test_mode)
     else:
@@ -75,9 +81,13 @@ def _build_leaf(dataset: dict, skip: bool) -> Any:
             built = DATASETS.build(dataset)
         except (*UNREADABLE, UsageError) as error:
             kind = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
-            raise DataError(f"the {dataset.get('type')} of {file} cannot be built: {kind}{error}") from error
+            raise DataError(
+                f"the {dataset.get('type')} of {file} cannot be built: {kind}{error}"
+            ) from error
     if getattr(built, "_fully_initialized", True) and len(built) == 0:
-        raise DataError(f"{file} gives no image: the data set is empty. What is wrong: mmmamba check-data")
+        raise DataError(
+            f"{file} gives no image: the data set is empty. What is wrong: mmmamba check-data"
+        )
     return built
 
 

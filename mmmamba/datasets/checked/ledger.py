@@ -59,7 +59,11 @@ class Ledger:
                 self.told[kind] = number
                 examples = [entry["what"] for entry in entries if entry["kind"] == kind]
                 text = "".join(f"\n  {example}" for example in examples[:SHOWN])
-                print_log(f"{number} {KINDS[kind]} ({new} of them new; named in {self.path}){text}", "current", 30)
+                print_log(
+                    f"{number} {KINDS[kind]} ({new} of them new; named in {self.path}){text}",
+                    "current",
+                    30,
+                )
 
     def _new_entries(self) -> list[dict]:
         if self.path is None or not self.path.exists():

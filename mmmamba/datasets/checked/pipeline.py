@@ -28,7 +28,11 @@ class CheckedPipeline(Compose):
 
     def __init__(self, pipeline: Compose, dataset: BaseDataset, ledger: Ledger, skip: bool) -> None:
         self.transforms = pipeline.transforms
-        self.ledger, self.skip, self.test_mode = ledger, skip and not dataset.test_mode, dataset.test_mode
+        self.ledger, self.skip, self.test_mode = (
+            ledger,
+            skip and not dataset.test_mode,
+            dataset.test_mode,
+        )
         self.limit = min(IN_A_ROW, dataset.max_refetch)
         self.row: list[str] = []
         classes = dataset.metainfo.get("classes")
@@ -45,16 +49,24 @@ class CheckedPipeline(Compose):
             loaded = {key for key in ("img", "gt_bboxes", "gt_seg_map") if key not in sample}
             try:
                 sample = transform(sample)
-                faults = list(self._faults(sample, loaded)) if loaded and isinstance(sample, dict) else []
+                faults = (
+                    list(self._faults(sample, loaded))
+                    if loaded and isinstance(sample, dict)
+                    else []
+                )
             except DataError:
                 raise
             # Whatever a transform raises is handed on, with the file's name.
             except Exception as error:
-                return self._bad(Finding("", file, _told(transform, error) + _beside(sample), image), error)
+                return self._bad(
+                    Finding("", file, _told(transform, error) + _beside(sample), image), error
+                )
             if faults:
                 return self._bad(Finding("", file, "; ".join(faults), image))
             if sample is None:
-                return self._left_out("empty", str(Finding("", file, type(transform).__name__, image)))
+                return self._left_out(
+                    "empty", str(Finding("", file, type(transform).__name__, image))
+                )
         self.row.clear()
         return sample
 
@@ -68,8 +80,12 @@ class CheckedPipeline(Compose):
 
     def _bad(self, finding: Finding, error: Exception | None = None) -> None:
         if not self.skip:
-            cure = "" if self.test_mode else " To leave such images out of training: --skip-bad-data."
-            raise DataError(f"{finding}. Mend or remove it.{cure} What else is wrong: mmmamba check-data") from error
+            cure = (
+                "" if self.test_mode else " To leave such images out of training: --skip-bad-data."
+            )
+            raise DataError(
+                f"{finding}. Mend or remove it.{cure} What else is wrong: mmmamba check-data"
+            ) from error
         return self._left_out("bad", str(finding))
 
     def _left_out(self, kind: str, what: str) -> None:
@@ -82,7 +98,9 @@ class CheckedPipeline(Compose):
 
     def _stop(self) -> NoReturn:
         last = "".join(f"\n  {what}" for what in self.row[-LAST:])
-        raise DataError(f"{len(self.row)} images in a row could not be used, the last of them:{last}")
+        raise DataError(
+            f"{len(self.row)} images in a row could not be used, the last of them:{last}"
+        )
 
 
 class CheckedTransform:
@@ -100,11 +118,15 @@ class CheckedTransform:
             others = [place(other)[0] for other in sample.get("mix_results") or ()]
             mixed = f" (mixed with {', '.join(others)})" if others else ""
             file, image = place(sample)
-            raise DataError(str(Finding("", file, _told(self.transform, error) + mixed, image))) from error
+            raise DataError(
+                str(Finding("", file, _told(self.transform, error) + mixed, image))
+            ) from error
         self.row = 0 if result is not None else self.row + 1
         if self.row >= self.limit:
             file, image = place(sample)
-            raise DataError(f"{Finding('', file, type(self.transform).__name__, image)} left nothing, {self.row} times")
+            raise DataError(
+                f"{Finding('', file, type(self.transform).__name__, image)} left nothing, {self.row} times"
+            )
         return result
 
     def __getattr__(self, name: str) -> Any:
@@ -119,7 +141,11 @@ class CheckedTransform:
 
 def _beside(sample: Any) -> str:
     """The label map of an image, where that may be what could not be loaded."""
-    path = sample.get("seg_map_path") if isinstance(sample, dict) and "gt_seg_map" not in sample else None
+    path = (
+        sample.get("seg_map_path")
+        if isinstance(sample, dict) and "gt_seg_map" not in sample
+        else None
+    )
     return f", label map {path}" if path else ""
 
 

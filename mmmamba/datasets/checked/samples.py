@@ -38,7 +38,11 @@ def image_faults(sample: dict) -> Iterator[str]:
         yield f"the image is {width} x {height}"
     told = sample.get("width"), sample.get("height")
     if None not in told and told != (width, height):
-        turned = " (its EXIF orientation turns it, as training sees it)" if told == (height, width) else ""
+        turned = (
+            " (its EXIF orientation turns it, as training sees it)"
+            if told == (height, width)
+            else ""
+        )
         yield f"the image is {width} x {height}{turned}, its annotations say {told[0]} x {told[1]}"
 
 
@@ -86,8 +90,10 @@ def label_map_faults(sample: dict, classes: int | None, ignore_index: int) -> It
         wrong = labels[(labels >= classes) & (labels != ignore_index)]
         if wrong.size:
             found = ", ".join(map(str, np.unique(wrong)[:8]))
-            yield (f"the label map {path} holds {found} (after reduce_zero_label, if set) in {wrong.size} pixels, "
-                   f"wanted 0 … {classes - 1}, or {ignore_index} to ignore")  # fmt: skip
+            yield (
+                f"the label map {path} holds {found} (after reduce_zero_label, if set) in {wrong.size} pixels, "
+                f"wanted 0 … {classes - 1}, or {ignore_index} to ignore"
+            )
 
 
 def _wrapped(path: str) -> str:

@@ -38,12 +38,24 @@ def is_coco(content: Any, report: Report, file: str | None = None) -> bool:
     if not isinstance(content, dict):
         report.add("not-coco", f"it holds a {type(content).__name__}", file=file)
         return False
-    wrong = [key for key in LISTS if not isinstance(content.get(key), list)
-             or not all(isinstance(entry, dict) for entry in content[key])]  # fmt: skip
+    wrong = [
+        key
+        for key in LISTS
+        if not isinstance(content.get(key), list)
+        or not all(isinstance(entry, dict) for entry in content[key])
+    ]
     if wrong:
-        report.add("not-coco", f"no list of objects under {', '.join(wrong)}; it has {_some(list(content))}", file=file)
+        report.add(
+            "not-coco",
+            f"no list of objects under {', '.join(wrong)}; it has {_some(list(content))}",
+            file=file,
+        )
         return False
-    nameless = [c for c in content["categories"] if not is_id(c.get("id")) or not isinstance(c.get("name"), str)]
+    nameless = [
+        c
+        for c in content["categories"]
+        if not is_id(c.get("id")) or not isinstance(c.get("name"), str)
+    ]
     if nameless:
         report.add("not-coco", f"a category without id or name: {nameless[0]}", file=file)
     return not nameless
@@ -115,10 +127,17 @@ def check_categories(categories: list[dict], classes: Sequence[str] | None, repo
             report.add("classes-twice", f"{name!r} stands {times} times in the config's classes")
     missing = [name for name in classes if name not in names]
     if missing:
-        hints = "".join(did_you_mean(name, [n for n in names if n not in classes], 2) for name in missing[:3])
-        cure = f" Write metainfo=dict(classes={tuple(names)!r})." if len(names) <= SHORT_LIST else ""
-        report.add("classes-missing", f"{_some(missing)} of the config's {len(classes)} classes; the file has "
-                   f"{_some(names)}.{hints if len(missing) < len(classes) else cure}")  # fmt: skip
+        hints = "".join(
+            did_you_mean(name, [n for n in names if n not in classes], 2) for name in missing[:3]
+        )
+        cure = (
+            f" Write metainfo=dict(classes={tuple(names)!r})." if len(names) <= SHORT_LIST else ""
+        )
+        report.add(
+            "classes-missing",
+            f"{_some(missing)} of the config's {len(classes)} classes; the file has "
+            f"{_some(names)}.{hints if len(missing) < len(classes) else cure}",
+        )
     common = [name for name in classes if name in names]
     in_file = [name for name in names if name in classes]
     if not missing and len(common) == len(in_file) and common != in_file:
@@ -128,25 +147,40 @@ def check_categories(categories: list[dict], classes: Sequence[str] | None, repo
             report.add("classes-left", repr(name))
 
 
-def _check_images(images: list[dict], report: Report, min_size: int) -> dict[Any, tuple[int, int] | None]:
+def _check_images(
+    images: list[dict], report: Report, min_size: int
+) -> dict[Any, tuple[int, int] | None]:
     """Entries of images. Returns width and height by id, None where the entry has no valid ones."""
     sizes: dict[Any, tuple[int, int] | None] = {}
     ids_of_name: dict[str, Any] = {}
     for index, image in enumerate(images):
         if not is_id(image.get("id")) or not isinstance(image.get("file_name"), str):
-            report.add("image-record", f"entry {index} of images has id {image.get('id')!r} and file_name "
-                       f"{image.get('file_name')!r}")  # fmt: skip
+            report.add(
+                "image-record",
+                f"entry {index} of images has id {image.get('id')!r} and file_name "
+                f"{image.get('file_name')!r}",
+            )
             continue
         number, name = image["id"], image["file_name"]
         if name in ids_of_name and ids_of_name[name] != number:
-            report.add("image-name-twice", f"{name} has the ids {ids_of_name[name]} and {number}", image=number)
+            report.add(
+                "image-name-twice",
+                f"{name} has the ids {ids_of_name[name]} and {number}",
+                image=number,
+            )
         ids_of_name.setdefault(name, number)
         size = image.get("width"), image.get("height")
         valid = has_size(image)
         if not valid:
-            report.add("image-record", f"{name} has width {size[0]!r} and height {size[1]!r}", image=number)
+            report.add(
+                "image-record", f"{name} has width {size[0]!r} and height {size[1]!r}", image=number
+            )
         elif min(size) < min_size:
-            report.add("image-small", f"{name} is {size[0]} x {size[1]}, wanted {min_size} or more", image=number)
+            report.add(
+                "image-small",
+                f"{name} is {size[0]} x {size[1]}, wanted {min_size} or more",
+                image=number,
+            )
         sizes[number] = size if valid else None
     return sizes
 
@@ -166,8 +200,11 @@ def _check_annotations(
     for index, annotation in enumerate(annotations):
         ids = {key: annotation.get(key) for key in ("id", "image_id", "category_id")}
         if not all(is_id(value) for value in ids.values()):
-            report.add("annotation-record", f"entry {index} of annotations has "
-                       + ", ".join(f"{key} {value!r}" for key, value in ids.items() if not is_id(value)))  # fmt: skip
+            report.add(
+                "annotation-record",
+                f"entry {index} of annotations has "
+                + ", ".join(f"{key} {value!r}" for key, value in ids.items() if not is_id(value)),
+            )
             continue
         number = annotation["id"]
         place = dict(image=annotation["image_id"], annotation=number)
@@ -201,7 +238,9 @@ def _check_annotations(
             report.add("image-empty", image=number)
 
 
-def _check_instance(annotation: dict, size: tuple[int, int] | None, masks: bool, report: Report, place: dict) -> None:
+def _check_instance(
+    annotation: dict, size: tuple[int, int] | None, masks: bool, report: Report, place: dict
+) -> None:
     if size is None:
         return
     for kind, detail in box_faults(annotation, *size):
@@ -225,15 +264,24 @@ def check_image_files(images: list[dict], root: Path, report: Report, decode: bo
         told = image.get("width"), image.get("height")
         if facts.error:
             missing = not Path(path).exists()
-            report.add("image-missing" if missing else "image-unreadable", "" if missing else facts.error, file=path,
-                       image=number)  # fmt: skip
+            report.add(
+                "image-missing" if missing else "image-unreadable",
+                "" if missing else facts.error,
+                file=path,
+                image=number,
+            )
             continue
         if told != facts.seen_size:
             if facts.turned and told == (facts.width, facts.height):
                 report.add("image-turned", f"stored {told[0]} x {told[1]}", file=path, image=number)
             else:
-                report.add("image-size", f"{facts.seen_size[0]} x {facts.seen_size[1]}, the file says {told[0]} x "
-                           f"{told[1]}", file=path, image=number)  # fmt: skip
+                report.add(
+                    "image-size",
+                    f"{facts.seen_size[0]} x {facts.seen_size[1]}, the file says {told[0]} x "
+                    f"{told[1]}",
+                    file=path,
+                    image=number,
+                )
         if facts.mode in DEEP_MODES:
             report.add("image-deep", f"mode {facts.mode}", file=path, image=number)
 

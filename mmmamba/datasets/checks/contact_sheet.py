@@ -24,7 +24,9 @@ NAMED_MOST = 15
 """Objects up to which each is named beside its box; the legend names the rest."""
 
 
-def draw_contact_sheet(samples: Sequence[Sample], classes: Sequence[str], file: str | Path, title: str) -> Path:
+def draw_contact_sheet(
+    samples: Sequence[Sample], classes: Sequence[str], file: str | Path, title: str
+) -> Path:
     """Write a PNG of the samples in rows of `COLUMNS`, with boxes and masks or label maps over them.
 
     Objects whose annotation is faulty are red and dashed, crowd regions dotted.
@@ -49,13 +51,20 @@ def draw_contact_sheet(samples: Sequence[Sample], classes: Sequence[str], file: 
         ax.set_axis_off()
         ax.set_anchor("NW")
     if shown:
-        patches = [Patch(color=colours[label], label=classes[label]) for label in shown[:LEGEND_MOST]]
+        patches = [
+            Patch(color=colours[label], label=classes[label]) for label in shown[:LEGEND_MOST]
+        ]
         if any(sample.labels is not None and (sample.labels < 0).any() for sample in samples):
             patches.append(Patch(color="black", label="ignored"))
         if len(shown) > LEGEND_MOST:
             patches.append(Patch(color="none", label=f"and {len(shown) - LEGEND_MOST} more"))
-        figure.legend(handles=patches, loc="outside lower center", ncols=min(2 * columns, len(patches)), fontsize=9,
-                      frameon=False)  # fmt: skip
+        figure.legend(
+            handles=patches,
+            loc="outside lower center",
+            ncols=min(2 * columns, len(patches)),
+            fontsize=9,
+            frameon=False,
+        )
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file)
@@ -71,7 +80,12 @@ def class_colours(number: int) -> list[tuple[float, float, float]]:
     # Steps of the golden ratio put neighbours far apart on the circle of hues.
     hues = (np.arange(number) * 0.618) % 1.0
     values = 0.65 + 0.35 * (np.arange(number) % 3) / 2
-    return [tuple(c) for c in matplotlib.colors.hsv_to_rgb(np.stack([hues, np.full(number, 0.85), values], axis=1))]
+    return [
+        tuple(c)
+        for c in matplotlib.colors.hsv_to_rgb(
+            np.stack([hues, np.full(number, 0.85), values], axis=1)
+        )
+    ]
 
 
 def _labels(sample: Sample) -> set[int]:
@@ -82,12 +96,19 @@ def _labels(sample: Sample) -> set[int]:
 
 def _aspect(samples: Sequence[Sample]) -> float:
     """Height by width of a cell: the median image's, with room for its title."""
-    return float(np.clip(np.median([s.image.shape[0] / s.image.shape[1] for s in samples]), 0.5, 1.5)) + 0.07
+    return (
+        float(np.clip(np.median([s.image.shape[0] / s.image.shape[1] for s in samples]), 0.5, 1.5))
+        + 0.07
+    )
 
 
 def _draw(ax: Axes, sample: Sample, classes: Sequence[str], colours: list) -> None:
     ax.imshow(sample.image)
-    amount = "" if sample.labels is not None else f" · {len(sample.marks)} object{'s'[: len(sample.marks) != 1]}"
+    amount = (
+        ""
+        if sample.labels is not None
+        else f" · {len(sample.marks)} object{'s'[: len(sample.marks) != 1]}"
+    )
     ax.set_title(f"{_shortened(sample.title)}{amount}", fontsize=8, loc="left")
     if sample.labels is not None:
         overlay = np.zeros((*sample.labels.shape, 4))
@@ -103,7 +124,12 @@ def _draw(ax: Axes, sample: Sample, classes: Sequence[str], colours: list) -> No
             overlay[mark.mask > 0] = (*colours[mark.label], 0.45)
     ax.imshow(overlay, interpolation="nearest")
     for mark in sample.marks:
-        _draw_mark(ax, mark, classes[mark.label] if len(sample.marks) <= NAMED_MOST else "", colours[mark.label])
+        _draw_mark(
+            ax,
+            mark,
+            classes[mark.label] if len(sample.marks) <= NAMED_MOST else "",
+            colours[mark.label],
+        )
     # Boxes beyond the image are seen, but do not shrink it.
     margin = 0.02 * max(sample.image.shape[:2])
     ax.set_xlim(-margin, sample.image.shape[1] + margin)
@@ -116,15 +142,26 @@ def _draw_mark(ax: Axes, mark: Mark, name: str, colour: tuple[float, float, floa
     x, y, w, h = mark.box
     style = "--" if mark.faulty else ":" if mark.crowd else "-"
     edge = "red" if mark.faulty else colour
-    ax.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor=edge, linewidth=1.3, linestyle=style))
+    ax.add_patch(
+        Rectangle((x, y), w, h, fill=False, edgecolor=edge, linewidth=1.3, linestyle=style)
+    )
     if name:
         # Above the box, or in it where the image ends.
         width, height = ax.get_xlim()[1], ax.get_ylim()[0]
-        sides = dict(va="top" if y < 0.05 * height else "bottom", ha="right" if x > 0.85 * width else "left")
+        sides = dict(
+            va="top" if y < 0.05 * height else "bottom", ha="right" if x > 0.85 * width else "left"
+        )
         at = (min(x + w, width) if sides["ha"] == "right" else max(x, 0), max(y, 0))
-        ax.text(*at, name, fontsize=6, color="white", clip_on=True, **sides,
-                bbox=dict(facecolor=edge, edgecolor="none", pad=0.8, alpha=0.85))  # fmt: skip
+        ax.text(
+            *at,
+            name,
+            fontsize=6,
+            color="white",
+            clip_on=True,
+            **sides,
+            bbox=dict(facecolor=edge, edgecolor="none", pad=0.8, alpha=0.85),
+        )
 
 
 def _shortened(text: str, most: int = 34) -> str:
-    return text if len(text) <= most else f"…{text[-most + 1:]}"
+    return text if len(text) <= most else f"…{text[-most + 1 :]}"

@@ -29,7 +29,10 @@ def check_image_ids(content: dict, report: Report) -> None:
     astray: dict[Any, int] = {}
     for annotation in content["annotations"]:
         number = annotation.get("image_id")
-        if not all(is_id(annotation.get(key)) for key in ("id", "image_id", "category_id")) or number in names:
+        if (
+            not all(is_id(annotation.get(key)) for key in ("id", "image_id", "category_id"))
+            or number in names
+        ):
             continue
         if str(number) in twins:
             astray[number] = astray.get(number, 0) + 1

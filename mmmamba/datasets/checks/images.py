@@ -58,9 +58,16 @@ def read_image_facts(path: str | Path, decode: bool = True) -> ImageFacts:
         return ImageFacts(error=str(error) or type(error).__name__)
 
 
-def in_threads(work: Callable[[Item], Any], items: Sequence[Item], what: str) -> Iterator[tuple[Item, Any]]:
+def in_threads(
+    work: Callable[[Item], Any], items: Sequence[Item], what: str
+) -> Iterator[tuple[Item, Any]]:
     """Items with their results, in order, worked on in threads (decoders release the interpreter), under a bar."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     workers = min(32, (os.cpu_count() or 1) + 2)
     console = Console(stderr=True)
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

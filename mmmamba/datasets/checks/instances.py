@@ -52,18 +52,28 @@ def mask_faults(annotation: Mapping, width: int, height: int) -> Iterator[tuple[
         for polygon in mask:
             if not isinstance(polygon, (list, tuple)) or len(polygon) < 6 or len(polygon) % 2:
                 size = len(polygon) if isinstance(polygon, (list, tuple)) else repr(polygon)
-                yield "polygon-broken", f"a polygon of {size} numbers, wanted an even number of 6 or more"
+                yield (
+                    "polygon-broken",
+                    f"a polygon of {size} numbers, wanted an even number of 6 or more",
+                )
                 return
             if not all(is_number(v) for v in polygon):
                 yield "polygon-broken", "a polygon holds something that is no finite number"
                 return
             far, length = max(map(abs, polygon)), outline(polygon)
             if max(far, length) > FARTHEST:
-                what = f"lies {far:.3g} pixels away" if far > FARTHEST else f"is {length:.3g} pixels long"
+                what = (
+                    f"lies {far:.3g} pixels away"
+                    if far > FARTHEST
+                    else f"is {length:.3g} pixels long"
+                )
                 yield "polygon-broken", f"a polygon {what}, in an image of {width} x {height}"
                 return
     elif mask:
-        yield "polygon-broken", f"segmentation is {str(mask)[:40]!r}, wanted a list of polygons or an RLE"
+        yield (
+            "polygon-broken",
+            f"segmentation is {str(mask)[:40]!r}, wanted a list of polygons or an RLE",
+        )
 
 
 def outline(polygon: list[float]) -> float:

@@ -20,63 +20,142 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     # Training cannot work.
-    "not-coco": Kind("stop", "not a COCO file", "wanted: lists of images, annotations, categories (id and name)"),
-    "classes-none": Kind("stop", "the config has no classes", "write metainfo=dict(classes=('a', 'b'))"),
-    "classes-text": Kind("stop", "classes is a text", "with one class the comma makes the tuple: classes=('nucleus',)"),
-    "classes-missing": Kind("stop", "class of the config is not in the file",
-                            "mmdet would shift the labels after it"),
-    "classes-order": Kind("stop", "classes stand in another order than in the file",
-                          "mmdet numbers labels in the file's order, so names would be exchanged"),
-    "classes-twice": Kind("stop", "class name stands twice", "give each category a name of its own"),
-    "category-id-twice": Kind("stop", "category id stands twice",
-                              "give each category an id of its own"),
-    "num-classes": Kind("stop", "head with another number of classes", "set num_classes to the number of classes"),
+    "not-coco": Kind(
+        "stop", "not a COCO file", "wanted: lists of images, annotations, categories (id and name)"
+    ),
+    "classes-none": Kind(
+        "stop", "the config has no classes", "write metainfo=dict(classes=('a', 'b'))"
+    ),
+    "classes-text": Kind(
+        "stop",
+        "classes is a text",
+        "with one class the comma makes the tuple: classes=('nucleus',)",
+    ),
+    "classes-missing": Kind(
+        "stop", "class of the config is not in the file", "mmdet would shift the labels after it"
+    ),
+    "classes-order": Kind(
+        "stop",
+        "classes stand in another order than in the file",
+        "mmdet numbers labels in the file's order, so names would be exchanged",
+    ),
+    "classes-twice": Kind(
+        "stop", "class name stands twice", "give each category a name of its own"
+    ),
+    "category-id-twice": Kind(
+        "stop", "category id stands twice", "give each category an id of its own"
+    ),
+    "num-classes": Kind(
+        "stop", "head with another number of classes", "set num_classes to the number of classes"
+    ),
     "no-annotations": Kind("stop", "no annotation of the config's classes", "AP would be 0 or -1"),
-    "no-images": Kind("stop", "no image left", "look at ann_file, data_prefix, img_suffix and filter_cfg"),
-    "no-masks": Kind("stop", "no annotation has a mask, but the config trains masks",
-                     "take a head for boxes (retinanet, rtmdet, yolox)"),
-    "images-elsewhere": Kind("stop", "none of the images is where the config looks", "set data_prefix to their folder"),
-    "evaluator-file": Kind("stop", "the evaluator scores against other images", "give it the data set's ann_file"),
+    "no-images": Kind(
+        "stop", "no image left", "look at ann_file, data_prefix, img_suffix and filter_cfg"
+    ),
+    "no-masks": Kind(
+        "stop",
+        "no annotation has a mask, but the config trains masks",
+        "take a head for boxes (retinanet, rtmdet, yolox)",
+    ),
+    "images-elsewhere": Kind(
+        "stop", "none of the images is where the config looks", "set data_prefix to their folder"
+    ),
+    "evaluator-file": Kind(
+        "stop", "the evaluator scores against other images", "give it the data set's ann_file"
+    ),
     "annotation-id-twice": Kind("stop", "annotation id stands twice", "mmdet refuses such a file"),
-    "image-id-shared": Kind("stop", "two images have one id",
-                            "all but the last vanish, with the annotations of all given to it"),
-    "image-id-text": Kind("stop", "id of an image is a text in one place and a number in another",
-                          "its annotations vanish; write all ids in one way"),
-    "no-boxes": Kind("stop", "no annotation has a box within its image", "nothing can be learnt or found"),
-    "label-missing": Kind("stop", "image without label map", "the data loader fails when it comes to such an image"),
+    "image-id-shared": Kind(
+        "stop",
+        "two images have one id",
+        "all but the last vanish, with the annotations of all given to it",
+    ),
+    "image-id-text": Kind(
+        "stop",
+        "id of an image is a text in one place and a number in another",
+        "its annotations vanish; write all ids in one way",
+    ),
+    "no-boxes": Kind(
+        "stop", "no annotation has a box within its image", "nothing can be learnt or found"
+    ),
+    "label-missing": Kind(
+        "stop", "image without label map", "the data loader fails when it comes to such an image"
+    ),
     # Wrong, and training goes on, with less or other data than the file seems to hold.
-    "image-record": Kind("fault", "entry of an image lacks something", "wanted: id, file_name, width, height"),
+    "image-record": Kind(
+        "fault", "entry of an image lacks something", "wanted: id, file_name, width, height"
+    ),
     "image-id-twice": Kind("fault", "image is listed twice", "the last entry is kept"),
-    "image-name-twice": Kind("fault", "the same file under two image ids", "objects are missing under the other id"),
-    "image-missing": Kind("fault", "image is not there", "the data loader fails when it comes to it"),
-    "image-unreadable": Kind("fault", "image cannot be read", "the data loader fails, or takes what it could decode"),
-    "image-size": Kind("fault", "image of another size than the file says", "boxes are not where the objects are"),
-    "image-turned": Kind("fault", "image is turned by its EXIF orientation",
-                         "training turns it, width and height in the file do not: store the pixels turned"),
-    "annotation-record": Kind("fault", "annotation lacks something", "wanted: id, image_id, category_id, bbox, area"),
-    "annotation-orphan": Kind("fault", "annotation of an image that is not in the file", "it is never used"),
+    "image-name-twice": Kind(
+        "fault", "the same file under two image ids", "objects are missing under the other id"
+    ),
+    "image-missing": Kind(
+        "fault", "image is not there", "the data loader fails when it comes to it"
+    ),
+    "image-unreadable": Kind(
+        "fault", "image cannot be read", "the data loader fails, or takes what it could decode"
+    ),
+    "image-size": Kind(
+        "fault", "image of another size than the file says", "boxes are not where the objects are"
+    ),
+    "image-turned": Kind(
+        "fault",
+        "image is turned by its EXIF orientation",
+        "training turns it, width and height in the file do not: store the pixels turned",
+    ),
+    "annotation-record": Kind(
+        "fault", "annotation lacks something", "wanted: id, image_id, category_id, bbox, area"
+    ),
+    "annotation-orphan": Kind(
+        "fault", "annotation of an image that is not in the file", "it is never used"
+    ),
     "category-unknown": Kind("fault", "annotation of an unknown category", "it is never used"),
-    "box-broken": Kind("fault", "box is not four finite numbers", "NaN in the losses, or a failing data loader"),
-    "box-empty": Kind("fault", "box or area of nothing", "training leaves out boxes under 1 pixel or of no area"),
+    "box-broken": Kind(
+        "fault", "box is not four finite numbers", "NaN in the losses, or a failing data loader"
+    ),
+    "box-empty": Kind(
+        "fault", "box or area of nothing", "training leaves out boxes under 1 pixel or of no area"
+    ),
     "box-outside": Kind("fault", "box lies outside of the image", "training leaves it out"),
-    "box-beyond": Kind("fault", "box reaches beyond the image", "the part outside cannot be found; clip it"),
-    "mask-missing": Kind("fault", "annotation without a mask", "the config trains masks: the data loader fails here"),
-    "polygon-broken": Kind("fault", "broken polygon", "wanted: lists of x, y with three points or more; it is ignored"),
+    "box-beyond": Kind(
+        "fault", "box reaches beyond the image", "the part outside cannot be found; clip it"
+    ),
+    "mask-missing": Kind(
+        "fault", "annotation without a mask", "the config trains masks: the data loader fails here"
+    ),
+    "polygon-broken": Kind(
+        "fault", "broken polygon", "wanted: lists of x, y with three points or more; it is ignored"
+    ),
     "rle-broken": Kind("fault", "broken RLE", "wanted: size and counts that fill it"),
     "rle-size": Kind("fault", "RLE of another size than its image", "wanted: size=[height, width]"),
-    "label-unreadable": Kind("fault", "label map cannot be read", "the data loader fails when it comes to it"),
-    "label-channels": Kind("fault", "label map with colours", "wanted: one number a pixel (grey or palette PNG)"),
-    "label-size": Kind("fault", "label map of another size than its image", "crops fail or do not fit"),
-    "label-range": Kind("fault", "label out of range", "the loss fails, on a GPU with a device-side assert"),
+    "label-unreadable": Kind(
+        "fault", "label map cannot be read", "the data loader fails when it comes to it"
+    ),
+    "label-channels": Kind(
+        "fault", "label map with colours", "wanted: one number a pixel (grey or palette PNG)"
+    ),
+    "label-size": Kind(
+        "fault", "label map of another size than its image", "crops fail or do not fit"
+    ),
+    "label-range": Kind(
+        "fault", "label out of range", "the loss fails, on a GPU with a device-side assert"
+    ),
     # Worth knowing.
-    "classes-left": Kind("note", "category that the config leaves out", "its objects are background to learn from"),
+    "classes-left": Kind(
+        "note", "category that the config leaves out", "its objects are background to learn from"
+    ),
     "class-empty": Kind("note", "class without annotations", "it has no AP or IoU here"),
-    "image-empty": Kind("note", "image without objects", "filter_empty_gt=True leaves them out of training"),
-    "image-small": Kind("note", "image smaller than filter_cfg's min_size", "training leaves it out"),
+    "image-empty": Kind(
+        "note", "image without objects", "filter_empty_gt=True leaves them out of training"
+    ),
+    "image-small": Kind(
+        "note", "image smaller than filter_cfg's min_size", "training leaves it out"
+    ),
     "image-deep": Kind("note", "image of more than 8 bits", "it is read with 8 bits"),
     "image-both": Kind("note", "image is in training and in validation", "the score is too good"),
     "annotation-crowd": Kind("note", "crowd region", "neither object nor background"),
     "annotation-ignored": Kind("note", "annotation with ignore", "it is never used"),
-    "annotation-id-0": Kind("note", "annotation with id 0", "COCO's evaluation counts its detection as wrong"),
+    "annotation-id-0": Kind(
+        "note", "annotation with id 0", "COCO's evaluation counts its detection as wrong"
+    ),
     "label-orphan": Kind("note", "label map without image", "it is never used"),
 }

@@ -57,8 +57,15 @@ class Report:
     counts: Counter = field(default_factory=Counter)
     examples: dict[str, list[Finding]] = field(default_factory=dict)
 
-    def add(self, kind: str, detail: str = "", *, file: str | None = None, image: Any = None,
-            annotation: Any = None) -> None:  # fmt: skip
+    def add(
+        self,
+        kind: str,
+        detail: str = "",
+        *,
+        file: str | None = None,
+        image: Any = None,
+        annotation: Any = None,
+    ) -> None:
         """Count a finding. KeyError for a kind that is not in `KINDS`."""
         KINDS[kind]
         self.counts[kind] += 1
@@ -82,15 +89,36 @@ class Report:
     @property
     def stops(self) -> list[Finding]:
         """The kept findings with which training cannot work."""
-        return [f for kind, kept in self.examples.items() if KINDS[kind].severity == "stop" for f in kept]
+        return [
+            f
+            for kind, kept in self.examples.items()
+            if KINDS[kind].severity == "stop"
+            for f in kept
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         findings = [
-            dict(kind=kind, severity=KINDS[kind].severity, title=KINDS[kind].title, count=self.counts[kind],
-                 examples=[{k: v for k, v in asdict(f).items() if k != "kind" and v not in (None, "")} for f in kept])
+            dict(
+                kind=kind,
+                severity=KINDS[kind].severity,
+                title=KINDS[kind].title,
+                count=self.counts[kind],
+                examples=[
+                    {k: v for k, v in asdict(f).items() if k != "kind" and v not in (None, "")}
+                    for f in kept
+                ],
+            )
             for kind, kept in self.examples.items()
-        ]  # fmt: skip
-        classes = {name: {self.unit: c.amount, "images": c.images} for name, c in self.classes.items()}
-        return dict(split=self.name, file=self.file, images=self.images, clean=self.clean, classes=classes,
-                    findings=findings)  # fmt: skip
+        ]
+        classes = {
+            name: {self.unit: c.amount, "images": c.images} for name, c in self.classes.items()
+        }
+        return dict(
+            split=self.name,
+            file=self.file,
+            images=self.images,
+            clean=self.clean,
+            classes=classes,
+            findings=findings,
+        )

@@ -30,7 +30,11 @@ class Checked:
         if self.pairs:
             return [Path(image) for image, _ in self.pairs]
         root = Path(self.split.image_root) if self.content else Path()
-        return [root / i["file_name"] for i in self.content.get("images", ()) if isinstance(i.get("file_name"), str)]
+        return [
+            root / i["file_name"]
+            for i in self.content.get("images", ())
+            if isinstance(i.get("file_name"), str)
+        ]
 
 
 def check_split(cfg: Config, split: Split, decode: bool = True) -> Checked:
@@ -58,8 +62,16 @@ def _check_coco(cfg: Config, split: Split, decode: bool) -> Checked:
     content = read_coco(file, report)
     if content is None:
         return Checked(split, report)
-    report = check_coco(content, split.image_root, split.classes, file=file, name=split.name, masks=split.masks,
-                        min_size=split.min_size, decode=decode)  # fmt: skip
+    report = check_coco(
+        content,
+        split.image_root,
+        split.classes,
+        file=file,
+        name=split.name,
+        masks=split.masks,
+        min_size=split.min_size,
+        decode=decode,
+    )
     check_heads(cfg, split, report)
     if not report.has("classes-none", "classes-text", "classes-missing"):
         check_coco_use(content, split, report)
@@ -74,9 +86,15 @@ def _check_segmentation(cfg: Config, split: Split, decode: bool) -> Checked:
     ignore_index = (head[0] if isinstance(head, list) else head or {}).get("ignore_index", 255)
     if pairs:
         report = check_segmentation(
-            pairs, split.classes or (), folder=folder, name=split.name, ignore_index=ignore_index, decode=decode,
-            reduce_zero_label=split.dataset.reduce_zero_label, label_map=split.dataset.label_map,
-        )  # fmt: skip
+            pairs,
+            split.classes or (),
+            folder=folder,
+            name=split.name,
+            ignore_index=ignore_index,
+            decode=decode,
+            reduce_zero_label=split.dataset.reduce_zero_label,
+            label_map=split.dataset.label_map,
+        )
     else:
         check_segmentation_use(split, pairs, report)
     check_heads(cfg, split, report)

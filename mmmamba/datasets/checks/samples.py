@@ -69,7 +69,10 @@ def coco_samples(
         if image is not None and len(samples) < number:
             size = int(entry["width"]), int(entry["height"])
             fits = image.shape[1::-1] == size
-            marks = [_mark(a, size, fits, label_of[a["category_id"]]) for a in annotations[number_of_image]]
+            marks = [
+                _mark(a, size, fits, label_of[a["category_id"]])
+                for a in annotations[number_of_image]
+            ]
             samples.append(Sample(Path(entry["file_name"]).name, image, marks))
         if len(samples) == number:
             break
@@ -82,13 +85,23 @@ def _mark(annotation: dict, size: tuple[int, int], fits: bool, label: int) -> Ma
     broken_mask = any(kind.startswith(("polygon", "rle")) for kind, _ in faults)
     broken_box = any(kind == "box-broken" for kind, _ in faults)
     mask = decode_mask(annotation, *size) if fits and not broken_mask else None
-    return Mark(label, None if broken_box else annotation["bbox"], mask, bool(annotation.get("iscrowd")), bool(faults))
+    return Mark(
+        label,
+        None if broken_box else annotation["bbox"],
+        mask,
+        bool(annotation.get("iscrowd")),
+        bool(faults),
+    )
 
 
 def segmentation_samples(
-    pairs: Sequence[tuple[str, str]], classes: int, number: int, ignore_index: int = 255,
-    reduce_zero_label: bool = False, label_map: dict[int, int] | None = None,
-) -> list[Sample]:  # fmt: skip
+    pairs: Sequence[tuple[str, str]],
+    classes: int,
+    number: int,
+    ignore_index: int = 255,
+    reduce_zero_label: bool = False,
+    label_map: dict[int, int] | None = None,
+) -> list[Sample]:
     """Images spread over the data set."""
     samples: list[Sample] = []
     for image_path, label_path in [*pairs[:: max(len(pairs) // number, 1)]][:number]:
@@ -121,8 +134,22 @@ def samples_of(checked: Checked, number: int) -> list[Sample]:
     if number < 1 or not split.classes or isinstance(split.classes, str):
         return []
     if checked.content:
-        faulty = [finding.image for kind, kept in checked.report.examples.items() if KINDS[kind].severity != "note"
-                  for finding in kept]  # fmt: skip
+        faulty = [
+            finding.image
+            for kind, kept in checked.report.examples.items()
+            if KINDS[kind].severity != "note"
+            for finding in kept
+        ]
         return coco_samples(checked.content, split.image_root, split.classes, number, faulty)
-    return segmentation_samples(checked.pairs, len(split.classes), number, checked.ignore_index,
-                                dataset.reduce_zero_label, dataset.label_map) if checked.pairs else []  # fmt: skip
+    return (
+        segmentation_samples(
+            checked.pairs,
+            len(split.classes),
+            number,
+            checked.ignore_index,
+            dataset.reduce_zero_label,
+            dataset.label_map,
+        )
+        if checked.pairs
+        else []
+    )

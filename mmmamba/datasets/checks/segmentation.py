@@ -46,7 +46,10 @@ def read_label_map(path: str | Path) -> LabelFacts:
 
 
 def class_of_value(
-    value: int, classes: int, ignore_index: int = 255, reduce_zero_label: bool = False,
+    value: int,
+    classes: int,
+    ignore_index: int = 255,
+    reduce_zero_label: bool = False,
     label_map: Mapping[int, int] | None = None,
 ) -> int | None:
     """What training makes of a value: a class, `ignore_index`, or None where no class has it.
@@ -54,7 +57,7 @@ def class_of_value(
     Args:
         classes: their number.
         label_map: mmseg's, from the values of a data set to a choice of its classes.
-    """  # fmt: skip
+    """
     if value == ignore_index:
         return ignore_index
     if reduce_zero_label:
@@ -92,21 +95,33 @@ def check_segmentation(
     def read(pair: tuple[str, str]) -> tuple[ImageFacts, LabelFacts]:
         return read_image_facts(pair[0], decode), read_label_map(pair[1])
 
-    for (image_path, label_path), (image, label) in in_threads(read, pairs, f"{name}: images and label maps"):
+    for (image_path, label_path), (image, label) in in_threads(
+        read, pairs, f"{name}: images and label maps"
+    ):
         if image.error:
             missing = not Path(image_path).exists()
-            report.add("image-missing" if missing else "image-unreadable", "" if missing else image.error,
-                       file=image_path)  # fmt: skip
+            report.add(
+                "image-missing" if missing else "image-unreadable",
+                "" if missing else image.error,
+                file=image_path,
+            )
         elif image.mode in DEEP_MODES:
             report.add("image-deep", f"mode {image.mode}", file=image_path)
         if label.error:
             missing = not Path(label_path).exists()
-            report.add("label-missing" if missing else "label-unreadable",
-                       f"for {image_path}" if missing else label.error, file=label_path)  # fmt: skip
+            report.add(
+                "label-missing" if missing else "label-unreadable",
+                f"for {image_path}" if missing else label.error,
+                file=label_path,
+            )
             continue
         if not image.error and image.seen_size != label.size:
-            report.add("label-size", f"{label.size[0]} x {label.size[1]}, the image is {image.seen_size[0]} x "
-                       f"{image.seen_size[1]}", file=label_path)  # fmt: skip
+            report.add(
+                "label-size",
+                f"{label.size[0]} x {label.size[1]}, the image is {image.seen_size[0]} x "
+                f"{image.seen_size[1]}",
+                file=label_path,
+            )
         if label.channels > 1:
             report.add("label-channels", f"{label.channels} channels", file=label_path)
             continue

@@ -34,11 +34,15 @@ class Split:
     def is_coco(self) -> bool:
         """A COCO file that mmdet's own loader reads, by itself or in a class derived from it."""
         original = _ancestor(self.dataset, "mmdet.datasets.coco", "CocoDataset")
-        return original is not None and type(self.dataset).parse_data_info is original.parse_data_info
+        return (
+            original is not None and type(self.dataset).parse_data_info is original.parse_data_info
+        )
 
     @property
     def is_segmentation(self) -> bool:
-        return _ancestor(self.dataset, "mmseg.datasets.basesegdataset", "BaseSegDataset") is not None
+        return (
+            _ancestor(self.dataset, "mmseg.datasets.basesegdataset", "BaseSegDataset") is not None
+        )
 
     @property
     def image_root(self) -> str:
@@ -50,7 +54,9 @@ class Split:
 
     @property
     def leaves_out_empty(self) -> bool:
-        return not self.dataset.test_mode and (self.dataset.filter_cfg or {}).get("filter_empty_gt", False)
+        return not self.dataset.test_mode and (self.dataset.filter_cfg or {}).get(
+            "filter_empty_gt", False
+        )
 
 
 def config_splits(cfg: Config, names: tuple[str, ...] = SPLITS) -> list[Split]:
@@ -62,13 +68,19 @@ def config_splits(cfg: Config, names: tuple[str, ...] = SPLITS) -> list[Split]:
     found = []
     for name in names:
         node = (cfg.get(f"{name}_dataloader") or {}).get("dataset")
-        if name == "test" and "val" in names and node == (cfg.get("val_dataloader") or {}).get("dataset"):
+        if (
+            name == "test"
+            and "val" in names
+            and node == (cfg.get("val_dataloader") or {}).get("dataset")
+        ):
             continue
         evaluators = as_list(cfg.get(f"{name}_evaluator"))
         scored = any("segm" in as_list(evaluator.get("metric")) for evaluator in evaluators)
         for plain in plain_datasets(node):
             masks = _loads_masks(node) if name == "train" else scored
-            found.append(Split(name, _build(plain, cfg.get("default_scope"), name), tuple(evaluators), masks))
+            found.append(
+                Split(name, _build(plain, cfg.get("default_scope"), name), tuple(evaluators), masks)
+            )
     return found
 
 
@@ -96,7 +108,9 @@ def same_file(one: str | Path, other: str | Path) -> bool:
 
 def _ancestor(dataset: BaseDataset, module: str, name: str) -> type | None:
     """A class that a data set is derived from, by name: importing mmdet for a segmentor's data takes seconds."""
-    return next((c for c in type(dataset).__mro__ if (c.__module__, c.__name__) == (module, name)), None)
+    return next(
+        (c for c in type(dataset).__mro__ if (c.__module__, c.__name__) == (module, name)), None
+    )
 
 
 def _build(node: dict, scope: str | None, name: str) -> BaseDataset:
@@ -104,7 +118,9 @@ def _build(node: dict, scope: str | None, name: str) -> BaseDataset:
         try:
             return registry.build({**node, "pipeline": [], "lazy_init": True})
         except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise UsageError(f"the data set of {name}_dataloader cannot be made: {error}") from error
+            raise UsageError(
+                f"the data set of {name}_dataloader cannot be made: {error}"
+            ) from error
 
 
 def _loads_masks(node: Any) -> bool:

@@ -19,7 +19,9 @@ LARGE_TABLE = 30
 
 def print_report(report: Report, console: Console) -> None:
     """Print what was found, worst first, and how much there is of each class."""
-    console.print(f"\n[bold]{escape(report.name)}[/bold]  {report.images} images  {escape(report.file)}")
+    console.print(
+        f"\n[bold]{escape(report.name)}[/bold]  {report.images} images  {escape(report.file)}"
+    )
     if report.classes:
         console.print(class_table(report))
     order = sorted(report.counts, key=lambda kind: list(COLOURS).index(KINDS[kind].severity))
@@ -49,10 +51,17 @@ def class_table(report: Report) -> Table:
         for column in (report.unit, "%", "images"):
             table.add_column(column, justify="right")
     rows = [
-        (escape(name), f"{count.amount:,}", f"{100 * count.amount / total:.1f}", f"{count.images:,}")
+        (
+            escape(name),
+            f"{count.amount:,}",
+            f"{100 * count.amount / total:.1f}",
+            f"{count.images:,}",
+        )
         for name, count in report.classes.items()
     ]
     half = -(-len(rows) // halves)
     for index in range(half):
-        table.add_row(*rows[index], *(rows[index + half] if halves == 2 and index + half < len(rows) else ()))
+        table.add_row(
+            *rows[index], *(rows[index + half] if halves == 2 and index + half < len(rows) else ())
+        )
     return table

@@ -31,7 +31,9 @@ def check_usable(cfg: Config, split: Split) -> Report:
         if content is not None:
             check_categories(content["categories"], split.classes, report)
         # With other classes nothing below would fit either.
-        if content is not None and not report.has("classes-none", "classes-text", "classes-missing"):
+        if content is not None and not report.has(
+            "classes-none", "classes-text", "classes-missing"
+        ):
             ids = (annotation.get("id") for annotation in content["annotations"])
             for number, times in Counter(filter(is_id, ids)).items():
                 if times > 1:
@@ -55,8 +57,11 @@ def check_heads(cfg: Config, split: Split, report: Report) -> None:
     else:
         for place, number in head_classes(cfg.get("model"), "model"):
             if number != len(classes):
-                report.add("num-classes", f"{place} is {number}, the data set has {len(classes)} classes",
-                           file=str(cfg.filename))  # fmt: skip
+                report.add(
+                    "num-classes",
+                    f"{place} is {number}, the data set has {len(classes)} classes",
+                    file=str(cfg.filename),
+                )
 
 
 def head_classes(node: Any, place: str) -> Iterator[tuple[str, int]]:
@@ -75,7 +80,11 @@ def head_classes(node: Any, place: str) -> Iterator[tuple[str, int]]:
 def check_coco_use(content: dict, split: Split, report: Report) -> None:
     """Annotations, masks and images that are left for this config, and whether its evaluator looks at the same ones."""
     chosen = chosen_categories(content["categories"], split.classes)
-    images = {image["id"]: image for image in content["images"] if is_id(image.get("id")) and has_size(image)}
+    images = {
+        image["id"]: image
+        for image in content["images"]
+        if is_id(image.get("id")) and has_size(image)
+    }
     with_objects, objects, masks, boxed, outside = set(), 0, 0, False, None
     for annotation in content["annotations"]:
         category, image = annotation.get("category_id"), annotation.get("image_id")
@@ -98,15 +107,25 @@ def check_coco_use(content: dict, split: Split, report: Report) -> None:
     elif split.masks and not masks and not unscored:
         report.add("no-masks", f"{objects} annotations without segmentation")
     left = [
-        number for number, image in images.items()
+        number
+        for number, image in images.items()
         if (number in with_objects or not split.leaves_out_empty)
         and min(image["width"], image["height"]) >= split.min_size
-    ]  # fmt: skip
+    ]
     if not left:
-        report.add("no-images", f"of {len(images)} in the file, with {dict(split.dataset.filter_cfg or {})}")
+        report.add(
+            "no-images",
+            f"of {len(images)} in the file, with {dict(split.dataset.filter_cfg or {})}",
+        )
     names = [image["file_name"] for image in islice(images.values(), LOOKED_AT)]
-    if names and not any((Path(split.image_root) / name).exists() for name in names) and "://" not in split.image_root:
-        report.add("images-elsewhere", f"no {names[0]} in {split.image_root or 'the current folder'}")
+    if (
+        names
+        and not any((Path(split.image_root) / name).exists() for name in names)
+        and "://" not in split.image_root
+    ):
+        report.add(
+            "images-elsewhere", f"no {names[0]} in {split.image_root or 'the current folder'}"
+        )
     _check_evaluators(split, set(images), report)
 
 
@@ -125,8 +144,11 @@ def _check_evaluators(split: Split, images: set, report: Report) -> None:
             continue
         unknown = images - {image["id"] for image in content["images"] if is_id(image.get("id"))}
         if unknown:
-            report.add("evaluator-file", f"{file} lacks {len(unknown)} of the {len(images)} images of "
-                       f"{split.dataset.ann_file}")  # fmt: skip
+            report.add(
+                "evaluator-file",
+                f"{file} lacks {len(unknown)} of the {len(images)} images of "
+                f"{split.dataset.ann_file}",
+            )
 
 
 def segmentation_pairs(split: Split) -> list[tuple[str, str]]:
@@ -134,7 +156,10 @@ def segmentation_pairs(split: Split) -> list[tuple[str, str]]:
     folder, names = split.dataset.data_prefix.get("img_path"), split.dataset.ann_file
     if not Path(folder or "").is_dir() or (names and not Path(names).exists()):
         return []
-    return [(entry["img_path"], entry.get("seg_map_path", "")) for entry in split.dataset.load_data_list()]
+    return [
+        (entry["img_path"], entry.get("seg_map_path", ""))
+        for entry in split.dataset.load_data_list()
+    ]
 
 
 def check_segmentation_use(split: Split, pairs: list[tuple[str, str]], report: Report) -> None:
@@ -142,8 +167,13 @@ def check_segmentation_use(split: Split, pairs: list[tuple[str, str]], report: R
     if not pairs:
         folder = Path(split.dataset.data_prefix.get("img_path") or ".")
         suffixes = Counter(p.suffix for p in folder.rglob("*") if p.is_file())
-        found = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in suffixes.most_common(3)) or "nothing"
-        report.add("no-images", f"{folder} holds {found}, img_suffix is {split.dataset.img_suffix!r}")
+        found = (
+            ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in suffixes.most_common(3))
+            or "nothing"
+        )
+        report.add(
+            "no-images", f"{folder} holds {found}, img_suffix is {split.dataset.img_suffix!r}"
+        )
     for image, label in pairs:
         if not Path(label).is_file():
             report.add("label-missing", f"for {image}", file=label)

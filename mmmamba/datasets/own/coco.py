@@ -58,8 +58,10 @@ def find_coco(root: Path, out: Path, val_share: float | None = None) -> CocoData
     said = []
     only_file = chosen.get("train") or chosen.get(None)
     if only_file is None:
-        raise UsageError(f"{root} has no annotation file for training, only {_names(root, files)}: name it "
-                         "annotations/instances_train.json")  # fmt: skip
+        raise UsageError(
+            f"{root} has no annotation file for training, only {_names(root, files)}: name it "
+            "annotations/instances_train.json"
+        )
     train = _read(only_file)
     images = _image_folder(root, only_file, train)
     if "val" not in chosen and "test" in chosen and "train" in chosen:
@@ -69,12 +71,19 @@ def find_coco(root: Path, out: Path, val_share: float | None = None) -> CocoData
         return _divided(root, only_file, train, images, out, val_share)
     val = _read(chosen["val"])
     classes, dropped = _classes(train)
-    said += [f"left out: category {name!r}, which groups the others and has no annotation" for name in dropped]
+    said += [
+        f"left out: category {name!r}, which groups the others and has no annotation"
+        for name in dropped
+    ]
     _same_classes(only_file, classes, chosen["val"], _classes(val)[0])
     test = None
     if "test" in chosen:
         test = Part(_image_folder(root, chosen["test"], _read(chosen["test"])), chosen["test"])
-    parts = Part(images, only_file), Part(_image_folder(root, chosen["val"], val), chosen["val"]), test
+    parts = (
+        Part(images, only_file),
+        Part(_image_folder(root, chosen["val"], val), chosen["val"]),
+        test,
+    )
     return CocoData(*parts, classes, _has_masks(train), len(train["images"]), said)
 
 
@@ -84,16 +93,25 @@ def annotation_files(root: Path) -> list[Path]:
     return [file for file in files if not set(_words(file.stem)) & set(OTHER_TASKS)]
 
 
-def _divided(root: Path, file: Path, content: dict, images: Path, out: Path, share: float | None) -> CocoData:
+def _divided(
+    root: Path, file: Path, content: dict, images: Path, out: Path, share: float | None
+) -> CocoData:
     """One file made into two, which are written beside the config: the user's data stays as it is."""
     if share is None:
-        raise UsageError(f"{root} has one annotation file, {file.relative_to(root)}, and none for validation. "
-                         "--val-share 0.2 holds a fifth of the images out")  # fmt: skip
+        raise UsageError(
+            f"{root} has one annotation file, {file.relative_to(root)}, and none for validation. "
+            "--val-share 0.2 holds a fifth of the images out"
+        )
     names = split_names((image["file_name"] for image in content["images"]), share)
     if not all(names):
-        raise UsageError(f"{file} has {len(content['images'])} images, too few to divide by --val-share {share}")
+        raise UsageError(
+            f"{file} has {len(content['images'])} images, too few to divide by --val-share {share}"
+        )
     classes, dropped = _classes(content)
-    said = [f"left out: category {name!r}, which groups the others and has no annotation" for name in dropped]
+    said = [
+        f"left out: category {name!r}, which groups the others and has no annotation"
+        for name in dropped
+    ]
     out.mkdir(parents=True, exist_ok=True)
     parts = []
     for split, chosen in zip(("train", "val"), map(set, names)):
@@ -103,7 +121,9 @@ def _divided(root: Path, file: Path, content: dict, images: Path, out: Path, sha
         target = out / f"{split}.json"
         target.write_text(json.dumps({**content, "images": kept, "annotations": annotations}))
         parts.append(Part(images, target))
-        said.append(f"{split}: {len(kept)} images, {len(annotations)} annotations, written to {target}")
+        said.append(
+            f"{split}: {len(kept)} images, {len(annotations)} annotations, written to {target}"
+        )
     return CocoData(*parts, None, classes, _has_masks(content), len(names[0]), said)
 
 
@@ -123,8 +143,10 @@ def _only(root: Path, split: str | None, files: list[Path]) -> Path:
     left = instances if len(instances) == 1 else files
     if len(left) > 1:
         kind = f"{split} files" if split else "files that say neither train nor val"
-        raise UsageError(f"{root} has {len(left)} {kind}: {_names(root, left)}. Leave one of them, or name another "
-                         "folder with --data")  # fmt: skip
+        raise UsageError(
+            f"{root} has {len(left)} {kind}: {_names(root, left)}. Leave one of them, or name another "
+            "folder with --data"
+        )
     return left[0]
 
 
@@ -136,8 +158,14 @@ def _image_folder(root: Path, file: Path, content: dict) -> Path:
 
     def liking(folder: Path) -> tuple:
         below = folder.relative_to(root)
-        return (folder != file.parent, bool(set(below.parts) & set(LABEL_FOLDERS)), folder.name != stem,
-                split_of(below) != split, "images" not in _words(folder.name), len(below.parts))  # fmt: skip
+        return (
+            folder != file.parent,
+            bool(set(below.parts) & set(LABEL_FOLDERS)),
+            folder.name != stem,
+            split_of(below) != split,
+            "images" not in _words(folder.name),
+            len(below.parts),
+        )
 
     folders = sorted(walk(root), key=liking)
     for folder in folders:
@@ -146,24 +174,37 @@ def _image_folder(root: Path, file: Path, content: dict) -> Path:
     partly = max(folders, key=lambda folder: sum((folder / name).is_file() for name in names))
     there = [name for name in names if (partly / name).is_file()]
     if not there:
-        raise UsageError(f"the images of {file} are nowhere below {root}: wanted {names[0]} and others")
+        raise UsageError(
+            f"the images of {file} are nowhere below {root}: wanted {names[0]} and others"
+        )
     missing = next(name for name in names if name not in there)
-    raise UsageError(f"{partly} holds {len(there)} of the first {len(names)} images of {file}, but not {missing}")
+    raise UsageError(
+        f"{partly} holds {len(there)} of the first {len(names)} images of {file}, but not {missing}"
+    )
 
 
 def _classes(content: dict) -> tuple[tuple[str, ...], list[str]]:
     """Names of the categories, and of those left out: Roboflow's files begin with a group that nothing belongs to."""
     used = {annotation.get("category_id") for annotation in content["annotations"]}
     groups = {category.get("supercategory") for category in content["categories"]}
-    dropped = [c["name"] for c in content["categories"] if c["id"] not in used and c["name"] in groups
-               and c.get("supercategory") in (None, "none", "")]  # fmt: skip
+    dropped = [
+        c["name"]
+        for c in content["categories"]
+        if c["id"] not in used
+        and c["name"] in groups
+        and c.get("supercategory") in (None, "none", "")
+    ]
     return tuple(c["name"] for c in content["categories"] if c["name"] not in dropped), dropped
 
 
-def _same_classes(train_file: Path, train: tuple[str, ...], val_file: Path, val: tuple[str, ...]) -> None:
+def _same_classes(
+    train_file: Path, train: tuple[str, ...], val_file: Path, val: tuple[str, ...]
+) -> None:
     if train != val:
-        raise UsageError(f"the classes differ: {train_file} has {', '.join(train)}; {val_file} has {', '.join(val)}. "
-                         "Both need the same categories in the same order")  # fmt: skip
+        raise UsageError(
+            f"the classes differ: {train_file} has {', '.join(train)}; {val_file} has {', '.join(val)}. "
+            "Both need the same categories in the same order"
+        )
 
 
 def _has_masks(content: dict) -> bool:

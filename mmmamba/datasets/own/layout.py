@@ -14,7 +14,16 @@ SPLIT_NAMES = {
     "test": ("test", "testing"),
 }
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-LABEL_FOLDERS = ("labels", "ann_dir", "annotations", "masks", "label", "mask", "SegmentationClass", "gt")
+LABEL_FOLDERS = (
+    "labels",
+    "ann_dir",
+    "annotations",
+    "masks",
+    "label",
+    "mask",
+    "SegmentationClass",
+    "gt",
+)
 """Where label maps lie, which may have the names of the images."""
 DEPTH = 3
 """Folders below the root in which files are looked for."""
@@ -46,7 +55,9 @@ def walk(root: Path, depth: int = DEPTH) -> Iterator[Path]:
     """A folder and those below it, in order; hidden ones are left out."""
     yield root
     if depth:
-        for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        for folder in sorted(
+            p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")
+        ):
             yield from walk(folder, depth - 1)
 
 

@@ -38,15 +38,24 @@ class Letterbox(BaseTransform):
         top, bottom = _halves(down - height)
         left, right = _halves(right - width)
         image = mmcv.impad(image, padding=(left, top, right, bottom), pad_val=(PAD,) * 3)
-        results.update(img=image, img_shape=image.shape[:2], pad_param=(top, bottom, left, right),
-                       scale_factor=(width / old_width, height / old_height), keep_ratio=True)
+        results.update(
+            img=image,
+            img_shape=image.shape[:2],
+            pad_param=(top, bottom, left, right),
+            scale_factor=(width / old_width, height / old_height),
+            keep_ratio=True,
+        )
         if len(boxes := results.get("gt_bboxes", ())):
             boxes.rescale_(results["scale_factor"])
             boxes.translate_((left, top))
         return results
 
     def _side(self, length: float) -> int:
-        return math.ceil(length / self.size_divisor + 0.5) * self.size_divisor if self.rect else self.size
+        return (
+            math.ceil(length / self.size_divisor + 0.5) * self.size_divisor
+            if self.rect
+            else self.size
+        )
 
 
 def _halves(pixels: int) -> tuple[int, int]:

@@ -20,6 +20,8 @@ class PackMasks(BaseTransform):
     def transform(self, results: dict) -> dict:
         masks = results["gt_masks"]
         if not isinstance(masks, BitmapMasks):
-            raise TypeError(f"PackMasks takes BitmapMasks, not {type(masks).__name__}; set poly2mask=True in "
-                            "LoadAnnotations, or leave PackMasks out")
+            raise TypeError(
+                f"PackMasks takes BitmapMasks, not {type(masks).__name__}; set poly2mask=True in "
+                "LoadAnnotations, or leave PackMasks out"
+            )
         return {**results, "gt_masks": PackedMasks(masks.masks, masks.height, masks.width)}

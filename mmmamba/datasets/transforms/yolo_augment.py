@@ -31,9 +31,15 @@ class CenteredRandomAffine(BaseTransform):
         ValueError: there are masks, which it does not move.
     """
 
-    def __init__(self, size: Sequence[int] = (640, 640), max_translate_ratio: float = 0.1,
-                 scaling_ratio_range: Sequence[float] = (0.5, 1.5), min_side: float = 2.0,
-                 min_area_ratio: float = 0.1, max_aspect: float = 100.0):
+    def __init__(
+        self,
+        size: Sequence[int] = (640, 640),
+        max_translate_ratio: float = 0.1,
+        scaling_ratio_range: Sequence[float] = (0.5, 1.5),
+        min_side: float = 2.0,
+        min_area_ratio: float = 0.1,
+        max_aspect: float = 100.0,
+    ):
         self.size, self.max_translate_ratio = tuple(size), max_translate_ratio
         self.scaling_ratio_range = tuple(scaling_ratio_range)
         self.min_side, self.min_area_ratio, self.max_aspect = min_side, min_area_ratio, max_aspect
@@ -42,18 +48,32 @@ class CenteredRandomAffine(BaseTransform):
     def _draw(self) -> tuple[float, float, float]:
         """Scale, and the centre's place in units of the size."""
         near, far = 0.5 - self.max_translate_ratio, 0.5 + self.max_translate_ratio
-        return random.uniform(*self.scaling_ratio_range), random.uniform(near, far), random.uniform(near, far)
+        return (
+            random.uniform(*self.scaling_ratio_range),
+            random.uniform(near, far),
+            random.uniform(near, far),
+        )
 
     @autocast_box_type()
     def transform(self, results: dict) -> dict:
         if "gt_masks" in results:
-            raise ValueError("CenteredRandomAffine moves boxes, not masks, and found gt_masks; load annotations with "
-                             "LoadAnnotations(with_bbox=True, with_mask=False)")
+            raise ValueError(
+                "CenteredRandomAffine moves boxes, not masks, and found gt_masks; load annotations with "
+                "LoadAnnotations(with_bbox=True, with_mask=False)"
+            )
         height, width = results["img"].shape[:2]
         scale, x, y = self._draw()
-        matrix = np.array([[scale, 0, x * self.size[0] - scale * width / 2],
-                           [0, scale, y * self.size[1] - scale * height / 2], [0, 0, 1]], dtype=np.float32)
-        results["img"] = cv2.warpAffine(results["img"], matrix[:2], self.size, borderValue=(PAD,) * 3)
+        matrix = np.array(
+            [
+                [scale, 0, x * self.size[0] - scale * width / 2],
+                [0, scale, y * self.size[1] - scale * height / 2],
+                [0, 0, 1],
+            ],
+            dtype=np.float32,
+        )
+        results["img"] = cv2.warpAffine(
+            results["img"], matrix[:2], self.size, borderValue=(PAD,) * 3
+        )
         results["img_shape"] = results["img"].shape[:2]
         boxes = results["gt_bboxes"]
         if len(boxes):
@@ -62,8 +82,12 @@ class CenteredRandomAffine(BaseTransform):
             boxes.clip_(results["img_shape"])
             widths, heights = boxes.widths, boxes.heights
             aspect = torch.maximum(widths / (heights + 1e-16), heights / (widths + 1e-16))
-            keep = ((widths > self.min_side) & (heights > self.min_side) & (aspect < self.max_aspect)
-                    & (widths * heights / (area + 1e-16) > self.min_area_ratio)).numpy()
+            keep = (
+                (widths > self.min_side)
+                & (heights > self.min_side)
+                & (aspect < self.max_aspect)
+                & (widths * heights / (area + 1e-16) > self.min_area_ratio)
+            ).numpy()
             for name in ("gt_bboxes", "gt_bboxes_labels", "gt_ignore_flags"):
                 results[name] = results[name][keep]
         return results

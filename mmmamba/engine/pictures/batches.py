@@ -26,9 +26,15 @@ def draw_batch(batch: Any, classes: Classes, path: Path) -> bool:
     inputs, samples = batch.get("inputs"), batch.get("data_samples")
     if not isinstance(inputs, (list, tuple, Tensor)) or not isinstance(samples, (list, tuple)):
         return False
-    pairs = [pair for pair in zip(inputs, samples) if isinstance(pair[0], Tensor) and pair[0].ndim == 3][:MOST]
+    pairs = [
+        pair for pair in zip(inputs, samples) if isinstance(pair[0], Tensor) and pair[0].ndim == 3
+    ][:MOST]
     if pairs:
-        save_sheet(path, [_cell(tensor, sample, classes) for tensor, sample in pairs], with_ignored(classes))
+        save_sheet(
+            path,
+            [_cell(tensor, sample, classes) for tensor, sample in pairs],
+            with_ignored(classes),
+        )
     return bool(pairs)
 
 

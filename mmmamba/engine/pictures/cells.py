@@ -33,7 +33,9 @@ def plain_cell(title: str, image: np.ndarray) -> Cell:
     return Cell(title, _resize(image), frozenset())
 
 
-def objects_cell(title: str, image: np.ndarray, found: Any, classes: Classes, score_thr: float = 0.0) -> Cell:
+def objects_cell(
+    title: str, image: np.ndarray, found: Any, classes: Classes, score_thr: float = 0.0
+) -> Cell:
     """Boxes, masks and names.
 
     Args:
@@ -49,7 +51,10 @@ def objects_cell(title: str, image: np.ndarray, found: Any, classes: Classes, sc
     small = _resize(image)
     height, width = small.shape[:2]
     if masks is not None:
-        masks = [_encode(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)) for mask in masks]
+        masks = [
+            _encode(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST))
+            for mask in masks
+        ]
     boxes = boxes * (np.array([width, height] * 2) / np.array([image.shape[1], image.shape[0]] * 2))
     objects = Objects(boxes, scores[order], labels, masks)
     drawn = draw_objects(small, objects, classes, scores="scores" in found)
@@ -62,7 +67,11 @@ def regions_cell(title: str, image: np.ndarray, labels: np.ndarray, classes: Cla
     ignored = len(classes.names)
     labels = np.where((labels >= 0) & (labels < ignored), labels, ignored).astype(np.int32)
     labels = cv2.resize(labels, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-    return Cell(title, tint_regions(small, labels, with_ignored(classes)), frozenset(np.unique(labels).tolist()))
+    return Cell(
+        title,
+        tint_regions(small, labels, with_ignored(classes)),
+        frozenset(np.unique(labels).tolist()),
+    )
 
 
 def with_ignored(classes: Classes) -> Classes:
@@ -90,7 +99,9 @@ def _resize(image: np.ndarray) -> np.ndarray:
 def _masks(masks: Any, order: np.ndarray) -> np.ndarray:
     """(N, H, W): predictions are tensors, labels one of mmdet's classes of masks."""
     chosen = masks[order.tolist()]
-    return (chosen.cpu().numpy() if isinstance(chosen, Tensor) else chosen.to_ndarray()).astype(np.uint8)
+    return (chosen.cpu().numpy() if isinstance(chosen, Tensor) else chosen.to_ndarray()).astype(
+        np.uint8
+    )
 
 
 def _encode(mask: np.ndarray) -> dict[str, Any]:

@@ -19,7 +19,9 @@ KINDS = {"bbox": "box", "segm": "mask"}
 
 def find_coco_metric(metrics: list[Any]) -> Any:
     """The first metric with COCO's annotations in memory, or None."""
-    return next((metric for metric in metrics if getattr(metric, "_coco_api", None) is not None), None)
+    return next(
+        (metric for metric in metrics if getattr(metric, "_coco_api", None) is not None), None
+    )
 
 
 def keep_results(metric: Any) -> list[tuple[dict, dict]]:
@@ -66,31 +68,46 @@ def precisions(metric: Any, results: list[tuple[dict, dict]]) -> list[Precision]
 
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        files = metric.results2json([prediction for _, prediction in results], str(Path(folder, "results")))
+        files = metric.results2json(
+            [prediction for _, prediction in results], str(Path(folder, "results"))
+        )
         for kind, label in KINDS.items():
             entries = json.loads(Path(files[kind]).read_text()) if kind in metric.metrics else []
             if not entries:
                 continue
             # Of entries with both, pycocotools takes the area of boxes.
             if kind == "segm":
-                entries = [{key: value for key, value in entry.items() if key != "bbox"} for entry in entries]
+                entries = [
+                    {key: value for key, value in entry.items() if key != "bbox"}
+                    for entry in entries
+                ]
             # It prints what it does.
             with contextlib.redirect_stdout(io.StringIO()):
                 evaluation = COCOeval(metric._coco_api, metric._coco_api.loadRes(entries), kind)
                 params = evaluation.params
-                params.catIds, params.imgIds, params.iouThrs = metric.cat_ids, metric.img_ids, metric.iou_thrs
+                params.catIds, params.imgIds, params.iouThrs = (
+                    metric.cat_ids,
+                    metric.img_ids,
+                    metric.iou_thrs,
+                )
                 params.maxDets = metric.proposal_nums[:1]
                 params.areaRng, params.areaRngLbl = params.areaRng[:1], params.areaRngLbl[:1]
                 evaluation.evaluate()
                 evaluation.accumulate()
-            found.append(Precision(label, evaluation.eval["precision"][..., 0, 0], params.iouThrs, params.recThrs))
+            found.append(
+                Precision(
+                    label, evaluation.eval["precision"][..., 0, 0], params.iouThrs, params.recThrs
+                )
+            )
     return found
 
 
 def labelled_objects(coco: Any, image: int, categories: list[int]) -> tuple[Labelled, list[dict]]:
     """Objects of an image and their annotations, of the categories that the classes stand for, in their order."""
     index = {category: label for label, category in enumerate(categories)}
-    annotations = [a for a in coco.load_anns(coco.get_ann_ids(img_ids=[image])) if a["category_id"] in index]
+    annotations = [
+        a for a in coco.load_anns(coco.get_ann_ids(img_ids=[image])) if a["category_id"] in index
+    ]
     return Labelled(
         np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4),
         np.array([index[a["category_id"]] for a in annotations], dtype=int),
@@ -98,12 +115,16 @@ def labelled_objects(coco: Any, image: int, categories: list[int]) -> tuple[Labe
     ), annotations
 
 
-def detection_confusion(metric: Any, results: list[tuple[dict, dict]], score_thr: float = SCORE) -> np.ndarray:
+def detection_confusion(
+    metric: Any, results: list[tuple[dict, dict]], score_thr: float = SCORE
+) -> np.ndarray:
     """(C + 1, C + 1) counts, as :func:`count_pairs` describes them."""
     matrix = np.zeros((len(metric.cat_ids) + 1,) * 2, dtype=np.int64)
     for _, prediction in results:
         labelled, _ = labelled_objects(metric._coco_api, prediction["img_id"], metric.cat_ids)
         boxes = prediction["bboxes"].astype(np.float64).reshape(-1, 4).copy()
         boxes[:, 2:] -= boxes[:, :2]
-        count_pairs(matrix, labelled, Found(boxes, prediction["labels"], prediction["scores"]), score_thr)
+        count_pairs(
+            matrix, labelled, Found(boxes, prediction["labels"], prediction["scores"]), score_thr
+        )
     return matrix

@@ -21,7 +21,9 @@ NOTHING = "nothing"
 
 
 @chart_style
-def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path, unit: str, caption: str) -> None:
+def draw_confusion(
+    matrix: np.ndarray, names: Sequence[str], path: Path, unit: str, caption: str
+) -> None:
     """Write a PNG of a matrix (C, C) of counts, each row as shares of its sum.
 
     Args:
@@ -46,10 +48,16 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path, unit: s
     axis.spines[:].set_visible(False)
     colours = colormaps["Blues"].with_extremes(bad="0.92")
     # Without numbers, small shares are seen by their colour alone.
-    drawn = axis.imshow(shares, cmap=colours, norm=Normalize(0, 1) if numbered else PowerNorm(0.5, 0, 1))
+    drawn = axis.imshow(
+        shares, cmap=colours, norm=Normalize(0, 1) if numbered else PowerNorm(0.5, 0, 1)
+    )
     size = 9 if numbered else 6.5
     short = shortened(names)
-    rows = [f"{name} ({int(total):,})" for name, total in zip(short, totals[:, 0])] if numbered else short
+    rows = (
+        [f"{name} ({int(total):,})" for name, total in zip(short, totals[:, 0])]
+        if numbered
+        else short
+    )
     axis.set_xticks(range(len(matrix)), short, rotation=90 if len(matrix) > 4 else 0, fontsize=size)
     axis.set_yticks(range(len(matrix)), rows, fontsize=size)
     axis.tick_params(length=0)
@@ -57,8 +65,15 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path, unit: s
     axis.set_title(caption, loc="left", fontsize=9)
     for row, column in zip(*np.nonzero(matrix)) if numbered else ():
         share = shares[row, column]
-        axis.text(column, row, f"{share:.2f}" if share >= 0.005 else "<.01", ha="center", va="center", fontsize=8,
-                  color="white" if share > 0.55 else "black")  # fmt: skip
+        axis.text(
+            column,
+            row,
+            f"{share:.2f}" if share >= 0.005 else "<.01",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if share > 0.55 else "black",
+        )
     bar = figure.colorbar(drawn, ax=axis, fraction=0.035, pad=0.02, label="share of the row")
     bar.outline.set_visible(False)
     save_chart(figure, path)

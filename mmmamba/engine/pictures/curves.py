@@ -64,16 +64,22 @@ def choose_panels(training: Lines, validation: Lines) -> list[Panel]:
         lines = {COCO_COLUMNS[column]: named[column] for column in COCO_SHOWN if column in named}
         panels.append(Panel(f"{label} AP of validation", lines, validation=True, best=True))
     rest = sorted((key for key in scored if key not in coco), key=lambda key: "mIoU" not in key)
-    panels.append(Panel("results of validation", {key: key for key in rest}, validation=True, best=True))
+    panels.append(
+        Panel("results of validation", {key: key for key in rest}, validation=True, best=True)
+    )
     panels.append(Panel("learning rate", {"learning rate": "lr"} if "lr" in logged else {}))
     accuracy = {key: key for key in logged if key.split(".")[-1].startswith("acc")}
     panels.append(Panel("accuracy in training, %", accuracy))
-    panels.append(Panel("norm of gradients", {"norm": "grad_norm"} if "grad_norm" in logged else {}, log=True))
+    panels.append(
+        Panel("norm of gradients", {"norm": "grad_norm"} if "grad_norm" in logged else {}, log=True)
+    )
     return [panel for panel in panels if panel.keys]
 
 
 @chart_style
-def _draw(panels: list[Panel], training: Lines, validation: Lines, path: Path, per_epoch: int | None) -> None:
+def _draw(
+    panels: list[Panel], training: Lines, validation: Lines, path: Path, per_epoch: int | None
+) -> None:
     columns = min(COLUMNS, len(panels) if len(panels) <= 3 else math.ceil(len(panels) / 2))
     rows = math.ceil(len(panels) / columns)
     figure = Figure((columns * PANEL[0], rows * PANEL[1]), layout="constrained")
@@ -101,8 +107,15 @@ def _draw_panel(axis: Axes, panel: Panel, values_of: Callable, step: int) -> Non
         steps = [x / step for x in steps]
         finite = [(x, y) for x, y in zip(steps, values) if math.isfinite(y)]
         every += [y for _, y in finite]
-        axis.plot(steps, values, color=colour, label=name, linewidth=1.6 if index == 0 else 1.1,
-                  marker="o" if len(values) < 30 and panel.validation else None, markersize=3)  # fmt: skip
+        axis.plot(
+            steps,
+            values,
+            color=colour,
+            label=name,
+            linewidth=1.6 if index == 0 else 1.1,
+            marker="o" if len(values) < 30 and panel.validation else None,
+            markersize=3,
+        )
         if panel.best and index == 0 and finite:
             _mark_best(axis, *max(finite, key=lambda point: point[1]))
     more = f" ({len(names)} of {len(panel.keys)})" if len(panel.keys) > len(names) else ""
@@ -117,11 +130,31 @@ def _draw_panel(axis: Axes, panel: Panel, values_of: Callable, step: int) -> Non
 
 
 def _mark_best(axis: Axes, x: float, y: float) -> None:
-    axis.plot([x], [y], marker="o", markersize=7, markerfacecolor="none", markeredgecolor="black", linestyle="none")
-    side = "right" if x > 0.7 * axis.get_xlim()[1] else "left" if x < 0.3 * axis.get_xlim()[1] else "center"
-    axis.annotate(f"best {y:.4g}", (x, y), xytext=(0, 7), textcoords="offset points", ha=side, fontsize=8)
+    axis.plot(
+        [x],
+        [y],
+        marker="o",
+        markersize=7,
+        markerfacecolor="none",
+        markeredgecolor="black",
+        linestyle="none",
+    )
+    side = (
+        "right"
+        if x > 0.7 * axis.get_xlim()[1]
+        else "left"
+        if x < 0.3 * axis.get_xlim()[1]
+        else "center"
+    )
+    axis.annotate(
+        f"best {y:.4g}", (x, y), xytext=(0, 7), textcoords="offset points", ha=side, fontsize=8
+    )
 
 
 def _keys(lines: Iterable[Mapping]) -> list[str]:
     """In the order in which they were first logged."""
-    return [key for key in dict.fromkeys(key for line in lines for key in line) if key not in NOT_RESULTS]
+    return [
+        key
+        for key in dict.fromkeys(key for line in lines for key in line)
+        if key not in NOT_RESULTS
+    ]

@@ -74,8 +74,10 @@ class PicturesHook(Hook):
                 self._publish(runner, name)
             else:
                 self.batches = 0
-                runner.logger.info("no pictures of batches: their data set names no classes, or they are not made as "
-                                   "mmdet's and mmseg's are")
+                runner.logger.info(
+                    "no pictures of batches: their data set names no classes, or they are not made as "
+                    "mmdet's and mmseg's are"
+                )
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
@@ -87,7 +89,9 @@ class PicturesHook(Hook):
         evaluator = runner.val_loop.evaluator
         if runner.cfg.get("default_scope") == "mmseg" and self.pixels is None:
             ignored = (getattr(metric, "ignore_index", None) for metric in evaluator.metrics)
-            self.pixels = PixelConfusion(next((index for index in ignored if index is not None), IGNORE_INDEX))
+            self.pixels = PixelConfusion(
+                next((index for index in ignored if index is not None), IGNORE_INDEX)
+            )
             self.pixels.dataset_meta = evaluator.dataset_meta
             evaluator.metrics.append(self.pixels)
         if self.metric is None:
@@ -101,7 +105,11 @@ class PicturesHook(Hook):
             self.sheet = PredictionSheet(self.images, total, classes, self.score_thr, self.metric)
 
     def after_val_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence | None = None,
     ) -> None:
         if self.sheet is not None:
             with self._writing(runner, "pictures of predictions"):
@@ -144,8 +152,13 @@ class PicturesHook(Hook):
         with self._writing(runner, "confusion.png"):
             if self.pixels is not None:
                 draw_ious(self.pixels.matrix, names, self.folder / "iou.png")
-                draw_confusion(self.pixels.matrix, names, self.folder / "confusion.png", "pixels",
-                               "What the pixels of each class were taken for.")  # fmt: skip
+                draw_confusion(
+                    self.pixels.matrix,
+                    names,
+                    self.folder / "confusion.png",
+                    "pixels",
+                    "What the pixels of each class were taken for.",
+                )
                 self._publish(runner, "iou.png", "confusion.png")
             elif self.results:
                 found = precisions(self.metric, self.results)
@@ -153,16 +166,27 @@ class PicturesHook(Hook):
                     draw_precision_recall(found, names, self.folder / "pr_curve.png")
                     self._publish(runner, "pr_curve.png")
                 matrix = detection_confusion(self.metric, self.results, self.score_thr)
-                draw_confusion(matrix, [*names, NOTHING], self.folder / "confusion.png", "objects",
-                               f"Score from {self.score_thr:g}, IoU from {IOU:g}; last row: found where nothing is.")
+                draw_confusion(
+                    matrix,
+                    [*names, NOTHING],
+                    self.folder / "confusion.png",
+                    "objects",
+                    f"Score from {self.score_thr:g}, IoU from {IOU:g}; last row: found where nothing is.",
+                )
                 self._publish(runner, "confusion.png")
             else:
-                runner.logger.info("no precision-recall curve and no confusion matrix: they are drawn from mmdet's "
-                                   "CocoMetric with an ann_file, or from segmentation")
+                runner.logger.info(
+                    "no precision-recall curve and no confusion matrix: they are drawn from mmdet's "
+                    "CocoMetric with an ann_file, or from segmentation"
+                )
 
     def _publish(self, runner: Runner, *names: str) -> None:
         """Hand pictures on to TensorBoard and the like; MMEngine's own folder would hold them twice."""
-        backends = [one for one in runner.visualizer._vis_backends.values() if not isinstance(one, LocalVisBackend)]
+        backends = [
+            one
+            for one in runner.visualizer._vis_backends.values()
+            if not isinstance(one, LocalVisBackend)
+        ]
         for name in names if backends else ():
             image = cv2.cvtColor(cv2.imread(str(self.folder / name)), cv2.COLOR_BGR2RGB)
             for backend in backends:
@@ -183,11 +207,17 @@ def _classes(loader: Any) -> Classes | None:
     if not names:
         return None
     names = (names,) if isinstance(names, str) else tuple(map(str, names))
-    return Classes(names, choose_colours(meta.get("palette"), len(names)), tuple(range(1, len(names) + 1)))
+    return Classes(
+        names, choose_colours(meta.get("palette"), len(names)), tuple(range(1, len(names) + 1))
+    )
 
 
 def _ends(runner: Runner) -> bool:
     """No more training comes after this validation."""
     loop = runner.train_loop
-    done = loop.epoch >= loop.max_epochs if isinstance(loop, EpochBasedTrainLoop) else loop.iter >= loop.max_iters
+    done = (
+        loop.epoch >= loop.max_epochs
+        if isinstance(loop, EpochBasedTrainLoop)
+        else loop.iter >= loop.max_iters
+    )
     return done or loop.stop_training

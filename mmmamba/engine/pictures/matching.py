@@ -29,7 +29,9 @@ class Found:
     scores: np.ndarray
 
 
-def count_pairs(matrix: np.ndarray, labelled: Labelled, found: Found, score_thr: float = SCORE) -> None:
+def count_pairs(
+    matrix: np.ndarray, labelled: Labelled, found: Found, score_thr: float = SCORE
+) -> None:
     """Add one image to a confusion matrix (C + 1, C + 1): rows are what is there, columns what was found.
 
     The surest detection takes the object that it overlaps most, of any class, if their IoU is 0.5 or more and no other

@@ -37,16 +37,32 @@ def _draw(axis: Axes, precision: Precision, names: Sequence[str]) -> None:
         if (values < 0).any():
             continue
         few = count <= FEW
-        axis.plot(precision.recalls, values, color=colour if few else "0.75", linewidth=1.2 if few else 0.6,
-                  label=f"{name}  {precision.average(0, label):.3f}" if few else None)  # fmt: skip
+        axis.plot(
+            precision.recalls,
+            values,
+            color=colour if few else "0.75",
+            linewidth=1.2 if few else 0.6,
+            label=f"{name}  {precision.average(0, label):.3f}" if few else None,
+        )
     for threshold, style in MEANS.items():
         index = precision.index(threshold)
         if index is not None:
-            axis.plot(precision.recalls, _mean(precision.values[index]), "k", linestyle=style, linewidth=2,
-                      label=f"mean at IoU {threshold:g}  {precision.average(index):.3f}")  # fmt: skip
+            axis.plot(
+                precision.recalls,
+                _mean(precision.values[index]),
+                "k",
+                linestyle=style,
+                linewidth=2,
+                label=f"mean at IoU {threshold:g}  {precision.average(index):.3f}",
+            )
     spread = f"{lowest:.2f} to {precision.thresholds[-1]:.2f}"
-    axis.plot(precision.recalls, _mean(precision.values), "k:", linewidth=2,
-              label=f"mean over IoU {spread}  {precision.average():.3f}")  # fmt: skip
+    axis.plot(
+        precision.recalls,
+        _mean(precision.values),
+        "k:",
+        linewidth=2,
+        label=f"mean over IoU {spread}  {precision.average():.3f}",
+    )
     each = "each class" if count <= FEW else f"{count} classes, grey,"
     axis.set(xlim=(0, 1.005), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     axis.set_title(f"{precision.kind} precision and AP; {each} at IoU {lowest:.2g}", loc="left")

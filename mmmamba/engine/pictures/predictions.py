@@ -28,7 +28,9 @@ class PredictionSheet:
         metric: mmdet's `CocoMetric`, which knows the labels; None of segmentors, whose samples hold them.
     """
 
-    def __init__(self, number: int, total: int, classes: Classes, score_thr: float, metric: Any = None) -> None:
+    def __init__(
+        self, number: int, total: int, classes: Classes, score_thr: float, metric: Any = None
+    ) -> None:
         self.chosen = {index * total // number for index in range(number)}
         self.classes, self.score_thr, self.metric = classes, score_thr, metric
         self.seen = 0
@@ -64,7 +66,10 @@ class PredictionSheet:
             cells = [plain_cell(labelled, image)]
             if "gt_sem_seg" in sample:
                 cells = [regions_cell(labelled, image, _label_map(sample.gt_sem_seg), self.classes)]
-            return [*cells, regions_cell(predicted, image, _label_map(sample.pred_sem_seg), self.classes)]
+            return [
+                *cells,
+                regions_cell(predicted, image, _label_map(sample.pred_sem_seg), self.classes),
+            ]
         truth = plain_cell(labelled.replace("labelled", "image"), image)
         if self.metric is not None:
             truth = objects_cell(labelled, image, self._truth(sample.img_id), self.classes)
@@ -81,9 +86,13 @@ class PredictionSheet:
         labelled, annotations = labelled_objects(coco, image_id, categories)
         boxes = labelled.boxes.copy()
         boxes[:, 2:] += boxes[:, :2]
-        truth = InstanceData(bboxes=torch.from_numpy(boxes), labels=torch.from_numpy(labelled.labels))
+        truth = InstanceData(
+            bboxes=torch.from_numpy(boxes), labels=torch.from_numpy(labelled.labels)
+        )
         if "segm" in self.metric.metrics and annotations:
-            truth.masks = torch.from_numpy(np.stack([coco.annToMask(annotation) for annotation in annotations]))
+            truth.masks = torch.from_numpy(
+                np.stack([coco.annToMask(annotation) for annotation in annotations])
+            )
         return truth
 
 

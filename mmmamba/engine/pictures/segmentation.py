@@ -72,10 +72,24 @@ def draw_ious(matrix: np.ndarray, names: Sequence[str], path: Path) -> None:
     mean = float(np.nanmean(values)) if order else float("nan")
     axis.axvline(mean, color="black", linewidth=1, linestyle="--")
     for place, index in enumerate(order):
-        axis.text(values[index] + 0.008, place, f"{values[index]:.3f}", va="center", fontsize=8,
-                  bbox=dict(facecolor="white", edgecolor="none", pad=1))  # fmt: skip
-        axis.text(1.12, place, f"{shares[index]:.1%}".replace("%", " %"), va="center", ha="right", fontsize=8,
-                  color="0.35", clip_on=False)  # fmt: skip
+        axis.text(
+            values[index] + 0.008,
+            place,
+            f"{values[index]:.3f}",
+            va="center",
+            fontsize=8,
+            bbox=dict(facecolor="white", edgecolor="none", pad=1),
+        )
+        axis.text(
+            1.12,
+            place,
+            f"{shares[index]:.1%}".replace("%", " %"),
+            va="center",
+            ha="right",
+            fontsize=8,
+            color="0.35",
+            clip_on=False,
+        )
     axis.set_yticks(range(len(order)), [short[index] for index in order])
     axis.set(xlim=(0, 1), ylim=(len(order) - 0.4, -0.6), xlabel="IoU")
     axis.set_title(f"IoU of each class; mean {mean:.3f} (dashed)", loc="left")

@@ -20,7 +20,9 @@ QUALITY = 85
 LEGEND_MOST = 40
 
 
-def save_sheet(path: Path, cells: Sequence[Cell], classes: Classes, columns: int | None = None) -> None:
+def save_sheet(
+    path: Path, cells: Sequence[Cell], classes: Classes, columns: int | None = None
+) -> None:
     """Write the cells in rows, each under its title, with a legend of the classes that they show below.
 
     Raises:
@@ -41,11 +43,19 @@ def save_sheet(path: Path, cells: Sequence[Cell], classes: Classes, columns: int
         for column, cell in enumerate(row):
             left = GAP + column * (SMALLEST + GAP)
             pen.text((left, top), _fitting(cell.title, font), font=font, fill="black")
-            sheet.paste(Image.fromarray(np.ascontiguousarray(cell.image[..., ::-1])), (left, top + title))
+            sheet.paste(
+                Image.fromarray(np.ascontiguousarray(cell.image[..., ::-1])), (left, top + title)
+            )
         top += height
     for x, y, name, colour in places:
         pen.rectangle((x, top + y, x + font.size, top + y + font.size), fill=colour, outline="grey")
-        pen.text((x + 1.5 * font.size, top + y + font.size / 2), name, font=font, fill="black", anchor="lm")
+        pen.text(
+            (x + 1.5 * font.size, top + y + font.size / 2),
+            name,
+            font=font,
+            fill="black",
+            anchor="lm",
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path, quality=QUALITY)
 

@@ -14,11 +14,24 @@ DPI = 130
 FEW = 10
 """Classes up to which each has a colour of its own."""
 
-chart_style = rc_context({
-    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.linewidth": 0.7, "axes.grid": True,
-    "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False, "grid.color": "0.9",
-    "grid.linewidth": 0.7, "legend.fontsize": 8, "legend.frameon": False, "xtick.labelsize": 8,
-    "ytick.labelsize": 8})  # fmt: skip
+chart_style = rc_context(
+    {
+        "font.family": "DejaVu Sans",
+        "font.size": 9,
+        "axes.titlesize": 10,
+        "axes.linewidth": 0.7,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "grid.color": "0.9",
+        "grid.linewidth": 0.7,
+        "legend.fontsize": 8,
+        "legend.frameon": False,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+    }
+)
 """Decorator of the functions that draw."""
 
 
@@ -26,12 +39,20 @@ def line_colours(count: int) -> list[tuple[float, ...]]:
     """Colours of lines, told apart up to `FEW`, then from one end of the rainbow to the other."""
     if count <= FEW:
         return list(matplotlib.colormaps["tab10"].colors[:count])
-    return [matplotlib.colormaps["turbo"](0.05 + 0.9 * index / (count - 1)) for index in range(count)]
+    return [
+        matplotlib.colormaps["turbo"](0.05 + 0.9 * index / (count - 1)) for index in range(count)
+    ]
 
 
 def legend_below(axes: Axes, columns: int = 2) -> None:
     """Under the axis, where it hides no line."""
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns, handlelength=1.6, columnspacing=1.2)
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.16),
+        ncols=columns,
+        handlelength=1.6,
+        columnspacing=1.2,
+    )
 
 
 def shortened(names: Sequence[str], most: int = 24) -> list[str]:

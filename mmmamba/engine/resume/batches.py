@@ -121,8 +121,16 @@ def cached_transforms(node: Any) -> list[Any]:
     """Transforms that keep samples of before, wherever they stand in a data set's pipelines."""
     if isinstance(node, (list, tuple)):
         return [found for one in node for found in cached_transforms(one)]
-    inner = [vars(node)[name] for name in HOLDERS if name in vars(node)] if hasattr(node, "__dict__") else []
-    return [node, *cached_transforms(inner)] if hasattr(node, "results_cache") else cached_transforms(inner)
+    inner = (
+        [vars(node)[name] for name in HOLDERS if name in vars(node)]
+        if hasattr(node, "__dict__")
+        else []
+    )
+    return (
+        [node, *cached_transforms(inner)]
+        if hasattr(node, "results_cache")
+        else cached_transforms(inner)
+    )
 
 
 def count_batches(loader: DataLoader, seed: int, endless: bool) -> DataLoader:
@@ -131,7 +139,11 @@ def count_batches(loader: DataLoader, seed: int, endless: bool) -> DataLoader:
     A loader without batches of indices is given back as it is, with a line in the log.
     """
     if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
-        print_log("the training data have no batches of indices: resuming reads them from the start", "current", 30)
+        print_log(
+            "the training data have no batches of indices: resuming reads them from the start",
+            "current",
+            30,
+        )
         return loader
     options = dict(prefetch_factor=loader.prefetch_factor) if loader.num_workers else {}
     return DataLoader(

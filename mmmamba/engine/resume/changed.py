@@ -16,12 +16,28 @@ from ..errors import UsageError
 from .loops import EPOCH_KEY
 from .newest import run_fault
 
-NOT_OF_THE_RUN = {"work_dir", "load_from", "resume", "launcher", "expected", "log_level", "runner_type", "tta_model",
-                  "tta_pipeline", "test_cfg", "test_dataloader", "test_evaluator"}  # fmt: skip
+NOT_OF_THE_RUN = {
+    "work_dir",
+    "load_from",
+    "resume",
+    "launcher",
+    "expected",
+    "log_level",
+    "runner_type",
+    "tta_model",
+    "tta_pipeline",
+    "test_cfg",
+    "test_dataloader",
+    "test_evaluator",
+}
 """Settings that training does not read, or that differ with each start."""
 OF_EACH_START = (("visualizer", "name"), ("default_hooks", "loading"))
-OF_THE_CHECKPOINT = (("param_scheduler",), ("optim_wrapper", "optimizer"), ("optim_wrapper", "paramwise_cfg"),
-                     ("randomness", "seed"))  # fmt: skip
+OF_THE_CHECKPOINT = (
+    ("param_scheduler",),
+    ("optim_wrapper", "optimizer"),
+    ("optim_wrapper", "paramwise_cfg"),
+    ("randomness", "seed"),
+)
 """Their state is in the checkpoint, settings included, and MMEngine loads it over what the config says."""
 SHOWN = 20
 Place = tuple[str, ...]
@@ -45,7 +61,9 @@ class Change:
     @property
     def unfit(self) -> bool:
         """The checkpoint's state is that of another kind of optimizer or schedule, or of another number of them."""
-        return self.of_the_checkpoint and (self.place[-1] == "type" or self.place == ("param_scheduler",))
+        return self.of_the_checkpoint and (
+            self.place[-1] == "type" or self.place == ("param_scheduler",)
+        )
 
     def __str__(self) -> str:
         return f"{printable('.'.join(self.place))} is {_shown(self.config)}, in the run {_shown(self.run)}"
@@ -57,8 +75,14 @@ def changes(config: str, run: str) -> list[Change]:
     Raises:
         ValueError: one of them is no config that MMEngine printed.
     """
-    one, two = ({key: value for key, value in read_text(text).items()
-                 if key in SECTIONS | TOP_LEVEL and key not in NOT_OF_THE_RUN} for text in (config, run))  # fmt: skip
+    one, two = (
+        {
+            key: value
+            for key, value in read_text(text).items()
+            if key in SECTIONS | TOP_LEVEL and key not in NOT_OF_THE_RUN
+        }
+        for text in (config, run)
+    )
     return [change for change in _changes(one, two, ()) if not change.within(OF_EACH_START)]
 
 
@@ -108,8 +132,10 @@ class ChangedHook(Hook):
         try:
             found = changes(runner.cfg.pretty_text, meta.get("cfg", ""))
         except (TypeError, ValueError) as error:
-            runner.logger.warning(f"the checkpoint does not say with which config it was trained ({error}): it may "
-                                  "have been another than this one")  # fmt: skip
+            runner.logger.warning(
+                f"the checkpoint does not say with which config it was trained ({error}): it may "
+                "have been another than this one"
+            )
             return
         for change in found:
             if change.unfit:
@@ -119,10 +145,18 @@ class ChangedHook(Hook):
                     "--cfg-options load_from=CHECKPOINT"
                 )
         for change in found[:SHOWN]:
-            taken = "the run's, which the checkpoint holds" if change.of_the_checkpoint else "the config's"
-            runner.logger.warning(f"the config differs from that of the run: {change}. Taken: {taken}")
+            taken = (
+                "the run's, which the checkpoint holds"
+                if change.of_the_checkpoint
+                else "the config's"
+            )
+            runner.logger.warning(
+                f"the config differs from that of the run: {change}. Taken: {taken}"
+            )
         if len(found) > SHOWN:
-            runner.logger.warning(f"the config differs from that of the run in {len(found) - SHOWN} more settings")
+            runner.logger.warning(
+                f"the config differs from that of the run in {len(found) - SHOWN} more settings"
+            )
 
 
 def _nothing_left(loop: BaseLoop, checkpoint: dict) -> str | None:

@@ -64,10 +64,14 @@ class _Resumable:
         """Have the loader begin behind `batches`. Returns how many it could leave out."""
         if not isinstance(self.dataloader.batch_sampler, CountedBatches):
             return 0
-        cached = sum(transform.max_cached_images for transform in cached_transforms(self.dataloader.dataset))
+        cached = sum(
+            transform.max_cached_images for transform in cached_transforms(self.dataloader.dataset)
+        )
         self.dataloader.batch_sampler.begin(self.iter, batches, cached)
         if batches:
-            print_log(f"{batches} batches of these data were trained on; going on behind them", "current")
+            print_log(
+                f"{batches} batches of these data were trained on; going on behind them", "current"
+            )
         return batches
 
     def _seed_step(self) -> None:
@@ -110,15 +114,23 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
         if epoch == self._epoch:
             done = self._iter - start
             if old_length != length:
-                print_log(f"the epoch had {old_length} batches and has {length} now: it goes on at the same share of "
-                          "it, not exactly", "current", 30)  # fmt: skip
+                print_log(
+                    f"the epoch had {old_length} batches and has {length} now: it goes on at the same share of "
+                    "it, not exactly",
+                    "current",
+                    30,
+                )
                 done = done * length // old_length
         elif epoch is None and self._iter:
             # A checkpoint of MMEngine's own loop.
             done = self._iter - self._epoch * length
             if not 0 <= done <= length:
-                print_log(f"iteration {self._iter} is not in epoch {self._epoch} of {length} batches; the epoch begins "
-                          "anew", "current", 30)  # fmt: skip
+                print_log(
+                    f"iteration {self._iter} is not in epoch {self._epoch} of {length} batches; the epoch begins "
+                    "anew",
+                    "current",
+                    30,
+                )
                 done = 0
         hub.update_info(EPOCH_KEY, (self._epoch, self._iter - done, length))
         return done

@@ -47,8 +47,10 @@ def go_on(runner: Runner, begin_with: str | None = None) -> None:
         return
     if (path := runner._load_from) is not None:
         if "://" not in path and (fault := _progress(Path(path))[1]):
-            raise UsageError(f"--resume {path}: {fault}. Without a path, --resume takes the newest whole one of the "
-                             "work dir")
+            raise UsageError(
+                f"--resume {path}: {fault}. Without a path, --resume takes the newest whole one of the "
+                "work dir"
+            )
         return
     runner._load_from = newest_whole(runner.cfg, weight_names(bare_network(runner.model)))
     if runner._load_from is None:
@@ -78,10 +80,16 @@ def newest_whole(cfg: Config, names: Collection[str] = ()) -> str | None:
     work_dir, out_dir = Path(cfg.work_dir), _out_dir(cfg)
     named = find_last(work_dir)
     if "://" in named:
-        if out_dir is None or not named.startswith(f"{out_dir.rstrip('/')}/{work_dir.resolve().name}/"):
+        if out_dir is None or not named.startswith(
+            f"{out_dir.rstrip('/')}/{work_dir.resolve().name}/"
+        ):
             raise _of_another(work_dir, named)
         return named
-    folders = [work_dir] if out_dir is None or "://" in out_dir else [work_dir, Path(out_dir) / work_dir.resolve().name]
+    folders = (
+        [work_dir]
+        if out_dir is None or "://" in out_dir
+        else [work_dir, Path(out_dir) / work_dir.resolve().name]
+    )
     own = {Path(os.path.realpath(folder)): None for folder in folders if folder.is_dir()}
     broken, found = {}, []
     for path in sorted(path for folder in own for path in folder.glob("*.pth")):
@@ -96,13 +104,19 @@ def newest_whole(cfg: Config, names: Collection[str] = ()) -> str | None:
         if fault is None:
             _tell(broken)
             if named and not is_named:
-                print_log(f"{work_dir / LAST} names {named}; {path} is at iteration {iterations}, further than any "
-                          "other whole checkpoint of this run, and is gone on from", "current", 30)  # fmt: skip
+                print_log(
+                    f"{work_dir / LAST} names {named}; {path} is at iteration {iterations}, further than any "
+                    "other whole checkpoint of this run, and is gone on from",
+                    "current",
+                    30,
+                )
             return str(path)
         broken[path] = fault
     if broken:
         lines = "\n".join(f"{path}: {fault}" for path, fault in broken.items())
-        raise UsageError(f"there is nothing to resume, each checkpoint is broken or of another model:\n{lines}")
+        raise UsageError(
+            f"there is nothing to resume, each checkpoint is broken or of another model:\n{lines}"
+        )
     if named and Path(named).is_file() and Path(os.path.realpath(named)).parent not in own:
         raise _of_another(work_dir, named)
     return None
@@ -127,7 +141,9 @@ def run_fault(held: Mapping[str, Any], names: Collection[str] = ()) -> str | Non
         return f"its meta has {seed!r:.40} for a seed"
     for part in ("log_scalars", "runtime_info", "resumed_keys"):
         held_there = held["message_hub"].get(part)
-        if not isinstance(held_there, Mapping) or not all(isinstance(key, str) for key in held_there):
+        if not isinstance(held_there, Mapping) or not all(
+            isinstance(key, str) for key in held_there
+        ):
             return f"its message_hub has no dictionary {part}"
     if not all(isinstance(name, str) for name in weights):
         return f"its {WEIGHTS} has keys that are no names"

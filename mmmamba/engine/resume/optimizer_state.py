@@ -23,15 +23,34 @@ from ..errors import UsageError
 from ..finite import all_finite
 
 SHOWN = 5
-FILLED_IN = {"amsgrad", "maximize", "foreach", "capturable", "differentiable", "fused", "decoupled_weight_decay",
-             "nesterov", "initial_lr"}  # fmt: skip
+FILLED_IN = {
+    "amsgrad",
+    "maximize",
+    "foreach",
+    "capturable",
+    "differentiable",
+    "fused",
+    "decoupled_weight_decay",
+    "nesterov",
+    "initial_lr",
+}
 """Settings of a group that PyTorch adds where a file lacks them, and what schedules note when they begin."""
-WITHOUT_NUMBERS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+WITHOUT_NUMBERS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 """What the step of an optimizer may raise that looks at values and finds none."""
 State = Mapping[str, Any]
 
 
-def check_optimizer(held: Any, wrapper: OptimWrapper | OptimWrapperDict, model: nn.Module, source: str) -> None:
+def check_optimizer(
+    held: Any, wrapper: OptimWrapper | OptimWrapperDict, model: nn.Module, source: str
+) -> None:
     """Refuse a state that is not one of this run's optimizers.
 
     Args:
@@ -52,7 +71,9 @@ def check_optimizer(held: Any, wrapper: OptimWrapper | OptimWrapperDict, model: 
         )
 
 
-def _faults(held: Any, wrapper: OptimWrapper | OptimWrapperDict, names: Mapping[int, str]) -> Iterator[str]:
+def _faults(
+    held: Any, wrapper: OptimWrapper | OptimWrapperDict, names: Mapping[int, str]
+) -> Iterator[str]:
     if not isinstance(held, Mapping):
         yield f"it is {_kind(held)}, not a dictionary"
     elif isinstance(wrapper, OptimWrapperDict):
@@ -69,14 +90,24 @@ def _wrapper_faults(held: State, wrapper: OptimWrapper, names: Mapping[int, str]
     scaler = getattr(wrapper, "loss_scaler", None)
     if "loss_scaler" in held:
         if scaler is None:
-            print_log("the run had mixed precision (loss_scaler) and this one has none", "current", 30)
+            print_log(
+                "the run had mixed precision (loss_scaler) and this one has none", "current", 30
+            )
         else:
             yield from setting_faults(held["loss_scaler"], scaler.state_dict(), "loss_scaler")
     elif scaler is not None and scaler.state_dict():
-        print_log("the checkpoint holds no loss_scaler: mixed precision begins with its first scale", "current", 30)
+        print_log(
+            "the checkpoint holds no loss_scaler: mixed precision begins with its first scale",
+            "current",
+            30,
+        )
     base = held.get("base_param_settings")
     if base is not None:
-        ours = {key: value for key, value in (wrapper.base_param_settings or {}).items() if key != "params"}
+        ours = {
+            key: value
+            for key, value in (wrapper.base_param_settings or {}).items()
+            if key != "params"
+        }
         yield from setting_faults(base, ours, "base_param_settings", FILLED_IN)
     optimizer = wrapper.optimizer
     groups, state = held.get("param_groups"), held.get("state")
@@ -91,7 +122,9 @@ def _wrapper_faults(held: State, wrapper: OptimWrapper, names: Mapping[int, str]
 
 def _group_faults(groups: list, optimizer: Optimizer) -> Iterator[str]:
     sizes = [len(group["params"]) for group in optimizer.param_groups]
-    if not all(isinstance(group, Mapping) and isinstance(group.get("params"), list) for group in groups):
+    if not all(
+        isinstance(group, Mapping) and isinstance(group.get("params"), list) for group in groups
+    ):
         yield "a group of it is no dictionary with a list params"
         return
     theirs = [len(group["params"]) for group in groups]
@@ -106,7 +139,9 @@ def _group_faults(groups: list, optimizer: Optimizer) -> Iterator[str]:
         yield from setting_faults(group, wanted, f"group {number}", FILLED_IN)
 
 
-def setting_faults(held: Any, ours: State, where: str, may_lack: set[str] = frozenset()) -> Iterator[str]:
+def setting_faults(
+    held: Any, ours: State, where: str, may_lack: set[str] = frozenset()
+) -> Iterator[str]:
     """Settings that are missing or of another kind than ours."""
     if not isinstance(held, Mapping):
         yield f"{where} is {_kind(held)}, not a dictionary"
@@ -126,22 +161,30 @@ def _alike(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, (int, float)) or (isinstance(wanted, Tensor) and wanted.numel() == 1):
         if isinstance(value, Tensor) and value.numel() == 1 and not peculiarity(value):
             value = value.item()
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        return (
+            isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        )
     if isinstance(wanted, (tuple, list)):
         same = isinstance(value, (tuple, list)) and len(value) == len(wanted)
         return same and all(map(_alike, value, wanted))
     return type(value) is type(wanted)
 
 
-def _state_faults(state: State, groups: list, optimizer: Optimizer, names: Mapping[int, str]) -> Iterator[str]:
+def _state_faults(
+    state: State, groups: list, optimizer: Optimizer, names: Mapping[int, str]
+) -> Iterator[str]:
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     indices = [index for group in groups for index in group["params"]]
     if strange := state.keys() - {*indices}:
         yield f"it has a state of {_listed(strange)}, which none of its groups has"
     expected = _first_state(optimizer, groups)
     if expected is None:
-        print_log(f"{type(optimizer).__name__} makes its state in a way that cannot be foreseen: of the checkpoint's "
-                  "only the memory is looked at", "current", 30)  # fmt: skip
+        print_log(
+            f"{type(optimizer).__name__} makes its state in a way that cannot be foreseen: of the checkpoint's "
+            "only the memory is looked at",
+            "current",
+            30,
+        )
     tensors: dict[str, Tensor] = {}
     for place, (index, parameter) in enumerate(zip(indices, parameters)):
         name = names.get(id(parameter), f"parameter {place}")
@@ -153,11 +196,17 @@ def _state_faults(state: State, groups: list, optimizer: Optimizer, names: Mappi
             continue
         if expected is not None:
             yield from _entry_faults(own, expected[place], name)
-        tensors.update((f"{key} of {name}", value) for key, value in own.items() if isinstance(value, Tensor))
+        tensors.update(
+            (f"{key} of {name}", value) for key, value in own.items() if isinstance(value, Tensor)
+        )
     without = sum(index not in state for index in indices)
     if without and any(expected or ()):
-        print_log(f"{without} of {len(indices)} parameters have no state of the optimizer in the checkpoint: they "
-                  "begin anew, as those do that had no gradient yet", "current", 30)  # fmt: skip
+        print_log(
+            f"{without} of {len(indices)} parameters have no state of the optimizer in the checkpoint: they "
+            "begin anew, as those do that had no gradient yet",
+            "current",
+            30,
+        )
     yield from _memory_faults(tensors)
 
 
@@ -173,7 +222,10 @@ def _first_state(optimizer: Optimizer, settings: list[State]) -> list[dict[str, 
     trial._optimizer_step_pre_hooks, trial._optimizer_step_post_hooks = OrderedDict(), OrderedDict()
     trial.state, trial.param_groups = defaultdict(dict), []
     for group, theirs in zip(optimizer.param_groups, settings):
-        stand_ins = [nn.Parameter(torch.empty_like(p, device="meta"), p.requires_grad) for p in group["params"]]
+        stand_ins = [
+            nn.Parameter(torch.empty_like(p, device="meta"), p.requires_grad)
+            for p in group["params"]
+        ]
         for stand_in in stand_ins:
             stand_in.grad = torch.empty_like(stand_in)
         switches = {key: False for key in ("fused", "foreach", "capturable") if key in group}
@@ -213,7 +265,11 @@ def _tensor_fault(value: Tensor, wanted: Tensor) -> str:
     if value.dtype != wanted.dtype:
         return f"is {value.dtype}, wanted {wanted.dtype}"
     # The step of an axis of one element means nothing.
-    steps = [(one, two) for one, two, size in zip(value.stride(), wanted.stride(), value.shape) if size > 1]
+    steps = [
+        (one, two)
+        for one, two, size in zip(value.stride(), wanted.stride(), value.shape)
+        if size > 1
+    ]
     if any(one != two for one, two in steps):
         return f"has the strides {value.stride()}, the parameter's are {wanted.stride()}"
     return ""
@@ -239,7 +295,11 @@ def _memory_faults(tensors: Mapping[str, Tensor]) -> Iterator[str]:
             sound.setdefault(tensor.device, {})[name] = tensor
     for group in sound.values():
         if not all_finite([*group.values()]):
-            yield from (f"{name} holds NaN or infinity" for name, one in group.items() if not one.isfinite().all())
+            yield from (
+                f"{name} holds NaN or infinity"
+                for name, one in group.items()
+                if not one.isfinite().all()
+            )
 
 
 def _groups(sizes: list[int]) -> str:
@@ -256,4 +316,6 @@ def _kind(value: Any) -> str:
         return f"a tensor {tuple(value.shape)} of {value.dtype}"
     if value is None or isinstance(value, (bool, int, float, str)):
         return printable(repr(value))
-    return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, (tuple, list)) else "")
+    return f"a {type(value).__name__}" + (
+        f" of {len(value)}" if isinstance(value, (tuple, list)) else ""
+    )

@@ -11,6 +11,14 @@ from .vim import Vim
 from .vmamba import VMamba
 
 __all__ = [
-    "EfficientVMamba", "LocalVMamba", "LocalVim", "MambaVision", "MambaYOLOBackbone", "MobileMamba", "VMamba", "Vim",
-    "create_backbone", "list_backbones",
+    "EfficientVMamba",
+    "LocalVMamba",
+    "LocalVim",
+    "MambaVision",
+    "MambaYOLOBackbone",
+    "MobileMamba",
+    "VMamba",
+    "Vim",
+    "create_backbone",
+    "list_backbones",
 ]

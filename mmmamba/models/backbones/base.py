@@ -26,12 +26,16 @@ def one_of(argument: str, value: str, known: Sequence[str]) -> str:
         ValueError: it is not.
     """
     if value not in known:
-        raise ValueError(f"{argument} is {value!r}, wanted one of {', '.join(map(repr, known))}."
-                         + did_you_mean(str(value), known))
+        raise ValueError(
+            f"{argument} is {value!r}, wanted one of {', '.join(map(repr, known))}."
+            + did_you_mean(str(value), known)
+        )
     return value
 
 
-CONTIGUOUS_MAPS = inspect.Parameter("contiguous_maps", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
+CONTIGUOUS_MAPS = inspect.Parameter(
+    "contiguous_maps", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool
+)
 
 
 class MambaBackbone(StrictLoading, BaseModule):
@@ -73,8 +77,10 @@ class MambaBackbone(StrictLoading, BaseModule):
         def strict(self, *args: Any, contiguous_maps: bool | None = None, **arguments: Any):
             for name in arguments:
                 if name not in known:
-                    raise TypeError(f"{cls.__name__} has no argument '{name}'.{did_you_mean(name, known)} "
-                                    f"It takes {', '.join(known)}.")
+                    raise TypeError(
+                        f"{cls.__name__} has no argument '{name}'.{did_you_mean(name, known)} "
+                        f"It takes {', '.join(known)}."
+                    )
             original(self, *args, **arguments)
             if contiguous_maps is not None:
                 self.contiguous_maps = contiguous_maps
@@ -92,7 +98,11 @@ class MambaBackbone(StrictLoading, BaseModule):
     @classmethod
     def families(cls) -> list[type["MambaBackbone"]]:
         """All registered families."""
-        found = {f for f in MODELS.module_dict.values() if inspect.isclass(f) and issubclass(f, MambaBackbone)}
+        found = {
+            f
+            for f in MODELS.module_dict.values()
+            if inspect.isclass(f) and issubclass(f, MambaBackbone)
+        }
         return sorted(found, key=lambda family: family.__name__)
 
     @classmethod
@@ -104,16 +114,24 @@ class MambaBackbone(StrictLoading, BaseModule):
         """
         if isinstance(arch, str):
             if arch not in cls.ARCHS:
-                raise ValueError(f"{cls.__name__} has no arch '{arch}'; it has {', '.join(cls.ARCHS)}, or takes a dict."
-                                 + did_you_mean(arch, list(cls.ARCHS)))
+                raise ValueError(
+                    f"{cls.__name__} has no arch '{arch}'; it has {', '.join(cls.ARCHS)}, or takes a dict."
+                    + did_you_mean(arch, list(cls.ARCHS))
+                )
             variant = cls.ARCHS[arch]
         else:
             variant = dict(arch)
         for key in variant:
             if key not in given:
-                raise ValueError(f"arch of {cls.__name__} has no key '{key}'.{did_you_mean(key, list(given))} "
-                                 f"It takes {', '.join(given)}.")
-        chosen = cls.DEFAULTS | variant | {key: value for key, value in given.items() if value is not None}
+                raise ValueError(
+                    f"arch of {cls.__name__} has no key '{key}'.{did_you_mean(key, list(given))} "
+                    f"It takes {', '.join(given)}."
+                )
+        chosen = (
+            cls.DEFAULTS
+            | variant
+            | {key: value for key, value in given.items() if value is not None}
+        )
         missing = [key for key in given if key not in chosen]
         if missing:
             raise ValueError(f"arch of {cls.__name__} lacks {', '.join(missing)}")
@@ -123,11 +141,15 @@ class MambaBackbone(StrictLoading, BaseModule):
     def _check_out_indices(cls, out_indices: Sequence[int], stages: int) -> tuple[int, ...]:
         ascending = list(out_indices) == sorted(set(out_indices))
         if not out_indices or not ascending or not set(out_indices) <= set(range(stages)):
-            raise ValueError(f"out_indices of {cls.__name__} is {tuple(out_indices)}, wanted ascending stages of 0 … "
-                             f"{stages - 1}")
+            raise ValueError(
+                f"out_indices of {cls.__name__} is {tuple(out_indices)}, wanted ascending stages of 0 … "
+                f"{stages - 1}"
+            )
         return tuple(out_indices)
 
-    def _watched(self, maps: Sequence[Tensor], owners: Sequence[Sequence[nn.Module]]) -> tuple[Tensor, ...]:
+    def _watched(
+        self, maps: Sequence[Tensor], owners: Sequence[Sequence[nn.Module]]
+    ) -> tuple[Tensor, ...]:
         """The maps as they are, with gradients of zero for what belongs to those that nobody reads.
 
         Args:
@@ -144,8 +166,14 @@ class MambaBackbone(StrictLoading, BaseModule):
         self._told_unread = True
         left = tuple(index for n, index in enumerate(self.out_indices) if n not in places)
         strides = ", ".join(str(self.out_strides[n]) for n in places)
-        logger.info("%s: nothing reads its maps %s (strides %s). They are made all the same; out_indices=%s, and a "
-                    "neck or head for those, would save that.", type(self).__name__, places, strides, left)
+        logger.info(
+            "%s: nothing reads its maps %s (strides %s). They are made all the same; out_indices=%s, and a "
+            "neck or head for those, would save that.",
+            type(self).__name__,
+            places,
+            strides,
+            left,
+        )
 
     def _parts(self) -> list[list[nn.Module]]:
         """The stem's modules, then each stage's, in the order of `frozen_stages`."""
@@ -159,7 +187,9 @@ class MambaBackbone(StrictLoading, BaseModule):
         """
         parts = self._parts()
         if not -1 <= self.frozen_stages < len(parts):
-            raise ValueError(f"frozen_stages is {self.frozen_stages}, wanted -1 (none), 0 (stem) … {len(parts) - 1}")
+            raise ValueError(
+                f"frozen_stages is {self.frozen_stages}, wanted -1 (none), 0 (stem) … {len(parts) - 1}"
+            )
         for module in sum(parts[: self.frozen_stages + 1], []):
             module.eval()
             module.requires_grad_(False)

@@ -33,7 +33,8 @@ class EVSSBlock(nn.Module):
         self.norm = LayerNorm(dim, feeds_linear=True)
         self.op = mixer
         self.conv_branch = nn.Sequential(
-            DepthwiseConv(dim), nn.BatchNorm2d(dim), nn.GELU(), nn.Conv2d(dim, dim, 1))
+            DepthwiseConv(dim), nn.BatchNorm2d(dim), nn.GELU(), nn.Conv2d(dim, dim, 1)
+        )
         self.se = NormalizedGate(dim)
         self.drop_path = drop_path(drop_path_rate)
 
@@ -82,34 +83,78 @@ class EfficientVMamba(PyramidBackbone):
         efficientvmamba_s=dict(embed_dims=64, depths=(2, 2, 4, 2)),
         efficientvmamba_b=dict(embed_dims=96, depths=(2, 2, 9, 2)),
     )
-    DEFAULTS = dict(blocks=("evss", "evss", "inverted_residual", "inverted_residual"), d_state=16, ssm_ratio=2.0,
-                    dt_rank="auto", routes=SKIP, drop_path_rate=0.0)
+    DEFAULTS = dict(
+        blocks=("evss", "evss", "inverted_residual", "inverted_residual"),
+        d_state=16,
+        ssm_ratio=2.0,
+        dt_rank="auto",
+        routes=SKIP,
+        drop_path_rate=0.0,
+    )
     TINY = dict(arch=dict(embed_dims=16, depths=(1, 1, 2, 1), d_state=4))
 
     def __init__(
-        self, arch: str | Mapping[str, Any] = "efficientvmamba_t", *, in_channels: int = 3,
-        embed_dims: int | None = None, depths: Sequence[int] | None = None, blocks: Sequence[str] | None = None,
-        d_state: int | None = None, ssm_ratio: float | None = None, dt_rank: int | str | None = None,
-        routes: Sequence[str] | None = None, drop_path_rate: float | None = None,
-        out_indices: Sequence[int] = (0, 1, 2, 3), frozen_stages: int = -1, norm_eval: bool = False,
-        with_cp: bool = False, classifier: bool = False, num_classes: int = 1000, init_cfg: dict | None = None,
+        self,
+        arch: str | Mapping[str, Any] = "efficientvmamba_t",
+        *,
+        in_channels: int = 3,
+        embed_dims: int | None = None,
+        depths: Sequence[int] | None = None,
+        blocks: Sequence[str] | None = None,
+        d_state: int | None = None,
+        ssm_ratio: float | None = None,
+        dt_rank: int | str | None = None,
+        routes: Sequence[str] | None = None,
+        drop_path_rate: float | None = None,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        classifier: bool = False,
+        num_classes: int = 1000,
+        init_cfg: dict | None = None,
     ):
         super().__init__(frozen_stages, norm_eval, init_cfg)
-        a = self._choose(arch, embed_dims=embed_dims, depths=depths, blocks=blocks, d_state=d_state,
-                         ssm_ratio=ssm_ratio, dt_rank=dt_rank, routes=routes, drop_path_rate=drop_path_rate)
+        a = self._choose(
+            arch,
+            embed_dims=embed_dims,
+            depths=depths,
+            blocks=blocks,
+            d_state=d_state,
+            ssm_ratio=ssm_ratio,
+            dt_rank=dt_rank,
+            routes=routes,
+            drop_path_rate=drop_path_rate,
+        )
         kinds, depths = tuple(a["blocks"]), a["depths"]
         if len(kinds) != len(depths) or not set(kinds) <= {"evss", "inverted_residual"}:
-            raise ValueError(f"blocks of EfficientVMamba is {kinds}, wanted 'evss' or 'inverted_residual' for each of "
-                             f"{len(depths)} stages")
+            raise ValueError(
+                f"blocks of EfficientVMamba is {kinds}, wanted 'evss' or 'inverted_residual' for each of "
+                f"{len(depths)} stages"
+            )
         mixer = {key: a[key] for key in ("d_state", "ssm_ratio", "dt_rank", "routes")}
         dims = [a["embed_dims"] * 2**i for i in range(len(depths))]
         stages = []
-        for i, (dim, kind, rates) in enumerate(zip(dims, kinds, drop_path_rates(a["drop_path_rate"], depths))):
+        for i, (dim, kind, rates) in enumerate(
+            zip(dims, kinds, drop_path_rates(a["drop_path_rate"], depths))
+        ):
             if kind == "evss":
-                layers = [EVSSBlock(dim, ES2D(dim, gate=True, conv_bias=True, **mixer), rate) for rate in rates]
+                layers = [
+                    EVSSBlock(dim, ES2D(dim, gate=True, conv_bias=True, **mixer), rate)
+                    for rate in rates
+                ]
             else:
                 layers = [InvertedResidual(dim, rate) for rate in rates]
-            stages.append(Stage(layers, PatchMerging(dim, dims[i + 1]) if i + 1 < len(dims) else None, with_cp))
-        self._assemble(patch_stem(in_channels, dims[0]), stages, dims, out_indices,
-                       NormPoolHead(dims[-1], num_classes) if classifier else None)
+            stages.append(
+                Stage(
+                    layers, PatchMerging(dim, dims[i + 1]) if i + 1 < len(dims) else None, with_cp
+                )
+            )
+        self._assemble(
+            patch_stem(in_channels, dims[0]),
+            stages,
+            dims,
+            out_indices,
+            NormPoolHead(dims[-1], num_classes) if classifier else None,
+        )
         self.apply(init_linears)

@@ -21,8 +21,9 @@ def list_backbones(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter(_families(), pattern))
 
 
-def create_backbone(name: str, weights: str | PathLike | Mapping[str, Tensor] | None = None,
-                    **overrides: Any) -> MambaBackbone:
+def create_backbone(
+    name: str, weights: str | PathLike | Mapping[str, Tensor] | None = None, **overrides: Any
+) -> MambaBackbone:
     """A backbone with `out_channels` and `out_strides`.
 
     Args:
@@ -37,8 +38,10 @@ def create_backbone(name: str, weights: str | PathLike | Mapping[str, Tensor] | 
     """
     families = _families()
     if name not in families:
-        raise ValueError(f"there is no backbone '{name}'; list_backbones() names all {len(families)}."
-                         + did_you_mean(name, families, 3))
+        raise ValueError(
+            f"there is no backbone '{name}'; list_backbones() names all {len(families)}."
+            + did_you_mean(name, families, 3)
+        )
     backbone = families[name](arch=name, **overrides)
     if weights is not None:
         backbone.load_weights(weights)

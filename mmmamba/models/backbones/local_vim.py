@@ -47,29 +47,79 @@ class LocalVim(PlainBackbone):
         localvim_s_wo_search=dict(_SMALL, routes=LOCALVIM_WITHOUT_SEARCH),
     )
     DEFAULTS = dict(
-        d_state=16, ssm_ratio=2.0, d_conv=4, dt_rank="auto", columns_as_published=False, img_size=224, patch_size=16,
-        cls_token="none", rotary=True, norm="rms", features="mixer", pyramid=False, drop_path_rate=0.0)
-    TINY = dict(arch=dict(embed_dims=16, routes=LOCALVIM[:2] + LOCALVIM[-2:], d_state=4, img_size=64))
+        d_state=16,
+        ssm_ratio=2.0,
+        d_conv=4,
+        dt_rank="auto",
+        columns_as_published=False,
+        img_size=224,
+        patch_size=16,
+        cls_token="none",
+        rotary=True,
+        norm="rms",
+        features="mixer",
+        pyramid=False,
+        drop_path_rate=0.0,
+    )
+    TINY = dict(
+        arch=dict(embed_dims=16, routes=LOCALVIM[:2] + LOCALVIM[-2:], d_state=4, img_size=64)
+    )
 
     def __init__(
-        self, arch: str | Mapping[str, Any] = "localvim_t", *, in_channels: int = 3, embed_dims: int | None = None,
-        routes: Directions | None = None, d_state: int | None = None, ssm_ratio: float | None = None,
-        d_conv: int | None = None, dt_rank: int | str | None = None, columns_as_published: bool | None = None,
-        img_size: int | Sequence[int] | None = None, patch_size: int | None = None, cls_token: str | None = None,
-        rotary: bool | None = None, norm: str | None = None, features: str | None = None,
-        pyramid: bool | Sequence[int] | None = None, drop_path_rate: float | None = None,
-        out_indices: Sequence[int] | None = None, frozen_stages: int = -1, norm_eval: bool = False,
-        with_cp: bool = False, classifier: bool = False, num_classes: int = 1000, init_cfg: dict | None = None,
+        self,
+        arch: str | Mapping[str, Any] = "localvim_t",
+        *,
+        in_channels: int = 3,
+        embed_dims: int | None = None,
+        routes: Directions | None = None,
+        d_state: int | None = None,
+        ssm_ratio: float | None = None,
+        d_conv: int | None = None,
+        dt_rank: int | str | None = None,
+        columns_as_published: bool | None = None,
+        img_size: int | Sequence[int] | None = None,
+        patch_size: int | None = None,
+        cls_token: str | None = None,
+        rotary: bool | None = None,
+        norm: str | None = None,
+        features: str | None = None,
+        pyramid: bool | Sequence[int] | None = None,
+        drop_path_rate: float | None = None,
+        out_indices: Sequence[int] | None = None,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        classifier: bool = False,
+        num_classes: int = 1000,
+        init_cfg: dict | None = None,
     ):
         super().__init__(frozen_stages, norm_eval, init_cfg)
         a = self._choose(
-            arch, embed_dims=embed_dims, routes=routes, d_state=d_state, ssm_ratio=ssm_ratio, d_conv=d_conv,
-            dt_rank=dt_rank, columns_as_published=columns_as_published, img_size=img_size, patch_size=patch_size,
-            cls_token=cls_token, rotary=rotary, norm=norm, features=features, pyramid=pyramid,
-            drop_path_rate=drop_path_rate)
-        mixer = {key: a.pop(key) for key in ("d_state", "ssm_ratio", "d_conv", "dt_rank", "columns_as_published")}
+            arch,
+            embed_dims=embed_dims,
+            routes=routes,
+            d_state=d_state,
+            ssm_ratio=ssm_ratio,
+            d_conv=d_conv,
+            dt_rank=dt_rank,
+            columns_as_published=columns_as_published,
+            img_size=img_size,
+            patch_size=patch_size,
+            cls_token=cls_token,
+            rotary=rotary,
+            norm=norm,
+            features=features,
+            pyramid=pyramid,
+            drop_path_rate=drop_path_rate,
+        )
+        mixer = {
+            key: a.pop(key)
+            for key in ("d_state", "ssm_ratio", "d_conv", "dt_rank", "columns_as_published")
+        }
         dim, stride = a.pop("embed_dims"), a.pop("patch_size")
-        embeddings = self._embeddings(in_channels, dim, a.pop("img_size"), stride, stride, True, a.pop("cls_token"))
+        embeddings = self._embeddings(
+            in_channels, dim, a.pop("img_size"), stride, stride, True, a.pop("cls_token")
+        )
         mixers = [RouteMixer(dim, block, **mixer) for block in a.pop("routes")]
         for module in mixers:
             # Over the mixers' own start of dt_proj, as in the original's training; out_proj keeps its own.
@@ -77,7 +127,16 @@ class LocalVim(PlainBackbone):
             module.apply(init_linears)
             module.out_proj.weight.data.copy_(out)
         a["rotary"] = "resized" if a["rotary"] else "none"
-        self._assemble(*embeddings, mixers, dim, stride, out_norms=True, out_indices=out_indices, with_cp=with_cp,
-                       num_classes=num_classes if classifier else None, **a)
+        self._assemble(
+            *embeddings,
+            mixers,
+            dim,
+            stride,
+            out_norms=True,
+            out_indices=out_indices,
+            with_cp=with_cp,
+            num_classes=num_classes if classifier else None,
+            **a,
+        )
         if self.tokens.cls_token is not None:
             nn.init.zeros_(self.tokens.cls_token)

@@ -5,7 +5,15 @@ from typing import Any
 
 from mmengine.registry import MODELS
 
-from mmmamba.layers import SS2D, GatedMerge, MixerBlock, NormPoolHead, PatchMerging, Stage, patch_stem
+from mmmamba.layers import (
+    SS2D,
+    GatedMerge,
+    MixerBlock,
+    NormPoolHead,
+    PatchMerging,
+    Stage,
+    patch_stem,
+)
 
 from .local_directions import LOCALVMAMBA_S, LOCALVMAMBA_T
 from .pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears
@@ -38,34 +46,76 @@ class LocalVMamba(PyramidBackbone):
         localvmamba_t=dict(depths=(2, 2, 9, 2), directions=LOCALVMAMBA_T),
         localvmamba_s=dict(depths=(2, 2, 27, 2), directions=LOCALVMAMBA_S),
     )
-    DEFAULTS = dict(d_state=16, ssm_ratio=2.0, dt_rank="auto", drop_path_rate=0.0, columns_as_published=False)
-    TINY = dict(arch=dict(embed_dims=16, depths=(1, 1, 2, 1), directions=LOCALVMAMBA_T[8:13], d_state=2))
+    DEFAULTS = dict(
+        d_state=16, ssm_ratio=2.0, dt_rank="auto", drop_path_rate=0.0, columns_as_published=False
+    )
+    TINY = dict(
+        arch=dict(embed_dims=16, depths=(1, 1, 2, 1), directions=LOCALVMAMBA_T[8:13], d_state=2)
+    )
 
     def __init__(
-        self, arch: str | Mapping[str, Any] = "localvmamba_t", *, in_channels: int = 3, embed_dims: int | None = None,
-        depths: Sequence[int] | None = None, d_state: int | None = None, ssm_ratio: float | None = None,
-        dt_rank: int | str | None = None, directions: Sequence[Sequence[str]] | None = None,
-        drop_path_rate: float | None = None, columns_as_published: bool | None = None,
-        out_indices: Sequence[int] = (0, 1, 2, 3), frozen_stages: int = -1, norm_eval: bool = False,
-        with_cp: bool = False, classifier: bool = False, num_classes: int = 1000, init_cfg: dict | None = None,
+        self,
+        arch: str | Mapping[str, Any] = "localvmamba_t",
+        *,
+        in_channels: int = 3,
+        embed_dims: int | None = None,
+        depths: Sequence[int] | None = None,
+        d_state: int | None = None,
+        ssm_ratio: float | None = None,
+        dt_rank: int | str | None = None,
+        directions: Sequence[Sequence[str]] | None = None,
+        drop_path_rate: float | None = None,
+        columns_as_published: bool | None = None,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        classifier: bool = False,
+        num_classes: int = 1000,
+        init_cfg: dict | None = None,
     ):
         super().__init__(frozen_stages, norm_eval, init_cfg)
         a = self._choose(
-            arch, embed_dims=embed_dims, depths=depths, d_state=d_state, ssm_ratio=ssm_ratio, dt_rank=dt_rank,
-            directions=directions, drop_path_rate=drop_path_rate, columns_as_published=columns_as_published)
+            arch,
+            embed_dims=embed_dims,
+            depths=depths,
+            d_state=d_state,
+            ssm_ratio=ssm_ratio,
+            dt_rank=dt_rank,
+            directions=directions,
+            drop_path_rate=drop_path_rate,
+            columns_as_published=columns_as_published,
+        )
         if len(a["directions"]) != sum(a["depths"]):
-            raise ValueError(f"directions of LocalVMamba are {len(a['directions'])}, wanted one tuple of routes for "
-                             f"each of the {sum(a['depths'])} blocks")
+            raise ValueError(
+                f"directions of LocalVMamba are {len(a['directions'])}, wanted one tuple of routes for "
+                f"each of the {sum(a['depths'])} blocks"
+            )
         dims = [a["embed_dims"] * 2**i for i in range(len(a["depths"]))]
-        mixer = {key: a[key] for key in ("d_state", "ssm_ratio", "dt_rank")} | dict(gate=True, conv_bias=True)
+        mixer = {key: a[key] for key in ("d_state", "ssm_ratio", "dt_rank")} | dict(
+            gate=True, conv_bias=True
+        )
         directions = iter(a["directions"])
         stages = []
-        for i, (dim, rates) in enumerate(zip(dims, drop_path_rates(a["drop_path_rate"], a["depths"]))):
+        for i, (dim, rates) in enumerate(
+            zip(dims, drop_path_rates(a["drop_path_rate"], a["depths"]))
+        ):
             blocks = []
             for rate, routes in zip(rates, directions):
                 merge = GatedMerge(int(dim * a["ssm_ratio"]), routes, a["columns_as_published"])
-                blocks.append(MixerBlock(dim, SS2D(dim, routes=routes, merge=merge, **mixer), None, rate))
-            stages.append(Stage(blocks, PatchMerging(dim, dims[i + 1]) if i + 1 < len(dims) else None, with_cp))
-        self._assemble(patch_stem(in_channels, dims[0]), stages, dims, out_indices,
-                       NormPoolHead(dims[-1], num_classes) if classifier else None)
+                blocks.append(
+                    MixerBlock(dim, SS2D(dim, routes=routes, merge=merge, **mixer), None, rate)
+                )
+            stages.append(
+                Stage(
+                    blocks, PatchMerging(dim, dims[i + 1]) if i + 1 < len(dims) else None, with_cp
+                )
+            )
+        self._assemble(
+            patch_stem(in_channels, dims[0]),
+            stages,
+            dims,
+            out_indices,
+            NormPoolHead(dims[-1], num_classes) if classifier else None,
+        )
         self.apply(init_linears)

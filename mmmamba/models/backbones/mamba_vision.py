@@ -44,15 +44,30 @@ class ConvBlock(nn.Module):
 class WindowBlock(nn.Module):
     """`x + g1 mixer(LN(x))`, then `x + g2 mlp(LN(x))` on the tokens of windows, `(windows, tokens, C)`."""
 
-    def __init__(self, dim: int, mixer: nn.Module, mlp_ratio: float, layer_scale: float | None, drop_path_rate: float):
+    def __init__(
+        self,
+        dim: int,
+        mixer: nn.Module,
+        mlp_ratio: float,
+        layer_scale: float | None,
+        drop_path_rate: float,
+    ):
         super().__init__()
         self.norm1 = LayerNorm(dim, feeds_linear=True)
         self.mixer = mixer
         self.norm2 = LayerNorm(dim, feeds_linear=True)
         self.mlp = Mlp(dim, mlp_ratio)
         self.drop_path = drop_path(drop_path_rate)
-        self.gamma_1 = nn.Parameter(torch.full((dim,), float(layer_scale))) if layer_scale is not None else None
-        self.gamma_2 = nn.Parameter(torch.full((dim,), float(layer_scale))) if layer_scale is not None else None
+        self.gamma_1 = (
+            nn.Parameter(torch.full((dim,), float(layer_scale)))
+            if layer_scale is not None
+            else None
+        )
+        self.gamma_2 = (
+            nn.Parameter(torch.full((dim,), float(layer_scale)))
+            if layer_scale is not None
+            else None
+        )
 
     def forward(self, x_WTC: Tensor) -> Tensor:
         branch_WTC = self.drop_path(_scaled(self.gamma_1, self.mixer(self.norm1(x_WTC))))
@@ -70,13 +85,17 @@ class WindowStage(Stage):
     Padding is not masked: pad tokens take part as any other, so the window's size belongs to the trained model.
     """
 
-    def __init__(self, blocks: list[nn.Module], downsample: nn.Module | None, with_cp: bool, window_size: int):
+    def __init__(
+        self, blocks: list[nn.Module], downsample: nn.Module | None, with_cp: bool, window_size: int
+    ):
         super().__init__(blocks, downsample, with_cp)
         self.window_size = window_size
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         H, W = x_BHWC.shape[1:3]
-        return window_join(super().forward(window_partition(x_BHWC, self.window_size)), self.window_size, H, W)
+        return window_join(
+            super().forward(window_partition(x_BHWC, self.window_size)), self.window_size, H, W
+        )
 
 
 class ConvStem(nn.Module):
@@ -85,8 +104,13 @@ class ConvStem(nn.Module):
     def __init__(self, in_channels: int, hidden: int, dim: int):
         super().__init__()
         self.conv_down = nn.Sequential(
-            nn.Conv2d(in_channels, hidden, 3, 2, 1, bias=False), nn.BatchNorm2d(hidden, eps=1e-4), nn.ReLU(),
-            nn.Conv2d(hidden, dim, 3, 2, 1, bias=False), nn.BatchNorm2d(dim, eps=1e-4), nn.ReLU())
+            nn.Conv2d(in_channels, hidden, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(hidden, eps=1e-4),
+            nn.ReLU(),
+            nn.Conv2d(hidden, dim, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(dim, eps=1e-4),
+            nn.ReLU(),
+        )
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return channels_last(self.conv_down(x_BCHW))
@@ -132,8 +156,12 @@ class MambaVision(PyramidBackbone):
             mambavision_t=dict(dim=80, in_dim=32, depths=(1, 3, 8, 4), drop_path_rate=0.2),
             mambavision_t2=dict(dim=80, in_dim=32, depths=(1, 3, 11, 4), drop_path_rate=0.2),
             mambavision_s=dict(dim=96, in_dim=64, depths=(3, 3, 7, 5), drop_path_rate=0.2),
-            mambavision_b=dict(dim=128, in_dim=64, depths=(3, 3, 10, 5), drop_path_rate=0.3, layer_scale=1e-5),
-            mambavision_b_21k=dict(dim=128, in_dim=64, depths=(3, 3, 10, 5), drop_path_rate=0.3, layer_scale=1e-5),
+            mambavision_b=dict(
+                dim=128, in_dim=64, depths=(3, 3, 10, 5), drop_path_rate=0.3, layer_scale=1e-5
+            ),
+            mambavision_b_21k=dict(
+                dim=128, in_dim=64, depths=(3, 3, 10, 5), drop_path_rate=0.3, layer_scale=1e-5
+            ),
         ),
         **arch_table(
             _LARGE,
@@ -141,30 +169,73 @@ class MambaVision(PyramidBackbone):
             mambavision_l_21k=dict(dim=196, in_dim=64, depths=(3, 3, 10, 5), drop_path_rate=0.3),
             mambavision_l2=dict(dim=196, in_dim=64, depths=(3, 3, 12, 5), drop_path_rate=0.3),
             mambavision_l2_512_21k=dict(
-                dim=196, in_dim=64, depths=(3, 3, 12, 5), drop_path_rate=0.3, window_size=(8, 8, 32, 16)),
+                dim=196,
+                in_dim=64,
+                depths=(3, 3, 12, 5),
+                drop_path_rate=0.3,
+                window_size=(8, 8, 32, 16),
+            ),
             mambavision_l3_256_21k=dict(
-                dim=256, in_dim=64, depths=(3, 3, 20, 10), drop_path_rate=0.5, window_size=(8, 8, 16, 8)),
+                dim=256,
+                in_dim=64,
+                depths=(3, 3, 20, 10),
+                drop_path_rate=0.5,
+                window_size=(8, 8, 16, 8),
+            ),
             mambavision_l3_512_21k=dict(
-                dim=256, in_dim=64, depths=(3, 3, 20, 10), drop_path_rate=0.5, window_size=(8, 8, 32, 16)),
+                dim=256,
+                in_dim=64,
+                depths=(3, 3, 20, 10),
+                drop_path_rate=0.5,
+                window_size=(8, 8, 32, 16),
+            ),
         ),
     }
     DEFAULTS = dict(mlp_ratio=4.0, layer_scale=None, drop_path_rate=0.0)
-    TINY = dict(arch=dict(dim=16, in_dim=8, depths=(1, 1, 3, 2), num_heads=(1, 1, 2, 4), window_size=(8, 8, 4, 2)))
+    TINY = dict(
+        arch=dict(
+            dim=16, in_dim=8, depths=(1, 1, 3, 2), num_heads=(1, 1, 2, 4), window_size=(8, 8, 4, 2)
+        )
+    )
 
     def __init__(
-        self, arch: str | Mapping[str, Any] = "mambavision_t", *, in_channels: int = 3, dim: int | None = None,
-        in_dim: int | None = None, depths: Sequence[int] | None = None, num_heads: Sequence[int] | None = None,
-        window_size: Sequence[int] | None = None, mlp_ratio: float | None = None, layer_scale: float | None = None,
-        drop_path_rate: float | None = None, out_indices: Sequence[int] = (0, 1, 2, 3), frozen_stages: int = -1,
-        norm_eval: bool = False, with_cp: bool = False, classifier: bool = False, num_classes: int = 1000,
+        self,
+        arch: str | Mapping[str, Any] = "mambavision_t",
+        *,
+        in_channels: int = 3,
+        dim: int | None = None,
+        in_dim: int | None = None,
+        depths: Sequence[int] | None = None,
+        num_heads: Sequence[int] | None = None,
+        window_size: Sequence[int] | None = None,
+        mlp_ratio: float | None = None,
+        layer_scale: float | None = None,
+        drop_path_rate: float | None = None,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        classifier: bool = False,
+        num_classes: int = 1000,
         init_cfg: dict | None = None,
     ):
         super().__init__(frozen_stages, norm_eval, init_cfg)
-        a = self._choose(arch, dim=dim, in_dim=in_dim, depths=depths, num_heads=num_heads, window_size=window_size,
-                         mlp_ratio=mlp_ratio, layer_scale=layer_scale, drop_path_rate=drop_path_rate)
+        a = self._choose(
+            arch,
+            dim=dim,
+            in_dim=in_dim,
+            depths=depths,
+            num_heads=num_heads,
+            window_size=window_size,
+            mlp_ratio=mlp_ratio,
+            layer_scale=layer_scale,
+            drop_path_rate=drop_path_rate,
+        )
         for name in ("depths", "num_heads", "window_size"):
             if len(a[name]) != 4:
-                raise ValueError(f"{name} of MambaVision is {tuple(a[name])}, wanted four entries, one a stage")
+                raise ValueError(
+                    f"{name} of MambaVision is {tuple(a[name])}, wanted four entries, one a stage"
+                )
         dims = [a["dim"] * 2**i for i in range(4)]
         stages = []
         for i, rates in enumerate(drop_path_rates(a["drop_path_rate"], a["depths"])):
@@ -174,12 +245,23 @@ class MambaVision(PyramidBackbone):
                 continue
             mixers = (len(rates) + 1) // 2
             blocks = [
-                WindowBlock(dims[i], SplitMixer(dims[i]) if j < mixers else Attention(dims[i], a["num_heads"][i]),
-                            a["mlp_ratio"], a["layer_scale"], rate)
-                for j, rate in enumerate(rates)]
+                WindowBlock(
+                    dims[i],
+                    SplitMixer(dims[i]) if j < mixers else Attention(dims[i], a["num_heads"][i]),
+                    a["mlp_ratio"],
+                    a["layer_scale"],
+                    rate,
+                )
+                for j, rate in enumerate(rates)
+            ]
             stages.append(WindowStage(blocks, step, with_cp, a["window_size"][i]))
-        self._assemble(ConvStem(in_channels, a["in_dim"], dims[0]), stages, dims, out_indices,
-                       nn.Linear(dims[-1], num_classes) if classifier else None)
+        self._assemble(
+            ConvStem(in_channels, a["in_dim"], dims[0]),
+            stages,
+            dims,
+            out_indices,
+            nn.Linear(dims[-1], num_classes) if classifier else None,
+        )
         # Over the mixers' own start of dt_proj, as in the original's training.
         self.apply(init_linears)
 

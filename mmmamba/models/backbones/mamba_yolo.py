@@ -6,7 +6,16 @@ from typing import Any
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmmamba.layers import CROSS, SPPF, NormPoolHead, ODSSBlock, Stage, VisionClueMerge, channels_last, simple_stem
+from mmmamba.layers import (
+    CROSS,
+    SPPF,
+    NormPoolHead,
+    ODSSBlock,
+    Stage,
+    VisionClueMerge,
+    channels_last,
+    simple_stem,
+)
 
 from .pyramid import PyramidBackbone, arch_table, drop_path_rates
 
@@ -51,35 +60,77 @@ class MambaYOLOBackbone(PyramidBackbone):
             mamba_yolo_l_v2=_L | dict(depths=(2, 4, 4, 2)),
         ),
     }
-    DEFAULTS = dict(use_lsblock=True, d_state=16, ssm_ratio=2.0, dt_rank="auto", routes=CROSS, mlp_ratio=4.0,
-                    drop_path_rate=0.0)
+    DEFAULTS = dict(
+        use_lsblock=True,
+        d_state=16,
+        ssm_ratio=2.0,
+        dt_rank="auto",
+        routes=CROSS,
+        mlp_ratio=4.0,
+        drop_path_rate=0.0,
+    )
     TINY = dict(arch=dict(embed_dims=(16, 24, 32, 40), depths=(1, 1, 2, 1)))
 
     def __init__(
-        self, arch: str | Mapping[str, Any] = "mamba_yolo_t", *, in_channels: int = 3,
-        embed_dims: Sequence[int] | None = None, depths: Sequence[int] | None = None, use_lsblock: bool | None = None,
-        d_state: int | None = None, ssm_ratio: float | None = None, dt_rank: int | str | None = None,
-        routes: str | Sequence[str] | None = None, mlp_ratio: float | None = None, drop_path_rate: float | None = None,
-        out_indices: Sequence[int] = (1, 2, 3), frozen_stages: int = -1, norm_eval: bool = False,
-        with_cp: bool = False, classifier: bool = False, num_classes: int = 1000, init_cfg: dict | None = None,
+        self,
+        arch: str | Mapping[str, Any] = "mamba_yolo_t",
+        *,
+        in_channels: int = 3,
+        embed_dims: Sequence[int] | None = None,
+        depths: Sequence[int] | None = None,
+        use_lsblock: bool | None = None,
+        d_state: int | None = None,
+        ssm_ratio: float | None = None,
+        dt_rank: int | str | None = None,
+        routes: str | Sequence[str] | None = None,
+        mlp_ratio: float | None = None,
+        drop_path_rate: float | None = None,
+        out_indices: Sequence[int] = (1, 2, 3),
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        classifier: bool = False,
+        num_classes: int = 1000,
+        init_cfg: dict | None = None,
     ):
         super().__init__(frozen_stages, norm_eval, init_cfg)
-        a = self._choose(arch, embed_dims=embed_dims, depths=depths, use_lsblock=use_lsblock, d_state=d_state,
-                         ssm_ratio=ssm_ratio, dt_rank=dt_rank, routes=routes, mlp_ratio=mlp_ratio,
-                         drop_path_rate=drop_path_rate)
+        a = self._choose(
+            arch,
+            embed_dims=embed_dims,
+            depths=depths,
+            use_lsblock=use_lsblock,
+            d_state=d_state,
+            ssm_ratio=ssm_ratio,
+            dt_rank=dt_rank,
+            routes=routes,
+            mlp_ratio=mlp_ratio,
+            drop_path_rate=drop_path_rate,
+        )
         dims = a["embed_dims"]
         for name in ("embed_dims", "depths"):
             if len(a[name]) != 4:
-                raise ValueError(f"{name} of MambaYOLOBackbone is {tuple(a[name])}, wanted four entries, one a stage")
-        block = {key: a[key] for key in ("use_lsblock", "d_state", "ssm_ratio", "dt_rank", "routes", "mlp_ratio")}
+                raise ValueError(
+                    f"{name} of MambaYOLOBackbone is {tuple(a[name])}, wanted four entries, one a stage"
+                )
+        block = {
+            key: a[key]
+            for key in ("use_lsblock", "d_state", "ssm_ratio", "dt_rank", "routes", "mlp_ratio")
+        }
         stages = []
         for i, rates in enumerate(drop_path_rates(a["drop_path_rate"], a["depths"])):
             blocks = [ODSSBlock(dims[i], dims[i], **block, drop_path_rate=rate) for rate in rates]
-            stages.append(Stage(blocks, VisionClueMerge(dims[i], dims[i + 1]) if i < 3 else None, with_cp))
+            stages.append(
+                Stage(blocks, VisionClueMerge(dims[i], dims[i + 1]) if i < 3 else None, with_cp)
+            )
         if classifier or len(stages) - 1 in out_indices:
             self.sppf = SPPF(dims[-1], dims[-1])
-        self._assemble(simple_stem(in_channels, dims[0]), stages, dims, out_indices,
-                       NormPoolHead(dims[-1], num_classes) if classifier else None)
+        self._assemble(
+            simple_stem(in_channels, dims[0]),
+            stages,
+            dims,
+            out_indices,
+            NormPoolHead(dims[-1], num_classes) if classifier else None,
+        )
         if not hasattr(self, "sppf"):
             self.not_built += (r"sppf\..*",)
 

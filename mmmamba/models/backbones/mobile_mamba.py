@@ -26,8 +26,10 @@ def split_channels(dim: int, global_ratio: float, local_ratio: float) -> tuple[i
     scanned = (int(global_ratio * dim) + 8) // 16 * 16
     local = min(int(local_ratio * dim), dim - scanned)
     if scanned < 1 or local < 1:
-        raise ValueError(f"{dim} channels at global_ratio {global_ratio} and local_ratio {local_ratio} leave "
-                         f"{scanned} to scan and {local} to convolve; both must be above 0")
+        raise ValueError(
+            f"{dim} channels at global_ratio {global_ratio} and local_ratio {local_ratio} leave "
+            f"{scanned} to scan and {local} to convolve; both must be above 0"
+        )
     return scanned, local, dim - scanned - local
 
 
@@ -47,14 +49,26 @@ class FeedForward(nn.Module):
 class MRFFI(nn.Module):
     """Multi-receptive-field feature interaction (section 3.3): scan, convolve and pass by, then mix the channels."""
 
-    def __init__(self, dim: int, global_ratio: float, local_ratio: float, kernel_size: int, gain: float,
-                 ssm_ratio: float, dt_rank: int | str, routes: Sequence[str]):
+    def __init__(
+        self,
+        dim: int,
+        global_ratio: float,
+        local_ratio: float,
+        kernel_size: int,
+        gain: float,
+        ssm_ratio: float,
+        dt_rank: int | str,
+        routes: Sequence[str],
+    ):
         super().__init__()
         self.splits = split_channels(dim, global_ratio, local_ratio)
         scanned, local, _ = self.splits
-        self.global_op = WaveletMixer(scanned, NormedSS2D(scanned, ssm_ratio, dt_rank, tuple(routes)), kernel_size)
+        self.global_op = WaveletMixer(
+            scanned, NormedSS2D(scanned, ssm_ratio, dt_rank, tuple(routes)), kernel_size
+        )
         self.local_op = nn.Sequential(
-            ConvNorm(local, local, kernel_size, groups=local), nn.ReLU(), ScaleNorm(local))
+            ConvNorm(local, local, kernel_size, groups=local), nn.ReLU(), ScaleNorm(local)
+        )
         self.proj = nn.Sequential(nn.ReLU(), ConvNorm(dim, dim, gain=gain))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -104,10 +118,13 @@ class Transition(nn.Sequential):
     """Between stages: residual steps, `Merging`, residual steps. Channels-last."""
 
     def __init__(self, dim: int, out_dim: int, gain: float):
-        super().__init__(*(
-            nn.Sequential(_depthwise(dim), Residual(FeedForward(dim, gain))),
-            Merging(dim, out_dim),
-            nn.Sequential(_depthwise(out_dim), Residual(FeedForward(out_dim, gain)))))
+        super().__init__(
+            *(
+                nn.Sequential(_depthwise(dim), Residual(FeedForward(dim, gain))),
+                Merging(dim, out_dim),
+                nn.Sequential(_depthwise(out_dim), Residual(FeedForward(out_dim, gain))),
+            )
+        )
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         return channels_last(super().forward(channels_first(x_BHWC)))
@@ -170,38 +187,82 @@ class MobileMamba(PyramidBackbone, Fusible):
         mobilemamba_t2=dict(embed_dims=(144, 272, 368), depths=(1, 2, 2)),
         mobilemamba_t4=dict(embed_dims=(176, 368, 448), depths=(1, 2, 2)),
         mobilemamba_s6=dict(embed_dims=(192, 384, 448), depths=(1, 2, 2)),
-        mobilemamba_b1=_B, mobilemamba_b2=_B, mobilemamba_b4=_B,
+        mobilemamba_b1=_B,
+        mobilemamba_b2=_B,
+        mobilemamba_b4=_B,
     )
-    DEFAULTS = dict(global_ratio=(0.8, 0.7, 0.6), local_ratio=(0.2, 0.2, 0.3), kernels=(7, 5, 3), ssm_ratio=2.0,
-                    dt_rank="auto", routes=("row", "row_reversed"), drop_path_rate=0.0)
+    DEFAULTS = dict(
+        global_ratio=(0.8, 0.7, 0.6),
+        local_ratio=(0.2, 0.2, 0.3),
+        kernels=(7, 5, 3),
+        ssm_ratio=2.0,
+        dt_rank="auto",
+        routes=("row", "row_reversed"),
+        drop_path_rate=0.0,
+    )
     TINY = dict(arch=dict(embed_dims=(40, 64, 80), depths=(1, 1, 1)), zero_init_residual=False)
 
     def __init__(
-        self, arch: str | Mapping[str, Any] = "mobilemamba_t2", *, in_channels: int = 3,
-        embed_dims: Sequence[int] | None = None, depths: Sequence[int] | None = None,
-        global_ratio: Sequence[float] | None = None, local_ratio: Sequence[float] | None = None,
-        kernels: Sequence[int] | None = None, ssm_ratio: float | None = None, dt_rank: int | str | None = None,
-        routes: Sequence[str] | None = None, drop_path_rate: float | None = None, zero_init_residual: bool = True,
-        out_indices: Sequence[int] = (0, 1, 2), frozen_stages: int = -1, norm_eval: bool = False,
-        with_cp: bool = False, classifier: bool = False, num_classes: int = 1000, init_cfg: dict | None = None,
+        self,
+        arch: str | Mapping[str, Any] = "mobilemamba_t2",
+        *,
+        in_channels: int = 3,
+        embed_dims: Sequence[int] | None = None,
+        depths: Sequence[int] | None = None,
+        global_ratio: Sequence[float] | None = None,
+        local_ratio: Sequence[float] | None = None,
+        kernels: Sequence[int] | None = None,
+        ssm_ratio: float | None = None,
+        dt_rank: int | str | None = None,
+        routes: Sequence[str] | None = None,
+        drop_path_rate: float | None = None,
+        zero_init_residual: bool = True,
+        out_indices: Sequence[int] = (0, 1, 2),
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        classifier: bool = False,
+        num_classes: int = 1000,
+        init_cfg: dict | None = None,
     ):
         super().__init__(frozen_stages, norm_eval, init_cfg)
         self.is_fused = False
-        a = self._choose(arch, embed_dims=embed_dims, depths=depths, global_ratio=global_ratio, local_ratio=local_ratio,
-                         kernels=kernels, ssm_ratio=ssm_ratio, dt_rank=dt_rank, routes=routes,
-                         drop_path_rate=drop_path_rate)
+        a = self._choose(
+            arch,
+            embed_dims=embed_dims,
+            depths=depths,
+            global_ratio=global_ratio,
+            local_ratio=local_ratio,
+            kernels=kernels,
+            ssm_ratio=ssm_ratio,
+            dt_rank=dt_rank,
+            routes=routes,
+            drop_path_rate=drop_path_rate,
+        )
         dims, gain = a["embed_dims"], 0.0 if zero_init_residual else 1.0
         for name in ("embed_dims", "depths", "global_ratio", "local_ratio", "kernels"):
             if len(a[name]) != 3:
-                raise ValueError(f"{name} of MobileMamba is {tuple(a[name])}, wanted three entries, one a stage")
+                raise ValueError(
+                    f"{name} of MobileMamba is {tuple(a[name])}, wanted three entries, one a stage"
+                )
         ssm = {key: a[key] for key in ("ssm_ratio", "dt_rank", "routes")}
         stages = []
         for i, rates in enumerate(drop_path_rates(a["drop_path_rate"], a["depths"])):
             mrffi = (a["global_ratio"][i], a["local_ratio"][i], a["kernels"][i], gain)
-            blocks = [MobileMambaBlock(dims[i], MRFFI(dims[i], *mrffi, **ssm), gain, rate) for rate in rates]
-            stages.append(Stage(blocks, Transition(dims[i], dims[i + 1], gain) if i < 2 else None, with_cp))
-        self._assemble(_stem(in_channels, dims[0]), stages, dims, out_indices,
-                       NormLinear(dims[-1], num_classes) if classifier else None)
+            blocks = [
+                MobileMambaBlock(dims[i], MRFFI(dims[i], *mrffi, **ssm), gain, rate)
+                for rate in rates
+            ]
+            stages.append(
+                Stage(blocks, Transition(dims[i], dims[i + 1], gain) if i < 2 else None, with_cp)
+            )
+        self._assemble(
+            _stem(in_channels, dims[0]),
+            stages,
+            dims,
+            out_indices,
+            NormLinear(dims[-1], num_classes) if classifier else None,
+        )
 
     def _add_classifier(self, classifier: nn.Module) -> None:
         self.head = classifier
@@ -225,11 +286,15 @@ class MobileMamba(PyramidBackbone, Fusible):
 
     def train(self, mode: bool = True) -> "MobileMamba":
         if mode and self.is_fused:
-            raise RuntimeError("this MobileMamba is fused, without batch norms: train the model that fuse() copied")
+            raise RuntimeError(
+                "this MobileMamba is fused, without batch norms: train the model that fuse() copied"
+            )
         return super().train(mode)
 
     def load_weights(self, weights: str | PathLike | Mapping[str, Tensor]) -> Report:
         if self.is_fused:
-            raise CheckpointError("this MobileMamba is fused: load weights into the model before fuse(), or what its "
-                                  "own state_dict() gave with load_state_dict()")
+            raise CheckpointError(
+                "this MobileMamba is fused: load weights into the model before fuse(), or what its "
+                "own state_dict() gave with load_state_dict()"
+            )
         return super().load_weights(weights)

@@ -43,22 +43,43 @@ class PlainBackbone(MambaBackbone):
     """
 
     @staticmethod
-    def _embeddings(in_channels: int, dim: int, img_size: int | Sequence[int], patch_size: int, stride: int, pad: bool,
-                    cls_token: str) -> tuple[PatchEmbed, TokenEmbedding]:
+    def _embeddings(
+        in_channels: int,
+        dim: int,
+        img_size: int | Sequence[int],
+        patch_size: int,
+        stride: int,
+        pad: bool,
+        cls_token: str,
+    ) -> tuple[PatchEmbed, TokenEmbedding]:
         """The usual two: patches by one convolution, learned positions for `img_size`, a class token or none."""
         patch_embed = PatchEmbed(in_channels, dim, patch_size, stride, pad)
         sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
         return patch_embed, TokenEmbedding(dim, patch_embed.grid_size(*sides), cls_token)
 
-    def _block(self, index: int, mixer: nn.Module, norm: nn.Module, drop_path_rate: float) -> nn.Module:
+    def _block(
+        self, index: int, mixer: nn.Module, norm: nn.Module, drop_path_rate: float
+    ) -> nn.Module:
         """Called as `StreamBlock.forward` is."""
         return StreamBlock(mixer, norm, drop_path_rate)
 
     def _assemble(
-        self, patch_embed: nn.Module, tokens: nn.Module, mixers: Sequence[nn.Module], dim: int, stride: int, *,
-        rotary: str, norm: str, drop_path_rate: float, features: str, out_norms: bool,
+        self,
+        patch_embed: nn.Module,
+        tokens: nn.Module,
+        mixers: Sequence[nn.Module],
+        dim: int,
+        stride: int,
+        *,
+        rotary: str,
+        norm: str,
+        drop_path_rate: float,
+        features: str,
+        out_norms: bool,
         pyramid: bool | Sequence[int],
-        out_indices: Sequence[int] | None, with_cp: bool, num_classes: int | None,
+        out_indices: Sequence[int] | None,
+        with_cp: bool,
+        num_classes: int | None,
     ) -> None:
         """Register the parts.
 
@@ -94,7 +115,8 @@ class PlainBackbone(MambaBackbone):
         built = depth if self.is_classifier else self.out_indices[-1] + 1
         self.not_built = tuple(rf"layers\.{i}\..*" for i in range(built, depth))
         self.layers = nn.ModuleList(
-            self._block(i, mixers[i], norm_layer(dim), rates[i]) for i in range(built))
+            self._block(i, mixers[i], norm_layer(dim), rates[i]) for i in range(built)
+        )
         for mixer in mixers[:built]:
             mixer.out_proj.weight.data /= depth**0.5
         self.drop_path = drop_path(rates[built])
@@ -117,7 +139,8 @@ class PlainBackbone(MambaBackbone):
                 f"of them: they were probably meant for the stages of a pyramid. "
                 f"Write out_indices={four_blocks(depth)}, or "
                 "leave it out, and pyramid=True where the neck or head wants maps at strides 4, 8, 16 and 32; "
-                "pyramid=(8, 16, 32) with three out_indices brings them to those strides.")
+                "pyramid=(8, 16, 32) with three out_indices brings them to those strides."
+            )
 
     def _add_pyramid(self, dim: int, stride: int, pyramid: bool | Sequence[int]) -> None:
         self.out_channels = [dim] * len(self.out_indices)
@@ -127,13 +150,19 @@ class PlainBackbone(MambaBackbone):
             return
         strides = PYRAMID_STRIDES if pyramid is True else tuple(pyramid)
         if not set(strides) <= set(PYRAMID_STRIDES):
-            raise ValueError(f"pyramid is {strides}, wanted True or some of the strides {PYRAMID_STRIDES}")
+            raise ValueError(
+                f"pyramid is {strides}, wanted True or some of the strides {PYRAMID_STRIDES}"
+            )
         if len(self.out_indices) != len(strides):
-            raise ValueError(f"pyramid={pyramid} wants {len(strides)} out_indices, one for each of the strides "
-                             f"{strides}; got {self.out_indices}")
+            raise ValueError(
+                f"pyramid={pyramid} wants {len(strides)} out_indices, one for each of the strides "
+                f"{strides}; got {self.out_indices}"
+            )
         self.out_strides = list(strides)
         for out_stride in strides:
-            self.add_module(self._level(out_stride), rescale(dim, stride / out_stride, nn.BatchNorm2d)[0])
+            self.add_module(
+                self._level(out_stride), rescale(dim, stride / out_stride, nn.BatchNorm2d)[0]
+            )
 
     @staticmethod
     def _level(out_stride: int) -> str:
@@ -157,13 +186,17 @@ class PlainBackbone(MambaBackbone):
 
         Maps are channels-last in memory unless `contiguous_maps`.
         """
-        hidden_BLC, layout = self.tokens(self.patch_embed(x_BCHW.contiguous(memory_format=torch.channels_last)))
+        hidden_BLC, layout = self.tokens(
+            self.patch_embed(x_BCHW.contiguous(memory_format=torch.channels_last))
+        )
         rotation_2LE = self._rotation(layout, hidden_BLC) if self.rotary != "none" else None
         taken, stream_BLC = {}, None
         wanted = () if self.is_classifier else self.out_indices
         for i, layer in enumerate(self.layers):
             if self.with_cp and hidden_BLC.requires_grad:
-                hidden_BLC, stream_BLC = recomputed(layer, hidden_BLC, stream_BLC, layout, rotation_2LE)
+                hidden_BLC, stream_BLC = recomputed(
+                    layer, hidden_BLC, stream_BLC, layout, rotation_2LE
+                )
             else:
                 hidden_BLC, stream_BLC = layer(hidden_BLC, stream_BLC, layout, rotation_2LE)
             # The stream in block i is the stream after block i - 1, turned once more where there is a rotary table.
@@ -172,7 +205,10 @@ class PlainBackbone(MambaBackbone):
                 taken[block] = out_BLC
         if self.not_built and self.features == "stream" and rotation_2LE is not None:
             # The block that would have come turns what it is given before anything is taken.
-            hidden_BLC, stream_BLC = rotate(hidden_BLC, rotation_2LE), rotate(stream_BLC, rotation_2LE)
+            hidden_BLC, stream_BLC = (
+                rotate(hidden_BLC, rotation_2LE),
+                rotate(stream_BLC, rotation_2LE),
+            )
         stream_BLC = stream_BLC + self.drop_path(hidden_BLC)
         if self.features == "stream":
             taken[len(self.layers) - 1] = stream_BLC
@@ -188,7 +224,9 @@ class PlainBackbone(MambaBackbone):
             table_2LE = rotary_table(*size, dim, scale, tokens_BLC.device)
         else:
             grid = self.tokens.grid_size
-            table_2LE = rotary_table(*grid, dim, (PRETRAINED_SIDE / grid[0],) * 2, tokens_BLC.device)
+            table_2LE = rotary_table(
+                *grid, dim, (PRETRAINED_SIDE / grid[0],) * 2, tokens_BLC.device
+            )
             table_2LE = resize_rotary_table(table_2LE, grid, size)
         # The angle 0, made on the device: copied there it would make each pass wait, and fail in a CUDA graph.
         still = torch.eye(2, device=tokens_BLC.device)[0, :, None, None]
@@ -197,14 +235,18 @@ class PlainBackbone(MambaBackbone):
 
     def _maps(self, sequences: Sequence[Tensor], layout: TokenLayout) -> tuple[Tensor, ...]:
         if self.training:
-            sequences = self._watched(sequences, [self._output_parts(n) for n in range(len(sequences))])
+            sequences = self._watched(
+                sequences, [self._output_parts(n) for n in range(len(sequences))]
+            )
         maps = []
         for n, sequence_BLC in enumerate(sequences):
             cells_BLC = layout.cut(sequence_BLC)[0]
             if self.out_norms:
                 cells_BLC = getattr(self, f"outnorm_{n}")(cells_BLC)
             x_BCHW = channels_first(cells_BLC.unflatten(1, (layout.height, layout.width)))
-            maps.append(getattr(self, self._level(self.out_strides[n]))(x_BCHW) if self.pyramid else x_BCHW)
+            maps.append(
+                getattr(self, self._level(self.out_strides[n]))(x_BCHW) if self.pyramid else x_BCHW
+            )
         return self._leaving(maps)
 
     def _add_classifier(self, dim: int, num_classes: int) -> None:

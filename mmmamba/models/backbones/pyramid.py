@@ -23,8 +23,14 @@ class PyramidBackbone(MambaBackbone):
     STRIDES = (4, 8, 16, 32)
     OUTPUT_NORMS = True
 
-    def _assemble(self, stem: nn.Module, stages: Sequence[Stage], dims: Sequence[int], out_indices: Sequence[int],
-                  classifier: nn.Module | None) -> None:
+    def _assemble(
+        self,
+        stem: nn.Module,
+        stages: Sequence[Stage],
+        dims: Sequence[int],
+        out_indices: Sequence[int],
+        classifier: nn.Module | None,
+    ) -> None:
         """Register the parts; `classifier`, if there is one, takes the place of the output norms.
 
         Stages after the last that is asked for are left out.
@@ -51,7 +57,8 @@ class PyramidBackbone(MambaBackbone):
         self.not_built = tuple(
             pattern
             for i in range(last + 1, len(stages))
-            for pattern in (rf"{self.STAGES}\.{i - 1}\.downsample\..*", rf"{self.STAGES}\.{i}\..*"))
+            for pattern in (rf"{self.STAGES}\.{i - 1}\.downsample\..*", rf"{self.STAGES}\.{i}\..*")
+        )
         stages[last].downsample = None
         return stages[: last + 1]
 
@@ -108,7 +115,7 @@ def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
     """Rates rising linearly from 0 at the first block to `rate` at the last, stage by stage."""
     last = max(sum(depths) - 1, 1)
     rates = [rate * i / last for i in range(sum(depths))]
-    return [rates[sum(depths[:i]): sum(depths[: i + 1])] for i in range(len(depths))]
+    return [rates[sum(depths[:i]) : sum(depths[: i + 1])] for i in range(len(depths))]
 
 
 def init_linears(module: nn.Module) -> None:

@@ -25,7 +25,15 @@ STEMS = {"conv": conv_stem, "patch": patch_stem}
 DOWNSAMPLES = {"conv": conv_downsample, "merging": PatchMerging}
 
 _V2 = dict(d_state=1, mlp_ratio=4.0, stem="conv", downsample="conv", gate=False, conv_bias=False)
-_V0 = dict(d_state=16, ssm_ratio=2.0, mlp_ratio=0.0, stem="patch", downsample="merging", gate=True, conv_bias=True)
+_V0 = dict(
+    d_state=16,
+    ssm_ratio=2.0,
+    mlp_ratio=0.0,
+    stem="patch",
+    downsample="merging",
+    gate=True,
+    conv_bias=True,
+)
 
 
 @MODELS.register_module()
@@ -49,11 +57,17 @@ class VMamba(PyramidBackbone):
         **arch_table(
             _V2,
             vmamba_t=dict(embed_dims=96, depths=(2, 2, 8, 2), ssm_ratio=1.0, drop_path_rate=0.2),
-            vmamba_t_s2l5=dict(embed_dims=96, depths=(2, 2, 5, 2), ssm_ratio=2.0, drop_path_rate=0.2),
+            vmamba_t_s2l5=dict(
+                embed_dims=96, depths=(2, 2, 5, 2), ssm_ratio=2.0, drop_path_rate=0.2
+            ),
             vmamba_s=dict(embed_dims=96, depths=(2, 2, 15, 2), ssm_ratio=2.0, drop_path_rate=0.3),
             vmamba_b=dict(embed_dims=128, depths=(2, 2, 15, 2), ssm_ratio=2.0, drop_path_rate=0.6),
-            vmamba_s_s1l20=dict(embed_dims=96, depths=(2, 2, 20, 2), ssm_ratio=1.0, drop_path_rate=0.3),
-            vmamba_b_s1l20=dict(embed_dims=128, depths=(2, 2, 20, 2), ssm_ratio=1.0, drop_path_rate=0.5),
+            vmamba_s_s1l20=dict(
+                embed_dims=96, depths=(2, 2, 20, 2), ssm_ratio=1.0, drop_path_rate=0.3
+            ),
+            vmamba_b_s1l20=dict(
+                embed_dims=128, depths=(2, 2, 20, 2), ssm_ratio=1.0, drop_path_rate=0.5
+            ),
         ),
         **arch_table(
             _V0,
@@ -66,27 +80,73 @@ class VMamba(PyramidBackbone):
     TINY = dict(arch=dict(embed_dims=16, depths=(1, 1, 2, 1)))
 
     def __init__(
-        self, arch: str | Mapping[str, Any] = "vmamba_t", *, in_channels: int = 3, embed_dims: int | None = None,
-        depths: Sequence[int] | None = None, d_state: int | None = None, ssm_ratio: float | None = None,
-        dt_rank: int | str | None = None, routes: str | Sequence[str] | Sequence[Sequence[str]] | None = None,
-        gate: bool | None = None, conv_bias: bool | None = None, mlp_ratio: float | None = None,
-        stem: str | None = None, downsample: str | None = None, drop_path_rate: float | None = None,
-        out_indices: Sequence[int] = (0, 1, 2, 3), frozen_stages: int = -1, norm_eval: bool = False,
-        with_cp: bool = False, classifier: bool = False, num_classes: int = 1000, init_cfg: dict | None = None,
+        self,
+        arch: str | Mapping[str, Any] = "vmamba_t",
+        *,
+        in_channels: int = 3,
+        embed_dims: int | None = None,
+        depths: Sequence[int] | None = None,
+        d_state: int | None = None,
+        ssm_ratio: float | None = None,
+        dt_rank: int | str | None = None,
+        routes: str | Sequence[str] | Sequence[Sequence[str]] | None = None,
+        gate: bool | None = None,
+        conv_bias: bool | None = None,
+        mlp_ratio: float | None = None,
+        stem: str | None = None,
+        downsample: str | None = None,
+        drop_path_rate: float | None = None,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        classifier: bool = False,
+        num_classes: int = 1000,
+        init_cfg: dict | None = None,
     ):
         super().__init__(frozen_stages, norm_eval, init_cfg)
         a = self._choose(
-            arch, embed_dims=embed_dims, depths=depths, d_state=d_state, ssm_ratio=ssm_ratio, dt_rank=dt_rank,
-            routes=routes, gate=gate, conv_bias=conv_bias, mlp_ratio=mlp_ratio, stem=stem, downsample=downsample,
-            drop_path_rate=drop_path_rate)
+            arch,
+            embed_dims=embed_dims,
+            depths=depths,
+            d_state=d_state,
+            ssm_ratio=ssm_ratio,
+            dt_rank=dt_rank,
+            routes=routes,
+            gate=gate,
+            conv_bias=conv_bias,
+            mlp_ratio=mlp_ratio,
+            stem=stem,
+            downsample=downsample,
+            drop_path_rate=drop_path_rate,
+        )
         dims = [a["embed_dims"] * 2**i for i in range(len(a["depths"]))]
-        mixer = {key: a[key] for key in ("d_state", "ssm_ratio", "dt_rank", "routes", "gate", "conv_bias")}
+        mixer = {
+            key: a[key]
+            for key in ("d_state", "ssm_ratio", "dt_rank", "routes", "gate", "conv_bias")
+        }
         step = DOWNSAMPLES[one_of("downsample", a["downsample"], list(DOWNSAMPLES))]
         stages = []
-        for i, (dim, rates) in enumerate(zip(dims, drop_path_rates(a["drop_path_rate"], a["depths"]))):
-            blocks = [MixerBlock(dim, SS2D(dim, **mixer), Mlp(dim, a["mlp_ratio"]) if a["mlp_ratio"] else None, rate)
-                      for rate in rates]
-            stages.append(Stage(blocks, step(dim, dims[i + 1]) if i + 1 < len(dims) else None, with_cp))
-        self._assemble(STEMS[one_of("stem", a["stem"], list(STEMS))](in_channels, dims[0]), stages, dims, out_indices,
-                       NormPoolHead(dims[-1], num_classes) if classifier else None)
+        for i, (dim, rates) in enumerate(
+            zip(dims, drop_path_rates(a["drop_path_rate"], a["depths"]))
+        ):
+            blocks = [
+                MixerBlock(
+                    dim,
+                    SS2D(dim, **mixer),
+                    Mlp(dim, a["mlp_ratio"]) if a["mlp_ratio"] else None,
+                    rate,
+                )
+                for rate in rates
+            ]
+            stages.append(
+                Stage(blocks, step(dim, dims[i + 1]) if i + 1 < len(dims) else None, with_cp)
+            )
+        self._assemble(
+            STEMS[one_of("stem", a["stem"], list(STEMS))](in_channels, dims[0]),
+            stages,
+            dims,
+            out_indices,
+            NormPoolHead(dims[-1], num_classes) if classifier else None,
+        )
         self.apply(init_linears)

@@ -18,8 +18,14 @@ SPLIT = 10_000
 """From so many boxes on mmcv suppresses class by class, which on a CPU is several times faster."""
 
 
-def select_boxes(scores_BPC: Tensor, boxes_BP4: Tensor, metas: Sequence[dict], cfg: ConfigDict, rescale: bool = False,
-                 with_nms: bool = True) -> list[InstanceData]:
+def select_boxes(
+    scores_BPC: Tensor,
+    boxes_BP4: Tensor,
+    metas: Sequence[dict],
+    cfg: ConfigDict,
+    rescale: bool = False,
+    with_nms: bool = True,
+) -> list[InstanceData]:
     """`scores`, `labels` and `bboxes` of each image, best first; with `rescale` in pixels of the original image.
 
     `cfg` is the `test_cfg` of `YOLODFLHead`. Plain suppression waits three times for the GPU, whatever the number of
@@ -28,24 +34,39 @@ def select_boxes(scores_BPC: Tensor, boxes_BP4: Tensor, metas: Sequence[dict], c
     scores_BN, labels_BN, boxes_BN4, there_BN = _candidates(scores_BPC, boxes_BP4, cfg)
     limit = cfg.max_per_img if with_nms and cfg.max_per_img > 0 else scores_BN.shape[1]
     if with_nms and not (_is_plain(cfg.nms) and (scores_BN.is_cuda or scores_BN.shape[1] < SPLIT)):
-        keeps = [_keep(scores_BN[b, :n], labels_BN[b, :n], boxes_BN4[b, :n], cfg.nms)
-                 for b, n in enumerate(there_BN.sum(1).tolist())]
-        order_BN, counts = pad_sequence(keeps, batch_first=True)[:, :limit], [len(keep) for keep in keeps]
+        keeps = [
+            _keep(scores_BN[b, :n], labels_BN[b, :n], boxes_BN4[b, :n], cfg.nms)
+            for b, n in enumerate(there_BN.sum(1).tolist())
+        ]
+        order_BN, counts = (
+            pad_sequence(keeps, batch_first=True)[:, :limit],
+            [len(keep) for keep in keeps],
+        )
     else:
         if with_nms:
-            there_BN = there_BN & grouped_nms(_apart(labels_BN, boxes_BN4, there_BN), cfg.nms.iou_threshold)
+            there_BN = there_BN & grouped_nms(
+                _apart(labels_BN, boxes_BN4, there_BN), cfg.nms.iou_threshold
+            )
         # A score is above -1, so that what is not kept comes last.
-        order_BN = scores_BN.where(there_BN, -1).sort(dim=1, descending=True, stable=True).indices[:, :limit]
+        order_BN = (
+            scores_BN.where(there_BN, -1)
+            .sort(dim=1, descending=True, stable=True)
+            .indices[:, :limit]
+        )
         counts = there_BN.sum(1).tolist()
     scores_BN, labels_BN = scores_BN.gather(1, order_BN), labels_BN.gather(1, order_BN)
     boxes_BN4 = boxes_BN4.take_along_dim(order_BN[..., None], 1)
     if rescale:
         boxes_BN4 = _to_original(boxes_BN4, metas)
-    return [InstanceData(scores=scores_N[:count], labels=labels_N[:count], bboxes=boxes_N4[:count])
-            for scores_N, labels_N, boxes_N4, count in zip(scores_BN, labels_BN, boxes_BN4, counts)]
+    return [
+        InstanceData(scores=scores_N[:count], labels=labels_N[:count], bboxes=boxes_N4[:count])
+        for scores_N, labels_N, boxes_N4, count in zip(scores_BN, labels_BN, boxes_BN4, counts)
+    ]
 
 
-def _candidates(scores_BPC: Tensor, boxes_BP4: Tensor, cfg: ConfigDict) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _candidates(
+    scores_BPC: Tensor, boxes_BP4: Tensor, cfg: ConfigDict
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Scores, labels, boxes, and which of them are there: of each image the best `nms_pre`, best first, filled up."""
     classes = scores_BPC.shape[2]
     if not cfg.get("multi_label", True):
@@ -56,12 +77,20 @@ def _candidates(scores_BPC: Tensor, boxes_BP4: Tensor, cfg: ConfigDict) -> tuple
     count_B = above_BK.sum(1)
     # Of nothing there is no largest coordinate, so that there is always one place.
     there_BN = torch.arange(max(int(count_B.max()), 1), device=count_B.device) < count_B[:, None]
-    index_BN = torch.zeros_like(there_BN, dtype=torch.long).masked_scatter(there_BN, above_BK.nonzero()[:, 1])
-    scores_BN, order_BN = scores_BK.gather(1, index_BN).where(there_BN, -1).sort(dim=1, descending=True, stable=True)
+    index_BN = torch.zeros_like(there_BN, dtype=torch.long).masked_scatter(
+        there_BN, above_BK.nonzero()[:, 1]
+    )
+    scores_BN, order_BN = (
+        scores_BK.gather(1, index_BN).where(there_BN, -1).sort(dim=1, descending=True, stable=True)
+    )
     best = slice(cfg.nms_pre if cfg.nms_pre > 0 else None)
     index_BN = index_BN.gather(1, order_BN[:, best])
-    return (scores_BN[:, best], index_BN % classes, boxes_BP4.take_along_dim(index_BN[..., None] // classes, 1),
-            there_BN[:, best])
+    return (
+        scores_BN[:, best],
+        index_BN % classes,
+        boxes_BP4.take_along_dim(index_BN[..., None] // classes, 1),
+        there_BN[:, best],
+    )
 
 
 def _is_plain(nms: ConfigDict | None) -> bool:
@@ -91,7 +120,11 @@ def _to_original(boxes_BN4: Tensor, metas: Sequence[dict]) -> Tensor:
     values_B34 = []
     for meta in metas:
         top, _, left, _ = meta.get("pad_param", (0, 0, 0, 0))
-        values_B34.append([[left, top] * 2, [*meta["scale_factor"]] * 2, [*meta["ori_shape"][1::-1]] * 2])
-    values_B34 = torch.tensor(values_B34, dtype=boxes_BN4.dtype).to(boxes_BN4.device, non_blocking=True)
+        values_B34.append(
+            [[left, top] * 2, [*meta["scale_factor"]] * 2, [*meta["ori_shape"][1::-1]] * 2]
+        )
+    values_B34 = torch.tensor(values_B34, dtype=boxes_BN4.dtype).to(
+        boxes_BN4.device, non_blocking=True
+    )
     corner_B14, factor_B14, limit_B14 = values_B34[:, :, None].unbind(1)
     return ((boxes_BN4 - corner_B14) / factor_B14).clamp(min=0).minimum(limit_B14)

@@ -44,33 +44,59 @@ class YOLODFLHead(BaseDenseHead):
     """
 
     def __init__(
-        self, num_classes: int, in_channels: Sequence[int], strides: Sequence[int] = (8, 16, 32), reg_max: int = 16,
-        assigner: dict | None = None, loss_cls: dict | None = None, loss_bbox: dict | None = None,
-        loss_dfl: dict | None = None, train_cfg: dict | None = None, test_cfg: dict | None = None,
+        self,
+        num_classes: int,
+        in_channels: Sequence[int],
+        strides: Sequence[int] = (8, 16, 32),
+        reg_max: int = 16,
+        assigner: dict | None = None,
+        loss_cls: dict | None = None,
+        loss_bbox: dict | None = None,
+        loss_dfl: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
         if len(in_channels) != len(strides):
-            raise ValueError(f"YOLODFLHead got {len(in_channels)} in_channels and {len(strides)} strides, wanted one "
-                             "of each for every level")
+            raise ValueError(
+                f"YOLODFLHead got {len(in_channels)} in_channels and {len(strides)} strides, wanted one "
+                "of each for every level"
+            )
         self.num_classes, self.reg_max, self.strides = num_classes, reg_max, tuple(strides)
         self.train_cfg, self.test_cfg = train_cfg, test_cfg
         self.prior_generator = TASK_UTILS.build(
-            dict(type="mmdet.MlvlPointGenerator", strides=list(strides), offset=0.5))
-        self.bbox_coder = TASK_UTILS.build(dict(type="mmdet.DistancePointBBoxCoder", clip_border=False))
+            dict(type="mmdet.MlvlPointGenerator", strides=list(strides), offset=0.5)
+        )
+        self.bbox_coder = TASK_UTILS.build(
+            dict(type="mmdet.DistancePointBBoxCoder", clip_border=False)
+        )
         self.assigner = TASK_UTILS.build(
-            (train_cfg or {}).get("assigner") or assigner or dict(type="NormalizedTaskAlignedAssigner"))
-        self.loss_cls = MODELS.build(loss_cls or dict(
-            type="mmdet.CrossEntropyLoss", use_sigmoid=True, reduction="sum", loss_weight=0.5))
-        self.loss_bbox = MODELS.build(loss_bbox or dict(type="UnclampedCIoULoss", reduction="sum", loss_weight=7.5))
+            (train_cfg or {}).get("assigner")
+            or assigner
+            or dict(type="NormalizedTaskAlignedAssigner")
+        )
+        self.loss_cls = MODELS.build(
+            loss_cls
+            or dict(
+                type="mmdet.CrossEntropyLoss", use_sigmoid=True, reduction="sum", loss_weight=0.5
+            )
+        )
+        self.loss_bbox = MODELS.build(
+            loss_bbox or dict(type="UnclampedCIoULoss", reduction="sum", loss_weight=7.5)
+        )
         # A quarter: the sum is over the four sides, the loss their mean.
-        self.loss_dfl = MODELS.build(loss_dfl or dict(
-            type="mmdet.DistributionFocalLoss", reduction="sum", loss_weight=1.5 / 4))
+        self.loss_dfl = MODELS.build(
+            loss_dfl
+            or dict(type="mmdet.DistributionFocalLoss", reduction="sum", loss_weight=1.5 / 4)
+        )
         reg_channels = max(16, in_channels[0] // 4, 4 * reg_max)
         cls_channels = max(in_channels[0], min(num_classes, 100))
         self.reg_preds = nn.ModuleList(_branch(c, reg_channels, 4 * reg_max) for c in in_channels)
         self.cls_preds = nn.ModuleList(_branch(c, cls_channels, num_classes) for c in in_channels)
-        self.register_buffer("project", torch.arange(reg_max, dtype=torch.float32), persistent=False)
+        self.register_buffer(
+            "project", torch.arange(reg_max, dtype=torch.float32), persistent=False
+        )
         self._init_biases()
 
     def _init_biases(self) -> None:
@@ -81,73 +107,125 @@ class YOLODFLHead(BaseDenseHead):
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Class logits `(B, C, H, W)` and box logits `(B, 4 R, H, W)`, side by side, of each level."""
-        return ([cls(x) for cls, x in zip(self.cls_preds, maps)], [reg(x) for reg, x in zip(self.reg_preds, maps)])
+        return (
+            [cls(x) for cls, x in zip(self.cls_preds, maps)],
+            [reg(x) for reg, x in zip(self.reg_preds, maps)],
+        )
 
-    def decode(self, cls_scores: list[Tensor], bbox_preds: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def decode(
+        self, cls_scores: list[Tensor], bbox_preds: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """All levels in one row, in full precision: a coordinate in bfloat16 may be off by two strides.
 
         Returns:
             class logits `(B, P, C)`, box logits `(B, P, 4, R)`, boxes `(B, P, 4)` as corners in pixels of the input,
             and priors `(P, 4)`: centre and stride, twice.
         """
-        logits_BPC, bins_BPn = (full_precision(torch.cat([m.flatten(2) for m in maps], 2)).transpose(1, 2)
-                                for maps in (cls_scores, bbox_preds))
+        logits_BPC, bins_BPn = (
+            full_precision(torch.cat([m.flatten(2) for m in maps], 2)).transpose(1, 2)
+            for maps in (cls_scores, bbox_preds)
+        )
         bins_BP4R = bins_BPn.unflatten(-1, (4, self.reg_max))
-        priors_P4 = torch.cat(self.prior_generator.grid_priors(
-            [m.shape[2:] for m in cls_scores], dtype=logits_BPC.dtype, device=logits_BPC.device, with_stride=True))
+        priors_P4 = torch.cat(
+            self.prior_generator.grid_priors(
+                [m.shape[2:] for m in cls_scores],
+                dtype=logits_BPC.dtype,
+                device=logits_BPC.device,
+                with_stride=True,
+            )
+        )
         # No matrix product, which autocast would take in half precision.
         distances_BP4 = (bins_BP4R.softmax(-1) * self.project).sum(-1) * priors_P4[:, 2:3]
-        boxes_BP4 = self.bbox_coder.decode(priors_P4[None, :, :2].expand(len(logits_BPC), -1, -1), distances_BP4)
+        boxes_BP4 = self.bbox_coder.decode(
+            priors_P4[None, :, :2].expand(len(logits_BPC), -1, -1), distances_BP4
+        )
         return logits_BPC, bins_BP4R, boxes_BP4, priors_P4
 
-    def loss_by_feat(self, cls_scores: list[Tensor], bbox_preds: list[Tensor], batch_gt_instances: list[InstanceData],
-                     batch_img_metas: list[dict] | None = None,
-                     batch_gt_instances_ignore: list[InstanceData] | None = None) -> dict[str, Tensor]:
+    def loss_by_feat(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        batch_gt_instances: list[InstanceData],
+        batch_img_metas: list[dict] | None = None,
+        batch_gt_instances_ignore: list[InstanceData] | None = None,
+    ) -> dict[str, Tensor]:
         """`loss_cls`, `loss_bbox` and `loss_dfl`: per unit of target score, times the images of all GPUs.
 
         DDP averages the gradients over the GPUs, so their number makes that average a sum, as the original has it.
         """
         logits_BPC, bins_BP4R, boxes_BP4, priors_P4 = self.decode(cls_scores, bbox_preds)
-        results = multi_apply(self._assign_single, boxes_BP4.detach(), logits_BPC.detach(), batch_gt_instances,
-                              priors_P4=priors_P4)
+        results = multi_apply(
+            self._assign_single,
+            boxes_BP4.detach(),
+            logits_BPC.detach(),
+            batch_gt_instances,
+            priors_P4=priors_P4,
+        )
         scores_BP, labels_BP, targets_BP4 = (torch.stack(list(part)) for part in results)
         positive_BP = labels_BP >= 0
         total = scores_BP.sum().clamp(min=1)
         soft_BPC = torch.zeros_like(logits_BPC)
         soft_BPC[positive_BP] = scores_BP[positive_BP, None] * nn.functional.one_hot(
-            labels_BP[positive_BP], self.num_classes).to(scores_BP)
+            labels_BP[positive_BP], self.num_classes
+        ).to(scores_BP)
         weight_N = scores_BP[positive_BP]
         priors_N4 = priors_P4.expand(len(boxes_BP4), -1, -1)[positive_BP]
         stride_N1 = priors_N4[:, 2:3]
         targets_N4 = targets_BP4[positive_BP]
         distances_N4 = (self.bbox_coder.encode(priors_N4[:, :2], targets_N4) / stride_N1).clamp(
-            0, self.reg_max - 1 - LARGEST)
+            0, self.reg_max - 1 - LARGEST
+        )
         scale = len(boxes_BP4) * get_world_size() / total
         return dict(
             loss_cls=self.loss_cls(logits_BPC.flatten(0, 1), soft_BPC.flatten(0, 1)) * scale,
-            loss_bbox=self.loss_bbox(boxes_BP4[positive_BP] / stride_N1, targets_N4 / stride_N1, weight_N) * scale,
-            loss_dfl=self.loss_dfl(bins_BP4R[positive_BP].flatten(0, 1), distances_N4.flatten(),
-                                   weight_N.repeat_interleave(4)) * scale,
+            loss_bbox=self.loss_bbox(
+                boxes_BP4[positive_BP] / stride_N1, targets_N4 / stride_N1, weight_N
+            )
+            * scale,
+            loss_dfl=self.loss_dfl(
+                bins_BP4R[positive_BP].flatten(0, 1),
+                distances_N4.flatten(),
+                weight_N.repeat_interleave(4),
+            )
+            * scale,
         )
 
-    def _assign_single(self, boxes_P4: Tensor, logits_PC: Tensor, gt_instances: InstanceData,
-                       priors_P4: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _assign_single(
+        self, boxes_P4: Tensor, logits_PC: Tensor, gt_instances: InstanceData, priors_P4: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Target scores `(P,)`, labels `(P,)`, -1 for background, and boxes `(P, 4)` of one image."""
         result = self.assigner.assign(
-            InstanceData(priors=priors_P4, bboxes=boxes_P4, scores=logits_PC.sigmoid()), gt_instances)
+            InstanceData(priors=priors_P4, bboxes=boxes_P4, scores=logits_PC.sigmoid()),
+            gt_instances,
+        )
         gt_P = result.gt_inds.clamp(min=1) - 1
-        targets_P4 = gt_instances.bboxes.to(boxes_P4)[gt_P] if len(gt_instances) else torch.zeros_like(boxes_P4)
+        targets_P4 = (
+            gt_instances.bboxes.to(boxes_P4)[gt_P]
+            if len(gt_instances)
+            else torch.zeros_like(boxes_P4)
+        )
         return result.assign_metrics, result.labels, targets_P4
 
-    def predict_by_feat(self, cls_scores: list[Tensor], bbox_preds: list[Tensor],
-                        batch_img_metas: list[dict] | None = None, cfg: ConfigDict | None = None,
-                        rescale: bool = False, with_nms: bool = True) -> list[InstanceData]:
+    def predict_by_feat(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        batch_img_metas: list[dict] | None = None,
+        cfg: ConfigDict | None = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> list[InstanceData]:
         """Boxes of each image after NMS; with `rescale` in pixels of the original image."""
         cfg = ConfigDict(self.test_cfg if cfg is None else cfg)
         logits_BPC, _, boxes_BP4, _ = self.decode(cls_scores, bbox_preds)
-        return select_boxes(logits_BPC.sigmoid(), boxes_BP4, batch_img_metas, cfg, rescale, with_nms)
+        return select_boxes(
+            logits_BPC.sigmoid(), boxes_BP4, batch_img_metas, cfg, rescale, with_nms
+        )
 
 
 def _branch(in_channels: int, channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(conv_norm_act(in_channels, channels, 3), conv_norm_act(channels, channels, 3),
-                         nn.Conv2d(channels, out_channels, 1))
+    return nn.Sequential(
+        conv_norm_act(in_channels, channels, 3),
+        conv_norm_act(channels, channels, 3),
+        nn.Conv2d(channels, out_channels, 1),
+    )

@@ -16,7 +16,10 @@ class _NoCopy:
             return super().loss(batch_inputs, batch_data_samples)
         x = self.extract_feat(batch_inputs)
         losses, proposals = self.rpn_head.loss_and_predict(
-            x, batch_data_samples, proposal_cfg=self.train_cfg.get("rpn_proposal", self.test_cfg.rpn))
+            x,
+            batch_data_samples,
+            proposal_cfg=self.train_cfg.get("rpn_proposal", self.test_cfg.rpn),
+        )
         return {**losses, **self.roi_head.loss(x, proposals, batch_data_samples)}
 
 

@@ -16,11 +16,15 @@ def ciou(a: Tensor, b: Tensor, eps: float = 1e-7) -> Tensor:
     ax1, ay1, ax2, ay2 = a.unbind(-1)
     bx1, by1, bx2, by2 = b.unbind(-1)
     aw, ah, bw, bh = ax2 - ax1, ay2 - ay1 + eps, bx2 - bx1, by2 - by1 + eps
-    overlap = ((torch.min(ax2, bx2) - torch.max(ax1, bx1)).clamp(min=0)
-               * (torch.min(ay2, by2) - torch.max(ay1, by1)).clamp(min=0))
+    overlap = (torch.min(ax2, bx2) - torch.max(ax1, bx1)).clamp(min=0) * (
+        torch.min(ay2, by2) - torch.max(ay1, by1)
+    ).clamp(min=0)
     iou = overlap / (aw * ah + bw * bh - overlap + eps)
-    diagonal = ((torch.max(ax2, bx2) - torch.min(ax1, bx1)) ** 2
-                + (torch.max(ay2, by2) - torch.min(ay1, by1)) ** 2 + eps)
+    diagonal = (
+        (torch.max(ax2, bx2) - torch.min(ax1, bx1)) ** 2
+        + (torch.max(ay2, by2) - torch.min(ay1, by1)) ** 2
+        + eps
+    )
     distance = ((bx1 + bx2 - ax1 - ax2) ** 2 + (by1 + by2 - ay1 - ay2) ** 2) / 4
     v = 4 / math.pi**2 * (torch.atan(bw / bh) - torch.atan(aw / ah)) ** 2
     alpha = (v / (v - iou + 1 + eps)).detach()
@@ -36,7 +40,19 @@ def ciou_loss(pred: Tensor, target: Tensor, eps: float = 1e-7) -> Tensor:
 class UnclampedCIoULoss(CIoULoss):
     """mmdet's `CIoULoss` with `ciou`: between boxes `(N, 4)` as corners."""
 
-    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: float | None = None,
-                reduction_override: str | None = None) -> Tensor:
-        return self.loss_weight * ciou_loss(pred, target, weight, eps=self.eps,
-                                            reduction=reduction_override or self.reduction, avg_factor=avg_factor)
+    def forward(
+        self,
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        return self.loss_weight * ciou_loss(
+            pred,
+            target,
+            weight,
+            eps=self.eps,
+            reduction=reduction_override or self.reduction,
+            avg_factor=avg_factor,
+        )

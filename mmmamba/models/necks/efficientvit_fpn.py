@@ -28,30 +28,44 @@ class EfficientViTFPN(BaseModule):
         ValueError: fewer `num_outs` than the maps and finer levels make, or an unknown `add_extra_convs`.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: int = 256, num_outs: int = 5,
-                 num_extra_trans_convs: int = 2, add_extra_convs: bool | str = False,
-                 init_cfg: dict | None = XAVIER):
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int = 256,
+        num_outs: int = 5,
+        num_extra_trans_convs: int = 2,
+        add_extra_convs: bool | str = False,
+        init_cfg: dict | None = XAVIER,
+    ):
         super().__init__(init_cfg)
         coarser = num_outs - len(in_channels) - num_extra_trans_convs
         if num_extra_trans_convs < 0 or coarser < 0:
-            raise ValueError(f"num_outs of EfficientViTFPN is {num_outs}, wanted at least {len(in_channels)} for the "
-                             f"maps and {num_extra_trans_convs} for the finer levels (num_extra_trans_convs)")
+            raise ValueError(
+                f"num_outs of EfficientViTFPN is {num_outs}, wanted at least {len(in_channels)} for the "
+                f"maps and {num_extra_trans_convs} for the finer levels (num_extra_trans_convs)"
+            )
         self.source = "on_input" if add_extra_convs is True else add_extra_convs
         if self.source not in (False, *SOURCES):
-            raise ValueError(f"add_extra_convs of EfficientViTFPN is {add_extra_convs!r}, wanted a bool or one of "
-                             f"{', '.join(SOURCES)}")
+            raise ValueError(
+                f"add_extra_convs of EfficientViTFPN is {add_extra_convs!r}, wanted a bool or one of "
+                f"{', '.join(SOURCES)}"
+            )
         self.in_channels, self.num_outs = tuple(in_channels), num_outs
 
         def output(channels: int = out_channels, stride: int = 1) -> ConvModule:
             return ConvModule(channels, out_channels, 3, stride, 1, act_cfg=None)
 
-        self.lateral_convs = nn.ModuleList(ConvModule(c, out_channels, 1, act_cfg=None) for c in in_channels)
+        self.lateral_convs = nn.ModuleList(
+            ConvModule(c, out_channels, 1, act_cfg=None) for c in in_channels
+        )
         self.fpn_convs = nn.ModuleList(output() for _ in in_channels)
         for i in range(coarser if self.source else 0):
             first = i == 0 and self.source == "on_input"
             self.fpn_convs.append(output(in_channels[-1] if first else out_channels, 2))
         self.extra_trans_convs = nn.ModuleList(
-            nn.ConvTranspose2d(out_channels, out_channels, 2, 2) for _ in range(num_extra_trans_convs))
+            nn.ConvTranspose2d(out_channels, out_channels, 2, 2)
+            for _ in range(num_extra_trans_convs)
+        )
         self.extra_fpn_convs = nn.ModuleList(output() for _ in range(num_extra_trans_convs))
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -61,15 +75,21 @@ class EfficientViTFPN(BaseModule):
             ValueError: another number of maps than of `in_channels`.
         """
         if len(maps) != len(self.in_channels):
-            raise ValueError(f"EfficientViTFPN got {len(maps)} maps, wanted {len(self.in_channels)}, one for each of "
-                             f"in_channels {self.in_channels}")
+            raise ValueError(
+                f"EfficientViTFPN got {len(maps)} maps, wanted {len(self.in_channels)}, one for each of "
+                f"in_channels {self.in_channels}"
+            )
         laterals = [conv(x) for conv, x in zip(self.lateral_convs, maps)]
         for i in range(len(laterals) - 1, 0, -1):
-            laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], laterals[i - 1].shape[2:], mode="nearest")
+            laterals[i - 1] = laterals[i - 1] + F.interpolate(
+                laterals[i], laterals[i - 1].shape[2:], mode="nearest"
+            )
         outputs = [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
         if self.source:
-            x = {"on_input": maps[-1], "on_lateral": laterals[-1], "on_output": outputs[-1]}[self.source]
-            for conv in self.fpn_convs[len(maps):]:
+            x = {"on_input": maps[-1], "on_lateral": laterals[-1], "on_output": outputs[-1]}[
+                self.source
+            ]
+            for conv in self.fpn_convs[len(maps) :]:
                 x = conv(x)
                 outputs.append(x)
         finer, x = [], laterals[0]

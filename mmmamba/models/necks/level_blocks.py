@@ -25,13 +25,22 @@ class LevelBlocks(BaseModule):
         residual: add the block's output to its input, for blocks that do not (`RGBlock`).
     """
 
-    def __init__(self, in_channels: Sequence[int], block: dict, residual: bool = False, init_cfg: dict | None = None):
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        block: dict,
+        residual: bool = False,
+        init_cfg: dict | None = None,
+    ):
         super().__init__(init_cfg)
         self.residual = residual
         in_and_out = MODELS.get(block["type"]) is ODSSBlock
         self.blocks = nn.ModuleList(
-            MODELS.build(block | (dict(in_channels=c, out_channels=c) if in_and_out else dict(dim=c)))
-            for c in in_channels)
+            MODELS.build(
+                block | (dict(in_channels=c, out_channels=c) if in_and_out else dict(dim=c))
+            )
+            for c in in_channels
+        )
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps `(B, C, H, W)` to the same.
@@ -40,6 +49,10 @@ class LevelBlocks(BaseModule):
             ValueError: another number of maps than of `in_channels`.
         """
         if len(maps) != len(self.blocks):
-            raise ValueError(f"LevelBlocks got {len(maps)} maps, wanted {len(self.blocks)}, one for each of "
-                             "in_channels")
-        return tuple(x + block(x) if self.residual else block(x) for x, block in zip(maps, self.blocks))
+            raise ValueError(
+                f"LevelBlocks got {len(maps)} maps, wanted {len(self.blocks)}, one for each of "
+                "in_channels"
+            )
+        return tuple(
+            x + block(x) if self.residual else block(x) for x, block in zip(maps, self.blocks)
+        )

@@ -27,14 +27,27 @@ class MambaYOLOPAFPN(BaseModule):
         ValueError: fewer than two maps, or not as many `out_channels`.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: Sequence[int] | None = None, num_ss2d: int = 1,
-                 use_lsblock: bool = True, with_cp: bool = False, init_cfg: dict | None = None):
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: Sequence[int] | None = None,
+        num_ss2d: int = 1,
+        use_lsblock: bool = True,
+        with_cp: bool = False,
+        init_cfg: dict | None = None,
+    ):
         super().__init__(init_cfg)
         out_channels = in_channels if out_channels is None else out_channels
         if len(in_channels) < 2 or len(out_channels) != len(in_channels):
-            raise ValueError(f"MambaYOLOPAFPN got in_channels {tuple(in_channels)} and out_channels "
-                             f"{tuple(out_channels)}, wanted at least two, and as many of one as of the other")
-        self.in_channels, self.out_channels, self.with_cp = tuple(in_channels), tuple(out_channels), with_cp
+            raise ValueError(
+                f"MambaYOLOPAFPN got in_channels {tuple(in_channels)} and out_channels "
+                f"{tuple(out_channels)}, wanted at least two, and as many of one as of the other"
+            )
+        self.in_channels, self.out_channels, self.with_cp = (
+            tuple(in_channels),
+            tuple(out_channels),
+            with_cp,
+        )
         last = len(in_channels) - 1
 
         def block(channels: int, out: int) -> ODSSBlock:
@@ -42,11 +55,14 @@ class MambaYOLOPAFPN(BaseModule):
 
         above = [*out_channels[1:last], in_channels[last]]
         self.top_down_layers = nn.ModuleList(
-            block(above[i] + in_channels[i], out_channels[i]) for i in reversed(range(last)))
+            block(above[i] + in_channels[i], out_channels[i]) for i in reversed(range(last))
+        )
         self.downsample_layers = nn.ModuleList(
-            conv_norm_act(out_channels[i], out_channels[i], 3, 2) for i in range(last))
+            conv_norm_act(out_channels[i], out_channels[i], 3, 2) for i in range(last)
+        )
         self.bottom_up_layers = nn.ModuleList(
-            block(out_channels[i] + above[i], out_channels[i + 1]) for i in range(last))
+            block(out_channels[i] + above[i], out_channels[i + 1]) for i in range(last)
+        )
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps `(B, C, H, W)`, finest first, to as many of the same sizes.
@@ -55,11 +71,15 @@ class MambaYOLOPAFPN(BaseModule):
             ValueError: another number of maps than of `in_channels`.
         """
         if len(maps) != len(self.in_channels):
-            raise ValueError(f"MambaYOLOPAFPN got {len(maps)} maps, wanted {len(self.in_channels)}, one for each of "
-                             f"in_channels {self.in_channels}")
+            raise ValueError(
+                f"MambaYOLOPAFPN got {len(maps)} maps, wanted {len(self.in_channels)}, one for each of "
+                f"in_channels {self.in_channels}"
+            )
         inner = [maps[-1]]
         for layer, x in zip(self.top_down_layers, reversed(maps[:-1])):
-            inner.insert(0, self._merge(layer, F.interpolate(inner[0], size=x.shape[2:], mode="nearest"), x))
+            inner.insert(
+                0, self._merge(layer, F.interpolate(inner[0], size=x.shape[2:], mode="nearest"), x)
+            )
         outputs = [inner[0]]
         for down, layer, x in zip(self.downsample_layers, self.bottom_up_layers, inner[1:]):
             outputs.append(self._merge(layer, down(outputs[-1]), x))

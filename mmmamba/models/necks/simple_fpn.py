@@ -23,17 +23,31 @@ class SimpleFPN(BaseModule):
         ValueError: fewer `num_outs` than `scales`, or a scale that is none of 4, 2, 1, 0.5, 0.25.
     """
 
-    def __init__(self, in_channels: int, out_channels: int = 256, scales: Sequence[float] = (4, 2, 1, 0.5),
-                 num_outs: int = 5, init_cfg: dict | None = None):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int = 256,
+        scales: Sequence[float] = (4, 2, 1, 0.5),
+        num_outs: int = 5,
+        init_cfg: dict | None = None,
+    ):
         super().__init__(init_cfg)
         if num_outs < len(scales):
-            raise ValueError(f"num_outs of SimpleFPN is {num_outs}, wanted at least one for each scale of {scales}")
+            raise ValueError(
+                f"num_outs of SimpleFPN is {num_outs}, wanted at least one for each scale of {scales}"
+            )
         self.levels = nn.ModuleList()
         for scale in scales:
             step, channels = rescale(in_channels, scale, shrink=True)
-            self.levels.append(nn.Sequential(
-                step, nn.Conv2d(channels, out_channels, 1, bias=False), LayerNorm2d(out_channels, feeds_linear=True),
-                nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False), LayerNorm2d(out_channels)))
+            self.levels.append(
+                nn.Sequential(
+                    step,
+                    nn.Conv2d(channels, out_channels, 1, bias=False),
+                    LayerNorm2d(out_channels, feeds_linear=True),
+                    nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+                    LayerNorm2d(out_channels),
+                )
+            )
         self.num_outs = num_outs
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:

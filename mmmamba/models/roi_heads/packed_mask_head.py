@@ -36,24 +36,39 @@ class PackedFCNMaskHead(FCNMaskHead):
         x = x.contiguous(memory_format=torch.channels_last)
         if not (self.training and x.is_cuda):
             return super().forward(x)
-        return super().forward(F.pad(x, (0, 0) * 3 + (0, -len(x) % ROWS)))[:len(x)]
+        return super().forward(F.pad(x, (0, 0) * 3 + (0, -len(x) % ROWS)))[: len(x)]
 
-    def get_targets(self, sampling_results: list[SamplingResult], batch_gt_instances: list[InstanceData],
-                    rcnn_train_cfg: ConfigDict) -> Tensor:
+    def get_targets(
+        self,
+        sampling_results: list[SamplingResult],
+        batch_gt_instances: list[InstanceData],
+        rcnn_train_cfg: ConfigDict,
+    ) -> Tensor:
         """Targets `(positives of all images, *mask_size)`."""
         if any(isinstance(found.masks, PolygonMasks) for found in batch_gt_instances):
             return super().get_targets(sampling_results, batch_gt_instances, rcnn_train_cfg)
         size = _pair(rcnn_train_cfg.mask_size)
         binarize = not rcnn_train_cfg.get("soft_mask_target", False)
-        masks = [_packed(found.masks, result.pos_priors.device)
-                 for result, found in zip(sampling_results, batch_gt_instances, strict=True)]
+        masks = [
+            _packed(found.masks, result.pos_priors.device)
+            for result, found in zip(sampling_results, batch_gt_instances, strict=True)
+        ]
         groups, targets = _groups(masks), []
         for _, images in groupby(range(len(masks)), key=groups.__getitem__):
             images = list(images)
             starts = accumulate([0, *(len(masks[i]) for i in images)])
-            mask_P = torch.cat([sampling_results[i].pos_assigned_gt_inds + start for i, start in zip(images, starts)])
+            mask_P = torch.cat(
+                [
+                    sampling_results[i].pos_assigned_gt_inds + start
+                    for i, start in zip(images, starts)
+                ]
+            )
             boxes_P4 = torch.cat([sampling_results[i].pos_priors for i in images])
-            targets.append(PackedMasks.join([masks[i] for i in images]).crop_to(boxes_P4, mask_P, size, binarize))
+            targets.append(
+                PackedMasks.join([masks[i] for i in images]).crop_to(
+                    boxes_P4, mask_P, size, binarize
+                )
+            )
         return torch.cat(targets)
 
 

@@ -3,4 +3,9 @@
 from .device_assignment import DeviceMaxIoUAssigner, DeviceRandomSampler
 from .normalized_task_aligned import CIoUOverlaps, NormalizedTaskAlignedAssigner
 
-__all__ = ["CIoUOverlaps", "DeviceMaxIoUAssigner", "DeviceRandomSampler", "NormalizedTaskAlignedAssigner"]
+__all__ = [
+    "CIoUOverlaps",
+    "DeviceMaxIoUAssigner",
+    "DeviceRandomSampler",
+    "NormalizedTaskAlignedAssigner",
+]

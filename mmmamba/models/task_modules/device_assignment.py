@@ -26,8 +26,12 @@ class DeviceMaxIoUAssigner(MaxIoUAssigner):
     def batches(self) -> bool:
         """Its settings are among those that `assign_batch` knows."""
         one_prior_each = self.match_low_quality and not self.gt_max_assign_all
-        return (self.ignore_iof_thr <= 0 and self.gpu_assign_thr <= 0 and self.perm_repeat_gt_cfg is None
-                and not one_prior_each)
+        return (
+            self.ignore_iof_thr <= 0
+            and self.gpu_assign_thr <= 0
+            and self.perm_repeat_gt_cfg is None
+            and not one_prior_each
+        )
 
     def assign_wrt_overlaps(self, overlaps: Tensor, gt_labels: Tensor) -> AssignResult:
         """Assign by `overlaps` `(G, P)`; the result's `gt_inds` count from 1, 0 is background, -1 ignored."""
@@ -37,15 +41,21 @@ class DeviceMaxIoUAssigner(MaxIoUAssigner):
         labels_P = torch.where(gt_P > 0, gt_labels[(gt_P - 1).clamp(min=0)], -1)
         return AssignResult(len(overlaps), gt_P, max_P, labels=labels_P)
 
-    def assign_batch(self, gts_BG4: Tensor, count: Sequence[int], priors_BP4: Tensor, valid_BP: Tensor) -> Tensor:
+    def assign_batch(
+        self, gts_BG4: Tensor, count: Sequence[int], priors_BP4: Tensor, valid_BP: Tensor
+    ) -> Tensor:
         """`gt_inds` `(B, P)` of images with `count` ground truths each; -1 where a prior is not valid."""
         if not self.batches:
-            raise NotImplementedError("assign_batch ignores no regions, repeats no boxes and stays on the device; use "
-                                      "assign with these settings")
+            raise NotImplementedError(
+                "assign_batch ignores no regions, repeats no boxes and stays on the device; use "
+                "assign with these settings"
+            )
         step = max(MAX_OVERLAPS // max(gts_BG4.shape[1] * priors_BP4.shape[1], 1), 1)
         given_BG = count_mask(count, gts_BG4.shape[1], gts_BG4.device)
         parts = []
-        for gts, given, priors, valid in zip(*(t.split(step) for t in (gts_BG4, given_BG, priors_BP4, valid_BP))):
+        for gts, given, priors, valid in zip(
+            *(t.split(step) for t in (gts_BG4, given_BG, priors_BP4, valid_BP))
+        ):
             overlaps = self.iou_calculator(gts, priors)
             gt, _ = self._match(overlaps.masked_fill_(~(given[:, :, None] & valid[:, None]), -1))
             # Without ground truths all is background.
@@ -55,12 +65,16 @@ class DeviceMaxIoUAssigner(MaxIoUAssigner):
     def _match(self, overlaps: Tensor) -> tuple[Tensor, Tensor]:
         """`gt_inds` and largest overlap `(..., P)` by overlaps `(..., G, P)`."""
         max_P, argmax_P = overlaps.max(dim=-2)
-        low, high = self.neg_iou_thr if isinstance(self.neg_iou_thr, tuple) else (0, self.neg_iou_thr)
+        low, high = (
+            self.neg_iou_thr if isinstance(self.neg_iou_thr, tuple) else (0, self.neg_iou_thr)
+        )
         gt_P = torch.where((max_P >= low) & (max_P < high), 0, -1)
         gt_P = torch.where(max_P >= self.pos_iou_thr, argmax_P + 1, gt_P)
         if self.match_low_quality:
             best_G1 = overlaps.amax(dim=-1, keepdim=True)
-            order_G1 = torch.arange(1, overlaps.shape[-2] + 1, dtype=torch.int32, device=overlaps.device)[:, None]
+            order_G1 = torch.arange(
+                1, overlaps.shape[-2] + 1, dtype=torch.int32, device=overlaps.device
+            )[:, None]
             near = (overlaps == best_G1) & (best_G1 >= max(self.min_pos_iou, 0))
             # Of several ground truths that are nearest to one prior the last one gets it.
             chosen_P = torch.where(near, order_G1, 0).amax(dim=-2)
@@ -96,7 +110,9 @@ class DeviceRandomSampler(RandomSampler):
         return *positive, *_first(key_BP, gt_BP == 0, min(self.num, priors), wanted_B1)
 
 
-def _first(key_BP: Tensor, candidate_BP: Tensor, most: int, wanted_B1: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def _first(
+    key_BP: Tensor, candidate_BP: Tensor, most: int, wanted_B1: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Indices `(B, most)` of candidates with the largest keys, and which are meant: `wanted` at most."""
     value, index = torch.where(candidate_BP, key_BP, -1).topk(most, dim=1)
     meant = value >= 0

@@ -34,14 +34,24 @@ class NormalizedTaskAlignedAssigner(TaskAlignedAssigner):
         eps: in pixels what "strictly inside" means, and what keeps the normalisation from dividing by zero.
     """
 
-    def __init__(self, topk: int = 10, alpha: float = 0.5, beta: float = 6.0, eps: float = 1e-9,
-                 iou_calculator: dict | None = None):
+    def __init__(
+        self,
+        topk: int = 10,
+        alpha: float = 0.5,
+        beta: float = 6.0,
+        eps: float = 1e-9,
+        iou_calculator: dict | None = None,
+    ):
         super().__init__(topk, iou_calculator or dict(type=CIoUOverlaps))
         self.alpha, self.beta, self.eps = alpha, beta, eps
 
     @torch.no_grad()
-    def assign(self, pred_instances: InstanceData, gt_instances: InstanceData,
-               gt_instances_ignore: InstanceData | None = None) -> AssignResult:
+    def assign(
+        self,
+        pred_instances: InstanceData,
+        gt_instances: InstanceData,
+        gt_instances_ignore: InstanceData | None = None,
+    ) -> AssignResult:
         """Assign the priors of one image.
 
         Args:
@@ -52,16 +62,26 @@ class NormalizedTaskAlignedAssigner(TaskAlignedAssigner):
         Returns:
             mmdet's result with the target scores `(P,)` as `assign_metrics`, 0 for background.
         """
-        priors_P2, gt_G4, labels_G = pred_instances.priors[:, :2], gt_instances.bboxes, gt_instances.labels
+        priors_P2, gt_G4, labels_G = (
+            pred_instances.priors[:, :2],
+            gt_instances.bboxes,
+            gt_instances.labels,
+        )
         P, G = len(priors_P2), len(gt_G4)
         gt_inds_P = labels_G.new_zeros(P)
         scores_P = pred_instances.scores.new_zeros(P)
         if P == 0 or G == 0:
             return self._result(G, gt_inds_P, scores_P, scores_P, labels_G.new_full((P,), -1))
-        to_sides_PG4 = torch.cat([priors_P2[:, None] - gt_G4[None, :, :2], gt_G4[None, :, 2:] - priors_P2[:, None]], -1)
+        to_sides_PG4 = torch.cat(
+            [priors_P2[:, None] - gt_G4[None, :, :2], gt_G4[None, :, 2:] - priors_P2[:, None]], -1
+        )
         inside_PG = to_sides_PG4.amin(-1) > self.eps
-        overlaps_PG = self.iou_calculator(pred_instances.bboxes, gt_G4.to(pred_instances.bboxes)) * inside_PG
-        metric_PG = (pred_instances.scores[:, labels_G] * inside_PG) ** self.alpha * overlaps_PG**self.beta
+        overlaps_PG = (
+            self.iou_calculator(pred_instances.bboxes, gt_G4.to(pred_instances.bboxes)) * inside_PG
+        )
+        metric_PG = (
+            pred_instances.scores[:, labels_G] * inside_PG
+        ) ** self.alpha * overlaps_PG**self.beta
 
         chosen = metric_PG.topk(min(self.topk, P), dim=0).indices
         # Among priors of metric 0 the choice of `topk` is arbitrary, and their target scores would be 0 anyhow.
@@ -79,7 +99,9 @@ class NormalizedTaskAlignedAssigner(TaskAlignedAssigner):
         return self._result(G, gt_inds_P, (metric_PG * scale_G).amax(1), overlap_P, labels_P)
 
     @staticmethod
-    def _result(num_gts: int, gt_inds: Tensor, target_scores: Tensor, overlaps: Tensor, labels: Tensor) -> AssignResult:
+    def _result(
+        num_gts: int, gt_inds: Tensor, target_scores: Tensor, overlaps: Tensor, labels: Tensor
+    ) -> AssignResult:
         result = AssignResult(num_gts, gt_inds, overlaps, labels=labels)
         result.assign_metrics = target_scores
         return result

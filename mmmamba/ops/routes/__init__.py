@@ -6,11 +6,34 @@ route also exists walked backwards, as `"name_reversed"`.
 """
 
 from . import atrous, centred, hilbert, lines, scales, windows
-from .registry import _EXACT, REVERSED, cover, list_routes, register_route, register_sized_route, route, route_table
+from .registry import (
+    _EXACT,
+    REVERSED,
+    cover,
+    list_routes,
+    register_route,
+    register_sized_route,
+    route,
+    route_table,
+)
 from .sets import expand_routes, list_route_sets, register_route_set
 
 __all__ = [
-    "REVERSED", "_EXACT", "atrous", "centred", "cover", "expand_routes", "hilbert", "lines", "list_route_sets",
-    "list_routes", "register_route", "register_route_set", "register_sized_route", "route", "route_table", "scales",
+    "REVERSED",
+    "_EXACT",
+    "atrous",
+    "centred",
+    "cover",
+    "expand_routes",
+    "hilbert",
+    "lines",
+    "list_route_sets",
+    "list_routes",
+    "register_route",
+    "register_route_set",
+    "register_sized_route",
+    "route",
+    "route_table",
+    "scales",
     "windows",
 ]

@@ -18,7 +18,9 @@ def atrous(height: int, width: int, step: int, row: int, column: int, by: str) -
         ValueError: an offset beyond the step.
     """
     if max(row, column) >= step:
-        raise ValueError(f"atrous route of step {step} from row {row}, column {column}: offsets must be below the step")
+        raise ValueError(
+            f"atrous route of step {step} from row {row}, column {column}: offsets must be below the step"
+        )
     padded = F.pad(grid(height, width), (0, -width % step, 0, -height % step), value=-1)
     cells = padded[row::step, column::step]
     return (cells if by == "row" else cells.t()).flatten()

@@ -57,6 +57,12 @@ def _parts(main: int, cross: int, known: dict[tuple[int, int], Walk]) -> Walk:
         first, last = _walk(half, cross, known), _walk(main - half, cross, known)
         return torch.cat([first[0], half + last[0]]), torch.cat([first[1], last[1]])
     left, up = main // 2, 1 if cross == 2 else (cross + 2) // 4 * 2
-    ascent, top, descent = _walk(up, left, known), _walk(main, cross - up, known), _walk(up, main - left, known)
-    return (torch.cat([ascent[1], top[0], main - 1 - descent[1]]),
-            torch.cat([ascent[0], up + top[1], up - 1 - descent[0]]))
+    ascent, top, descent = (
+        _walk(up, left, known),
+        _walk(main, cross - up, known),
+        _walk(up, main - left, known),
+    )
+    return (
+        torch.cat([ascent[1], top[0], main - 1 - descent[1]]),
+        torch.cat([ascent[0], up + top[1], up - 1 - descent[0]]),
+    )

@@ -48,7 +48,9 @@ def register_route(name: str, exact: bool = False) -> Callable[[Route], Route]:
     return add
 
 
-def register_sized_route(prefix: str, steps: Callable[[int, int, int], int], examples: Sequence[int]) -> Callable:
+def register_sized_route(
+    prefix: str, steps: Callable[[int, int, int], int], examples: Sequence[int]
+) -> Callable:
     """Add the routes `prefix` + 1 … 999, a function of height, width and that size.
 
     Args:
@@ -70,7 +72,12 @@ def register_sized_route(prefix: str, steps: Callable[[int, int, int], int], exa
 
 def list_routes() -> list[str]:
     """The names of all registered routes, without their reverses; of those with a size, the usual ones."""
-    return sorted([*_ROUTES, *(f"{prefix}{size}" for prefix, sized in _SIZED.items() for size in sized.examples)])
+    return sorted(
+        [
+            *_ROUTES,
+            *(f"{prefix}{size}" for prefix, sized in _SIZED.items() for size in sized.examples),
+        ]
+    )
 
 
 def _sized(base: str) -> tuple[_Sized, int] | None:
@@ -125,7 +132,9 @@ def cover(names: Sequence[str]) -> bool:
     return all(name.removesuffix(REVERSED) in _EXACT for name in names)
 
 
-def route_table(names: Sequence[str], height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
+def route_table(
+    names: Sequence[str], height: int, width: int, device: torch.device | str = "cpu"
+) -> Tensor:
     """The index table `(K, T)`, int32, of K routes over a map; shorter routes end in holes. Cached per map size.
 
     Do not write into it: every caller shares the same table.
@@ -193,13 +202,17 @@ def _table(names: tuple[str, ...], height: int, width: int, device: torch.device
 def _check_together(names: tuple[str, ...], routes: list[Tensor], height: int, width: int) -> None:
     missed = height * width - int((torch.cat(routes).unique() >= 0).sum())
     if missed:
-        raise ValueError(f"routes {names} leave {missed} of the {height}x{width} positions unvisited")
+        raise ValueError(
+            f"routes {names} leave {missed} of the {height}x{width} positions unvisited"
+        )
 
 
 def _check(name: str, order: Tensor, length: int) -> None:
     visited = order[order >= 0]
     if order.numel() and (int(order.max()) >= length or int(order.min()) < -1):
-        raise ValueError(f"route '{name}' leaves the map of {length} positions: it goes from {int(order.min())} to "
-                         f"{int(order.max())}")
+        raise ValueError(
+            f"route '{name}' leaves the map of {length} positions: it goes from {int(order.min())} to "
+            f"{int(order.max())}"
+        )
     if len(visited.unique()) != len(visited):
         raise ValueError(f"route '{name}' visits a position twice")

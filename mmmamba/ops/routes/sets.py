@@ -25,7 +25,9 @@ def list_route_sets() -> dict[str, tuple[str, ...]]:
     return dict(_SETS)
 
 
-def expand_routes(routes: str | Sequence[str] | Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+def expand_routes(
+    routes: str | Sequence[str] | Sequence[Sequence[str]],
+) -> tuple[tuple[str, ...], ...]:
     """The routes of each head, sets replaced by their members: `"cross"` or `("row", "column")` is one head.
 
     Raises:
@@ -38,8 +40,10 @@ def expand_routes(routes: str | Sequence[str] | Sequence[Sequence[str]]) -> tupl
         routes = (routes,)
     heads = tuple(_members(head) for head in routes)
     if not heads or not all(heads) or len(set(map(len, heads))) > 1:
-        raise ValueError(f"routes are {routes}, wanted names, or for each head a tuple of names, all of one length "
-                         f"(not {', '.join(str(len(head)) for head in heads) or 'none'})")
+        raise ValueError(
+            f"routes are {routes}, wanted names, or for each head a tuple of names, all of one length "
+            f"(not {', '.join(str(len(head)) for head in heads) or 'none'})"
+        )
     return heads
 
 
@@ -60,5 +64,12 @@ register_route_set("bidirectional", _and_backwards("row"))
 register_route_set("cross", _and_backwards("row", "column"))
 register_route_set("continuous", _and_backwards("snake", "snake_column"))
 register_route_set("omnidirectional", _and_backwards("row", "column", "diagonal", "antidiagonal"))
-register_route_set("atrous", ("atrous_row_00_step2", "atrous_column_10_step2", "atrous_row_01_step2",
-                              "atrous_column_11_step2"))
+register_route_set(
+    "atrous",
+    (
+        "atrous_row_00_step2",
+        "atrous_column_10_step2",
+        "atrous_row_01_step2",
+        "atrous_column_11_step2",
+    ),
+)

@@ -1,8 +1,26 @@
 """The selective scan (S6): one operator, several backends."""
 
-from .dispatch import BACKENDS, ENVIRONMENT, BackendError, check_environment, resolve, why_not, why_not_by_itself
+from .dispatch import (
+    BACKENDS,
+    ENVIRONMENT,
+    BackendError,
+    check_environment,
+    resolve,
+    why_not,
+    why_not_by_itself,
+)
 from .interface import selective_scan
 from .projected import projected_scan, sparing_memory
 
-__all__ = ["BACKENDS", "ENVIRONMENT", "BackendError", "check_environment", "projected_scan", "resolve",
-           "selective_scan", "sparing_memory", "why_not", "why_not_by_itself"]
+__all__ = [
+    "BACKENDS",
+    "ENVIRONMENT",
+    "BackendError",
+    "check_environment",
+    "projected_scan",
+    "resolve",
+    "selective_scan",
+    "sparing_memory",
+    "why_not",
+    "why_not_by_itself",
+]

@@ -72,8 +72,14 @@ def write_route(y_BTKD: Tensor, index_KT: Tensor | None, length: int, merge: boo
         B, _, K, D = y_BTKD.shape
         y_BLKD = y_BTKD.new_zeros(B, length + 1, K, D)
         # Holes all land on the extra last row, which is cut off.
-        y_BLKD = y_BLKD.index_put((torch.arange(B, device=y_BTKD.device)[:, None, None],
-                                   torch.where(index_TK < 0, length, index_TK), lane_K), y_BTKD)[:, :length]
+        y_BLKD = y_BLKD.index_put(
+            (
+                torch.arange(B, device=y_BTKD.device)[:, None, None],
+                torch.where(index_TK < 0, length, index_TK),
+                lane_K,
+            ),
+            y_BTKD,
+        )[:, :length]
     return y_BLKD.sum(2, keepdim=True) if merge else y_BLKD
 
 
@@ -92,15 +98,22 @@ class Walk:
 
 def walk(u_BLKD, delta_BLKD, A_KDN, B_BLKN, C_BLKN, D_KD, bias_KD, args: ScanArgs) -> Walk:
     dtype, K = scan_dtype(u_BLKD, delta_BLKD, A_KDN), A_KDN.shape[0]
-    u, raw, B, C = (read_route(x.to(dtype), args.index_KT, K) for x in (u_BLKD, delta_BLKD, B_BLKN, C_BLKN))
+    u, raw, B, C = (
+        read_route(x.to(dtype), args.index_KT, K) for x in (u_BLKD, delta_BLKD, B_BLKN, C_BLKN)
+    )
     if bias_KD is not None:
         raw = raw + bias_KD.to(dtype)
     delta = F.softplus(raw) if args.delta_softplus else raw
     return Walk(u, raw, delta, A_KDN.to(dtype), B, C, None if D_KD is None else D_KD.to(dtype))
 
 
-def unwalk(walked: Walk, grads: tuple[Tensor, ...], grad_y_BTKD: Tensor, inputs: tuple[Tensor | None, ...],
-           args: ScanArgs) -> tuple[Tensor | None, ...]:
+def unwalk(
+    walked: Walk,
+    grads: tuple[Tensor, ...],
+    grad_y_BTKD: Tensor,
+    inputs: tuple[Tensor | None, ...],
+    args: ScanArgs,
+) -> tuple[Tensor | None, ...]:
     """Gradients of the inputs from those of the recurrence: du, ddelta, dA, dB, dC without skip, softplus and bias."""
     du_BTKD, ddelta_BTKD, dA_KDN, dB_BTKN, dC_BTKN = grads
     dD_KD = None
@@ -109,7 +122,9 @@ def unwalk(walked: Walk, grads: tuple[Tensor, ...], grad_y_BTKD: Tensor, inputs:
         dD_KD = (grad_y_BTKD * walked.u_BTKD).sum((0, 1))
     if args.delta_softplus:
         # The derivative of F.softplus, which is the identity above its threshold of 20.
-        ddelta_BTKD = ddelta_BTKD * torch.where(walked.raw_BTKD > 20, 1, torch.sigmoid(walked.raw_BTKD))
+        ddelta_BTKD = ddelta_BTKD * torch.where(
+            walked.raw_BTKD > 20, 1, torch.sigmoid(walked.raw_BTKD)
+        )
     u, delta, A, B, C, D, bias = inputs
     length, shared = delta.shape[1], u.shape[2] == 1 and delta.shape[2] > 1
     grads = (

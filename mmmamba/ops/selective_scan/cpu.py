@@ -44,7 +44,9 @@ def _padded(channels: int) -> int:
     return -(-channels // lanes) * lanes
 
 
-def states_shape(batch: int, steps: int, routes: int, channels: int, d_state: int) -> tuple[int, ...]:
+def states_shape(
+    batch: int, steps: int, routes: int, channels: int, d_state: int
+) -> tuple[int, ...]:
     return (batch, routes, -(-steps // _kernels().CHUNK), d_state, _padded(channels))
 
 
@@ -110,7 +112,9 @@ def _flat(x: Tensor, dtype: torch.dtype):
     if (x.stride(3) != 1 and x.shape[3] > 1) or not x.numel():
         x = x.contiguous()
     at = tuple(0 if size == 1 else stride for size, stride in zip(x.shape[:3], x.stride()[:3]))
-    extent = x.numel() and sum((size - 1) * stride for size, stride in zip(x.shape[:3], at)) + x.shape[3]
+    extent = (
+        x.numel() and sum((size - 1) * stride for size, stride in zip(x.shape[:3], at)) + x.shape[3]
+    )
     return x.as_strided((extent,), (1,)).numpy(), at
 
 
@@ -120,8 +124,10 @@ def _table(index_KT: Tensor | None, length: int):
     if index_KT.numel():
         low, high = (int(x) for x in index_KT.aminmax())
         if low < -1 or high >= length:
-            raise IndexError(f"selective_scan: the index goes from {low} to {high}, but the map has positions 0 to "
-                             f"{length - 1}, and -1 is a hole")
+            raise IndexError(
+                f"selective_scan: the index goes from {low} to {high}, but the map has positions 0 to "
+                f"{length - 1}, and -1 is a hole"
+            )
     return index_KT.to(torch.int32).contiguous().view(-1).numpy()
 
 
@@ -129,7 +135,11 @@ def _padded_rows(x: Tensor | None, routes: int, channels: int, dtype: torch.dtyp
     """(…, D) flat, channels padded with zeros; None is zeros."""
     if x is None:
         return torch.zeros(routes * _padded(channels), dtype=dtype).numpy()
-    return torch.nn.functional.pad(x.detach().to(dtype), (0, _padded(channels) - channels)).reshape(-1).numpy()
+    return (
+        torch.nn.functional.pad(x.detach().to(dtype), (0, _padded(channels) - channels))
+        .reshape(-1)
+        .numpy()
+    )
 
 
 def _common(u, delta, A, B, C, D, bias, args: ScanArgs, dtype: torch.dtype):
@@ -140,9 +150,16 @@ def _common(u, delta, A, B, C, D, bias, args: ScanArgs, dtype: torch.dtype):
     groups = min(padded // _kernels().LANES, max(1, TASKS // max(1, batch)))
     A2_KND = (A.detach().to(dtype) * (1 / math.log(2))).transpose(1, 2)
     arguments = (
-        (groups, length, K, steps, channels, N, padded), _table(args.index_KT, length), *_flat(u, dtype),
-        *_flat(delta, dtype), _padded_rows(A2_KND, K, channels, dtype), *_flat(B, dtype), *_flat(C, dtype),
-        _padded_rows(D, K, channels, dtype), _padded_rows(bias, K, channels, dtype), args.delta_softplus,
+        (groups, length, K, steps, channels, N, padded),
+        _table(args.index_KT, length),
+        *_flat(u, dtype),
+        *_flat(delta, dtype),
+        _padded_rows(A2_KND, K, channels, dtype),
+        *_flat(B, dtype),
+        *_flat(C, dtype),
+        _padded_rows(D, K, channels, dtype),
+        _padded_rows(bias, K, channels, dtype),
+        args.delta_softplus,
     )
     return groups, batch * steps * K * channels * N, arguments
 
@@ -161,11 +178,20 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
     states = no_states(u, delta, A)
     if keep_states:
         states = torch.empty(states_shape(batch, steps, K, channels, A.shape[2]), dtype=dtype)
-    _run(_kernels().forward_loops, batch * groups, work, *arguments, *_flat(y, dtype), states.view(-1).numpy())
+    _run(
+        _kernels().forward_loops,
+        batch * groups,
+        work,
+        *arguments,
+        *_flat(y, dtype),
+        states.view(-1).numpy(),
+    )
     return y.to(args.out_dtype), states
 
 
-def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tuple[Tensor | None, ...]:
+def backward(
+    grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs
+) -> tuple[Tensor | None, ...]:
     dtype = scan_dtype(u, delta, A)
     batch, length, K, channels = delta.shape
     N, padded = A.shape[2], _padded(channels)
@@ -174,10 +200,27 @@ def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tupl
     dA_BKNP = torch.empty(batch, K, N, padded, dtype=dtype)
     dD_BKP, dbias_BKP = (torch.empty(batch, K, padded, dtype=dtype) for _ in range(2))
     dB, dC = (torch.empty(batch, groups, length, K, N, dtype=dtype) for _ in range(2))
-    _run(_kernels().backward_loops, batch * groups, 4 * work, *arguments, *_flat(grad_y, dtype),
-         states.view(-1).numpy(), *_flat(du, dtype), *_flat(ddelta, dtype),
-         *(x.view(-1).numpy() for x in (dA_BKNP, dB, dC, dD_BKP, dbias_BKP)))
-    grads = (du, ddelta, _sum(dA_BKNP, 0).transpose(1, 2)[:, :channels], _sum(dB, 1), _sum(dC, 1),
-             _sum(dD_BKP, 0)[:, :channels], _sum(dbias_BKP, 0)[:, :channels])
-    return tuple(None if x is None else g.to(x.dtype).contiguous()
-                 for g, x in zip(grads, (u, delta, A, B, C, D, bias)))
+    _run(
+        _kernels().backward_loops,
+        batch * groups,
+        4 * work,
+        *arguments,
+        *_flat(grad_y, dtype),
+        states.view(-1).numpy(),
+        *_flat(du, dtype),
+        *_flat(ddelta, dtype),
+        *(x.view(-1).numpy() for x in (dA_BKNP, dB, dC, dD_BKP, dbias_BKP)),
+    )
+    grads = (
+        du,
+        ddelta,
+        _sum(dA_BKNP, 0).transpose(1, 2)[:, :channels],
+        _sum(dB, 1),
+        _sum(dC, 1),
+        _sum(dD_BKP, 0)[:, :channels],
+        _sum(dbias_BKP, 0)[:, :channels],
+    )
+    return tuple(
+        None if x is None else g.to(x.dtype).contiguous()
+        for g, x in zip(grads, (u, delta, A, B, C, D, bias))
+    )

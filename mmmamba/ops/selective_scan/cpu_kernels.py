@@ -15,7 +15,18 @@ import numpy as np
 from numba import njit
 
 from . import cpu_lanes
-from .cpu_lanes import LANES, exp2, lane_sum, load, load_part, sigmoid, softplus, splat, store, store_part
+from .cpu_lanes import (
+    LANES,
+    exp2,
+    lane_sum,
+    load,
+    load_part,
+    sigmoid,
+    softplus,
+    splat,
+    store,
+    store_part,
+)
 
 CHUNK = 32
 """Steps between kept states; a chunk's scratch fits the first-level cache."""
@@ -28,12 +39,17 @@ _OPTIONS = dict(nogil=True, fastmath={"contract"})
 
 def _compiled(loops):
     # Numba's cache on disk only notices changes of a function's own file: the name carries the other file's digest.
-    loops.__qualname__ += "_" + hashlib.sha256(Path(cpu_lanes.__file__).read_bytes()).hexdigest()[:12]
+    loops.__qualname__ += (
+        "_" + hashlib.sha256(Path(cpu_lanes.__file__).read_bytes()).hexdigest()[:12]
+    )
     try:
         return njit(cache=True, **_OPTIONS)(loops)
     except RuntimeError as error:
-        logger.warning("the selective scan's compiled loops are not kept between runs, so that each run compiles them "
-                       "anew (seconds): %s. Set NUMBA_CACHE_DIR to a directory that can be written to.", error)
+        logger.warning(
+            "the selective scan's compiled loops are not kept between runs, so that each run compiles them "
+            "anew (seconds): %s. Set NUMBA_CACHE_DIR to a directory that can be written to.",
+            error,
+        )
         return njit(**_OPTIONS)(loops)
 
 
@@ -69,19 +85,46 @@ def _clear(x, x_at, batch, routes, length, first, last, channels):
         for k in range(routes):
             for block in range(first, last):
                 d = block * LANES
-                _write(x, batch * x_at[0] + p * x_at[1] + k * x_at[2] + d, nothing, min(LANES, channels - d))
+                _write(
+                    x,
+                    batch * x_at[0] + p * x_at[1] + k * x_at[2] + d,
+                    nothing,
+                    min(LANES, channels - d),
+                )
 
 
 @_compiled
-def forward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, B, B_at, C, C_at, skip_KP, bias_KP,
-                  use_softplus, y, y_at, states):
+def forward_loops(
+    first,
+    last,
+    sizes,
+    index,
+    u,
+    u_at,
+    delta,
+    delta_at,
+    A2_KNP,
+    B,
+    B_at,
+    C,
+    C_at,
+    skip_KP,
+    bias_KP,
+    use_softplus,
+    y,
+    y_at,
+    states,
+):
     """Write y; fill states `(B, K, chunks, N, P)`, each chunk's first, unless it is empty."""
     groups, L, K, T, D, N, P = sizes
     chunks, blocks = (T + CHUNK - 1) // CHUNK, P // LANES
     position = np.empty(CHUNK, np.int64)
     B_NS, C_NS = np.empty(N * CHUNK, u.dtype), np.empty(N * CHUNK, u.dtype)
-    deltas, drives, ys = (np.empty(CHUNK * LANES, u.dtype), np.empty(CHUNK * LANES, u.dtype),
-                          np.empty(CHUNK * LANES, u.dtype))
+    deltas, drives, ys = (
+        np.empty(CHUNK * LANES, u.dtype),
+        np.empty(CHUNK * LANES, u.dtype),
+        np.empty(CHUNK * LANES, u.dtype),
+    )
     h = np.empty(P * N, u.dtype)
     for task in range(first, last):
         b, group = task // groups, task % groups
@@ -96,7 +139,10 @@ def forward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, B
                 for block in range(first_block, last_block):
                     d = block * LANES
                     count = min(LANES, D - d)
-                    u_base, delta_base = b * u_at[0] + k * u_at[2] + d, b * delta_at[0] + k * delta_at[2] + d
+                    u_base, delta_base = (
+                        b * u_at[0] + k * u_at[2] + d,
+                        b * delta_at[0] + k * delta_at[2] + d,
+                    )
                     bias, skip = load(bias_KP, k * P + d), load(skip_KP, k * P + d)
                     for s in range(stop - start):
                         p = position[s]
@@ -116,8 +162,14 @@ def forward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, B
                             store(states, (((b * K + k) * chunks + chunk) * N + n) * P + d, state)
                         for s in range(stop - start):
                             decay = exp2(load(deltas, s * LANES) * decay_rate)
-                            state = decay * state + load(drives, s * LANES) * splat(B_NS[n * CHUNK + s])
-                            store(ys, s * LANES, load(ys, s * LANES) + state * splat(C_NS[n * CHUNK + s]))
+                            state = decay * state + load(drives, s * LANES) * splat(
+                                B_NS[n * CHUNK + s]
+                            )
+                            store(
+                                ys,
+                                s * LANES,
+                                load(ys, s * LANES) + state * splat(C_NS[n * CHUNK + s]),
+                            )
                         store(h, n * P + d, state)
                     y_base = b * y_at[0] + k * y_at[2] + d
                     for s in range(stop - start):
@@ -127,9 +179,36 @@ def forward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, B
 
 
 @_compiled
-def backward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, B, B_at, C, C_at, skip_KP, bias_KP,
-                   use_softplus, dy, dy_at, states, du, du_at, ddelta, ddelta_at, dA_BKNP, dB, dC, dskip_BKP,
-                   dbias_BKP):
+def backward_loops(
+    first,
+    last,
+    sizes,
+    index,
+    u,
+    u_at,
+    delta,
+    delta_at,
+    A2_KNP,
+    B,
+    B_at,
+    C,
+    C_at,
+    skip_KP,
+    bias_KP,
+    use_softplus,
+    dy,
+    dy_at,
+    states,
+    du,
+    du_at,
+    ddelta,
+    ddelta_at,
+    dA_BKNP,
+    dB,
+    dC,
+    dskip_BKP,
+    dbias_BKP,
+):
     """The adjoint `g[t] = C[t] dy[t] + decay[t+1] g[t+1]` from the last chunk to the first, each recomputed.
 
     dB and dC are `(B, groups, L, K, N)`, to be summed over the groups.
@@ -139,10 +218,16 @@ def backward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, 
     position = np.empty(CHUNK, np.int64)
     B_NS, C_NS = np.empty(N * CHUNK, u.dtype), np.empty(N * CHUNK, u.dtype)
     dB_NS, dC_NS = np.empty(N * CHUNK, u.dtype), np.empty(N * CHUNK, u.dtype)
-    us, dys, deltas = (np.empty(CHUNK * LANES, u.dtype), np.empty(CHUNK * LANES, u.dtype),
-                       np.empty(CHUNK * LANES, u.dtype))
-    drives, slopes, decays = (np.empty(CHUNK * LANES, u.dtype), np.empty(CHUNK * LANES, u.dtype),
-                              np.empty(CHUNK * LANES, u.dtype))
+    us, dys, deltas = (
+        np.empty(CHUNK * LANES, u.dtype),
+        np.empty(CHUNK * LANES, u.dtype),
+        np.empty(CHUNK * LANES, u.dtype),
+    )
+    drives, slopes, decays = (
+        np.empty(CHUNK * LANES, u.dtype),
+        np.empty(CHUNK * LANES, u.dtype),
+        np.empty(CHUNK * LANES, u.dtype),
+    )
     hs = np.empty((CHUNK + 1) * LANES, u.dtype)
     ddrives, dsteps = np.empty(CHUNK * LANES, u.dtype), np.empty(CHUNK * LANES, u.dtype)
     carry = np.empty(P * N, u.dtype)
@@ -173,7 +258,10 @@ def backward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, 
                 for block in range(first_block, last_block):
                     d = block * LANES
                     count, row = min(LANES, D - d), (b * K + k) * P + d
-                    u_base, delta_base = b * u_at[0] + k * u_at[2] + d, b * delta_at[0] + k * delta_at[2] + d
+                    u_base, delta_base = (
+                        b * u_at[0] + k * u_at[2] + d,
+                        b * delta_at[0] + k * delta_at[2] + d,
+                    )
                     dy_base = b * dy_at[0] + k * dy_at[2] + d
                     bias, skip = load(bias_KP, k * P + d), load(skip_KP, k * P + d)
                     dskip, dbias = load(dskip_BKP, row), load(dbias_BKP, row)
@@ -201,7 +289,9 @@ def backward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, 
                         store(hs, 0, state)
                         for s in range(stop - start):
                             decay = exp2(load(deltas, s * LANES) * decay_rate)
-                            state = decay * state + load(drives, s * LANES) * splat(B_NS[n * CHUNK + s])
+                            state = decay * state + load(drives, s * LANES) * splat(
+                                B_NS[n * CHUNK + s]
+                            )
                             store(decays, s * LANES, decay)
                             store(hs, (s + 1) * LANES, state)
                         g = load(carry, n * P + d)
@@ -212,7 +302,11 @@ def backward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, 
                             g = g + grad * splat(C_NS[n * CHUNK + s])
                             dC_NS[n * CHUNK + s] += lane_sum(load(hs, (s + 1) * LANES) * grad)
                             dB_NS[n * CHUNK + s] += lane_sum(g * load(drives, s * LANES))
-                            store(ddrives, s * LANES, load(ddrives, s * LANES) + g * splat(B_NS[n * CHUNK + s]))
+                            store(
+                                ddrives,
+                                s * LANES,
+                                load(ddrives, s * LANES) + g * splat(B_NS[n * CHUNK + s]),
+                            )
                             g = g * load(decays, s * LANES)
                             faded = g * load(hs, s * LANES)
                             store(dsteps, s * LANES, load(dsteps, s * LANES) + faded * decay_rate)
@@ -224,7 +318,9 @@ def backward_loops(first, last, sizes, index, u, u_at, delta, delta_at, A2_KNP, 
                     for s in range(stop - start):
                         p, at = position[s], s * LANES
                         ddrive = load(ddrives, at)
-                        dstep = (ddrive * load(us, at) + load(dsteps, at) * log_2) * load(slopes, at)
+                        dstep = (ddrive * load(us, at) + load(dsteps, at) * log_2) * load(
+                            slopes, at
+                        )
                         dbias = dbias + dstep
                         if p >= 0:
                             here = du_base + p * du_at[1]

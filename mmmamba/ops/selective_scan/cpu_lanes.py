@@ -18,17 +18,29 @@ SOFTPLUS_IS_IDENTITY_ABOVE = 20.0
 
 # 2^r = 1 + r (c[0] + c[1] r + ...) for |r| <= 1/2, and artanh(z) = z (1 + z^2 (c[0] + c[1] z^2 + ...)) for z <= 1/3.
 # float32: least relative error (2e-9, 5e-9); float64: Taylor (4e-18, 2e-18).
-_EXP2 = {32: (0.6931471824645996, 0.24022647738456726, 0.055503323674201965, 0.00961843691766262,
-              0.0013398875016719103, 0.00015353360504377633),
-         64: tuple(math.log(2) ** i / math.factorial(i) for i in range(1, 14))}
-_ARTANH = {32: (0.3333320915699005, 0.2001076340675354, 0.1400090605020523, 0.14005979895591736),
-           64: tuple(1 / (2 * i + 1) for i in range(1, 17))}
+_EXP2 = {
+    32: (
+        0.6931471824645996,
+        0.24022647738456726,
+        0.055503323674201965,
+        0.00961843691766262,
+        0.0013398875016719103,
+        0.00015353360504377633,
+    ),
+    64: tuple(math.log(2) ** i / math.factorial(i) for i in range(1, 14)),
+}
+_ARTANH = {
+    32: (0.3333320915699005, 0.2001076340675354, 0.1400090605020523, 0.14005979895591736),
+    64: tuple(1 / (2 * i + 1) for i in range(1, 17)),
+}
 # Adding 1.5 * 2^mantissa rounds to an integer and leaves it in the lowest bits.
 _MANTISSA = {32: 23, 64: 52}
 _LARGEST_EXPONENT = {32: 128.0, 64: 1024.0}
 # log(2) in two parts, the first short enough for exact products with small integers.
-_LN2 = {32: (0.693359375, math.log(2) - 0.693359375),
-        64: (0.6931471803691238, 1.9082149292705877e-10)}
+_LN2 = {
+    32: (0.693359375, math.log(2) - 0.693359375),
+    64: (0.6931471803691238, 1.9082149292705877e-10),
+}
 _FUSE = ("contract",)
 
 
@@ -41,7 +53,9 @@ class LanesType(types.Type):
 
     @property
     def ir_type(self) -> ir.VectorType:
-        return ir.VectorType(ir.FloatType() if self.dtype.bitwidth == 32 else ir.DoubleType(), LANES)
+        return ir.VectorType(
+            ir.FloatType() if self.dtype.bitwidth == 32 else ir.DoubleType(), LANES
+        )
 
 
 @register_model(LanesType)
@@ -56,7 +70,9 @@ def _constant(of: ir.VectorType, number: float | int) -> ir.Constant:
 
 def _splat(builder, number):
     wide = ir.VectorType(number.type, LANES)
-    first = builder.insert_element(ir.Constant(wide, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+    first = builder.insert_element(
+        ir.Constant(wide, ir.Undefined), number, ir.Constant(ir.IntType(32), 0)
+    )
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
     return builder.shuffle_vector(first, ir.Constant(wide, ir.Undefined), zeros)
 
@@ -73,10 +89,14 @@ def _mask(builder, count):
 
 def _masked(builder, name, wide, result, arguments):
     pointer, mask = wide.as_pointer(), ir.VectorType(ir.IntType(1), LANES)
-    kinds = {"load": (pointer, ir.IntType(32), mask, wide), "store": (wide, pointer, ir.IntType(32), mask)}[name]
+    kinds = {
+        "load": (pointer, ir.IntType(32), mask, wide),
+        "store": (wide, pointer, ir.IntType(32), mask),
+    }[name]
     bits = 32 if isinstance(wide.element, ir.FloatType) else 64
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, kinds),
-                                              f"llvm.masked.{name}.v{LANES}f{bits}.p0")
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(result, kinds), f"llvm.masked.{name}.v{LANES}f{bits}.p0"
+    )
     return builder.call(function, arguments)
 
 
@@ -101,7 +121,13 @@ def load_part(typingctx, array, at, count):
         wide = lanes.ir_type
         pointer = _address(context, builder, signature.args[0], args[0], args[1], wide)
         align = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
-        return _masked(builder, "load", wide, wide, [pointer, align, _mask(builder, args[2]), _constant(wide, 0.0)])
+        return _masked(
+            builder,
+            "load",
+            wide,
+            wide,
+            [pointer, align, _mask(builder, args[2]), _constant(wide, 0.0)],
+        )
 
     return lanes(array, types.intp, types.intp), codegen
 
@@ -125,7 +151,13 @@ def store_part(typingctx, array, at, value, count):
     def codegen(context, builder, signature, args):
         pointer = _address(context, builder, signature.args[0], args[0], args[1], value.ir_type)
         align = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
-        _masked(builder, "store", value.ir_type, ir.VoidType(), [args[2], pointer, align, _mask(builder, args[3])])
+        _masked(
+            builder,
+            "store",
+            value.ir_type,
+            ir.VoidType(),
+            [args[2], pointer, align, _mask(builder, args[3])],
+        )
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value, types.intp), codegen
@@ -149,10 +181,14 @@ def lane_sum(typingctx, value):
         total, width = args[0], LANES
         while width > 1:
             width //= 2
-            halves = [ir.Constant(ir.VectorType(ir.IntType(32), width), list(range(start, start + width)))
-                      for start in (0, width)]
+            halves = [
+                ir.Constant(ir.VectorType(ir.IntType(32), width), list(range(start, start + width)))
+                for start in (0, width)
+            ]
             undefined = ir.Constant(total.type, ir.Undefined)
-            total = builder.fadd(*(builder.shuffle_vector(total, undefined, half) for half in halves))
+            total = builder.fadd(
+                *(builder.shuffle_vector(total, undefined, half) for half in halves)
+            )
         return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
 
     return value.dtype(value), codegen
@@ -187,15 +223,20 @@ _overload(operator.mul, "fmul")
 def _polynomial(builder, x, coefficients):
     total = _constant(x.type, coefficients[-1])
     for coefficient in coefficients[-2::-1]:
-        total = builder.fadd(builder.fmul(total, x, flags=_FUSE), _constant(x.type, coefficient), flags=_FUSE)
+        total = builder.fadd(
+            builder.fmul(total, x, flags=_FUSE), _constant(x.type, coefficient), flags=_FUSE
+        )
     return total
 
 
 def _power(builder, shifted, rest, bits):
     """2^(n + rest), n the integer in the lowest bits of `shifted`."""
     wide, integers = rest.type, ir.VectorType(ir.IntType(bits), LANES)
-    power = builder.fadd(builder.fmul(_polynomial(builder, rest, _EXP2[bits]), rest, flags=_FUSE),
-                         _constant(wide, 1.0), flags=_FUSE)
+    power = builder.fadd(
+        builder.fmul(_polynomial(builder, rest, _EXP2[bits]), rest, flags=_FUSE),
+        _constant(wide, 1.0),
+        flags=_FUSE,
+    )
     exponent = builder.shl(builder.bitcast(shifted, integers), _constant(integers, _MANTISSA[bits]))
     return builder.bitcast(builder.add(builder.bitcast(power, integers), exponent), wide)
 
@@ -224,11 +265,16 @@ def _tail(builder, x, bits):
     shifted = builder.fadd(builder.fmul(size, _constant(wide, 1 / math.log(2))), magic)
     whole, rest = builder.fsub(shifted, magic), size
     for part in _LN2[bits]:
-        rest = builder.fsub(rest, builder.fmul(whole, _constant(wide, part), flags=_FUSE), flags=_FUSE)
+        rest = builder.fsub(
+            rest, builder.fmul(whole, _constant(wide, part), flags=_FUSE), flags=_FUSE
+        )
     tail = _power(builder, shifted, builder.fmul(rest, _constant(wide, 1 / math.log(2))), bits)
     gone = builder.or_(
-        builder.fcmp_ordered("<", size, _constant(wide, (2 - _LARGEST_EXPONENT[bits]) * math.log(2))),
-        builder.fcmp_ordered(">", x, _constant(wide, SOFTPLUS_IS_IDENTITY_ABOVE)))
+        builder.fcmp_ordered(
+            "<", size, _constant(wide, (2 - _LARGEST_EXPONENT[bits]) * math.log(2))
+        ),
+        builder.fcmp_ordered(">", x, _constant(wide, SOFTPLUS_IS_IDENTITY_ABOVE)),
+    )
     return builder.select(gone, zero, tail)
 
 

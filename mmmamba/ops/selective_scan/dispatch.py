@@ -29,8 +29,10 @@ class BackendError(RuntimeError):
 
 
 def _unknown(name: str, asker: str = "") -> str:
-    return (f"there is no selective-scan backend {name!r}{asker and f', asked for by {asker}'}; there are "
-            f"{', '.join(BACKENDS)}.{did_you_mean(name, BACKENDS)}")
+    return (
+        f"there is no selective-scan backend {name!r}{asker and f', asked for by {asker}'}; there are "
+        f"{', '.join(BACKENDS)}.{did_you_mean(name, BACKENDS)}"
+    )
 
 
 def check_environment() -> None:
@@ -72,7 +74,9 @@ def resolve(device: torch.device, backend: str = "") -> str:
             GPU.
     """
     environment = os.environ.get(ENVIRONMENT, "")
-    return _resolve(device.type, backend or environment, "the argument" if backend else f"${ENVIRONMENT}")
+    return _resolve(
+        device.type, backend or environment, "the argument" if backend else f"${ENVIRONMENT}"
+    )
 
 
 def plain_module(device: torch.device, backend: str = "") -> ModuleType:
@@ -88,8 +92,13 @@ def plain_module(device: torch.device, backend: str = "") -> ModuleType:
 def _plain_module(device_type: str, backend: str) -> ModuleType:
     name = backend if backend in PLAIN else PLAIN[0]
     if name != backend:
-        logger.info("selective_scan on %s: backend '%s' in place of '%s' for forward mode, torch.func and gradients "
-                    "that are differentiated again", device_type, name, backend)
+        logger.info(
+            "selective_scan on %s: backend '%s' in place of '%s' for forward mode, torch.func and gradients "
+            "that are differentiated again",
+            device_type,
+            name,
+            backend,
+        )
     return backend_module(name)
 
 
@@ -101,14 +110,21 @@ def _resolve(device_type: str, asked: str, asker: str) -> str:
     if asked:
         reason = why_not(asked, device)
         if reason:
-            raise BackendError(f"selective-scan backend '{asked}', asked for by {asker}, cannot run: {reason}")
-        logger.info("selective_scan on %s: backend '%s', asked for by %s", device_type, asked, asker)
+            raise BackendError(
+                f"selective-scan backend '{asked}', asked for by {asker}, cannot run: {reason}"
+            )
+        logger.info(
+            "selective_scan on %s: backend '%s', asked for by %s", device_type, asked, asker
+        )
         return asked
     reasons = {}
     for name in BACKENDS:
         reasons[name] = why_not_by_itself(name, device)
         if reasons[name] is None:
-            passed = "; ".join(f"{other}: {why}" for other, why in reasons.items() if why) or "first choice"
+            passed = (
+                "; ".join(f"{other}: {why}" for other, why in reasons.items() if why)
+                or "first choice"
+            )
             logger.info("selective_scan on %s: backend '%s' (%s)", device_type, name, passed)
             return name
     listed = "; ".join(f"{name}: {why}" for name, why in reasons.items())

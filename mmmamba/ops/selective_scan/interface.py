@@ -8,9 +8,20 @@ from .library import run
 
 
 def selective_scan(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None = None, *,
-    index: Tensor | None = None, delta_bias: Tensor | None = None, delta_softplus: bool = False,
-    merge: bool = True, out_dtype: torch.dtype | None = None, index_complete: bool = False, backend: str | None = None,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    *,
+    index: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+    merge: bool = True,
+    out_dtype: torch.dtype | None = None,
+    index_complete: bool = False,
+    backend: str | None = None,
 ) -> Tensor:
     """K selective scans (S6) over one map, each along its own route (Mamba, arXiv 2312.00752, section 3).
 
@@ -57,17 +68,33 @@ def selective_scan(
         u, delta, B, C = (x.to(low) if x.dtype != torch.float64 else x for x in (u, delta, B, C))
     if u.dim() == 3:
         u = u.unsqueeze(2)
-    needs_grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in
-                                                 (u, delta, A, B, C, D, delta_bias))
-    y = run(u, delta, A, B, C, D, delta_bias, index, delta_softplus, merge, out_dtype or u.dtype, needs_grad,
-            index_complete, backend or "")
+    needs_grad = torch.is_grad_enabled() and any(
+        x is not None and x.requires_grad for x in (u, delta, A, B, C, D, delta_bias)
+    )
+    y = run(
+        u,
+        delta,
+        A,
+        B,
+        C,
+        D,
+        delta_bias,
+        index,
+        delta_softplus,
+        merge,
+        out_dtype or u.dtype,
+        needs_grad,
+        index_complete,
+        backend or "",
+    )
     return y.squeeze(2) if merge else y
 
 
 def _check(u, delta, A, B, C, D, index, delta_bias) -> None:
     if delta.dim() != 4 or A.dim() != 3:
         raise ValueError(
-            f"selective_scan wants delta (B, L, K, D) and A (K, D, N), got {_shape(delta)} and {_shape(A)}")
+            f"selective_scan wants delta (B, L, K, D) and A (K, D, N), got {_shape(delta)} and {_shape(A)}"
+        )
     batch, length, K, channels = delta.shape
     N = A.shape[2]
     per_step, per_channel = ((batch, length, K, N),), ((K, channels),)
@@ -87,7 +114,8 @@ def _check(u, delta, A, B, C, D, index, delta_bias) -> None:
         if x.shape not in shapes:
             raise ValueError(
                 f"selective_scan: {name} is {_shape(x)}, but delta {_shape(delta)} and A {_shape(A)} ask for "
-                + " or ".join(map(str, shapes)))
+                + " or ".join(map(str, shapes))
+            )
         if x.device != device:
             raise ValueError(f"selective_scan: {name} is on {x.device}, u on {device}")
         if not x.is_floating_point():
@@ -99,7 +127,8 @@ def _check(u, delta, A, B, C, D, index, delta_bias) -> None:
         raise ValueError(f"selective_scan: index is {_shape(index)}, wanted (K={K}, T)")
     if index.dtype not in (torch.int32, torch.int64) or index.device != u.device:
         raise ValueError(
-            f"selective_scan: index is {index.dtype} on {index.device}, wanted int32 or int64 on {u.device}")
+            f"selective_scan: index is {index.dtype} on {index.device}, wanted int32 or int64 on {u.device}"
+        )
 
 
 def _shape(x: Tensor) -> tuple[int, ...]:

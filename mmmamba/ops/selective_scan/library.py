@@ -20,9 +20,20 @@ def _backend(name: str, u: Tensor):
 
 
 def _scan(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, bias: Tensor | None,
-    index: Tensor | None, delta_softplus: bool, merge: bool, out_dtype: torch.dtype, keep_states: bool,
-    index_complete: bool, backend: str,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    bias: Tensor | None,
+    index: Tensor | None,
+    delta_softplus: bool,
+    merge: bool,
+    out_dtype: torch.dtype,
+    keep_states: bool,
+    index_complete: bool,
+    backend: str,
 ) -> tuple[Tensor, Tensor]:
     args = ScanArgs(index, delta_softplus, merge, out_dtype, index_complete)
     return _backend(backend, u).forward(u, delta, A, B, C, D, bias, args, keep_states)
@@ -32,7 +43,22 @@ scan_op = register("selective_scan", _scan)
 
 
 @torch.library.register_fake("mmmamba::selective_scan")
-def _(u, delta, A, B, C, D, bias, index, delta_softplus, merge, out_dtype, keep_states, index_complete, backend):
+def _(
+    u,
+    delta,
+    A,
+    B,
+    C,
+    D,
+    bias,
+    index,
+    delta_softplus,
+    merge,
+    out_dtype,
+    keep_states,
+    index_complete,
+    backend,
+):
     batch, length, K, channels = delta.shape
     steps = length if index is None else index.shape[1]
     shape = NO_STATES
@@ -43,13 +69,31 @@ def _(u, delta, A, B, C, D, bias, index, delta_softplus, merge, out_dtype, keep_
 
 
 def _scan_backward(
-    grad_y: Tensor, states: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
-    bias: Tensor | None, index: Tensor | None, delta_softplus: bool, merge: bool, index_complete: bool, backend: str,
+    grad_y: Tensor,
+    states: Tensor,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    bias: Tensor | None,
+    index: Tensor | None,
+    delta_softplus: bool,
+    merge: bool,
+    index_complete: bool,
+    backend: str,
 ) -> list[Tensor]:
     args = ScanArgs(index, delta_softplus, merge, grad_y.dtype, index_complete)
-    du, ddelta, *small = _backend(backend, u).backward(grad_y, states, u, delta, A, B, C, D, bias, args)
+    du, ddelta, *small = _backend(backend, u).backward(
+        grad_y, states, u, delta, A, B, C, D, bias, args
+    )
     # An operator's outputs may not share memory.
-    return [du, ddelta, *(g.clone(memory_format=torch.contiguous_format) for g in small if g is not None)]
+    return [
+        du,
+        ddelta,
+        *(g.clone(memory_format=torch.contiguous_format) for g in small if g is not None),
+    ]
 
 
 scan_backward_op = register("selective_scan_backward", _scan_backward)
@@ -57,12 +101,41 @@ refuse_derivatives(scan_backward_op, "selective_scan")
 
 
 @torch.library.register_fake("mmmamba::selective_scan_backward")
-def _(grad_y, states, u, delta, A, B, C, D, bias, index, delta_softplus, merge, index_complete, backend):
+def _(
+    grad_y,
+    states,
+    u,
+    delta,
+    A,
+    B,
+    C,
+    D,
+    bias,
+    index,
+    delta_softplus,
+    merge,
+    index_complete,
+    backend,
+):
     return [x.new_empty(x.shape) for x in (u, delta, A, B, C, D, bias) if x is not None]
 
 
-def plain_scan(u, delta, A, B, C, D, bias, index, delta_softplus, merge, out_dtype, keep_states, index_complete,
-               backend) -> Tensor:
+def plain_scan(
+    u,
+    delta,
+    A,
+    B,
+    C,
+    D,
+    bias,
+    index,
+    delta_softplus,
+    merge,
+    out_dtype,
+    keep_states,
+    index_complete,
+    backend,
+) -> Tensor:
     """y of `scan_op` of these inputs, from PyTorch's operators alone."""
     args = ScanArgs(index, delta_softplus, merge, out_dtype, index_complete)
     return plain_module(u.device, backend).scan(u, delta, A, B, C, D, bias, args).to(out_dtype)
@@ -70,8 +143,23 @@ def plain_scan(u, delta, A, B, C, D, bias, index, delta_softplus, merge, out_dty
 
 class _Eager(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, u, delta, A, B, C, D, bias, index, delta_softplus, merge, out_dtype, keep_states, index_complete,
-                backend):
+    def forward(
+        ctx,
+        u,
+        delta,
+        A,
+        B,
+        C,
+        D,
+        bias,
+        index,
+        delta_softplus,
+        merge,
+        out_dtype,
+        keep_states,
+        index_complete,
+        backend,
+    ):
         args = ScanArgs(index, delta_softplus, merge, out_dtype, index_complete)
         y, states = _backend(backend, u).forward(u, delta, A, B, C, D, bias, args, keep_states)
         if keep_states:
@@ -95,7 +183,22 @@ class _Watched(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, *inputs):
-        u, delta, A, B, C, D, bias, index, delta_softplus, merge, out_dtype, _, index_complete, backend = inputs
+        (
+            u,
+            delta,
+            A,
+            B,
+            C,
+            D,
+            bias,
+            index,
+            delta_softplus,
+            merge,
+            out_dtype,
+            _,
+            index_complete,
+            backend,
+        ) = inputs
         # A graph that was exported where nobody wanted gradients says that nobody does.
         y, states = below_autograd(scan_op, *inputs[:11], True, index_complete, backend)
         ctx.save_for_backward(states, u, delta, A, B, C, D, bias, index)
@@ -120,7 +223,9 @@ def _plain_backward(ctx, grad_y: Tensor) -> tuple[Tensor | None, ...]:
     delta_softplus, merge, index_complete, backend = ctx.settings
 
     def scan(*inputs):
-        return plain_scan(*inputs, index, delta_softplus, merge, grad_y.dtype, False, index_complete, backend)
+        return plain_scan(
+            *inputs, index, delta_softplus, merge, grad_y.dtype, False, index_complete, backend
+        )
 
     return gradients(scan, inputs, ctx.needs_input_grad, grad_y)
 
@@ -138,8 +243,9 @@ def run(*inputs) -> Tensor:
         return scan_op(*inputs)[0]
     if transformed():
         return plain_scan(*inputs)
-    if (_get_current_dispatch_mode() is not None
-            or any(type(x) not in (Tensor, torch.nn.Parameter) for x in inputs[:8] if x is not None)):
+    if _get_current_dispatch_mode() is not None or any(
+        type(x) not in (Tensor, torch.nn.Parameter) for x in inputs[:8] if x is not None
+    ):
         return scan_op(*inputs)[0]
     return _Eager.apply(*inputs) if inputs[11] else _scan(*inputs)[0]
 
@@ -159,6 +265,8 @@ def _(u_shape, delta_shape, A_shape, *rest, out_shape=None, **kwargs) -> int:
 
 
 @register_flop_formula(torch.ops.mmmamba.selective_scan_backward)
-def _(grad_shape, states_shape, u_shape, delta_shape, A_shape, *rest, out_shape=None, **kwargs) -> int:
+def _(
+    grad_shape, states_shape, u_shape, delta_shape, A_shape, *rest, out_shape=None, **kwargs
+) -> int:
     """Twice the forward's, the usual convention for a backward pass."""
     return 2 * _flops(u_shape, delta_shape, A_shape, *rest)

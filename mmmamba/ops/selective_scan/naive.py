@@ -16,7 +16,9 @@ def unavailable(device: torch.device) -> str | None:
     return None
 
 
-def states_shape(batch: int, steps: int, routes: int, channels: int, d_state: int) -> tuple[int, ...]:
+def states_shape(
+    batch: int, steps: int, routes: int, channels: int, d_state: int
+) -> tuple[int, ...]:
     return NO_STATES
 
 
@@ -38,7 +40,12 @@ def scan(u, delta, A, B, C, D, bias, args: ScanArgs) -> Tensor:
     """The outputs in scan precision, `(B, L, K, D)` or merged `(B, L, 1, D)`; plain autograd works through it."""
     w = walk(u, delta, A, B, C, D, bias, args)
     y_BTKD = torch.stack(
-        [(h * C_BKN[:, :, None, :]).sum(-1) for h, C_BKN in zip(_states(w)[1:], w.C_BTKN.unbind(1))], 1)
+        [
+            (h * C_BKN[:, :, None, :]).sum(-1)
+            for h, C_BKN in zip(_states(w)[1:], w.C_BTKN.unbind(1))
+        ],
+        1,
+    )
     if w.D_KD is not None:
         y_BTKD = y_BTKD + w.D_KD * w.u_BTKD
     return write_route(y_BTKD, args.index_KT, delta.shape[1], args.merge)
@@ -48,7 +55,9 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
     return scan(u, delta, A, B, C, D, bias, args).to(args.out_dtype), no_states(u, delta, A)
 
 
-def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tuple[Tensor | None, ...]:
+def backward(
+    grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs
+) -> tuple[Tensor | None, ...]:
     """The adjoint recurrence `g[t] = C[t] dy[t] + decay[t+1] g[t+1]`, walked from the last step."""
     inputs = (u, delta, A, B, C, D, bias)
     w = walk(*inputs, args)

@@ -36,8 +36,15 @@ def sparing_memory() -> Iterator[None]:
 
 
 def projected_scan(
-    x_BLD: Tensor, weight_MD: Tensor, A: Tensor, D: Tensor | None, *, index: Tensor | None = None,
-    delta_bias: Tensor | None = None, out_dtype: torch.dtype | None = None, index_complete: bool = False,
+    x_BLD: Tensor,
+    weight_MD: Tensor,
+    A: Tensor,
+    D: Tensor | None,
+    *,
+    index: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    out_dtype: torch.dtype | None = None,
+    index_complete: bool = False,
 ) -> Tensor:
     """`selective_scan` with softplus and merged outputs, of the map x and what `x weight^T` makes of it.
 
@@ -60,7 +67,9 @@ def projected_scan(
     return _Projected.apply(*inputs) if torch.is_grad_enabled() else _forward(*inputs, False)[0]
 
 
-def _forward(x, weight, A, D, bias, index, out_dtype, index_complete, keep_states) -> tuple[Tensor, Tensor]:
+def _forward(
+    x, weight, A, D, bias, index, out_dtype, index_complete, keep_states
+) -> tuple[Tensor, Tensor]:
     args = ScanArgs(index, True, True, out_dtype, index_complete)
     delta, B, C = _parts(F.linear(x, weight), A)
     backend = backend_module(resolve(x.device))
@@ -72,7 +81,12 @@ def _plain(x, weight, A, D, bias, index, out_dtype, index_complete) -> Tensor:
     """The same from PyTorch's operators alone."""
     delta, B, C = _parts(F.linear(x, weight), A)
     args = ScanArgs(index, True, True, out_dtype, index_complete)
-    return plain_module(x.device).scan(x.unsqueeze(2), delta, A, B, C, D, bias, args).squeeze(2).to(out_dtype)
+    return (
+        plain_module(x.device)
+        .scan(x.unsqueeze(2), delta, A, B, C, D, bias, args)
+        .squeeze(2)
+        .to(out_dtype)
+    )
 
 
 def _parts(joint_BLM: Tensor, A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -93,22 +107,35 @@ class _Projected(torch.autograd.Function):
     def backward(ctx, grad):
         *inputs, index, states = ctx.saved_tensors
         if differentiated_again(grad):
-            return gradients(lambda *x: _plain(*x, index, grad.dtype, ctx.index_complete), inputs, ctx.needs_input_grad,
-                             grad)
+            return gradients(
+                lambda *x: _plain(*x, index, grad.dtype, ctx.index_complete),
+                inputs,
+                ctx.needs_input_grad,
+                grad,
+            )
         x, weight, A, D, bias = inputs
         images = max(1, ctx.at_once // max(1, x.shape[1] * len(weight)))
         # Some backends keep nothing for each image.
         together = len(x) <= images or len(states) != len(x)
-        batches = [(grad, x, states)] if together else zip(*(t.split(images) for t in (grad, x, states)))
-        parts = [_backward(*some, weight, A, D, bias, index, ctx.index_complete) for some in batches]
+        batches = (
+            [(grad, x, states)] if together else zip(*(t.split(images) for t in (grad, x, states)))
+        )
+        parts = [
+            _backward(*some, weight, A, D, bias, index, ctx.index_complete) for some in batches
+        ]
         (dx, *others), *more = parts
         if more:
             dx = torch.cat([part[0] for part in parts])
-            others = [None if each[0] is None else sum(each[1:], each[0]) for each in zip(*(p[1:] for p in parts))]
+            others = [
+                None if each[0] is None else sum(each[1:], each[0])
+                for each in zip(*(p[1:] for p in parts))
+            ]
         return dx, *others, None, None, None
 
 
-def _backward(grad, x, states, weight, A, D, bias, index, index_complete) -> tuple[Tensor | None, ...]:
+def _backward(
+    grad, x, states, weight, A, D, bias, index, index_complete
+) -> tuple[Tensor | None, ...]:
     """Gradients of x, weight, A, D and bias."""
     joint = F.linear(x, weight)
     djoint = torch.empty_like(joint)
@@ -116,7 +143,8 @@ def _backward(grad, x, states, weight, A, D, bias, index, index_complete) -> tup
     args = ScanArgs(index, True, True, grad.dtype, index_complete, slots)
     delta, B, C = _parts(joint, A)
     du, *made, dD, dbias = backend_module(resolve(x.device)).backward(
-        grad.unsqueeze(2), states, x.unsqueeze(2), delta, A, B, C, D, bias, args)
+        grad.unsqueeze(2), states, x.unsqueeze(2), delta, A, B, C, D, bias, args
+    )
     dA = made.pop(1)
     for slot, gradient in zip(slots, made):
         if gradient.data_ptr() != slot.data_ptr():

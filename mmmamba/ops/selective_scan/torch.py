@@ -19,7 +19,9 @@ def unavailable(device: torch.device) -> str | None:
     return None
 
 
-def states_shape(batch: int, steps: int, routes: int, channels: int, d_state: int) -> tuple[int, ...]:
+def states_shape(
+    batch: int, steps: int, routes: int, channels: int, d_state: int
+) -> tuple[int, ...]:
     return (-(-steps // CHUNK), batch, routes, channels, d_state)
 
 
@@ -27,13 +29,17 @@ def _recurrence(a_BSKDN: Tensor, b_BSKDN: Tensor) -> Tensor:
     """h[s] = a[s] h[s-1] + b[s] for all s, from a zero state."""
     hop = 1
     while hop < a_BSKDN.shape[1]:
-        b_BSKDN = torch.cat([b_BSKDN[:, :hop], b_BSKDN[:, hop:] + a_BSKDN[:, hop:] * b_BSKDN[:, :-hop]], 1)
+        b_BSKDN = torch.cat(
+            [b_BSKDN[:, :hop], b_BSKDN[:, hop:] + a_BSKDN[:, hop:] * b_BSKDN[:, :-hop]], 1
+        )
         a_BSKDN = torch.cat([a_BSKDN[:, :hop], a_BSKDN[:, hop:] * a_BSKDN[:, :-hop]], 1)
         hop *= 2
     return b_BSKDN
 
 
-def _states(h_BKDN: Tensor, u_BSKD: Tensor, delta_BSKD: Tensor, A_KDN: Tensor, B_BSKN: Tensor) -> tuple[Tensor, Tensor]:
+def _states(
+    h_BKDN: Tensor, u_BSKD: Tensor, delta_BSKD: Tensor, A_KDN: Tensor, B_BSKN: Tensor
+) -> tuple[Tensor, Tensor]:
     """Decays and states of a chunk that begins with state h, `(B, S, K, D, N)` both."""
     decay_BSKDN = torch.exp(delta_BSKD[..., None] * A_KDN)
     drive_BSKDN = (delta_BSKD * u_BSKD)[..., None] * B_BSKN[..., None, :]
@@ -46,7 +52,8 @@ def _outputs_and_states(w: Walk) -> tuple[Tensor, list[Tensor]]:
     h_BKDN = w.u_BTKD.new_zeros(w.u_BTKD.shape[0], *w.A_KDN.shape)
     ys, states = [], []
     for u_BSKD, delta_BSKD, B_BSKN, C_BSKN in zip(
-            *(x.split(CHUNK, 1) for x in (w.u_BTKD, w.delta_BTKD, w.B_BTKN, w.C_BTKN))):
+        *(x.split(CHUNK, 1) for x in (w.u_BTKD, w.delta_BTKD, w.B_BTKN, w.C_BTKN))
+    ):
         states.append(h_BKDN)
         h_BSKDN = _states(h_BKDN, u_BSKD, delta_BSKD, w.A_KDN, B_BSKN)[1]
         ys.append((h_BSKDN * C_BSKN[..., None, :]).sum(-1))
@@ -67,12 +74,17 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
     return y, torch.stack(states) if keep_states else no_states(u, delta, A)
 
 
-def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tuple[Tensor | None, ...]:
+def backward(
+    grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs
+) -> tuple[Tensor | None, ...]:
     """The adjoint recurrence `g[t] = C[t] dy[t] + decay[t+1] g[t+1]`, chunk by chunk from the last."""
     inputs = (u, delta, A, B, C, D, bias)
     w = walk(*inputs, args)
     grad_y_BTKD = read_route(grad_y.to(w.u_BTKD.dtype), args.index_KT, A.shape[0])
-    chunks = zip(states, *(x.split(CHUNK, 1) for x in (w.u_BTKD, w.delta_BTKD, w.B_BTKN, w.C_BTKN, grad_y_BTKD)))
+    chunks = zip(
+        states,
+        *(x.split(CHUNK, 1) for x in (w.u_BTKD, w.delta_BTKD, w.B_BTKN, w.C_BTKN, grad_y_BTKD)),
+    )
     carry_BKDN, dA_KDN = torch.zeros_like(states[0]), torch.zeros_like(w.A_KDN)
     du, ddelta, dB, dC = [], [], [], []
     for h_BKDN, u_BSKD, delta_BSKD, B_BSKN, C_BSKN, dy_BSKD in reversed(list(chunks)):

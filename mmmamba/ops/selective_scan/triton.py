@@ -93,7 +93,9 @@ def unavailable(device: torch.device) -> str | None:
     return None
 
 
-def states_shape(batch: int, steps: int, routes: int, channels: int, d_state: int) -> tuple[int, ...]:
+def states_shape(
+    batch: int, steps: int, routes: int, channels: int, d_state: int
+) -> tuple[int, ...]:
     return (batch, routes, -(-steps // tiling(d_state).steps), d_state, channels)
 
 
@@ -120,7 +122,14 @@ class Problem:
     def sizes(self) -> tuple[int, int, int, int, int, int]:
         """B, L, K, D, N, T."""
         (batch, length, routes, channels), d_state = self.delta.shape, self.A_KND.shape[1]
-        return batch, length, routes, channels, d_state, length if self.index is None else self.index.shape[1]
+        return (
+            batch,
+            length,
+            routes,
+            channels,
+            d_state,
+            length if self.index is None else self.index.shape[1],
+        )
 
     def options(self, config: Config, *maps: Tensor) -> dict:
         """The constants of a kernel that reads and writes rows of `maps`.
@@ -130,21 +139,43 @@ class Problem:
         """
         v, channels = config.vector, self.delta.shape[3]
         width = -(-channels // (LANES * v)) * LANES * v
-        fits = v == 1 or channels % v == 0 and 3 * width <= 4 * channels and all(
-            x.data_ptr() % (v * x.element_size()) == 0 and all(s % v == 0 for s in _row_strides(x)) for x in maps)
+        fits = (
+            v == 1
+            or channels % v == 0
+            and 3 * width <= 4 * channels
+            and all(
+                x.data_ptr() % (v * x.element_size()) == 0
+                and all(s % v == 0 for s in _row_strides(x))
+                for x in maps
+            )
+        )
         v = v if fits else 1
         limit = {} if config.registers is None else dict(maxnreg=config.registers)
         return limit | dict(
-            TT=self.tiling.steps, W=config.warps, DB=LANES * v, V=v, num_warps=config.warps,
-            SINGLE=self.A_KND.shape[1] == 1, SOFTPLUS=self.softplus, HAS_BIAS=self.bias is not None,
-            HAS_INDEX=self.index is not None, HOLES=not self.complete, EVEN=channels % (LANES * v) == 0)
+            TT=self.tiling.steps,
+            W=config.warps,
+            DB=LANES * v,
+            V=v,
+            num_warps=config.warps,
+            SINGLE=self.A_KND.shape[1] == 1,
+            SOFTPLUS=self.softplus,
+            HAS_BIAS=self.bias is not None,
+            HAS_INDEX=self.index is not None,
+            HOLES=not self.complete,
+            EVEN=channels % (LANES * v) == 0,
+        )
 
     def chunks(self, options: dict, routes: int) -> tuple[int, int]:
         """How many chunks, and how many steps in each, so that a launch for so many routes fills the card."""
         batch, _, _, channels, _, steps = self.sizes
         units = max(1, -(-steps // self.tiling.unit))
-        card, warps = multiprocessors(self.u.device), batch * routes * -(-channels // options["DB"]) * options["W"]
-        length = units if warps >= FULL * card else -(-units // max(1, WANTED * card // max(1, warps)))
+        card, warps = (
+            multiprocessors(self.u.device),
+            batch * routes * -(-channels // options["DB"]) * options["W"],
+        )
+        length = (
+            units if warps >= FULL * card else -(-units // max(1, WANTED * card // max(1, warps)))
+        )
         return -(-units // length), length * self.tiling.unit
 
     def programs(self, options: dict, chunks: int, routes: int) -> int:
@@ -165,8 +196,10 @@ def _contiguous_rows(x: Tensor) -> Tensor:
 def _problem(u, delta, A, B, C, D, bias, args: ScanArgs) -> Problem:
     for name, x in dict(u=u, delta=delta, A=A, B=B, C=C).items():
         if x.dtype not in DTYPES:
-            raise TypeError(f"selective_scan backend 'triton': {name} is {x.dtype}, wanted float32, float16 or "
-                            "bfloat16; float64 runs with backend='naive' or 'torch'")
+            raise TypeError(
+                f"selective_scan backend 'triton': {name} is {x.dtype}, wanted float32, float16 or "
+                "bfloat16; float64 runs with backend='naive' or 'torch'"
+            )
     index = None if args.index_KT is None else args.index_KT.contiguous()
     u, delta, B, C = (_contiguous_rows(x) for x in (u, delta, B, C))
     A_KND = A.float().transpose(1, 2).contiguous()
@@ -188,7 +221,15 @@ def _complete(index_KT: Tensor, length: int) -> bool:
         IndexError: a position outside the map.
     """
     version = 0 if index_KT.is_inference() else index_KT._version
-    key = (index_KT.data_ptr(), index_KT.shape, index_KT.stride(), index_KT.dtype, index_KT.device, length, version)
+    key = (
+        index_KT.data_ptr(),
+        index_KT.shape,
+        index_KT.stride(),
+        index_KT.dtype,
+        index_KT.device,
+        length,
+        version,
+    )
     if key in _TABLES:
         _TABLES.move_to_end(key)
         return _TABLES[key][1]
@@ -198,9 +239,13 @@ def _complete(index_KT: Tensor, length: int) -> bool:
     if index_KT.numel():
         low, high = (int(x) for x in torch.stack(index_KT.aminmax()).tolist())
         if low < -1 or high >= length:
-            raise IndexError(f"selective_scan: index holds positions {low} to {high} of a map of {length}")
+            raise IndexError(
+                f"selective_scan: index holds positions {low} to {high} of a map of {length}"
+            )
         if index_KT.shape[1] == length:
-            complete = bool((index_KT.sort(1).values == torch.arange(length, device=index_KT.device)).all())
+            complete = bool(
+                (index_KT.sort(1).values == torch.arange(length, device=index_KT.device)).all()
+            )
     _TABLES[key] = (index_KT, complete)
     if len(_TABLES) > _TABLES_KEPT:
         _TABLES.popitem(last=False)
@@ -212,29 +257,65 @@ def _row_strides(x: Tensor) -> tuple[int, int, int]:
     return x.stride(0), x.stride(1), 0 if x.shape[2] == 1 else x.stride(2)
 
 
-def _enter_chunks(p: Problem, x: Tensor, weight: Tensor, ends: Tensor, options: dict, chunks: int, span: int, strides,
-                  reverse: bool) -> None:
+def _enter_chunks(
+    p: Problem,
+    x: Tensor,
+    weight: Tensor,
+    ends: Tensor,
+    options: dict,
+    chunks: int,
+    span: int,
+    strides,
+    reverse: bool,
+) -> None:
     """Passes one and two: the state (forward) or adjoint (reverse) that enters each chunk, into `ends`."""
     from .triton_forward import carry_kernel, chunk_ends_kernel
 
     batch, _, K, channels, d_state, steps = p.sizes
     sums_BKMD = torch.empty(batch, K, chunks, channels, dtype=torch.float32, device=x.device)
     launch(
-        chunk_ends_kernel, p.programs(options, chunks, K),
+        chunk_ends_kernel,
+        p.programs(options, chunks, K),
         (x, p.delta, p.A_KND, weight, p.bias, p.index, ends, sums_BKMD),
-        (*_row_strides(x), *_row_strides(p.delta), *_row_strides(weight), *strides, steps, channels, d_state, K, chunks,
-         _tiles(span, options)), **options, REVERSE=reverse)
+        (
+            *_row_strides(x),
+            *_row_strides(p.delta),
+            *_row_strides(weight),
+            *strides,
+            steps,
+            channels,
+            d_state,
+            K,
+            chunks,
+            _tiles(span, options),
+        ),
+        **options,
+        REVERSE=reverse,
+    )
     rows = 4 if INTERPRETED else 64
     launch(
-        carry_kernel, batch * K * d_state * -(-channels // LANES), (ends, sums_BKMD, p.A_KND),
-        (*strides, channels, d_state, K, chunks), CT=rows, DB=LANES, REVERSE=reverse)
+        carry_kernel,
+        batch * K * d_state * -(-channels // LANES),
+        (ends, sums_BKMD, p.A_KND),
+        (*strides, channels, d_state, K, chunks),
+        CT=rows,
+        DB=LANES,
+        REVERSE=reverse,
+    )
 
 
 def _outputs(p: Problem, dtype: torch.dtype, merge: bool) -> Tensor:
     """Where the kernels write a map for each route, `(B, L, K, D)`: in float32 where they are to be added up."""
     batch, length, K, channels, _, _ = p.sizes
     make = torch.empty if p.complete else torch.zeros
-    return make(batch, length, K, channels, dtype=torch.float32 if merge and K > 1 else dtype, device=p.u.device)
+    return make(
+        batch,
+        length,
+        K,
+        channels,
+        dtype=torch.float32 if merge and K > 1 else dtype,
+        device=p.u.device,
+    )
 
 
 def _merge(y_BLKD: Tensor, dtype: torch.dtype, merge: bool) -> Tensor:
@@ -246,8 +327,15 @@ def _merge(y_BLKD: Tensor, dtype: torch.dtype, merge: bool) -> Tensor:
     total = torch.empty(batch, length, 1, channels, dtype=dtype, device=y_BLKD.device)
     rows, width = 8, 4 * LANES
     if total.numel():
-        launch(merge_kernel, -(-batch * length // rows) * -(-channels // width), (y_BLKD, total),
-               (batch * length, channels), K=K, ROWS=rows, DB=width)
+        launch(
+            merge_kernel,
+            -(-batch * length // rows) * -(-channels // width),
+            (y_BLKD, total),
+            (batch * length, channels),
+            K=K,
+            ROWS=rows,
+            DB=width,
+        )
     return total
 
 
@@ -259,9 +347,14 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
     with on(u.device):
         y, options, chunks, span, walked = _plan(p, args)
         entries = states_shape(batch, steps, K, channels, d_state)[2] if keep_states else chunks
-        states = torch.empty(batch, K, entries, d_state, channels, dtype=torch.float32, device=u.device)
+        states = torch.empty(
+            batch, K, entries, d_state, channels, dtype=torch.float32, device=u.device
+        )
         piece = d_state * channels if keep_states else 0
-        strides = (states.stride(1), piece * span // p.tiling.steps if keep_states else states.stride(2))
+        strides = (
+            states.stride(1),
+            piece * span // p.tiling.steps if keep_states else states.stride(2),
+        )
         sums = y
         if y.numel() and steps:
             if chunks > 1:
@@ -270,11 +363,28 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
                 if first and first + walked == K and y.dtype != args.out_dtype:
                     y = torch.empty_like(sums, dtype=args.out_dtype)
                 launch(
-                    scan_kernel, p.programs(options, chunks, walked),
+                    scan_kernel,
+                    p.programs(options, chunks, walked),
                     (p.u, p.delta, p.A_KND, p.B, p.C, p.D, p.bias, p.index, states, sums, y),
-                    (*(s for x in (p.u, p.delta, p.B, p.C, y) for s in _row_strides(x)), *strides, piece,
-                     steps, channels, d_state, K, chunks, _tiles(span, options), int(chunks > 1), first, walked),
-                    **options, HAS_D=D is not None, KEEP=keep_states, ADD=first > 0)
+                    (
+                        *(s for x in (p.u, p.delta, p.B, p.C, y) for s in _row_strides(x)),
+                        *strides,
+                        piece,
+                        steps,
+                        channels,
+                        d_state,
+                        K,
+                        chunks,
+                        _tiles(span, options),
+                        int(chunks > 1),
+                        first,
+                        walked,
+                    ),
+                    **options,
+                    HAS_D=D is not None,
+                    KEEP=keep_states,
+                    ADD=first > 0,
+                )
         y = _merge(y, args.out_dtype, args.merge)
     return y, states if keep_states else no_states(u, delta, A)
 
@@ -295,7 +405,9 @@ def _plan(p: Problem, args: ScanArgs) -> tuple[Tensor, dict, int, int, int]:
     return _outputs(p, args.out_dtype, args.merge), options, chunks, span, K
 
 
-def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tuple[Tensor | None, ...]:
+def backward(
+    grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs
+) -> tuple[Tensor | None, ...]:
     from .triton_backward import scan_backward_kernel
 
     p = _problem(u, delta, A, B, C, D, bias, args)
@@ -308,7 +420,11 @@ def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tupl
     with on(u.device):
         shared = u.shape[2] == 1
         du = _outputs(p, u.dtype, shared)
-        ddelta, dB, dC = args.gradients or (new(batch, length, K, channels, dtype=delta.dtype), None, None)
+        ddelta, dB, dC = args.gradients or (
+            new(batch, length, K, channels, dtype=delta.dtype),
+            None,
+            None,
+        )
         if args.gradients and not p.complete:
             ddelta.zero_()
         options = p.options(p.tiling.backward, p.u, p.delta, dy, ddelta, du)
@@ -318,19 +434,61 @@ def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tupl
         # One tensor each for what is summed over blocks of channels, and over batch and chunks.
         blocks = -(-channels // options["DB"])
         dBC = new(2, blocks, batch, length, K, d_state)
-        q_BKMND = torch.empty(batch, K, chunks, d_state, channels, dtype=torch.float32, device=u.device)
-        sums_BKMSD = torch.empty(batch, K, chunks, d_state + 2, channels, dtype=torch.float32, device=u.device)
+        q_BKMND = torch.empty(
+            batch, K, chunks, d_state, channels, dtype=torch.float32, device=u.device
+        )
+        sums_BKMSD = torch.empty(
+            batch, K, chunks, d_state + 2, channels, dtype=torch.float32, device=u.device
+        )
         if ddelta.numel() and steps:
             if chunks > 1:
-                _enter_chunks(p, dy, p.C, q_BKMND, p.options(p.tiling.forward, dy, p.delta), chunks, span,
-                              (q_BKMND.stride(1), q_BKMND.stride(2)), True)
+                _enter_chunks(
+                    p,
+                    dy,
+                    p.C,
+                    q_BKMND,
+                    p.options(p.tiling.forward, dy, p.delta),
+                    chunks,
+                    span,
+                    (q_BKMND.stride(1), q_BKMND.stride(2)),
+                    True,
+                )
             launch(
-                scan_backward_kernel, p.programs(options, chunks, K),
-                (p.u, p.delta, p.A_KND, p.B, p.C, p.D, p.bias, p.index, states, q_BKMND, dy, du, ddelta, sums_BKMSD,
-                 dBC[0], dBC[1]),
-                (*(s for x in (p.u, p.delta, p.B, p.C, dy, du, ddelta) for s in _row_strides(x)), states.stride(1),
-                 length, steps, channels, d_state, K, chunks, _tiles(span, options), int(chunks > 1)), **options,
-                HAS_D=D is not None)
+                scan_backward_kernel,
+                p.programs(options, chunks, K),
+                (
+                    p.u,
+                    p.delta,
+                    p.A_KND,
+                    p.B,
+                    p.C,
+                    p.D,
+                    p.bias,
+                    p.index,
+                    states,
+                    q_BKMND,
+                    dy,
+                    du,
+                    ddelta,
+                    sums_BKMSD,
+                    dBC[0],
+                    dBC[1],
+                ),
+                (
+                    *(s for x in (p.u, p.delta, p.B, p.C, dy, du, ddelta) for s in _row_strides(x)),
+                    states.stride(1),
+                    length,
+                    steps,
+                    channels,
+                    d_state,
+                    K,
+                    chunks,
+                    _tiles(span, options),
+                    int(chunks > 1),
+                ),
+                **options,
+                HAS_D=D is not None,
+            )
         else:
             sums_BKMSD.zero_()
         du = _merge(du, u.dtype, shared)
@@ -342,7 +500,11 @@ def backward(grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs) -> tupl
             dB, dC = dBC.to(B.dtype)
         sums_KSD = sums_BKMSD.sum((0, 2))
     return (
-        du, ddelta, sums_KSD[:, :d_state].transpose(1, 2).to(A.dtype), dB, dC.to(C.dtype),
+        du,
+        ddelta,
+        sums_KSD[:, :d_state].transpose(1, 2).to(A.dtype),
+        dB,
+        dC.to(C.dtype),
         None if D is None else sums_KSD[:, d_state].to(D.dtype),
         None if bias is None else sums_KSD[:, d_state + 1].to(bias.dtype),
     )

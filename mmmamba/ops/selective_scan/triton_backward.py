@@ -23,13 +23,28 @@ from .triton_tiles import (
 def _other_lane(x, BIT: tl.constexpr):
     """x of the lane whose number differs in BIT; there is one element for each lane of a warp."""
     bits = tl.full(x.shape, BIT, tl.int32)
-    return tl.inline_asm_elementwise("shfl.sync.bfly.b32 $0, $1, $2, 0x1f, 0xffffffff;", "=f,f,r", [x, bits],
-                                     tl.float32, False, 1)
+    return tl.inline_asm_elementwise(
+        "shfl.sync.bfly.b32 $0, $1, $2, 0x1f, 0xffffffff;",
+        "=f,f,r",
+        [x, bits],
+        tl.float32,
+        False,
+        1,
+    )
 
 
 @triton.jit
 def _weights(
-    base, at_WT, there_WT, positions, reals, stride, n, TT: tl.constexpr, HOLES: tl.constexpr, SHUFFLE: tl.constexpr,
+    base,
+    at_WT,
+    there_WT,
+    positions,
+    reals,
+    stride,
+    n,
+    TT: tl.constexpr,
+    HOLES: tl.constexpr,
+    SHUFFLE: tl.constexpr,
 ):
     """B or C of state n along a tile: TT rows `[W, 1]`, or with SHUFFLE `[W, lanes]` of one value each.
 
@@ -52,8 +67,9 @@ def _weights(
 def _of_lane(x, LANE: tl.constexpr):
     """x of one lane for all lanes of its warp; there is one element for each lane."""
     lane = tl.full(x.shape, LANE, tl.int32)
-    return tl.inline_asm_elementwise("shfl.sync.idx.b32 $0, $1, $2, 0x1f, 0xffffffff;", "=f,f,r", [x, lane],
-                                     tl.float32, False, 1)
+    return tl.inline_asm_elementwise(
+        "shfl.sync.idx.b32 $0, $1, $2, 0x1f, 0xffffffff;", "=f,f,r", [x, lane], tl.float32, False, 1
+    )
 
 
 @triton.jit
@@ -62,8 +78,8 @@ def _fold(rows, lane, COUNT: tl.constexpr):
     if COUNT == 1:
         return rows[0]
     else:
-        low = _fold(rows[:COUNT // 2], lane, COUNT // 2)
-        high = _fold(rows[COUNT // 2:], lane, COUNT // 2)
+        low = _fold(rows[: COUNT // 2], lane, COUNT // 2)
+        high = _fold(rows[COUNT // 2 :], lane, COUNT // 2)
         upper = (lane & (COUNT // 2)) != 0
         return tl.where(upper, high, low) + _other_lane(tl.where(upper, low, high), COUNT // 2)
 
@@ -77,7 +93,9 @@ def _sums(rows, lane, TT: tl.constexpr, W: tl.constexpr, V: tl.constexpr, FOLD: 
     sums = ()
     if FOLD:
         for i in tl.static_range(TT):
-            sums += (tl.sum(tl.reshape(rows[i], [W, rows[i].shape[1] // V, V]), 2) if V > 1 else rows[i],)
+            sums += (
+                tl.sum(tl.reshape(rows[i], [W, rows[i].shape[1] // V, V]), 2) if V > 1 else rows[i],
+            )
         total = _fold(sums, lane, TT)
         if TT <= 16:
             total += _other_lane(total, 16)
@@ -92,7 +110,19 @@ def _sums(rows, lane, TT: tl.constexpr, W: tl.constexpr, V: tl.constexpr, FOLD: 
 
 @triton.jit
 def _adjoint(
-    us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_D, entry_WD, q_1D, TT: tl.constexpr, W: tl.constexpr,
+    us,
+    deltas,
+    dys,
+    throughs,
+    ddeltas,
+    Bs,
+    Cs,
+    sum_WD,
+    A_D,
+    entry_WD,
+    q_1D,
+    TT: tl.constexpr,
+    W: tl.constexpr,
 ):
     """One state of a tile: the state h forwards, its adjoint backwards, and what they give each gradient.
 
@@ -133,11 +163,62 @@ def _adjoint(
 
 @triton.jit(do_not_specialize=SIZES)
 def scan_backward_kernel(
-    u, delta, A, B, C, D, bias, index, states, adjoints, dy, du, ddelta, sums, dB, dC,
-    x_b, x_l, x_k, delta_b, delta_l, delta_k, W_b, W_l, W_k, C_b, C_l, C_k, y_b, y_l, y_k, du_b, du_l, du_k,
-    dd_b, dd_l, dd_k, states_bk, length, steps, channels, d_state, routes, chunks, tiles, given,
-    TT: tl.constexpr, W: tl.constexpr, DB: tl.constexpr, V: tl.constexpr, SINGLE: tl.constexpr,
-    SOFTPLUS: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr, EVEN: tl.constexpr,
+    u,
+    delta,
+    A,
+    B,
+    C,
+    D,
+    bias,
+    index,
+    states,
+    adjoints,
+    dy,
+    du,
+    ddelta,
+    sums,
+    dB,
+    dC,
+    x_b,
+    x_l,
+    x_k,
+    delta_b,
+    delta_l,
+    delta_k,
+    W_b,
+    W_l,
+    W_k,
+    C_b,
+    C_l,
+    C_k,
+    y_b,
+    y_l,
+    y_k,
+    du_b,
+    du_l,
+    du_k,
+    dd_b,
+    dd_l,
+    dd_k,
+    states_bk,
+    length,
+    steps,
+    channels,
+    d_state,
+    routes,
+    chunks,
+    tiles,
+    given,
+    TT: tl.constexpr,
+    W: tl.constexpr,
+    DB: tl.constexpr,
+    V: tl.constexpr,
+    SINGLE: tl.constexpr,
+    SOFTPLUS: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    HAS_INDEX: tl.constexpr,
+    HOLES: tl.constexpr,
+    EVEN: tl.constexpr,
     HAS_D: tl.constexpr,
 ):
     """Walks a chunk of a route from its last tile.
@@ -184,9 +265,26 @@ def scan_backward_kernel(
         dA_sum_D = tl.zeros([DB], tl.float32)
     for walked in range(0, tiles):
         tile = chunk * tiles + tiles - 1 - walked
-        bias_D = tl.load(bias + route * channels + d, mask=d_in, other=0.0) if HAS_BIAS else tl.zeros([DB], tl.float32)
-        D_D = tl.load(D + route * channels + d, mask=d_in, other=0.0) if HAS_D else tl.zeros([DB], tl.float32)
-        positions, reals, us, deltas, slopes, dys, throughs, ddeltas = (), (), (), (), (), (), (), ()
+        bias_D = (
+            tl.load(bias + route * channels + d, mask=d_in, other=0.0)
+            if HAS_BIAS
+            else tl.zeros([DB], tl.float32)
+        )
+        D_D = (
+            tl.load(D + route * channels + d, mask=d_in, other=0.0)
+            if HAS_D
+            else tl.zeros([DB], tl.float32)
+        )
+        positions, reals, us, deltas, slopes, dys, throughs, ddeltas = (
+            (),
+            (),
+            (),
+            (),
+            (),
+            (),
+            (),
+            (),
+        )
         sum_WD = tl.zeros([W, DB], tl.float32)
         for i in tl.static_range(TT):
             t_W = tile * (TT * W) + tl.arange(0, W) * TT + i
@@ -219,7 +317,8 @@ def scan_backward_kernel(
             entry_WD = tl.load(pieces_WD, mask=entered_WD, other=0.0)
             A_n_D = tl.load(A_D, mask=d_in, other=0.0)
             throughs, ddeltas, dA_WD, dBs, dCs, q_1D = _adjoint(
-                us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_n_D, entry_WD, q_1D, TT, W)
+                us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_n_D, entry_WD, q_1D, TT, W
+            )
             dA_sum_D += tl.sum(dA_WD, 0)
             dBs_WT = _sums(dBs, lane, TT, W, V, FOLD)
             dCs_WT = _sums(dCs, lane, TT, W, V, FOLD)
@@ -228,11 +327,26 @@ def scan_backward_kernel(
                 Bs = _weights(B, B_WT, there_WT, positions, reals, W_l, n, TT, HOLES, SHUFFLE)
                 Cs = _weights(C, C_WT, there_WT, positions, reals, C_l, n, TT, HOLES, SHUFFLE)
                 entry_WD = tl.load(pieces_WD + n * channels, mask=entered_WD, other=0.0)
-                q_entry_1D = tl.load(q_at_1D + n * channels, mask=in_1D & ((given > 0) | (walked > 0)), other=0.0)
+                q_entry_1D = tl.load(
+                    q_at_1D + n * channels, mask=in_1D & ((given > 0) | (walked > 0)), other=0.0
+                )
                 dA_before_D = tl.load(dA_D + n * channels, mask=d_in & (walked > 0), other=0.0)
                 A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0)
                 throughs, ddeltas, dA_WD, dBs, dCs, q_leave_1D = _adjoint(
-                    us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_n_D, entry_WD, q_entry_1D, TT, W)
+                    us,
+                    deltas,
+                    dys,
+                    throughs,
+                    ddeltas,
+                    Bs,
+                    Cs,
+                    sum_WD,
+                    A_n_D,
+                    entry_WD,
+                    q_entry_1D,
+                    TT,
+                    W,
+                )
                 tl.store(q_at_1D + n * channels, q_leave_1D, mask=in_1D)
                 tl.store(dA_D + n * channels, dA_before_D + tl.sum(dA_WD, 0), mask=d_in)
                 tl.store(dB_WT + n, _sums(dBs, lane, TT, W, V, FOLD), mask=real_WT)

@@ -18,7 +18,17 @@ from .triton_tiles import (
 
 
 @triton.jit
-def _end(deltas, xs, weights, sum_WD, A_D, entry_1D, TT: tl.constexpr, W: tl.constexpr, REVERSE: tl.constexpr):
+def _end(
+    deltas,
+    xs,
+    weights,
+    sum_WD,
+    A_D,
+    entry_1D,
+    TT: tl.constexpr,
+    W: tl.constexpr,
+    REVERSE: tl.constexpr,
+):
     """What leaves a tile of one state, `[1, DB]`."""
     h_WD = tl.zeros_like(sum_WD)
     for i in tl.static_range(TT):
@@ -33,11 +43,41 @@ def _end(deltas, xs, weights, sum_WD, A_D, entry_1D, TT: tl.constexpr, W: tl.con
 
 @triton.jit(do_not_specialize=SIZES)
 def chunk_ends_kernel(
-    x, delta, A, weight, bias, index, ends, sums,
-    x_b, x_l, x_k, delta_b, delta_l, delta_k, W_b, W_l, W_k, states_bk, states_chunk,
-    steps, channels, d_state, routes, chunks, tiles,
-    TT: tl.constexpr, W: tl.constexpr, DB: tl.constexpr, V: tl.constexpr, SINGLE: tl.constexpr,
-    SOFTPLUS: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr, EVEN: tl.constexpr,
+    x,
+    delta,
+    A,
+    weight,
+    bias,
+    index,
+    ends,
+    sums,
+    x_b,
+    x_l,
+    x_k,
+    delta_b,
+    delta_l,
+    delta_k,
+    W_b,
+    W_l,
+    W_k,
+    states_bk,
+    states_chunk,
+    steps,
+    channels,
+    d_state,
+    routes,
+    chunks,
+    tiles,
+    TT: tl.constexpr,
+    W: tl.constexpr,
+    DB: tl.constexpr,
+    V: tl.constexpr,
+    SINGLE: tl.constexpr,
+    SOFTPLUS: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    HAS_INDEX: tl.constexpr,
+    HOLES: tl.constexpr,
+    EVEN: tl.constexpr,
     REVERSE: tl.constexpr,
 ):
     """Each chunk walked from a zero state: the state it ends with, `(B, K, chunks, N, D)`, and its sum of delta.
@@ -63,7 +103,11 @@ def chunk_ends_kernel(
     carry_1D = tl.zeros([1, DB], tl.float32)
     first, last = chunk * tiles * (TT * W), (chunk + 1) * tiles * (TT * W) - 1
     for tile in range(0, tiles):
-        bias_D = tl.load(bias + route * channels + d, mask=d_in, other=0.0) if HAS_BIAS else tl.zeros([DB], tl.float32)
+        bias_D = (
+            tl.load(bias + route * channels + d, mask=d_in, other=0.0)
+            if HAS_BIAS
+            else tl.zeros([DB], tl.float32)
+        )
         positions, reals, deltas, xs = (), (), (), ()
         sum_WD = tl.zeros([W, DB], tl.float32)
         for i in tl.static_range(TT):
@@ -90,7 +134,9 @@ def chunk_ends_kernel(
             for n in range(0, d_state):
                 weights = load_weights(weight, positions, reals, W_l, n, TT, HOLES)
                 A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0) * LOG2E
-                entry_1D = tl.load((ends_D + n * channels)[None, :], mask=d_in[None, :] & (tile > 0), other=0.0)
+                entry_1D = tl.load(
+                    (ends_D + n * channels)[None, :], mask=d_in[None, :] & (tile > 0), other=0.0
+                )
                 leave_1D = _end(deltas, xs, weights, sum_WD, A_n_D, entry_1D, TT, W, REVERSE)
                 tl.store((ends_D + n * channels)[None, :], leave_1D, mask=d_in[None, :])
             # The next tile reads what other warps of this program stored.
@@ -102,8 +148,18 @@ def chunk_ends_kernel(
 
 @triton.jit(do_not_specialize=SIZES)
 def carry_kernel(
-    ends, sums, A, states_bk, states_chunk, channels, d_state, routes, chunks,
-    CT: tl.constexpr, DB: tl.constexpr, REVERSE: tl.constexpr,
+    ends,
+    sums,
+    A,
+    states_bk,
+    states_chunk,
+    channels,
+    d_state,
+    routes,
+    chunks,
+    CT: tl.constexpr,
+    DB: tl.constexpr,
+    REVERSE: tl.constexpr,
 ):
     """Ends of chunks walked from zero become, in place, the states that enter them."""
     blocks = tl.cdiv(channels, DB)
@@ -120,7 +176,9 @@ def carry_kernel(
         on = (order < chunks)[:, None] & d_in[None, :]
         ends_CD = ends + bk * states_bk + c[:, None] * states_chunk + n * channels + d[None, :]
         b = tl.load(ends_CD, mask=on, other=0.0)
-        sum_CD = tl.load(sums + (bk * chunks + c[:, None]) * channels + d[None, :], mask=on, other=0.0)
+        sum_CD = tl.load(
+            sums + (bk * chunks + c[:, None]) * channels + d[None, :], mask=on, other=0.0
+        )
         a = power_of_two(sum_CD * A_D[None, :])
         one, zero = tl.full([CT, DB], 1.0, tl.float32), tl.full([CT, DB], 0.0, tl.float32)
         p, h, px, hx = tl.associative_scan((a, b, one, zero), 0, then_with_before)
@@ -155,13 +213,57 @@ def _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_D, entry_1D, TT: tl.constexpr
 
 @triton.jit(do_not_specialize=SIZES)
 def scan_kernel(
-    u, delta, A, B, C, D, bias, index, states, sums, y,
-    x_b, x_l, x_k, delta_b, delta_l, delta_k, W_b, W_l, W_k, C_b, C_l, C_k, y_b, y_l, y_k,
-    states_bk, states_chunk, states_piece,
-    steps, channels, d_state, routes, chunks, tiles, given, first, walked,
-    TT: tl.constexpr, W: tl.constexpr, DB: tl.constexpr, V: tl.constexpr, SINGLE: tl.constexpr,
-    SOFTPLUS: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr, EVEN: tl.constexpr,
-    HAS_D: tl.constexpr, KEEP: tl.constexpr, ADD: tl.constexpr,
+    u,
+    delta,
+    A,
+    B,
+    C,
+    D,
+    bias,
+    index,
+    states,
+    sums,
+    y,
+    x_b,
+    x_l,
+    x_k,
+    delta_b,
+    delta_l,
+    delta_k,
+    W_b,
+    W_l,
+    W_k,
+    C_b,
+    C_l,
+    C_k,
+    y_b,
+    y_l,
+    y_k,
+    states_bk,
+    states_chunk,
+    states_piece,
+    steps,
+    channels,
+    d_state,
+    routes,
+    chunks,
+    tiles,
+    given,
+    first,
+    walked,
+    TT: tl.constexpr,
+    W: tl.constexpr,
+    DB: tl.constexpr,
+    V: tl.constexpr,
+    SINGLE: tl.constexpr,
+    SOFTPLUS: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    HAS_INDEX: tl.constexpr,
+    HOLES: tl.constexpr,
+    EVEN: tl.constexpr,
+    HAS_D: tl.constexpr,
+    KEEP: tl.constexpr,
+    ADD: tl.constexpr,
 ):
     """Walks a chunk of one of `walked` routes from `first` on and writes its y; with ADD, y on top of `sums`.
 
@@ -184,13 +286,26 @@ def scan_kernel(
     if HAS_INDEX:
         index += route * steps
     A_D = A + route * d_state * channels + d
-    states_1D = states + (batch * routes + route) * states_bk + chunk.to(tl.int64) * states_chunk + d[None, :]
+    states_1D = (
+        states
+        + (batch * routes + route) * states_bk
+        + chunk.to(tl.int64) * states_chunk
+        + d[None, :]
+    )
     in_1D = d_in[None, :]
     if SINGLE:
         carry_1D = tl.load(states_1D, mask=in_1D & (given > 0), other=0.0)
     for tile in range(0, tiles):
-        bias_D = tl.load(bias + route * channels + d, mask=d_in, other=0.0) if HAS_BIAS else tl.zeros([DB], tl.float32)
-        D_D = tl.load(D + route * channels + d, mask=d_in, other=0.0) if HAS_D else tl.zeros([DB], tl.float32)
+        bias_D = (
+            tl.load(bias + route * channels + d, mask=d_in, other=0.0)
+            if HAS_BIAS
+            else tl.zeros([DB], tl.float32)
+        )
+        D_D = (
+            tl.load(D + route * channels + d, mask=d_in, other=0.0)
+            if HAS_D
+            else tl.zeros([DB], tl.float32)
+        )
         positions, reals, deltas, drives, ys = (), (), (), (), ()
         sum_WD = tl.zeros([W, DB], tl.float32)
         start = (chunk * tiles + tile) * (TT * W)
@@ -218,16 +333,22 @@ def scan_kernel(
             Bs = load_weights(B, positions, reals, W_l, 0, TT, HOLES)
             Cs = load_weights(C, positions, reals, C_l, 0, TT, HOLES)
             A_n_D = tl.load(A_D, mask=d_in, other=0.0) * LOG2E
-            ys, entry_WD, carry_1D = _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_n_D, carry_1D, TT, W)
+            ys, entry_WD, carry_1D = _outputs(
+                ys, deltas, drives, Bs, Cs, sum_WD, A_n_D, carry_1D, TT, W
+            )
             if KEEP:
                 tl.store(pieces_WD, entry_WD, mask=there_WD)
         else:
             for n in range(0, d_state):
                 Bs = load_weights(B, positions, reals, W_l, n, TT, HOLES)
                 Cs = load_weights(C, positions, reals, C_l, n, TT, HOLES)
-                entry_1D = tl.load(tile_1D + n * channels, mask=entered & ((given > 0) | (tile > 0)), other=0.0)
+                entry_1D = tl.load(
+                    tile_1D + n * channels, mask=entered & ((given > 0) | (tile > 0)), other=0.0
+                )
                 A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0) * LOG2E
-                ys, entry_WD, leave_1D = _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_n_D, entry_1D, TT, W)
+                ys, entry_WD, leave_1D = _outputs(
+                    ys, deltas, drives, Bs, Cs, sum_WD, A_n_D, entry_1D, TT, W
+                )
                 if KEEP:
                     new_W1 = (tl.arange(0, W) > 0)[:, None] | ((tile == 0) & (given == 0))
                     tl.store(pieces_WD + n * channels, entry_WD, mask=there_WD & new_W1)
@@ -243,7 +364,9 @@ def scan_kernel(
 
 
 @triton.jit(do_not_specialize=["rows", "channels"])
-def merge_kernel(parts, total, rows, channels, K: tl.constexpr, ROWS: tl.constexpr, DB: tl.constexpr):
+def merge_kernel(
+    parts, total, rows, channels, K: tl.constexpr, ROWS: tl.constexpr, DB: tl.constexpr
+):
     """Outputs of K routes, `(rows, K, D)`, added in their order."""
     blocks = tl.cdiv(channels, DB)
     pid = tl.program_id(0)
@@ -252,5 +375,9 @@ def merge_kernel(parts, total, rows, channels, K: tl.constexpr, ROWS: tl.constex
     on = (row < rows)[:, None] & (d < channels)[None, :]
     sum_RD = tl.zeros([ROWS, DB], tl.float32)
     for k in tl.static_range(K):
-        sum_RD += tl.load(parts + ((row * K + k) * channels)[:, None] + d[None, :], mask=on, other=0.0)
-    tl.store(total + (row * channels)[:, None] + d[None, :], sum_RD.to(total.dtype.element_ty), mask=on)
+        sum_RD += tl.load(
+            parts + ((row * K + k) * channels)[:, None] + d[None, :], mask=on, other=0.0
+        )
+    tl.store(
+        total + (row * channels)[:, None] + d[None, :], sum_RD.to(total.dtype.element_ty), mask=on
+    )

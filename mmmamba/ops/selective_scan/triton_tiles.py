@@ -20,10 +20,42 @@ LOG2E = tl.constexpr(1.4426950408889634)
 
 LN2 = tl.constexpr(0.6931471805599453)
 
-SIZES = ["steps", "length", "channels", "d_state", "routes", "chunks", "tiles", "given", "first",
-         "walked", "x_b", "x_l", "x_k", "delta_b", "delta_l", "delta_k", "W_b", "W_l", "W_k", "C_b", "C_l", "C_k",
-         "y_b", "y_l", "y_k", "du_b", "du_l", "du_k", "dd_b", "dd_l", "dd_k",
-         "states_bk", "states_chunk", "states_piece"]
+SIZES = [
+    "steps",
+    "length",
+    "channels",
+    "d_state",
+    "routes",
+    "chunks",
+    "tiles",
+    "given",
+    "first",
+    "walked",
+    "x_b",
+    "x_l",
+    "x_k",
+    "delta_b",
+    "delta_l",
+    "delta_k",
+    "W_b",
+    "W_l",
+    "W_k",
+    "C_b",
+    "C_l",
+    "C_k",
+    "y_b",
+    "y_l",
+    "y_k",
+    "du_b",
+    "du_l",
+    "du_k",
+    "dd_b",
+    "dd_l",
+    "dd_k",
+    "states_bk",
+    "states_chunk",
+    "states_piece",
+]
 """Arguments that no kernel is specialised on."""
 
 
@@ -53,8 +85,12 @@ def entries(base, pos, stride, V: tl.constexpr = 1):
     if INTERPRETED:
         offset = pos.to(tl.int64) * stride
     else:
-        offset = tl.inline_asm_elementwise("mul.wide.s32 $0, $1, $2;", "=l,r,r", [pos, stride], tl.int64, True, 1)
-    entry = (base.to(tl.pointer_type(tl.int8), bitcast=True) + offset).to(tl.pointer_type(TYPE), bitcast=True)
+        offset = tl.inline_asm_elementwise(
+            "mul.wide.s32 $0, $1, $2;", "=l,r,r", [pos, stride], tl.int64, True, 1
+        )
+    entry = (base.to(tl.pointer_type(tl.int8), bitcast=True) + offset).to(
+        tl.pointer_type(TYPE), bitcast=True
+    )
     if V > 1 and pos.shape[0] > 1:
         # Triton forgets this of pointers to bytes, and whatever a function's caller says of its result. With one piece
         # states would lie in other lanes than rows.
@@ -75,7 +111,9 @@ def load_row(pointers, real_W, d_in_D, HOLES: tl.constexpr, EVEN: tl.constexpr):
         if EVEN:
             return tl.load(pointers, mask=real_W[:, None], other=0.0).to(tl.float32)
         else:
-            return tl.load(pointers, mask=real_W[:, None] & d_in_D[None, :], other=0.0).to(tl.float32)
+            return tl.load(pointers, mask=real_W[:, None] & d_in_D[None, :], other=0.0).to(
+                tl.float32
+            )
     elif EVEN:
         return tl.load(pointers).to(tl.float32)
     else:
@@ -88,7 +126,9 @@ def power_of_two(x):
     if INTERPRETED:
         return tl.exp2(x)
     else:
-        return tl.inline_asm_elementwise("ex2.approx.ftz.f32 $0, $1;", "=f,f", [x], tl.float32, True, 1)
+        return tl.inline_asm_elementwise(
+            "ex2.approx.ftz.f32 $0, $1;", "=f,f", [x], tl.float32, True, 1
+        )
 
 
 @triton.jit
@@ -98,7 +138,9 @@ def softplus(x2, PRECISE: tl.constexpr):
     if INTERPRETED:
         log = tl.log(1.0 + e) * LOG2E
     else:
-        log = tl.inline_asm_elementwise("lg2.approx.ftz.f32 $0, $1;", "=f,f", [1.0 + e], tl.float32, True, 1)
+        log = tl.inline_asm_elementwise(
+            "lg2.approx.ftz.f32 $0, $1;", "=f,f", [1.0 + e], tl.float32, True, 1
+        )
     if PRECISE:
         series = e * (1.0 - e * (0.5 - e * (0.33333334 - e * (0.25 - e * 0.2))))
         log = tl.where(e < 0.1, series * LOG2E, log)
@@ -133,7 +175,9 @@ def join(p_WD, h_WD, entry_1D, W: tl.constexpr, REVERSE: tl.constexpr):
         return entry_1D, h_WD + p_WD * entry_1D
     else:
         one, zero = tl.full(p_WD.shape, 1.0, tl.float32), tl.full(p_WD.shape, 0.0, tl.float32)
-        p, h, px, hx = tl.associative_scan((p_WD, h_WD, one, zero), 0, then_with_before, reverse=REVERSE)
+        p, h, px, hx = tl.associative_scan(
+            (p_WD, h_WD, one, zero), 0, then_with_before, reverse=REVERSE
+        )
         last_piece = tl.arange(0, W)[:, None] == (0 if REVERSE else W - 1)
         leave_D = tl.sum(tl.where(last_piece, h + p * entry_1D, 0.0), 0)
         return hx + px * entry_1D, leave_D[None, :]
@@ -145,7 +189,11 @@ def load_weights(base, positions, reals, stride, n, TT: tl.constexpr, HOLES: tl.
     rows = ()
     for i in tl.static_range(TT):
         if HOLES:
-            rows += (tl.load(entries(base, positions[i], stride) + n, mask=reals[i], other=0.0).to(tl.float32),)
+            rows += (
+                tl.load(entries(base, positions[i], stride) + n, mask=reals[i], other=0.0).to(
+                    tl.float32
+                ),
+            )
         else:
             rows += (tl.load(entries(base, positions[i], stride) + n).to(tl.float32),)
     return rows

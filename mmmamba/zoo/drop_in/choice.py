@@ -13,8 +13,15 @@ from .levels import Level, Trunk
 
 RESIZING = {"MultiLevelNeck": "scales", "Feature2Pyramid": "rescales"}
 """Necks that resize the equal maps of a plain backbone, and the argument that says how."""
-FPN_ARGUMENTS = {"type", "in_channels", "out_channels", "num_outs", "start_level",
-                 "add_extra_convs", "relu_before_extra_convs"}  # fmt: skip
+FPN_ARGUMENTS = {
+    "type",
+    "in_channels",
+    "out_channels",
+    "num_outs",
+    "start_level",
+    "add_extra_convs",
+    "relu_before_extra_convs",
+}
 """Of an FPN that EfficientViTFPN can stand for."""
 
 
@@ -73,8 +80,9 @@ class Choice:
         read = maps_read(self.part, len(self.strides))
         chosen = self._at(sorted({self._nearest(self.strides[i]) for i in read}))
         new = [level.stride for level in chosen.new]
-        place = [new.index(self._nearest(s)) if i in read else -1
-                 for i, s in enumerate(self.strides)]  # fmt: skip
+        place = [
+            new.index(self._nearest(s)) if i in read else -1 for i, s in enumerate(self.strides)
+        ]
         return Maps(self.old, chosen.new, place)
 
     def _has(self, strides: Sequence[int]) -> bool:
@@ -112,8 +120,9 @@ class Choice:
         """
         count, trunk = len(self.old), self.trunk
         if count > len(trunk.levels):
-            raise UsageError(f"{self.name} wants {count} maps, {trunk.arch} gives "
-                             f"{len(trunk.levels)}")  # fmt: skip
+            raise UsageError(
+                f"{self.name} wants {count} maps, {trunk.arch} gives {len(trunk.levels)}"
+            )
         self._set_blocks(trunk.out_indices[-count:])
         return Maps(self.old, list(trunk.levels[-count:]), list(range(count)))
 
@@ -127,8 +136,14 @@ class Choice:
         plain_fpn = isinstance(neck, dict) and neck["type"] == "FPN" and set(neck) <= FPN_ARGUMENTS
         first = self.strides[neck.get("start_level", 0)] if plain_fpn else 0
         if not plain_fpn or first >= self.native[0]:
-            more = "" if plain_fpn else (", and only a plain FPN can be exchanged for "
-                                         "EfficientViTFPN, which makes finer ones")  # fmt: skip
+            more = (
+                ""
+                if plain_fpn
+                else (
+                    ", and only a plain FPN can be exchanged for "
+                    "EfficientViTFPN, which makes finer ones"
+                )
+            )
             raise self._lacking(self.strides, more)
         finer = (self.native[0] // first).bit_length() - 1
         kept = min(len(trunk.levels), neck["num_outs"] - finer)
@@ -153,9 +168,11 @@ class Choice:
         return [round(level.stride / scale) for level, scale in zip(self.old, scales)]
 
     def _lacking(self, strides: Sequence[int], more: str = "") -> UsageError:
-        return UsageError(f"{self.name} wants maps at strides {', '.join(map(str, strides))}; "
-                          f"{self.trunk.arch} gives maps at {', '.join(map(str, self.offered))}"
-                          f"{more}")  # fmt: skip
+        return UsageError(
+            f"{self.name} wants maps at strides {', '.join(map(str, strides))}; "
+            f"{self.trunk.arch} gives maps at {', '.join(map(str, self.offered))}"
+            f"{more}"
+        )
 
 
 def _ascending(strides: Sequence[int]) -> bool:

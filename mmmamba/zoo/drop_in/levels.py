@@ -44,8 +44,10 @@ def levels_of(backbone: dict, scope: str) -> list[Level]:
         config["img_size"] = SIDE
     with MODELS.switch_scope_and_registry(scope) as registry:
         if registry.get(config["type"]) is None:
-            raise UsageError(f"the old backbone, {config['type']}, whose maps say what is wanted, "
-                             "is not known here: install the package that has it")  # fmt: skip
+            raise UsageError(
+                f"the old backbone, {config['type']}, whose maps say what is wanted, "
+                "is not known here: install the package that has it"
+            )
     with DefaultScope.overwrite_default_scope(scope), torch.random.fork_rng(devices=[]):
         model = MODELS.build(config)
         model.eval()
@@ -53,8 +55,10 @@ def levels_of(backbone: dict, scope: str) -> list[Level]:
             maps = model(torch.zeros(1, 3, SIDE, SIDE))
     maps = [maps] if isinstance(maps, Tensor) else list(maps)
     if not all(isinstance(x, Tensor) and x.dim() == 4 for x in maps):
-        raise UsageError(f"{backbone['type']} gives more than maps (B, C, H, W), such as a class "
-                         "token, to what comes after it: none other takes its place")  # fmt: skip
+        raise UsageError(
+            f"{backbone['type']} gives more than maps (B, C, H, W), such as a class "
+            "token, to what comes after it: none other takes its place"
+        )
     return [Level(x.shape[1], 2 ** round(math.log2(SIDE / x.shape[2]))) for x in maps]
 
 

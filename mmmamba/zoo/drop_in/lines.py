@@ -57,8 +57,11 @@ def _expression(old: Any, new: Any, place: str, depth: int, used: int) -> str:
 
 
 def _changed(old: dict, new: dict) -> dict:
-    return {key: value for key, value in new.items()
-            if key not in old or _plain(old[key]) != _plain(value)}  # fmt: skip
+    return {
+        key: value
+        for key, value in new.items()
+        if key not in old or _plain(old[key]) != _plain(value)
+    }
 
 
 def _merges(old: dict, new: dict) -> bool:

@@ -50,14 +50,17 @@ class Widths:
             self._by_index(head, where)
         if several:
             return
-        heads = {key: value for key, value in self.part.items()
-                 if key.endswith("_head") and isinstance(value, dict)
-                 and "in_channels" in value}  # fmt: skip
+        heads = {
+            key: value
+            for key, value in self.part.items()
+            if key.endswith("_head") and isinstance(value, dict) and "in_channels" in value
+        }
         for key, head in heads.items():
             self._all(head, key)
         if not heads:
-            raise UsageError(f"{self.name} has neither a neck nor a head with in_channels to read "
-                             "the maps")  # fmt: skip
+            raise UsageError(
+                f"{self.name} has neither a neck nor a head with in_channels to read the maps"
+            )
 
     def _all(self, reader: dict, where: str) -> None:
         """A reader of all maps as a list, finest or coarsest first, or of the last alone."""
@@ -130,10 +133,12 @@ class Widths:
         """It adds its maps up."""
         strides = [level.stride for level in self.maps.new]
         if len(set(strides)) > 1:
-            raise UsageError(f"MLANeck of {self.name} adds up maps of one size, and "
-                             f"{self.trunk.arch} gives them at strides "
-                             f"{', '.join(map(str, strides))}. Plain columns (vim_t) go there; for "
-                             "others take SETR's naive or PUP config")  # fmt: skip
+            raise UsageError(
+                f"MLANeck of {self.name} adds up maps of one size, and "
+                f"{self.trunk.arch} gives them at strides "
+                f"{', '.join(map(str, strides))}. Plain columns (vim_t) go there; for "
+                "others take SETR's naive or PUP config"
+            )
         self._all(neck, "neck")
 
     def _pooling(self, neck: dict) -> None:
@@ -141,5 +146,7 @@ class Widths:
         self.part["head"]["in_channels"] = self.new[-1]
 
     def _unknown(self, where: str, value: Any) -> UsageError:
-        return UsageError(f"{where}.in_channels of {self.name} is {value}, but its backbone gives "
-                          f"maps of {', '.join(map(str, self.old))} channels")  # fmt: skip
+        return UsageError(
+            f"{where}.in_channels of {self.name} is {value}, but its backbone gives "
+            f"maps of {', '.join(map(str, self.old))} channels"
+        )

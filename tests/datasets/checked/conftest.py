@@ -36,7 +36,9 @@ class Data:
     def without_objects(self, index: int) -> None:
         """Take the annotations of an image away."""
         number = self.content["images"][index]["id"]
-        self.rewrite(lambda c: c.update(annotations=[a for a in c["annotations"] if a["image_id"] != number]))
+        self.rewrite(
+            lambda c: c.update(annotations=[a for a in c["annotations"] if a["image_id"] != number])
+        )
 
     @property
     def content(self) -> dict:
@@ -60,9 +62,19 @@ class Data:
             dict(type="PackDetInputs"),
         ]
         images = str(self.root / "train")
-        return dict(type="CocoDataset", _scope_="mmdet", ann_file=str(self.file), data_prefix=dict(img=images),
-                    metainfo=dict(classes=CLASSES), filter_cfg=dict(filter_empty_gt=False), pipeline=pipeline,
-                    serialize_data=False) | options  # fmt: skip
+        return (
+            dict(
+                type="CocoDataset",
+                _scope_="mmdet",
+                ann_file=str(self.file),
+                data_prefix=dict(img=images),
+                metainfo=dict(classes=CLASSES),
+                filter_cfg=dict(filter_empty_gt=False),
+                pipeline=pipeline,
+                serialize_data=False,
+            )
+            | options
+        )
 
     def segmentation(self, **options: Any) -> dict:
         pipeline = [
@@ -72,15 +84,27 @@ class Data:
             dict(type="PackSegInputs"),
         ]
         folders = dict(img_path="train", seg_map_path="labels/train")
-        return dict(type="BaseSegDataset", _scope_="mmseg", data_root=str(self.root), data_prefix=folders,
-                    metainfo=dict(classes=SEG_CLASSES), img_suffix=".png", pipeline=pipeline,
-                    serialize_data=False) | options  # fmt: skip
+        return (
+            dict(
+                type="BaseSegDataset",
+                _scope_="mmseg",
+                data_root=str(self.root),
+                data_prefix=folders,
+                metainfo=dict(classes=SEG_CLASSES),
+                img_suffix=".png",
+                pipeline=pipeline,
+                serialize_data=False,
+            )
+            | options
+        )
 
     def fetch(self, cfg: dict, workers: int = 0, skip: bool = False) -> list[dict]:
         """Every sample of one epoch."""
         with DefaultScope.overwrite_default_scope(cfg.get("_scope_", "mmdet")):
             dataset = build_checked(cfg, self.ledger, skip)
-        samples = iter(DataLoader(dataset, batch_size=None, num_workers=workers, collate_fn=_as_it_is))
+        samples = iter(
+            DataLoader(dataset, batch_size=None, num_workers=workers, collate_fn=_as_it_is)
+        )
         try:
             return list(samples)
         finally:

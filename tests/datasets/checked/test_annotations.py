@@ -18,7 +18,9 @@ from mmmamba.datasets.checked import DataError
 from .conftest import Data
 
 NAN, INF = math.nan, math.inf
-QUICK = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +77,9 @@ REFUSED = {
     "RLE that ends early": dict(segmentation=rle(counts="04")),
     "RLE without an end": dict(segmentation=rle(counts="ooooooooooooooo")),
     "RLE far too long": dict(segmentation=rle(counts="0" + "o" * 7 + "1")),
-    "RLE of numbers that are longer than 32 bits": dict(segmentation=rle(counts="0" + "P" * 6 + "\x60" * 6 + "4")),
+    "RLE of numbers that are longer than 32 bits": dict(
+        segmentation=rle(counts="0" + "P" * 6 + "\x60" * 6 + "4")
+    ),
     "RLE with signs of no RLE": dict(segmentation=rle(counts="\x01\x02é")),
     "runs that are too many": dict(segmentation=dict(size=[64, 64], counts=[0, 99_999])),
     "negative runs": dict(segmentation=dict(size=[64, 64], counts=[-1, 4097])),
@@ -97,10 +101,16 @@ def test_what_training_cannot_use_is_refused_with_its_id(data: Data, kind: str) 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_it_is_left_out_and_counted(data: Data, kind: str, log: list[str]) -> None:
     number = change(data, **REFUSED[kind])
-    objects = sum(len(s["data_samples"].gt_instances) for s in data.fetch(data.detection(), skip=True))
+    objects = sum(
+        len(s["data_samples"].gt_instances) for s in data.fetch(data.detection(), skip=True)
+    )
     ignored = sum(a["iscrowd"] for a in data.content["annotations"])
     assert objects == len(data.content["annotations"]) - ignored - 1
-    assert [line for line in log if f"annotation {number}" in line and "1: " in line and str(data.file) in line]
+    assert [
+        line
+        for line in log
+        if f"annotation {number}" in line and "1: " in line and str(data.file) in line
+    ]
 
 
 @pytest.mark.parametrize("key", ["bbox", "area", "category_id", "segmentation", "image_id", "id"])
@@ -134,8 +144,12 @@ def test_what_mmdet_drops_in_silence_is_told(data: Data, kind: str, log: list[st
     assert [line for line in log if told in line and f"annotation {number}" in line]
 
 
-@pytest.mark.parametrize("box", [[-5, -5, 40, 40], [0, 0, 1e7, 1e7], [-1e6, -1e6, 2e6, 2e6], [30, 30, 36, 36]])
-def test_boxes_that_reach_beyond_the_image_are_told_and_clipped(data: Data, box: list, log: list[str]) -> None:
+@pytest.mark.parametrize(
+    "box", [[-5, -5, 40, 40], [0, 0, 1e7, 1e7], [-1e6, -1e6, 2e6, 2e6], [30, 30, 36, 36]]
+)
+def test_boxes_that_reach_beyond_the_image_are_told_and_clipped(
+    data: Data, box: list, log: list[str]
+) -> None:
     number = change(data, bbox=box)
     for sample in data.fetch(data.detection()):
         boxes = sample["data_samples"].gt_instances.bboxes.tensor
@@ -191,18 +205,35 @@ def test_ids_that_stand_twice(data: Data) -> None:
 
 
 ODD = [NAN, INF, -INF, 1e300, -1e18, 2**60, 0, -0.0, None, "1", True]
-NUMBERS = st.one_of(st.integers(-100, 100), st.floats(-100, 100), st.sampled_from(ODD), st.floats(-1e12, 1e12))
-KEYS = ["id", "image_id", "category_id", "file_name", "width", "height", "name", "bbox", "segmentation"]
+NUMBERS = st.one_of(
+    st.integers(-100, 100), st.floats(-100, 100), st.sampled_from(ODD), st.floats(-1e12, 1e12)
+)
+KEYS = [
+    "id",
+    "image_id",
+    "category_id",
+    "file_name",
+    "width",
+    "height",
+    "name",
+    "bbox",
+    "segmentation",
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 POLYGONS = st.lists(st.lists(NUMBERS, max_size=9), max_size=3)
 RLES = st.fixed_dictionaries(
-    {}, optional=dict(size=st.lists(NUMBERS, max_size=3) | st.just([64, 64]),
-                      counts=st.text(max_size=12) | st.lists(st.integers(-5, 5000), max_size=6) | JSON)
-)  # fmt: skip
+    {},
+    optional=dict(
+        size=st.lists(NUMBERS, max_size=3) | st.just([64, 64]),
+        counts=st.text(max_size=12) | st.lists(st.integers(-5, 5000), max_size=6) | JSON,
+    ),
+)
 ANNOTATION = st.fixed_dictionaries(
     {},
     optional=dict(
@@ -230,16 +261,22 @@ def test_any_annotation_is_used_or_named(data: Data, values: dict, masks: bool, 
             assert boxes.isfinite().all()
     except DataError as error:
         # What is no id ends pycocotools' reading of the file, before anything can be skipped.
-        assert "entry 0 of annotations" in str(error) or (f"annotation {number}" in str(error) and not skip)
+        assert "entry 0 of annotations" in str(error) or (
+            f"annotation {number}" in str(error) and not skip
+        )
     finally:
         data.file.write_text(original)
 
 
 @QUICK
 @given(
-    place=st.sampled_from(["images", "annotations", "categories"]), key=st.sampled_from(KEYS), value=JSON | NUMBERS
+    place=st.sampled_from(["images", "annotations", "categories"]),
+    key=st.sampled_from(KEYS),
+    value=JSON | NUMBERS,
 )
-def test_any_value_anywhere_in_the_file_is_used_or_named(data: Data, place: str, key: str, value: object) -> None:
+def test_any_value_anywhere_in_the_file_is_used_or_named(
+    data: Data, place: str, key: str, value: object
+) -> None:
     original = data.file.read_text()
     data.rewrite(lambda content: content[place][0].update({key: value}))
     try:

@@ -77,8 +77,14 @@ BAD = {
     "text": (lambda d: d.image(SPOILED).write_text("<html>404</html>"), "LoadImageFromFile"),
     "folder": (lambda d: (d.image(SPOILED).unlink(), d.image(SPOILED).mkdir()), "it is a folder"),
     "pipe": (lambda d: pipe(d.image(SPOILED)), "it is a pipe, not a file"),
-    "device": (lambda d: (d.image(SPOILED).unlink(), d.image(SPOILED).symlink_to("/dev/zero")), "it is a device"),
-    "no rights": (lambda d: (d.image(SPOILED).unlink(), d.image(SPOILED).symlink_to("/nowhere")), "FileNotFoundError"),
+    "device": (
+        lambda d: (d.image(SPOILED).unlink(), d.image(SPOILED).symlink_to("/dev/zero")),
+        "it is a device",
+    ),
+    "no rights": (
+        lambda d: (d.image(SPOILED).unlink(), d.image(SPOILED).symlink_to("/nowhere")),
+        "FileNotFoundError",
+    ),
     "JPEG cut off": (drop_bytes, "truncated|LoadImageFromFile"),
     "JPEG cut off in its header": (lambda d: keep(as_jpeg(d), 0.1), "LoadImageFromFile|truncated"),
     "PNG cut off": (in_png, "truncated|LoadImageFromFile"),
@@ -108,7 +114,9 @@ def test_a_bad_image_is_left_out_and_counted(data: Data, kind: str, workers: int
     bad = data.image(SPOILED)
     assert len(samples) == 8 and str(bad) not in {s["data_samples"].img_path for s in samples}
     entries = data.left_out()
-    assert 1 <= len(entries) and all(bad.name in entry and entry.startswith("bad ") for entry in entries)
+    assert 1 <= len(entries) and all(
+        bad.name in entry and entry.startswith("bad ") for entry in entries
+    )
 
 
 def upright(data: Data) -> None:
@@ -130,17 +138,31 @@ def long_tail(data: Data) -> None:
 
 
 GOOD = {
-    "grey": lambda d: Image.open(d.image(SPOILED)).convert("L").save(d.image(SPOILED), format="PNG"),
-    "grey with alpha": lambda d: Image.open(d.image(SPOILED)).convert("LA").save(d.image(SPOILED), format="PNG"),
-    "RGBA": lambda d: Image.open(d.image(SPOILED)).convert("RGBA").save(d.image(SPOILED), format="PNG"),
-    "palette": lambda d: Image.open(d.image(SPOILED)).convert("P").save(d.image(SPOILED), format="PNG"),
-    "black and white": lambda d: Image.open(d.image(SPOILED)).convert("1").save(d.image(SPOILED), format="PNG"),
-    "CMYK": lambda d: Image.open(d.image(SPOILED)).convert("CMYK").save(d.image(SPOILED), format="JPEG"),
+    "grey": lambda d: (
+        Image.open(d.image(SPOILED)).convert("L").save(d.image(SPOILED), format="PNG")
+    ),
+    "grey with alpha": lambda d: (
+        Image.open(d.image(SPOILED)).convert("LA").save(d.image(SPOILED), format="PNG")
+    ),
+    "RGBA": lambda d: (
+        Image.open(d.image(SPOILED)).convert("RGBA").save(d.image(SPOILED), format="PNG")
+    ),
+    "palette": lambda d: (
+        Image.open(d.image(SPOILED)).convert("P").save(d.image(SPOILED), format="PNG")
+    ),
+    "black and white": lambda d: (
+        Image.open(d.image(SPOILED)).convert("1").save(d.image(SPOILED), format="PNG")
+    ),
+    "CMYK": lambda d: (
+        Image.open(d.image(SPOILED)).convert("CMYK").save(d.image(SPOILED), format="JPEG")
+    ),
     "progressive": lambda d: as_jpeg(d, progressive=True),
     "16 bits": sixteen_bits,
     "upright by EXIF": upright,
     "bytes behind the end": long_tail,
-    "zeros behind the end": lambda d: as_jpeg(d).write_bytes(d.image(SPOILED).read_bytes() + bytes(500)),
+    "zeros behind the end": lambda d: as_jpeg(d).write_bytes(
+        d.image(SPOILED).read_bytes() + bytes(500)
+    ),
 }
 
 
@@ -148,14 +170,18 @@ GOOD = {
 def test_odd_images_are_read_as_three_channels_of_eight_bits(data: Data, kind: str) -> None:
     GOOD[kind](data)
     samples = data.fetch(data.detection())
-    inputs = next(s["inputs"] for s in samples if s["data_samples"].img_path == str(data.image(SPOILED)))
+    inputs = next(
+        s["inputs"] for s in samples if s["data_samples"].img_path == str(data.image(SPOILED))
+    )
     assert inputs.shape == (3, 64, 64) and inputs.max() <= 255
     if kind == "16 bits":
         assert inputs.unique().tolist() == [40_000 >> 8]
     assert data.left_out() == []
 
 
-@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 20_000), (20_000, 1), (2, 20_000), (4_000, 4_000)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(1, 1), (1, 20_000), (20_000, 1), (2, 20_000), (4_000, 4_000)]
+)
 def test_images_of_every_shape(data: Data, width: int, height: int) -> None:
     """Used where the pipeline can; where it makes nothing of them, that is said."""
     size_of(width, height)(data)
@@ -173,18 +199,24 @@ def test_when_all_images_are_bad_it_stops(data: Data, workers: int) -> None:
     """MMEngine tries a thousand images for each sample, and then names none."""
     for path in (data.root / "train").iterdir():
         path.write_bytes(b"not an image")
-    with pytest.raises(DataError, match="101 images in a row could not be used, the last of them:\n.*train_000"):
+    with pytest.raises(
+        DataError, match="101 images in a row could not be used, the last of them:\n.*train_000"
+    ):
         data.fetch(data.detection(), workers, skip=True)
 
 
 def test_a_pipeline_that_leaves_nothing_is_counted_and_named(data: Data) -> None:
     number = data.content["images"][SPOILED]["id"]
-    data.rewrite(lambda c: [a.update(bbox=[1, 1, 3, 3]) for a in c["annotations"] if a["image_id"] == number])
+    data.rewrite(
+        lambda c: [a.update(bbox=[1, 1, 3, 3]) for a in c["annotations"] if a["image_id"] == number]
+    )
     cfg = data.detection()
     cfg["pipeline"].insert(2, dict(type="FilterAnnotations", min_gt_bbox_wh=(4, 4), by_mask=False))
     data.fetch(cfg)
     entries = data.left_out()
-    assert entries and all(e.startswith(f"empty {data.image(SPOILED)}") and "FilterAnnotations" in e for e in entries)
+    assert entries and all(
+        e.startswith(f"empty {data.image(SPOILED)}") and "FilterAnnotations" in e for e in entries
+    )
     cfg["pipeline"][2]["min_gt_bbox_wh"] = (1000, 1000)
     with pytest.raises(DataError, match="images in a row.*(?s:.*)FilterAnnotations"):
         data.fetch(cfg)
@@ -219,15 +251,21 @@ def test_wrapped_data_sets_are_checked(data: Data) -> None:
 def test_mosaics_are_named(data: Data) -> None:
     inner = data.detection(masks=False)
     inner["pipeline"] = inner["pipeline"][:2]
-    cfg = dict(type="MultiImageMixDataset", _scope_="mmdet", dataset=inner,
-               pipeline=[dict(type="Mosaic", img_scale=(64, 64)), dict(type="PackDetInputs")])  # fmt: skip
+    cfg = dict(
+        type="MultiImageMixDataset",
+        _scope_="mmdet",
+        dataset=inner,
+        pipeline=[dict(type="Mosaic", img_scale=(64, 64)), dict(type="PackDetInputs")],
+    )
     assert len(data.fetch(cfg)) == 8
     cfg["pipeline"].insert(1, dict(type="MixUp", img_scale=(64, 64), ratio_range=("a", "b")))
     with pytest.raises(DataError, match=r"train_000.*MixUp: \w+Error.*mixed with .*train_000"):
         data.fetch(cfg)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(choice=st.data())
 def test_damaged_bytes_of_an_image(data: Data, choice: st.DataObject) -> None:
     """Read, or refused by name: nothing else, whatever the bytes."""
@@ -249,12 +287,18 @@ def test_damaged_bytes_of_an_image(data: Data, choice: st.DataObject) -> None:
         assert path.name in str(error)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(part=st.floats(0.02, 0.97), progressive=st.booleans(), kind=st.sampled_from(["JPEG", "PNG"]))
-def test_a_file_that_is_cut_off_anywhere_is_noticed(tmp_path: Path, part: float, progressive: bool, kind: str) -> None:
+def test_a_file_that_is_cut_off_anywhere_is_noticed(
+    tmp_path: Path, part: float, progressive: bool, kind: str
+) -> None:
     path = tmp_path / "image"
     noise = np.random.default_rng(0).integers(0, 255, (48, 48, 3), np.uint8)
-    Image.fromarray(noise).save(path, format=kind, **({"progressive": progressive} if kind == "JPEG" else {}))
+    Image.fromarray(noise).save(
+        path, format=kind, **({"progressive": progressive} if kind == "JPEG" else {})
+    )
     assert not cut_off(str(path))
     keep(path, part)
     assert cut_off(str(path))

@@ -22,15 +22,32 @@ from mmmamba.datasets.shapes import CLASSES, ShapesSpec, make_shapes
 from .rubbish import KEYS, VALUES
 
 CLEAN = {
-    "images": [dict(id=1, file_name="a.png", width=40, height=30), dict(id=2, file_name="b.png", width=40, height=30)],
+    "images": [
+        dict(id=1, file_name="a.png", width=40, height=30),
+        dict(id=2, file_name="b.png", width=40, height=30),
+    ],
     "categories": [dict(id=3, name="cat"), dict(id=7, name="dog")],
     "annotations": [
-        dict(id=11, image_id=1, category_id=3, bbox=[2, 3, 10, 12], area=120, iscrowd=0,
-             segmentation=[[2, 3, 12, 3, 12, 15, 2, 15]]),
-        dict(id=12, image_id=2, category_id=7, bbox=[0, 0, 40, 30], area=1200, iscrowd=0,
-             segmentation=dict(size=[30, 40], counts=[0, 1200])),
+        dict(
+            id=11,
+            image_id=1,
+            category_id=3,
+            bbox=[2, 3, 10, 12],
+            area=120,
+            iscrowd=0,
+            segmentation=[[2, 3, 12, 3, 12, 15, 2, 15]],
+        ),
+        dict(
+            id=12,
+            image_id=2,
+            category_id=7,
+            bbox=[0, 0, 40, 30],
+            area=1200,
+            iscrowd=0,
+            segmentation=dict(size=[30, 40], counts=[0, 1200]),
+        ),
     ],
-}  # fmt: skip
+}
 FAULTS = {
     "box-broken": dict(bbox=[1, 2, math.nan, 4]),
     "box-empty": dict(bbox=[5, 5, -3, 4]),
@@ -57,7 +74,10 @@ def check(content: dict, classes=("cat", "dog"), **options) -> Report:
 def test_a_clean_file_has_no_findings() -> None:
     report = check(CLEAN, masks=True)
     assert not report.counts and report.clean and report.images == 2
-    assert {name: (c.amount, c.images) for name, c in report.classes.items()} == {"cat": (1, 1), "dog": (1, 1)}
+    assert {name: (c.amount, c.images) for name, c in report.classes.items()} == {
+        "cat": (1, 1),
+        "dog": (1, 1),
+    }
 
 
 @pytest.mark.parametrize("kind", FAULTS)
@@ -117,8 +137,18 @@ def test_a_file_that_is_no_json(tmp_path: Path) -> None:
 
 def test_images_are_read(tmp_path: Path) -> None:
     content = copy.deepcopy(CLEAN)
-    names = ("whole.jpg", "cut.jpg", "missing.jpg", "small.jpg", "turned.jpg", "text.jpg", "deep.png")
-    content["images"] = [dict(id=i, file_name=name, width=40, height=30) for i, name in enumerate(names, 1)]
+    names = (
+        "whole.jpg",
+        "cut.jpg",
+        "missing.jpg",
+        "small.jpg",
+        "turned.jpg",
+        "text.jpg",
+        "deep.png",
+    )
+    content["images"] = [
+        dict(id=i, file_name=name, width=40, height=30) for i, name in enumerate(names, 1)
+    ]
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8))
     for name in ("whole", "cut"):
         picture.save(tmp_path / f"{name}.jpg")
@@ -130,9 +160,18 @@ def test_images_are_read(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no image")
     Image.fromarray(np.zeros((30, 40), np.uint16)).save(tmp_path / "deep.png")
     report = check_coco(content, tmp_path)
-    found = {kind: [f.image for f in kept] for kind, kept in report.examples.items() if kind != "image-empty"}
-    assert found == {"image-missing": [3], "image-unreadable": [2, 6], "image-size": [4], "image-turned": [5],
-                     "image-deep": [7]}  # fmt: skip
+    found = {
+        kind: [f.image for f in kept]
+        for kind, kept in report.examples.items()
+        if kind != "image-empty"
+    }
+    assert found == {
+        "image-missing": [3],
+        "image-unreadable": [2, 6],
+        "image-size": [4],
+        "image-turned": [5],
+        "image-deep": [7],
+    }
     assert "truncated" in report.examples["image-unreadable"][0].detail
     assert report.examples["image-size"][0].file == str(tmp_path / "small.jpg")
     assert check_coco(content, tmp_path, decode=False).counts["image-unreadable"] == 1
@@ -141,8 +180,12 @@ def test_images_are_read(tmp_path: Path) -> None:
 def test_the_drawn_data_set_is_clean_with_its_polygons_rle_and_crowds(tmp_path: Path) -> None:
     make_shapes(tmp_path / "shapes", ShapesSpec(num_train=24, num_val=2, size=64))
     content = json.loads((tmp_path / "shapes/annotations/instances_train.json").read_text())
-    kinds = {type(a["segmentation"]).__name__ + type(a["segmentation"]["counts"]).__name__
-             if isinstance(a["segmentation"], dict) else "polygon" for a in content["annotations"]}  # fmt: skip
+    kinds = {
+        type(a["segmentation"]).__name__ + type(a["segmentation"]["counts"]).__name__
+        if isinstance(a["segmentation"], dict)
+        else "polygon"
+        for a in content["annotations"]
+    }
     assert kinds == {"polygon", "dictstr", "dictlist"}
     report = check_coco(content, tmp_path / "shapes/train", CLASSES, masks=True)
     assert report.clean and set(report.counts) <= {"annotation-crowd", "image-empty"}
@@ -157,9 +200,14 @@ def test_the_length_of_a_compressed_rle(seed: int, height: int, width: int, shar
     assert rle_length(counts[:-1]) != height * width
 
 
-@given(st.dictionaries(st.sampled_from(["images", "annotations", "categories"]),
-                       st.lists(st.dictionaries(KEYS, VALUES, max_size=5), max_size=3) | VALUES, max_size=3),
-       st.dictionaries(KEYS, VALUES, max_size=9))  # fmt: skip
+@given(
+    st.dictionaries(
+        st.sampled_from(["images", "annotations", "categories"]),
+        st.lists(st.dictionaries(KEYS, VALUES, max_size=5), max_size=3) | VALUES,
+        max_size=3,
+    ),
+    st.dictionaries(KEYS, VALUES, max_size=9),
+)
 @settings(max_examples=150, deadline=None)
 def test_no_content_makes_the_checks_fail(content: dict, annotation: dict) -> None:
     check(content)

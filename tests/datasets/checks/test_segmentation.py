@@ -12,7 +12,9 @@ from mmmamba.datasets.checks import check_segmentation
 from mmmamba.datasets.checks.segmentation import class_of_value
 
 
-def write(folder: Path, name: str, labels: np.ndarray, image_size: tuple[int, int] = (8, 6)) -> tuple[str, str]:
+def write(
+    folder: Path, name: str, labels: np.ndarray, image_size: tuple[int, int] = (8, 6)
+) -> tuple[str, str]:
     Image.new("RGB", image_size).save(folder / f"{name}.jpg")
     Image.fromarray(labels).save(folder / f"{name}.png")
     return str(folder / f"{name}.jpg"), str(folder / f"{name}.png")
@@ -32,8 +34,13 @@ def test_labels_and_their_faults(tmp_path: Path) -> None:
     Path(pairs[4][1]).write_bytes(b"no png")
     report = check_segmentation(pairs, ("road", "sky"))
     found = {kind: [Path(f.file).stem for f in kept] for kind, kept in report.examples.items()}
-    assert found == {"label-range": ["range"], "label-size": ["size"], "label-channels": ["colours"],
-                     "label-unreadable": ["broken"], "label-missing": ["nothing"]}  # fmt: skip
+    assert found == {
+        "label-range": ["range"],
+        "label-size": ["size"],
+        "label-channels": ["colours"],
+        "label-unreadable": ["broken"],
+        "label-missing": ["nothing"],
+    }
     assert "values 2; wanted 0 … 1 or 255" in report.examples["label-range"][0].detail
     assert (report.classes["sky"].amount, report.classes["sky"].images) == (16, 1)
     assert report.classes["road"].amount == 24 + 48
@@ -54,8 +61,14 @@ def test_values_mean_what_mmseg_makes_of_them(tmp_path: Path, reduce_zero_label:
 
     values = np.arange(256, dtype=np.uint8).reshape(16, 16)
     Image.fromarray(values).save(tmp_path / "all.png")
-    loaded = LoadAnnotations()(dict(seg_map_path=str(tmp_path / "all.png"), seg_fields=[], label_map=None,
-                                    reduce_zero_label=reduce_zero_label))["gt_seg_map"]  # fmt: skip
+    loaded = LoadAnnotations()(
+        dict(
+            seg_map_path=str(tmp_path / "all.png"),
+            seg_fields=[],
+            label_map=None,
+            reduce_zero_label=reduce_zero_label,
+        )
+    )["gt_seg_map"]
     for value, seen in zip(values.ravel().tolist(), loaded.ravel().tolist()):
         expected = seen if seen < 10 or seen == 255 else None
         # 255 and what becomes of it are left out in both.

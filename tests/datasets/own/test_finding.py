@@ -15,7 +15,9 @@ from mmmamba.datasets.own.layout import split_names, split_of
 from mmmamba.engine.errors import UsageError
 
 
-def put_coco(file: Path, images: Path, names: list[str], categories: list | None = None, mask: bool = True) -> None:
+def put_coco(
+    file: Path, images: Path, names: list[str], categories: list | None = None, mask: bool = True
+) -> None:
     images.mkdir(parents=True, exist_ok=True)
     file.parent.mkdir(parents=True, exist_ok=True)
     for name in names:
@@ -23,30 +25,54 @@ def put_coco(file: Path, images: Path, names: list[str], categories: list | None
         Image.new("RGB", (8, 8)).save(images / name)
     content = dict(
         images=[dict(id=i, file_name=name, width=8, height=8) for i, name in enumerate(names)],
-        annotations=[dict(id=i + 1, image_id=i, category_id=1, bbox=[0, 0, 4, 4], area=16, iscrowd=0,
-                          segmentation=[[0, 0, 4, 0, 4, 4]] if mask else []) for i in range(len(names))],
+        annotations=[
+            dict(
+                id=i + 1,
+                image_id=i,
+                category_id=1,
+                bbox=[0, 0, 4, 4],
+                area=16,
+                iscrowd=0,
+                segmentation=[[0, 0, 4, 0, 4, 4]] if mask else [],
+            )
+            for i in range(len(names))
+        ],
         categories=categories or [dict(id=1, name="cat"), dict(id=2, name="dog")],
-    )  # fmt: skip
+    )
     file.write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize(
     ("train_file", "train_images", "val_file", "val_images"),
     [
-        ("annotations/instances_train2017.json", "train2017", "annotations/instances_val2017.json", "val2017"),
+        (
+            "annotations/instances_train2017.json",
+            "train2017",
+            "annotations/instances_val2017.json",
+            "val2017",
+        ),
         ("annotations/train.json", "images/train", "annotations/val.json", "images/val"),
         ("train/_annotations.coco.json", "train", "valid/_annotations.coco.json", "valid"),
         ("train.json", "images", "validation.json", "images"),
         ("train/annotations.json", "train/images", "val/annotations.json", "val/images"),
     ],
 )
-def test_coco_layouts(tmp_path: Path, train_file: str, train_images: str, val_file: str, val_images: str) -> None:
+def test_coco_layouts(
+    tmp_path: Path, train_file: str, train_images: str, val_file: str, val_images: str
+) -> None:
     put_coco(tmp_path / train_file, tmp_path / train_images, ["0.jpg", "1.jpg"])
-    put_coco(tmp_path / val_file, tmp_path / val_images, ["0.jpg"] if val_images != train_images else ["2.jpg"])
+    put_coco(
+        tmp_path / val_file,
+        tmp_path / val_images,
+        ["0.jpg"] if val_images != train_images else ["2.jpg"],
+    )
     (tmp_path / "annotations").mkdir(exist_ok=True)
     (tmp_path / "annotations/captions_train2017.json").write_text("{}")
     data = find_coco(tmp_path, tmp_path / "out")
-    assert (data.train.annotations, data.train.images) == (tmp_path / train_file, tmp_path / train_images)
+    assert (data.train.annotations, data.train.images) == (
+        tmp_path / train_file,
+        tmp_path / train_images,
+    )
     assert (data.val.annotations, data.val.images) == (tmp_path / val_file, tmp_path / val_images)
     assert data.classes == ("cat", "dog") and data.masks and data.images == 2 and data.test is None
 
@@ -59,9 +85,18 @@ def test_label_maps_of_the_same_names_are_no_images(tmp_path: Path) -> None:
 
 
 def test_a_group_that_nothing_belongs_to_is_no_class(tmp_path: Path) -> None:
-    categories = [dict(id=0, name="cells", supercategory="none"), dict(id=1, name="RBC", supercategory="cells")]
+    categories = [
+        dict(id=0, name="cells", supercategory="none"),
+        dict(id=1, name="RBC", supercategory="cells"),
+    ]
     for split in ("train", "valid"):
-        put_coco(tmp_path / split / "_annotations.coco.json", tmp_path / split, ["0.jpg"], categories, mask=False)
+        put_coco(
+            tmp_path / split / "_annotations.coco.json",
+            tmp_path / split,
+            ["0.jpg"],
+            categories,
+            mask=False,
+        )
     data = find_coco(tmp_path, tmp_path / "out")
     assert data.classes == ("RBC",) and not data.masks and "'cells'" in data.said[0]
 
@@ -77,7 +112,9 @@ def test_one_file_is_divided_the_same_way_each_time(tmp_path: Path) -> None:
     files = [{image["file_name"] for image in part["images"]} for part in parts]
     assert (len(files[0]), len(files[1])) == (7, 3) and files[0] | files[1] == set(names)
     for part in parts:
-        assert {a["image_id"] for a in part["annotations"]} == {image["id"] for image in part["images"]}
+        assert {a["image_id"] for a in part["annotations"]} == {
+            image["id"] for image in part["images"]
+        }
     assert data.val.images == tmp_path / "data/images"
     assert split_names(reversed(names), 0.3) == split_names(names, 0.3)
     # With more images, those held out stay so, but for those that newcomers push out.
@@ -109,23 +146,32 @@ def test_names_of_splits() -> None:
     assert split_of(Path("trains/instances_default.json")) is None
 
 
-def put_labels(images: Path, labels: Path, names: list[str], values: list[int], suffix: str = ".png") -> None:
+def put_labels(
+    images: Path, labels: Path, names: list[str], values: list[int], suffix: str = ".png"
+) -> None:
     for folder in (images, labels):
         folder.mkdir(parents=True, exist_ok=True)
     for index, name in enumerate(names):
         Image.new("RGB", (8, 8)).save(images / f"{name}.jpg")
-        Image.fromarray(np.full((8, 8), values[index % len(values)], np.uint8)).save(labels / f"{name}{suffix}")
+        Image.fromarray(np.full((8, 8), values[index % len(values)], np.uint8)).save(
+            labels / f"{name}{suffix}"
+        )
 
 
 @pytest.mark.parametrize(
     ("images", "labels", "train", "val"),
     [("images", "annotations", "training", "validation"), ("img_dir", "ann_dir", "train", "val")],
 )
-def test_folders_of_label_maps(tmp_path: Path, images: str, labels: str, train: str, val: str) -> None:
+def test_folders_of_label_maps(
+    tmp_path: Path, images: str, labels: str, train: str, val: str
+) -> None:
     for split in (train, val):
         put_labels(tmp_path / images / split, tmp_path / labels / split, ["a", "b"], [0, 2])
     data = find_label_maps(tmp_path, tmp_path / "out")
-    assert data.train.images == tmp_path / images / train and data.val.annotations == tmp_path / labels / val
+    assert (
+        data.train.images == tmp_path / images / train
+        and data.val.annotations == tmp_path / labels / val
+    )
     assert (data.image_suffix, data.label_suffix, data.images) == (".jpg", ".png", 2)
     assert data.classes == ("background", "class_1", "class_2") and not data.zero_ignored
     (tmp_path / "classes.txt").write_text("road\nsky\n")
@@ -138,11 +184,19 @@ def test_folders_of_label_maps(tmp_path: Path, images: str, labels: str, train: 
 
 def test_other_folders_of_label_maps(tmp_path: Path) -> None:
     for split in ("train", "val"):
-        put_labels(tmp_path / "a" / split / "images", tmp_path / "a" / split / "masks", ["x"], [1], "_mask.png")
+        put_labels(
+            tmp_path / "a" / split / "images",
+            tmp_path / "a" / split / "masks",
+            ["x"],
+            [1],
+            "_mask.png",
+        )
         put_labels(tmp_path / "b" / split, tmp_path / "b" / f"{split}annot", ["x"], [1])
     data = find_label_maps(tmp_path / "a", tmp_path / "out")
     assert data.label_suffix == "_mask.png" and data.train.annotations == tmp_path / "a/train/masks"
-    assert find_label_maps(tmp_path / "b", tmp_path / "out").val.annotations == tmp_path / "b/valannot"
+    assert (
+        find_label_maps(tmp_path / "b", tmp_path / "out").val.annotations == tmp_path / "b/valannot"
+    )
 
 
 def test_binary_masks_of_one_folder_are_divided_and_renumbered(tmp_path: Path) -> None:

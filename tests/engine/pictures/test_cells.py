@@ -27,8 +27,12 @@ def rgb(image: np.ndarray, x: float, y: float) -> list[int]:
 def test_boxes_and_masks() -> None:
     masks = torch.zeros(2, 60, 120, dtype=torch.bool)
     masks[0, 20:40, 10:30] = True
-    found = InstanceData(bboxes=torch.tensor([[10.0, 20, 30, 40], [60, 20, 100, 50]]), labels=torch.tensor([0, 1]),
-                         scores=torch.tensor([0.4, 0.2]), masks=masks)  # fmt: skip
+    found = InstanceData(
+        bboxes=torch.tensor([[10.0, 20, 30, 40], [60, 20, 100, 50]]),
+        labels=torch.tensor([0, 1]),
+        scores=torch.tensor([0.4, 0.2]),
+        masks=masks,
+    )
     cell = objects_cell("a", GREY, found, CLASSES, score_thr=0.3)
     assert cell.image.shape == (240, 480, 3) and cell.shown == {0}
     assert rgb(cell.image, 10, 30) == [250, 0, 0]
@@ -47,7 +51,9 @@ def test_regions() -> None:
 
 
 @pytest.mark.parametrize("scale, shift", [(1, 0), (1 / 255, 0), (1 / 58, -2)])
-def test_inputs_are_seen_whatever_the_pipeline_did_to_their_values(scale: float, shift: float) -> None:
+def test_inputs_are_seen_whatever_the_pipeline_did_to_their_values(
+    scale: float, shift: float
+) -> None:
     ramp = torch.arange(256.0).repeat(3, 4, 1)
     image = input_image(ramp.to(torch.uint8) if scale == 1 else ramp * scale + shift)
     assert image.shape == (4, 256, 3)

@@ -27,7 +27,9 @@ from mmmamba.engine.pictures.precision_recall import draw_precision_recall
 
 @pytest.fixture(scope="module")
 def annotations(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = make_shapes(tmp_path_factory.mktemp("data") / "shapes", ShapesSpec(num_train=1, num_val=20, size=48))
+    root = make_shapes(
+        tmp_path_factory.mktemp("data") / "shapes", ShapesSpec(num_train=1, num_val=20, size=48)
+    )
     return root / "annotations" / "instances_val.json"
 
 
@@ -41,13 +43,18 @@ def samples(file: Path) -> list[dict]:
         boxes = np.array([a["bbox"] for a in annotations] + [[1, 1, 12, 9]], dtype=np.float32)
         boxes[:, 2:] += boxes[:, :2]
         boxes += rng.normal(0, 1.0, boxes.shape).astype(np.float32)
-        masks = np.stack([coco.annToMask(a) for a in annotations] + [np.eye(48, dtype=np.uint8)]).astype(bool)
+        masks = np.stack(
+            [coco.annToMask(a) for a in annotations] + [np.eye(48, dtype=np.uint8)]
+        ).astype(bool)
         labels = np.array([[1, 4, 9].index(a["category_id"]) for a in annotations] + [0])
         labels = np.where(rng.random(len(labels)) < 0.2, (labels + 1) % 3, labels)
         kept = torch.from_numpy(rng.random(len(labels)) < 0.8)
-        instances = dict(bboxes=torch.from_numpy(boxes)[kept], labels=torch.from_numpy(labels)[kept],
-                         scores=torch.from_numpy(rng.random(len(labels)))[kept],
-                         masks=torch.from_numpy(np.roll(masks, 1, axis=2))[kept])  # fmt: skip
+        instances = dict(
+            bboxes=torch.from_numpy(boxes)[kept],
+            labels=torch.from_numpy(labels)[kept],
+            scores=torch.from_numpy(rng.random(len(labels)))[kept],
+            masks=torch.from_numpy(np.roll(masks, 1, axis=2))[kept],
+        )
         found.append(dict(img_id=image["id"], ori_shape=(48, 48), pred_instances=instances))
     return found
 
@@ -70,15 +77,26 @@ def test_precision_is_cocoevals(evaluated, annotations: Path) -> None:
     for precision, kind in ((box, "bbox"), (mask, "segm")):
         assert 0.1 < precision.average() < 0.9
         assert precision.average() == pytest.approx(results[f"coco/{kind}_mAP"], abs=5.1e-4)
-        assert precision.average(precision.index(0.5)) == pytest.approx(results[f"coco/{kind}_mAP_50"], abs=5.1e-4)
-        assert precision.average(precision.index(0.75)) == pytest.approx(results[f"coco/{kind}_mAP_75"], abs=5.1e-4)
+        assert precision.average(precision.index(0.5)) == pytest.approx(
+            results[f"coco/{kind}_mAP_50"], abs=5.1e-4
+        )
+        assert precision.average(precision.index(0.75)) == pytest.approx(
+            results[f"coco/{kind}_mAP_75"], abs=5.1e-4
+        )
     # Once more without mmdet: the whole array, of boxes.
     coco = COCO(str(annotations))
-    entries = [dict(image_id=image["img_id"], category_id=[1, 4, 9][label], score=float(score),
-                    bbox=[*box[:2], *(box[2:] - box[:2])])
-               for _, image in kept
-               for box, label, score in zip(image["bboxes"].astype(float),
-                                            image["labels"], image["scores"])]  # fmt: skip
+    entries = [
+        dict(
+            image_id=image["img_id"],
+            category_id=[1, 4, 9][label],
+            score=float(score),
+            bbox=[*box[:2], *(box[2:] - box[:2])],
+        )
+        for _, image in kept
+        for box, label, score in zip(
+            image["bboxes"].astype(float), image["labels"], image["scores"]
+        )
+    ]
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(coco, coco.loadRes(entries), "bbox")
         evaluation.evaluate()
@@ -105,8 +123,10 @@ def test_confusion_counts_every_object_once(evaluated, annotations: Path, tmp_pa
 
 def test_no_detections_give_no_curve(evaluated) -> None:
     metric, kept, _ = evaluated
-    nothing = [(truth, {name: value[:0] if name != "img_id" else value for name, value in found.items()})
-               for truth, found in kept]  # fmt: skip
+    nothing = [
+        (truth, {name: value[:0] if name != "img_id" else value for name, value in found.items()})
+        for truth, found in kept
+    ]
     assert precisions(metric, nothing) == []
     matrix = detection_confusion(metric, nothing)
     assert matrix[:3, 3].sum() == matrix.sum() > 0

@@ -24,7 +24,9 @@ def validated(cfg: Config, evaluator: dict, **dataset: object) -> Config:
     loader = deepcopy(cfg.train_dataloader)
     loader.sampler = dict(type="DefaultSampler", shuffle=False)
     loader.dataset.update(test_mode=True, **dataset)
-    loader.dataset.pipeline = [step for step in loader.dataset.pipeline if step["type"] != "RandomFlip"]
+    loader.dataset.pipeline = [
+        step for step in loader.dataset.pipeline if step["type"] != "RandomFlip"
+    ]
     cfg.update(val_dataloader=loader, val_evaluator=evaluator, val_cfg=dict(type="ValLoop"))
     cfg.visualizer.vis_backends = [dict(type="LocalVisBackend")]
     return cfg
@@ -50,8 +52,16 @@ def test_detection_over_a_restart(tmp_path: Path) -> None:
     cfg.default_hooks.pictures = dict(type="PicturesHook", score_thr=0.05)
     assert train(cfg) == 0
     first = pictures(cfg)
-    assert [*first] == ["batch_0.jpg", "batch_1.jpg", "batch_2.jpg", "confusion.png", "curves.png", "pr_curve.png",
-                        "val_epoch_1.jpg", "val_epoch_2.jpg"]  # fmt: skip
+    assert [*first] == [
+        "batch_0.jpg",
+        "batch_1.jpg",
+        "batch_2.jpg",
+        "confusion.png",
+        "curves.png",
+        "pr_curve.png",
+        "val_epoch_1.jpg",
+        "val_epoch_2.jpg",
+    ]
     # Two images a batch; two images of validation, each labelled and predicted.
     assert first["batch_0.jpg"][1] == 2 * 480 + 3 * 8
     assert first["val_epoch_2.jpg"][1] == 4 * 480 + 5 * 8
@@ -72,10 +82,20 @@ def test_segmentation(tmp_path: Path) -> None:
     cfg.train_cfg.update(max_iters=4, val_interval=2)
     assert train(cfg, "--cfg-options", "default_hooks.pictures.images=1") == 0
     assert pictures(cfg)["val_iter_4.jpg"][1] == 2 * 480 + 3 * 8
-    assert [*pictures(cfg)] == ["batch_0.jpg", "batch_1.jpg", "batch_2.jpg", "confusion.png", "curves.png", "iou.png",
-                                "val_iter_2.jpg", "val_iter_4.jpg"]  # fmt: skip
+    assert [*pictures(cfg)] == [
+        "batch_0.jpg",
+        "batch_1.jpg",
+        "batch_2.jpg",
+        "confusion.png",
+        "curves.png",
+        "iou.png",
+        "val_iter_2.jpg",
+        "val_iter_4.jpg",
+    ]
     # The count of pixels adds nothing to what is logged.
-    scored = json.loads(next(Path(cfg.work_dir).glob("*/vis_data/scalars.json")).read_text().splitlines()[-1])
+    scored = json.loads(
+        next(Path(cfg.work_dir).glob("*/vis_data/scalars.json")).read_text().splitlines()[-1]
+    )
     assert {*scored} == {"aAcc", "mIoU", "mAcc", "data_time", "time", "step"}
 
 
@@ -107,16 +127,25 @@ def test_a_full_disk_costs_pictures_not_the_run(tmp_path: Path) -> None:
 
 
 def test_trackers(monkeypatch: pytest.MonkeyPatch) -> None:
-    cfg = Config(dict(visualizer=dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")])))
-    with pytest.raises(UsageError, match="--log-to tensorbord: known are .*Did you mean 'tensorboard'"):
+    cfg = Config(
+        dict(visualizer=dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")]))
+    )
+    with pytest.raises(
+        UsageError, match="--log-to tensorbord: known are .*Did you mean 'tensorboard'"
+    ):
         add_trackers(cfg, ["tensorbord"])
     # Packages that are there and not, whatever is installed here.
     monkeypatch.setitem(TRACKERS, "wandb", ("WandbVisBackend", "no_such_package"))
-    with pytest.raises(UsageError, match="needs the package no_such_package: pip install no_such_package"):
+    with pytest.raises(
+        UsageError, match="needs the package no_such_package: pip install no_such_package"
+    ):
         add_trackers(cfg, ["wandb"])
     monkeypatch.setitem(TRACKERS, "tensorboard", ("TensorboardVisBackend", "torch"))
     add_trackers(cfg, ["tensorboard", "tensorboard"])
-    assert cfg.visualizer.vis_backends == [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]
+    assert cfg.visualizer.vis_backends == [
+        dict(type="LocalVisBackend"),
+        dict(type="TensorboardVisBackend"),
+    ]
 
 
 def test_tensorboard_gets_numbers_and_pictures(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from mmmamba.engine.pictures.scalars import read_scalars, series
 def write(folder: Path, lines: list[dict], broken: str = "") -> None:
     folder = folder / "vis_data"
     folder.mkdir(parents=True)
-    (folder / "scalars.json").write_text("".join(f"{json.dumps(line)}\n" for line in lines) + broken)
+    (folder / "scalars.json").write_text(
+        "".join(f"{json.dumps(line)}\n" for line in lines) + broken
+    )
 
 
 def epoch_lines(first: int, last: int, loss: float) -> list[dict]:
@@ -38,7 +40,9 @@ def test_a_run_that_starts_anew_in_the_same_folder_stands_alone(tmp_path: Path) 
     assert read_scalars(tmp_path) == (epoch_lines(1, 1, 2.0)[:2], [])
 
 
-def test_a_run_that_counts_iterations_keeps_the_result_that_it_was_resumed_after(tmp_path: Path) -> None:
+def test_a_run_that_counts_iterations_keeps_the_result_that_it_was_resumed_after(
+    tmp_path: Path,
+) -> None:
     write(tmp_path / "1", [dict(lr=0.1, step=10), dict(mIoU=1.0, step=10), dict(lr=0.1, step=15)])
     write(tmp_path / "2", [dict(lr=0.2, step=15), dict(lr=0.2, step=20), dict(mIoU=2.0, step=20)])
     training, validation = read_scalars(tmp_path)

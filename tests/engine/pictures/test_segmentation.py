@@ -21,9 +21,13 @@ def count(pairs: list[tuple], ignore_index: int = 255) -> PixelConfusion:
 
 
 def samples(pairs: list[tuple]) -> list[dict]:
-    return [dict(gt_sem_seg=dict(data=torch.as_tensor(labelled)[None]),
-                 pred_sem_seg=dict(data=torch.as_tensor(predicted)[None]))
-            for labelled, predicted in pairs]  # fmt: skip
+    return [
+        dict(
+            gt_sem_seg=dict(data=torch.as_tensor(labelled)[None]),
+            pred_sem_seg=dict(data=torch.as_tensor(predicted)[None]),
+        )
+        for labelled, predicted in pairs
+    ]
 
 
 def test_by_hand() -> None:
@@ -36,7 +40,9 @@ def test_by_hand() -> None:
 @pytest.mark.parametrize("ignore_index", [255, 2])
 def test_iou_is_mmsegs(ignore_index: int) -> None:
     random = torch.Generator().manual_seed(0)
-    pairs = [tuple(torch.randint(0, 4, (9, 7), generator=random) for _ in range(2)) for _ in range(3)]
+    pairs = [
+        tuple(torch.randint(0, 4, (9, 7), generator=random) for _ in range(2)) for _ in range(3)
+    ]
     theirs = IoUMetric(ignore_index=ignore_index)
     theirs.dataset_meta = dict(classes=CLASSES)
     theirs.process({}, samples(pairs))

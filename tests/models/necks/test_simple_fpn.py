@@ -11,7 +11,13 @@ def test_levels():
     maps = [torch.randn(2, 32, 5, 7), torch.randn(2, 32, 6, 9)]
     outputs = neck(maps)
     assert [tuple(m.shape) for m in outputs] == [
-        (2, 16, 24, 36), (2, 16, 12, 18), (2, 16, 6, 9), (2, 16, 3, 4), (2, 16, 2, 2), (2, 16, 1, 1)]
+        (2, 16, 24, 36),
+        (2, 16, 12, 18),
+        (2, 16, 6, 9),
+        (2, 16, 3, 4),
+        (2, 16, 2, 2),
+        (2, 16, 1, 1),
+    ]
     assert all(torch.equal(a, b) for a, b in zip(neck([maps[0] + 1, maps[1]]), outputs))
     sum(m.square().sum() for m in outputs).backward()
     assert [name for name, p in neck.named_parameters() if p.grad is None] == []
