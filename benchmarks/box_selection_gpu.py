@@ -26,7 +26,7 @@ from training_step_gpu import now
 
 from mmcv.ops import batched_nms  # isort: skip  (ours, by short_runs)
 from mmdet.models.utils import filter_scores_and_topk  # isort: skip
-from mmmamba.models.dense_heads.box_selection import select_boxes
+from mmmamba.models.yolo.box_selection import select_boxes
 
 SIDE, CLASSES, OBJECTS = 640, 80, 20
 CASES = [("noise", 1000), ("objects", 1000), ("objects", 3), ("noise", 12000)]

@@ -21,10 +21,10 @@ from mmengine.registry import MODELS, DefaultScope
 
 import mmmamba.detection  # noqa: F401  (registers)
 from mmmamba.checkpoints.run_state import read_run_checkpoint
-from mmmamba.engine.finite import check_run_finite
-from mmmamba.engine.resume.newest import file_fault, weight_names
-from mmmamba.engine.resume.optimizer_state import check_optimizer
-from mmmamba.engine.whole_weights import fit_whole
+from mmmamba.engine.reliability.finite import check_run_finite
+from mmmamba.engine.reliability.resume.newest import file_fault, weight_names
+from mmmamba.engine.reliability.resume.optimizer_state import check_optimizer
+from mmmamba.engine.reliability.whole_weights import fit_whole
 
 CONFIG = Path(__file__).parents[1] / "configs/mask_rcnn/vmamba_t_1x_coco.py"
 

@@ -27,7 +27,7 @@ from short_runs import DEVICE  # before the next one: mmcv's operators
 from torch import Tensor, distributed, nn
 from training_step_gpu import build, load_config, some_batches, step, time_steps
 
-from mmmamba.models.graphed import graph_backbone
+from mmmamba.acceleration.graphed import graph_backbone
 
 TOLERANCE = 1e-3
 WANTED = 0.9

@@ -21,7 +21,7 @@ from rich.table import Table
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from mmmamba.ops import depthwise_conv  # noqa: E402
+from mmmamba.ops import depthwise_conv  # noqa: F401
 
 SHAPES = [
     (2, 96, 200, 336),

@@ -26,7 +26,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import mmmamba
-from mmmamba.models.graphed import graph_backbone
+from mmmamba.acceleration.graphed import graph_backbone
 
 SWIN = "swin_t"
 CASES = [

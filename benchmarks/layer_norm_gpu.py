@@ -16,7 +16,7 @@ import torch
 from triton.testing import do_bench
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from mmmamba.ops import add_layer_norm, layer_norm  # noqa: E402
+from mmmamba.ops import add_layer_norm, layer_norm  # noqa: F401
 
 FLOAT, HALF = torch.float32, torch.bfloat16
 MAPS = {96: (8, 200, 336), 192: (8, 100, 168), 384: (8, 50, 84), 768: (8, 25, 42)}

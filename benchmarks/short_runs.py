@@ -11,8 +11,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import mmmamba.detection  # noqa: E402, F401, I001  (before mmdet: mmcv's operators)
 from mmengine.config import Config  # noqa: E402
-from mmmamba.models.backbones.base import MambaBackbone  # noqa: E402
-from mmmamba.zoo.configs import find_config  # noqa: E402
+from mmmamba.models.trunks.base import MambaBackbone  # noqa: F401
+from mmmamba.config.find import find_config  # noqa: F401
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TINY_HEADS = {256: 16, 1024: 32}

@@ -37,7 +37,7 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from torch import nn  # noqa: E402
 
-from mmmamba.models.graphed import graph_backbone  # noqa: E402
+from mmmamba.acceleration.graphed import graph_backbone  # noqa: F401
 
 OURS = Path(__file__).parents[1] / "configs/mask_rcnn/vmamba_t_1x_coco.py"
 STOCK = Path(mmdet.__file__).parent / ".mim/configs/swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco.py"

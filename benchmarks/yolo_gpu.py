@@ -36,7 +36,7 @@ import mmdet  # noqa: E402
 from mmcv.ops import batched_nms  # noqa: E402
 from mmdet.structures import DetDataSample  # noqa: E402
 
-from mmmamba.models.fusing import fuse  # noqa: E402
+from mmmamba.acceleration.fusing import fuse  # noqa: F401
 
 OURS = Path(__file__).parents[1] / "configs/mamba_yolo"
 PEERS = Path(mmdet.__file__).parent / ".mim/configs"

@@ -11,13 +11,14 @@ compat.check_opencv()
 compat.install()
 compat.find_mmseg()
 
-from .engine import graph_hook, reliability  # noqa: E402, F401  (registers loops and hooks that configs name)
-from .engine.log import forward_to_mmengine  # noqa: E402
-from .models.backbones import create_backbone, list_backbones  # noqa: E402
-from .models.map_check import watch_built_models  # noqa: E402
+from .engine import reliability  # noqa: F401
+from .engine.hooks import graphs  # noqa: F401
+from .engine.log import forward_to_mmengine  # noqa: F401
+from .models.backbones import create_backbone, list_backbones  # noqa: F401
+from .models.map_check import watch_built_models  # noqa: F401
+from .version import __version__
 
 forward_to_mmengine()
 watch_built_models()
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "create_backbone", "list_backbones"]

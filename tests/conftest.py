@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 from mmengine.registry import DefaultScope
 
-from mmmamba.engine.seeding import seed_all
+from mmmamba.engine.reliability.seeding import seed_all
 
 # The same inputs in every run, so that a failure is the change's. HYPOTHESIS_PROFILE=default draws anew.
 settings.register_profile("suite", derandomize=True)

@@ -4,7 +4,9 @@ import sys
 from pathlib import Path
 
 from mmmamba.commands.guard import guarded
-from mmmamba.zoo import SIZES, count, model_zoo_page
+from mmmamba.commands.list.page import model_zoo_page
+from mmmamba.evaluation.counting import count
+from mmmamba.models.backbones.sizes import SIZES
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,7 +7,7 @@ import sys
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import mmmamba  # noqa: E402, F401  before mmdet and mmseg, which import mmcv's operators
-from mmmamba.commands import main  # noqa: E402
+from mmmamba.commands import main  # noqa: F401
 
 if __name__ == "__main__":
     sys.exit(main(["test", *sys.argv[1:]]))

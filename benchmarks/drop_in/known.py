@@ -36,7 +36,7 @@ BOUND = {
     "mmseg/dpt": "bound to ViT: the head reads its class token",
     "mmseg/pidnet": "bound to PIDNet: the head reads its branches",
 }
-"""Refused by the rules, `mmmamba.zoo.drop_in.bound`."""
+"""Refused by the rules, `mmmamba.models.drop_in.bound`."""
 FAULTS: dict[tuple[str, str], str] = {}
 """Ours, to be mended."""
 

@@ -13,7 +13,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from mmmamba.zoo.drop_in import changes, drop_in, part_with_backbone
+from mmmamba.models.drop_in import changes, drop_in, part_with_backbone
 
 from .cases import CASES, CONTROL, Case, config_path
 from .inputs import batch

@@ -52,14 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from ..datasets.checks.contact_sheet import draw_contact_sheet
     from ..datasets.checks.run import check_overlap, check_split
     from ..datasets.checks.samples import samples_of
     from ..datasets.checks.splits import config_splits
     from ..datasets.checks.tables import print_report
-    from ..engine.cli import load_config
-    from ..engine.errors import UsageError
     from ..engine.preflight import check_data
+    from ..engine.runs import load_config
+    from ..errors import UsageError
+    from ..visualization.sheets.contact_sheet import draw_contact_sheet
 
     cfg = load_config(
         argparse.Namespace(**vars(args), work_dir=None, demo=False, launcher="none", local_rank=0)

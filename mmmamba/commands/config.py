@@ -8,14 +8,14 @@ from mmengine.config import DictAction
 from rich.console import Console
 from rich.text import Text
 
-from ..engine.config_keys import check_keys
-from ..engine.config_values import check_values
-from ..engine.errors import UsageError
-from ..engine.options import check_options
-from ..engine.provenance import Origins, leaves
-from ..engine.reading import read_config
+from ..config.find import find_config
+from ..config.keys import check_keys
+from ..config.options import check_options
+from ..config.origins import Origins, leaves
+from ..config.read import read_config
+from ..config.values import check_values
+from ..errors import UsageError
 from ..suggest import did_you_mean
-from ..zoo.configs import find_config
 
 ORIGIN_COLUMN = 72
 """Where origins begin, unless a line is longer."""
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dump",
         metavar="FILE",
-        help="also write the resolved config: one .py, .yaml or .json file",
+        help="also write the resolved config: one .py file",
     )
 
 
@@ -74,8 +74,8 @@ def _within(dotted: str, section: str) -> bool:
 
 
 def _dump(cfg, target: str) -> None:
-    if not target.endswith((".py", ".yaml", ".yml", ".json")):
-        raise UsageError(f"--dump {target}: wanted a name that ends in .py, .yaml or .json")
+    if not target.endswith(".py"):
+        raise UsageError(f"--dump {target}: wanted a name that ends in .py")
     try:
         cfg.dump(target)
     except OSError as error:

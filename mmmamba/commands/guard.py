@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints import CheckpointError
-from ..engine.errors import UsageError
-from ..engine.safe_loading import refuse_unpickling
+from ..engine.reliability.safe_loading import refuse_unpickling
+from ..errors import UsageError
 from ..ops.selective_scan import BackendError, check_environment
 
 WRONG_INPUT = 2

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..engine.errors import UsageError
+from ..errors import UsageError
 from ..inference import (
     Detections,
     Predictor,

@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from importlib import import_module
 
-from ..engine.before_training import nothing_to_save
+from ..engine.reliability.before_training import nothing_to_save
 from .guard import guarded
 from .parser import Parser
 

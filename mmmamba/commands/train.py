@@ -1,6 +1,70 @@
-"""``mmmamba train``: what ``tools/train.py`` does."""
+"""``mmmamba train``, ``tools/train.py``: train a detector or a segmentor."""
 
-from ..engine.cli import add_train_arguments as add_arguments
-from ..engine.cli import run_train as run
+from __future__ import annotations
 
-__all__ = ["add_arguments", "run"]
+import argparse
+
+from ..acceleration.graphed import MAX_SIZES
+from ..engine.tracking import TRACKERS
+from .run_arguments import add_run_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``tools/train.py``."""
+    add_run_arguments(parser)
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="PATH",
+        help="continue from a checkpoint of this run; without a path from the latest one in the work dir",
+    )
+    parser.add_argument(
+        "--may-differ",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="modules and weights that load_from need not fit and that are trained anew: bbox_head.fc_cls",
+    )
+    parser.add_argument("--amp", action="store_true", help="train with mixed precision (GPU only)")
+    parser.add_argument(
+        "--graphs",
+        nargs="?",
+        type=int,
+        const=MAX_SIZES,
+        metavar="SIZES",
+        help=f"replay the backbone as CUDA graphs, for so many sizes of batches ({MAX_SIZES}); faster with small ones",
+    )
+    parser.add_argument(
+        "--auto-scale-lr",
+        action="store_true",
+        help="scale the learning rate to the batch size of this run",
+    )
+    parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="the same numbers from every run on a GPU; slower",
+    )
+    parser.add_argument(
+        "--skip-bad-data", action="store_true", help="leave bad images and annotations out, counted"
+    )
+    parser.add_argument(
+        "--skip-nan",
+        action="store_true",
+        help="leave out steps that are not finite, and count them",
+    )
+    parser.add_argument(
+        "--no-pictures", action="store_true", help="leave no pictures in the work dir"
+    )
+    parser.add_argument(
+        "--log-to",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"log to {', '.join(TRACKERS)} as well",
+    )
+    parser.add_argument(
+        "--replay",
+        metavar="DIR",
+        help="do a step again that was not finite; DIR is nan_... of a run",
+    )

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..datasets.shapes import CLASSES, PALETTE, SEG_CLASSES, SEG_PALETTE, ShapesSpec, make_shapes
-from .errors import UsageError
+from ..errors import UsageError
 
 DEFAULT_SPEC = ShapesSpec(size=96)
 EPOCHS = 5

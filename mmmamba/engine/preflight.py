@@ -13,9 +13,9 @@ from mmengine.logging import print_log
 from ..datasets.checks.kinds import KINDS
 from ..datasets.checks.splits import config_splits, plain_datasets
 from ..datasets.checks.usable import check_usable
+from ..errors import UsageError
 from ..models.map_check import MapError, check_maps
 from ..suggest import did_you_mean
-from .errors import UsageError
 
 TRAIN_KEYS = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
 SHOWN = 3

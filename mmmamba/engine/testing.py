@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from .errors import UsageError
+from ..errors import UsageError
 
 FLIP_KEYS = ("flip", "flip_direction")
 

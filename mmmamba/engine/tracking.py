@@ -7,8 +7,8 @@ from importlib.util import find_spec
 
 from mmengine.config import Config
 
+from ..errors import UsageError
 from ..suggest import did_you_mean
-from .errors import UsageError
 
 # Name, MMEngine's class, the package that it imports and that is to be installed.
 TRACKERS = {

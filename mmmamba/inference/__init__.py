@@ -1,7 +1,8 @@
 """Trained models on one's own images: `Predictor("work_dirs/demo")("photo.jpg").save("found.jpg")`."""
 
+from ..structures.objects import Objects
 from .predictor import Predictor
-from .results import Detections, Objects, Segmentation
+from .results import Detections, Segmentation
 from .sources import Source, UnreadableImage, find_sources, read_frames
 
 __all__ = [

@@ -1,13 +1,10 @@
-"""Names, colours and COCO ids of what a model was trained to find."""
+"""Which classes a trained model tells apart: its checkpoint's, else its config's."""
 
 from __future__ import annotations
 
-import colorsys
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +12,19 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 from torch import nn
 
-from ..engine.errors import UsageError
-from ..engine.preflight import plain_datasets
+from ..datasets.checks.splits import plain_datasets
+from ..errors import UsageError
 from ..printable import printable, printable_names
+from ..structures.classes import Classes, choose_colours
 
 logger = logging.getLogger("mmmamba")
 
+
 COCO_CLASSES = 80
+
+
 # COCO numbers 80 categories from 1 to 90; these were never annotated.
 COCO_GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
-GOLDEN = 0.618034
-
-
-@dataclass(frozen=True)
-class Classes:
-    """Of each class index: its name, its colour (red, green, blue; 0 … 255) and its id in COCO's files."""
-
-    names: tuple[str, ...]
-    colours: tuple[tuple[int, int, int], ...]
-    ids: tuple[int, ...]
-
-    @property
-    def categories(self) -> list[dict[str, Any]]:
-        """As COCO's files list them."""
-        return [dict(id=i, name=name) for i, name in zip(self.ids, self.names)]
 
 
 def find_classes(model: nn.Module, cfg: Config, meta: Mapping[str, Any]) -> Classes:
@@ -78,18 +64,6 @@ def find_classes(model: nn.Module, cfg: Config, meta: Mapping[str, Any]) -> Clas
     return Classes(names, choose_colours(palette, len(names)), tuple(category_ids(names, dataset)))
 
 
-def choose_colours(palette: Any, count: int) -> tuple[tuple[int, int, int], ...]:
-    """Those of a data set's palette where it has one for each class, else hues that stay apart."""
-    fits = isinstance(palette, Sequence) and not isinstance(palette, str) and len(palette) >= count
-    if not fits:
-        return tuple(spread_colours(count))
-    if wrong := [colour for colour in palette[:count] if not _is_colour(colour)]:
-        raise UsageError(
-            f"the palette has {printable(wrong[0])} for a colour, wanted red, green and blue of 0 … 255"
-        )
-    return tuple(tuple(map(int, colour)) for colour in palette[:count])
-
-
 def count_classes(model: nn.Module) -> int | None:
     """How many classes the model's last head tells apart; None if it does not say."""
     box_head = getattr(getattr(model, "roi_head", None), "bbox_head", None) or getattr(
@@ -116,12 +90,6 @@ def category_ids(names: Sequence[str], dataset: Mapping[str, Any]) -> list[int]:
     return list(range(1, len(names) + 1))
 
 
-def spread_colours(count: int) -> list[tuple[int, int, int]]:
-    """Hues that stay apart however many there are."""
-    hues = [colorsys.hsv_to_rgb((0.02 + index * GOLDEN) % 1, 0.75, 0.9) for index in range(count)]
-    return [tuple(round(255 * part) for part in colour) for colour in hues]
-
-
 def _declared(dataset: Mapping[str, Any], scope: str | None) -> dict[str, Any]:
     """What the data set's class and its config say, the latter first."""
     with (
@@ -134,14 +102,6 @@ def _declared(dataset: Mapping[str, Any], scope: str | None) -> dict[str, Any]:
             else dataset.get("type")
         )
     return _lower(getattr(kind, "METAINFO", {})) | _lower(dataset.get("metainfo") or {})
-
-
-def _is_colour(colour: Any) -> bool:
-    return (
-        isinstance(colour, Sequence)
-        and len(colour) == 3
-        and all(isinstance(part, Real) and 0 <= part <= 255 for part in colour)
-    )
 
 
 def _lower(mapping: Any) -> dict[str, Any]:

@@ -16,15 +16,15 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from ..checkpoints import CheckpointError, read_checkpoint
-from ..engine.errors import UsageError
-from ..engine.last_checkpoint import LAST, find_last
-from ..engine.options import check_options
+from ..config.find import find_config, weights_of
+from ..config.options import check_options
+from ..config.read import read_config
 from ..engine.preflight import check_fit
-from ..engine.reading import read_config
-from ..engine.run_config import FILE as RUN_CONFIG
-from ..engine.whole_weights import load_whole
+from ..engine.reliability.last_checkpoint import LAST, find_last
+from ..engine.reliability.run_config import FILE as RUN_CONFIG
+from ..engine.reliability.whole_weights import load_whole
+from ..errors import UsageError
 from ..suggest import did_you_mean
-from ..zoo.configs import find_config, weights_of
 
 logger = logging.getLogger("mmmamba")
 

@@ -14,11 +14,12 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import TRANSFORMS, DefaultScope
 from pycocotools import mask as coco_mask
 
-from ..engine.errors import UsageError
-from ..engine.preflight import plain_datasets
+from ..datasets.checks.splits import plain_datasets
+from ..errors import UsageError
+from ..structures.objects import Objects
 from .classes import find_classes
 from .opening import open_model
-from .results import Detections, Objects, Segmentation
+from .results import Detections, Segmentation
 from .sources import UnreadableImage, local_file
 from .tiles import Tile, merge_logits, merge_objects, tile_rows
 

@@ -9,29 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..engine.errors import naming
-from .classes import Classes
-from .drawing import draw_objects, draw_regions
-
-
-@dataclass
-class Objects:
-    """Objects of one image, the surest first.
-
-    Attributes:
-        boxes: (N, 4) as x1, y1, x2, y2 in pixels.
-        scores: (N,).
-        labels: (N,) indices of classes.
-        masks: N masks as pycocotools holds them (RLE), or None where the model finds boxes only.
-    """
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
-    masks: list[dict[str, Any]] | None
-
-    def __len__(self) -> int:
-        return len(self.scores)
+from ..errors import naming
+from ..structures.classes import Classes
+from ..structures.objects import Objects
+from ..visualization.predictions import draw_objects, draw_regions
 
 
 class _Result:

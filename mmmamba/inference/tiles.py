@@ -10,7 +10,7 @@ import torch
 from pycocotools import mask as coco_mask
 from torchvision.ops import box_iou
 
-from .results import Objects
+from ..structures.objects import Objects
 
 SAME = 0.5
 """Overlap (intersection over union) above which two tiles are taken to see one object."""

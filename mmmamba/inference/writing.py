@@ -12,8 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..engine.errors import UsageError, naming
-from .classes import Classes
+from ..errors import UsageError, naming
+from ..structures.classes import Classes
 from .results import Detections, Segmentation
 from .sources import Frame, Source, is_url
 

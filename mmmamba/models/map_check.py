@@ -15,8 +15,8 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from .backbones.base import MambaBackbone
-from .backbones.plain import PYRAMID_STRIDES, PlainBackbone, four_blocks
+from .trunks.base import MambaBackbone
+from .trunks.column import PYRAMID_STRIDES, PlainBackbone, four_blocks
 
 SIDE, LARGE_SIDE = 256, 512
 """Of the image that is passed through; the larger where a head has strides above `SIDE / 2`."""

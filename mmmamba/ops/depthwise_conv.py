@@ -61,7 +61,7 @@ def _of_one_dtype(x: Tensor, *parameters: Tensor | None) -> list[Tensor | None]:
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, silu):
-        from .depthwise_conv_triton import forward
+        from .kernels.depthwise_conv import forward
 
         ctx.save_for_backward(x, weight, bias)
         ctx.silu = silu
@@ -76,7 +76,7 @@ class _Fused(torch.autograd.Function):
                 ctx.needs_input_grad,
                 grad,
             )
-        from .depthwise_conv_triton import backward
+        from .kernels.depthwise_conv import backward
 
         wants_dx, *wants_parameters = ctx.needs_input_grad[:3]
         return *backward(grad, *ctx.saved_tensors, ctx.silu, wants_dx, any(wants_parameters)), None

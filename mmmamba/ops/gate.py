@@ -33,7 +33,7 @@ def _plain(y_BLD: Tensor, z_BLD: Tensor, scale: float) -> Tensor:
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx, y, z, scale):
-        from .gate_triton import forward
+        from .kernels.gate import forward
 
         ctx.save_for_backward(y, z)
         ctx.scale = scale
@@ -45,6 +45,6 @@ class _Fused(torch.autograd.Function):
             return gradients(
                 lambda y, z: _plain(y, z, ctx.scale), ctx.saved_tensors, ctx.needs_input_grad, grad
             )
-        from .gate_triton import backward
+        from .kernels.gate import backward
 
         return *backward(grad, *ctx.saved_tensors, ctx.scale), None

@@ -18,7 +18,7 @@ def grouped_nms(boxes_GN4: Tensor, threshold: float) -> Tensor:
     """
     groups, length, _ = boxes_GN4.shape
     if boxes_GN4.is_cuda and HAS_TRITON and groups * length**2 <= PAIRS:
-        from .grouped_nms_triton import kept
+        from .kernels.grouped_nms import kept
 
         return kept(boxes_GN4.float().contiguous(), threshold)
     return _plain(boxes_GN4.to(torch.promote_types(boxes_GN4.dtype, torch.float32)), threshold)

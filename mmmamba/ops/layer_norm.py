@@ -120,7 +120,7 @@ def _layer_norm(
     eps: float,
     out_dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    from . import layer_norm_triton
+    from .kernels import layer_norm as layer_norm_triton
 
     y, sums, stats = layer_norm_triton.forward(x, branch, weight, bias, eps, out_dtype)
     return y, x.new_empty(0) if sums is None else sums, stats
@@ -149,7 +149,7 @@ def _layer_norm_backward(
     x_dtype: torch.dtype,
     branch_dtype: torch.dtype | None,
 ) -> list[Tensor]:
-    from . import layer_norm_triton
+    from .kernels import layer_norm as layer_norm_triton
 
     dx, dweight, dbias, *dbranch = layer_norm_triton.backward(
         grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype
@@ -258,7 +258,7 @@ class _Eager(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, *inputs):
-        from . import layer_norm_triton
+        from .kernels import layer_norm as layer_norm_triton
 
         output = layer_norm_triton.forward(*inputs)
         _save(ctx, inputs, output)
@@ -266,7 +266,7 @@ class _Eager(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad_y, grad_sum, grad_stats):
-        from . import layer_norm_triton
+        from .kernels import layer_norm as layer_norm_triton
 
         return _backward(ctx, grad_y, grad_sum, layer_norm_triton.backward)
 
@@ -278,6 +278,6 @@ def _launch(*inputs) -> tuple[Tensor, Tensor, Tensor]:
         return _plain_operator(*inputs)
     if torch.is_grad_enabled():
         return _Eager.apply(*inputs)
-    from . import layer_norm_triton
+    from .kernels import layer_norm as layer_norm_triton
 
     return layer_norm_triton.forward(*inputs)

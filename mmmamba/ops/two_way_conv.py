@@ -46,7 +46,7 @@ def _plain_in_its_dtype(x_BLD: Tensor, *parameters: Tensor | None) -> Tensor:
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx, *inputs):
-        from .two_way_conv_triton import forward
+        from .kernels.two_way_conv import forward
 
         ctx.save_for_backward(*inputs)
         return forward(*inputs)

@@ -21,8 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..layers import SS2D, BidirectionalMixer, RouteMixer, SplitMixer, TokenLayout, window_partition
 from ..models.backbones.mamba_vision import WindowStage
-from ..models.backbones.plain import PlainBackbone
-from ..models.backbones.pyramid import PyramidBackbone
+from ..models.trunks.column import PlainBackbone
+from ..models.trunks.pyramid import PyramidBackbone
 from ..ops import route_table
 from ..ops.selective_scan.common import ScanArgs, Walk, walk
 

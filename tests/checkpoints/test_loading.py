@@ -19,7 +19,7 @@ from mmmamba.checkpoints import (
 )
 from mmmamba.checkpoints.key_maps import KEY_MAPS, MARKS
 from mmmamba.models.backbones import MambaVision, MambaYOLOBackbone, VMamba
-from mmmamba.models.backbones.base import MambaBackbone
+from mmmamba.models.trunks.base import MambaBackbone
 
 V0 = dict(
     d_state=16,

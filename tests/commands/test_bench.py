@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from mmmamba.commands import main
-from mmmamba.engine import benchmark
-from mmmamba.engine.benchmark import Subject, Task, measure
-from mmmamba.zoo.configs import find_config
+from mmmamba.commands.bench import measure as benchmark
+from mmmamba.commands.bench.measure import Subject, Task, measure
+from mmmamba.config.find import find_config
 
 BACKBONE = 'dict(_delete_=True, type="VMamba", arch=dict(embed_dims=16, depths=(1, 1, 1, 1)))'
 TINY = {

@@ -40,7 +40,7 @@ def test_values_and_origins(capsys: pytest.CaptureFixture, tmp_path: Path) -> No
         ([NAME, "model.bakbone"], "'model.backbone'"),
         ([NAME, "--cfg-options", "model.backbone.drop_path=1"], "'model.backbone.drop_path_rate'"),
         ([NAME + "o"], f"'{NAME}'"),
-        ([NAME, "model.neck", "--dump", "whole.txt"], ".yaml"),
+        ([NAME, "model.neck", "--dump", "whole.txt"], "ends in .py"),
     ],
 )
 def test_wrong_input(argv: list[str], message: str, capsys: pytest.CaptureFixture) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from mmmamba.commands import main
 from mmmamba.commands.guard import UNREAD, Output, Unread, guarded
-from mmmamba.engine.errors import UsageError
+from mmmamba.errors import UsageError
 from mmmamba.ops.selective_scan import ENVIRONMENT
 from tools import draw_routes
 

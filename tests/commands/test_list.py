@@ -9,8 +9,8 @@ import pytest
 from mmmamba import list_backbones
 from mmmamba.checkpoints import list_published
 from mmmamba.commands import main
-from mmmamba.zoo.configs import list_configs
-from mmmamba.zoo.listing import list_everything
+from mmmamba.commands.list.rows import list_everything
+from mmmamba.config.find import list_configs
 
 
 def test_a_part_of_a_name(capsys: pytest.CaptureFixture) -> None:

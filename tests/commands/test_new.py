@@ -9,10 +9,10 @@ import pytest
 from mmengine.config import Config
 
 from mmmamba.commands import main
+from mmmamba.commands.new.schedule import plan_schedule
+from mmmamba.commands.new.text import base_path
+from mmmamba.config.find import configs_folder, find_config
 from mmmamba.datasets.shapes import ShapesSpec, make_shapes
-from mmmamba.zoo.configs import configs_folder, find_config
-from mmmamba.zoo.own_config import base_path
-from mmmamba.zoo.own_schedule import plan_schedule
 
 # A network small enough to train within a test, on images of the size that they are drawn in.
 TINY = """

@@ -15,7 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmmamba.checkpoints.published import list_published
-from mmmamba.models.backbones.base import MambaBackbone
+from mmmamba.models.trunks.base import MambaBackbone
 
 from .conftest import CONFIGS, build_detector, train_step
 

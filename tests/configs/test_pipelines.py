@@ -13,7 +13,7 @@ from mmengine.registry import DATASETS, init_default_scope
 
 import mmmamba.detection  # noqa: F401  (registers PackMasks, as custom_imports of the configs do)
 from mmmamba.datasets.shapes import CLASSES, ShapesSpec, make_shapes
-from mmmamba.models.packed_masks import PackedMasks
+from mmmamba.structures.packed_masks import PackedMasks
 
 from .conftest import CONFIGS
 

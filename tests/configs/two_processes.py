@@ -26,8 +26,8 @@ from mmengine.runner import Runner, set_random_seed  # noqa: E402
 from mmengine.structures import PixelData  # noqa: E402
 
 import mmmamba.detection  # noqa: E402, F401  before mmdet
-from mmmamba.datasets.shapes import ShapesSpec  # noqa: E402
-from mmmamba.engine.demo import apply_demo  # noqa: E402
+from mmmamba.datasets.shapes import ShapesSpec  # noqa: F401
+from mmmamba.engine.demo import apply_demo  # noqa: F401
 from tests.configs.conftest import CONFIGS, SIZE, sample_with_a_square  # noqa: E402
 from tests.configs.golden import shrink  # noqa: E402
 

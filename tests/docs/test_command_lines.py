@@ -12,8 +12,8 @@ import pytest
 from torch.distributed.run import get_args_parser
 
 from mmmamba.commands import COMMANDS, main
+from mmmamba.config.find import find_config
 from mmmamba.models.backbones import list_backbones
-from mmmamba.zoo.configs import find_config
 
 from .blocks import PAGES, ROOT, blocks
 

@@ -12,7 +12,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmmamba import create_backbone
 from mmmamba.checkpoints import KeyMap, published
 from mmmamba.checkpoints.download import cached_path
-from mmmamba.zoo.configs import find_config
+from mmmamba.config.find import find_config
 
 from .blocks import run_page
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import cv2
 
-from ..inference import colours
+from mmmamba.inference import colours
+
 from ..inference.colours import draw_image
 from .blocks import run_page
 

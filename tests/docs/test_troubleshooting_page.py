@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from mmmamba import create_backbone
+from mmmamba.config.find import find_config
 from mmmamba.datasets.shapes import ShapesSpec, make_shapes
-from mmmamba.zoo.configs import find_config
 
 from .blocks import run_page
 

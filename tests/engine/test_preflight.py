@@ -13,8 +13,8 @@ from PIL import Image
 
 from mmmamba.datasets.shapes import CLASSES, SEG_CLASSES, ShapesSpec, make_shapes
 from mmmamba.engine import preflight
-from mmmamba.engine.errors import UsageError
 from mmmamba.engine.preflight import check_annotations
+from mmmamba.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 NAMES = "'circle', 'square', 'triangle'"

@@ -15,8 +15,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from mmmamba.commands import main
-from mmmamba.engine.last_checkpoint import find_last
-from mmmamba.engine.seeding import rng_state
+from mmmamba.engine.reliability.last_checkpoint import find_last
+from mmmamba.engine.reliability.seeding import rng_state
 
 # What differs between any two runs.
 OWN = {

@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 from torch import nn
 
-from mmmamba.engine.errors import UsageError
+from mmmamba.errors import UsageError
 from mmmamba.inference.classes import find_classes
 
 

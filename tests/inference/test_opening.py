@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from mmmamba.checkpoints import CheckpointError
-from mmmamba.engine.errors import UsageError
+from mmmamba.errors import UsageError
 from mmmamba.inference import Predictor, opening
 from mmmamba.inference.opening import find_files
 

@@ -14,7 +14,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mmmamba.checkpoints import CheckpointError
-from mmmamba.engine.errors import UsageError
+from mmmamba.errors import UsageError
 from mmmamba.inference import Predictor, UnreadableImage
 
 from .colours import CLASSES, DETECTOR, draw_image, write_run

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmmamba.engine.errors import UsageError
+from mmmamba.errors import UsageError
 from mmmamba.inference import UnreadableImage, find_sources, read_frames, sources
 
 from .colours import draw_image

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import mmmamba
-from mmmamba.models.backbones.base import MambaBackbone
+from mmmamba.models.trunks.base import MambaBackbone
 from mmmamba.ops.selective_scan import ENVIRONMENT, why_not
 from mmmamba.ops.selective_scan.dispatch import BACKENDS
 

@@ -12,8 +12,8 @@ from mmengine.hub import get_config
 from mmengine.registry import MODELS, init_default_scope
 
 import mmmamba.detection  # noqa: F401
-from mmmamba.engine.errors import UsageError
 from mmmamba.engine.preflight import check_fit
+from mmmamba.errors import UsageError
 from mmmamba.models.map_check import MapError, check_maps, strides_after_neck
 
 CONFIGS = Path(__file__).parents[2] / "configs"

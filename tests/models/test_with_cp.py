@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from mmmamba.layers.recomputed import recomputed
-from mmmamba.models.backbones.base import MambaBackbone
+from mmmamba.models.trunks.base import MambaBackbone
 
 FAMILIES = {family.__name__: family for family in MambaBackbone.families()}
 every_family = pytest.mark.parametrize("family", FAMILIES)

@@ -91,7 +91,7 @@ def test_in_the_interpreter():
     ],
 )
 def test_kernels_equal_pytorch(interpreter, shape, side, bias, silu, sliced):
-    from mmmamba.ops.depthwise_conv_triton import backward, forward
+    from mmmamba.ops.kernels.depthwise_conv import backward, forward
 
     x, weight, bias, grad = make(*shape, side, bias, sliced=sliced)
     want = outputs(_plain, x, weight, bias, grad, silu)
@@ -104,7 +104,7 @@ def test_kernels_equal_pytorch(interpreter, shape, side, bias, silu, sliced):
 @inside
 def test_gradients_in_other_strides(interpreter):
     """A sum's gradient has no strides at all, that of a channels-first layer has others, a crop's has gaps."""
-    from mmmamba.ops.depthwise_conv_triton import backward
+    from mmmamba.ops.kernels.depthwise_conv import backward
 
     x, weight, bias, grad = make(2, 8, 4, 5)
     gradients = (
@@ -131,7 +131,7 @@ def test_second_derivatives(interpreter, silu):
 @inside
 @pytest.mark.parametrize("silu", [True, False])
 def test_only_what_is_wanted(interpreter, silu):
-    from mmmamba.ops.depthwise_conv_triton import backward
+    from mmmamba.ops.kernels.depthwise_conv import backward
 
     x, weight, bias, grad = make(1, 8, 4, 5)
     want = outputs(_plain, x, weight, bias, grad, silu)[1:]
@@ -145,7 +145,7 @@ def test_only_what_is_wanted(interpreter, silu):
 
 @inside
 def test_empty_batch():
-    from mmmamba.ops.depthwise_conv_triton import backward, forward
+    from mmmamba.ops.kernels.depthwise_conv import backward, forward
 
     x, weight, bias, grad = make(0, 8, 4, 5)
     assert forward(x, weight, bias, True).shape == x.shape

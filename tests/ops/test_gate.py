@@ -29,7 +29,7 @@ def test_in_the_interpreter():
 @inside
 @pytest.mark.parametrize(("length", "channels"), [(1, 3), (9, 130), (5, 256)])
 def test_kernels_equal_pytorch(length, channels):
-    from mmmamba.ops import gate_triton
+    from mmmamba.ops.kernels import gate as gate_triton
 
     y, z = inputs(length, channels, torch.float32, torch.float32)
     torch.testing.assert_close(gate_triton.forward(y, z, 0.5), gate._plain(y, z, 0.5))

@@ -60,7 +60,7 @@ def test_in_the_interpreter():
 @inside
 @pytest.mark.parametrize(("count", "length"), [(2, 1), (3, 33), (3, 160), (0, 4), (2, 0)])
 def test_kernels_keep_the_same(monkeypatch, count, length):
-    from mmmamba.ops import grouped_nms_triton
+    from mmmamba.ops.kernels import grouped_nms as grouped_nms_triton
     from tests.ops.interpreter_memory import check_addresses
 
     check_addresses(monkeypatch)

@@ -5,7 +5,7 @@ import torch
 
 triton = pytest.importorskip("triton")
 
-from mmmamba.ops.launch import launch  # noqa: E402
+from mmmamba.ops.launch import launch  # noqa: F401
 
 
 @triton.jit(do_not_specialize=["rows"])

@@ -51,7 +51,7 @@ def test_in_the_interpreter():
     ("length", "channels", "bias"), [(1, 3, True), (21, 130, True), (17, 128, False)]
 )
 def test_kernel_equals_pytorch(length, channels, bias):
-    from mmmamba.ops.two_way_conv_triton import forward
+    from mmmamba.ops.kernels.two_way_conv import forward
 
     given = inputs(length, channels, torch.float32, bias=bias)
     torch.testing.assert_close(forward(*given), two_way_conv._plain(*given), rtol=1e-5, atol=1e-5)

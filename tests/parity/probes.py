@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from . import harness
+from mmmamba import harness
 
 
 def check_probes(

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 import mmmamba
+from mmmamba import harness, probes, recipe
 from mmmamba.layers import channels_first
-
-from . import harness, probes, recipe
 
 CASES = {
     "efficientvmamba/efficientvmamba_tiny": "efficientvmamba_t",

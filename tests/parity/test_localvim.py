@@ -4,8 +4,7 @@ import pytest
 import torch
 
 import mmmamba
-
-from . import columns, harness, recipe
+from mmmamba import columns, harness, recipe
 
 MAPS = {
     "localmamba/localvim_tiny": dict(name="localvim_t"),

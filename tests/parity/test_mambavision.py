@@ -4,8 +4,7 @@ import pytest
 import torch
 
 import mmmamba
-
-from . import harness, recipe
+from mmmamba import harness, recipe
 
 CASES = {
     "mambavision/mamba_vision_T": dict(name="mambavision_t"),

@@ -3,8 +3,7 @@
 import pytest
 
 import mmmamba
-
-from . import harness, recipe
+from mmmamba import harness, recipe
 
 CASES = {
     "vmamba/vmamba_tiny_s1l8": "vmamba_t",

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from mmmamba.commands import main
-from mmmamba.engine.cli import add_train_arguments, load_config
+from mmmamba.commands.train import add_train_arguments
+from mmmamba.engine.runs import load_config
 
 from .conftest import ROOT, TINY, TINY_SEG
 
@@ -75,7 +76,7 @@ def test_the_demo_keeps_the_backbone(tiny_config: Path) -> None:
 
 
 def test_expected_results_stand_beside_the_measured_ones(capsys: pytest.CaptureFixture) -> None:
-    from mmmamba.engine.summary import print_summary
+    from mmmamba.evaluation.summary import print_summary
 
     expected = dict(metrics={"coco/bbox_mAP": 0.473}, source="the paper", verified=False)
     print_summary(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ...engine.errors import UsageError
+from ...errors import UsageError
 from .coco import check_coco, read_coco
 from .report import Report
 from .segmentation import check_segmentation

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from ...structures.samples import Mark, Sample
 from .coco import chosen_categories, has_size, is_id
 from .images import UNREADABLE
 from .instances import box_faults, decode_mask, mask_faults
@@ -17,27 +17,6 @@ from .kinds import KINDS
 from .regular import irregular
 from .run import Checked
 from .segmentation import class_of_value
-
-
-@dataclass
-class Mark:
-    """One object: class, box (x, y, w, h), mask (H, W) if there is one."""
-
-    label: int
-    box: Sequence[float] | None
-    mask: np.ndarray | None = None
-    crowd: bool = False
-    faulty: bool = False
-
-
-@dataclass
-class Sample:
-    """An image (H, W, 3) with its objects, or with a class for each pixel (H, W; -1 ignored)."""
-
-    title: str
-    image: np.ndarray
-    marks: list[Mark] = field(default_factory=list)
-    labels: np.ndarray | None = None
 
 
 def coco_samples(

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
-from ...engine.errors import UsageError
+from ...errors import UsageError
 
 SPLITS = ("train", "val", "test")
 

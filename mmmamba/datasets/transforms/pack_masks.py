@@ -4,7 +4,7 @@ from mmcv.transforms import BaseTransform
 from mmdet.structures.mask import BitmapMasks
 from mmengine.registry import TRANSFORMS
 
-from ...models.packed_masks import PackedMasks
+from ...structures.packed_masks import PackedMasks
 
 
 @TRANSFORMS.register_module()

@@ -22,7 +22,7 @@ from mmmamba.layers import (
     patch_stem,
 )
 
-from .pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears
+from ..trunks.pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears
 
 
 class EVSSBlock(nn.Module):

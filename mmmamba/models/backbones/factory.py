@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmmamba.suggest import did_you_mean
 
-from .base import MambaBackbone
+from ..trunks.base import MambaBackbone
 
 
 def _families() -> dict[str, type[MambaBackbone]]:

@@ -8,9 +8,9 @@ from torch import nn
 
 from mmmamba.layers import RouteMixer
 
+from ..trunks.column import PlainBackbone
+from ..trunks.pyramid import arch_table, init_linears
 from .local_directions import LOCALVIM, LOCALVIM_WITHOUT_SEARCH, Directions
-from .plain import PlainBackbone
-from .pyramid import arch_table, init_linears
 
 _TINY, _SMALL = dict(embed_dims=192), dict(embed_dims=384)
 

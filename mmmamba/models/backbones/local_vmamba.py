@@ -15,8 +15,8 @@ from mmmamba.layers import (
     patch_stem,
 )
 
+from ..trunks.pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears
 from .local_directions import LOCALVMAMBA_S, LOCALVMAMBA_T
-from .pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears
 
 _BASE = dict(embed_dims=96, d_state=16, ssm_ratio=2.0, drop_path_rate=0.2)
 

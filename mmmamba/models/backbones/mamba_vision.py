@@ -20,7 +20,7 @@ from mmmamba.layers import (
     window_partition,
 )
 
-from .pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears
+from ..trunks.pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears
 
 
 class ConvBlock(nn.Module):

@@ -6,18 +6,12 @@ from typing import Any
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmmamba.layers import (
-    CROSS,
-    SPPF,
-    NormPoolHead,
-    ODSSBlock,
-    Stage,
-    VisionClueMerge,
-    channels_last,
-    simple_stem,
-)
+from mmmamba.layers import CROSS, NormPoolHead, Stage, channels_last
+from mmmamba.models.yolo.conv import SPPF, simple_stem
+from mmmamba.models.yolo.odss import ODSSBlock
+from mmmamba.models.yolo.vision_clue import VisionClueMerge
 
-from .pyramid import PyramidBackbone, arch_table, drop_path_rates
+from ..trunks.pyramid import PyramidBackbone, arch_table, drop_path_rates
 
 _T = dict(embed_dims=(32, 64, 128, 256))
 _B = dict(embed_dims=(64, 128, 256, 512))

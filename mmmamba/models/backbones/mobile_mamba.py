@@ -12,9 +12,9 @@ from torchvision.ops import SqueezeExcitation
 from mmmamba.checkpoints import CheckpointError, Report
 from mmmamba.layers import Stage, ToChannelsLast, channels_first, channels_last, drop_path
 from mmmamba.layers.conv_norm import ConvNorm, Fusible, Residual, ScaleNorm, fused_copy
-from mmmamba.layers.wavelet import NormedSS2D, WaveletMixer
+from mmmamba.layers.mixers.wavelet import NormedSS2D, WaveletMixer
 
-from .pyramid import PyramidBackbone, arch_table, drop_path_rates
+from ..trunks.pyramid import PyramidBackbone, arch_table, drop_path_rates
 
 
 def split_channels(dim: int, global_ratio: float, local_ratio: float) -> tuple[int, int, int]:

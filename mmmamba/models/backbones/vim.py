@@ -7,8 +7,8 @@ from mmengine.registry import MODELS
 
 from mmmamba.layers import BidirectionalMixer
 
-from .plain import PlainBackbone
-from .pyramid import arch_table
+from ..trunks.column import PlainBackbone
+from ..trunks.pyramid import arch_table
 
 _PUBLISHED = dict(cls_token="middle", halve=True, rotary=False)
 _DENSE = dict(cls_token="none", halve=False, rotary=True, features="stream")

@@ -18,8 +18,8 @@ from mmmamba.layers import (
     patch_stem,
 )
 
-from .base import one_of
-from .pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears
+from ..trunks.base import one_of
+from ..trunks.pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears
 
 STEMS = {"conv": conv_stem, "patch": patch_stem}
 DOWNSAMPLES = {"conv": conv_downsample, "merging": PatchMerging}

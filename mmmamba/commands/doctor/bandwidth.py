@@ -1,0 +1,87 @@
+"""Bytes a second: of a copy, and of the scan where every tensor is read or written once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.utils.benchmark import Timer
+
+from ...ops import route_table, selective_scan
+
+ROUTES = ("row", "column", "row_reversed", "column_reversed")
+CHANNELS, STATES = 96, 1
+"""VMamba-T's first stage."""
+MAPS = {"cuda": (2, 200, 336), "cpu": (1, 100, 168)}
+"""Batch, height and width: of an image of 800 x 1333 at stride 4, and a quarter of it."""
+COPY_BYTES = {"cuda": 1 << 30, "cpu": 1 << 27}
+DTYPES = {"cuda": torch.bfloat16, "cpu": torch.float32}
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What was moved, and how fast."""
+
+    what: str
+    device: str
+    gigabytes_per_second: float
+
+
+def measure_rates(device: torch.device, seconds: float = 0.5) -> list[Rate]:
+    """A copy, and the scan's forward and whole step, on the backend that the device takes."""
+    return [_copy(device, seconds), *_scan(device, seconds)]
+
+
+def _copy(device: torch.device, seconds: float) -> Rate:
+    source = torch.ones(COPY_BYTES[device.type] // 4, device=device)
+    target = torch.empty_like(source)
+    return Rate(
+        "copy", str(device), 2 * source.nbytes / _time(lambda: target.copy_(source), seconds) / 1e9
+    )
+
+
+def _scan(device: torch.device, seconds: float) -> list[Rate]:
+    (batch, height, width), dtype = MAPS[device.type], DTYPES[device.type]
+    length, routes = height * width, len(ROUTES)
+    shapes = dict(u=(CHANNELS,), delta=(routes, CHANNELS), B=(routes, STATES), C=(routes, STATES))
+    maps = {
+        name: torch.randn(batch, length, *shape, device=device).to(dtype)
+        for name, shape in shapes.items()
+    }
+    parameters = dict(
+        A=-torch.rand(routes, CHANNELS, STATES, device=device) - 0.1,
+        D=torch.randn(routes, CHANNELS, device=device),
+    )
+    given = {name: x.requires_grad_() for name, x in (maps | parameters).items()}
+    index, gradient = route_table(ROUTES, height, width, device), torch.randn_like(maps["u"])
+
+    def forward() -> torch.Tensor:
+        return selective_scan(**given, index=index, delta_softplus=True)
+
+    def inference() -> None:
+        with torch.no_grad():
+            forward()
+
+    row = batch * length * torch.empty(0, dtype=dtype).element_size()
+    read = row * (CHANNELS + routes * CHANNELS + 2 * routes * STATES)
+    once = read + row * CHANNELS
+    # Backward reads the inputs and the output's gradient, and writes a gradient for each input.
+    step = once + read + row * CHANNELS + read
+    what = f"scan, {batch} x {height}x{width} x {CHANNELS}, 4 routes, {str(dtype).removeprefix('torch.')}"
+    return [
+        Rate(f"{what}, forward", str(device), once / _time(inference, seconds) / 1e9),
+        Rate(
+            f"{what}, forward and backward",
+            str(device),
+            step
+            / _time(lambda: torch.autograd.grad(forward(), list(given.values()), gradient), seconds)
+            / 1e9,
+        ),
+    ]
+
+
+def _time(call: Callable[[], object], seconds: float) -> float:
+    call()
+    timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
+    return timer.blocked_autorange(min_run_time=seconds).median

@@ -1,0 +1,92 @@
+"""``mmmamba new``: a config for one's own data."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+EXAMPLES = """examples:
+  mmmamba new --backbone vmamba_t --head mask_rcnn --data my_coco/
+  mmmamba new --backbone vmamba_t --head rtmdet --data export/ --val-share 0.2
+  mmmamba new --backbone vmamba_t --head upernet --data masks/ --out roads.py"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EXAMPLES
+    parser.add_argument(
+        "--backbone", required=True, metavar="NAME", help="such as vmamba_t (mmmamba list)"
+    )
+    parser.add_argument(
+        "--head",
+        required=True,
+        metavar="NAME",
+        help="mask_rcnn, retinanet, rtmdet, yolox, upernet, …",
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="DIR",
+        help="folder with images and COCO annotations or label maps",
+    )
+    parser.add_argument("--out", metavar="FILE", help="config to write (DATA_BACKBONE_HEAD.py)")
+    parser.add_argument(
+        "--val-share",
+        type=float,
+        metavar="SHARE",
+        help="hold this share of the images out for validation",
+    )
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images of a step on one GPU")
+    parser.add_argument("--gpus", type=int, default=1, metavar="N", help="that will train (1)")
+    parser.add_argument(
+        "--length", type=int, metavar="N", help="epochs of a detector or iterations of a segmentor"
+    )
+    parser.add_argument("--force", action="store_true", help="replace the config if it is there")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ...errors import UsageError
+    from .write import write_config
+
+    for option, value in (
+        ("--batch-size", args.batch_size),
+        ("--gpus", args.gpus),
+        ("--length", args.length),
+    ):
+        if value is not None and value < 1:
+            raise UsageError(f"{option} is {value}, wanted 1 or more")
+    if args.val_share is not None and not 0 < args.val_share < 1:
+        raise UsageError(
+            f"--val-share is {args.val_share}, wanted a share between 0 and 1, such as 0.2"
+        )
+    root = Path(args.data)
+    out = Path(args.out or f"{root.resolve().name}_{args.backbone}_{args.head}.py")
+    if out.exists() and not args.force:
+        raise UsageError(
+            f"{out} is there already; name another with --out, or replace it with --force"
+        )
+    told = ("backbone", "head", "data", "val_share", "batch_size", "gpus", "length")
+    options = {key: getattr(args, key) for key in told}
+    given = [
+        f"--{key.replace('_', '-')} {shlex.quote(str(value))}"
+        for key, value in options.items()
+        if value is not None and value != 1
+    ]
+    written = write_config(
+        args.backbone,
+        args.head,
+        root,
+        out,
+        val_share=args.val_share,
+        batch=args.batch_size,
+        gpus=args.gpus,
+        length=args.length,
+        command=f"mmmamba new {' '.join(given)}",
+    )
+    print("\n".join(written))
+    print(
+        f"Wrote {out}. Next:\n  mmmamba check-data {out}\n  mmmamba train {out}\n"
+        f"  mmmamba infer work_dirs/{out.stem} IMAGE"
+    )
+    return 0

@@ -1,0 +1,111 @@
+"""From a folder of labelled images to a config that trains on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ...config.find import config_name
+from ...datasets.discovery import CocoData, LabelData, annotation_files, find_coco, find_label_maps
+from ...errors import UsageError
+from .heads import MASK_HEADS, SEGMENTATION_HEADS, base_config, heads_for
+from .schedule import plan_schedule
+from .text import config_text
+
+NAMED = 6
+MOST_IMAGES = 8
+"""Of a step on one GPU, where the recipe has more."""
+
+
+def write_config(
+    backbone: str,
+    head: str,
+    root: Path,
+    out: Path,
+    *,
+    val_share: float | None = None,
+    batch: int | None = None,
+    gpus: int = 1,
+    length: int | None = None,
+    command: str = "mmmamba new",
+) -> list[str]:
+    """Write a config for the data below a folder. Files that it needs beside the data go to a folder beside it.
+
+    Args:
+        val_share: of the images for validation, where the data is not split.
+        batch: images of a step on one GPU; None takes the recipe's, `MOST_IMAGES` at most.
+        length: epochs, or iterations of a recipe that counts those.
+        command: for the config's first line.
+
+    Returns:
+        What was found and chosen, a line each.
+
+    Raises:
+        UsageError: unknown names, data in no known layout or that the head cannot learn from.
+    """
+    base = Config.fromfile(base_config(backbone, head))
+    if not root.is_dir():
+        raise UsageError(f"there is no folder {root}, seen from {Path.cwd()}")
+    root = root.resolve()
+    data = find_data(root, out.resolve().with_name(f"{out.stem}_data"), head, backbone, val_share)
+    batch = min(batch or min(base.train_dataloader.batch_size, MOST_IMAGES), data.images)
+    schedule = plan_schedule(base, data.images, batch * gpus, length)
+    text = config_text(base, out, data, root, schedule, batch, batch * gpus, command)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text)
+    Config.fromfile(out)
+    weights = (base.model.backbone.get("init_cfg") or {}).get("checkpoint")
+    more = len(data.classes) - NAMED
+    names = ", ".join(data.classes[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    rates = ", ".join(f"{key} {value:g}" for key, value in schedule.optimizer.items())
+    length = f"{schedule.length} {schedule.unit}, {batch * gpus} images a step"
+    return [
+        *data.said,
+        f"Data: {data.images} images to train on, classes ({len(data.classes)}): {names}",
+        f"Recipe: {config_name(Path(base.filename))}, {length}, {rates}",
+        f"Weights to start from: {weights or 'none are published for this backbone'}",
+        *(
+            [
+                "  To start from nothing: mmmamba train ... --cfg-options model.backbone.init_cfg=None"
+            ]
+            if weights
+            else []
+        ),
+    ]
+
+
+def find_data(
+    root: Path, out: Path, head: str, backbone: str, val_share: float | None
+) -> CocoData | LabelData:
+    """The data that a head learns from.
+
+    Raises:
+        UsageError: there is none, or of another sort, with the heads that it is for.
+    """
+    if head in SEGMENTATION_HEADS:
+        labels = find_label_maps(root, out, val_share)
+        if labels is not None:
+            return labels
+        if annotation_files(root):
+            heads = ", ".join(heads_for(backbone, masks=True)) or "none"
+            raise UsageError(
+                f"{root} has COCO annotations; {head} learns from label maps. Heads for COCO annotations "
+                f"on {backbone}: {heads}"
+            )
+        raise UsageError(
+            f"{root} has no folders of images and label maps: wanted images/train and labels/train, "
+            "train/images and train/masks, or images and labels"
+        )
+    data = find_coco(root, out, val_share)
+    if data is None:
+        raise UsageError(
+            f"{root} has no annotations in COCO format (.json), which {head} learns from. Heads for label "
+            f"maps: {', '.join(SEGMENTATION_HEADS)}"
+        )
+    if head in MASK_HEADS and not data.masks:
+        raise UsageError(
+            f"the annotations of {root} have no masks, which {head} learns from. Heads for boxes on "
+            f"{backbone}: {', '.join(heads_for(backbone, masks=False)) or 'none'}"
+        )
+    return data

@@ -1,0 +1,34 @@
+"""Arguments that training and testing share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from mmengine.config import DictAction
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", help="config file")
+    parser.add_argument(
+        "--work-dir", metavar="DIR", help="where logs and checkpoints go (work_dirs/CONFIG)"
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        default={},
+        metavar="KEY=VALUE",
+        help="settings that replace the config's: train_cfg.max_epochs=3 model.backbone.with_cp=True",
+    )
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="pytorch" if "TORCHELASTIC_RUN_ID" in os.environ else "none",
+        help="what started the processes; torchrun is recognised",
+    )
+    # What torch.distributed.launch passes; torchrun sets the environment variable itself.
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--demo", action="store_true", help="use a small data set that is drawn on the spot"
+    )

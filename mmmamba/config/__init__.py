@@ -1,0 +1,1 @@
+"""A config file, from its name to a checked Config."""

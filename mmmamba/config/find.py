@@ -1,0 +1,67 @@
+"""The configs that come with the package, by path or by name."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from pathlib import Path
+
+from ..checkpoints.published import Published, list_published
+from ..errors import UsageError
+from ..suggest import did_you_mean
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def configs_folder() -> Path:
+    """Where the configs lie: inside an installed package, beside it in a checkout."""
+    inside = PACKAGE / "configs"
+    return inside if inside.is_dir() else PACKAGE.parent / "configs"
+
+
+def list_configs(pattern: str = "*") -> list[Path]:
+    """Configs to train, bases left out, whose `method/name` or name matches a shell pattern."""
+    root = configs_folder()
+    paths = (p for p in sorted(root.rglob("*.py")) if "_base_" not in p.relative_to(root).parts)
+    return [p for p in paths if any(fnmatch(name, pattern) for name in (p.stem, config_name(p)))]
+
+
+def config_name(path: Path) -> str:
+    """Such as ``mask_rcnn/vmamba_t_1x_coco``."""
+    return path.relative_to(configs_folder()).with_suffix("").as_posix()
+
+
+def find_config(name: str | Path) -> Path:
+    """The file of a path, of ``mask_rcnn/vmamba_t_1x_coco``, or of ``vmamba_t_1x_coco`` where only one method has it.
+
+    Raises:
+        UsageError: no such config, or several.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    wanted = str(name).removeprefix("configs/").removesuffix(".py")
+    found = [p for p in list_configs() if wanted in (config_name(p), p.stem)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(config_name(p) for p in found)
+        raise UsageError(f"{name} names {len(found)} configs: {names}. Write one of these")
+    known = [config_name(p) for p in list_configs()]
+    names = known if "/" in wanted else sorted({k.split("/")[1] for k in known})
+    near = (
+        [str(p) for p in path.parent.glob("*.py")]
+        if path.parent != Path(".") and path.parent.is_dir()
+        else []
+    )
+    raise UsageError(
+        f"there is no config file {path}, seen from {Path.cwd()}, and none of this name comes with mmmamba."
+        f"{did_you_mean(str(path), near, 3) or did_you_mean(wanted, names, 3)}"
+    )
+
+
+def weights_of(config: Path, arch: str) -> list[Published]:
+    """What the authors of a backbone published for the method and schedule of a config that comes with mmmamba."""
+    if not config.resolve().is_relative_to(configs_folder().resolve()):
+        return []
+    schedule = config.stem.removeprefix(f"{arch}_").split("_")[0]
+    return list_published(arch, f"{config.parent.name}_{schedule}")

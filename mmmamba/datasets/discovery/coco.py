@@ -1,0 +1,219 @@
+"""Finds annotation files in COCO format and the folders of their images."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...errors import UsageError
+from ..checks.coco import read_coco
+from ..checks.report import Report
+from .layout import LABEL_FOLDERS, Part, split_names, split_of, walk
+
+LOOKED_FOR = 20
+"""Images of a file that must lie in a folder."""
+OTHER_TASKS = ("captions", "keypoints", "panoptic", "stuff", "info")
+
+
+@dataclass
+class CocoData:
+    """A data set in COCO format.
+
+    Attributes:
+        classes: in the order of the file, by which mmdet numbers them.
+        masks: whether there are any.
+        images: number of images to train on.
+        said: what was chosen, a line each.
+    """
+
+    train: Part
+    val: Part
+    test: Part | None
+    classes: tuple[str, ...]
+    masks: bool
+    images: int
+    said: list[str] = field(default_factory=list)
+
+
+def find_coco(root: Path, out: Path, val_share: float | None = None) -> CocoData | None:
+    """The data set below a folder, or None if there is no JSON file.
+
+    Args:
+        out: folder for the files of a split that is made here.
+        val_share: of the images for validation, where there is one annotation file.
+
+    Raises:
+        UsageError: several files for one split, no split and no `val_share`, images that are not there, files that
+            are not COCO's or disagree about the classes.
+    """
+    files = annotation_files(root)
+    if not files:
+        return None
+    by_split: dict[str | None, list[Path]] = {}
+    for file in files:
+        by_split.setdefault(split_of(file.relative_to(root)), []).append(file)
+    chosen = {split: _only(root, split, found) for split, found in by_split.items()}
+    said = []
+    only_file = chosen.get("train") or chosen.get(None)
+    if only_file is None:
+        raise UsageError(
+            f"{root} has no annotation file for training, only {_names(root, files)}: name it "
+            "annotations/instances_train.json"
+        )
+    train = _read(only_file)
+    images = _image_folder(root, only_file, train)
+    if "val" not in chosen and "test" in chosen and "train" in chosen:
+        chosen["val"] = chosen.pop("test")
+        said.append(f"validation: {chosen['val']}, as there is no other file")
+    if "val" not in chosen or "train" not in chosen:
+        return _divided(root, only_file, train, images, out, val_share)
+    val = _read(chosen["val"])
+    classes, dropped = _classes(train)
+    said += [
+        f"left out: category {name!r}, which groups the others and has no annotation"
+        for name in dropped
+    ]
+    _same_classes(only_file, classes, chosen["val"], _classes(val)[0])
+    test = None
+    if "test" in chosen:
+        test = Part(_image_folder(root, chosen["test"], _read(chosen["test"])), chosen["test"])
+    parts = (
+        Part(images, only_file),
+        Part(_image_folder(root, chosen["val"], val), chosen["val"]),
+        test,
+    )
+    return CocoData(*parts, classes, _has_masks(train), len(train["images"]), said)
+
+
+def annotation_files(root: Path) -> list[Path]:
+    """JSON files below a folder, those for other tasks by their names left out."""
+    files = (file for folder in walk(root) for file in sorted(folder.glob("*.json")))
+    return [file for file in files if not set(_words(file.stem)) & set(OTHER_TASKS)]
+
+
+def _divided(
+    root: Path, file: Path, content: dict, images: Path, out: Path, share: float | None
+) -> CocoData:
+    """One file made into two, which are written beside the config: the user's data stays as it is."""
+    if share is None:
+        raise UsageError(
+            f"{root} has one annotation file, {file.relative_to(root)}, and none for validation. "
+            "--val-share 0.2 holds a fifth of the images out"
+        )
+    names = split_names((image["file_name"] for image in content["images"]), share)
+    if not all(names):
+        raise UsageError(
+            f"{file} has {len(content['images'])} images, too few to divide by --val-share {share}"
+        )
+    classes, dropped = _classes(content)
+    said = [
+        f"left out: category {name!r}, which groups the others and has no annotation"
+        for name in dropped
+    ]
+    out.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for split, chosen in zip(("train", "val"), map(set, names)):
+        kept = [image for image in content["images"] if image["file_name"] in chosen]
+        ids = {image["id"] for image in kept}
+        annotations = [a for a in content["annotations"] if a.get("image_id") in ids]
+        target = out / f"{split}.json"
+        target.write_text(json.dumps({**content, "images": kept, "annotations": annotations}))
+        parts.append(Part(images, target))
+        said.append(
+            f"{split}: {len(kept)} images, {len(annotations)} annotations, written to {target}"
+        )
+    return CocoData(*parts, None, classes, _has_masks(content), len(names[0]), said)
+
+
+def _read(file: Path) -> dict:
+    report = Report("data", str(file))
+    content = read_coco(file, report)
+    if content is None:
+        raise UsageError("; ".join(f"{finding}" for finding in report.stops))
+    if not content["images"]:
+        raise UsageError(f"{file} lists no images")
+    return content
+
+
+def _only(root: Path, split: str | None, files: list[Path]) -> Path:
+    """The one annotation file of a split: COCO's `instances_` where there are others beside it."""
+    instances = [file for file in files if file.name.startswith("instances")]
+    left = instances if len(instances) == 1 else files
+    if len(left) > 1:
+        kind = f"{split} files" if split else "files that say neither train nor val"
+        raise UsageError(
+            f"{root} has {len(left)} {kind}: {_names(root, left)}. Leave one of them, or name another "
+            "folder with --data"
+        )
+    return left[0]
+
+
+def _image_folder(root: Path, file: Path, content: dict) -> Path:
+    """The folder in which the first images of a file lie: its own, one named like it, one of its split."""
+    names = [str(image.get("file_name")) for image in content["images"][:LOOKED_FOR]]
+    stem = file.stem.removeprefix("instances_")
+    split = split_of(file.relative_to(root)) if file.is_relative_to(root) else None
+
+    def liking(folder: Path) -> tuple:
+        below = folder.relative_to(root)
+        return (
+            folder != file.parent,
+            bool(set(below.parts) & set(LABEL_FOLDERS)),
+            folder.name != stem,
+            split_of(below) != split,
+            "images" not in _words(folder.name),
+            len(below.parts),
+        )
+
+    folders = sorted(walk(root), key=liking)
+    for folder in folders:
+        if all((folder / name).is_file() for name in names):
+            return folder
+    partly = max(folders, key=lambda folder: sum((folder / name).is_file() for name in names))
+    there = [name for name in names if (partly / name).is_file()]
+    if not there:
+        raise UsageError(
+            f"the images of {file} are nowhere below {root}: wanted {names[0]} and others"
+        )
+    missing = next(name for name in names if name not in there)
+    raise UsageError(
+        f"{partly} holds {len(there)} of the first {len(names)} images of {file}, but not {missing}"
+    )
+
+
+def _classes(content: dict) -> tuple[tuple[str, ...], list[str]]:
+    """Names of the categories, and of those left out: Roboflow's files begin with a group that nothing belongs to."""
+    used = {annotation.get("category_id") for annotation in content["annotations"]}
+    groups = {category.get("supercategory") for category in content["categories"]}
+    dropped = [
+        c["name"]
+        for c in content["categories"]
+        if c["id"] not in used
+        and c["name"] in groups
+        and c.get("supercategory") in (None, "none", "")
+    ]
+    return tuple(c["name"] for c in content["categories"] if c["name"] not in dropped), dropped
+
+
+def _same_classes(
+    train_file: Path, train: tuple[str, ...], val_file: Path, val: tuple[str, ...]
+) -> None:
+    if train != val:
+        raise UsageError(
+            f"the classes differ: {train_file} has {', '.join(train)}; {val_file} has {', '.join(val)}. "
+            "Both need the same categories in the same order"
+        )
+
+
+def _has_masks(content: dict) -> bool:
+    return any(annotation.get("segmentation") for annotation in content["annotations"])
+
+
+def _names(root: Path, files: list[Path]) -> str:
+    return ", ".join(str(file.relative_to(root)) for file in files)
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[^a-z]+", name.lower())

@@ -1,0 +1,1 @@
+"""Hooks of a run beside those that keep it reliable."""

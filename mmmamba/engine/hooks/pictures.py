@@ -1,0 +1,229 @@
+"""Draws while a model trains, on the main process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.visualization import LocalVisBackend
+
+from ...evaluation.coco_results import (
+    detection_confusion,
+    find_coco_metric,
+    keep_results,
+    precisions,
+)
+from ...evaluation.matching import IOU
+from ...evaluation.segmentation import PixelConfusion
+from ...structures.classes import Classes, choose_colours
+from ...visualization.charts.confusion import NOTHING, draw_confusion
+from ...visualization.charts.curves import draw_curves
+from ...visualization.charts.ious import draw_ious
+from ...visualization.charts.precision_recall import draw_precision_recall
+from ...visualization.sheets.batches import draw_batch
+from ...visualization.sheets.predictions import PredictionSheet
+
+EVERY = 300.0
+"""Seconds between curves while no validation comes."""
+IGNORE_INDEX = 255
+
+
+def add_pictures(cfg: Config, off: bool = False) -> None:
+    """Have any config leave pictures. One whose `default_hooks.pictures` is None leaves none, nor does `off`."""
+    if cfg.get("default_hooks") is None:
+        cfg.default_hooks = {}
+    hook = cfg.default_hooks.pop("pictures", {})
+    if hook is not None and not off:
+        # --cfg-options default_hooks.pictures.images=16 names no type.
+        cfg.default_hooks.pictures = {"type": "PicturesHook", **hook}
+
+
+@HOOKS.register_module()
+class PicturesHook(Hook):
+    """Leaves pictures of a run in `work_dir/pictures`.
+
+    Args:
+        batches: training batches that are drawn, from the start of the run.
+        images: images of each validation that are drawn.
+        score_thr: detections with lower scores are left out of pictures and of the confusion matrix.
+    """
+
+    # Behind the log, which writes what the curves show, and behind hooks that end training early.
+    priority = "LOWEST"
+
+    def __init__(self, batches: int = 3, images: int = 8, score_thr: float = 0.3) -> None:
+        self.batches, self.images, self.score_thr = batches, images, score_thr
+        self.sheet: PredictionSheet | None = None
+        self.metric: Any = None
+        self.results: list | None = None
+        self.pixels: PixelConfusion | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        self.folder = Path(runner.work_dir, "pictures")
+        self.drawn, self.drawn_at = time.monotonic(), -1
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        if runner.iter >= self.batches or not is_main_process():
+            return
+        name, classes = f"batch_{runner.iter}.jpg", _classes(runner.train_dataloader)
+        with self._writing(runner, name):
+            if classes is not None and draw_batch(data_batch, classes, self.folder / name):
+                self._publish(runner, name)
+            else:
+                self.batches = 0
+                runner.logger.info(
+                    "no pictures of batches: their data set names no classes, or they are not made as "
+                    "mmdet's and mmseg's are"
+                )
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        if is_main_process() and time.monotonic() - self.drawn > EVERY:
+            self._draw_curves(runner)
+
+    def before_val(self, runner: Runner) -> None:
+        evaluator = runner.val_loop.evaluator
+        if runner.cfg.get("default_scope") == "mmseg" and self.pixels is None:
+            ignored = (getattr(metric, "ignore_index", None) for metric in evaluator.metrics)
+            self.pixels = PixelConfusion(
+                next((index for index in ignored if index is not None), IGNORE_INDEX)
+            )
+            self.pixels.dataset_meta = evaluator.dataset_meta
+            evaluator.metrics.append(self.pixels)
+        if self.metric is None:
+            self.metric = find_coco_metric(evaluator.metrics)
+            self.results = keep_results(self.metric) if self.metric is not None else None
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        classes = _classes(runner.val_dataloader)
+        if is_main_process() and classes is not None:
+            total = len(runner.val_dataloader) * (runner.val_dataloader.batch_size or 1)
+            self.sheet = PredictionSheet(self.images, total, classes, self.score_thr, self.metric)
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence | None = None,
+    ) -> None:
+        if self.sheet is not None:
+            with self._writing(runner, "pictures of predictions"):
+                self.sheet.add(outputs)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        if not is_main_process():
+            return
+        by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+        name = f"val_epoch_{runner.epoch}.jpg" if by_epoch else f"val_iter_{runner.iter}.jpg"
+        if self.sheet is not None:
+            with self._writing(runner, name):
+                if self.sheet.save(self.folder / name):
+                    self._publish(runner, name)
+            if _ends(runner):
+                self._draw_errors(runner, self.sheet.classes.names)
+            self.sheet = None
+        self._draw_curves(runner)
+        if self.results is not None:
+            self.results.clear()
+
+    def after_train(self, runner: Runner) -> None:
+        if not is_main_process():
+            return
+        if self.drawn_at != runner.iter:
+            self._draw_curves(runner)
+        if self.folder.is_dir():
+            runner.logger.info(f"pictures of this run: {self.folder}")
+
+    def _draw_curves(self, runner: Runner) -> None:
+        loop = runner.train_loop
+        per_epoch = len(runner.train_dataloader) if isinstance(loop, EpochBasedTrainLoop) else None
+        with self._writing(runner, "curves.png"):
+            if draw_curves(Path(runner.work_dir), self.folder / "curves.png", per_epoch):
+                self._publish(runner, "curves.png")
+        self.drawn, self.drawn_at = time.monotonic(), runner.iter
+
+    def _draw_errors(self, runner: Runner, names: Sequence[str]) -> None:
+        """Where the model errs: precision and recall, classes that it takes for others."""
+        with self._writing(runner, "confusion.png"):
+            if self.pixels is not None:
+                draw_ious(self.pixels.matrix, names, self.folder / "iou.png")
+                draw_confusion(
+                    self.pixels.matrix,
+                    names,
+                    self.folder / "confusion.png",
+                    "pixels",
+                    "What the pixels of each class were taken for.",
+                )
+                self._publish(runner, "iou.png", "confusion.png")
+            elif self.results:
+                found = precisions(self.metric, self.results)
+                if found:
+                    draw_precision_recall(found, names, self.folder / "pr_curve.png")
+                    self._publish(runner, "pr_curve.png")
+                matrix = detection_confusion(self.metric, self.results, self.score_thr)
+                draw_confusion(
+                    matrix,
+                    [*names, NOTHING],
+                    self.folder / "confusion.png",
+                    "objects",
+                    f"Score from {self.score_thr:g}, IoU from {IOU:g}; last row: found where nothing is.",
+                )
+                self._publish(runner, "confusion.png")
+            else:
+                runner.logger.info(
+                    "no precision-recall curve and no confusion matrix: they are drawn from mmdet's "
+                    "CocoMetric with an ann_file, or from segmentation"
+                )
+
+    def _publish(self, runner: Runner, *names: str) -> None:
+        """Hand pictures on to TensorBoard and the like; MMEngine's own folder would hold them twice."""
+        backends = [
+            one
+            for one in runner.visualizer._vis_backends.values()
+            if not isinstance(one, LocalVisBackend)
+        ]
+        for name in names if backends else ():
+            image = cv2.cvtColor(cv2.imread(str(self.folder / name)), cv2.COLOR_BGR2RGB)
+            for backend in backends:
+                backend.add_image(f"pictures/{name.split('.')[0]}", image, runner.iter)
+
+    @contextmanager
+    def _writing(self, runner: Runner, what: str):
+        """A full disk costs a picture, not the run."""
+        try:
+            yield
+        except OSError as error:
+            runner.logger.warning(f"{what} not drawn: {error}")
+
+
+def _classes(loader: Any) -> Classes | None:
+    meta = getattr(loader.dataset, "metainfo", {})
+    names = meta.get("classes")
+    if not names:
+        return None
+    names = (names,) if isinstance(names, str) else tuple(map(str, names))
+    return Classes(
+        names, choose_colours(meta.get("palette"), len(names)), tuple(range(1, len(names) + 1))
+    )
+
+
+def _ends(runner: Runner) -> bool:
+    """No more training comes after this validation."""
+    loop = runner.train_loop
+    done = (
+        loop.epoch >= loop.max_epochs
+        if isinstance(loop, EpochBasedTrainLoop)
+        else loop.iter >= loop.max_iters
+    )
+    return done or loop.stop_training

@@ -1,0 +1,75 @@
+"""`--deterministic`: the same numbers from each run on a GPU, or an error that names the operator."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from ...compat import compiled_extension
+from ..bare_model import bare_model
+
+
+def make_deterministic(cfg: Config) -> None:
+    """Have a config's run use deterministic algorithms only. Call it before CUDA is used."""
+    cfg.randomness = dict(cfg.get("randomness") or {}, deterministic=True)
+    if cfg.get("env_cfg"):
+        cfg.env_cfg.cudnn_benchmark = False
+    cfg.default_hooks.deterministic_pooling = dict(type="DeterministicPoolingHook")
+    # Read when cuBLAS starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    if compiled_extension() is not None:
+        print_log(
+            "--deterministic: mmcv's compiled operators (RoIAlign, deformable convolution) add in any order in their "
+            "backward passes and raise no error; without them, those of mmmamba.compat are repeatable",
+            "current",
+            30,
+        )
+
+
+class MatrixAvgPool2d(nn.AdaptiveAvgPool2d):
+    """`AdaptiveAvgPool2d` as two matrix products: its own gradient on a GPU is added in any order."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        size = (
+            self.output_size
+            if isinstance(self.output_size, (tuple, list))
+            else (self.output_size,) * 2
+        )
+        rows_PH, columns_QW = (
+            _window_means(wanted or length, length, x_BCHW)
+            for wanted, length in zip(size, x_BCHW.shape[-2:])
+        )
+        return rows_PH @ x_BCHW @ columns_QW.T
+
+
+def _window_means(windows: int, length: int, like: Tensor) -> Tensor:
+    """(windows, length): window i is the mean of cells floor(i L / n) to ceil((i + 1) L / n)."""
+    window = torch.arange(windows, device=like.device)[:, None]
+    cell = torch.arange(length, device=like.device)
+    inside = (cell >= window * length // windows) & (cell < -((window + 1) * -length // windows))
+    return (inside / inside.sum(1, keepdim=True)).to(like.dtype)
+
+
+@HOOKS.register_module()
+class DeterministicPoolingHook(Hook):
+    """Puts :class:`MatrixAvgPool2d` in the place of the model's adaptive average pooling, and our RoIAlign in that of
+    torchvision's, which is compiled where algorithms are deterministic, for minutes.
+    """
+
+    def before_run(self, runner: Runner) -> None:
+        from mmcv.ops import RoIAlign
+
+        model = bare_model(runner.model)
+        for parent in [*model.modules()]:
+            for name, child in parent.named_children():
+                if type(child) is nn.AdaptiveAvgPool2d:
+                    setattr(parent, name, MatrixAvgPool2d(child.output_size))
+                elif isinstance(child, RoIAlign) and compiled_extension() is None:
+                    child.use_torchvision = False

@@ -1,0 +1,129 @@
+"""Training stops, or leaves a step out, where the loss or a gradient is not finite."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import Tensor
+
+from ...errors import NonFiniteError
+from .agree import Agreement
+from .finite import total_norm
+from .nan_report import save_report
+from .seeding import rng_state
+
+SKIPPED_KEY = "skipped_steps"
+# A scale this small means that gradients overflow at any scale: each halving is a step that was left out.
+LEAST_SCALE = 2.0**-14
+SCALE_INTERVAL = 100
+
+
+@HOOKS.register_module()
+class NanGuardHook(Hook):
+    """Checks loss and gradients after each backward pass, on all processes at once, with one wait for the GPU.
+
+    Under a grad scaler only the loss is checked: the scaler leaves steps out by itself and lowers its scale. Where that
+    scale falls below 2^-14, every hundredth iteration, it counts as not finite.
+
+    Args:
+        skip: leave such steps out instead of stopping. Gradients that were accumulated go with them; buffers, such as
+            running means, are put back.
+        max_skips: that many in a row are left out, the next one stops.
+    """
+
+    # Before hooks that draw random numbers or change the batch.
+    priority = "HIGHEST"
+
+    def __init__(self, skip: bool = False, max_skips: int = 10) -> None:
+        self.skip, self.max_skips = skip, max_skips
+        self.in_a_row = 0
+
+    def before_train(self, runner: Runner) -> None:
+        self.runner, self.agreement = runner, Agreement()
+        wrapper = runner.optim_wrapper
+        self.unwatched = []
+        for one in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
+            self._watch(one)
+        self.buffers = (
+            [b for b in runner.model.buffers() if b.is_floating_point()] if self.skip else []
+        )
+        self.kept = [torch.empty_like(buffer) for buffer in self.buffers]
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        self.bad, self.batch, self.rng = False, data_batch, rng_state()
+        if self.buffers:
+            torch._foreach_copy_(self.kept, self.buffers)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        self.batch = None
+        if not self.bad:
+            self.in_a_row = 0
+
+    def after_train(self, runner: Runner) -> None:
+        for wrapper, backward, step in self.unwatched:
+            wrapper.backward, wrapper.step = backward, step
+
+    def _watch(self, wrapper: OptimWrapper) -> None:
+        """Between the backward pass and the step there is no place for a hook in MMEngine."""
+        backward, step = wrapper.backward, wrapper.step
+        self.unwatched.append((wrapper, backward, step))
+
+        # Schedulers left marks on these functions, which wraps() copies.
+        @wraps(backward)
+        def watched_backward(loss: Tensor, **options: Any) -> None:
+            backward(loss, **options)
+            self._check(wrapper, loss.detach())
+
+        @wraps(step)
+        def watched_step(**options: Any) -> None:
+            if not self.bad:
+                step(**options)
+
+        wrapper.backward, wrapper.step = watched_backward, watched_step
+
+    def _check(self, wrapper: OptimWrapper, loss: Tensor) -> None:
+        scaler = getattr(wrapper, "loss_scaler", None)
+        parameters = [p for group in wrapper.optimizer.param_groups for p in group["params"]]
+        gradients = [p.grad for p in parameters if p.grad is not None] if scaler is None else []
+        finite = _finite(loss, gradients, 2.0)
+        if not finite and gradients:
+            # A sum of squares overflows long before its terms; the largest one takes many times as long on a CPU.
+            finite = _finite(loss, gradients, torch.inf)
+        if finite and scaler is not None and self.runner.iter % SCALE_INTERVAL == 0:
+            finite = scaler.get_scale() >= LEAST_SCALE
+        if self.agreement.most(not finite):
+            self._answer(wrapper, loss)
+
+    def _answer(self, wrapper: OptimWrapper, loss: Tensor) -> None:
+        runner = self.runner
+        self.bad = True
+        gradients = ", but gradients are not finite" if loss.isfinite() else ", not finite"
+        what = f"iteration {runner.iter + 1}: the loss is {loss.item():g}{gradients}"
+        if self.skip and self.in_a_row < self.max_skips:
+            self.in_a_row += 1
+            total = runner.message_hub.get_info(SKIPPED_KEY, 0) + 1
+            runner.message_hub.update_info(SKIPPED_KEY, total)
+            wrapper.zero_grad()
+            if self.buffers:
+                torch._foreach_copy_(self.buffers, self.kept)
+            runner.logger.warning(
+                f"{what}; step left out ({self.in_a_row} in a row, {total} in all)"
+            )
+            return
+        raise NonFiniteError(f"{what}.\n{save_report(runner, wrapper, self.batch, self.rng)}")
+
+
+def _finite(loss: Tensor, gradients: list[Tensor], power: float) -> bool:
+    """The one wait for the GPU."""
+    values = [loss.float().reshape(())]
+    if gradients:
+        values.append(total_norm(gradients, power).float().to(loss.device))
+    return bool(torch.stack(values).isfinite().all())

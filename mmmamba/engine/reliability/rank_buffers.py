@@ -1,0 +1,101 @@
+"""Running statistics of every process: batch norm gathers its own in each, and a checkpoint's weights hold the first's.
+
+They change nothing that is trained, but a process validates its share of the images with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather, get_rank, get_world_size
+from mmengine.hooks import EMAHook
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+from torch import Tensor
+
+from ...checkpoints.storing import misfit
+from ...errors import UsageError
+from ...printable import printable_names
+from ..bare_model import bare_model
+
+KEY = "buffers_of_processes"
+
+
+def remember_buffers(runner: Runner) -> None:
+    """Put into the message hub, which each checkpoint holds, what buffers differ between processes. All have to ask."""
+    world = get_world_size()
+    if world == 1:
+        if runner.message_hub.get_info(KEY):
+            runner.message_hub.update_info(KEY, {})
+        return
+    own = _floating_buffers(runner)
+    differing: dict[str, Tensor] = {}
+    if own:
+        # Every smaller type is exact in this one, and one call gathers all.
+        together = torch.cat([buffer.detach().double().flatten() for buffer in own.values()])
+        rows = (
+            torch.stack(all_gather(together))
+            .cpu()
+            .split([buffer.numel() for buffer in own.values()], 1)
+        )
+        differing = {
+            name: row.to(buffer.dtype).reshape(world, *buffer.shape)
+            for (name, buffer), row in zip(own.items(), rows)
+            if not row.equal(row[:1].expand_as(row))
+        }
+    runner.message_hub.update_info(KEY, differing)
+
+
+def restore_buffers(runner: Runner) -> None:
+    """Give this process what :func:`remember_buffers` kept of it.
+
+    Raises:
+        UsageError: the checkpoint holds what no such statistics are.
+    """
+    kept: dict[str, Any] = runner.message_hub.get_info(KEY) or {}
+    if not isinstance(kept, Mapping) or not all(
+        isinstance(rows, Tensor) and rows.dim() for rows in kept.values()
+    ):
+        raise UsageError(f"the checkpoint's {KEY} is not a dict of tensors, one row a process")
+    worlds = {len(rows) for rows in kept.values()}
+    if worlds - {get_world_size()}:
+        print_log(
+            f"the checkpoint is one of {worlds.pop()} processes, here there are {get_world_size()}: each goes on "
+            "with the running statistics of the first",
+            "current",
+            30,
+        )
+        return
+    own = _floating_buffers(runner)
+    missing = kept.keys() - own.keys()
+    if missing:
+        names = printable_names(sorted(missing))
+        print_log(
+            f"the checkpoint holds running statistics that have no place here: {names}",
+            "current",
+            30,
+        )
+    for name in kept.keys() & own.keys():
+        if kept[name].shape[1:] != own[name].shape or misfit(kept[name], own[name]):
+            raise UsageError(
+                f"the checkpoint's {KEY} has {tuple(kept[name].shape[1:])} of {kept[name].dtype} for {name}, wanted "
+                f"{tuple(own[name].shape)} of floating point"
+            )
+        own[name].data.copy_(kept[name][get_rank()])
+
+
+def _floating_buffers(runner: Runner) -> dict[str, Tensor]:
+    """Of the model and of its averages."""
+    models = {"model": bare_model(runner.model)}
+    averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
+    models.update(
+        {f"average{number}": hook.ema_model.module for number, hook in enumerate(averages)}
+    )
+    return {
+        f"{which}.{name}": buffer
+        for which, model in models.items()
+        for name, buffer in model.named_buffers()
+        if buffer.is_floating_point() and buffer.numel()
+    }

@@ -1,0 +1,83 @@
+"""The whole config of a run, in a file of its own in the work dir, which no file of the user's gives way to."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.dist import master_only
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from ...errors import UsageError
+from .atomic_save import write_whole
+
+FILE = "resolved_config.py"
+HEAD = "# The whole config of a run, written by mmmamba at each start. Edit a copy under another name. "
+"""Of the first line, which ends in the sum of the others: an edited file is not ours any more."""
+
+
+class OwnFile:
+    """In front of a class of runner: the config goes into :data:`FILE`, not under the name of the user's config.
+
+    A training writes it into the work dir, everything else into the folder of its log.
+    """
+
+    keeps_work_dir = True
+
+    @master_only
+    def dump_config(self) -> None:
+        write_config(self.cfg, self.log_dir if self.keeps_work_dir else self.work_dir)
+
+
+def build_runner(cfg: Config, training: bool) -> Runner:
+    """MMEngine's runner of a config, or the one that its `runner_type` names, with its config in a file of its own."""
+    kind = cfg.get("runner_type", Runner)
+    if isinstance(kind, str):
+        kind = RUNNERS.get(kind)
+    if kind is None:
+        raise UsageError(
+            f"runner_type={cfg.runner_type!r} is not registered; import its module by custom_imports"
+        )
+    members = dict(keeps_work_dir=not training, __module__=kind.__module__)
+    return type(kind.__name__, (OwnFile, kind), members).from_cfg(cfg)
+
+
+def write_config(cfg: Config, folder: str | Path) -> Path:
+    """Write the config of a run into a folder.
+
+    Raises:
+        UsageError: a file of that name is not ours.
+    """
+    path = check_place(folder)
+    text = cfg.pretty_text
+    write_whole(path, f"{_head(text)}\n{text}".encode())
+    return path
+
+
+def check_place(folder: str | Path) -> Path:
+    """The path of a run's config.
+
+    Raises:
+        UsageError: something else is there: a file that no run wrote, or that was edited since.
+    """
+    path = Path(folder) / FILE
+    if (path.exists() or path.is_symlink()) and not _is_ours(path):
+        raise UsageError(
+            f"{path} is not as a run wrote it, and is not written over. It would hold the whole config of this run: "
+            "rename it (it can be trained from under another name), or name another --work-dir"
+        )
+    return path
+
+
+def _is_ours(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    head, _, text = path.read_bytes().partition(b"\n")
+    return head == _head(text).encode()
+
+
+def _head(text: str | bytes) -> str:
+    content = text.encode() if isinstance(text, str) else text
+    return HEAD + hashlib.sha256(content).hexdigest()[:16]

@@ -1,0 +1,133 @@
+"""All weights of a network from what a checkpoint holds, or none: the one strictness of every command."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from torch import Tensor, nn
+
+from ...checkpoints import CheckpointError, KeyMap
+from ...checkpoints.errors import UnfitError
+from ...checkpoints.key_maps import key_map_of
+from ...checkpoints.loading import Report, fit
+from ...checkpoints.strict_loading import StrictLoading
+from ...checkpoints.unwrap import BACKBONE, Unwrapped, unwrap
+
+logger = logging.getLogger("mmmamba")
+
+WHOLE = KeyMap(
+    under=("state_dict", "model"), whole=True, may_be_surplus=(r"data_preprocessor\..*",)
+)
+
+
+def load_whole(model: nn.Module, held: Mapping) -> None:
+    """Load every weight of a network from what its checkpoint holds; backbones under any name their authors gave.
+
+    Raises:
+        CheckpointError: a weight is missing, left over, of another shape or not finite.
+    """
+    matched, reports = fit_whole(model, held)
+    bare_network(model).load_state_dict(matched, strict=False)
+    for report in reports:
+        logger.info("%s", report)
+
+
+def fit_whole(
+    model: nn.Module, held: Mapping, label: str = "it", may_differ: Sequence[str] = ()
+) -> tuple[dict[str, Tensor], list[Report]]:
+    """The state dict of a network as its checkpoint holds it, under our names, and what became of each tensor.
+
+    Args:
+        label: what the checkpoint is called in reports and errors.
+        may_differ: names of modules and weights that the checkpoint may lack, have of another shape or have alone.
+            They are in the result where they fit.
+
+    Raises:
+        UnfitError: a weight is missing, left over, of another shape or not finite.
+        CheckpointError: there are no weights, or those of a backbone alone.
+    """
+    model = bare_network(model)
+    target = {
+        name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)
+    }
+    if isinstance(model, StrictLoading):
+        family, key_map = key_map_of(model)
+        return _fit_part(
+            model, target, unwrap(held, key_map), key_map, label, family, "", may_differ
+        )
+    # A prefix that the network's own names have is none of a wrapper.
+    own = tuple(
+        prefix for prefix in WHOLE.prefixes if not all(name.startswith(prefix) for name in target)
+    )
+    key_map = replace(WHOLE, prefixes=own)
+    found = unwrap(held, key_map)
+    network = type(model).__name__
+    backbone = getattr(model, "backbone", None)
+    if not isinstance(backbone, StrictLoading):
+        return _fit_part(model, target, found, key_map, label, network, "", may_differ)
+    others = {name: tensor for name, tensor in found.state.items() if not name.startswith(BACKBONE)}
+    if not others or len(others) == len(found.state):
+        raise CheckpointError(
+            f"{label} holds {', '.join(list(found.state)[:3])}, …: a backbone alone. Give the checkpoint of a trained "
+            f"{network}"
+        )
+    family, family_map = key_map_of(backbone)
+    matched, reports = _fit_part(
+        backbone,
+        backbone.state_dict(),
+        unwrap(held, family_map),
+        family_map,
+        label,
+        family,
+        BACKBONE,
+        may_differ,
+    )
+    rest = {name: tensor for name, tensor in target.items() if not name.startswith(BACKBONE)}
+    beside = replace(found, state=others)
+    heads, more = _fit_part(
+        model, rest, beside, key_map, label, f"{network} without its backbone", "", may_differ
+    )
+    return {**matched, **heads}, reports + more
+
+
+def bare_network(model: nn.Module) -> nn.Module:
+    """The network without what spreads it over processes or gives it each image twice."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+def below(names: Sequence[str], prefix: str = "") -> list[str]:
+    """Patterns of the weights that names of modules or weights stand for, behind a prefix that all of them have."""
+    return [
+        rf"{re.escape(name.removeprefix(prefix))}(\..*)?"
+        for name in names
+        if name.startswith(prefix)
+    ]
+
+
+def _fit_part(
+    module: nn.Module,
+    target: Mapping[str, Tensor],
+    found: Unwrapped,
+    key_map: KeyMap,
+    label: str,
+    family: str,
+    prefix: str,
+    may_differ: Sequence[str],
+) -> tuple[dict[str, Tensor], list[Report]]:
+    """As `fit`, with the prefix of the part in the network put before the names."""
+    allowed = [r".*"] if prefix.rstrip(".") in may_differ else below(may_differ, prefix)
+    try:
+        matched, report = fit(
+            module, target, found, key_map, label, family, allowed, allowed, allowed
+        )
+    except UnfitError as error:
+        raise UnfitError(
+            error.finding, error.cure, [prefix + name for name in error.names]
+        ) from error
+    return {prefix + name: tensor for name, tensor in matched.items()}, [report]

@@ -1,0 +1,1 @@
+"""How good and how large: results of COCO, matching, scalars, summaries, counting."""

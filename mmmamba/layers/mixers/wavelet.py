@@ -1,0 +1,69 @@
+"""Scans of a map and convolutions of its wavelet bands, side by side (MobileMamba, arXiv 2411.15941, section 3.3)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..conv_norm import Fusible, PointwiseNorm
+from ..layout import channels_first, channels_last
+from .ss2d import SS2D
+
+HAAR = ((1, 1, 1, 1), (1, 1, -1, -1), (1, -1, 1, -1), (1, -1, -1, 1))
+"""Twice the four 2x2 filters, rows joined: mean, rows' difference, columns' difference, both."""
+
+
+def haar_filters(channels: int) -> Tensor:
+    """`(4 * channels, 1, 2, 2)`: the four bands of each channel in turn. Orthonormal, so they are their own inverse."""
+    return (torch.tensor(HAAR, dtype=torch.float32) / 2).view(4, 1, 2, 2).repeat(channels, 1, 1, 1)
+
+
+class NormedSS2D(SS2D):
+    """Gated SS2D to and fro along the rows, one state, whose projections end in batch norm; dt starts in [0, 0.1)."""
+
+    def __init__(self, dim: int, ssm_ratio: float, dt_rank: int | str, routes: tuple[str, ...]):
+        super().__init__(dim, 1, ssm_ratio, dt_rank, routes, gate=True, conv_bias=True)
+        inner = int(dim * ssm_ratio)
+        self.in_proj = PointwiseNorm(dim, 2 * inner)
+        self.out_proj = PointwiseNorm(inner, dim)
+        nn.init.uniform_(self.dt_projs_weight, 0, 0.1)
+        nn.init.uniform_(self.dt_projs_bias, 0, 0.1)
+
+
+class WaveletMixer(Fusible):
+    """`base_scale * SS2D(x) + IWT(wavelet_scale * conv(WT(x)))` on channels-first maps; conv is depthwise.
+
+    The filters are buffers: they start as Haar's, are saved and loaded, and never trained.
+
+    Args:
+        mixer: SS2D, channels-last, that ends in a `PointwiseNorm` called `out_proj`.
+    """
+
+    def __init__(self, dim: int, mixer: SS2D, kernel_size: int):
+        super().__init__()
+        self.register_buffer("wt_filter", haar_filters(dim))
+        self.register_buffer("iwt_filter", haar_filters(dim))
+        self.global_atten = mixer
+        self.base_scale = nn.Parameter(torch.ones(1, dim, 1, 1))
+        bands = 4 * dim
+        self.wavelet_conv = nn.Conv2d(
+            bands, bands, kernel_size, padding=kernel_size // 2, groups=bands, bias=False
+        )
+        self.wavelet_scale = nn.Parameter(torch.full((1, bands, 1, 1), 0.1))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        C, H, W = x_BCHW.shape[1:]
+        y_BCHW = channels_first(self.global_atten(channels_last(x_BCHW)))
+        bands = F.conv2d(F.pad(x_BCHW, (0, W % 2, 0, H % 2)), self.wt_filter, stride=2, groups=C)
+        bands = self.wavelet_conv(bands)
+        if self.base_scale is not None:
+            y_BCHW, bands = self.base_scale * y_BCHW, self.wavelet_scale * bands
+        return y_BCHW + F.conv_transpose2d(bands, self.iwt_filter, stride=2, groups=C)[:, :, :H, :W]
+
+    def fuse_(self) -> None:
+        """The scales go into the convolutions before them."""
+        project = self.global_atten.out_proj.c
+        with torch.no_grad():
+            project.weight *= self.base_scale.view(-1, 1, 1, 1)
+            project.bias *= self.base_scale.flatten()
+            self.wavelet_conv.weight *= self.wavelet_scale.view(-1, 1, 1, 1)
+        self.base_scale = self.wavelet_scale = None

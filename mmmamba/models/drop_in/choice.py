@@ -1,0 +1,179 @@
+"""Which maps of the new backbone answer those of the old one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import UsageError
+from ..trunks.column import PYRAMID_STRIDES
+from .heads import maps_read
+from .levels import Level, Trunk
+
+RESIZING = {"MultiLevelNeck": "scales", "Feature2Pyramid": "rescales"}
+"""Necks that resize the equal maps of a plain backbone, and the argument that says how."""
+FPN_ARGUMENTS = {
+    "type",
+    "in_channels",
+    "out_channels",
+    "num_outs",
+    "start_level",
+    "add_extra_convs",
+    "relu_before_extra_convs",
+}
+"""Of an FPN that EfficientViTFPN can stand for."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The old backbone's maps and those that answer them."""
+
+    old: list[Level]
+    new: list[Level]
+    """That leave the new backbone, in order."""
+    place: list[int]
+    """Among the new ones, of the answer to each old map; -1 for a map that nothing reads."""
+
+
+class Choice:
+    """Chooses maps for a model; `indices` are the arguments of the new backbone that give them."""
+
+    def __init__(self, name: str, part: dict, trunk: Trunk, old: list[Level]):
+        """
+        Args:
+            name: of the config, for messages.
+            part: the dict that holds the backbone, its neck and heads.
+        """
+        self.name, self.part, self.trunk, self.old = name, part, trunk, old
+        self.strides = [level.stride for level in old]
+        self.native = [level.stride for level in trunk.levels]
+        self.offered = PYRAMID_STRIDES if trunk.plain else tuple(self.native)
+        self.indices: dict[str, Any] = {}
+
+    def detector(self) -> Maps:
+        """Maps at the strides of the old ones, which a detector's anchors and points are made for.
+
+        Raises:
+            UsageError: the backbone has none at one of those strides.
+        """
+        if not _ascending(self.strides):
+            return self._by_position()
+        if not self._has(self.strides):
+            return self._finer_by_neck()
+        return self._at(self.strides)
+
+    def segmentor(self) -> Maps:
+        """Maps at the strides of the old ones, or the nearest: heads resize what they are given.
+
+        Raises:
+            UsageError: the backbone has too few maps.
+        """
+        resized = self._strides_after_neck()
+        if resized:
+            return self._at([self._nearest(stride) for stride in resized])
+        equal = len(set(self.strides)) < len(self.strides)
+        if equal and self.strides == sorted(self.strides):
+            return self._by_position()
+        if self.part.get("neck") or (self._has(self.strides) and _ascending(self.strides)):
+            return self._at(self.strides)
+        read = maps_read(self.part, len(self.strides))
+        chosen = self._at(sorted({self._nearest(self.strides[i]) for i in read}))
+        new = [level.stride for level in chosen.new]
+        place = [
+            new.index(self._nearest(s)) if i in read else -1 for i, s in enumerate(self.strides)
+        ]
+        return Maps(self.old, chosen.new, place)
+
+    def _has(self, strides: Sequence[int]) -> bool:
+        return set(strides) <= set(self.offered)
+
+    def _nearest(self, stride: int) -> int:
+        return min(self.offered, key=lambda one: (abs(one - stride), one))
+
+    def _at(self, strides: Sequence[int]) -> Maps:
+        """The maps at ascending strides."""
+        if not self._has(strides):
+            raise self._lacking(strides)
+        trunk = self.trunk
+        if not trunk.plain:
+            chosen = [self.native.index(stride) for stride in strides]
+            self._set_blocks([trunk.out_indices[i] for i in chosen])
+            new = [trunk.levels[i] for i in chosen]
+        elif list(strides) == self.native[:1]:
+            self._set_blocks(trunk.out_indices[-1:])
+            new = [trunk.levels[-1]]
+        else:
+            if trunk.drops_rest:
+                # Necks that double maps want sides that round up, as those of other backbones do.
+                self.indices["pad"] = True
+            whole = tuple(strides) == PYRAMID_STRIDES
+            self.indices["pyramid"] = True if whole else tuple(strides)
+            self._set_blocks([trunk.out_indices[PYRAMID_STRIDES.index(s)] for s in strides])
+            new = [Level(trunk.levels[0].width, stride) for stride in strides]
+        return Maps(self.old, new, list(range(len(new))))
+
+    def _by_position(self) -> Maps:
+        """The last maps, as many as the old ones.
+
+        Those of a dilated or plain backbone are told apart by their depth, not by their stride.
+        """
+        count, trunk = len(self.old), self.trunk
+        if count > len(trunk.levels):
+            raise UsageError(
+                f"{self.name} wants {count} maps, {trunk.arch} gives {len(trunk.levels)}"
+            )
+        self._set_blocks(trunk.out_indices[-count:])
+        return Maps(self.old, list(trunk.levels[-count:]), list(range(count)))
+
+    def _set_blocks(self, blocks: Sequence[int]) -> None:
+        if tuple(blocks) != self.trunk.out_indices:
+            self.indices["out_indices"] = tuple(blocks)
+
+    def _finer_by_neck(self) -> Maps:
+        """For a backbone that begins late: an FPN that makes the finer levels itself."""
+        neck, trunk = self.part.get("neck"), self.trunk
+        plain_fpn = isinstance(neck, dict) and neck["type"] == "FPN" and set(neck) <= FPN_ARGUMENTS
+        first = self.strides[neck.get("start_level", 0)] if plain_fpn else 0
+        if not plain_fpn or first >= self.native[0]:
+            more = (
+                ""
+                if plain_fpn
+                else (
+                    ", and only a plain FPN can be exchanged for "
+                    "EfficientViTFPN, which makes finer ones"
+                )
+            )
+            raise self._lacking(self.strides, more)
+        finer = (self.native[0] // first).bit_length() - 1
+        kept = min(len(trunk.levels), neck["num_outs"] - finer)
+        self._set_blocks(trunk.out_indices[:kept])
+        coarser = neck.get("add_extra_convs")
+        self.part["neck"] = dict(
+            type="EfficientViTFPN",
+            in_channels=[level.width for level in trunk.levels[:kept]],
+            out_channels=neck["out_channels"],
+            num_outs=neck["num_outs"],
+            num_extra_trans_convs=finer,
+            **(dict(add_extra_convs=coarser) if coarser else {}),
+        )
+        return Maps(self.old, list(trunk.levels[:kept]), [])
+
+    def _strides_after_neck(self) -> list[int] | None:
+        """What a neck makes of the equal maps of a plain backbone, where the new one is none."""
+        neck = self.part.get("neck")
+        scales = neck.get(RESIZING.get(neck["type"])) if isinstance(neck, dict) else None
+        if not scales or self.trunk.plain or len(set(self.strides)) > 1:
+            return None
+        return [round(level.stride / scale) for level, scale in zip(self.old, scales)]
+
+    def _lacking(self, strides: Sequence[int], more: str = "") -> UsageError:
+        return UsageError(
+            f"{self.name} wants maps at strides {', '.join(map(str, strides))}; "
+            f"{self.trunk.arch} gives maps at {', '.join(map(str, self.offered))}"
+            f"{more}"
+        )
+
+
+def _ascending(strides: Sequence[int]) -> bool:
+    return list(strides) == sorted(set(strides))

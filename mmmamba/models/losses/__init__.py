@@ -1,5 +1,0 @@
-"""Losses that mmdet lacks."""
-
-from .ciou import UnclampedCIoULoss, ciou
-
-__all__ = ["UnclampedCIoULoss", "ciou"]

@@ -1,0 +1,33 @@
+"""Mask R-CNN and Cascade R-CNN that do not copy their ground truth for the proposal network."""
+
+from mmdet.models.detectors import CascadeRCNN, MaskRCNN
+from mmdet.structures import DetDataSample
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from .batched_rpn_head import BatchedRPNHead
+
+
+class _NoCopy:
+    """mmdet copies all that a sample holds, on the device, to set labels to 0; `BatchedRPNHead` does without them."""
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict:
+        if not (self.with_rpn and isinstance(self.rpn_head, BatchedRPNHead)):
+            return super().loss(batch_inputs, batch_data_samples)
+        x = self.extract_feat(batch_inputs)
+        losses, proposals = self.rpn_head.loss_and_predict(
+            x,
+            batch_data_samples,
+            proposal_cfg=self.train_cfg.get("rpn_proposal", self.test_cfg.rpn),
+        )
+        return {**losses, **self.roi_head.loss(x, proposals, batch_data_samples)}
+
+
+@MODELS.register_module()
+class NoCopyMaskRCNN(_NoCopy, MaskRCNN):
+    """mmdet's `MaskRCNN`; with another `rpn_head` than `BatchedRPNHead` it is the same."""
+
+
+@MODELS.register_module()
+class NoCopyCascadeRCNN(_NoCopy, CascadeRCNN):
+    """mmdet's `CascadeRCNN`; with another `rpn_head` than `BatchedRPNHead` it is the same."""

@@ -1,0 +1,231 @@
+"""The decoupled anchor-free head of YOLO detectors with distribution focal loss (arXiv 2006.04388).
+
+Shape suffixes: B images, P priors over all levels, C classes, R bins.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.models.utils import multi_apply
+from mmengine.config import ConfigDict
+from mmengine.dist import get_world_size
+from mmengine.registry import MODELS, TASK_UTILS
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmmamba.layers.mixers.ssm_init import full_precision
+from mmmamba.models.yolo.conv import conv_norm_act
+
+from .box_selection import select_boxes
+
+LARGEST = 0.01
+"""How far the largest distance that a distribution is trained on stays below its last bin."""
+
+
+@MODELS.register_module()
+class YOLODFLHead(BaseDenseHead):
+    """Boxes as distributions of the distances to their sides, and class scores without an objectness.
+
+    Args:
+        num_classes: C.
+        in_channels: of each level's map.
+        strides: of each level.
+        reg_max: R; distances reach R - 1 strides.
+        assigner: assigns priors to boxes and gives target scores, see `NormalizedTaskAlignedAssigner`.
+        loss_cls, loss_bbox, loss_dfl: losses of sums; the head divides by the sum of the target scores.
+        train_cfg: `assigner` in it takes the place of the argument.
+        test_cfg: `score_thr`, `nms_pre` (candidates of an image over all levels; -1: all), `nms`, `max_per_img` (-1:
+            all), and `multi_label` (default true: a prior may be a candidate of several classes).
+
+    Raises:
+        ValueError: not one stride a level.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int],
+        strides: Sequence[int] = (8, 16, 32),
+        reg_max: int = 16,
+        assigner: dict | None = None,
+        loss_cls: dict | None = None,
+        loss_bbox: dict | None = None,
+        loss_dfl: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(init_cfg)
+        if len(in_channels) != len(strides):
+            raise ValueError(
+                f"YOLODFLHead got {len(in_channels)} in_channels and {len(strides)} strides, wanted one "
+                "of each for every level"
+            )
+        self.num_classes, self.reg_max, self.strides = num_classes, reg_max, tuple(strides)
+        self.train_cfg, self.test_cfg = train_cfg, test_cfg
+        self.prior_generator = TASK_UTILS.build(
+            dict(type="mmdet.MlvlPointGenerator", strides=list(strides), offset=0.5)
+        )
+        self.bbox_coder = TASK_UTILS.build(
+            dict(type="mmdet.DistancePointBBoxCoder", clip_border=False)
+        )
+        self.assigner = TASK_UTILS.build(
+            (train_cfg or {}).get("assigner")
+            or assigner
+            or dict(type="NormalizedTaskAlignedAssigner")
+        )
+        self.loss_cls = MODELS.build(
+            loss_cls
+            or dict(
+                type="mmdet.CrossEntropyLoss", use_sigmoid=True, reduction="sum", loss_weight=0.5
+            )
+        )
+        self.loss_bbox = MODELS.build(
+            loss_bbox or dict(type="UnclampedCIoULoss", reduction="sum", loss_weight=7.5)
+        )
+        # A quarter: the sum is over the four sides, the loss their mean.
+        self.loss_dfl = MODELS.build(
+            loss_dfl
+            or dict(type="mmdet.DistributionFocalLoss", reduction="sum", loss_weight=1.5 / 4)
+        )
+        reg_channels = max(16, in_channels[0] // 4, 4 * reg_max)
+        cls_channels = max(in_channels[0], min(num_classes, 100))
+        self.reg_preds = nn.ModuleList(_branch(c, reg_channels, 4 * reg_max) for c in in_channels)
+        self.cls_preds = nn.ModuleList(_branch(c, cls_channels, num_classes) for c in in_channels)
+        self.register_buffer(
+            "project", torch.arange(reg_max, dtype=torch.float32), persistent=False
+        )
+        self._init_biases()
+
+    def _init_biases(self) -> None:
+        """Boxes of even distributions, and scores as if an image of 640 pixels had five objects."""
+        for reg, cls, stride in zip(self.reg_preds, self.cls_preds, self.strides):
+            nn.init.ones_(reg[-1].bias)
+            nn.init.constant_(cls[-1].bias, math.log(5 / self.num_classes / (640 / stride) ** 2))
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Class logits `(B, C, H, W)` and box logits `(B, 4 R, H, W)`, side by side, of each level."""
+        return (
+            [cls(x) for cls, x in zip(self.cls_preds, maps)],
+            [reg(x) for reg, x in zip(self.reg_preds, maps)],
+        )
+
+    def decode(
+        self, cls_scores: list[Tensor], bbox_preds: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """All levels in one row, in full precision: a coordinate in bfloat16 may be off by two strides.
+
+        Returns:
+            class logits `(B, P, C)`, box logits `(B, P, 4, R)`, boxes `(B, P, 4)` as corners in pixels of the input,
+            and priors `(P, 4)`: centre and stride, twice.
+        """
+        logits_BPC, bins_BPn = (
+            full_precision(torch.cat([m.flatten(2) for m in maps], 2)).transpose(1, 2)
+            for maps in (cls_scores, bbox_preds)
+        )
+        bins_BP4R = bins_BPn.unflatten(-1, (4, self.reg_max))
+        priors_P4 = torch.cat(
+            self.prior_generator.grid_priors(
+                [m.shape[2:] for m in cls_scores],
+                dtype=logits_BPC.dtype,
+                device=logits_BPC.device,
+                with_stride=True,
+            )
+        )
+        # No matrix product, which autocast would take in half precision.
+        distances_BP4 = (bins_BP4R.softmax(-1) * self.project).sum(-1) * priors_P4[:, 2:3]
+        boxes_BP4 = self.bbox_coder.decode(
+            priors_P4[None, :, :2].expand(len(logits_BPC), -1, -1), distances_BP4
+        )
+        return logits_BPC, bins_BP4R, boxes_BP4, priors_P4
+
+    def loss_by_feat(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        batch_gt_instances: list[InstanceData],
+        batch_img_metas: list[dict] | None = None,
+        batch_gt_instances_ignore: list[InstanceData] | None = None,
+    ) -> dict[str, Tensor]:
+        """`loss_cls`, `loss_bbox` and `loss_dfl`: per unit of target score, times the images of all GPUs.
+
+        DDP averages the gradients over the GPUs, so their number makes that average a sum, as the original has it.
+        """
+        logits_BPC, bins_BP4R, boxes_BP4, priors_P4 = self.decode(cls_scores, bbox_preds)
+        results = multi_apply(
+            self._assign_single,
+            boxes_BP4.detach(),
+            logits_BPC.detach(),
+            batch_gt_instances,
+            priors_P4=priors_P4,
+        )
+        scores_BP, labels_BP, targets_BP4 = (torch.stack(list(part)) for part in results)
+        positive_BP = labels_BP >= 0
+        total = scores_BP.sum().clamp(min=1)
+        soft_BPC = torch.zeros_like(logits_BPC)
+        soft_BPC[positive_BP] = scores_BP[positive_BP, None] * nn.functional.one_hot(
+            labels_BP[positive_BP], self.num_classes
+        ).to(scores_BP)
+        weight_N = scores_BP[positive_BP]
+        priors_N4 = priors_P4.expand(len(boxes_BP4), -1, -1)[positive_BP]
+        stride_N1 = priors_N4[:, 2:3]
+        targets_N4 = targets_BP4[positive_BP]
+        distances_N4 = (self.bbox_coder.encode(priors_N4[:, :2], targets_N4) / stride_N1).clamp(
+            0, self.reg_max - 1 - LARGEST
+        )
+        scale = len(boxes_BP4) * get_world_size() / total
+        return dict(
+            loss_cls=self.loss_cls(logits_BPC.flatten(0, 1), soft_BPC.flatten(0, 1)) * scale,
+            loss_bbox=self.loss_bbox(
+                boxes_BP4[positive_BP] / stride_N1, targets_N4 / stride_N1, weight_N
+            )
+            * scale,
+            loss_dfl=self.loss_dfl(
+                bins_BP4R[positive_BP].flatten(0, 1),
+                distances_N4.flatten(),
+                weight_N.repeat_interleave(4),
+            )
+            * scale,
+        )
+
+    def _assign_single(
+        self, boxes_P4: Tensor, logits_PC: Tensor, gt_instances: InstanceData, priors_P4: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Target scores `(P,)`, labels `(P,)`, -1 for background, and boxes `(P, 4)` of one image."""
+        result = self.assigner.assign(
+            InstanceData(priors=priors_P4, bboxes=boxes_P4, scores=logits_PC.sigmoid()),
+            gt_instances,
+        )
+        gt_P = result.gt_inds.clamp(min=1) - 1
+        targets_P4 = (
+            gt_instances.bboxes.to(boxes_P4)[gt_P]
+            if len(gt_instances)
+            else torch.zeros_like(boxes_P4)
+        )
+        return result.assign_metrics, result.labels, targets_P4
+
+    def predict_by_feat(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        batch_img_metas: list[dict] | None = None,
+        cfg: ConfigDict | None = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> list[InstanceData]:
+        """Boxes of each image after NMS; with `rescale` in pixels of the original image."""
+        cfg = ConfigDict(self.test_cfg if cfg is None else cfg)
+        logits_BPC, _, boxes_BP4, _ = self.decode(cls_scores, bbox_preds)
+        return select_boxes(
+            logits_BPC.sigmoid(), boxes_BP4, batch_img_metas, cfg, rescale, with_nms
+        )
+
+
+def _branch(in_channels: int, channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        conv_norm_act(in_channels, channels, 3),
+        conv_norm_act(channels, channels, 3),
+        nn.Conv2d(channels, out_channels, 1),
+    )

@@ -1,0 +1,130 @@
+"""Kernels of `silu_gate`: tiles of rows by channels."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..launch import launch, on
+
+ROWS, CHANNELS = 8, 256
+
+
+def forward(y: Tensor, z: Tensor, scale: float) -> Tensor:
+    gated = torch.empty(z.shape, dtype=z.dtype, device=z.device)
+    _run(gate_kernel, (y, z, gated), scale)
+    return gated
+
+
+def backward(grad: Tensor, y: Tensor, z: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    grad = grad if grad.stride(-1) == 1 else grad.contiguous()
+    dy, dz = (torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (y, z))
+    _run(gate_backward_kernel, (y, z, grad, dy, dz), scale)
+    return dy, dz
+
+
+def _run(kernel, tensors: tuple[Tensor, ...], scale: float) -> None:
+    """`tensors` `(B, L, D)`, each in its own strides."""
+    batch, length, channels = tensors[0].shape
+    if tensors[0].numel() == 0:
+        return
+    strides = [stride for x in tensors for stride in (x.stride(0), x.stride(1))]
+    with on(tensors[0].device):
+        launch(
+            kernel,
+            -(-batch * length // ROWS) * -(-channels // CHANNELS),
+            tensors,
+            (*strides, batch * length, length, channels),
+            SCALE=scale,
+            RB=ROWS,
+            DB=CHANNELS,
+            num_warps=4,
+        )
+
+
+@triton.jit
+def _tile(rows, length, channels, RB: tl.constexpr, DB: tl.constexpr):
+    """Image and step of each row, channels, and which of them there are."""
+    blocks = tl.cdiv(channels, DB)
+    pid = tl.program_id(0)
+    row = (pid // blocks).to(tl.int64) * RB + tl.arange(0, RB)
+    d = (pid % blocks) * DB + tl.arange(0, DB)
+    there = (row < rows)[:, None] & (d < channels)[None, :]
+    return (row // length)[:, None], (row % length)[:, None], d[None, :], there
+
+
+@triton.jit(
+    do_not_specialize=["y_b", "y_l", "z_b", "z_l", "out_b", "out_l", "rows", "length", "channels"]
+)
+def gate_kernel(
+    y,
+    z,
+    out,
+    y_b,
+    y_l,
+    z_b,
+    z_l,
+    out_b,
+    out_l,
+    rows,
+    length,
+    channels,
+    SCALE: tl.constexpr,
+    RB: tl.constexpr,
+    DB: tl.constexpr,
+):
+    b, t, d, on = _tile(rows, length, channels, RB, DB)
+    z_RD = tl.load(z + b * z_b + t * z_l + d, mask=on, other=0.0).to(tl.float32)
+    y_RD = tl.load(y + b * y_b + t * y_l + d, mask=on, other=0.0).to(tl.float32)
+    gated = SCALE * y_RD * z_RD / (1.0 + tl.exp(-z_RD))
+    tl.store(out + b * out_b + t * out_l + d, gated.to(out.dtype.element_ty), mask=on)
+
+
+@triton.jit(
+    do_not_specialize=[
+        "y_b",
+        "y_l",
+        "z_b",
+        "z_l",
+        "g_b",
+        "g_l",
+        "dy_b",
+        "dy_l",
+        "dz_b",
+        "dz_l",
+        "rows",
+        "length",
+        "channels",
+    ]
+)
+def gate_backward_kernel(
+    y,
+    z,
+    grad,
+    dy,
+    dz,
+    y_b,
+    y_l,
+    z_b,
+    z_l,
+    g_b,
+    g_l,
+    dy_b,
+    dy_l,
+    dz_b,
+    dz_l,
+    rows,
+    length,
+    channels,
+    SCALE: tl.constexpr,
+    RB: tl.constexpr,
+    DB: tl.constexpr,
+):
+    b, t, d, on = _tile(rows, length, channels, RB, DB)
+    z_RD = tl.load(z + b * z_b + t * z_l + d, mask=on, other=0.0).to(tl.float32)
+    y_RD = tl.load(y + b * y_b + t * y_l + d, mask=on, other=0.0).to(tl.float32)
+    g_RD = SCALE * tl.load(grad + b * g_b + t * g_l + d, mask=on, other=0.0).to(tl.float32)
+    sigmoid = 1.0 / (1.0 + tl.exp(-z_RD))
+    tl.store(dy + b * dy_b + t * dy_l + d, (g_RD * z_RD * sigmoid).to(dy.dtype.element_ty), mask=on)
+    slope = sigmoid * (1.0 + z_RD * (1.0 - sigmoid))
+    tl.store(dz + b * dz_b + t * dz_l + d, (g_RD * y_RD * slope).to(dz.dtype.element_ty), mask=on)

@@ -1,0 +1,116 @@
+"""Kernels of `grouped_nms`: overlaps of all pairs as bits, then a walk over the boxes of each group.
+
+Bit c of word w in a box's row says that the box overlaps box 32 w + c, which stands behind it, by too much.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..launch import launch, on
+
+BITS = tl.constexpr(32)
+ROWS, WORDS = 32, 4
+
+
+def kept(boxes_GN4: Tensor, threshold: float) -> Tensor:
+    """`(G, N)` by contiguous boxes of float32."""
+    groups, length = boxes_GN4.shape[:2]
+    keep_GN = torch.empty(groups, length, dtype=torch.int8, device=boxes_GN4.device)
+    if keep_GN.numel() == 0:
+        return keep_GN.bool()
+    words = triton.cdiv(length, BITS.value)
+    # Words left of the diagonal are neither written nor read.
+    bits_GNW = torch.empty(groups, length, words, dtype=torch.int32, device=boxes_GN4.device)
+    block = triton.next_power_of_2(words)
+    with on(boxes_GN4.device):
+        # Without fused multiplications overlaps are rounded as torchvision rounds them on a CPU.
+        launch(
+            overlap_kernel,
+            groups * triton.cdiv(length, ROWS) * triton.cdiv(words, WORDS),
+            (boxes_GN4, bits_GNW),
+            (length, words),
+            THRESHOLD=threshold,
+            RB=ROWS,
+            WB=WORDS,
+            num_warps=4,
+            enable_fp_fusion=False,
+        )
+        launch(
+            walk_kernel,
+            groups,
+            (bits_GNW, keep_GN),
+            (length, words),
+            WB=block,
+            num_warps=1 if block <= 128 else 8,
+        )
+    return keep_GN.view(torch.bool)
+
+
+@triton.jit(do_not_specialize=["length", "words"])
+def overlap_kernel(
+    boxes, bits, length, words, THRESHOLD: tl.constexpr, RB: tl.constexpr, WB: tl.constexpr
+):
+    across = tl.cdiv(words, WB)
+    down = tl.cdiv(length, RB)
+    pid = tl.program_id(0)
+    group = (pid // (across * down)).to(tl.int64)
+    first_row = pid // across % down * RB
+    first_word = pid % across * WB
+    if (first_word + WB) * BITS <= first_row:
+        return
+    row = first_row + tl.arange(0, RB)
+    word = first_word + tl.arange(0, WB)
+    bit = tl.arange(0, BITS)
+    column = word[:, None] * BITS + bit[None, :]
+    boxes += group * length * 4
+    ax1, ay1, ax2, ay2, a = _boxes(boxes, row, length)
+    bx1, by1, bx2, by2, b = _boxes(boxes, column, length)
+    width = tl.minimum(ax2[:, None, None], bx2[None]) - tl.maximum(ax1[:, None, None], bx1[None])
+    height = tl.minimum(ay2[:, None, None], by2[None]) - tl.maximum(ay1[:, None, None], by1[None])
+    inter = tl.maximum(width, 0.0) * tl.maximum(height, 0.0)
+    union = a[:, None, None] + b[None] - inter
+    # Two boxes without area do not overlap.
+    over = tl.div_rn(inter, tl.where(union > 0, union, 1.0)) > THRESHOLD
+    over &= column[None] > row[:, None, None]
+    packed = tl.sum(over.to(tl.int32) << bit[None, None, :], axis=2)
+    at = (group * length + row)[:, None] * words + word[None, :]
+    tl.store(bits + at, packed, mask=(row < length)[:, None] & (word < words)[None, :])
+
+
+@triton.jit
+def _boxes(boxes, index, length):
+    """Corners and areas; zeros behind the last box."""
+    there = index < length
+    x1 = tl.load(boxes + index * 4, mask=there, other=0.0)
+    y1 = tl.load(boxes + index * 4 + 1, mask=there, other=0.0)
+    x2 = tl.load(boxes + index * 4 + 2, mask=there, other=0.0)
+    y2 = tl.load(boxes + index * 4 + 3, mask=there, other=0.0)
+    return x1, y1, x2, y2, (x2 - x1) * (y2 - y1)
+
+
+@triton.jit(do_not_specialize=["length", "words"])
+def walk_kernel(bits, keep, length, words, WB: tl.constexpr):
+    group = tl.program_id(0).to(tl.int64)
+    bits += group * length * words
+    keep += group * length
+    word = tl.arange(0, WB)
+    bit = tl.arange(0, BITS)
+    removed = tl.zeros([WB], tl.int32)
+    for w in range(words):
+        # What earlier words removed of this one; its own boxes come on top, one after the other. No load depends on
+        # what is removed, so that all of a word's are under way at once.
+        gone = tl.sum(tl.where(word == w, removed, 0), axis=0)
+        for k in tl.static_range(BITS):
+            row = w * BITS + k
+            there = row < length
+            own = tl.load(bits + row * words + w, mask=there, other=0)
+            later = tl.load(
+                bits + row * words + word, mask=there & (word > w) & (word < words), other=0
+            )
+            stays = (gone >> k) & 1 == 0
+            gone |= tl.where(stays, own, 0)
+            removed |= tl.where(stays, later, 0)
+        row = w * BITS + bit
+        tl.store(keep + row, (((gone >> bit) & 1) ^ 1).to(tl.int8), mask=row < length)

@@ -1,0 +1,211 @@
+"""Triton kernels of `layer_norm`: tiles of whole rows in registers, everything read and written once.
+
+The gradients of weight and bias are sums over rows: each of a fixed number of programs adds up its own rows, and the
+programs' parts are added in order, so two runs are bit-equal. Widths are constants of a kernel, as of a layer; the
+number of rows is an argument that is not specialised on, so a new image size compiles nothing.
+
+Shape suffixes: R rows of a tile, C width.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..launch import launch, multiprocessors, on
+
+
+@dataclass(frozen=True)
+class Config:
+    """Elements of a tile and warps that share it."""
+
+    elements: int
+    warps: int
+
+
+@cache
+def options_of(config: Config, width: int) -> dict:
+    BC = triton.next_power_of_2(width)
+    return dict(
+        C=width,
+        BC=BC,
+        BR=max(1, config.elements // BC),
+        num_warps=max(config.warps, min(16, BC // 512)),
+    )
+
+
+FORWARD, BACKWARD = Config(2048, 4), Config(2048, 4)
+PROGRAMS = 6
+"""Of the backward pass, on each multiprocessor."""
+
+
+def forward(
+    x: Tensor,
+    branch: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    out_dtype: torch.dtype,
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """y, the sum with the branch (None without one), and mean and 1 / std of each row, `(2, rows)` float32."""
+    x, branch, weight, bias = (
+        None if t is None else t.contiguous() for t in (x, branch, weight, bias)
+    )
+    width = x.shape[-1]
+    rows = x.numel() // width
+    y = torch.empty(x.shape, dtype=out_dtype, device=x.device)
+    sums = None
+    if branch is not None:
+        sums = torch.empty(
+            x.shape, dtype=torch.promote_types(x.dtype, branch.dtype), device=x.device
+        )
+    stats = torch.empty((2, rows), dtype=torch.float32, device=x.device)
+    if rows:
+        options = options_of(FORWARD, width)
+        with on(x.device):
+            launch(
+                forward_kernel,
+                -(-rows // options["BR"]),
+                (x, branch, weight, bias, y, sums, stats),
+                (rows, eps),
+                **options,
+                HAS_BRANCH=branch is not None,
+            )
+    return y, sums, stats
+
+
+def backward(
+    grad_y: Tensor,
+    grad_sum: Tensor | None,
+    normed: Tensor,
+    stats: Tensor,
+    weight: Tensor,
+    x_dtype: torch.dtype,
+    branch_dtype: torch.dtype | None,
+) -> list[Tensor]:
+    """Gradients of x, weight, bias, and of the branch where its dtype is another than x's.
+
+    `normed` is what was normalised: x, or its sum with the branch.
+    """
+    grad_y, grad_sum, normed, weight = (
+        None if t is None else t.contiguous() for t in (grad_y, grad_sum, normed, weight)
+    )
+    width = normed.shape[-1]
+    rows = normed.numel() // width
+    options = options_of(BACKWARD, width)
+    tiles = -(-rows // options["BR"])
+    programs = min(tiles, PROGRAMS * multiprocessors(normed.device))
+    dx = torch.empty(normed.shape, dtype=x_dtype, device=normed.device)
+    split = branch_dtype not in (None, x_dtype)
+    dbranch = torch.empty(normed.shape, dtype=branch_dtype, device=normed.device) if split else None
+    parts = torch.empty((2, programs, width), dtype=torch.float32, device=normed.device)
+    if rows:
+        with on(normed.device):
+            launch(
+                backward_kernel,
+                programs,
+                (grad_y, grad_sum, normed, stats, weight, dx, dbranch, parts),
+                (rows, tiles, programs),
+                **options,
+                HAS_SUM=grad_sum is not None,
+                SPLIT=split,
+            )
+    dparameters = parts.sum(1).to(weight.dtype)
+    return [dx, dparameters[0], dparameters[1], *([dbranch] if split else [])]
+
+
+@triton.jit(do_not_specialize=["rows"])
+def forward_kernel(
+    x,
+    branch,
+    weight,
+    bias,
+    y,
+    sums,
+    stats,
+    rows,
+    eps,
+    C: tl.constexpr,
+    BC: tl.constexpr,
+    BR: tl.constexpr,
+    HAS_BRANCH: tl.constexpr,
+):
+    c = tl.arange(0, BC)
+    r = tl.arange(0, BR)
+    first = tl.program_id(0).to(tl.int64) * BR
+    in_C, in_R = c < C, first + r < rows
+    on_RC = in_R[:, None] & in_C[None, :]
+    base, place_RC = first * C, r[:, None] * C + c[None, :]
+    x_RC = tl.load(x + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
+    if HAS_BRANCH:
+        x_RC += tl.load(branch + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
+        # What is normalised is the sum as it is stored.
+        rounded_RC = x_RC.to(sums.dtype.element_ty)
+        tl.store(sums + base + place_RC, rounded_RC, mask=on_RC)
+        x_RC = rounded_RC.to(tl.float32)
+    mean_R = tl.sum(x_RC, 1) / C
+    x_RC = tl.where(in_C[None, :], x_RC - mean_R[:, None], 0.0)
+    rstd_R = 1.0 / tl.sqrt(tl.sum(x_RC * x_RC, 1) / C + eps)
+    weight_C = tl.load(weight + c, mask=in_C, other=0.0).to(tl.float32)
+    bias_C = tl.load(bias + c, mask=in_C, other=0.0).to(tl.float32)
+    y_RC = x_RC * rstd_R[:, None] * weight_C[None, :] + bias_C[None, :]
+    tl.store(y + base + place_RC, y_RC.to(y.dtype.element_ty), mask=on_RC)
+    tl.store(stats + first + r, mean_R, mask=in_R)
+    tl.store(stats + rows + first + r, rstd_R, mask=in_R)
+
+
+@triton.jit(do_not_specialize=["rows", "tiles", "programs"])
+def backward_kernel(
+    grad_y,
+    grad_sum,
+    normed,
+    stats,
+    weight,
+    dx,
+    dbranch,
+    parts,
+    rows,
+    tiles,
+    programs,
+    C: tl.constexpr,
+    BC: tl.constexpr,
+    BR: tl.constexpr,
+    HAS_SUM: tl.constexpr,
+    SPLIT: tl.constexpr,
+):
+    """dx, with the gradient that reaches the sum directly; and this program's part of dweight and dbias."""
+    c = tl.arange(0, BC)
+    r = tl.arange(0, BR)
+    in_C = c < C
+    place_RC = r[:, None] * C + c[None, :]
+    weight_C = tl.load(weight + c, mask=in_C, other=0.0).to(tl.float32)
+    dweight_RC = tl.zeros([BR, BC], tl.float32)
+    dbias_RC = tl.zeros([BR, BC], tl.float32)
+    first = tl.program_id(0).to(tl.int64) * BR
+    for _ in range(tl.program_id(0), tiles, programs):
+        in_R = first + r < rows
+        on_RC = in_R[:, None] & in_C[None, :]
+        base = first * C
+        dy_RC = tl.load(grad_y + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
+        x_RC = tl.load(normed + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
+        mean_R = tl.load(stats + first + r, mask=in_R, other=0.0)
+        rstd_R = tl.load(stats + rows + first + r, mask=in_R, other=0.0)
+        # Beyond the row's end dy is zero, so what stands in x_RC there counts nowhere.
+        x_RC = (x_RC - mean_R[:, None]) * rstd_R[:, None]
+        dweight_RC += dy_RC * x_RC
+        dbias_RC += dy_RC
+        dy_RC *= weight_C[None, :]
+        mean_dy_R, mean_dyx_R = tl.sum(dy_RC, 1) / C, tl.sum(dy_RC * x_RC, 1) / C
+        dx_RC = (dy_RC - mean_dy_R[:, None] - x_RC * mean_dyx_R[:, None]) * rstd_R[:, None]
+        if HAS_SUM:
+            dx_RC += tl.load(grad_sum + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
+        tl.store(dx + base + place_RC, dx_RC.to(dx.dtype.element_ty), mask=on_RC)
+        if SPLIT:
+            tl.store(dbranch + base + place_RC, dx_RC.to(dbranch.dtype.element_ty), mask=on_RC)
+        first += programs * BR
+    part_C = parts + tl.program_id(0) * C + c
+    tl.store(part_C, tl.sum(dweight_RC, 0), mask=in_C)
+    tl.store(part_C + programs * C, tl.sum(dbias_RC, 0), mask=in_C)

@@ -1,0 +1,90 @@
+"""The kernel of `two_way_conv_silu`: tiles of steps by channels, each step's neighbours read from the cache."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..launch import launch, on
+
+STEPS, CHANNELS = 16, 128
+
+
+def forward(
+    x_BLD: Tensor, back: Tensor, ahead: Tensor, back_bias: Tensor | None, ahead_bias: Tensor | None
+) -> Tensor:
+    batch, length, channels = x_BLD.shape
+    y_BLKD = torch.empty(batch, length, 2, channels, dtype=x_BLD.dtype, device=x_BLD.device)
+    back, ahead = back.contiguous(), ahead.contiguous()
+    if y_BLKD.numel():
+        with on(x_BLD.device):
+            launch(
+                two_way_conv_kernel,
+                batch * -(-length // STEPS) * -(-channels // CHANNELS),
+                (x_BLD, back, ahead, back_bias, ahead_bias, y_BLKD),
+                (x_BLD.stride(0), x_BLD.stride(1), length, channels),
+                W=back.shape[-1],
+                HAS_BIAS=back_bias is not None,
+                TB=STEPS,
+                DB=CHANNELS,
+                num_warps=4,
+            )
+    return y_BLKD
+
+
+@triton.jit
+def _silu(x):
+    return x / (1.0 + tl.exp(-x))
+
+
+@triton.jit(do_not_specialize=["x_b", "x_l", "length", "channels"])
+def two_way_conv_kernel(
+    x,
+    back,
+    ahead,
+    back_bias,
+    ahead_bias,
+    y,
+    x_b,
+    x_l,
+    length,
+    channels,
+    W: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    TB: tl.constexpr,
+    DB: tl.constexpr,
+):
+    blocks, tiles = tl.cdiv(channels, DB), tl.cdiv(length, TB)
+    pid = tl.program_id(0)
+    d = (pid % blocks) * DB + tl.arange(0, DB)
+    t = ((pid // blocks) % tiles) * TB + tl.arange(0, TB)
+    batch = (pid // (blocks * tiles)).to(tl.int64)
+    d_in, t_in = d < channels, t < length
+    x += batch * x_b
+    back_TD = tl.zeros([TB, DB], tl.float32)
+    ahead_TD = tl.zeros([TB, DB], tl.float32)
+    if HAS_BIAS:
+        back_TD += tl.load(back_bias + d, mask=d_in, other=0.0).to(tl.float32)[None, :]
+        ahead_TD += tl.load(ahead_bias + d, mask=d_in, other=0.0).to(tl.float32)[None, :]
+    for k in tl.static_range(W):
+        before, after = t - (W - 1) + k, t + (W - 1) - k
+        on_before = ((before >= 0) & t_in)[:, None] & d_in[None, :]
+        on_after = (after < length)[:, None] & d_in[None, :]
+        before_TD = tl.load(
+            x + before.to(tl.int64)[:, None] * x_l + d[None, :], mask=on_before, other=0.0
+        )
+        after_TD = tl.load(
+            x + after.to(tl.int64)[:, None] * x_l + d[None, :], mask=on_after, other=0.0
+        )
+        back_TD += (
+            before_TD.to(tl.float32)
+            * tl.load(back + d * W + k, mask=d_in, other=0.0).to(tl.float32)[None, :]
+        )
+        ahead_TD += (
+            after_TD.to(tl.float32)
+            * tl.load(ahead + d * W + k, mask=d_in, other=0.0).to(tl.float32)[None, :]
+        )
+    rows = y + (batch * length + t.to(tl.int64))[:, None] * (2 * channels) + d[None, :]
+    on_TD = t_in[:, None] & d_in[None, :]
+    tl.store(rows, _silu(back_TD).to(y.dtype.element_ty), mask=on_TD)
+    tl.store(rows + channels, _silu(ahead_TD).to(y.dtype.element_ty), mask=on_TD)

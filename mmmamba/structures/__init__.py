@@ -1,0 +1,1 @@
+"""Data that several packages hand to one another."""

@@ -1,0 +1,1 @@
+"""Curves, confusion matrices and bars of a run."""

@@ -1,0 +1,1 @@
+"""Sheets of several images, with what is labelled and what was predicted."""

@@ -1,0 +1,100 @@
+"""Some images of a validation, the same ones each time: what is labelled beside what is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.structures import InstanceData
+
+from ...evaluation.coco_results import labelled_objects
+from ...structures.classes import Classes
+from .cells import Cell, objects_cell, plain_cell, regions_cell, with_ignored
+from .sheet import save_sheet
+
+PAIRS_A_ROW = 2
+
+
+class PredictionSheet:
+    """Takes images spread over a validation while it runs.
+
+    Args:
+        number: images to take.
+        total: images that this process sees.
+        metric: mmdet's `CocoMetric`, which knows the labels; None of segmentors, whose samples hold them.
+    """
+
+    def __init__(
+        self, number: int, total: int, classes: Classes, score_thr: float, metric: Any = None
+    ) -> None:
+        self.chosen = {index * total // number for index in range(number)}
+        self.classes, self.score_thr, self.metric = classes, score_thr, metric
+        self.seen = 0
+        self.cells: list[Cell] = []
+
+    def add(self, samples: Sequence[Any]) -> None:
+        """Draw those of a batch's results that are wanted.
+
+        Raises:
+            OSError: an image cannot be read again.
+        """
+        for sample in samples:
+            if self.seen in self.chosen and sample.get("img_path") is not None:
+                self.cells += self._pair(sample)
+            self.seen += 1
+
+    def save(self, path: Path) -> bool:
+        """Write the sheet; False where nothing could be drawn.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        if self.cells:
+            save_sheet(path, self.cells, with_ignored(self.classes), 2 * PAIRS_A_ROW)
+        return bool(self.cells)
+
+    def _pair(self, sample: Any) -> list[Cell]:
+        if "pred_sem_seg" not in sample and "pred_instances" not in sample:
+            return []
+        image, name = mmcv.imread(sample.img_path), Path(sample.img_path).name
+        labelled, predicted = f"{name}  labelled", f"{name}  predicted"
+        if "pred_sem_seg" in sample:
+            cells = [plain_cell(labelled, image)]
+            if "gt_sem_seg" in sample:
+                cells = [regions_cell(labelled, image, _label_map(sample.gt_sem_seg), self.classes)]
+            return [
+                *cells,
+                regions_cell(predicted, image, _label_map(sample.pred_sem_seg), self.classes),
+            ]
+        truth = plain_cell(labelled.replace("labelled", "image"), image)
+        if self.metric is not None:
+            truth = objects_cell(labelled, image, self._truth(sample.img_id), self.classes)
+        found = sample.pred_instances
+        found = found[found.scores >= self.score_thr]
+        if not len(found):
+            predicted += f": no score from {self.score_thr:g}"
+        return [truth, objects_cell(predicted, image, found, self.classes)]
+
+    def _truth(self, image_id: int) -> InstanceData:
+        """Labels in pixels of the image file; those in the sample may be scaled with the image."""
+        coco = self.metric._coco_api
+        categories = coco.get_cat_ids(cat_names=self.classes.names)
+        labelled, annotations = labelled_objects(coco, image_id, categories)
+        boxes = labelled.boxes.copy()
+        boxes[:, 2:] += boxes[:, :2]
+        truth = InstanceData(
+            bboxes=torch.from_numpy(boxes), labels=torch.from_numpy(labelled.labels)
+        )
+        if "segm" in self.metric.metrics and annotations:
+            truth.masks = torch.from_numpy(
+                np.stack([coco.annToMask(annotation) for annotation in annotations])
+            )
+        return truth
+
+
+def _label_map(data: Any) -> np.ndarray:
+    return data.data.squeeze().cpu().numpy()

@@ -1,0 +1,71 @@
+"""The warm-up of YOLO recipes, in a run of mmengine's runner."""
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+
+from mmmamba.engine.hooks.yolo_warmup import YOLOWarmupHook
+
+
+class Line(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def forward(self, inputs, mode="tensor"):
+        return dict(loss=self.layer(inputs).sum())
+
+
+class Watch(Hook):
+    priority = "LOWEST"
+
+    def __init__(self):
+        self.seen = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        weight, bias = runner.optim_wrapper.optimizer.param_groups
+        self.seen.append((weight["lr"], bias["lr"], weight["momentum"]))
+
+
+def run(tmp_path, paramwise, epochs=4) -> list[tuple[float, float, float]]:
+    watch = Watch()
+    Runner(
+        Line(),
+        str(tmp_path),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        train_dataloader=dict(
+            dataset=[dict(inputs=torch.ones(1))] * 5,
+            batch_size=1,
+            sampler=dict(type="DefaultSampler"),
+            collate_fn=dict(type="default_collate"),
+        ),
+        optim_wrapper=dict(
+            optimizer=dict(type="SGD", lr=0.01, momentum=0.937, weight_decay=1e-4),
+            paramwise_cfg=paramwise,
+        ),
+        param_scheduler=[
+            dict(type="LinearLR", start_factor=1.0, end_factor=0.01, begin=0, end=epochs)
+        ],
+        custom_hooks=[YOLOWarmupHook(epochs=2, min_iters=1), watch],
+        experiment_name=tmp_path.name,
+    ).train()
+    return watch.seen
+
+
+def test_rates_rise_and_fall_to_the_schedule(tmp_path):
+    """Ten iterations of warm-up in four epochs of five; then the schedule of a run without."""
+    seen = run(tmp_path, dict(bias_decay_mult=0.0))
+    assert seen[0] == pytest.approx((0.0, 0.1, 0.8))
+    # Epoch 0 is scheduled at 0.01, epoch 1 at a third of the way to 0.0001.
+    second = 0.01 * (1 - 0.99 / 3)
+    assert seen[4] == pytest.approx((0.004, 0.1 - 0.4 * 0.09, 0.8 + 0.4 * 0.137))
+    assert seen[5] == pytest.approx((second / 2, 0.1 + (second - 0.1) / 2, 0.8 + 0.5 * 0.137))
+    third = 0.01 * (1 - 2 * 0.99 / 3)
+    assert seen[10:15] == [pytest.approx((third, third, 0.937))] * 5
+
+
+def test_groups_that_mix_biases_and_others_are_an_error(tmp_path):
+    with pytest.raises(ValueError, match="paramwise_cfg"):
+        run(tmp_path, None)

@@ -1,0 +1,157 @@
+"""What the processes of `torchrun` find out for test_many_processes.py: python many_processes.py FOLDER
+
+Each sees one image. Process 0 also sees both, together and one after the other, as one process would.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+from mmengine.config import Config  # noqa: E402
+from mmengine.model import (
+    MMDistributedDataParallel,
+    MMFullyShardedDataParallel,
+    revert_sync_batchnorm,
+)  # noqa: E402
+from mmengine.optim import OptimWrapper  # noqa: E402
+from mmengine.registry import MODELS, init_default_scope  # noqa: E402
+from mmengine.runner import Runner, set_random_seed  # noqa: E402
+from torch.distributed.fsdp import FullyShardedDataParallel  # noqa: E402
+
+import mmmamba.detection  # noqa: E402, F401  before mmdet
+from mmmamba.engine.hooks.graphs import GraphBackboneHook  # noqa: F401
+from mmmamba.errors import UsageError  # noqa: F401
+from tests.engine import tiny_models  # noqa: E402
+
+STEPS = 3
+
+
+def build(cfg: Config) -> nn.Module:
+    """The same weights in each process, nothing random in the forward pass."""
+    init_default_scope(cfg.default_scope)
+    set_random_seed(0)
+    return revert_sync_batchnorm(MODELS.build(cfg.model)).train()
+
+
+def whole_batch(cfg: Config) -> dict:
+    """Two images. To be read before the processes know of each other: samplers would give each its share."""
+    init_default_scope(cfg.default_scope)
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
+    # Flips are drawn.
+    set_random_seed(0)
+    return next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
+
+
+def part(batch: dict, index: int) -> dict:
+    return {key: value[index : index + 1] for key, value in batch.items()}
+
+
+def loss_of(model: nn.Module, batch: dict, seed: int) -> Tensor:
+    set_random_seed(seed)
+    inner = getattr(model, "module", model)
+    return inner.parse_losses(model(**inner.data_preprocessor(batch, True), mode="loss"))[0]
+
+
+def difference(model: nn.Module, other: nn.Module) -> float:
+    """Between all gradients, of their size."""
+    pairs = [
+        (p.grad, q.grad)
+        for p, q in zip(model.parameters(), other.parameters())
+        if q.grad is not None
+    ]
+    got, wanted = (torch.cat([gradients[i].flatten() for gradients in pairs]) for i in (0, 1))
+    return ((got - wanted).norm() / wanted.norm()).item()
+
+
+def compare(cfg: Config, batch: dict) -> dict[str, float]:
+    """Differences of gradients: of two processes, and of accumulating, to one process and its batch."""
+    rank = dist.get_rank()
+    together, spread, halves = build(cfg), build(cfg), build(cfg)
+    whole = loss_of(together, batch, seed=0)
+    whole.backward()
+    # Gradients are exchanged as long as there is such an object.
+    parallel = MMDistributedDataParallel(spread)
+    mine = loss_of(parallel, part(batch, rank), seed=rank)
+    mine.backward()
+    mean = mine.detach().clone()
+    dist.all_reduce(mean)
+    wrapper = OptimWrapper(torch.optim.SGD(halves.parameters(), lr=0.0), accumulative_counts=2)
+    # The optimizer's step would clear the gradients.
+    wrapper.zero_grad = lambda **options: None
+    wrapper.initialize_count_status(halves, 0, 2)
+    for index in (0, 1):
+        with wrapper.optim_context(halves):
+            loss = loss_of(halves, part(batch, index), seed=index)
+        wrapper.update_params(loss)
+    return dict(
+        loss=abs(mean.item() / 2 - whole.item()) / whole.item(),
+        processes_and_batch=difference(spread, together),
+        accumulating_and_batch=difference(halves, together),
+        processes_and_accumulating=difference(spread, halves),
+    )
+
+
+def trained(model: nn.Module, batch: dict) -> list[float]:
+    """Losses of some steps of this process."""
+    wrapper = OptimWrapper(torch.optim.AdamW(model.parameters(), lr=1e-3))
+    losses = []
+    for step in range(STEPS):
+        set_random_seed(step)
+        losses.append(model.train_step(batch, wrapper)["loss"].item())
+    return losses
+
+
+def shard(cfg: Config, batch: dict) -> dict[str, float | str]:
+    """How the losses of FSDP differ from DDP's, the part of the parameters that this process keeps, what graphs say."""
+    wanted = trained(MMDistributedDataParallel(build(cfg)), batch)
+    model = build(cfg)
+    count = sum(p.numel() for p in model.parameters())
+    model = MMFullyShardedDataParallel(model, use_orig_params=True, device_id=torch.device("cpu"))
+    assert isinstance(model, FullyShardedDataParallel)
+    try:
+        GraphBackboneHook().before_train(SimpleNamespace(model=model))
+        refused = ""
+    except UsageError as error:
+        refused = str(error)
+    got = trained(model, batch)
+    return dict(
+        graphs_refused=refused,
+        fsdp=max(abs(a - b) / b for a, b in zip(got, wanted)),
+        kept=sum(p.numel() for p in model.parameters()) / count,
+        moved=abs(wanted[0] - wanted[-1]) / wanted[0],
+    )
+
+
+def main() -> None:
+    rank = int(os.environ["RANK"])
+    folder = Path(sys.argv[1]) / f"rank{rank}"
+    configs = dict(
+        segmentation=tiny_models.segmentation(folder), detection=tiny_models.detection(folder)
+    )
+    for head in (
+        configs["segmentation"].model.decode_head,
+        configs["segmentation"].model.auxiliary_head,
+    ):
+        head.update(norm_cfg=dict(type="GN", num_groups=4), dropout_ratio=0.0)
+    batches = {}
+    for name, cfg in configs.items():
+        cfg.model.backbone = dict(cfg.model.backbone, drop_path_rate=0.0)
+        batches[name] = whole_batch(cfg)
+    dist.init_process_group("gloo")
+    found = {name: compare(cfg, batches[name]) for name, cfg in configs.items()}
+    found["sharded"] = shard(configs["segmentation"], part(batches["segmentation"], rank))
+    (folder / "found.json").write_text(json.dumps(found))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Two processes: one hears the signal, both save and go on as if nothing had been."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmmamba.engine.reliability.last_checkpoint import find_last
+
+from ..tiny_runs import differences
+
+ROOT = Path(__file__).parents[3]
+
+
+def run(folder: Path, *words: str) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        str(ROOT / "tests/engine/reliability/distributed_toy.py"),
+        str(folder),
+        *words,
+    ]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop, told", [("3", "1"), ("5:2", "1"), ("5:4", "0")])
+def test_both_ranks_save_and_resume_exactly(tmp_path: Path, stop: str, told: str) -> None:
+    run(tmp_path, "through_all", "0", "0", "--launcher", "pytorch")
+    run(tmp_path, "stopped_first", stop, told, "--launcher", "pytorch")
+    run(tmp_path, "stopped_second", "0", "0", "--launcher", "pytorch", "--resume")
+    for rank in (0, 1):
+        (whole, rng), (first, _), (second, resumed_rng) = (
+            torch.load(tmp_path / f"{name}_rank{rank}.pt", weights_only=False)
+            for name in ("through_all", "stopped_first", "stopped_second")
+        )
+        assert len(first) == 2 * int(stop[0]) and first + second == whole
+        assert differences(rng, resumed_rng) == []
+    through, stopped = (
+        torch.load(find_last(tmp_path / name), weights_only=False)
+        for name in ("through", "stopped")
+    )
+    assert differences(through, stopped) == []

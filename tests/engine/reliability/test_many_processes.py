@@ -1,0 +1,63 @@
+"""Two processes train as one: the same losses and gradients, with DDP, FSDP and accumulated gradients."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+EQUAL = 1e-5
+
+Found = dict[str, dict[str, float | str]]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[Found]:
+    """What each process found, by `torchrun` with gloo on the CPU."""
+    folder = tmp_path_factory.mktemp("processes")
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        str(ROOT / "tests/engine/reliability/many_processes.py"),
+        str(folder),
+    ]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return [json.loads((folder / f"rank{rank}" / "found.json").read_text()) for rank in (0, 1)]
+
+
+def test_segmentation_is_that_of_the_large_batch(found: list[Found]) -> None:
+    """mmseg divides a loss by all pixels, of which each image has as many."""
+    for one in found:
+        assert one["segmentation"]["loss"] < EQUAL
+        assert one["segmentation"]["processes_and_batch"] < EQUAL
+        assert one["segmentation"]["accumulating_and_batch"] < EQUAL
+
+
+def test_detection_is_the_mean_of_its_batches(found: list[Found]) -> None:
+    """Processes and accumulating agree. One large batch differs: mmdet divides a loss by the regions of its batch."""
+    for one in found:
+        assert one["detection"]["processes_and_accumulating"] < EQUAL
+        assert one["detection"]["processes_and_batch"] > EQUAL
+
+
+def test_sharded_weights_give_the_same_losses(found: list[Found]) -> None:
+    for one in found:
+        assert one["sharded"]["fsdp"] < EQUAL
+        assert one["sharded"]["moved"] > 1e-3
+        assert "GraphBackboneHook: FSDP" in one["sharded"]["graphs_refused"]
+        assert 0.4 < one["sharded"]["kept"] < 0.6

@@ -1,0 +1,59 @@
+"""What the batched RPN head computes for all images at once is what mmdet computes for each."""
+
+import pytest
+import torch
+
+import mmmamba.detection  # noqa: F401  # isort: skip  (before mmcv's operators)
+from mmdet.models.task_modules.prior_generators import anchor_inside_flags
+from mmengine.config import ConfigDict
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.structures import InstanceData
+
+from tests.models.two_stage.test_training_step import config, theirs
+
+
+def head(cfg: ConfigDict) -> torch.nn.Module:
+    init_default_scope("mmdet")
+    return MODELS.build(
+        {**cfg.rpn_head, "train_cfg": cfg.train_cfg.rpn, "test_cfg": cfg.test_cfg.rpn}
+    ).train()
+
+
+@pytest.mark.parametrize("border", [-1, 0, 5])
+def test_which_anchors_count(border):
+    ours = head(config(allowed_border=border).model)
+    sizes = [(-(-200 // stride), -(-333 // stride)) for stride in (4, 8, 16, 32, 64)]
+    metas = [
+        dict(pad_shape=(224, 352), img_shape=(200, 333)),
+        dict(pad_shape=(160, 320, 3), img_shape=(153, 300, 3)),
+        dict(pad_shape=(100, 90), img_shape=(100, 90)),
+    ]
+    anchors, found = ours._anchors([torch.zeros(3, 3, *size) for size in sizes], metas)
+    for valid, meta in zip(found, metas):
+        flags = torch.cat(ours.prior_generator.valid_flags(sizes, meta["pad_shape"], "cpu"))
+        assert valid.equal(anchor_inside_flags(anchors, flags, meta["img_shape"], border))
+    assert not found.all() and found.any(dim=1).all()
+
+
+@pytest.mark.parametrize(("nms_pre", "smallest"), [(60, 0), (-1, 30), (60, -1)])
+def test_proposals_of_each_image(nms_pre, smallest):
+    """Boxes beyond the image and levels of different lengths among them."""
+    cfg = config().model
+    found = []
+    for model in (cfg, theirs(cfg)):
+        rpn = head(model)
+        proposal_cfg = ConfigDict(
+            model.train_cfg.rpn_proposal, nms_pre=nms_pre, min_bbox_size=smallest
+        )
+        generator = torch.Generator().manual_seed(0)
+        sizes = [(2, 3, 64 // 2**level, 48 // 2**level) for level in range(5)]
+        scores = [torch.randn(size, generator=generator) for size in sizes]
+        deltas = [torch.randn(b, 4 * a, h, w, generator=generator) for b, a, h, w in sizes]
+        metas = [dict(img_shape=(256, 192)), dict(img_shape=(200, 150))]
+        found.append(rpn.predict_by_feat(scores, deltas, batch_img_metas=metas, cfg=proposal_cfg))
+    for ours, wanted in zip(*found, strict=True):
+        assert isinstance(ours, InstanceData) and 10 < len(ours) <= 40
+        assert set(ours.keys()) == set(wanted.keys())
+        torch.testing.assert_close(ours.bboxes, wanted.bboxes)
+        torch.testing.assert_close(ours.scores, wanted.scores)
+        assert ours.labels.equal(wanted.labels)
