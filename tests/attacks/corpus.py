@@ -21,9 +21,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mmmamba import programs as p
-
 from ..checkpoints.pickle_programs import archive, mapping
+from . import programs as p
 
 ALL = (
     "infer",

@@ -13,8 +13,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from mmmamba.commands import main
-from mmmamba.inference import colours
 
+from ..inference import colours
 from ..inference.colours import draw_image
 
 detector_run, segmentor_run = colours.detector_run, colours.segmentor_run

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from mmmamba.inference import colours
-
+from ..inference import colours
 from ..inference.colours import draw_image
 from .blocks import run_page
 

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import mmmamba.visualization
-from mmmamba.commands import test_inspect
 
+from ..commands import test_inspect
 from .blocks import run_page
 
 image = test_inspect.image

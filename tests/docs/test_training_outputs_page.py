@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import mmmamba.engine.pictures  # noqa: F401  registers the hook
 from mmengine.registry import HOOKS, VISBACKENDS
 
+import mmmamba.engine.hooks.pictures  # noqa: F401  registers the hook
 from mmmamba.engine.tracking import TRACKERS
 
 from .blocks import ROOT, blocks, run_page

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from mmmamba import harness
+from . import harness
 
 
 def inside(model: torch.nn.Module, spec: dict[str, Any]) -> tuple[Any, dict[str, torch.Tensor]]:

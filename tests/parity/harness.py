@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from mmmamba import recipe
 from mmmamba.checkpoints import load_weights
+
+from . import recipe
 
 DEVICE = os.environ.get("MMMAMBA_PARITY_DEVICE", "cpu")
 """Where the models run: `cuda` holds the GPU's kernels to the same figures."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from mmmamba import harness
+from . import harness
 
 
 def check_probes(

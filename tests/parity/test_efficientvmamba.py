@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import mmmamba
-from mmmamba import harness, probes, recipe
 from mmmamba.layers import channels_first
+
+from . import harness, probes, recipe
 
 CASES = {
     "efficientvmamba/efficientvmamba_tiny": "efficientvmamba_t",

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import mmmamba
-from mmmamba import columns, harness, recipe
+
+from . import columns, harness, recipe
 
 MAPS = {
     "localmamba/localvim_tiny": dict(name="localvim_t"),

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import mmmamba
-from mmmamba import harness, recipe
 from mmmamba.checkpoints import CheckpointError, load_weights
+
+from . import harness, recipe
 
 CASES = {
     "localmamba/localvmamba_tiny": "localvmamba_t",

@@ -10,9 +10,10 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
 
 import mmmamba.detection  # noqa: F401  (registers the detector)
-from mmmamba import harness, recipe
 from mmmamba.checkpoints import KEY_MAPS, load_weights
 from mmmamba.checkpoints.loading import rename
+
+from . import harness, recipe
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "mamba_yolo"
 LEVELS = ("P3", "P4", "P5")

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import mmmamba
-from mmmamba import harness, recipe
+
+from . import harness, recipe
 
 CASES = {
     "mambavision/mamba_vision_T": dict(name="mambavision_t"),

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import mmmamba
-from mmmamba import harness, probes, recipe
 from mmmamba.checkpoints import CheckpointError, load_weights
 from mmmamba.layers import channels_first
+
+from . import harness, probes, recipe
 
 CASES = {
     "mobilemamba/mobilemamba_t2": "mobilemamba_t2",

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import mmmamba
-from mmmamba import columns, harness, recipe
+
+from . import columns, harness, recipe
 
 CLASSIFIERS = {
     "vim/vim_tiny": dict(name="vim_t"),

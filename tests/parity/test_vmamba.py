@@ -3,7 +3,8 @@
 import pytest
 
 import mmmamba
-from mmmamba import harness, recipe
+
+from . import harness, recipe
 
 CASES = {
     "vmamba/vmamba_tiny_s1l8": "vmamba_t",

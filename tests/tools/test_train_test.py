@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mmmamba.commands import main
-from mmmamba.commands.train import add_train_arguments
+from mmmamba.commands.train import add_arguments
 from mmmamba.engine.runs import load_config
 
 from .conftest import ROOT, TINY, TINY_SEG
@@ -67,7 +67,7 @@ def test_segmentation_with_the_same_tools(tiny_config: Path, capsys: pytest.Capt
 
 def test_the_demo_keeps_the_backbone(tiny_config: Path) -> None:
     parser = argparse.ArgumentParser()
-    add_train_arguments(parser)
+    add_arguments(parser)
     args = parser.parse_args([str(ROOT / "configs/mask_rcnn/mambavision_t_1x_coco.py"), "--demo"])
     backbone = dict(load_config(args).model.backbone)
     assert backbone.pop("init_cfg") is None
