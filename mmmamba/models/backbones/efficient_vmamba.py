@@ -25,10 +25,7 @@ from ..trunks.pyramid import Pyramid, PyramidArch, PyramidBackbone
 
 
 class EVSSBlock(nn.Module):
-    """`x + gate(ES2D(n)) + gate(conv(n))` with n = LN(x): both branches share norm and gate.
-
-    Section 3.3 of the paper.
-    """
+    """`x + gate(ES2D(n)) + gate(conv(n))` with n = LN(x): one norm and one gate for both branches (section 3.3)."""
 
     def __init__(self, dim: int, mixer: nn.Module, drop_path_rate: float):
         super().__init__()
@@ -47,7 +44,7 @@ class EVSSBlock(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Widen by four, convolve, squeeze-and-excitation, narrow; batch norms (arXiv 1801.04381)."""
+    """Widen by four, depthwise convolution, squeeze-and-excitation, narrow; batch norms (arXiv 1801.04381)."""
 
     def __init__(self, dim: int, drop_path_rate: float, expand: int = 4, reduction: int = 8):
         super().__init__()

@@ -25,7 +25,7 @@ from ..trunks.pyramid import Pyramid, PyramidArch, PyramidBackbone, check_per_st
 
 
 class ConvBlock(nn.Module):
-    """`x + BN(conv(GELU(BN(conv(x)))))`, the first two stages' block; GELU in its tanh form."""
+    """`x + BN(conv(GELU(BN(conv(x)))))`, the block of the first two stages; GELU in its tanh form."""
 
     def __init__(self, dim: int, drop_path_rate: float):
         super().__init__()
@@ -43,7 +43,7 @@ class ConvBlock(nn.Module):
 
 
 class WindowBlock(nn.Module):
-    """`x + g1 mixer(LN(x))`, then `x + g2 mlp(LN(x))`, on windows `(windows, tokens, C)`."""
+    """`x + g1 mixer(LN(x))`, then `x + g2 mlp(LN(x))` on the tokens of windows, `(windows, tokens, C)`."""
 
     def __init__(
         self,
@@ -81,10 +81,9 @@ def _scaled(gamma: Tensor | None, x: Tensor) -> Tensor:
 
 
 class WindowStage(Stage):
-    """A stage whose blocks see windows: padded and cut before the first, joined after the last.
+    """A stage whose blocks see windows: padded and cut once before the first block, joined and cropped after the last.
 
-    Padding is not masked: pad tokens take part as any other, so the window's size belongs to the
-    trained model.
+    Padding is not masked: pad tokens take part as any other, so the window's size belongs to the trained model.
     """
 
     def __init__(

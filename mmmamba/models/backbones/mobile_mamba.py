@@ -48,7 +48,7 @@ class FeedForward(nn.Module):
 
 
 class MRFFI(nn.Module):
-    """Multi-receptive-field feature interaction (section 3.3): scan, convolve, pass by; mix."""
+    """Multi-receptive-field feature interaction (section 3.3): scan, convolve and pass by, then mix the channels."""
 
     def __init__(
         self,
@@ -82,10 +82,7 @@ def _depthwise(dim: int, gain: float = 1.0) -> Residual:
 
 
 class MobileMambaBlock(nn.Module):
-    """Five residual steps within one more residual (figure 3), which drop path acts on.
-
-    Channels-last.
-    """
+    """Five residual steps within one more residual (figure 3); drop path acts on the outer one. Channels-last."""
 
     def __init__(self, dim: int, mixer: nn.Module, gain: float, drop_path_rate: float):
         super().__init__()
