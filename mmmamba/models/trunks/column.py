@@ -185,18 +185,22 @@ class PlainBackbone(MambaBackbone):
 
         Maps are channels-last in memory unless `contiguous_maps`.
         """
-        x_BHWC = self.patch_embed(x_BCHW.contiguous(memory_format=torch.channels_last))
         wanted = () if self.is_classifier else self.out_indices
-        layout, taken, last_BLC = self._walk(x_BHWC, wanted)
+        layout, taken, last_BLC = self._walk(x_BCHW, wanted)
         if self.is_classifier:
             return self._classify(last_BLC, layout)
         return self._maps([taken[i] for i in wanted], layout)
 
+    def _embed(self, x_BCHW: Tensor) -> tuple[Tensor, TokenLayout]:
+        """Images to the sequence `(B, L, C)` that goes into the first block."""
+        channels_last_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
+        return self.tokens(self.patch_embed(channels_last_BCHW))
+
     def _walk(
-        self, x_BHWC: Tensor, wanted: Sequence[int]
+        self, x_BCHW: Tensor, wanted: Sequence[int]
     ) -> tuple[TokenLayout, dict[int, Tensor], Tensor]:
         """Through tokens and blocks: the layout, what the wanted blocks gave, and the end."""
-        x_BLC, layout = self.tokens(x_BHWC)
+        x_BLC, layout = self._embed(x_BCHW)
         taken = {}
         for i, layer in enumerate(self.layers):
             x_BLC = self._through(layer, x_BLC, layout)

@@ -85,9 +85,9 @@ class StreamBackbone(PlainBackbone):
         self.drop_path = drop_path(rates[built])
 
     def _walk(
-        self, x_BHWC: Tensor, wanted: Sequence[int]
+        self, x_BCHW: Tensor, wanted: Sequence[int]
     ) -> tuple[TokenLayout, dict[int, Tensor], Tensor]:
-        hidden_BLC, layout = self.tokens(x_BHWC)
+        hidden_BLC, layout = self._embed(x_BCHW)
         rotation_2LE = self._rotation(layout, hidden_BLC)
         taken: dict[int, Tensor] = {}
         stream_BLC: Any = None
