@@ -1,7 +1,7 @@
-"""Whether the maps that reach a detector's heads have the strides and widths that these were built for.
+"""Whether the maps that reach a detector's heads are those that the heads were built for.
 
-A head lays its anchors or points out by the strides that its config says. On maps of other strides the loss is finite
-and the geometry wrong.
+A head lays its anchors or points out by the strides that its config says. On maps of other strides
+the loss is finite and the geometry wrong.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from .trunks.base import MambaBackbone
-from .trunks.column import PYRAMID_STRIDES, PlainBackbone, four_blocks
 
 SIDE, LARGE_SIDE = 256, 512
-"""Of the image that is passed through; the larger where a head has strides above `SIDE / 2`."""
+"""Sides of the image that is passed through; the larger where strides pass `SIDE / 2`."""
 SAME = 0.4
-"""Octaves: YOLACT's strides are 550 / 69, 550 / 35, … on maps of strides 8, 16, …"""
+"""Octaves by which strides may differ: YOLACT's are 550 / 69, 550 / 35, … for 8, 16, …"""
 STRIDES = (
     "prior_generator.strides",
     "anchor_generator.strides",
@@ -32,6 +31,7 @@ STRIDES = (
 )
 """Where heads keep the strides of their maps."""
 VIEW = "view size is not compatible"
+"""What PyTorch says of a `view` that would have to copy."""
 RESIZES = ("SOLOHead", "DecoupledSOLOHead", "DecoupledSOLOLightHead", "SOLOV2Head")
 """Their strides are those of the maps after they have resized them."""
 
@@ -43,7 +43,8 @@ class MapError(ValueError):
 def check_maps(model: nn.Module) -> None:
     """Pass an empty image through backbone and neck, and compare the maps with what reads them.
 
-    Models whose backbone is none of ours are left alone. Batch statistics and random state stay as they are.
+    Models whose backbone is none of ours are left alone. Batch statistics and random state stay as
+    they are.
 
     Raises:
         MapError: another number, width or stride of maps than the neck or a head was built for.
@@ -66,7 +67,8 @@ def check_maps(model: nn.Module) -> None:
         name, wanted = heads[0]
         raise MapError(_cannot_take(model, name, wanted, error)) from error
     for name, wanted in heads:
-        # Further maps are for others: an RPN reads five, the heads of its regions four, CondInst's masks one.
+        # Further maps are for others: an RPN reads five, the heads of its regions four, CondInst's
+        # masks one.
         if not _alike(given[: len(wanted)], wanted):
             raise MapError(_message(model, name, wanted, given))
 
@@ -85,7 +87,10 @@ def readers(model: nn.Module) -> Iterator[tuple[str, list[float]]]:
 
 
 def _side_for(model: nn.Module, heads: Sequence[tuple[str, list[float]]]) -> int:
-    """Of an image that has cells at every stride. SSD's last strides are those at one size."""
+    """The side of an image that has cells at every stride.
+
+    SSD's is the one it is built for: its last strides hold at no other.
+    """
     for name, _ in heads:
         generator = getattr(getattr(model, name, None), "prior_generator", None)
         if size := getattr(generator, "input_size", None):
@@ -173,22 +178,28 @@ def _strides_of(part: nn.Module) -> list[float]:
 
 def _alike(given: Sequence[float], wanted: Sequence[float]) -> bool:
     """As many maps, of about the same strides."""
-    return len(given) == len(wanted) and all(abs(log2(g / w)) < SAME for g, w in zip(given, wanted))
+    return len(given) == len(wanted) and all(map(_same, given, wanted))
+
+
+def _same(stride: float, other: float) -> bool:
+    return abs(log2(stride / other)) < SAME
 
 
 def _message(model: nn.Module, name: str, wanted: Sequence[float], given: Sequence[float]) -> str:
+    part = getattr(model, name.partition(".")[0])
     return (
-        f"{name} ({type(getattr(model, name.partition('.')[0])).__name__}) was built for maps of strides "
-        f"{_join(wanted)}; those that reach it have {_join(given)}. Its anchors or points would lie elsewhere than "
-        f"the maps see.{_cure(model, wanted, given)}"
+        f"{name} ({type(part).__name__}) was built for maps of strides {_join(wanted)}; those that "
+        f"reach it have {_join(given)}. Its anchors or points would lie elsewhere than the maps "
+        f"see.{_cure(model, wanted, given)}"
     )
 
 
 def _cannot_take(model: nn.Module, name: str, wanted: Sequence[float], error: RuntimeError) -> str:
     backbone = model.backbone
     return (
-        f"the neck cannot take the maps of {type(backbone).__name__}, of strides {_join(backbone.out_strides)} and "
-        f"{_join(backbone.out_channels)} channels: {error}. {name} was built for strides {_join(wanted)}."
+        f"the neck cannot take the maps of {type(backbone).__name__}, of strides "
+        f"{_join(backbone.out_strides)} and {_join(backbone.out_channels)} channels: {error}. "
+        f"{name} was built for strides {_join(wanted)}."
         f"{_cure(model, wanted, backbone.out_strides)}"
     )
 
@@ -199,35 +210,32 @@ def _cure(model: nn.Module, wanted: Sequence[float], given: Sequence[float]) -> 
     if lines:
         return " Write into the config's model:\n" + "\n".join(f"  {line}" for line in lines)
     return (
-        f" {type(backbone).__name__} gives maps of strides {_join(backbone.out_strides)} with out_indices="
-        f"{backbone.out_indices}; docs/drop_in.md says what each kind of head takes."
+        f" {type(backbone).__name__} gives maps of strides {_join(backbone.out_strides)} with "
+        f"out_indices={backbone.out_indices}; docs/drop_in.md says what each kind of head takes."
     )
 
 
 def lines_for(
     backbone: MambaBackbone, model: nn.Module, wanted: Sequence[float], given: Sequence[float]
 ) -> list[str]:
-    """The lines of a config that bring the maps to the strides, or none where `out_indices` cannot."""
-    plain = isinstance(backbone, PlainBackbone)
-    offered = dict(
-        zip(PYRAMID_STRIDES if plain else backbone.STRIDES, [None] * 4 if plain else backbone.dims)
-    )
-    # A neck keeps the stride of the first map, or divides it, whatever that is.
+    """The lines of a config that bring the maps to the strides wanted.
+
+    Args:
+        wanted: what a head was built for.
+        given: the strides that reach it now, behind the neck.
+
+    Returns:
+        Nothing where the backbone has no such maps.
+    """
+    offered = backbone.offered()
+    # A neck keeps the stride of the first map, or divides it, whatever that is. It makes maps of
+    # larger strides than it gets by itself, so that only the first has to be met.
     first = backbone.out_strides[0] * wanted[0] / given[0]
     strides = [s for s in offered if first * 2**-SAME < s < max(wanted) * 2**SAME]
-    if not strides or abs(log2(strides[0] / first)) >= SAME:
+    if not strides or not _same(strides[0], first):
         return []
-    if plain:
-        width = backbone.out_channels[0]
-        indices = four_blocks(len(backbone.layers) + len(backbone.not_built))[-len(strides) :]
-        more = (
-            ", pyramid=True" if tuple(strides) == PYRAMID_STRIDES else f", pyramid={tuple(strides)}"
-        )
-        widths = [width] * len(strides)
-    else:
-        indices = tuple(list(offered).index(s) for s in strides)
-        more, widths = "", [offered[s] for s in strides]
-    return [f"backbone=dict(out_indices={indices}{more}),", _widths_line(model, widths)]
+    arguments = ", ".join(f"{k}={v!r}" for k, v in backbone.asking_for(strides).items())
+    return [f"backbone=dict({arguments}),", _widths_line(model, [offered[s] for s in strides])]
 
 
 def _widths_line(model: nn.Module, widths: list[int]) -> str:
@@ -263,19 +271,17 @@ def _check_views(model: nn.Module) -> None:
     if model.backbone.contiguous_maps:
         return
     meta = dict.fromkeys(("img_shape", "ori_shape", "pad_shape", "batch_input_shape"), (SIDE, SIDE))
-    metas = [
-        dict(meta, scale_factor=(1.0, 1.0), flip=False),
-        dict(meta, scale_factor=(1.0, 1.0), flip=False),
-    ]
+    # Two images: the maps of one alone could be viewed in most ways.
+    metas = [dict(meta, scale_factor=(1.0, 1.0), flip=False) for _ in range(2)]
     try:
-        # One image could be viewed in most ways.
         _passed(model, lambda images: model.encode_decode(images, metas), len(metas), SIDE)
     except RuntimeError as error:
         # What else may go wrong with an image of this size need not with the user's.
         if VIEW not in str(error):
             return
         raise MapError(
-            f"a head behind {type(model.backbone).__name__} views the maps, which are channels-last in memory: {error} "
+            f"a head behind {type(model.backbone).__name__} views the maps, which are "
+            f"channels-last in memory: {error} "
             "Write backbone=dict(contiguous_maps=True) into the config's model"
         ) from error
 
@@ -299,9 +305,9 @@ def _check_segmentation_head(name: str, head: nn.Module, given: list[int], backb
     if wanted != right:
         value = right if several else right[0]
         raise MapError(
-            f"{name} ({type(head).__name__}) expects maps of {wanted} channels at in_index={places}; "
-            f"{backbone} gives {right} there. Write {name}=dict(in_channels={value}) into the config's "
-            "model"
+            f"{name} ({type(head).__name__}) expects maps of {wanted} channels at "
+            f"in_index={places}; {backbone} gives {right} there. "
+            f"Write {name}=dict(in_channels={value}) into the config's model"
         )
 
 

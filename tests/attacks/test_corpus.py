@@ -31,7 +31,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Place, 
     """A detector that was trained for a step, and its checkpoint."""
     folder = tmp_path_factory.mktemp("attacked")
     arch = "vmamba_attacked"
-    VMamba.ARCHS[arch] = dict(BACKBONE["arch"])
+    VMamba.ARCHS[arch] = VMamba.Arch(**BACKBONE["arch"])
     cfg = detection(folder)
     cfg.custom_hooks = []
     cfg.train_cfg.max_epochs = 1

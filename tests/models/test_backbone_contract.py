@@ -218,7 +218,10 @@ def test_nothing_is_built_that_no_map_needs(family):
 
 @every_family
 def test_unread_maps_leave_no_parameter_without_a_gradient(family, caplog):
-    """DistributedDataParallel stops at a parameter without one. What is read gets the gradients that it had before."""
+    """DistributedDataParallel stops at a parameter without one.
+
+    What is read gets the gradients that it has where all is read.
+    """
     side = max(64, 2 * max(tiny(family).out_strides))
     for read in range(len(tiny(family).out_indices)):
         model, plain = tiny(family).train(), tiny(family).train()

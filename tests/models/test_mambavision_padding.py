@@ -10,7 +10,13 @@ from torch import Tensor
 
 from mmmamba.models.backbones.mamba_vision import MambaVision
 
-ARCH = dict(dim=48, in_dim=8, depths=(1, 1, 7, 2), num_heads=(1, 1, 2, 4), window_size=(8, 8, 8, 4))
+ARCH = dict(
+    embed_dims=48,
+    stem_dims=8,
+    depths=(1, 1, 7, 2),
+    num_heads=(1, 1, 2, 4),
+    window_size=(8, 8, 8, 4),
+)
 PADDED, WHOLE = 40, 128
 """Image sides: maps of 3 and 2 in windows of 8 and 4, and maps that fill them."""
 STEEP = ("norm1.bias", "norm2.bias", "fc1.bias", "fc2.bias")

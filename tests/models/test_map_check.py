@@ -31,7 +31,8 @@ def built(name: str, backbone: dict, neck: dict | None = None):
     return MODELS.build(cfg.model).train()
 
 
-# The README's lines as they stood, which ask for a map at stride 4: name, neck's widths, lines of the cure.
+# Lines that ask for a map at stride 4 where none fits: name, neck's widths, and the cure's
+# `out_indices` and widths.
 WRONG = {
     "mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py": ([16, 32, 64], (1, 2, 3), [32, 64, 128]),
     "mmdet::rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py": ([16, 32, 64], (1, 2, 3), [32, 64, 128]),

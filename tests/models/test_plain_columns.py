@@ -78,7 +78,10 @@ def test_published_weights_keep_their_class_token_unless_told():
 
 
 def test_rms_scales_load_into_layer_norms():
-    """As LocalVim's authors do for detection and segmentation; their files hold the rotary tables too."""
+    """As LocalVim's authors do for detection and segmentation.
+
+    Their files hold the rotary tables too.
+    """
     rms, layer = tiny("LocalVim", classifier=True), tiny("LocalVim", norm="layer")
     tables = {f"rope.freqs_{name}": torch.zeros(16, 16) for name in ("cos", "sin")}
     layer.load_weights(rms.state_dict() | tables)

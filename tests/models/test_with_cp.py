@@ -1,4 +1,4 @@
-"""`with_cp` changes nothing but memory: outputs, gradients, running means; and it keeps little between the passes."""
+"""`with_cp` changes neither outputs nor gradients nor running means, and keeps little in memory."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def kept(family: str, with_cp: bool) -> int:
 
 @every_family
 def test_less_waits_for_the_backward_pass(family: str) -> None:
-    """With one block a stage, of which the input is kept; stems and steps between stages keep all of theirs."""
+    """Stages have one block here, whose input is kept; stems and steps keep all of theirs."""
     assert kept(family, True) < 0.6 * kept(family, False)
 
 

@@ -1,7 +1,8 @@
-"""EfficientVMamba (Pei et al., arXiv 2403.09977, AAAI 2025): skip-sampled scans early, inverted residuals late."""
+"""EfficientVMamba (Pei et al., arXiv 2403.09977, AAAI 2025): skipping scans, then convolutions."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -13,16 +14,14 @@ from mmmamba.layers import (
     DepthwiseConv,
     LayerNorm,
     NormalizedGate,
-    NormPoolHead,
     PatchMerging,
-    Stage,
     channels_first,
     channels_last,
     drop_path,
     patch_stem,
 )
 
-from ..trunks.pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears
+from ..trunks.pyramid import Pyramid, PyramidArch, PyramidBackbone
 
 
 class EVSSBlock(nn.Module):
@@ -61,100 +60,60 @@ class InvertedResidual(nn.Module):
         return x_BHWC + self.drop_path(channels_last(x))
 
 
-@MODELS.register_module()
-class EfficientVMamba(PyramidBackbone):
-    """Stages of two kinds of block, "evss" with a scan and "inverted_residual" without.
+BLOCKS = ("evss", "inverted_residual")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EfficientVMambaArch(PyramidArch):
+    """What an EfficientVMamba's architecture says, beside `PyramidArch`.
 
     Args:
-        arch: a name of `ARCHS` or a dict of the arguments that follow.
-        embed_dims: width of the first stage; each later one doubles it.
-        depths, blocks: number and kind of each stage's blocks.
-        d_state, ssm_ratio, dt_rank, routes: of `ES2D`; between them the routes visit each position once.
-        drop_path_rate: of the last block, rising from 0 (0.1 in the published training).
-        out_indices, frozen_stages, norm_eval, with_cp, init_cfg: as in mmdet's backbones.
-        classifier: return ImageNet logits of `num_classes` instead of maps.
-
-    `efficientvmamba_s` has widths 64 … 512 as its published weights do, not the 96 … 768 of the paper's table 1.
+        blocks: kind of each stage's blocks, "evss" with a scan or "inverted_residual" without.
+        d_state, ssm_ratio, dt_rank, routes: of `ES2D`; between them the routes visit each position
+            once.
     """
 
-    ARCHS = arch_table(
-        dict(drop_path_rate=0.1),
-        efficientvmamba_t=dict(embed_dims=48, depths=(2, 2, 4, 2)),
-        efficientvmamba_s=dict(embed_dims=64, depths=(2, 2, 4, 2)),
-        efficientvmamba_b=dict(embed_dims=96, depths=(2, 2, 9, 2)),
-    )
-    DEFAULTS = dict(
-        blocks=("evss", "evss", "inverted_residual", "inverted_residual"),
-        d_state=16,
-        ssm_ratio=2.0,
-        dt_rank="auto",
-        routes=SKIP,
-        drop_path_rate=0.0,
+    blocks: Sequence[str] = ("evss", "evss", "inverted_residual", "inverted_residual")
+    d_state: int = 16
+    ssm_ratio: float = 2.0
+    dt_rank: int | str = "auto"
+    routes: Sequence[str] = SKIP
+
+
+_published = partial(EfficientVMambaArch, drop_path_rate=0.1)
+
+
+@MODELS.register_module()
+class EfficientVMamba(PyramidBackbone):
+    """Stages of two kinds of block, with a scan and without.
+
+    Its arguments are the fields of `EfficientVMambaArch` and those of every backbone
+    (`MambaBackbone`). `efficientvmamba_s` has widths 64 … 512 as its published weights do, not the
+    96 … 768 of the paper's table 1.
+
+    Raises:
+        ValueError: not one known kind of block for each stage.
+    """
+
+    Arch = EfficientVMambaArch
+    ARCHS = dict(
+        efficientvmamba_t=_published(embed_dims=48, depths=(2, 2, 4, 2)),
+        efficientvmamba_s=_published(embed_dims=64, depths=(2, 2, 4, 2)),
+        efficientvmamba_b=_published(embed_dims=96, depths=(2, 2, 9, 2)),
     )
     TINY = dict(arch=dict(embed_dims=16, depths=(1, 1, 2, 1), d_state=4))
 
-    def __init__(
-        self,
-        arch: str | Mapping[str, Any] = "efficientvmamba_t",
-        *,
-        in_channels: int = 3,
-        embed_dims: int | None = None,
-        depths: Sequence[int] | None = None,
-        blocks: Sequence[str] | None = None,
-        d_state: int | None = None,
-        ssm_ratio: float | None = None,
-        dt_rank: int | str | None = None,
-        routes: Sequence[str] | None = None,
-        drop_path_rate: float | None = None,
-        out_indices: Sequence[int] = (0, 1, 2, 3),
-        frozen_stages: int = -1,
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        classifier: bool = False,
-        num_classes: int = 1000,
-        init_cfg: dict | None = None,
-    ):
-        super().__init__(frozen_stages, norm_eval, init_cfg)
-        a = self._choose(
-            arch,
-            embed_dims=embed_dims,
-            depths=depths,
-            blocks=blocks,
-            d_state=d_state,
-            ssm_ratio=ssm_ratio,
-            dt_rank=dt_rank,
-            routes=routes,
-            drop_path_rate=drop_path_rate,
-        )
-        kinds, depths = tuple(a["blocks"]), a["depths"]
-        if len(kinds) != len(depths) or not set(kinds) <= {"evss", "inverted_residual"}:
+    def build(self, a: EfficientVMambaArch, in_channels: int) -> Pyramid:
+        if len(a.blocks) != len(a.depths) or not set(a.blocks) <= set(BLOCKS):
             raise ValueError(
-                f"blocks of EfficientVMamba is {kinds}, wanted 'evss' or 'inverted_residual' for each of "
-                f"{len(depths)} stages"
+                f"blocks of EfficientVMamba is {tuple(a.blocks)}, wanted 'evss' or "
+                f"'inverted_residual' for each of {len(a.depths)} stages"
             )
-        mixer = {key: a[key] for key in ("d_state", "ssm_ratio", "dt_rank", "routes")}
-        dims = [a["embed_dims"] * 2**i for i in range(len(depths))]
-        stages = []
-        for i, (dim, kind, rates) in enumerate(
-            zip(dims, kinds, drop_path_rates(a["drop_path_rate"], depths))
-        ):
-            if kind == "evss":
-                layers = [
-                    EVSSBlock(dim, ES2D(dim, gate=True, conv_bias=True, **mixer), rate)
-                    for rate in rates
-                ]
-            else:
-                layers = [InvertedResidual(dim, rate) for rate in rates]
-            stages.append(
-                Stage(
-                    layers, PatchMerging(dim, dims[i + 1]) if i + 1 < len(dims) else None, with_cp
-                )
-            )
-        self._assemble(
-            patch_stem(in_channels, dims[0]),
-            stages,
-            dims,
-            out_indices,
-            NormPoolHead(dims[-1], num_classes) if classifier else None,
-        )
-        self.apply(init_linears)
+        mixer = a.pick("d_state", "ssm_ratio", "dt_rank", "routes")
+
+        def block(i: int, j: int, dim: int, drop_path_rate: float) -> nn.Module:
+            if a.blocks[i] == "inverted_residual":
+                return InvertedResidual(dim, drop_path_rate)
+            return EVSSBlock(dim, ES2D(dim, gate=True, conv_bias=True, **mixer), drop_path_rate)
+
+        return Pyramid(stem=partial(patch_stem, in_channels), block=block, downsample=PatchMerging)

@@ -29,7 +29,7 @@ def create_backbone(
     Args:
         name: one of `list_backbones()`.
         weights: a path, a URL or a state dict in the authors' layout; None starts from scratch.
-        overrides: any argument of the family's class, `out_indices`, `drop_path_rate`, `classifier`, …
+        overrides: any argument of the family's class: `out_indices`, `drop_path_rate`, …
 
     Raises:
         ValueError: an unknown name.

@@ -1,7 +1,8 @@
-"""MambaVision (Hatamizadeh & Kautz, arXiv 2407.08083, CVPR 2025): convolutions, then scans and attention in windows."""
+"""MambaVision (Hatamizadeh & Kautz, arXiv 2407.08083, CVPR 2025): convolutions, then windows."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from mmengine.registry import MODELS
@@ -20,7 +21,7 @@ from mmmamba.layers import (
     window_partition,
 )
 
-from ..trunks.pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears
+from ..trunks.pyramid import Pyramid, PyramidArch, PyramidBackbone, check_per_stage
 
 
 class ConvBlock(nn.Module):
@@ -127,143 +128,105 @@ class Downsample(nn.Module):
         return channels_last(self.reduction(channels_first(x_BHWC)))
 
 
-_SMALL = dict(num_heads=(2, 4, 8, 16), window_size=(8, 8, 14, 7))
-_LARGE = dict(num_heads=(4, 8, 16, 32), window_size=(8, 8, 14, 7), layer_scale=1e-5)
+@dataclass(frozen=True, kw_only=True)
+class MambaVisionArch(PyramidArch):
+    """What a MambaVision's architecture says, beside `PyramidArch`.
+
+    In windowed stages a path is dropped per window.
+
+    Args:
+        embed_dims: width of the first stage, doubled by each later one.
+        stem_dims: width inside the stem.
+        num_heads, window_size: four each; those of stages 0 and 1 do nothing.
+        mlp_ratio: widening of the feed-forward layers.
+        layer_scale: initial per-channel scale of the window blocks' branches, None for none.
+    """
+
+    embed_dims: int
+    stem_dims: int
+    num_heads: Sequence[int]
+    window_size: Sequence[int]
+    mlp_ratio: float = 4.0
+    layer_scale: float | None = None
+
+
+_small = partial(MambaVisionArch, num_heads=(2, 4, 8, 16), window_size=(8, 8, 14, 7))
+_base = partial(_small, embed_dims=128, stem_dims=64, layer_scale=1e-5, drop_path_rate=0.3)
+_large = partial(_base, embed_dims=196, num_heads=(4, 8, 16, 32))
+_largest = partial(_large, embed_dims=256, depths=(3, 3, 20, 10), drop_path_rate=0.5)
 
 
 @MODELS.register_module()
 class MambaVision(PyramidBackbone):
-    """Stages 0 and 1 of convolutions, stages 2 and 3 of windows: first mixers, then attention, half and half.
+    """Stages 0 and 1 of convolutions, 2 and 3 of windows: mixers, then attention, half and half.
 
-    Args:
-        arch: a name of `ARCHS` or a dict of the arguments that follow.
-        dim, in_dim: width of the first stage (each later one doubles it) and inside the stem.
-        depths: blocks of each stage. num_heads, window_size: four each; those of stages 0 and 1 do nothing.
-        mlp_ratio: widening of the feed-forward layers.
-        layer_scale: initial per-channel scale of the window blocks' branches, None for none.
-        drop_path_rate: of the last block, rising from 0; in windowed stages a path is dropped per window.
-        out_indices, frozen_stages, norm_eval, with_cp, init_cfg: as in mmdet's backbones.
-        classifier: return ImageNet logits of `num_classes` instead of maps.
+    Its arguments are the fields of `MambaVisionArch` and those of every backbone (`MambaBackbone`).
+    The windows change the answer even where one covers the map: test with those the weights were
+    trained with (detection 112 and 56, segmentation 64 and 32 in the published models).
 
-    The windows change the answer even where one covers the map: test with those the weights were trained with
-    (detection 112 and 56, segmentation 64 and 32 in the published models).
+    Raises:
+        ValueError: not four depths, heads and windows, or several widths.
     """
 
     STAGES = "levels"
-    ARCHS = {
-        **arch_table(
-            _SMALL,
-            mambavision_t=dict(dim=80, in_dim=32, depths=(1, 3, 8, 4), drop_path_rate=0.2),
-            mambavision_t2=dict(dim=80, in_dim=32, depths=(1, 3, 11, 4), drop_path_rate=0.2),
-            mambavision_s=dict(dim=96, in_dim=64, depths=(3, 3, 7, 5), drop_path_rate=0.2),
-            mambavision_b=dict(
-                dim=128, in_dim=64, depths=(3, 3, 10, 5), drop_path_rate=0.3, layer_scale=1e-5
-            ),
-            mambavision_b_21k=dict(
-                dim=128, in_dim=64, depths=(3, 3, 10, 5), drop_path_rate=0.3, layer_scale=1e-5
-            ),
+    Arch = MambaVisionArch
+    ARCHS = dict(
+        mambavision_t=_small(embed_dims=80, stem_dims=32, depths=(1, 3, 8, 4), drop_path_rate=0.2),
+        mambavision_t2=_small(
+            embed_dims=80, stem_dims=32, depths=(1, 3, 11, 4), drop_path_rate=0.2
         ),
-        **arch_table(
-            _LARGE,
-            mambavision_l=dict(dim=196, in_dim=64, depths=(3, 3, 10, 5), drop_path_rate=0.3),
-            mambavision_l_21k=dict(dim=196, in_dim=64, depths=(3, 3, 10, 5), drop_path_rate=0.3),
-            mambavision_l2=dict(dim=196, in_dim=64, depths=(3, 3, 12, 5), drop_path_rate=0.3),
-            mambavision_l2_512_21k=dict(
-                dim=196,
-                in_dim=64,
-                depths=(3, 3, 12, 5),
-                drop_path_rate=0.3,
-                window_size=(8, 8, 32, 16),
-            ),
-            mambavision_l3_256_21k=dict(
-                dim=256,
-                in_dim=64,
-                depths=(3, 3, 20, 10),
-                drop_path_rate=0.5,
-                window_size=(8, 8, 16, 8),
-            ),
-            mambavision_l3_512_21k=dict(
-                dim=256,
-                in_dim=64,
-                depths=(3, 3, 20, 10),
-                drop_path_rate=0.5,
-                window_size=(8, 8, 32, 16),
-            ),
-        ),
-    }
-    DEFAULTS = dict(mlp_ratio=4.0, layer_scale=None, drop_path_rate=0.0)
+        mambavision_s=_small(embed_dims=96, stem_dims=64, depths=(3, 3, 7, 5), drop_path_rate=0.2),
+        mambavision_b=_base(depths=(3, 3, 10, 5)),
+        mambavision_b_21k=_base(depths=(3, 3, 10, 5)),
+        mambavision_l=_large(depths=(3, 3, 10, 5)),
+        mambavision_l_21k=_large(depths=(3, 3, 10, 5)),
+        mambavision_l2=_large(depths=(3, 3, 12, 5)),
+        mambavision_l2_512_21k=_large(depths=(3, 3, 12, 5), window_size=(8, 8, 32, 16)),
+        mambavision_l3_256_21k=_largest(window_size=(8, 8, 16, 8)),
+        mambavision_l3_512_21k=_largest(window_size=(8, 8, 32, 16)),
+    )
     TINY = dict(
         arch=dict(
-            dim=16, in_dim=8, depths=(1, 1, 3, 2), num_heads=(1, 1, 2, 4), window_size=(8, 8, 4, 2)
+            embed_dims=16,
+            stem_dims=8,
+            depths=(1, 1, 3, 2),
+            num_heads=(1, 1, 2, 4),
+            window_size=(8, 8, 4, 2),
         )
     )
 
-    def __init__(
-        self,
-        arch: str | Mapping[str, Any] = "mambavision_t",
-        *,
-        in_channels: int = 3,
-        dim: int | None = None,
-        in_dim: int | None = None,
-        depths: Sequence[int] | None = None,
-        num_heads: Sequence[int] | None = None,
-        window_size: Sequence[int] | None = None,
-        mlp_ratio: float | None = None,
-        layer_scale: float | None = None,
-        drop_path_rate: float | None = None,
-        out_indices: Sequence[int] = (0, 1, 2, 3),
-        frozen_stages: int = -1,
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        classifier: bool = False,
-        num_classes: int = 1000,
-        init_cfg: dict | None = None,
-    ):
-        super().__init__(frozen_stages, norm_eval, init_cfg)
-        a = self._choose(
-            arch,
-            dim=dim,
-            in_dim=in_dim,
-            depths=depths,
-            num_heads=num_heads,
-            window_size=window_size,
-            mlp_ratio=mlp_ratio,
-            layer_scale=layer_scale,
-            drop_path_rate=drop_path_rate,
-        )
-        for name in ("depths", "num_heads", "window_size"):
-            if len(a[name]) != 4:
-                raise ValueError(
-                    f"{name} of MambaVision is {tuple(a[name])}, wanted four entries, one a stage"
-                )
-        dims = [a["dim"] * 2**i for i in range(4)]
-        stages = []
-        for i, rates in enumerate(drop_path_rates(a["drop_path_rate"], a["depths"])):
-            step = Downsample(dims[i]) if i < 3 else None
+    def build(self, a: MambaVisionArch, in_channels: int) -> Pyramid:
+        check_per_stage("MambaVision", 4, **a.pick("depths", "num_heads", "window_size"))
+        if not isinstance(a.embed_dims, int):
+            raise ValueError(
+                f"embed_dims of MambaVision is {a.embed_dims}, wanted the width of the first stage "
+                "alone: its steps between stages double it"
+            )
+
+        def block(i: int, j: int, dim: int, drop_path_rate: float) -> nn.Module:
             if i < 2:
-                stages.append(Stage([ConvBlock(dims[i], rate) for rate in rates], step, with_cp))
-                continue
-            mixers = (len(rates) + 1) // 2
-            blocks = [
-                WindowBlock(
-                    dims[i],
-                    SplitMixer(dims[i]) if j < mixers else Attention(dims[i], a["num_heads"][i]),
-                    a["mlp_ratio"],
-                    a["layer_scale"],
-                    rate,
-                )
-                for j, rate in enumerate(rates)
-            ]
-            stages.append(WindowStage(blocks, step, with_cp, a["window_size"][i]))
-        self._assemble(
-            ConvStem(in_channels, a["in_dim"], dims[0]),
-            stages,
-            dims,
-            out_indices,
-            nn.Linear(dims[-1], num_classes) if classifier else None,
+                return ConvBlock(dim, drop_path_rate)
+            mixers = (a.depths[i] + 1) // 2
+            mixer = SplitMixer(dim) if j < mixers else Attention(dim, a.num_heads[i])
+            return WindowBlock(dim, mixer, a.mlp_ratio, a.layer_scale, drop_path_rate)
+
+        def stage(
+            i: int, blocks: list[nn.Module], downsample: nn.Module | None, with_cp: bool
+        ) -> Stage:
+            if i < 2:
+                return Stage(blocks, downsample, with_cp)
+            return WindowStage(blocks, downsample, with_cp, a.window_size[i])
+
+        # The start of linear layers goes over the mixers' own of dt_proj too, as in the
+        # original's training.
+        return Pyramid(
+            stem=partial(ConvStem, in_channels, a.stem_dims),
+            block=block,
+            downsample=lambda dim, out_dim: Downsample(dim),
+            downsample_first=True,
+            head=nn.Linear,
+            stage=stage,
         )
-        # Over the mixers' own start of dt_proj, as in the original's training.
-        self.apply(init_linears)
 
     def _add_classifier(self, classifier: nn.Module) -> None:
         self.norm = nn.BatchNorm2d(self.dims[-1])

@@ -1,8 +1,9 @@
-"""MobileMamba (He et al., arXiv 2411.15941, CVPR 2025): three stages from stride 16, scans of part of the channels."""
+"""MobileMamba (He et al., arXiv 2411.15941, CVPR 2025): scans of some channels, from stride 16."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from os import PathLike
-from typing import Any
 
 import torch
 from mmengine.registry import MODELS
@@ -10,11 +11,11 @@ from torch import Tensor, nn
 from torchvision.ops import SqueezeExcitation
 
 from mmmamba.checkpoints import CheckpointError, Report
-from mmmamba.layers import Stage, ToChannelsLast, channels_first, channels_last, drop_path
+from mmmamba.layers import ToChannelsLast, channels_first, channels_last, drop_path
 from mmmamba.layers.conv_norm import ConvNorm, Fusible, Residual, ScaleNorm, fused_copy
 from mmmamba.layers.mixers.wavelet import NormedSS2D, WaveletMixer
 
-from ..trunks.pyramid import PyramidBackbone, arch_table, drop_path_rates
+from ..trunks.pyramid import Pyramid, PyramidArch, PyramidBackbone, check_per_stage
 
 
 def split_channels(dim: int, global_ratio: float, local_ratio: float) -> tuple[int, int, int]:
@@ -160,108 +161,72 @@ def _stem(in_channels: int, dim: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1], ToChannelsLast())
 
 
-_B = dict(embed_dims=(200, 376, 448), depths=(2, 3, 2), drop_path_rate=0.03)
+@dataclass(frozen=True, kw_only=True)
+class MobileMambaArch(PyramidArch):
+    """What a MobileMamba's architecture says, beside `PyramidArch`.
+
+    Args:
+        global_ratio, local_ratio: the share of each stage's channels that is scanned and convolved.
+        kernels: kernel size of each stage's convolutions beside the scan.
+        ssm_ratio, dt_rank, routes: of `SS2D`.
+        zero_init_residual: start every inner residual at zero, as the original does.
+    """
+
+    global_ratio: Sequence[float] = (0.8, 0.7, 0.6)
+    local_ratio: Sequence[float] = (0.2, 0.2, 0.3)
+    kernels: Sequence[int] = (7, 5, 3)
+    ssm_ratio: float = 2.0
+    dt_rank: int | str = "auto"
+    routes: Sequence[str] = ("row", "row_reversed")
+    zero_init_residual: bool = True
+
+
+_small = partial(MobileMambaArch, depths=(1, 2, 2))
+_B = MobileMambaArch(embed_dims=(200, 376, 448), depths=(2, 3, 2), drop_path_rate=0.03)
 
 
 @MODELS.register_module()
 class MobileMamba(PyramidBackbone, Fusible):
     """Three stages at strides 16, 32 and 64.
 
-    Args:
-        arch: a name of `ARCHS` or a dict of the arguments that follow. B1, B2 and B4 are one network, trained at 256,
-            384 and 512 pixels.
-        embed_dims, depths: width and number of each stage's blocks.
-        global_ratio, local_ratio: the share of each stage's channels that is scanned and convolved.
-        kernels: kernel size of each stage's convolutions beside the scan.
-        ssm_ratio, dt_rank, routes: of `SS2D`.
-        drop_path_rate: of the last block, rising from 0.
-        zero_init_residual: start every inner residual at zero, as the original does.
-        out_indices, frozen_stages, norm_eval, with_cp, init_cfg: as in mmdet's backbones.
-        classifier: return ImageNet logits of `num_classes` instead of maps.
+    Its arguments are the fields of `MobileMambaArch` and those of every backbone (`MambaBackbone`).
+    B1, B2 and B4 are one network, trained at 256, 384 and 512 pixels.
+
+    Raises:
+        ValueError: not three widths, depths, ratios and kernels.
     """
 
     STRIDES = (16, 32, 64)
     OUTPUT_NORMS = False
-    ARCHS = arch_table(
-        dict(drop_path_rate=0.0),
-        mobilemamba_t2=dict(embed_dims=(144, 272, 368), depths=(1, 2, 2)),
-        mobilemamba_t4=dict(embed_dims=(176, 368, 448), depths=(1, 2, 2)),
-        mobilemamba_s6=dict(embed_dims=(192, 384, 448), depths=(1, 2, 2)),
+    Arch = MobileMambaArch
+    ARCHS = dict(
+        mobilemamba_t2=_small(embed_dims=(144, 272, 368)),
+        mobilemamba_t4=_small(embed_dims=(176, 368, 448)),
+        mobilemamba_s6=_small(embed_dims=(192, 384, 448)),
         mobilemamba_b1=_B,
         mobilemamba_b2=_B,
         mobilemamba_b4=_B,
     )
-    DEFAULTS = dict(
-        global_ratio=(0.8, 0.7, 0.6),
-        local_ratio=(0.2, 0.2, 0.3),
-        kernels=(7, 5, 3),
-        ssm_ratio=2.0,
-        dt_rank="auto",
-        routes=("row", "row_reversed"),
-        drop_path_rate=0.0,
-    )
     TINY = dict(arch=dict(embed_dims=(40, 64, 80), depths=(1, 1, 1)), zero_init_residual=False)
+    is_fused = False
 
-    def __init__(
-        self,
-        arch: str | Mapping[str, Any] = "mobilemamba_t2",
-        *,
-        in_channels: int = 3,
-        embed_dims: Sequence[int] | None = None,
-        depths: Sequence[int] | None = None,
-        global_ratio: Sequence[float] | None = None,
-        local_ratio: Sequence[float] | None = None,
-        kernels: Sequence[int] | None = None,
-        ssm_ratio: float | None = None,
-        dt_rank: int | str | None = None,
-        routes: Sequence[str] | None = None,
-        drop_path_rate: float | None = None,
-        zero_init_residual: bool = True,
-        out_indices: Sequence[int] = (0, 1, 2),
-        frozen_stages: int = -1,
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        classifier: bool = False,
-        num_classes: int = 1000,
-        init_cfg: dict | None = None,
-    ):
-        super().__init__(frozen_stages, norm_eval, init_cfg)
-        self.is_fused = False
-        a = self._choose(
-            arch,
-            embed_dims=embed_dims,
-            depths=depths,
-            global_ratio=global_ratio,
-            local_ratio=local_ratio,
-            kernels=kernels,
-            ssm_ratio=ssm_ratio,
-            dt_rank=dt_rank,
-            routes=routes,
-            drop_path_rate=drop_path_rate,
-        )
-        dims, gain = a["embed_dims"], 0.0 if zero_init_residual else 1.0
-        for name in ("embed_dims", "depths", "global_ratio", "local_ratio", "kernels"):
-            if len(a[name]) != 3:
-                raise ValueError(
-                    f"{name} of MobileMamba is {tuple(a[name])}, wanted three entries, one a stage"
-                )
-        ssm = {key: a[key] for key in ("ssm_ratio", "dt_rank", "routes")}
-        stages = []
-        for i, rates in enumerate(drop_path_rates(a["drop_path_rate"], a["depths"])):
-            mrffi = (a["global_ratio"][i], a["local_ratio"][i], a["kernels"][i], gain)
-            blocks = [
-                MobileMambaBlock(dims[i], MRFFI(dims[i], *mrffi, **ssm), gain, rate)
-                for rate in rates
-            ]
-            stages.append(
-                Stage(blocks, Transition(dims[i], dims[i + 1], gain) if i < 2 else None, with_cp)
-            )
-        self._assemble(
-            _stem(in_channels, dims[0]),
-            stages,
-            dims,
-            out_indices,
-            NormLinear(dims[-1], num_classes) if classifier else None,
+    def build(self, a: MobileMambaArch, in_channels: int) -> Pyramid:
+        per_stage = a.pick("depths", "global_ratio", "local_ratio", "kernels")
+        check_per_stage("MobileMamba", 3, **per_stage)
+        ssm = a.pick("ssm_ratio", "dt_rank", "routes")
+        gain = 0.0 if a.zero_init_residual else 1.0
+
+        def block(i: int, j: int, dim: int, drop_path_rate: float) -> nn.Module:
+            shares = a.global_ratio[i], a.local_ratio[i]
+            mixer = MRFFI(dim, *shares, a.kernels[i], gain, **ssm)
+            return MobileMambaBlock(dim, mixer, gain, drop_path_rate)
+
+        return Pyramid(
+            stem=partial(_stem, in_channels),
+            block=block,
+            downsample=partial(Transition, gain=gain),
+            head=NormLinear,
+            start=None,
         )
 
     def _add_classifier(self, classifier: nn.Module) -> None:
@@ -271,8 +236,9 @@ class MobileMamba(PyramidBackbone, Fusible):
         return self.head(x_BHWC.mean((1, 2)))
 
     def fuse(self) -> "MobileMamba":
-        """A copy for inference with the same output and no batch norms: they, the scales and the depthwise residuals
-        go into the convolutions. Load weights first.
+        """A copy for inference with the same output and no batch norms. Load weights first.
+
+        They, the scales and the depthwise residuals go into the convolutions.
 
         Raises:
             RuntimeError: it is fused already.

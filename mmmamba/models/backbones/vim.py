@@ -1,160 +1,74 @@
-"""Vim, Vision Mamba (Zhu et al., arXiv 2401.09417, ICML 2024): a plain column of bidirectional mixers."""
+"""Vim, Vision Mamba (Zhu et al., arXiv 2401.09417, ICML 2024): a column of bidirectional mixers."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
 
 from mmengine.registry import MODELS
 
-from mmmamba.layers import BidirectionalMixer
+from mmmamba.layers import BidirectionalMixer, PatchEmbed, TokenEmbedding
 
-from ..trunks.column import PlainBackbone
-from ..trunks.pyramid import arch_table
+from ..trunks.stream import Stream, StreamArch, StreamBackbone, stream_norm
 
-_PUBLISHED = dict(cls_token="middle", halve=True, rotary=False)
-_DENSE = dict(cls_token="none", halve=False, rotary=True, features="stream")
+
+@dataclass(frozen=True, kw_only=True)
+class VimArch(StreamArch):
+    """What a Vim's architecture says, beside `StreamArch`.
+
+    Args:
+        depth: number of blocks.
+        halve: average the two directions of `BidirectionalMixer` instead of adding them.
+        stride: from one patch to the next; below `patch_size` they overlap.
+        pad: fill the last patches with zeros; as published, rows and columns that fill none are
+            dropped.
+        cls_token: "none", "head" or "middle".
+        rotary: turn both the stream and what is added to it at every block, by the token's row and
+            column.
+    """
+
+    depth: int = 24
+    halve: bool = True
+    stride: int = 16
+    pad: bool = False
+    cls_token: str = "middle"
+    rotary: bool = False
+
+
+_dense = partial(VimArch, cls_token="none", drop_path_rate=0.1)
+_rotary = partial(_dense, halve=False, rotary=True)
 
 
 @MODELS.register_module()
-class Vim(PlainBackbone):
-    """Vim. `vim_t`, `vim_s`, `vim_b` are the published classifiers' columns, `…_seg`, `…_det` what its authors built
-    for ADE20K and COCO; published weights fit the former (class token in the sequence, cut out of the maps).
+class Vim(StreamBackbone):
+    """Vim's column. `vim_t`, `vim_s`, `vim_b` are the published classifiers'.
 
-    Args:
-        arch: a name of `ARCHS` or a dict of the arguments that follow.
-        embed_dims, depth: width and number of blocks.
-        d_state, ssm_ratio, d_conv, dt_rank, halve: of `BidirectionalMixer`.
-        img_size: side or (height, width) that the positions are learned for; they are resized to any other.
-        patch_size, stride: of the patches; `stride` below `patch_size` makes them overlap.
-        pad: fill the last patches with zeros; as published, rows and columns that fill none are dropped.
-        cls_token: "none", "head" or "middle".
-        rotary: turn both the stream and what is added to it at every block, by the token's row and column.
-        norm: "rms" or "layer".
-        features: "stream" (residual stream) or "mixer" (what the block adds to it).
-        pyramid: bring the four outputs to strides 4, 8, 16, 32 as the authors do for segmentation, or to those given.
-        drop_path_rate: at the end; it rises from 0.
-        out_indices: blocks whose outputs are returned, by default four at equal distances.
-        frozen_stages: -1 none, 0 the embeddings, n also the first n blocks.
-        norm_eval, with_cp, init_cfg: as in mmdet's backbones.
-        classifier: return ImageNet logits of `num_classes` instead of maps.
+    `…_seg` and `…_det` are what its authors built for ADE20K and COCO; published weights fit the
+    former (class token in the sequence, cut out of the maps). Its arguments are the fields of
+    `VimArch` and those of every backbone (`MambaBackbone`).
     """
 
-    ARCHS = {
-        **arch_table(
-            _PUBLISHED,
-            vim_t=dict(embed_dims=192),
-            vim_s=dict(embed_dims=384, drop_path_rate=0.05),
-            vim_b=dict(embed_dims=768),
-            vim_t_stride8=dict(embed_dims=192, stride=8),
-            vim_s_stride8=dict(embed_dims=384, stride=8),
-        ),
-        **arch_table(
-            _DENSE,
-            vim_t_seg=dict(
-                embed_dims=192,
-                halve=True,
-                rotary=False,
-                features="mixer",
-                pyramid=True,
-                img_size=512,
-                drop_path_rate=0.1,
-            ),
-            vim_s_seg=dict(embed_dims=384, pyramid=True, img_size=512, drop_path_rate=0.1),
-            vim_t_det=dict(embed_dims=192, img_size=1024, drop_path_rate=0.1),
-            vim_s_det=dict(embed_dims=384, img_size=1024, drop_path_rate=0.1),
-        ),
-    }
-    DEFAULTS = dict(
-        depth=24,
-        d_state=16,
-        ssm_ratio=2.0,
-        d_conv=4,
-        dt_rank="auto",
-        halve=True,
-        img_size=224,
-        patch_size=16,
-        stride=16,
-        pad=False,
-        cls_token="middle",
-        rotary=False,
-        norm="rms",
-        features="stream",
-        pyramid=False,
-        drop_path_rate=0.0,
+    Arch = VimArch
+    ARCHS = dict(
+        vim_t=VimArch(embed_dims=192),
+        vim_s=VimArch(embed_dims=384, drop_path_rate=0.05),
+        vim_b=VimArch(embed_dims=768),
+        vim_t_stride8=VimArch(embed_dims=192, stride=8),
+        vim_s_stride8=VimArch(embed_dims=384, stride=8),
+        vim_t_seg=_dense(embed_dims=192, features="mixer", pyramid=True, img_size=512),
+        vim_s_seg=_rotary(embed_dims=384, pyramid=True, img_size=512),
+        vim_t_det=_rotary(embed_dims=192, img_size=1024),
+        vim_s_det=_rotary(embed_dims=384, img_size=1024),
     )
     TINY = dict(arch=dict(embed_dims=16, depth=4, d_state=4, img_size=64, rotary=True))
 
-    def __init__(
-        self,
-        arch: str | Mapping[str, Any] = "vim_t",
-        *,
-        in_channels: int = 3,
-        embed_dims: int | None = None,
-        depth: int | None = None,
-        d_state: int | None = None,
-        ssm_ratio: float | None = None,
-        d_conv: int | None = None,
-        dt_rank: int | str | None = None,
-        halve: bool | None = None,
-        img_size: int | Sequence[int] | None = None,
-        patch_size: int | None = None,
-        stride: int | None = None,
-        pad: bool | None = None,
-        cls_token: str | None = None,
-        rotary: bool | None = None,
-        norm: str | None = None,
-        features: str | None = None,
-        pyramid: bool | Sequence[int] | None = None,
-        drop_path_rate: float | None = None,
-        out_indices: Sequence[int] | None = None,
-        frozen_stages: int = -1,
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        classifier: bool = False,
-        num_classes: int = 1000,
-        init_cfg: dict | None = None,
-    ):
-        super().__init__(frozen_stages, norm_eval, init_cfg)
-        a = self._choose(
-            arch,
-            embed_dims=embed_dims,
-            depth=depth,
-            d_state=d_state,
-            ssm_ratio=ssm_ratio,
-            d_conv=d_conv,
-            dt_rank=dt_rank,
-            halve=halve,
-            img_size=img_size,
-            patch_size=patch_size,
-            stride=stride,
-            pad=pad,
-            cls_token=cls_token,
-            rotary=rotary,
-            norm=norm,
-            features=features,
-            pyramid=pyramid,
-            drop_path_rate=drop_path_rate,
-        )
-        mixer = {key: a.pop(key) for key in ("d_state", "ssm_ratio", "d_conv", "dt_rank", "halve")}
-        dim, stride = a.pop("embed_dims"), a.pop("stride")
-        embeddings = self._embeddings(
-            in_channels,
-            dim,
-            a.pop("img_size"),
-            a.pop("patch_size"),
-            stride,
-            a.pop("pad"),
-            a.pop("cls_token"),
-        )
-        mixers = [BidirectionalMixer(dim, **mixer) for _ in range(a.pop("depth"))]
-        a["rotary"] = "computed" if a["rotary"] else "none"
-        self._assemble(
-            *embeddings,
-            mixers,
-            dim,
-            stride,
-            out_norms=False,
-            out_indices=out_indices,
-            with_cp=with_cp,
-            num_classes=num_classes if classifier else None,
-            **a,
+    def build(self, a: VimArch, in_channels: int) -> Stream:
+        patch_embed = PatchEmbed(in_channels, a.embed_dims, a.patch_size, a.stride, a.pad)
+        grid_size = patch_embed.grid_size(*a.img_sides)
+        given = a.pick("d_state", "ssm_ratio", "d_conv", "dt_rank", "halve")
+        return Stream(
+            patch_embed=patch_embed,
+            tokens=TokenEmbedding(a.embed_dims, grid_size, a.cls_token),
+            stride=a.stride,
+            blocks=[BidirectionalMixer(a.embed_dims, **given) for _ in range(a.depth)],
+            norm=stream_norm(a.norm),
+            rotary="computed" if a.rotary else "none",
         )

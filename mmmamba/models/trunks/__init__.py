@@ -1,1 +1,1 @@
-"""How blocks make the maps of a backbone: a pyramid of stages, a column of blocks at one stride."""
+"""How blocks make the maps of a backbone: stages of a pyramid, or a column at one stride."""

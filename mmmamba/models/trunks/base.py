@@ -1,10 +1,10 @@
-"""What every backbone has in common with mmdet's own: variants by name, freezing, loading, strict arguments."""
+"""What all backbones share with mmdet's: variants by name, freezing, loading, strict arguments."""
 
-import functools
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
@@ -14,86 +14,114 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmmamba.suggest import did_you_mean
 
 from ...checkpoints.strict_loading import StrictLoading
+from .arch import BaseArch, choose, field_names, with_fields
 from .unread import watch_maps
 
 logger = logging.getLogger("mmmamba")
 
 
-def one_of(argument: str, value: str, known: Sequence[str]) -> str:
-    """The value, if it is a known one.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if value not in known:
-        raise ValueError(
-            f"{argument} is {value!r}, wanted one of {', '.join(map(repr, known))}."
-            + did_you_mean(str(value), known)
-        )
-    return value
-
-
-CONTIGUOUS_MAPS = inspect.Parameter(
-    "contiguous_maps", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool
-)
-
-
 class MambaBackbone(StrictLoading, BaseModule):
     """Base of the backbones.
 
-    A family lists its variants in `ARCHS`, `{name: {argument: value}}`, and takes each of those arguments in its
-    constructor with the default None, "as the variant has it"; `_choose` puts the two together. It names its stem and
-    its stages in `_parts`, sets `out_channels` and `out_strides`, and calls `_freeze` last.
+    A family says its choices once, in a frozen dataclass that it holds as `Arch`. It names its
+    variants in `ARCHS` and makes its parts in `build`, which its trunk calls: `PyramidBackbone`,
+    `PlainBackbone` or `StreamBackbone`. The fields of `Arch` become arguments of its constructor,
+    beside those that follow.
 
-    Every family also takes `contiguous_maps`: copy the maps, which are channels-last in memory, on
-    their way out, for heads that `view` them.
+    Args:
+        arch: a name of `ARCHS`, a dict of the fields of `Arch`, or an `Arch`.
+        in_channels: channels of the images.
+        out_indices: the maps to return, by stage (of a column: by block), ascending. Nothing is
+            built that none of them needs.
+        frozen_stages: how many stages (of a column: blocks) are not trained; 0 freezes the stem
+            alone, -1 nothing.
+        norm_eval: keep batch norms in evaluation mode while training.
+        with_cp: compute what is inside a block again in the backward pass instead of keeping it.
+        classifier: return ImageNet logits instead of maps.
+        num_classes: number of those logits.
+        contiguous_maps: copy the maps, which are channels-last in memory, on their way out, for
+            heads that `view` them.
+        init_cfg: as MMEngine's; `Pretrained` loads published weights, strictly.
+        overrides: fields of `Arch`, in place of what `arch` says; None leaves one as it is.
 
     Attributes:
         out_channels, out_strides: of the maps that `forward` returns, in order.
+        not_built: patterns of names that published files have and this network lacks, because
+            its last map lies before their end.
+
+    Raises:
+        TypeError: an argument that the family does not have.
+        ValueError: an unknown arch, or a value that does not fit.
     """
 
-    ARCHS: dict[str, dict[str, Any]] = {}
-    DEFAULTS: dict[str, Any] = {}
-    TINY: dict[str, Any] = {}
+    Arch: ClassVar[type[BaseArch]]
+    ARCHS: ClassVar[Mapping[str, Any]] = {}
+    TINY: ClassVar[dict[str, Any]] = {}
     """Arguments of a small variant for tests."""
 
     out_indices: tuple[int, ...]
     out_channels: list[int]
     out_strides: list[int]
-    contiguous_maps: bool = False
     not_built: tuple[str, ...] = ()
-    """Patterns of names that published files have and this network, whose last map lies before their end, has not."""
 
     def __init_subclass__(cls, **kwargs: Any):
-        """Give the constructor `contiguous_maps`, and make a misspelt argument an error that names the right one."""
+        """Give a family a constructor whose signature names the fields of its `Arch`."""
         super().__init_subclass__(**kwargs)
-        if "__init__" not in cls.__dict__:
-            return
-        original = cls.__init__
-        signature = inspect.signature(original)
-        known = [*(name for name in signature.parameters if name != "self"), "contiguous_maps"]
+        if "Arch" in vars(cls) and "__init__" not in vars(cls):
+            cls.__init__ = _constructor(cls)  # type: ignore[method-assign]
 
-        @functools.wraps(original)
-        def strict(self, *args: Any, contiguous_maps: bool | None = None, **arguments: Any):
-            for name in arguments:
-                if name not in known:
-                    raise TypeError(
-                        f"{cls.__name__} has no argument '{name}'.{did_you_mean(name, known)} "
-                        f"It takes {', '.join(known)}."
-                    )
-            original(self, *args, **arguments)
-            if contiguous_maps is not None:
-                self.contiguous_maps = contiguous_maps
-
-        parameters = sorted([*signature.parameters.values(), CONTIGUOUS_MAPS], key=lambda p: p.kind)
-        strict.__signature__ = signature.replace(parameters=parameters)
-        cls.__init__ = strict
-
-    def __init__(self, frozen_stages: int, norm_eval: bool, init_cfg: dict | None):
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] | BaseArch | None = None,
+        *,
+        in_channels: int = 3,
+        out_indices: Sequence[int] | None = None,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        classifier: bool = False,
+        num_classes: int = 1000,
+        contiguous_maps: bool = False,
+        init_cfg: dict | None = None,
+        **overrides: Any,
+    ):
         super().__init__(init_cfg)
+        self._refuse_unknown(overrides)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
+        self.with_cp = with_cp
+        self.is_classifier = classifier
+        self.contiguous_maps = contiguous_maps
         self._told_unread = False
+        chosen = choose(type(self).__name__, self.Arch, self.ARCHS, arch, overrides)
+        self._assemble(chosen, self.build(chosen, in_channels), out_indices, num_classes)
+        self._freeze()
+
+    @abstractmethod
+    def build(self, a: Any, in_channels: int) -> Any:
+        """The family's parts, for its trunk to put together.
+
+        Args:
+            a: the family's `Arch`.
+        """
+
+    @abstractmethod
+    def _assemble(
+        self, a: Any, parts: Any, out_indices: Sequence[int] | None, num_classes: int
+    ) -> None:
+        """Register the parts and set `out_indices`, `out_channels` and `out_strides`."""
+
+    @abstractmethod
+    def _parts(self) -> list[list[nn.Module]]:
+        """The stem's modules, then each stage's, in the order of `frozen_stages`."""
+
+    @abstractmethod
+    def offered(self) -> dict[int, int]:
+        """The width of the map at each stride that there can be, whichever are asked for now."""
+
+    @abstractmethod
+    def asking_for(self, strides: Sequence[int]) -> dict[str, Any]:
+        """The arguments that bring out the maps of some of the strides `offered`, ascending."""
 
     @classmethod
     def families(cls) -> list[type["MambaBackbone"]]:
@@ -106,51 +134,30 @@ class MambaBackbone(StrictLoading, BaseModule):
         return sorted(found, key=lambda family: family.__name__)
 
     @classmethod
-    def _choose(cls, arch: str | Mapping[str, Any], **given: Any) -> dict[str, Any]:
-        """The family's defaults, then the variant, then what the caller set (not None).
-
-        Raises:
-            ValueError: an unknown variant, or a key that no variant has.
-        """
-        if isinstance(arch, str):
-            if arch not in cls.ARCHS:
-                raise ValueError(
-                    f"{cls.__name__} has no arch '{arch}'; it has {', '.join(cls.ARCHS)}, or takes a dict."
-                    + did_you_mean(arch, list(cls.ARCHS))
+    def _refuse_unknown(cls, overrides: Mapping[str, Any]) -> None:
+        fields = field_names(cls.Arch)
+        known = [*COMMON, *fields]
+        for name in overrides:
+            if name not in fields:
+                raise TypeError(
+                    f"{cls.__name__} has no argument '{name}'.{did_you_mean(name, known)} "
+                    f"It takes {', '.join(known)}."
                 )
-            variant = cls.ARCHS[arch]
-        else:
-            variant = dict(arch)
-        for key in variant:
-            if key not in given:
-                raise ValueError(
-                    f"arch of {cls.__name__} has no key '{key}'.{did_you_mean(key, list(given))} "
-                    f"It takes {', '.join(given)}."
-                )
-        chosen = (
-            cls.DEFAULTS
-            | variant
-            | {key: value for key, value in given.items() if value is not None}
-        )
-        missing = [key for key in given if key not in chosen]
-        if missing:
-            raise ValueError(f"arch of {cls.__name__} lacks {', '.join(missing)}")
-        return chosen
 
     @classmethod
     def _check_out_indices(cls, out_indices: Sequence[int], stages: int) -> tuple[int, ...]:
         ascending = list(out_indices) == sorted(set(out_indices))
         if not out_indices or not ascending or not set(out_indices) <= set(range(stages)):
             raise ValueError(
-                f"out_indices of {cls.__name__} is {tuple(out_indices)}, wanted ascending stages of 0 … "
-                f"{stages - 1}"
+                f"out_indices of {cls.__name__} is {tuple(out_indices)}, wanted ascending stages "
+                f"of 0 … {stages - 1}"
             )
         return tuple(out_indices)
 
     def _watched(
         self, maps: Sequence[Tensor], owners: Sequence[Sequence[nn.Module]]
     ) -> tuple[Tensor, ...]:
-        """The maps as they are, with gradients of zero for what belongs to those that nobody reads.
+        """The maps as they are, with gradients of zero for what belongs to those nobody reads.
 
         Args:
             owners: for each map the modules that only it passes through.
@@ -167,20 +174,16 @@ class MambaBackbone(StrictLoading, BaseModule):
         left = tuple(index for n, index in enumerate(self.out_indices) if n not in places)
         strides = ", ".join(str(self.out_strides[n]) for n in places)
         logger.info(
-            "%s: nothing reads its maps %s (strides %s). They are made all the same; out_indices=%s, and a "
-            "neck or head for those, would save that.",
+            "%s: nothing reads its maps %s (strides %s). They are made all the same; "
+            "out_indices=%s, and a neck or head for those, would save that.",
             type(self).__name__,
             places,
             strides,
             left,
         )
 
-    def _parts(self) -> list[list[nn.Module]]:
-        """The stem's modules, then each stage's, in the order of `frozen_stages`."""
-        raise NotImplementedError
-
     def _freeze(self) -> None:
-        """Stop training of the first `frozen_stages` stages (0: the stem alone, -1: nothing), as mmdet counts them.
+        """Stop the training of the stem and the first `frozen_stages` stages, as mmdet counts.
 
         Raises:
             ValueError: more stages than there are.
@@ -188,17 +191,53 @@ class MambaBackbone(StrictLoading, BaseModule):
         parts = self._parts()
         if not -1 <= self.frozen_stages < len(parts):
             raise ValueError(
-                f"frozen_stages is {self.frozen_stages}, wanted -1 (none), 0 (stem) … {len(parts) - 1}"
+                f"frozen_stages is {self.frozen_stages}, wanted -1 (none), 0 (stem) … "
+                f"{len(parts) - 1}"
             )
-        for module in sum(parts[: self.frozen_stages + 1], []):
-            module.eval()
-            module.requires_grad_(False)
+        for modules in parts[: self.frozen_stages + 1]:
+            for module in modules:
+                module.eval()
+                module.requires_grad_(False)
 
     def train(self, mode: bool = True) -> "MambaBackbone":
         super().train(mode)
+        # Above, mode went to every module: what stands still has to be put back.
         self._freeze()
         if mode and self.norm_eval:
             for module in self.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
         return self
+
+
+COMMON_SIGNATURE = inspect.signature(MambaBackbone.__init__)
+COMMON = [name for name in COMMON_SIGNATURE.parameters if name not in ("self", "overrides")]
+
+
+def _constructor(family: type[MambaBackbone]) -> Callable[..., None]:
+    """A function of the family's own: configs are checked by the signature of `__init__`."""
+
+    def __init__(self: MambaBackbone, *args: Any, **arguments: Any) -> None:
+        super(family, self).__init__(*args, **arguments)
+
+    __init__.__signature__ = with_fields(  # type: ignore[attr-defined]
+        COMMON_SIGNATURE, family.Arch, family.ARCHS
+    )
+    __init__.__qualname__ = f"{family.__qualname__}.__init__"
+    __init__.__module__ = family.__module__
+    return __init__
+
+
+def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
+    """Rates rising linearly from 0 at the first block to `rate` at the last, stage by stage."""
+    last = max(sum(depths) - 1, 1)
+    rates = [rate * i / last for i in range(sum(depths))]
+    return [rates[sum(depths[:i]) : sum(depths[: i + 1])] for i in range(len(depths))]
+
+
+def init_linears(module: nn.Module) -> None:
+    """Truncated normal of std 0.02, biases zero (for `module.apply`): where most families start."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,64 +1,150 @@
-"""The trunk of four stages at strides 4, 8, 16, 32 (or what its stem and downsampling make of them)."""
+"""The trunk of stages, each at half the sides of the one before: strides 4, 8, 16, 32 as a rule."""
 
-from collections.abc import Sequence
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from mmmamba.layers import LayerNorm, Stage, channels_first
+from mmmamba.layers import (
+    LayerNorm,
+    NormPoolHead,
+    PatchMerging,
+    Stage,
+    channels_first,
+    conv_downsample,
+    conv_stem,
+    patch_stem,
+)
 
-from .base import MambaBackbone
+from .arch import BaseArch
+from .base import MambaBackbone, drop_path_rates, init_linears
+
+STEMS = {"conv": conv_stem, "patch": patch_stem}
+"""Images to the first stage's map at stride 4, `stem(in_channels, dim)`, by name."""
+DOWNSAMPLES = {"conv": conv_downsample, "merging": PatchMerging}
+"""A map to the next stage's at half the sides, `step(dim, out_dim)`, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PyramidArch(BaseArch):
+    """What every pyramid's architecture says.
+
+    Args:
+        embed_dims: width of the first stage, doubled by each later one, or the width of each.
+        depths: blocks of each stage.
+        drop_path_rate: of the last block, rising from 0 at the first.
+    """
+
+    embed_dims: int | Sequence[int]
+    depths: Sequence[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pyramid:
+    """The parts of a pyramid, as functions that make them: random starts are drawn in one order.
+
+    Args:
+        stem: `stem(dim)` makes what turns images into the first stage's map.
+        block: `block(i, j, dim, drop_path_rate)` makes the j-th block of stage i. Blocks take and
+            return maps `(B, H, W, dim)`.
+        downsample: `downsample(dim, out_dim)` makes the step between two stages.
+        downsample_first: the step is made before the blocks in front of it.
+        head: `head(dim, num_classes)` makes the classifier.
+        stage: `stage(i, blocks, downsample, with_cp)` makes stage i of its blocks.
+        start: what is applied to every module at the end, over the modules' own start; None for
+            nothing.
+    """
+
+    stem: Callable[[int], nn.Module]
+    block: Callable[[int, int, int, float], nn.Module]
+    downsample: Callable[[int, int], nn.Module]
+    downsample_first: bool = False
+    head: Callable[[int, int], nn.Module] = NormPoolHead
+    stage: Callable[[int, list[nn.Module], nn.Module | None, bool], Stage] = (
+        lambda i, blocks, downsample, with_cp: Stage(blocks, downsample, with_cp)
+    )
+    start: Callable[[nn.Module], None] | None = init_linears
 
 
 class PyramidBackbone(MambaBackbone):
-    """A stem, then stages with a step down between them; outputs are normalised before they leave (`OUTPUT_NORMS`).
+    """A stem, then stages with a step down between them.
 
-    A family builds `stem` (images to channels-last maps) and `stages` in its constructor and registers them under the
-    names its checkpoints use, `STEM` and `STAGES`; `outnorm{i}` and the classifier come from here or are its own.
+    A family's `build` returns a `Pyramid`. The stem and the stages are registered under the names
+    that its checkpoints use, `STEM` and `STAGES`. Maps are normalised on their way out, by
+    `outnorm{i}`, where `OUTPUT_NORMS`; a family that does something else there overrides `_output`
+    and `_output_parts`.
     """
 
-    STEM = "patch_embed"
-    STAGES = "layers"
-    STRIDES = (4, 8, 16, 32)
-    OUTPUT_NORMS = True
+    STEM: ClassVar[str] = "patch_embed"
+    STAGES: ClassVar[str] = "layers"
+    STRIDES: ClassVar[tuple[int, ...]] = (4, 8, 16, 32)
+    OUTPUT_NORMS: ClassVar[bool] = True
+    OUT_INDICES: ClassVar[tuple[int, ...] | None] = None
+    """What `out_indices` is where nobody says; all stages if None."""
+
+    @abstractmethod
+    def build(self, a: Any, in_channels: int) -> Pyramid: ...
 
     def _assemble(
         self,
-        stem: nn.Module,
-        stages: Sequence[Stage],
-        dims: Sequence[int],
-        out_indices: Sequence[int],
-        classifier: nn.Module | None,
+        a: PyramidArch,
+        parts: Pyramid,
+        out_indices: Sequence[int] | None,
+        num_classes: int,
     ) -> None:
-        """Register the parts; `classifier`, if there is one, takes the place of the output norms.
-
-        Stages after the last that is asked for are left out.
-        """
-        self.dims = list(dims)
-        self.out_indices = self._check_out_indices(out_indices, len(dims))
-        stages = list(stages)
-        if classifier is None:
-            stages = self._without_unused(stages)
-        self.out_channels = [dims[i] for i in self.out_indices]
+        family = type(self).__name__
+        self.dims = stage_widths(family, a.embed_dims, a.depths, len(self.STRIDES))
+        if out_indices is None:
+            out_indices = self.OUT_INDICES or range(len(self.dims))
+        self.out_indices = self._check_out_indices(out_indices, len(self.dims))
+        self.out_channels = [self.dims[i] for i in self.out_indices]
         self.out_strides = [self.STRIDES[i] for i in self.out_indices]
+        # Made in this order, and all stages even where the last are left out, so that a seed
+        # always starts from the same weights.
+        stages = self._make_stages(a, parts)
+        stem = parts.stem(self.dims[0])
+        head = parts.head(self.dims[-1], num_classes) if self.is_classifier else None
+        if not self.is_classifier:
+            stages = self._without_unused(stages)
         self.add_module(self.STEM, stem)
         self.add_module(self.STAGES, nn.ModuleList(stages))
-        self.is_classifier = classifier is not None
-        if classifier is not None:
-            self._add_classifier(classifier)
+        if head is not None:
+            self._add_classifier(head)
         elif self.OUTPUT_NORMS:
             for i in self.out_indices:
-                self.add_module(f"outnorm{i}", LayerNorm(dims[i]))
-        self._freeze()
+                self.add_module(f"outnorm{i}", LayerNorm(self.dims[i]))
+        if parts.start is not None:
+            self.apply(parts.start)
+
+    def _make_stages(self, a: PyramidArch, parts: Pyramid) -> list[Stage]:
+        stages = []
+        for i, rates in enumerate(drop_path_rates(a.drop_path_rate, a.depths)):
+            if parts.downsample_first:
+                downsample = self._make_step(i, parts)
+                blocks = self._make_blocks(i, parts, rates)
+            else:
+                blocks = self._make_blocks(i, parts, rates)
+                downsample = self._make_step(i, parts)
+            stages.append(parts.stage(i, blocks, downsample, self.with_cp))
+        return stages
+
+    def _make_blocks(self, i: int, parts: Pyramid, rates: list[float]) -> list[nn.Module]:
+        return [parts.block(i, j, self.dims[i], rate) for j, rate in enumerate(rates)]
+
+    def _make_step(self, i: int, parts: Pyramid) -> nn.Module | None:
+        """What follows stage i; nothing follows the last."""
+        return parts.downsample(*self.dims[i : i + 2]) if i + 1 < len(self.dims) else None
 
     def _without_unused(self, stages: list[Stage]) -> list[Stage]:
+        """The stages up to the last that is asked for."""
         last = self.out_indices[-1]
-        self.not_built = tuple(
-            pattern
-            for i in range(last + 1, len(stages))
-            for pattern in (rf"{self.STAGES}\.{i - 1}\.downsample\..*", rf"{self.STAGES}\.{i}\..*")
-        )
+        patterns: list[str] = []
+        for i in range(last + 1, len(stages)):
+            patterns += [rf"{self.STAGES}\.{i - 1}\.downsample\..*", rf"{self.STAGES}\.{i}\..*"]
+        self.not_built = tuple(patterns)
         stages[last].downsample = None
         return stages[: last + 1]
 
@@ -69,7 +155,7 @@ class PyramidBackbone(MambaBackbone):
         return self.classifier(x_BHWC)
 
     def _output(self, i: int, x_BHWC: Tensor) -> Tensor:
-        """What leaves of the stage's map."""
+        """The map `(B, C, H, W)` that leaves, from what stage i returned."""
         return channels_first(getattr(self, f"outnorm{i}")(x_BHWC) if self.OUTPUT_NORMS else x_BHWC)
 
     def _output_parts(self, i: int) -> list[nn.Module]:
@@ -77,7 +163,7 @@ class PyramidBackbone(MambaBackbone):
         return [getattr(self, f"outnorm{i}")] if hasattr(self, f"outnorm{i}") else []
 
     @property
-    def stages(self) -> nn.ModuleList:
+    def stages(self) -> Sequence[Stage]:
         return getattr(self, self.STAGES)
 
     def _parts(self) -> list[list[nn.Module]]:
@@ -85,8 +171,15 @@ class PyramidBackbone(MambaBackbone):
         for i, stage in enumerate(self.stages):
             parts.append([stage.blocks, *self._output_parts(i)])
             if i > 0:
+                # The step into a stage is frozen with it, as in mmdet's.
                 parts[-1].append(self.stages[i - 1].downsample)
         return parts
+
+    def offered(self) -> dict[int, int]:
+        return dict(zip(self.STRIDES, self.dims))
+
+    def asking_for(self, strides: Sequence[int]) -> dict[str, Any]:
+        return dict(out_indices=tuple(self.STRIDES.index(stride) for stride in strides))
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, ...] | Tensor:
         """Images `(B, 3, H, W)` to maps `(B, C, H, W)` or to logits `(B, classes)`.
@@ -111,21 +204,40 @@ class PyramidBackbone(MambaBackbone):
         return self._leaving(maps)
 
 
-def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
-    """Rates rising linearly from 0 at the first block to `rate` at the last, stage by stage."""
-    last = max(sum(depths) - 1, 1)
-    rates = [rate * i / last for i in range(sum(depths))]
-    return [rates[sum(depths[:i]) : sum(depths[: i + 1])] for i in range(len(depths))]
+def stage_widths(
+    family: str, embed_dims: int | Sequence[int], depths: Sequence[int], most: int
+) -> list[int]:
+    """The width of each stage.
+
+    Args:
+        family: its name, for messages.
+        most: how many stages it can have.
+
+    Raises:
+        ValueError: no stages, too many, or not as many widths as stages.
+    """
+    if not 0 < len(depths) <= most:
+        raise ValueError(
+            f"depths of {family} is {tuple(depths)}, wanted one entry a stage, {most} at most"
+        )
+    if isinstance(embed_dims, int):
+        return [embed_dims * 2**i for i in range(len(depths))]
+    check_per_stage(family, len(depths), embed_dims=embed_dims)
+    return list(embed_dims)
 
 
-def init_linears(module: nn.Module) -> None:
-    """Truncated normal of std 0.02, biases zero (for `module.apply`): what most of the families start from."""
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+def check_per_stage(family: str, stages: int, **values: Sequence[Any]) -> None:
+    """Refuse arguments that have not one entry for each stage.
 
+    Args:
+        family: its name, for messages.
+        values: the arguments, by name.
 
-def arch_table(base: dict[str, Any], **variants: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Variants that differ from a common base."""
-    return {name: base | variant for name, variant in variants.items()}
+    Raises:
+        ValueError: another number of entries.
+    """
+    for name, value in values.items():
+        if len(value) != stages:
+            raise ValueError(
+                f"{name} of {family} is {tuple(value)}, wanted {stages} entries, one a stage"
+            )

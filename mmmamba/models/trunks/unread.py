@@ -1,6 +1,6 @@
-"""What becomes of maps that no neck or head reads: their parameters get gradients of zero.
+"""Maps that no neck or head reads: what made them gets gradients of zero.
 
-Without a gradient they would stop DistributedDataParallel at its second step.
+Without a gradient a parameter would stop DistributedDataParallel at its second step.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,9 @@ OnUnread = Callable[[list[int]], None]
 def watch_maps(
     maps: Sequence[Tensor], owners: Sequence[Sequence[nn.Module]], on_unread: OnUnread
 ) -> tuple[Tensor, ...]:
-    """The maps unchanged. Where a loss depends on some of them only, nothing behind the others lacks a gradient.
+    """The maps unchanged, but no parameter behind them lacks a gradient after a backward pass.
+
+    Where a loss depends on some of the maps only, what belongs to the others gets zeros.
 
     Args:
         maps: in the order of the network, each before the modules of its own.
@@ -35,7 +37,11 @@ def watch_maps(
 
 
 class _Watched(torch.autograd.Function):
-    """Maps and parameters to the same maps. Autograd asks it for gradients once all that read a map are done."""
+    """Maps and parameters to the same maps, seen by autograd as made of both.
+
+    Its backward pass runs once all that read any of the maps are done; a map without a gradient
+    was read by none.
+    """
 
     generate_vmap_rule = True
 
@@ -60,10 +66,12 @@ class _Watched(torch.autograd.Function):
         last_read = max(i for i, grad in enumerate(grads) if grad is not None)
         maps = list(grads)
         for i in range(last_read + 1, len(maps)):
-            # The stages behind the last map that is read lead to no other.
+            # The stages behind the last map that is read lead to no other. Those before it get
+            # their gradients through the map that is read.
             shape, dtype, device = ctx.likes[i]
             maps[i] = torch.zeros(shape, dtype=dtype, device=device)
-        parameters, left = [], iter(ctx.parameters)
+        parameters: list[Tensor | None] = []
+        left = iter(ctx.parameters)
         for i, count in enumerate(ctx.counts):
             own = [next(left) for _ in range(count)]
             parameters += [torch.zeros_like(p) for p in own] if i in unread else [None] * count

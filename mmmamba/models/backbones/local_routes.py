@@ -1,4 +1,4 @@
-"""LocalMamba's searched directions (arXiv 2403.09338, section 4.2): four routes for each block, as data.
+"""LocalMamba's searched routes (arXiv 2403.09338, section 4.2): four for each block, as data.
 
 The order inside a row matters: it numbers the weights of the block.
 """
@@ -6,9 +6,9 @@ The order inside a row matters: it numbers the weights of the block.
 H, V, W2, W7 = "row", "column", "window2", "window7"
 H_, V_, W2_, W7_ = (f"{name}_reversed" for name in (H, V, W2, W7))
 
-Directions = tuple[tuple[str, ...], ...]
+BlockRoutes = tuple[tuple[str, ...], ...]
 
-LOCALVMAMBA_T: Directions = (
+LOCALVMAMBA_T: BlockRoutes = (
     (H, H_, W7, W7_),
     (H_, V_, W2, W2_),
     (H_, V_, W2_, W7),
@@ -26,7 +26,7 @@ LOCALVMAMBA_T: Directions = (
     (H_, V, W7, W7_),
 )
 
-LOCALVMAMBA_S: Directions = (
+LOCALVMAMBA_S: BlockRoutes = (
     (H, V, V_, W7_),
     (H, H_, V, W7),
     (H_, V, V_, W7),
@@ -62,7 +62,7 @@ LOCALVMAMBA_S: Directions = (
     (H, V, W7, W7_),
 )
 
-LOCALVIM: Directions = (
+LOCALVIM: BlockRoutes = (
     (H, V_, W7, W7_),
     (H_, W2_, W7, W7_),
     (H, H_, V, W7),
@@ -85,4 +85,4 @@ LOCALVIM: Directions = (
     (V, V_, W2, W2_),
 )
 
-LOCALVIM_WITHOUT_SEARCH: Directions = ((H, H_, W2, W2_),) * 20
+LOCALVIM_WITHOUT_SEARCH: BlockRoutes = ((H, H_, W2, W2_),) * 20
