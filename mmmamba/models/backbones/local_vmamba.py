@@ -5,6 +5,7 @@ from typing import Any
 
 from mmengine.registry import MODELS
 
+from mmmamba.checkpoints import OUTPUT_NORMS, Fingerprint, KeyMap, Size
 from mmmamba.layers import (
     SS2D,
     GatedMerge,
@@ -16,7 +17,29 @@ from mmmamba.layers import (
 )
 
 from ..trunks.pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears
-from .local_directions import LOCALVMAMBA_S, LOCALVMAMBA_T
+from .local_directions import LOCALMAMBA, LOCALVMAMBA_S, LOCALVMAMBA_T
+
+_KEY_MAP = KeyMap(
+    under=("state_dict", "model"),
+    may_be_missing=(OUTPUT_NORMS,),
+    may_be_surplus=(OUTPUT_NORMS, r"classifier\.(norm|head)\.(weight|bias)"),
+    fingerprint=Fingerprint(
+        block=r"layers\.(\d+)\.blocks\.(\d+)\.op\.A_logs",
+        widths=(r"layers\.0\.blocks\.0\.norm\.weight",),
+        variants={(2, 2, 9, 2, 96): "localvmamba_t", (2, 2, 27, 2, 96): "localvmamba_s"},
+    ),
+    mark=r"\.op\.multi_scan\.",
+)
+
+# fmt: off
+_PUBLISHED_FILES = (
+    LOCALMAMBA.file("localvmamba_s", "classification", top1=83.7, at="local_vssm_small.ckpt"),
+)
+# fmt: on
+_SIZES = {
+    "localvmamba_t": Size("26", "5.7", top1=82.7),
+    "localvmamba_s": Size("50", "11.4"),
+}
 
 _BASE = dict(embed_dims=96, d_state=16, ssm_ratio=2.0, drop_path_rate=0.2)
 
@@ -41,6 +64,9 @@ class LocalVMamba(PyramidBackbone):
         ValueError: an unknown arch, or not one tuple of directions for each block.
     """
 
+    KEY_MAP = _KEY_MAP
+    PUBLISHED = _PUBLISHED_FILES
+    SIZES = _SIZES
     ARCHS = arch_table(
         _BASE,
         localvmamba_t=dict(depths=(2, 2, 9, 2), directions=LOCALVMAMBA_T),

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmmamba.layers import CROSS, NormPoolHead, Stage, channels_last
 from mmmamba.models.yolo.conv import SPPF, simple_stem
+from mmmamba.models.yolo.key_maps import BACKBONE_KEY_MAP
 from mmmamba.models.yolo.odss import ODSSBlock
 from mmmamba.models.yolo.vision_clue import VisionClueMerge
 
@@ -40,6 +41,7 @@ class MambaYOLOBackbone(PyramidBackbone):
 
     STEM = "stem"
     OUTPUT_NORMS = False
+    KEY_MAP = BACKBONE_KEY_MAP
     ARCHS = {
         **arch_table(
             dict(use_lsblock=True),
