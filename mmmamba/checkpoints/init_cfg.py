@@ -26,7 +26,8 @@ def is_pretrained(init_cfg: object) -> bool:
         if any(is_pretrained(one) for one in init_cfg):
             raise CheckpointError(
                 "init_cfg is a list with 'Pretrained' in it. Weights are loaded whole, so other "
-                "initialisers have no effect: give the dict(type='Pretrained', checkpoint=...) alone."
+                "initialisers have no effect: "
+                "give the dict(type='Pretrained', checkpoint=...) alone."
             )
         return False
     return isinstance(init_cfg, Mapping) and init_cfg.get("type") in (

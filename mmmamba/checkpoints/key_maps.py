@@ -51,12 +51,13 @@ def own_layout(module: nn.Module) -> KeyMap:
 
 def looks_like(names: Collection[str]) -> str | None:
     """The family whose mark is among the names of a state dict; None if it is none that we know."""
-    particular, inherited = [], []
+    particular: list[tuple[str, str]] = []
+    inherited: list[tuple[str, str]] = []
     for family, key_map in KEY_MAPS.items():
         if key_map.mark:
+            marks = inherited if key_map.mark_is_inherited else particular
             # A detector's backbone is marked as the detector.
-            mark = (family.removesuffix("Backbone"), key_map.mark)
-            (inherited if key_map.mark_is_inherited else particular).append(mark)
+            marks.append((family.removesuffix("Backbone"), key_map.mark))
     # Files of a family that was made from another bear its mark too: the other is asked last.
     for family, mark in (*particular, *MARKS, *inherited):
         if any(re.search(mark, name) for name in names):

@@ -81,7 +81,8 @@ def read_checkpoint(
 ) -> Mapping:
     """What the file at a path or URL holds: a dict, as its writer laid it out.
 
-    URLs are `https://`, `http://` or `file://`. Reads `torch.save` files with `weights_only=True` and a short allow-list, and safetensors.
+    URLs are `https://`, `http://` or `file://`. `torch.save` files are read with
+    `weights_only=True` and a short allow-list; safetensors are read too.
 
     Args:
         trust: unpickle a file that the safe reader refuses. This **runs code that the file holds**;
@@ -149,7 +150,7 @@ def read_safetensors(path: Path, source: Any, map_location: Any) -> Mapping:
 
 
 def _check_archive(path: Path, source: Any, checksums: bool) -> None:
-    """Refuse zip files that `torch.save` does not write: it stores, never compresses, in one folder."""
+    """Refuse zip files that `torch.save` does not write: it never compresses, in one folder."""
     try:
         with zipfile.ZipFile(path) as archive:
             odd = _oddity(archive.infolist(), path.stat().st_size)
@@ -213,8 +214,8 @@ def _read_torch(path: Path, source: Any, trust: bool, map_location: Any) -> Any:
         return torch.load(path, map_location=map_location, weights_only=False)
     except (ImportError, AttributeError) as error:
         raise CheckpointError(
-            f"{source} needs classes that are not installed here ({error}). Read it where they are, "
-            "and save the state dict alone."
+            f"{source} needs classes that are not installed here ({error}). "
+            "Read it where they are, and save the state dict alone."
         ) from error
 
 

@@ -13,8 +13,8 @@ from .storing import plain
 
 BACKBONE = "backbone."
 
-# What stands beside `backbone.` in a classifier's file of mmpretrain. Anything else there makes it a
-# detector or segmentor.
+# What stands beside `backbone.` in a classifier's file of mmpretrain. Anything else there makes it
+# a detector or segmentor.
 CLASSIFIER_PARTS = ("backbone", "head", "data_preprocessor")
 ALWAYS_TRIED = ("model", "state_dict")
 MOST_TENSORS = 20_000
@@ -94,7 +94,8 @@ def _state_dict(
             return candidate, _tensors(checkpoint[candidate])
     raise CheckpointError(
         "no state dict in it: looked for names with tensors at the top and under "
-        f"{', '.join(key_map.under)}; there are {_keys(checkpoint)}. If its weights stand under another key, give key=."
+        f"{', '.join(key_map.under)}; there are {_keys(checkpoint)}. "
+        "If its weights stand under another key, give key=."
     )
 
 
