@@ -139,21 +139,27 @@ def _download(url: str) -> Path:
         )
     wanted = entry.sha256 if entry else None
     target = cached_path(url)
+    if target.is_file():
+        logger.info("%s: cached at %s", url, target)
+        _check_digest(target, url, wanted)
+        return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Of several processes that ask for it, one downloads and the others find the file.
+    # When several processes ask for it, one downloads and the others find the file.
     with FileLock(f"{target}.lock"):
-        if target.is_file():
-            logger.info("%s: cached at %s", url, target)
-            _check_digest(target, url, wanted)
-            return target
-        # In the same folder, so that the move at the end is one step.
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            fetched = Path(folder) / target.name
-            _fetch(url, fetched)
-            check_kind(fetched, url)
-            _check_digest(fetched, url, wanted)
-            os.replace(fetched, target)
+        if not target.is_file():
+            _fetch_whole(url, target, wanted)
     return target
+
+
+def _fetch_whole(url: str, target: Path, wanted: str | None) -> None:
+    """Download to a place beside the target, look at it, and move it there."""
+    # In the same folder, so that the move is one step.
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        fetched = Path(folder) / target.name
+        _fetch(url, fetched)
+        check_kind(fetched, url)
+        _check_digest(fetched, url, wanted)
+        os.replace(fetched, target)
 
 
 def _check_digest(path: Path, url: str, wanted: str | None) -> None:

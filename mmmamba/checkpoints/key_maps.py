@@ -33,8 +33,10 @@ def key_map_of(module: nn.Module, family: str | KeyMap | None = None) -> tuple[s
             )
         return family, KEY_MAPS[family]
     for base in type(module).__mro__:
-        if key_map := vars(base).get("KEY_MAP"):
-            return base.__name__, key_map
+        if "KEY_MAP" in vars(base):
+            if base.KEY_MAP is not None:
+                return base.__name__, base.KEY_MAP
+            break
     return type(module).__name__, own_layout(module)
 
 
