@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     def __getattr__(name: str) -> type[MambaBackbone]: ...
 
 
-def _families() -> dict[str, type[MambaBackbone]]:
-    """The families of this folder by the names of their classes."""
+def import_families() -> dict[str, type[MambaBackbone]]:
+    """Import every file of this folder: the families in them, by the names of their classes."""
     for file in sorted(file.name for file in iter_modules(__path__)):
         import_module(f"{__name__}.{file}")
     here = (family for family in MambaBackbone.families() if family.__module__.startswith(__name__))
     return {family.__name__: family for family in here}
 
 
-_FAMILIES = _families()
+_FAMILIES = import_families()
 globals().update(_FAMILIES)
 
 __all__ = [*_FAMILIES, "create_backbone", "list_backbones"]
