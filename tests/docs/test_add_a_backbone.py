@@ -172,7 +172,7 @@ def trained_a_step(run, scope, samples) -> dict[str, torch.Tensor]:
     with DefaultScope.overwrite_default_scope(scope):
         model = revert_sync_batchnorm(MODELS.build(cfg.model)).train()
         data = model.data_preprocessor(dict(inputs=images, data_samples=samples), training=True)
-        losses = model.loss(**data)
+        losses = model(**data, mode="loss")
     total, told = model.parse_losses(losses)
     total.backward()
     assert torch.isfinite(total)
