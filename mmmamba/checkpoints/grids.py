@@ -1,4 +1,4 @@
-"""Tables with a row for each cell of a map, such as position embeddings, resized to another map."""
+"""Tables that hold one row for each cell of a map, such as positions: resized to another map."""
 
 from dataclasses import dataclass
 from math import isqrt
@@ -14,10 +14,10 @@ from .errors import CheckpointError
 
 @dataclass(frozen=True)
 class PositionGrid:
-    """Resizes a table `(1, L, C)` or `(L, C)` bicubically to the module's grid.
+    """Resizes a table `(1, L, C)` or `(L, C)` to the module's grid, as the authors' loaders do.
 
-    The authors' loaders do the same. Files hold square grids. A class token's row is taken out
-    first; it goes back to its place in the new grid if the module has one, else it is dropped.
+    Files hold square grids. A class token's row is taken out first; it goes back to its place in
+    the new grid if the module has one, else it is dropped.
     """
 
     class_row: Literal["none", "first", "middle"] = "none"
@@ -82,11 +82,12 @@ class PositionGrid:
 
 
 def token_positions(table: Tensor, wanted: Tensor, module: nn.Module) -> Tensor:
-    """The table of a backbone with a `TokenEmbedding`, called `tokens`, at its grid's shape.
+    """`PositionGrid` for a backbone with `TokenEmbedding`, which knows where a class token stands.
 
-    A class token's row stands where the module has it. A module without one drops the row of a file
-    with one, which stands in the middle in all published files.
+    A module without one drops the row of a file with one, which stands in the middle in all
+    published files.
     """
     place = attrgetter("tokens.class_place")(module)
-    resized = PositionGrid("middle" if place == "none" else place, "tokens.grid_size")
-    return resized(table, wanted, module)
+    return PositionGrid("middle" if place == "none" else place, "tokens.grid_size")(
+        table, wanted, module
+    )

@@ -1,16 +1,7 @@
-"""What LocalVMamba and LocalVim share: their repository, and the searched directions as data.
+"""LocalMamba's searched directions (arXiv 2403.09338, section 4.2): four routes for each block, as data.
 
-Each block has four routes (arXiv 2403.09338, section 4.2). The order inside a row matters: it
-numbers the weights of the block.
+The order inside a row matters: it numbers the weights of the block.
 """
-
-from mmmamba.checkpoints import Repository
-
-LOCALMAMBA = Repository(
-    source="https://github.com/hunto/LocalMamba",
-    licence="Apache-2.0 (the repository's)",
-    files="https://github.com/hunto/LocalMamba/releases/download/v1.0.0/{}",
-)
 
 H, V, W2, W7 = "row", "column", "window2", "window7"
 H_, V_, W2_, W7_ = (f"{name}_reversed" for name in (H, V, W2, W7))

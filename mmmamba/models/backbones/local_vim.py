@@ -11,7 +11,8 @@ from mmmamba.layers import RouteMixer
 
 from ..trunks.column import PlainBackbone
 from ..trunks.pyramid import arch_table, init_linears
-from .local_directions import LOCALMAMBA, LOCALVIM, LOCALVIM_WITHOUT_SEARCH, Directions
+from .local_directions import LOCALVIM, LOCALVIM_WITHOUT_SEARCH, Directions
+from .local_vmamba import LOCALMAMBA
 from .vim import CLASSIFIER, TOKENS
 
 # The authors' dense configs load the scales of RMS norms into layer norms: biases may be missing.

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.registry import MODELS
 
-from mmmamba.checkpoints import OUTPUT_NORMS, Fingerprint, KeyMap, Size
+from mmmamba.checkpoints import OUTPUT_NORMS, Fingerprint, KeyMap, Repository, Size
 from mmmamba.layers import (
     SS2D,
     GatedMerge,
@@ -17,7 +17,7 @@ from mmmamba.layers import (
 )
 
 from ..trunks.pyramid import PyramidBackbone, arch_table, drop_path_rates, init_linears
-from .local_directions import LOCALMAMBA, LOCALVMAMBA_S, LOCALVMAMBA_T
+from .local_directions import LOCALVMAMBA_S, LOCALVMAMBA_T
 
 _KEY_MAP = KeyMap(
     under=("state_dict", "model"),
@@ -31,6 +31,12 @@ _KEY_MAP = KeyMap(
     mark=r"\.op\.multi_scan\.",
 )
 
+# LocalVim's authors too.
+LOCALMAMBA = Repository(
+    source="https://github.com/hunto/LocalMamba",
+    licence="Apache-2.0 (the repository's)",
+    files="https://github.com/hunto/LocalMamba/releases/download/v1.0.0/{}",
+)
 # fmt: off
 _PUBLISHED_FILES = (
     LOCALMAMBA.file("localvmamba_s", "classification", top1=83.7, at="local_vssm_small.ckpt"),
