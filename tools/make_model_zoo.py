@@ -1,22 +1,218 @@
-"""Write docs/model_zoo.md anew: python tools/make_model_zoo.py"""
+"""Write docs/model_zoo.md and the table of docs/checkpoints.md: python tools/make_model_zoo.py"""
+
+from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+from mmengine.config import Config
+
+from mmmamba.checkpoints import list_published
+from mmmamba.checkpoints.catalogue import published_sizes
 from mmmamba.commands.guard import guarded
-from mmmamba.commands.list.page import model_zoo_page
-from mmmamba.evaluation.counting import count
-from mmmamba.models.backbones.sizes import SIZES
+from mmmamba.commands.list.rows import file_name, top1_of
+from mmmamba.config.find import weights_of
+from mmmamba.evaluation.counting import Count, count
+from mmmamba.models.backbones.factory import family_of
 
 ROOT = Path(__file__).parents[1]
+ZOO, CHECKPOINTS = ROOT / "docs" / "model_zoo.md", ROOT / "docs" / "checkpoints.md"
+FILES_COLUMNS = ["name", "task", "results", "licence of the weights", "file"]
+
+METHODS = {
+    "mask_rcnn": "Mask R-CNN, COCO",
+    "cascade_mask_rcnn": "Cascade Mask R-CNN, COCO",
+    "retinanet": "RetinaNet, COCO",
+    "mamba_yolo": "Mamba YOLO, COCO",
+    "yolo": "YOLOX, RTMDet and DFL heads, COCO",
+    "upernet": "UperNet, ADE20K",
+    "semantic_fpn": "Semantic FPN, ADE20K",
+    "cityscapes": "UperNet, Cityscapes",
+}
+
+HEAD = """# Model zoo
+
+Written by `python tools/make_model_zoo.py`; do not edit. Nothing on this page has been \
+reproduced here yet: the results
+are the authors'. What has been checked is that every backbone computes what the authors' code \
+computes
+(`tests/parity/`), and the sizes below.
+
+## Backbones
+`create_backbone(name)` makes them. Parameters and multiply-adds are of the ImageNet classifier \
+at its published
+resolution, counted by us beside what the authors print. Counted: convolutions, linear layers and \
+attention's products,
+and 9·N + 1 for each channel and step of a scan with N states (VMamba's formula). Top-1 is the \
+authors', on ImageNet-1K.
+The dense variants (`vim_t_seg`, …) are no classifiers and are left out.
+A † marks a figure that is neither within 1 % of the printed one nor rounds to it; the notes say \
+why.
+
+"""
+
+NOTES = """
+Notes on †:
+
+- **MambaVision** prints multiply-adds without attention's products and without the scan; counted \
+so they are
+  {mambavision}.
+- **LocalVim** prints a figure whose formula counts `conv1d`, `x_proj` and `dt_proj` once for \
+four directions, and a
+  scan step as 5·N + 2 (hunto/LocalMamba#36). **Vim**'s authors print none.
+- **LocalVMamba** uses VMamba's formula for the scan; ours leaves out norms (of each of the four \
+routes, before their
+  gate) and projects no padding cells of the window routes.
+- **EfficientVMamba-B** has 33.72 M parameters in its authors' own training log, too.
+
+"""
+
+LICENCES = """
+"not published" in the last column: the authors published no ImageNet weights to start from. \
+Licences are of the
+weights, as their authors state them.
+
+## Detectors and segmentors
+AP is on COCO val2017, mIoU on ADE20K val, at one scale and (in brackets) at several with flips. \
+"weights" leads to the
+authors' own detector or segmentor, which loads with `--cfg-options load_from=URL` or as the \
+argument of
+`tools/test.py`. Once you have run one, `tools/test.py CONFIG CHECKPOINT --verify` says whether \
+it meets the figure.
+
+"""
 
 
 def main() -> int:
-    counts = {name: count(name, size.size) for name, size in SIZES.items()}
-    (ROOT / "docs" / "model_zoo.md").write_text(
-        model_zoo_page(counts, ROOT / "configs"), encoding="utf-8"
-    )
+    counts = {name: count(name, size.size) for name, size in published_sizes().items()}
+    ZOO.write_text(model_zoo_page(counts, ROOT / "configs"), encoding="utf-8")
+    page = CHECKPOINTS.read_text(encoding="utf-8")
+    text = page[: page.index(_row(FILES_COLUMNS))]
+    CHECKPOINTS.write_text(text + files_table(), encoding="utf-8")
     return 0
+
+
+def model_zoo_page(counts: dict[str, Count], configs: Path) -> str:
+    """The whole page from the counts of the backbones whose sizes are published."""
+    linear = [
+        f"{name.removeprefix('mambavision_')} {counted.linear:.2f}"
+        for name, counted in counts.items()
+        if family_of(name).__name__ == "MambaVision"
+    ]
+    parts = [HEAD, backbone_table(counts), NOTES.format(mambavision=", ".join(linear)), LICENCES]
+    for method, title in METHODS.items():
+        parts += [f"### {title}\n", config_table(method, configs), "\n"]
+    return "".join(parts).rstrip("\n") + "\n"
+
+
+def backbone_table(counts: dict[str, Count]) -> str:
+    """The table of all backbones whose sizes are published."""
+    columns = [
+        "family",
+        "name",
+        "image",
+        "parameters, M: counted / printed",
+        "multiply-adds, G: counted / printed",
+        "top-1",
+        "weights",
+    ]
+    rows = [backbone_row(name, counted) for name, counted in counts.items()]
+    return _table(columns, rows)
+
+
+def backbone_row(name: str, counted: Count) -> str:
+    """One line of the table of backbones."""
+    size = published_sizes()[name]
+    weights = list_published(name, "classification")
+    cells = [
+        family_of(name).__name__,
+        f"`{name}`",
+        str(size.size),
+        _beside(counted.parameters / 1e6, size.parameters),
+        _beside(counted.gflops, size.gflops),
+        f"{top1_of(name, size):.1f}",
+        f"[{weights[0].licence}]({weights[0].url})" if weights else "not published",
+    ]
+    return _row(cells)
+
+
+def _beside(counted: float, printed: str | None) -> str:
+    digits = 3 if counted < 1 else 2
+    if printed is None:
+        return f"{counted:.{digits}f} / –"
+    return f"{counted:.{digits}f} / {printed}{'' if agrees(counted, printed) else ' †'}"
+
+
+def agrees(counted: float, printed: str) -> bool:
+    """Whether two figures agree within 1 %, or within what printing so few digits leaves open."""
+    digits = len(printed.partition(".")[2])
+    return abs(counted - float(printed)) <= max(0.01 * float(printed), 0.5 * 10**-digits)
+
+
+def config_table(method: str, configs: Path) -> str:
+    """The table of one method's configs."""
+    detection = METHODS[method].endswith("COCO")
+    results = ["box AP", "mask AP"] if detection else ["mIoU"]
+    rows = [config_row(file, detection) for file in sorted((configs / method).glob("*.py"))]
+    return _table(["config", "backbone", *results, "source", "status", "weights"], rows)
+
+
+def config_row(file: Path, detection: bool) -> str:
+    """One line of a method's table."""
+    cfg = Config.fromfile(file)
+    arch = cfg.model.backbone.arch
+    expected = cfg.get("expected") or {}
+    status = "no published result"
+    if expected:
+        status = "verified" if expected["verified"] else "not verified here"
+    weights = [f"[{found.licence}]({found.url})" for found in weights_of(file, arch)]
+    cells = [
+        f"[{file.stem}](../configs/{file.parent.name}/{file.name})",
+        f"`{arch}`",
+        *(_detection_scores(expected) if detection else [_miou(expected)]),
+        expected.get("source", ""),
+        status,
+        ", ".join(weights),
+    ]
+    return _row(cells)
+
+
+def _detection_scores(expected: dict) -> list[str]:
+    metrics = expected.get("metrics", {})
+    keys = ("coco/bbox_mAP", "coco/segm_mAP")
+    return [f"{100 * metrics[key]:.1f}" if key in metrics else "" for key in keys]
+
+
+def _miou(expected: dict) -> str:
+    if not expected:
+        return ""
+    several = expected.get("metrics_tta")
+    return f"{expected['metrics']['mIoU']}{f' ({several.mIoU})' if several else ''}"
+
+
+def files_table() -> str:
+    """The table of all published files, which ends docs/checkpoints.md."""
+    rows = []
+    for found in list_published():
+        file = "download page" if found.page else file_name(found.url)
+        note = f" ({found.note})" if found.note else ""
+        cells = [
+            f"`{found.name}`",
+            found.task,
+            f"{found.results}{note}",
+            found.licence,
+            f"[{file}]({found.url})",
+        ]
+        rows.append(_row(cells))
+    return _table(FILES_COLUMNS, rows)
+
+
+def _table(columns: list[str], rows: list[str]) -> str:
+    return "\n".join([_row(columns), "|" + " --- |" * len(columns), *rows]) + "\n"
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be had, read or loaded; the message says what was found, wanted, and what to do."""
+    """A checkpoint that cannot be had, read or loaded.
+
+    The message says what was found, what was wanted and what to do.
+    """
 
 
 class UnfitError(CheckpointError):

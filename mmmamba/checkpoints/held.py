@@ -10,6 +10,9 @@ from torch import Tensor
 from .pickle_bounds import MOST_DEPTH, RefusedPickleError
 from .storing import plain
 
+Globals = list[Callable[..., Any] | tuple[Callable[..., Any], str]]
+"""What torch's weights-only reader may build, as its `safe_globals` takes it: (what, named so)."""
+
 
 def settle(value: Any, real: Callable[[Any], Any] = lambda record: record) -> Any:
     """The value with plain tensors, without attributes of the file, in the place of all.
@@ -33,6 +36,7 @@ def _settle(value: Any, real: Callable, done: dict[int, tuple[Any, Any]], depth:
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             value[key] = _settle(item, real, done, depth + 1)
         return value
+    settled: Any
     if isinstance(value, Tensor):
         settled = plain(value)
     elif type(value) is tuple:

@@ -19,13 +19,15 @@ def is_pretrained(init_cfg: object) -> bool:
     """Whether an `init_cfg` asks for a checkpoint.
 
     Raises:
-        CheckpointError: a list asks for one among other initialisers, where mmengine's own loader would take over.
+        CheckpointError: a list asks for one among other initialisers, where mmengine's own loader
+            would take over.
     """
     if isinstance(init_cfg, (list, tuple)):
         if any(is_pretrained(one) for one in init_cfg):
             raise CheckpointError(
-                "init_cfg is a list with 'Pretrained' in it. Weights are loaded whole, so other initialisers have no "
-                "effect: give the dict(type='Pretrained', checkpoint=...) alone."
+                "init_cfg is a list with 'Pretrained' in it. Weights are loaded whole, so other "
+                "initialisers have no effect: "
+                "give the dict(type='Pretrained', checkpoint=...) alone."
             )
         return False
     return isinstance(init_cfg, Mapping) and init_cfg.get("type") in (
@@ -36,9 +38,9 @@ def is_pretrained(init_cfg: object) -> bool:
 
 
 def load_init_cfg(module: nn.Module, init_cfg: Mapping) -> Report:
-    """`load_weights` as `init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')` asks for it.
+    """Load weights as an `init_cfg=dict(type='Pretrained', checkpoint=...)` asks for it.
 
-    All of `load_weights`' options may stand beside `checkpoint`.
+    All options of `load_weights`, such as `prefix='backbone.'`, may stand beside `checkpoint`.
 
     Raises:
         CheckpointError: no `checkpoint`, an option that is none, or what `load_weights` raises.
@@ -53,8 +55,8 @@ def load_init_cfg(module: nn.Module, init_cfg: Mapping) -> Report:
     for name in options:
         if name not in OPTIONS:
             raise CheckpointError(
-                f"init_cfg has an unknown entry '{name}'; it takes checkpoint, {', '.join(OPTIONS)}."
-                + did_you_mean(name, OPTIONS)
+                f"init_cfg has an unknown entry '{name}'; it takes checkpoint, "
+                f"{', '.join(OPTIONS)}." + did_you_mean(name, OPTIONS)
             )
     if not init_cfg.get("checkpoint"):
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""Published weights into a backbone: matched by name and shape, all of them or none, with a report."""
+"""Published weights into a backbone: matched by name and shape, all or none, with a report."""
 
 import logging
 import os
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ..printable import SHOWN, printable, printable_names
+from .catalogue import published_at
 from .errors import CheckpointError, UnfitError
 from .key_map import KeyMap
-from .key_maps import MARKS, key_map_of, looks_like
-from .published import published_at
+from .key_maps import key_map_of, looks_like
 from .reading import read_checkpoint
 from .storing import misfit, store
 from .unwrap import Unwrapped, unwrap
@@ -24,8 +24,8 @@ logger = logging.getLogger("mmmamba")
 # BatchNorm's count of batches: no weight, and absent from some files.
 COUNTERS = r"(.*\.)?num_batches_tracked"
 ALLOW = (
-    "If a difference is meant, allow it by name: allow_missing=[...], allow_unexpected=[...] or allow_mismatched=[...] "
-    "(regular expressions). If the file is damaged, download it again."
+    "If a difference is meant, allow it by name: allow_missing=[...], allow_unexpected=[...] or "
+    "allow_mismatched=[...] (regular expressions). If the file is damaged, download it again."
 )
 
 
@@ -43,9 +43,9 @@ class Report:
     unexpected: list[str] = field(default_factory=list)
     """In the file, not in the module."""
     mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
-    """Of another shape: (the file's, the module's)."""
+    """Those with another shape: (the file's, the module's)."""
     unfit: dict[str, str] = field(default_factory=dict)
-    """Of a kind that has no place in the module, or with values that it cannot hold: what they are or hold."""
+    """What is wrong with those whose kind or values the module cannot hold."""
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -79,23 +79,30 @@ def load_weights(
     trust: bool = False,
     map_location: str | torch.device = "cpu",
 ) -> Report:
-    """Loads a backbone's weights from its authors' file, a detector's or segmentor's, or our own.
+    """Load a backbone's weights from its authors' file, a detector's or segmentor's, or our own.
 
-    Judged is what will be stored: the tensors in the module's types, which must be floating point where those are.
+    Judged is what will be stored: the tensors in the module's types, which must be floating point
+    where those are.
 
     Args:
         source: a path, a URL, or what such a file holds.
-        family: the key map to use, by name or itself; that of the module's class if None.
+        family: the key map to use, by name or itself; if None that of the module's class, which
+            may have none: then the file must have the module's own layout.
         prefix: only names that start so (`backbone.`), which is taken off; found by itself if None.
-        key: the key of the file that the weights stand under (`model_ema`); the family's preference if None.
-        allow_missing: patterns of our names that the file may lack, beside what the family's files lack.
-        allow_unexpected: patterns of names that the file may have and the module not, beside the family's.
-        allow_mismatched: patterns of our names that may be of another shape in the file; such are not loaded.
+        key: the key of the file that the weights stand under (`model_ema`); the family's
+            preference if None.
+        allow_missing: patterns of our names that the file may lack, beside what the family's files
+            lack.
+        allow_unexpected: patterns of names that the file may have and the module not, beside the
+            family's.
+        allow_mismatched: patterns of our names that may be of another shape in the file; such are
+            not loaded.
         trust: unpickle a file that the safe reader refuses. This **runs code that the file holds**.
         map_location: where the file's tensors are read to.
 
     Raises:
-        CheckpointError: the file cannot be had or read, or is no clean match. Then nothing was loaded.
+        CheckpointError: the file cannot be had or read, or is no clean match. Then nothing was
+            loaded.
     """
     family_name, key_map = key_map_of(module, family)
     if isinstance(source, Mapping):
@@ -138,16 +145,17 @@ def fit(
     allow_unexpected: Sequence[str] = (),
     allow_mismatched: Sequence[str] = (),
 ) -> tuple[dict[str, Tensor], Report]:
-    """What of a checkpoint goes into which tensor of `target`, a part or all of the module's state dict.
+    """What a checkpoint has for each tensor of `target`, all or a part of the module's state dict.
 
     Raises:
         UnfitError: it is no clean match.
     """
     if any(tensor.is_meta for tensor in target.values()):
         raise CheckpointError(
-            f"{family_name} is on the meta device, which holds no values. Call its to_empty() first."
+            f"{family_name} is on the meta device, which holds no values. "
+            "Call its to_empty() first."
         )
-    theirs = rename(found.state, key_map, label)
+    theirs = translate(found.state, key_map, label, family_name)
     report = Report(label, family_name, notes=_notes(found))
     matched = _match(theirs, target, module, key_map, report)
     not_built = getattr(module, "not_built", ())
@@ -162,6 +170,28 @@ def fit(
         allow_mismatched,
     )
     return matched, report
+
+
+def translate(
+    state: Mapping[str, Tensor], key_map: KeyMap, label: str, family: str
+) -> dict[str, Tensor]:
+    """The state dict in our layout: under our names, then converted.
+
+    Raises:
+        CheckpointError: two tensors get one name, or the conversion does not find what it needs.
+    """
+    renamed = rename(state, key_map, label)
+    if key_map.convert is None:
+        return renamed
+    try:
+        return key_map.convert(renamed)
+    # What indexing, stacking and reshaping raise on tensors that are absent or of another shape.
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{label} cannot be converted to the layout of {family} "
+            f"({type(error).__name__}: {printable(error, 300)}). It is of another variant or "
+            "family, or damaged."
+        ) from error
 
 
 def rename(
@@ -181,7 +211,8 @@ def rename(
         if ours in renamed:
             one, two = printable(origin[ours]), printable(name)
             raise CheckpointError(
-                f"{label}: '{one}' and '{two}' both become '{printable(ours)}'. The file mixes two layouts."
+                f"{label}: '{one}' and '{two}' both become '{printable(ours)}'. "
+                "The file mixes two layouts."
             )
         renamed[ours], origin[ours] = tensor, name
     return renamed
@@ -206,12 +237,10 @@ def _match(
         if tensor.shape != wanted.shape and _any_matches(key_map.squeeze, name):
             tensor = _same_but_for_ones(tensor, wanted)
         if tensor.shape != wanted.shape:
-            resizer = next(
-                (r for pattern, r in key_map.resize if re.fullmatch(pattern, name)), None
-            )
-            if resizer is not None:
+            resizers = [r for pattern, r in key_map.resize if re.fullmatch(pattern, name)]
+            if resizers:
                 try:
-                    tensor = resizer(tensor, wanted, module)
+                    tensor = resizers[0](tensor, wanted, module)
                 except CheckpointError as error:
                     raise CheckpointError(f"{report.source}: '{name}': {error}") from error
                 report.resized.append(name)
@@ -246,11 +275,10 @@ def _judge(
 ) -> None:
     """Raises UnfitError unless all that differs is known to differ."""
     lacking = [COUNTERS, *allow_missing]
-    # A file has all of its output norms or none: identity norms in a trained detector would give wrong results.
+    # A file has all of its output norms or none: norms that are left at the identity would give a
+    # trained detector wrong results.
     if not found.detector:
-        lacking += [
-            p for p in key_map.may_be_missing if not any(re.fullmatch(p, name) for name in theirs)
-        ]
+        lacking += [p for p in key_map.may_be_missing if not _matches_any(p, theirs)]
     missing = [name for name in report.missing if not _any_matches(lacking, name)]
     surplus = [*key_map.may_be_surplus, *allow_unexpected]
     unexpected = [name for name in report.unexpected if not _any_matches(surplus, name)]
@@ -260,7 +288,8 @@ def _judge(
     problems = []
     if missing:
         problems.append(
-            f"{len(missing)} of {len(target)} tensors are not in the file: {printable_names(missing)}"
+            f"{len(missing)} of {len(target)} tensors are not in the file: "
+            + printable_names(missing)
         )
     if unexpected:
         problems.append(
@@ -290,20 +319,21 @@ def _cure(
     family = looks_like(list(found.state))
     # A detector's backbone is marked as the detector.
     ours = report.family.removesuffix("Backbone")
-    marked = any(ours == name for name, _ in MARKS)
-    if family != ours and ((family and marked) or len(report.matched) * 2 < len(target)):
+    told_by_mark = family is not None and key_map.mark != ""
+    if family != ours and (told_by_mark or len(report.matched) * 2 < len(target)):
         seen = f"looks like one of {family}" if family else "is of no family known here"
         return (
             f"The file {seen}, not of {report.family}: use that backbone, or the right file "
             "(mmmamba.checkpoints.list_published() names them)."
         )
     if key_map.fingerprint:
-        file_is, module_is = (
-            key_map.fingerprint.describe(theirs),
-            key_map.fingerprint.describe(target),
-        )
+        file_is = key_map.fingerprint.describe(theirs)
+        module_is = key_map.fingerprint.describe(target)
         if file_is and module_is and file_is != module_is:
-            return f"The file is a {file_is}; this module is a {module_is}. Use that variant, or this one's file."
+            return (
+                f"The file is a {file_is}; this module is a {module_is}. "
+                "Use that variant, or this one's file."
+            )
     return ALLOW
 
 
@@ -317,6 +347,10 @@ def _notes(found: Unwrapped) -> list[str]:
     )
     note = "; ".join(part for part in (where, prefix, others) if part)
     return [note] if note else []
+
+
+def _matches_any(pattern: str, names: Iterable[str]) -> bool:
+    return any(re.fullmatch(pattern, name) for name in names)
 
 
 def _any_matches(patterns: Iterable[str], name: str) -> bool:

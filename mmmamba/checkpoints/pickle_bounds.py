@@ -12,7 +12,7 @@ import pickle
 import pickletools
 import re
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -117,7 +117,7 @@ def _is_tar(path: Path) -> bool:
 
 
 class _Follower:
-    """The stack machine of a pickle, on :class:`_Node`; numbers and texts are themselves."""
+    """The stack machine of a pickle, on `_Node`; numbers and texts are themselves."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.work, self.allowed = file, 0, FREE_WORK
@@ -134,6 +134,8 @@ class _Follower:
             if handler is None:
                 # The reader stops here too, with an error.
                 return None
+            # It is none only for files that cannot tell theirs.
+            assert position is not None
             read = position - start + (len(argument) if isinstance(argument, str) else 0)
             self.allowed = FREE_WORK + WORK_PER_BYTE * read
             handler(self, argument)
@@ -170,8 +172,9 @@ class _Follower:
         return items
 
     def tuple_of(self, items: Iterable[Any]) -> None:
-        node = _Node(items=tuple(items))
-        for item in node.items:
+        held = tuple(items)
+        node = _Node(items=held)
+        for item in held:
             node.work += _cost(item)
             node.depth = max(node.depth, _depth(item) + 1)
         self.bounded(node)
@@ -279,7 +282,7 @@ def _is_unusual(key: Any) -> bool:
     return isinstance(key, _Node) or (isinstance(key, int) and key.bit_length() > 63)
 
 
-HANDLERS = {
+HANDLERS: dict[str, Callable[[_Follower, Any], None]] = {
     "PROTO": lambda self, argument: None,
     "GLOBAL": _Follower.name,
     "NEWOBJ": _Follower.reduce,

@@ -1,7 +1,8 @@
-"""Tensors out of files in which a whole model object was pickled, without its program and without running anything.
+"""Tensors out of files in which a whole model object was pickled.
 
-YOLO programs save so: `torch.save({"model": <DetectionModel object>, ...})`. torch's weights-only reader, which calls
-nothing that is not on its list, builds a `Record` wherever the file names one of the program's classes.
+YOLO programs save so: `torch.save({"model": <DetectionModel object>, ...})`. The program is not
+needed and nothing of the file is run: torch's weights-only reader, which calls nothing that is not
+on its list, builds a `Record` wherever the file names one of the program's classes.
 """
 
 import re
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .held import Globals
 from .pickle_bounds import RefusedPickleError
 from .storing import plain
 from .unwrap import LONGEST_NAME, MOST_TENSORS
@@ -19,8 +21,8 @@ from .unwrap import LONGEST_NAME, MOST_TENSORS
 PROGRAM = r"ultralytics\.[\w.]+"
 """What a file must name to be taken for one that Mamba YOLO's program wrote."""
 
-# What it may name beside: what the attributes of such models are made of. Nothing of it is imported or called. Whatever
-# else a file names makes it refused.
+# What it may name beside: what the attributes of such models are made of. Nothing of it is imported
+# or called. Whatever else a file names makes it refused.
 NAMED = (
     PROGRAM,
     r"torch\.nn\.modules\.[\w.]+",
@@ -37,6 +39,8 @@ ROOM_PER_BYTE, FREE_ROOM = 8, 1 << 20
 
 class Record:
     """What a pickled object of any class held; built from anything, it does nothing."""
+
+    state: Mapping[str, Any]
 
     def __new__(cls, *arguments: Any) -> "Record":
         # Pickles make objects without calling __init__.
@@ -64,19 +68,19 @@ def foreign_names(path: Path) -> list[str]:
 
 
 def is_pickled_model(path: Path) -> bool:
-    """Whether an archive names the program's classes, and nothing that models of it are not made of."""
+    """Whether an archive names the program's classes, and else only what its models are made of."""
     names = foreign_names(path)
     return any(re.fullmatch(PROGRAM, name) for name in names) and all(map(_may_be_named, names))
 
 
 def read_pickled_model(path: Path, map_location: Any) -> Any:
-    """What the file holds, each module object as its state dict in float32, other objects as a `Record`.
+    """What the file holds: module objects as state dicts in float32, other objects as a `Record`.
 
     Raises:
         pickle.UnpicklingError: it names what no pickled model is made of.
         RefusedPickleError: its modules or tensors are far larger than the file.
     """
-    stand_ins = [(Record, name) for name in foreign_names(path) if _may_be_named(name)]
+    stand_ins: Globals = [(Record, name) for name in foreign_names(path) if _may_be_named(name)]
     with torch.serialization.safe_globals(stand_ins):
         held = torch.load(path, map_location=map_location, weights_only=True)
     # In half precision a file's tensors are twice its size in float32. Some share their content.
@@ -95,7 +99,10 @@ def _unfold(value: Any, room: int) -> Any:
 
 
 class _Tensors:
-    """The tensors of modules by name, as `nn.Module.state_dict` would list them; each module is gone through once."""
+    """The tensors of modules by name, as `nn.Module.state_dict` would list them.
+
+    Each module is gone through once.
+    """
 
     def __init__(self, room: int) -> None:
         self.room = room
@@ -104,10 +111,11 @@ class _Tensors:
         self.above: set[int] = set()
 
     def of(self, module: Record) -> dict[str, Tensor]:
-        """Those of one module and below it.
+        """The tensors of one module and of those below it.
 
         Raises:
-            RefusedPickleError: it holds itself, or the modules hold one another so often that there is no end of names.
+            RefusedPickleError: it holds itself, or the modules hold one another so often that there
+                is no end of names.
         """
         if id(module) in self.done:
             return self.done[id(module)]
@@ -141,6 +149,6 @@ class _Tensors:
     def check(self, found: dict[str, Tensor], last: Any) -> None:
         if len(found) > MOST_TENSORS or len(str(last)) > LONGEST_NAME:
             raise RefusedPickleError(
-                f"its modules hold one another so often that there are more than {MOST_TENSORS:,} tensors, or have "
-                f"names of more than {LONGEST_NAME} characters"
+                "its modules hold one another so often that there are more than "
+                f"{MOST_TENSORS:,} tensors, or have names of more than {LONGEST_NAME} characters"
             )

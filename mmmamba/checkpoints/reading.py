@@ -1,4 +1,4 @@
-"""From a path or URL to what a checkpoint file holds, without running anything that the file says."""
+"""From a path or URL to what a checkpoint file holds, without running anything of the file."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ import torch
 from ..printable import printable
 from .download import as_local_file, check_kind
 from .errors import CheckpointError
-from .held import settle
+from .held import Globals, settle
 from .pickle_bounds import RefusedPickleError, check_pickles
 from .pickled_models import is_pickled_model, read_pickled_model
 
@@ -26,7 +26,10 @@ logger = logging.getLogger("mmmamba")
 
 
 class Inert:
-    """Stands for what is no weight (options, log histories, NumPy values): built from anything, keeps nothing."""
+    """Stands for what is no weight: options, log histories, NumPy values.
+
+    It is built from anything and keeps nothing.
+    """
 
     def __init__(self, *arguments: Any) -> None:
         pass
@@ -39,13 +42,14 @@ def _numpy(module: str) -> list[str]:
     return [f"numpy.{module}.multiarray._reconstruct", f"numpy.{module}.multiarray.scalar"]
 
 
-# What may stand beside the weights in published files. None of the named classes is imported: a configuration node
-# becomes an OrderedDict (the weights-only reader fills no other mapping), anything else an Inert object.
-ALLOWED = [
+# What may stand beside the weights in published files. None of the named classes is imported: a
+# configuration node becomes an OrderedDict (the weights-only reader fills no other mapping),
+# anything else an Inert object.
+ALLOWED: Globals = [
     (OrderedDict, "yacs.config.CfgNode"),
     (Inert, "argparse.Namespace"),
     (Inert, "mmengine.logging.history_buffer.HistoryBuffer"),
-    # A log history names its methods by getattr. Here that builds an Inert object and looks nothing up.
+    # A log history names its methods by getattr. Here that builds an Inert object, no more.
     (Inert, "builtins.getattr"),
     *(
         (Inert, name)
@@ -54,7 +58,7 @@ ALLOWED = [
 ]
 
 
-# What the readers raise on bytes that are no checkpoint, as found by feeding them thousands of damaged files.
+# What the readers raise on bytes that are no checkpoint, as thousands of damaged files have shown.
 UNREADABLE = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
@@ -75,15 +79,18 @@ UNREADABLE = (
 def read_checkpoint(
     source: str | os.PathLike, *, trust: bool = False, map_location: str | torch.device = "cpu"
 ) -> Mapping:
-    """What the file at a path or URL (`https://`, `http://`, `file://`) holds: a dict, as its writer laid it out.
+    """What the file at a path or URL holds: a dict, as its writer laid it out.
 
-    Reads `torch.save` files with `weights_only=True` and a short allow-list, and safetensors.
+    URLs are `https://`, `http://` or `file://`. `torch.save` files are read with
+    `weights_only=True` and a short allow-list; safetensors are read too.
 
     Args:
-        trust: unpickle a file that the safe reader refuses. This **runs code that the file holds**; it is logged.
+        trust: unpickle a file that the safe reader refuses. This **runs code that the file holds**;
+            it is logged.
 
     Raises:
-        CheckpointError: no such file, failed download, not a checkpoint, damaged, or refused as unsafe.
+        CheckpointError: no such file, failed download, not a checkpoint, damaged, or refused as
+            unsafe.
     """
     if torch.device(map_location).type == "cuda" and not torch.cuda.is_available():
         raise CheckpointError(
@@ -96,7 +103,10 @@ def read_checkpoint(
 
 
 def checked_file(source: str | os.PathLike, checksums: bool = True) -> Path:
-    """The local file of a path or URL, of which the beginning and, of an archive, the table and checksums are right."""
+    """The local file of a path or URL, looked at from outside.
+
+    Its beginning is that of a checkpoint; an archive's table and checksums are right.
+    """
     path = as_local_file(source)
     check_kind(path, source)
     if is_archive(path):
@@ -108,8 +118,8 @@ def as_mapping(loaded: Any, source: Any) -> Mapping:
     """Raises CheckpointError unless it is a dict."""
     if not isinstance(loaded, Mapping):
         raise CheckpointError(
-            f"{source} holds a {type(loaded).__name__}, not a dict of tensors. Save a state dict instead: "
-            "torch.save(model.state_dict(), path)."
+            f"{source} holds a {type(loaded).__name__}, not a dict of tensors. "
+            "Save a state dict instead: torch.save(model.state_dict(), path)."
         )
     return loaded
 
@@ -134,12 +144,13 @@ def read_safetensors(path: Path, source: Any, map_location: Any) -> Mapping:
         return safetensors.torch.load_file(path, device=str(map_location))
     except safetensors.SafetensorError as error:
         raise CheckpointError(
-            f"{source} is no whole safetensors file ({error}): truncated or damaged. {_again(path, source)}"
+            f"{source} is no whole safetensors file ({error}): truncated or damaged. "
+            + _again(path, source)
         ) from error
 
 
 def _check_archive(path: Path, source: Any, checksums: bool) -> None:
-    """Refuses zip files that `torch.save` does not write: it stores, never compresses, and below one folder."""
+    """Refuse zip files that `torch.save` does not write: it never compresses, in one folder."""
     try:
         with zipfile.ZipFile(path) as archive:
             odd = _oddity(archive.infolist(), path.stat().st_size)
@@ -149,8 +160,8 @@ def _check_archive(path: Path, source: Any, checksums: bool) -> None:
         raise damaged_file(path, source, error) from error
     if odd:
         raise CheckpointError(
-            f"{source} is a zip archive, but not one that torch.save writes: {odd}. Refused. If it is an archive of "
-            "checkpoints, unpack it and give the path of the one you want."
+            f"{source} is a zip archive, but not one that torch.save writes: {odd}. Refused. "
+            "If it is an archive of checkpoints, unpack it and give the path of the one you want."
         )
     if damaged:
         raise damaged_file(
@@ -191,9 +202,10 @@ def _read_torch(path: Path, source: Any, trust: bool, map_location: Any) -> Any:
             return held
         if not trust:
             raise CheckpointError(
-                f"{source} holds objects that are not weights and could run code when read: {refused}. Refused, and "
-                "nothing of it was run. Ask its author for the state dict alone; only if you trust whoever made this "
-                "file as you trust a program of theirs, pass trust=True."
+                f"{source} holds objects that are not weights and could run code when read: "
+                f"{refused}. Refused, and nothing of it was run. Ask its author for the state dict "
+                "alone; only if you trust whoever made this file as you trust a program of theirs, "
+                "pass trust=True."
             ) from error
     logger.warning(
         "trust=True: unpickling %s, which runs code that the file holds (%s)", source, refused
@@ -202,13 +214,16 @@ def _read_torch(path: Path, source: Any, trust: bool, map_location: Any) -> Any:
         return torch.load(path, map_location=map_location, weights_only=False)
     except (ImportError, AttributeError) as error:
         raise CheckpointError(
-            f"{source} needs classes that are not installed here ({error}). Read it where they are, and save the state "
-            "dict alone."
+            f"{source} needs classes that are not installed here ({error}). "
+            "Read it where they are, and save the state dict alone."
         ) from error
 
 
 def _read_pickled(path: Path, source: Any, map_location: Any) -> Any | None:
-    """What a file holds that a YOLO program pickled its model into; None if it is none or names anything else."""
+    """What a file holds that a YOLO program pickled its model into.
+
+    None if it is no such file, or names anything else.
+    """
     if not is_archive(path):
         return None
     try:
@@ -230,16 +245,16 @@ def _read_pickled(path: Path, source: Any, map_location: Any) -> Any | None:
 def refused_file(source: Any, error: RefusedPickleError) -> CheckpointError:
     """What to raise for a file that would take too much."""
     return CheckpointError(
-        f"{source} is refused: {error}. torch.save writes no such file of weights. Ask its author for the state dict "
-        "alone."
+        f"{source} is refused: {error}. torch.save writes no such file of weights. "
+        "Ask its author for the state dict alone."
     )
 
 
 def damaged_file(path: Path, source: Any, error: Exception) -> CheckpointError:
     """What to raise for one of `UNREADABLE`."""
     return CheckpointError(
-        f"{source} ({path.stat().st_size:,} bytes) is no whole checkpoint: {_reason(error)}. It is truncated or "
-        f"damaged, or not written by torch.save. {_again(path, source)}"
+        f"{source} ({path.stat().st_size:,} bytes) is no whole checkpoint: {_reason(error)}. "
+        f"It is truncated or damaged, or not written by torch.save. {_again(path, source)}"
     )
 
 
@@ -249,7 +264,10 @@ def _again(path: Path, source: Any) -> str:
 
 
 def refused_name(error: Exception) -> str:
-    """The class or function that the safe reader would not touch; empty if it failed for another reason."""
+    """The class or function that the safe reader would not touch.
+
+    Empty if it failed for another reason.
+    """
     found = re.search(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)", str(error))
     return printable(found[1]) if found and isinstance(error, pickle.UnpicklingError) else ""
 

@@ -1,8 +1,9 @@
-"""Checkpoints of a training run, with the log histories, counters and random states that stand beside the weights.
+"""Checkpoints of a training run: weights, log histories, counters and random states.
 
-MMEngine lets the weights-only reader call the real `getattr` and NumPy's constructors. A file can use the first to
-replace Python's built-in functions, the second to make arrays of pointers. Here nothing that a file names is called:
-records stand for what it names, and arrays and histories are made of them afterwards.
+MMEngine lets the weights-only reader call the real `getattr` and NumPy's constructors. A file can
+use the first to replace Python's built-in functions, the second to make arrays of pointers. Here
+nothing that a file names is called: records stand for what it names, and arrays and histories are
+made of them afterwards.
 """
 
 import os
@@ -15,7 +16,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 from .errors import CheckpointError
-from .held import settle
+from .held import Globals, settle
 from .pickle_bounds import RefusedPickleError, check_pickles
 from .reading import (
     UNREADABLE,
@@ -85,11 +86,14 @@ def _scalar(dtype: _DType, raw: bytes) -> Any:
 
 
 def _no_bytes() -> bytes:
-    """How the content of an empty array is written. `bytes(n)` of a file's choice would fill the memory."""
+    """The content of an empty array as files write it.
+
+    The real `bytes(n)` with an `n` of a file's choice would fill the memory.
+    """
     return b""
 
 
-ALLOWED = [
+ALLOWED: Globals = [
     (_no_bytes, "builtins.bytes"),
     (_History, "mmengine.logging.history_buffer.HistoryBuffer"),
     # Histories name their methods so; HistoryBuffer knows them itself.
@@ -107,13 +111,16 @@ def read_run_checkpoint(
     *,
     lazily: bool = False,
 ) -> Mapping:
-    """What a path or URL holds that MMEngine's runner saved: weights, optimizer, schedules, counters and histories.
+    """What MMEngine's runner saved: weights, optimizer, schedules, counters and histories.
 
     Args:
-        lazily: leave the numbers of an archive's tensors on the disk, unchecked, until something looks at them.
+        source: a path or URL.
+        lazily: leave the numbers of an archive's tensors on the disk, unchecked, until something
+            looks at them.
 
     Raises:
-        CheckpointError: no such file, failed download, not a checkpoint, damaged, or it holds anything else.
+        CheckpointError: no such file, failed download, not a checkpoint, damaged, or it holds
+            anything else.
     """
     path = checked_file(source, checksums=not lazily)
     if is_safetensors(path):
@@ -133,11 +140,12 @@ def read_run_checkpoint(
         if not (refused := refused_name(error)):
             raise damaged_file(path, source, error) from error
         raise CheckpointError(
-            f"{source} holds objects that are not weights and could run code when read: {refused}. Refused, and "
-            "nothing of it was run. If it is yours, save its state dict alone: torch.save(dict(state_dict=...), path)."
+            f"{source} holds objects that are not weights and could run code when read: {refused}. "
+            "Refused, and nothing of it was run. If it is yours, save its state dict alone: "
+            "torch.save(dict(state_dict=...), path)."
         ) from error
     if isinstance(meta := held.get("meta"), dict):
-        # On resuming, MMEngine runs the text under this key as a program. It has long stopped writing it.
+        # On resuming, MMEngine runs the text under this key as a program; it no longer writes it.
         meta.pop("config", None)
     return held
 

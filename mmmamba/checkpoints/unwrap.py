@@ -1,4 +1,4 @@
-"""From what a file holds to the backbone's tensors: the wrapper, the prefix, the detector around it."""
+"""From what a file holds to the backbone's tensors: without wrapper, prefix and detector."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +13,12 @@ from .storing import plain
 
 BACKBONE = "backbone."
 
-# Beside `backbone.` in a classifier's file of mmpretrain; anything else there makes it a detector or segmentor.
+# What stands beside `backbone.` in a classifier's file of mmpretrain. Anything else there makes it
+# a detector or segmentor.
 CLASSIFIER_PARTS = ("backbone", "head", "data_preprocessor")
 ALWAYS_TRIED = ("model", "state_dict")
 MOST_TENSORS = 20_000
-"""Of one state dict. No backbone here has more than 1,000."""
+"""Most tensors of one state dict. No backbone here has more than 1,000."""
 LONGEST_NAME = 500
 
 
@@ -92,8 +93,9 @@ def _state_dict(
         if _is_state_dict(checkpoint.get(candidate)):
             return candidate, _tensors(checkpoint[candidate])
     raise CheckpointError(
-        f"no state dict in it: looked for names with tensors at the top and under {', '.join(key_map.under)}; "
-        f"there are {_keys(checkpoint)}. If its weights stand under another key, give key=."
+        "no state dict in it: looked for names with tensors at the top and under "
+        f"{', '.join(key_map.under)}; there are {_keys(checkpoint)}. "
+        "If its weights stand under another key, give key=."
     )
 
 
@@ -111,7 +113,8 @@ def _is_state_dict(value: object) -> bool:
 def _tensors(state: Mapping) -> dict[str, Tensor]:
     if len(state) > MOST_TENSORS:
         raise CheckpointError(
-            f"it holds {len(state):,} tensors, of which no network here has more than {MOST_TENSORS:,}."
+            f"it holds {len(state):,} tensors, "
+            f"of which no network here has more than {MOST_TENSORS:,}."
         )
     if too_long := next((name for name in state if len(name) > LONGEST_NAME), None):
         raise CheckpointError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatch
 from pathlib import Path
 
-from ..checkpoints.published import Published, list_published
+from ..checkpoints import Published, list_published
 from ..errors import UsageError
 from ..suggest import did_you_mean
 

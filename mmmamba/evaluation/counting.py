@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds: of any call, and of a backbone's classifier without memory for it."""
+"""Parameters and multiply-adds of any call, and of a classifier without memory for it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..layers import Attention
 from ..models.backbones import create_backbone
 
 
 @dataclass(frozen=True)
 class Count:
-    """Of a classifier for one image."""
+    """What a classifier has and computes for one image."""
 
     parameters: int
     linear: float
@@ -22,11 +23,14 @@ class Count:
     attention: float
     """Multiply-adds of the attention's products, in 10^9."""
     scan: float
-    """Operations of the selective scan, 9 for each state and 1 of each channel and step (VMamba's formula), in 10^9."""
+    """Operations of the selective scan in 10^9, by VMamba's formula.
+
+    Each channel and step has 9 for each of its states, and 1.
+    """
 
     @property
     def gflops(self) -> float:
-        """As the field's tables give it: a multiply-add is one."""
+        """The sum in 10^9 as the field's tables give it: a multiply-add is one."""
         return self.linear + self.attention + self.scan
 
 
@@ -34,7 +38,10 @@ SCAN = "mmmamba.selective_scan"
 
 
 def multiply_adds(call: Callable[[], Any]) -> dict[str, float]:
-    """What a call computes, by operator, in 10^9; a multiply-add is one, and a scan counts as in `Count.scan`."""
+    """What a call computes, by operator, in 10^9.
+
+    A multiply-add is one, and a scan counts as in `Count.scan`.
+    """
     with FlopCounterMode(display=False) as counter:
         call()
     counts = {
@@ -55,7 +62,9 @@ def count(name: str, size: int) -> Count:
     with torch.no_grad():
         counts = multiply_adds(lambda: model(torch.empty(1, 3, size, size, device="meta")))
     scan = counts.pop(SCAN, 0.0)
-    # The products of a scan's own projections are grouped like attention's, but belong to linear layers.
-    attention = counts.pop("aten.bmm", 0.0) if type(model).__name__ == "MambaVision" else 0.0
+    # Attention's products are batched; so are a scan's own projections, which are linear layers. No
+    # family has both.
+    attends = any(isinstance(module, Attention) for module in model.modules())
+    attention = counts.pop("aten.bmm", 0.0) if attends else 0.0
     parameters = sum(p.numel() for p in model.parameters())
     return Count(parameters, sum(counts.values()), attention, scan)

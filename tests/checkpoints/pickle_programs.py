@@ -27,7 +27,10 @@ def attribute(target: bytes, of: str) -> bytes:
 
 
 def archive(path: Path, program: bytes, checked: bool = True) -> Path:
-    """What `torch.save` writes, with another program in it; unless `checked` is off, one that Python can read."""
+    """What `torch.save` writes, with another program in it.
+
+    Unless `checked` is off, it is one that Python can read.
+    """
     if checked:
         pickletools.dis(b"\x80\x02" + program + b".", out=io.StringIO())
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Files in which a foreign program pickled its whole model: the tensors come out, and nothing of the file is run."""
+"""Files in which a foreign program pickled its model: the tensors come out, nothing is run."""
 
 import argparse
 import functools

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mmmamba import list_backbones
-from mmmamba.checkpoints import CheckpointError, list_published, published
-from mmmamba.checkpoints.published import markdown_table, published_at
+from mmmamba.checkpoints import CheckpointError, Repository, list_published, published
+from mmmamba.checkpoints.catalogue import in_order, published_at
 
 
 def test_every_entry_is_whole():
@@ -71,6 +71,12 @@ def test_list_by_pattern():
     }
 
 
-def test_the_documentation_holds_the_table():
-    text = (Path(__file__).parents[2] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
-    assert text.endswith(markdown_table()), "write docs/checkpoints.md anew from markdown_table()"
+def test_tables_begin_with_the_families_most_asked_for_and_any_other_has_its_place():
+    families = ["Vim", "AnotherMamba", "VMamba", "ZebraMamba"]
+    assert in_order(families) == ["VMamba", "Vim", "AnotherMamba", "ZebraMamba"]
+
+
+def test_a_misspelt_result_is_told():
+    repository = Repository("https://example.org", "MIT", "https://example.org/{}")
+    with pytest.raises(ValueError, match="there is no result box_map; there are top1, box_ap"):
+        repository.file("a_t", "mask_rcnn_1x", at="a.pth", box_map=40.0)

@@ -14,7 +14,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from mmmamba.checkpoints.published import list_published
+from mmmamba.checkpoints import list_published
 from mmmamba.models.trunks.base import MambaBackbone
 
 from .conftest import CONFIGS, build_detector, train_step

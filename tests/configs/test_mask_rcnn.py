@@ -12,7 +12,7 @@ from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 import mmmamba
-from mmmamba.checkpoints.published import list_published, published
+from mmmamba.checkpoints import list_published, published
 from tests.parity.recipe import load_case
 
 from .conftest import CONFIGS, build_detector, train_step

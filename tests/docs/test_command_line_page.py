@@ -35,7 +35,7 @@ def published_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}/weights.pth"
     entries = tuple(replace(entry, url=url) for entry in list_published())
-    monkeypatch.setattr("mmmamba.checkpoints.published_table.PUBLISHED", entries)
+    monkeypatch.setattr("mmmamba.checkpoints.catalogue.PUBLISHED", {"all": entries})
     yield
     server.shutdown()
     server.server_close()

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from mmmamba import create_backbone
-from mmmamba.checkpoints import KeyMap, published
+from mmmamba.checkpoints import published
 from mmmamba.checkpoints.download import cached_path
 from mmmamba.config.find import find_config
 
@@ -63,15 +63,8 @@ def test_checkpoints() -> None:
         "docs/checkpoints.md",
         special={
             "model = dict": over(str(find_config("mask_rcnn/vmamba_t_1x_coco"))),
-            "GroupMamba": key_map,
         },
     )
-
-
-def key_map(block: str) -> None:
-    """An entry of the table of key maps."""
-    (entry,) = eval(f"{{{block}}}", {"KeyMap": KeyMap}).values()
-    assert isinstance(entry, KeyMap)
 
 
 def test_training_on_coco_and_ade20k() -> None:

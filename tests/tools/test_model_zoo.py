@@ -8,15 +8,18 @@ from pathlib import Path
 import pytest
 
 from mmmamba import list_backbones
-from mmmamba.checkpoints.published import list_published
-from mmmamba.commands.list.page import METHODS, backbone_row, config_table, family_of
+from mmmamba.checkpoints import list_published
+from mmmamba.checkpoints.catalogue import published_sizes
 from mmmamba.evaluation.counting import Count, count
-from mmmamba.models.backbones.sizes import SIZES, agrees
+from mmmamba.models.backbones.factory import family_of
+from tools.make_model_zoo import METHODS, agrees, backbone_row, config_table, files_table
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "model_zoo.md").read_text(encoding="utf-8")
+SIZES = published_sizes()
 WRITE = "write docs/model_zoo.md anew: python tools/make_model_zoo.py"
-# The smallest of each family, with the multiply-adds (linear layers, attention) and scan that the fact sheets count.
+# The smallest of each family, with the multiply-adds of linear layers, of attention and of the scan
+# where they were counted by hand.
 COUNTED = {
     "vmamba_t": None,
     "mambavision_t": (4.45, 0.11, None),
@@ -55,7 +58,7 @@ def test_all_backbones_are_on_the_page_and_outliers_are_explained() -> None:
     )
     marked = {row.split("`")[1] for row in rows if "†" in row}
     notes = PAGE.split("Notes on †")[1].split("## Detectors")[0]
-    assert marked and all(f"**{family_of(name)}" in notes for name in marked)
+    assert marked and all(f"**{family_of(name).__name__}" in notes for name in marked)
     wrong_size = {row.split("`")[1] for row in rows if "†" in row.split("|")[4]}
     assert wrong_size == {"efficientvmamba_b"}
 
@@ -78,3 +81,8 @@ def test_outliers_are_marked() -> None:
     assert "60.00 / 30.249 † | 4.91 / 4.906 |" in backbone_row(
         "vmamba_t", Count(60_000_000, 4.906, 0.0, 0.0)
     )
+
+
+def test_the_page_on_checkpoints_ends_with_the_table_of_files() -> None:
+    page = (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+    assert page.endswith("\n" + files_table()), WRITE

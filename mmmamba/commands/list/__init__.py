@@ -1,4 +1,4 @@
-"""``mmmamba list``: backbones, configs and published weights."""
+"""`mmmamba list`: backbones, configs and published weights."""
 
 from .command import add_arguments, run
 

@@ -1,4 +1,4 @@
-"""``mmmamba list``: backbones, configs and published weights."""
+"""`mmmamba list`: backbones, configs and published weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .rows import TABLES, file_name, known_names, list_everything
 
 METRICS = {"coco/bbox_mAP": "box AP", "coco/segm_mAP": "mask AP", "mIoU": "mIoU"}
 PLAIN_WIDTH = 160
-"""Of a file or a pipe, where nothing says how wide it is."""
+"""Columns of a file or a pipe, where nothing says how wide it is."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ...checkpoints.published import Published, list_published
+from ...checkpoints import Published, Size, list_published
+from ...checkpoints.catalogue import published_sizes
 from ...config.find import config_name, list_configs
 from ...models.backbones import list_backbones
-from ...models.backbones.sizes import SIZES
-from .page import family_of
+from ...models.backbones.factory import family_of
 
 TABLES = ("backbones", "configs", "weights")
 
@@ -22,45 +22,56 @@ TABLES = ("backbones", "configs", "weights")
 def list_everything(
     pattern: str = "*", tables: Iterable[str] = TABLES
 ) -> dict[str, list[dict[str, Any]]]:
-    """Rows of plain values for each table, of all whose name matches: a shell pattern, or any part of a name."""
+    """Rows of plain values for each table, of all whose name matches.
+
+    Args:
+        pattern: a shell pattern, or any part of a name.
+    """
     if not any(sign in pattern for sign in "*?["):
         pattern = f"*{pattern}*"
-    rows = {
-        "backbones": lambda: [_backbone(name) for name in list_backbones(pattern)],
-        "configs": lambda: [_config(path) for path in list_configs(pattern)],
-        "weights": lambda: [
-            _weights(entry)
-            for entry in list_published()
-            if fnmatchcase(entry.name, pattern) or fnmatchcase(file_name(entry.url), pattern)
-        ],
-    }
-    return {table: rows[table]() for table in tables}
+    makers = {"backbones": _backbones, "configs": _configs, "weights": _weights}
+    return {table: makers[table](pattern) for table in tables}
 
 
 def known_names() -> list[str]:
     """Everything that a pattern may name."""
-    configs = [name for path in list_configs() for name in (config_name(path), path.stem)]
-    return [*list_backbones(), *configs, *(file_name(p.url) for p in list_published())]
+    names = list_backbones()
+    for path in list_configs():
+        names += [config_name(path), path.stem]
+    return names + [file_name(file.url) for file in list_published()]
 
 
 def file_name(url: str) -> str:
     return url.rstrip("/").rsplit("/", 1)[-1]
 
 
-def _backbone(name: str) -> dict[str, Any]:
+def top1_of(name: str, size: Size | None) -> float | None:
+    """A variant's accuracy: that of the published weights, else what its authors print."""
+    if files := list_published(name, "classification"):
+        return files[0].expected["top1"]
+    return size.top1 if size else None
+
+
+def _backbones(pattern: str) -> list[dict[str, Any]]:
+    sizes = published_sizes()
+    return [_backbone(name, sizes.get(name)) for name in list_backbones(pattern)]
+
+
+def _backbone(name: str, size: Size | None) -> dict[str, Any]:
     """Sizes are those that the authors print; None where they print none."""
-    size = SIZES.get(name)
-    published = list_published(name, "classification")
-    top1 = published[0].expected["top1"] if published else size.top1 if size else None
     return {
         "name": name,
-        "family": family_of(name),
+        "family": family_of(name).__name__,
         "image": size.size if size else None,
         "parameters_m": float(size.parameters) if size else None,
         "gflops": float(size.gflops) if size and size.gflops else None,
-        "top1": top1,
-        "weights": bool(published),
+        "top1": top1_of(name, size),
+        "weights": bool(list_published(name, "classification")),
     }
+
+
+def _configs(pattern: str) -> list[dict[str, Any]]:
+    return [_config(path) for path in list_configs(pattern)]
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -75,5 +86,13 @@ def _config(path: Path) -> dict[str, Any]:
     }
 
 
-def _weights(entry: Published) -> dict[str, Any]:
-    return asdict(entry) | {"results": entry.results, "expected": dict(entry.expected)}
+def _weights(pattern: str) -> list[dict[str, Any]]:
+    return [_file(file) for file in list_published() if _matches(file, pattern)]
+
+
+def _matches(file: Published, pattern: str) -> bool:
+    return fnmatchcase(file.name, pattern) or fnmatchcase(file_name(file.url), pattern)
+
+
+def _file(file: Published) -> dict[str, Any]:
+    return asdict(file) | {"results": file.results, "expected": dict(file.expected)}

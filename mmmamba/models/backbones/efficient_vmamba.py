@@ -8,6 +8,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation, SqueezeExcitation
 
+from mmmamba.checkpoints import OUTPUT_NORMS, Fingerprint, KeyMap, Repository, Size
 from mmmamba.layers import (
     ES2D,
     SKIP,
@@ -22,6 +23,59 @@ from mmmamba.layers import (
 )
 
 from ..trunks.pyramid import Pyramid, PyramidArch, PyramidBackbone
+
+# In stages 2 and 3 of their files, module 0 and the one after the last block are permutations: the
+# blocks are counted from 1.
+_KEY_MAP = KeyMap(
+    under=("state_dict", "model"),
+    renames=(
+        (r"^patch_embed\.proj\.", "patch_embed.0."),
+        (r"^patch_embed\.norm\.", "patch_embed.2."),
+        (r"(\.blocks\.\d+)\.ln_1\.", r"\1.norm."),
+        (r"(\.blocks\.\d+)\.self_attention\.", r"\1.op."),
+        (r"^(norm|head)\.", r"classifier.\1."),
+        (r"^layers\.(\d)\.\d+\.(norm|reduction)\.", r"layers.\1.downsample.\2."),
+        (
+            r"^layers\.(\d)\.(\d+)\.(conv_pw|conv_dw|se)",
+            lambda m: f"layers.{m[1]}.blocks.{int(m[2]) - 1}.{m[3]}",
+        ),
+        (r"\.se\.conv_reduce\.", ".se.fc1."),
+        (r"\.se\.conv_expand\.", ".se.fc2."),
+    ),
+    may_be_missing=(OUTPUT_NORMS,),
+    may_be_surplus=(OUTPUT_NORMS, r"classifier\.(norm|head)\.(weight|bias)"),
+    fingerprint=Fingerprint(
+        block=r"layers\.(\d+)\.blocks\.(\d+)\.(?:norm|conv_pw\.0)\.weight",
+        widths=(r"layers\.0\.blocks\.0\.norm\.weight",),
+        variants={
+            (2, 2, 4, 2, 48): "efficientvmamba_t",
+            (2, 2, 4, 2, 64): "efficientvmamba_s",
+            (2, 2, 9, 2, 96): "efficientvmamba_b",
+        },
+    ),
+    mark=r"\.conv_branch\.\d",
+)
+
+_file = Repository(
+    source="https://github.com/TerryPei/EfficientVMamba",
+    licence="Apache-2.0 (model cards)",
+    files="https://huggingface.co/TerryPei/EfficientVMamba-{}",
+).file
+# fmt: off
+_PUBLISHED_FILES = (
+    _file("efficientvmamba_t", "classification", top1=76.5,
+          at="Tiny/resolve/main/efficient_vmamba_tiny.ckpt"),
+    _file("efficientvmamba_s", "classification", top1=78.7,
+          at="Small/resolve/main/efficient_vmamba_small.ckpt"),
+    _file("efficientvmamba_b", "classification", top1=81.8,
+          at="Base/resolve/main/efficient_vmamba_base.ckpt"),
+)
+# fmt: on
+_SIZES = {
+    "efficientvmamba_t": Size("6", "0.8"),
+    "efficientvmamba_s": Size("11", "1.3"),
+    "efficientvmamba_b": Size("33", "4.0"),
+}
 
 
 class EVSSBlock(nn.Module):
@@ -95,6 +149,9 @@ class EfficientVMamba(PyramidBackbone):
         ValueError: not one known kind of block for each stage.
     """
 
+    KEY_MAP = _KEY_MAP
+    PUBLISHED = _PUBLISHED_FILES
+    SIZES = _SIZES
     Arch = EfficientVMambaArch
     ARCHS = dict(
         efficientvmamba_t=_published(embed_dims=48, depths=(2, 2, 4, 2)),

@@ -13,12 +13,28 @@ from ..trunks.base import MambaBackbone
 
 
 def _families() -> dict[str, type[MambaBackbone]]:
+    """The family of every variant."""
     return {name: family for family in MambaBackbone.families() for name in family.ARCHS}
 
 
 def list_backbones(pattern: str = "*") -> list[str]:
     """Names that `create_backbone` takes, by a shell pattern such as `'*vision*'`."""
     return sorted(fnmatch.filter(_families(), pattern))
+
+
+def family_of(name: str) -> type[MambaBackbone]:
+    """The class that makes a variant.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    families = _families()
+    if name not in families:
+        raise ValueError(
+            f"there is no backbone '{name}'; list_backbones() names all {len(families)}."
+            + did_you_mean(name, families, 3)
+        )
+    return families[name]
 
 
 def create_backbone(
@@ -36,13 +52,7 @@ def create_backbone(
         TypeError: an unknown argument.
         CheckpointError: weights that do not fit.
     """
-    families = _families()
-    if name not in families:
-        raise ValueError(
-            f"there is no backbone '{name}'; list_backbones() names all {len(families)}."
-            + did_you_mean(name, families, 3)
-        )
-    backbone = families[name](arch=name, **overrides)
+    backbone = family_of(name)(arch=name, **overrides)
     if weights is not None:
         backbone.load_weights(weights)
     return backbone

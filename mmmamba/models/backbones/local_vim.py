@@ -6,11 +6,44 @@ from functools import partial
 from mmengine.registry import MODELS
 from torch import nn
 
+from mmmamba.checkpoints import Fingerprint, KeyMap, Size, token_positions
 from mmmamba.layers import LayerNorm, PatchEmbed, RouteMixer, TokenEmbedding
 
 from ..trunks.base import init_linears
 from ..trunks.stream import Stream, StreamArch, StreamBackbone, stream_norm
 from .local_routes import LOCALVIM, LOCALVIM_WITHOUT_SEARCH, BlockRoutes
+from .local_vmamba import LOCALMAMBA
+from .vim import CLASSIFIER, TOKENS
+
+# The authors' dense configs load the scales of RMS norms into layer norms: biases may be missing.
+_KEY_MAP = KeyMap(
+    under=("state_dict", "model"),
+    renames=TOKENS,
+    resize=((r"tokens\.pos_embed", token_positions),),
+    may_be_missing=(r"outnorm_\d\.(weight|bias)", r"layers\.\d+\.norm\.bias", r"fpn\d\..*"),
+    may_be_surplus=(r"outnorm_\d\.(weight|bias)", *CLASSIFIER),
+    fingerprint=Fingerprint(
+        block=r"layers\.(\d+)\.mixer\.A_log_0",
+        widths=(r"layers\.0\.norm\.weight",),
+        variants={(20, 192): "localvim_t", (20, 384): "localvim_s"},
+    ),
+    mark=r"\.mixer\.A_log_\d$",
+)
+
+# fmt: off
+_PUBLISHED_FILES = (
+    LOCALMAMBA.file("localvim_t", "classification", top1=76.2, at="local_vim_tiny.ckpt"),
+    LOCALMAMBA.file("localvim_t_midcls", "classification", top1=77.8,
+          at="local_vim_tiny_middle_cls_token.ckpt"),
+)
+# fmt: on
+_SIZES = {
+    "localvim_t": Size("8", "1.5"),
+    "localvim_t_midcls": Size("8", "1.5"),
+    "localvim_t_wo_search": Size("8", "1.5", top1=75.8),
+    "localvim_s": Size("28", "4.8", top1=81.1),
+    "localvim_s_wo_search": Size("28", "4.8", top1=81.0),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +79,9 @@ class LocalVim(StreamBackbone):
     Its arguments are the fields of `LocalVimArch` and those of every backbone (`MambaBackbone`).
     """
 
+    KEY_MAP = _KEY_MAP
+    PUBLISHED = _PUBLISHED_FILES
+    SIZES = _SIZES
     Arch = LocalVimArch
     ARCHS = dict(
         localvim_t=_tiny(routes=LOCALVIM),

@@ -7,10 +7,39 @@ from functools import partial
 from mmengine.registry import MODELS
 from torch import nn
 
+from mmmamba.checkpoints import OUTPUT_NORMS, Fingerprint, KeyMap, Repository, Size
 from mmmamba.layers import SS2D, GatedMerge, MixerBlock, PatchMerging, patch_stem
 
 from ..trunks.pyramid import Pyramid, PyramidArch, PyramidBackbone
 from .local_routes import LOCALVMAMBA_S, LOCALVMAMBA_T
+
+_KEY_MAP = KeyMap(
+    under=("state_dict", "model"),
+    may_be_missing=(OUTPUT_NORMS,),
+    may_be_surplus=(OUTPUT_NORMS, r"classifier\.(norm|head)\.(weight|bias)"),
+    fingerprint=Fingerprint(
+        block=r"layers\.(\d+)\.blocks\.(\d+)\.op\.A_logs",
+        widths=(r"layers\.0\.blocks\.0\.norm\.weight",),
+        variants={(2, 2, 9, 2, 96): "localvmamba_t", (2, 2, 27, 2, 96): "localvmamba_s"},
+    ),
+    mark=r"\.op\.multi_scan\.",
+)
+
+# LocalVim's authors too.
+LOCALMAMBA = Repository(
+    source="https://github.com/hunto/LocalMamba",
+    licence="Apache-2.0 (the repository's)",
+    files="https://github.com/hunto/LocalMamba/releases/download/v1.0.0/{}",
+)
+# fmt: off
+_PUBLISHED_FILES = (
+    LOCALMAMBA.file("localvmamba_s", "classification", top1=83.7, at="local_vssm_small.ckpt"),
+)
+# fmt: on
+_SIZES = {
+    "localvmamba_t": Size("26", "5.7", top1=82.7),
+    "localvmamba_s": Size("50", "11.4"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +73,9 @@ class LocalVMamba(PyramidBackbone):
         ValueError: not one tuple of routes for each block.
     """
 
+    KEY_MAP = _KEY_MAP
+    PUBLISHED = _PUBLISHED_FILES
+    SIZES = _SIZES
     Arch = LocalVMambaArch
     ARCHS = dict(
         localvmamba_t=_published(depths=(2, 2, 9, 2), routes=LOCALVMAMBA_T),

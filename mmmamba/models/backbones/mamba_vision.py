@@ -1,13 +1,14 @@
 """MambaVision (Hatamizadeh & Kautz, arXiv 2407.08083, CVPR 2025): convolutions, then windows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmmamba.checkpoints import OUTPUT_NORMS, Fingerprint, KeyMap, Repository, Size
 from mmmamba.layers import (
     Attention,
     LayerNorm,
@@ -22,6 +23,95 @@ from mmmamba.layers import (
 )
 
 from ..trunks.pyramid import Pyramid, PyramidArch, PyramidBackbone, check_per_stage
+
+# The 21K variants have the shapes of their 1K twins; only their windows differ.
+_KEY_MAP = KeyMap(
+    under=("state_dict", "model"),
+    may_be_missing=(OUTPUT_NORMS,),
+    may_be_surplus=(
+        OUTPUT_NORMS,
+        r"norm\.(weight|bias|running_mean|running_var|num_batches_tracked)",
+        r"head\.(weight|bias)",
+    ),
+    fingerprint=Fingerprint(
+        block=r"levels\.(\d+)\.blocks\.(\d+)\.norm1\.weight",
+        widths=(r"patch_embed\.conv_down\.3\.weight",),
+        variants={
+            (1, 3, 8, 4, 80): "mambavision_t",
+            (1, 3, 11, 4, 80): "mambavision_t2",
+            (3, 3, 7, 5, 96): "mambavision_s",
+            (3, 3, 10, 5, 128): "mambavision_b or mambavision_b_21k",
+            (3, 3, 10, 5, 196): "mambavision_l or mambavision_l_21k",
+            (3, 3, 12, 5, 196): "mambavision_l2 or mambavision_l2_512_21k",
+            (3, 3, 20, 10, 256): "mambavision_l3_256_21k or mambavision_l3_512_21k",
+        },
+    ),
+    mark=r"^patch_embed\.conv_down\.",
+)
+
+_REPOSITORY = Repository(
+    source="https://github.com/NVlabs/MambaVision",
+    licence="CC-BY-NC-SA-4.0 (README); NVIDIA nvclv1, non-commercial (model cards)",
+    files="https://huggingface.co/nvidia/{}",
+)
+_file = _REPOSITORY.file
+# Each detector and segmentor lies in a repository of its own, called as the file.
+_dense_file = replace(
+    _REPOSITORY, files="https://huggingface.co/nvidia/{0}/resolve/main/{0}.pth"
+).file
+# fmt: off
+_PUBLISHED_FILES = (
+    _file("mambavision_t", "classification", top1=82.3,
+          at="MambaVision-T-1K/resolve/main/mambavision_tiny_1k.pth.tar"),
+    _dense_file("mambavision_t", "cascade_mask_rcnn_3x", box_ap=51.1, mask_ap=44.3,
+                at="cascade_mask_rcnn_mamba_vision_tiny_3x_coco"),
+    _dense_file("mambavision_t", "upernet_160k", miou=46.0,
+                at="mamba_vision_160k_ade20k-512x512_tiny"),
+    _file("mambavision_t2", "classification", top1=82.7,
+          at="MambaVision-T2-1K/resolve/main/mambavision_tiny2_1k.pth.tar"),
+    _file("mambavision_s", "classification", top1=83.3,
+          at="MambaVision-S-1K/resolve/main/mambavision_small_1k.pth.tar"),
+    _dense_file("mambavision_s", "cascade_mask_rcnn_3x", box_ap=52.3, mask_ap=45.2,
+                at="cascade_mask_rcnn_mamba_vision_small_3x_coco"),
+    _dense_file("mambavision_s", "upernet_160k", miou=48.2,
+                at="mamba_vision_160k_ade20k-512x512_small"),
+    _file("mambavision_b", "classification", top1=84.2,
+          at="MambaVision-B-1K/resolve/main/mambavision_base_1k.pth.tar"),
+    _dense_file("mambavision_b", "cascade_mask_rcnn_3x", box_ap=52.8, mask_ap=45.7,
+                at="cascade_mask_rcnn_mamba_vision_base_3x_coco"),
+    _dense_file("mambavision_b", "upernet_160k", miou=49.1,
+                at="mamba_vision_160k_ade20k-512x512_base"),
+    _file("mambavision_l", "classification", top1=85.0,
+          at="MambaVision-L-1K/resolve/main/mambavision_large_1k.pth.tar"),
+    _file("mambavision_l2", "classification", top1=85.3,
+          at="MambaVision-L2-1K/resolve/main/mambavision_large2_1k.pth.tar"),
+    _file("mambavision_b_21k", "classification", top1=84.9,
+          at="MambaVision-B-21K/resolve/main/mambavision_base_21k.pth.tar"),
+    _file("mambavision_l_21k", "classification", top1=86.1,
+          at="MambaVision-L-21K/resolve/main/mambavision_large_21k.pth.tar"),
+    _file("mambavision_l2_512_21k", "classification", top1=87.3,
+          at="MambaVision-L2-512-21K/resolve/main/mambavision_L2_21k_240m_512.pth.tar"),
+    _file("mambavision_l3_256_21k", "classification", top1=87.3,
+          at="MambaVision-L3-256-21K/resolve/main/mambavision_L3_21k_740m_256.pth.tar"),
+    _file("mambavision_l3_512_21k", "classification", top1=88.1,
+          at="MambaVision-L3-512-21K/resolve/main/mambavision_L3_21k_740m_512.pth.tar"),
+    _dense_file("mambavision_l3_512_21k", "upernet_160k", miou=53.2,
+                at="mamba_vision_160k_ade20k-640x640_l3_21k"),
+)
+# fmt: on
+_SIZES = {
+    "mambavision_t": Size("31.8", "4.4"),
+    "mambavision_t2": Size("35.1", "5.1"),
+    "mambavision_s": Size("50.1", "7.5"),
+    "mambavision_b": Size("97.7", "15.0"),
+    "mambavision_b_21k": Size("97.7", "15.0"),
+    "mambavision_l": Size("227.9", "34.9"),
+    "mambavision_l_21k": Size("227.9", "34.9"),
+    "mambavision_l2": Size("241.5", "37.5"),
+    "mambavision_l2_512_21k": Size("241.5", "196.3", 512),
+    "mambavision_l3_256_21k": Size("739.6", "122.3", 256),
+    "mambavision_l3_512_21k": Size("739.6", "489.1", 512),
+}
 
 
 class ConvBlock(nn.Module):
@@ -169,6 +259,9 @@ class MambaVision(PyramidBackbone):
     """
 
     STAGES = "levels"
+    KEY_MAP = _KEY_MAP
+    PUBLISHED = _PUBLISHED_FILES
+    SIZES = _SIZES
     Arch = MambaVisionArch
     ARCHS = dict(
         mambavision_t=_small(embed_dims=80, stem_dims=32, depths=(1, 3, 8, 4), drop_path_rate=0.2),

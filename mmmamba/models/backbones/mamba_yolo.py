@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmmamba.layers import CROSS, Stage, channels_last
 from mmmamba.models.yolo.conv import SPPF, simple_stem
+from mmmamba.models.yolo.key_maps import BACKBONE_KEY_MAP
 from mmmamba.models.yolo.odss import ODSSBlock
 from mmmamba.models.yolo.vision_clue import VisionClueMerge
 
@@ -55,6 +56,7 @@ class MambaYOLOBackbone(PyramidBackbone):
     STEM = "stem"
     OUTPUT_NORMS = False
     OUT_INDICES = (1, 2, 3)
+    KEY_MAP = BACKBONE_KEY_MAP
     Arch = MambaYOLOArch
     ARCHS = dict(
         mamba_yolo_t=_t(depths=(1, 1, 3, 1)),

@@ -10,12 +10,75 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torchvision.ops import SqueezeExcitation
 
-from mmmamba.checkpoints import CheckpointError, Report
+from mmmamba.checkpoints import CheckpointError, Fingerprint, KeyMap, Report, Repository, Size
 from mmmamba.layers import ToChannelsLast, channels_first, channels_last, drop_path
 from mmmamba.layers.conv_norm import ConvNorm, Fusible, Residual, ScaleNorm, fused_copy
 from mmmamba.layers.mixers.wavelet import NormedSS2D, WaveletMixer
 
 from ..trunks.pyramid import Pyramid, PyramidArch, PyramidBackbone, check_per_stage
+
+# Modules 0 to 2 of the later stages in their files are the transition from the stage before.
+_KEY_MAP = KeyMap(
+    under=("net_E", "net", "state_dict", "model"),
+    renames=(
+        (r"^blocks([23])\.([012])\.", lambda m: f"layers.{int(m[1]) - 2}.downsample.{m[2]}."),
+        (r"^blocks1\.", "layers.0.blocks."),
+        (
+            r"^blocks([23])\.(\d+)\.",
+            lambda m: f"layers.{int(m[1]) - 1}.blocks.{int(m[2]) - 3}.",
+        ),
+        (r"\.mixer\.m\.attn\.", ".mixer.m."),
+        (r"\.local_op\.dwconv3x3\.", ".local_op.0.c."),
+        (r"\.local_op\.bn1\.", ".local_op.0.bn."),
+        (r"\.local_op\.dwconv1x1\.", ".local_op.2.c."),
+        (r"\.local_op\.bn2\.", ".local_op.2.bn."),
+        (r"\.base_scale\.weight$", ".base_scale"),
+        (r"\.wavelet_scale\.0\.weight$", ".wavelet_scale"),
+        (r"\.wavelet_convs\.0\.", ".wavelet_conv."),
+    ),
+    may_be_surplus=(r"head\.(bn|l)\..*",),
+    fingerprint=Fingerprint(
+        block=r"layers\.(\d)\.blocks\.(\d+)\.dw0\.m\.c\.weight",
+        widths=(r"patch_embed\.6\.c\.weight",),
+        variants={
+            (1, 2, 2, 144): "mobilemamba_t2",
+            (1, 2, 2, 176): "mobilemamba_t4",
+            (1, 2, 2, 192): "mobilemamba_s6",
+            (2, 3, 2, 200): "mobilemamba_b1, mobilemamba_b2 or mobilemamba_b4",
+        },
+    ),
+    mark=r"\.global_op\.(wt_filter|global_atten\.)",
+)
+
+_file = Repository(
+    source="https://github.com/lewandofskee/MobileMamba",
+    licence="Apache-2.0 (model card; the repository is MIT)",
+    files="https://huggingface.co/Lewandofski/MobileMamba{}",
+).file
+# fmt: off
+_PUBLISHED_FILES = (
+    _file("mobilemamba_t2", "classification", top1=73.6, page=True),
+    _file("mobilemamba_t2", "classification_distilled", top1=76.9, page=True),
+    _file("mobilemamba_t4", "classification", top1=76.1, page=True),
+    _file("mobilemamba_t4", "classification_distilled", top1=78.9, page=True),
+    _file("mobilemamba_s6", "classification", top1=78.0, page=True),
+    _file("mobilemamba_s6", "classification_distilled", top1=80.7, page=True),
+    _file("mobilemamba_b1", "classification", top1=79.9, page=True),
+    _file("mobilemamba_b1", "classification_distilled", top1=82.2, page=True),
+    _file("mobilemamba_b2", "classification", top1=81.6, page=True),
+    _file("mobilemamba_b2", "classification_distilled", top1=83.3, page=True),
+    _file("mobilemamba_b4", "classification", top1=82.5, page=True),
+    _file("mobilemamba_b4", "classification_distilled", top1=83.6, page=True),
+)
+# fmt: on
+_SIZES = {
+    "mobilemamba_t2": Size("8.8", "0.255", 192),
+    "mobilemamba_t4": Size("14.2", "0.413", 192),
+    "mobilemamba_s6": Size("15.0", "0.652"),
+    "mobilemamba_b1": Size("17.1", "1.080", 256),
+    "mobilemamba_b2": Size("17.1", "2.427", 384),
+    "mobilemamba_b4": Size("17.1", "4.313", 512),
+}
 
 
 def split_channels(dim: int, global_ratio: float, local_ratio: float) -> tuple[int, int, int]:
@@ -198,6 +261,9 @@ class MobileMamba(PyramidBackbone, Fusible):
 
     STRIDES = (16, 32, 64)
     OUTPUT_NORMS = False
+    KEY_MAP = _KEY_MAP
+    PUBLISHED = _PUBLISHED_FILES
+    SIZES = _SIZES
     Arch = MobileMambaArch
     ARCHS = dict(
         mobilemamba_t2=_small(embed_dims=(144, 272, 368)),

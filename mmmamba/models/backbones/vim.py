@@ -5,9 +5,56 @@ from functools import partial
 
 from mmengine.registry import MODELS
 
+from mmmamba.checkpoints import Fingerprint, KeyMap, Repository, Size, token_positions
 from mmmamba.layers import BidirectionalMixer, PatchEmbed, TokenEmbedding
 
 from ..trunks.stream import Stream, StreamArch, StreamBackbone, stream_norm
+
+# Around the blocks: names of ours, and names that only classifiers have. Rotary tables are constants,
+# made anew here.
+TOKENS = ((r"^(pos_embed|cls_token)$", r"tokens.\1"),)
+CLASSIFIER = (r"norm_f\.(weight|bias)", r"head\.(weight|bias)", r"rope\.freqs_(cos|sin)")
+
+_KEY_MAP = KeyMap(
+    renames=TOKENS,
+    resize=((r"tokens\.pos_embed", token_positions),),
+    may_be_missing=(r"fpn\d\..*",),
+    may_be_surplus=CLASSIFIER,
+    fingerprint=Fingerprint(
+        block=r"layers\.(\d+)\.mixer\.A_log",
+        widths=(r"layers\.0\.norm\.weight",),
+        variants={(24, 192): "vim_t", (24, 384): "vim_s", (24, 768): "vim_b"},
+    ),
+    mark=r"\.mixer\.A_b_log$",
+    mark_is_inherited=True,
+)
+
+_file = Repository(
+    source="https://github.com/hustvl/Vim",
+    licence="Apache-2.0 (the repository's)",
+    files="https://huggingface.co/hustvl/{}",
+).file
+# fmt: off
+_PUBLISHED_FILES = (
+    _file("vim_t", "classification", top1=76.1,
+          at="Vim-tiny-midclstok/resolve/main/vim_t_midclstok_76p1acc.pth"),
+    _file("vim_t_stride8", "classification", top1=78.3,
+          at="Vim-tiny-midclstok/resolve/main/vim_t_midclstok_ft_78p3acc.pth"),
+    _file("vim_s", "classification", top1=80.5,
+          at="Vim-small-midclstok/resolve/main/vim_s_midclstok_80p5acc.pth"),
+    _file("vim_s_stride8", "classification", top1=81.6,
+          at="Vim-small-midclstok/resolve/main/vim_s_midclstok_ft_81p6acc.pth"),
+    _file("vim_b", "classification", top1=81.9, key="model_ema",
+          at="Vim-base-midclstok/resolve/main/vim_b_midclstok_81p9acc.pth"),
+)
+# fmt: on
+_SIZES = {
+    "vim_t": Size("7", None),
+    "vim_t_stride8": Size("7", None),
+    "vim_s": Size("26", None),
+    "vim_s_stride8": Size("26", None),
+    "vim_b": Size("98", None),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +93,9 @@ class Vim(StreamBackbone):
     `VimArch` and those of every backbone (`MambaBackbone`).
     """
 
+    KEY_MAP = _KEY_MAP
+    PUBLISHED = _PUBLISHED_FILES
+    SIZES = _SIZES
     Arch = VimArch
     ARCHS = dict(
         vim_t=VimArch(embed_dims=192),
