@@ -1,4 +1,4 @@
-"""Tables that hold one row per cell of a map, such as position embeddings: resized to another map."""
+"""Tables that hold one row for each cell of a map, such as positions: resized to another map."""
 
 from dataclasses import dataclass
 from math import isqrt
@@ -7,17 +7,18 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from mmmamba.layers.tokens import resize_cells
 
 from .errors import CheckpointError
 
 
 @dataclass(frozen=True)
 class PositionGrid:
-    """Resizes a table `(1, L, C)` or `(L, C)` bicubically to the module's grid, as the authors' loaders do.
+    """Resizes a table `(1, L, C)` or `(L, C)` to the module's grid, as the authors' loaders do.
 
-    Files hold square grids. A class token's row is taken out first; it goes back to its place in the new grid if the
-    module has one, else it is dropped.
+    Files hold square grids. A class token's row is taken out first; it goes back to its place in
+    the new grid if the module has one, else it is dropped.
     """
 
     class_row: Literal["none", "first", "middle"] = "none"
@@ -29,7 +30,8 @@ class PositionGrid:
         """The table at the shape of `wanted`.
 
         Raises:
-            CheckpointError: the rows are no square grid, the channels differ, or the class token's row is missing.
+            CheckpointError: the rows are no square grid, the channels differ, or the class token's
+                row is missing.
         """
         rows, channels = table.shape[-2:]
         if channels != wanted.shape[-1] or table.dim() != wanted.dim():
@@ -52,12 +54,7 @@ class PositionGrid:
             place = self._place(cells)
             class_1C = grid_LC[place : place + 1]
             grid_LC = torch.cat([grid_LC[:place], grid_LC[place + 1 :]])
-        grid_1CHW = grid_LC.T.reshape(1, channels, side, side).float()
-        if (side, side) != (height, width):
-            grid_1CHW = F.interpolate(
-                grid_1CHW, (height, width), mode="bicubic", align_corners=False
-            )
-        resized_LC = grid_1CHW.flatten(2)[0].T.to(table.dtype)
+        resized_LC = resize_cells(grid_LC[None], (side, side), (height, width))[0]
         if wants_class:
             place = self._place(height * width)
             resized_LC = torch.cat([resized_LC[:place], class_1C, resized_LC[place:]])
@@ -81,9 +78,10 @@ class PositionGrid:
 
 
 def token_positions(table: Tensor, wanted: Tensor, module: nn.Module) -> Tensor:
-    """`PositionGrid` for a backbone with `TokenEmbedding`: a class token's row stands where the module has it.
+    """`PositionGrid` for a backbone with `TokenEmbedding`, which knows where a class token stands.
 
-    A module without one drops the row of a file with one, which stands in the middle in all published files.
+    A module without one drops the row of a file with one, which stands in the middle in all
+    published files.
     """
     place = module.tokens.class_place
     return PositionGrid("middle" if place == "none" else place, "tokens.grid_size")(

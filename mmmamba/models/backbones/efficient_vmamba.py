@@ -10,9 +10,9 @@ from torchvision.ops import Conv2dNormActivation, SqueezeExcitation
 from mmmamba.layers import (
     ES2D,
     SKIP,
+    ChannelGate,
     DepthwiseConv,
     LayerNorm,
-    NormalizedGate,
     NormPoolHead,
     PatchMerging,
     Stage,
@@ -26,7 +26,10 @@ from ..trunks.pyramid import PyramidBackbone, arch_table, drop_path_rates, init_
 
 
 class EVSSBlock(nn.Module):
-    """`x + gate(ES2D(n)) + gate(conv(n))` with n = LN(x): one norm and one gate for both branches (section 3.3)."""
+    """`x + gate(ES2D(n)) + gate(conv(n))` with n = LN(x) (section 3.3).
+
+    There is one norm and one gate for both branches.
+    """
 
     def __init__(self, dim: int, mixer: nn.Module, drop_path_rate: float):
         super().__init__()
@@ -35,7 +38,7 @@ class EVSSBlock(nn.Module):
         self.conv_branch = nn.Sequential(
             DepthwiseConv(dim), nn.BatchNorm2d(dim), nn.GELU(), nn.Conv2d(dim, dim, 1)
         )
-        self.se = NormalizedGate(dim)
+        self.se = ChannelGate(dim)
         self.drop_path = drop_path(drop_path_rate)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
@@ -45,7 +48,7 @@ class EVSSBlock(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Widen by four, depthwise convolution, squeeze-and-excitation, narrow; batch norms (arXiv 1801.04381)."""
+    """Widen, depthwise convolution, squeeze-and-excitation, narrow (arXiv 1801.04381)."""
 
     def __init__(self, dim: int, drop_path_rate: float, expand: int = 4, reduction: int = 8):
         super().__init__()
