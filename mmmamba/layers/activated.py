@@ -33,7 +33,7 @@ class DepthwiseConv(nn.Conv2d):
 
     Args:
         dim: C.
-        kernel_size: odd, so that a cell has as many neighbours on either side.
+        kernel_size: odd, so that a cell has as many neighbours on either side; or rows and columns.
         stride: from one output to the next.
         bias: add one number a channel.
         act: what follows, a function on tensors; None for nothing.
@@ -45,15 +45,16 @@ class DepthwiseConv(nn.Conv2d):
     def __init__(
         self,
         dim: int,
-        kernel_size: int = 3,
+        kernel_size: int | tuple[int, int] = 3,
         stride: int = 1,
         bias: bool = True,
         act: Callable[[Tensor], Tensor] | None = None,
     ):
-        if kernel_size % 2 == 0:
+        sides = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+        if any(side % 2 == 0 for side in sides):
             raise ValueError(f"DepthwiseConv wants an odd kernel_size, got {kernel_size}")
-        padding = kernel_size // 2
-        super().__init__(dim, dim, kernel_size, stride, padding, groups=dim, bias=bias)
+        padding = (sides[0] // 2, sides[1] // 2)
+        super().__init__(dim, dim, sides, stride, padding, groups=dim, bias=bias)
         self.act = act
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -63,8 +64,9 @@ class DepthwiseConv(nn.Conv2d):
         return y_BCHW if self.act is None else self.act(y_BCHW)
 
     def _convolve(self, x_BCHW: Tensor, silu: bool) -> Tensor:
-        # The operator knows stride 1 alone, and gives the kernels it lacks to PyTorch itself.
-        if self.stride == (1, 1):
+        # What the operator takes. Sizes for which it has no kernel it gives to PyTorch by itself.
+        square = self.kernel_size[0] == self.kernel_size[1]
+        if square and self.stride == (1, 1):
             return depthwise_conv(x_BCHW, self.weight, self.bias, silu=silu)
         y_BCHW = super().forward(x_BCHW)
         return F.silu(y_BCHW) if silu else y_BCHW

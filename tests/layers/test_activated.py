@@ -27,7 +27,9 @@ def test_gelu_linear(approximate, bias):
 
 
 @pytest.mark.parametrize("act", [None, F.silu, F.gelu])
-@pytest.mark.parametrize("kernel_size, stride", [(3, 1), (7, 1), (3, 2), (7, 2), (5, 3)])
+@pytest.mark.parametrize(
+    "kernel_size, stride", [(3, 1), (7, 1), (3, 2), (7, 2), (5, 3), ((7, 1), 1), ((1, 5), 2)]
+)
 def test_depthwise_conv(act, kernel_size, stride):
     torch.manual_seed(0)
     layer = DepthwiseConv(6, kernel_size, stride, act=act).double()
@@ -46,8 +48,9 @@ def test_depthwise_conv(act, kernel_size, stride):
 def test_depthwise_conv_has_the_state_of_a_convolution():
     assert list(DepthwiseConv(6, act=F.silu).state_dict()) == ["weight", "bias"]
     assert list(DepthwiseConv(6, bias=False).state_dict()) == ["weight"]
-    with pytest.raises(ValueError, match="odd kernel_size, got 4"):
-        DepthwiseConv(6, 4)
+    for even in (4, (3, 2)):
+        with pytest.raises(ValueError, match="odd kernel_size, got"):
+            DepthwiseConv(6, even)
 
 
 def test_only_wanted_gradients_are_computed():

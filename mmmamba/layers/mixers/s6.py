@@ -5,7 +5,8 @@ of both. A mixer keeps its parameters under the names and in the shapes of its a
 and hands them over as `S6`.
 
 Shape suffixes: B batch, L positions, K routes, D channels of the map, G heads, E = D / G channels
-of a route, N states, R dt rank, M = R + 2 N rows that project a route's inputs, P = B L.
+of a route, N states, R dt rank, M = R + 2 N rows that project a route's inputs, X several of such
+rows joined, P = B L.
 """
 
 import math
@@ -76,6 +77,7 @@ class S6(NamedTuple):
 
     def project_each(self, u_BLKE: Tensor) -> Projected:
         """What drives the scans of inputs that each route has of its own."""
+        # Inputs and weights differ from route to route: a batch of products, one a route.
         u_KPE = u_BLKE.flatten(0, 1).transpose(0, 1)
         joint_KPM = torch.bmm(u_KPE, self.x_proj_KME.transpose(1, 2))
         return self._expand_rank(joint_KPM.transpose(0, 1).unflatten(0, u_BLKE.shape[:2]))
@@ -83,6 +85,7 @@ class S6(NamedTuple):
     def _expand_rank(self, joint_BLKM: Tensor) -> Projected:
         """Step sizes from their R numbers, beside B and C."""
         rho_BLKR, B_BLKN, C_BLKN = joint_BLKM.split(self.splits, -1)
+        # One route is a plain product, for which linear layers have the better kernels.
         if len(self.dt_proj_KER) == 1:
             delta_BLE = F.linear(rho_BLKR.squeeze(2), self.dt_proj_KER[0])
             return Projected(delta_BLE.unsqueeze(2), B_BLKN, C_BLKN)
@@ -133,6 +136,7 @@ class S6(NamedTuple):
         self, x_BLD: Tensor, index: Tensor | None = None, index_complete: bool = False
     ) -> Tensor:
         """`scan` of `project`, merged, of one head: less is kept for the backward pass."""
+        # In the order that `projected_scan` takes: all step sizes, then all B, then all C.
         down_KRE, B_KNE, C_KNE = self.x_proj_KME.split(self.splits, 1)
         step_KEE = compose(self.dt_proj_KER, down_KRE)
         weights = [weight.flatten(0, 1) for weight in (step_KEE, B_KNE, C_KNE)]
