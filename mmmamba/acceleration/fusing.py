@@ -18,8 +18,6 @@ def fuse(model: nn.Module) -> nn.Module:
     Raises:
         RuntimeError: it is fused already.
     """
-    if getattr(model, "is_fused", False):
-        raise RuntimeError(f"this {type(model).__name__} is fused already")
     model = fused_copy(model)
     for module in model.modules():
         if isinstance(module, ConvModule) and module.order.index("norm") < module.order.index(
@@ -28,8 +26,9 @@ def fuse(model: nn.Module) -> nn.Module:
             continue
         children = list(module.named_children())
         for (conv_name, conv), (norm_name, norm) in zip(children, children[1:]):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, _BatchNorm):
+            # A convolution of ours may end in an activation, across which nothing can be folded.
+            linear = isinstance(conv, nn.Conv2d) and getattr(conv, "act", None) is None
+            if linear and isinstance(norm, _BatchNorm):
                 setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(module, norm_name, nn.Identity())
-    model.is_fused = True
     return model

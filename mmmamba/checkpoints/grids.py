@@ -7,7 +7,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from mmmamba.layers.tokens import resize_cells
 
 from .errors import CheckpointError
 
@@ -53,12 +54,7 @@ class PositionGrid:
             place = self._place(cells)
             class_1C = grid_LC[place : place + 1]
             grid_LC = torch.cat([grid_LC[:place], grid_LC[place + 1 :]])
-        grid_1CHW = grid_LC.T.reshape(1, channels, side, side).float()
-        if (side, side) != (height, width):
-            grid_1CHW = F.interpolate(
-                grid_1CHW, (height, width), mode="bicubic", align_corners=False
-            )
-        resized_LC = grid_1CHW.flatten(2)[0].T.to(table.dtype)
+        resized_LC = resize_cells(grid_LC[None], (side, side), (height, width))[0]
         if wants_class:
             place = self._place(height * width)
             resized_LC = torch.cat([resized_LC[:place], class_1C, resized_LC[place:]])

@@ -2,49 +2,72 @@
 
 from .activated import DepthwiseConv
 from .blocks import MixerBlock, Stage, drop_path
+from .channel_gate import ChannelGate
+from .conv_norm import ConvNormAct
 from .heads import NormPoolHead
 from .layout import ToChannelsFirst, ToChannelsLast, channels_first, channels_last
 from .mixers import (
     CROSS,
     ES2D,
+    S6,
     SKIP,
     SS2D,
     Attention,
     BidirectionalMixer,
     GatedMerge,
-    RouteGate,
+    Projected,
     RouteMixer,
     SplitMixer,
+    dt_bias,
+    dt_projection,
+    dt_weight,
     misplace_columns,
+    s4d_real,
 )
-from .mlp import Mlp
+from .mlp import ConvMlp, Mlp
 from .norm import LayerNorm
 from .plain import PatchEmbed, StreamBlock
+from .positional import PositionalBlock
+from .precision import full_precision
 from .rescale import LayerNorm2d, rescale
 from .rotary import resize_rotary_table, rotary_table
-from .scaling import PatchMerging, conv_downsample, conv_stem, patch_stem
-from .squeeze import NormalizedGate
-from .tokens import TokenEmbedding, TokenLayout
-from .windows import window_join, window_partition
+from .scaling import (
+    PatchMerging,
+    ResidualStem,
+    WideDownsample,
+    conv_downsample,
+    conv_stem,
+    patch_stem,
+)
+from .tokens import TokenEmbedding, TokenLayout, resize_cells
+from .walk import CutsMaps, MapWalk, Walks
+from .windows import window_cells, window_join, window_partition
 
 __all__ = [
     "CROSS",
     "ES2D",
+    "S6",
     "SKIP",
     "SS2D",
     "Attention",
     "BidirectionalMixer",
+    "ChannelGate",
+    "ConvMlp",
+    "ConvNormAct",
+    "CutsMaps",
     "DepthwiseConv",
     "GatedMerge",
     "LayerNorm",
     "LayerNorm2d",
+    "MapWalk",
     "MixerBlock",
     "Mlp",
     "NormPoolHead",
-    "NormalizedGate",
     "PatchEmbed",
     "PatchMerging",
-    "RouteGate",
+    "PositionalBlock",
+    "Projected",
+    "ResidualStem",
     "RouteMixer",
     "SplitMixer",
     "Stage",
@@ -53,16 +76,25 @@ __all__ = [
     "ToChannelsLast",
     "TokenEmbedding",
     "TokenLayout",
+    "Walks",
+    "WideDownsample",
     "channels_first",
     "channels_last",
     "conv_downsample",
     "conv_stem",
     "drop_path",
+    "dt_bias",
+    "dt_projection",
+    "dt_weight",
+    "full_precision",
     "misplace_columns",
     "patch_stem",
     "rescale",
+    "resize_cells",
     "resize_rotary_table",
     "rotary_table",
+    "s4d_real",
+    "window_cells",
     "window_join",
     "window_partition",
 ]

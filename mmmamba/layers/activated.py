@@ -1,4 +1,7 @@
-"""Linear layers and depthwise convolutions with the activation beside them, which training on a GPU computes twice."""
+"""Linear layers and depthwise convolutions with the activation beside them.
+
+On a GPU they keep less for the backward pass, or take fewer kernels, than the two one by one.
+"""
 
 from collections.abc import Callable
 
@@ -23,26 +26,47 @@ class ActLinear(nn.Linear):
 
 
 class DepthwiseConv(nn.Conv2d):
-    """A 3x3 depthwise convolution of stride 1 that keeps the size, with the state dict of `nn.Conv2d`.
+    """A depthwise convolution, or its activation, with the state dict of `nn.Conv2d`.
 
-    Made for maps `(B, C, H, W)` whose memory is channels-last, which on a GPU take kernels compiled once for all sizes.
+    Sides stay or are divided by the stride, rounded up. Made for maps `(B, C, H, W)` whose memory
+    is channels-last, which on a GPU take kernels compiled once for all sizes.
+
+    Args:
+        dim: C.
+        kernel_size: odd, so that a cell has as many neighbours on either side; or rows and columns.
+        stride: from one output to the next.
+        bias: add one number a channel.
+        act: what follows, a function on tensors; None for nothing.
+
+    Raises:
+        ValueError: an even kernel.
     """
 
-    def __init__(self, dim: int, bias: bool = True):
-        super().__init__(dim, dim, 3, padding=1, groups=dim, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return depthwise_conv(x, self.weight, self.bias)
-
-
-class DepthwiseConvAct(DepthwiseConv):
-    """`act(conv(x))`, with the same state dict."""
-
-    def __init__(self, dim: int, bias: bool, act: Callable[[Tensor], Tensor]):
-        super().__init__(dim, bias)
+    def __init__(
+        self,
+        dim: int,
+        kernel_size: int | tuple[int, int] = 3,
+        stride: int = 1,
+        bias: bool = True,
+        act: Callable[[Tensor], Tensor] | None = None,
+    ):
+        sides = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+        if any(side % 2 == 0 for side in sides):
+            raise ValueError(f"DepthwiseConv wants an odd kernel_size, got {kernel_size}")
+        padding = (sides[0] // 2, sides[1] // 2)
+        super().__init__(dim, dim, sides, stride, padding, groups=dim, bias=bias)
         self.act = act
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x_BCHW: Tensor) -> Tensor:
         if self.act is F.silu:
-            return depthwise_conv(x, self.weight, self.bias, silu=True)
-        return self.act(super().forward(x))
+            return self._convolve(x_BCHW, silu=True)
+        y_BCHW = self._convolve(x_BCHW, silu=False)
+        return y_BCHW if self.act is None else self.act(y_BCHW)
+
+    def _convolve(self, x_BCHW: Tensor, silu: bool) -> Tensor:
+        # What the operator takes. Sizes for which it has no kernel it gives to PyTorch by itself.
+        square = self.kernel_size[0] == self.kernel_size[1]
+        if square and self.stride == (1, 1):
+            return depthwise_conv(x_BCHW, self.weight, self.bias, silu=silu)
+        y_BCHW = super().forward(x_BCHW)
+        return F.silu(y_BCHW) if silu else y_BCHW

@@ -15,7 +15,8 @@ def drop_path(rate: float) -> nn.Module:
 class MixerBlock(nn.Module):
     """`x + mixer(norm(x))`, then `x + mlp(norm(x))` where there is an mlp. Channels-last.
 
-    The mixer is called `op` and its norm `norm`, as VMamba's checkpoints name them. Mixers begin with a linear layer.
+    The mixer is called `op` and its norm `norm`, as VMamba's checkpoints name them. Mixers begin
+    with a linear layer.
     """
 
     def __init__(
@@ -30,16 +31,20 @@ class MixerBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         branch = self.drop_path(self.op(self.norm(x)))
-        if self.mlp is None:
+        if self.mlp is None or self.norm2 is None:
             return x + branch
         normed, x = self.norm2(x, branch)
         return x + self.drop_path(self.mlp(normed))
 
 
 class Stage(nn.Module):
-    """Blocks at one resolution, and the step down to the next: `forward` runs the blocks, `downsample` follows it.
+    """Blocks at one resolution, and the step down to the next, `downsample`.
+
+    `forward` runs the blocks alone: a backbone takes their map before it steps down.
 
     Args:
+        blocks: in their order.
+        downsample: the step down, None after the last stage.
         with_cp: recompute each block in the backward pass instead of keeping what is inside it.
     """
 

@@ -1,12 +1,18 @@
-"""Convolutions with batch norm, their residuals, and what they become for inference. Channels-first."""
+"""Convolutions with batch norm, their residuals, and what they become for inference.
+
+Channels-first.
+"""
 
 import copy
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .layout import channels_first, channels_last
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class Fusible(nn.Module):
@@ -17,18 +23,32 @@ class Fusible(nn.Module):
         raise NotImplementedError
 
 
-def fused_copy(model: nn.Module) -> nn.Module:
-    """A copy of a model in evaluation mode, all of its `Fusible` modules fused."""
+def fused_copy(model: Model) -> Model:
+    """A copy of a model in evaluation mode, all of its `Fusible` modules fused.
+
+    Raises:
+        RuntimeError: it is fused already.
+    """
+    if getattr(model, "is_fused", False):
+        raise RuntimeError(f"this {type(model).__name__} is fused already")
     model = copy.deepcopy(model).eval()
     # Children come after their parents in modules(), and have to be fused before them.
     for module in reversed(list(model.modules())):
         if isinstance(module, Fusible):
             module.fuse_()
+    model.is_fused = True  # type: ignore[assignment]
     return model
 
 
 class ConvNorm(Fusible):
-    """A convolution without bias and batch norm, of "same" padding; `gain` is what the norm's weight starts at."""
+    """A convolution without bias and batch norm, of "same" padding, under the names `c` and `bn`.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, groups: of the convolution.
+        gain: what the norm's weight starts at.
+    """
+
+    bn: nn.Module
 
     def __init__(
         self,
@@ -49,15 +69,55 @@ class ConvNorm(Fusible):
             groups=groups,
             bias=False,
         )
-        self.bn = nn.BatchNorm2d(out_channels)
-        nn.init.constant_(self.bn.weight, gain)
+        norm = nn.BatchNorm2d(out_channels)
+        nn.init.constant_(norm.weight, gain)
+        self.bn = norm
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return self.bn(self.c(x_BCHW))
 
     def fuse_(self) -> None:
-        self.c = fuse_conv_bn_eval(self.c, self.bn)
-        self.bn = nn.Identity()
+        self.c, self.bn = folded(self.c, self.bn), nn.Identity()
+
+
+class ConvNormAct(Fusible):
+    """A convolution with what may follow it, under the names `conv` and `norm` (MLLA and others).
+
+    Args:
+        conv: the convolution.
+        norm: batch norm after it.
+        act_layer: the activation at the end, None for none.
+
+    Raises:
+        ValueError: a convolution with an activation of its own, before a norm.
+    """
+
+    norm: nn.Module
+
+    def __init__(
+        self, conv: nn.Conv2d, norm: bool = True, act_layer: type[nn.Module] | None = nn.ReLU
+    ):
+        super().__init__()
+        if norm and getattr(conv, "act", None) is not None:
+            raise ValueError(
+                "ConvNormAct wants a convolution without an activation of its own before the norm; "
+                "pass it as act_layer"
+            )
+        self.conv = conv
+        self.norm = nn.BatchNorm2d(conv.out_channels) if norm else nn.Identity()
+        self.act = nn.Identity() if act_layer is None else act_layer()
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.act(self.norm(self.conv(x_BCHW)))
+
+    def fuse_(self) -> None:
+        if isinstance(self.norm, nn.BatchNorm2d):
+            self.conv, self.norm = folded(self.conv, self.norm), nn.Identity()
+
+
+def folded(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
+    """A convolution that does what the convolution and the batch norm after it did."""
+    return fuse_conv_bn_eval(conv, norm)  # type: ignore[arg-type]
 
 
 class PointwiseNorm(ConvNorm):
@@ -68,7 +128,10 @@ class PointwiseNorm(ConvNorm):
 
 
 class ScaleNorm(ConvNorm):
-    """1x1 depthwise `ConvNorm`: one factor for each channel. As a product, since CPUs convolve group by group."""
+    """1x1 depthwise `ConvNorm`: one factor for each channel.
+
+    As a product, since CPUs convolve group by group.
+    """
 
     def __init__(self, dim: int):
         super().__init__(dim, dim, groups=dim)
@@ -78,6 +141,31 @@ class ScaleNorm(ConvNorm):
         if self.c.bias is None:
             return self.bn(x_BCHW * weight_C11)
         return torch.addcmul(self.c.bias[:, None, None], x_BCHW, weight_C11)
+
+
+class NormLinear(Fusible):
+    """Batch norm of vectors `(B, C)`, then linear: a classifier."""
+
+    bn: nn.Module
+
+    def __init__(self, dim: int, num_classes: int):
+        super().__init__()
+        self.bn = nn.BatchNorm1d(dim)
+        self.l = nn.Linear(dim, num_classes)
+        nn.init.trunc_normal_(self.l.weight, std=0.02)
+        nn.init.zeros_(self.l.bias)
+
+    def forward(self, x_BC: Tensor) -> Tensor:
+        return self.l(self.bn(x_BC))
+
+    def fuse_(self) -> None:
+        """The norm's scale goes into the weights, and its shift, through them, into the bias."""
+        norm: Any = self.bn
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        with torch.no_grad():
+            self.l.bias.add_(self.l.weight @ (norm.bias - norm.running_mean * scale))
+            self.l.weight *= scale
+        self.bn = nn.Identity()
 
 
 class Residual(Fusible):

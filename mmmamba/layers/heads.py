@@ -6,7 +6,10 @@ from .norm import LayerNorm
 
 
 class NormPoolHead(nn.Module):
-    """LayerNorm, mean over the map, linear, in this order (VMamba, LocalVMamba): `(B, H, W, C)` to `(B, classes)`."""
+    """LayerNorm, mean over the map, linear, in this order (VMamba, LocalVMamba).
+
+    `(B, H, W, C)` to `(B, classes)`.
+    """
 
     def __init__(self, dim: int, num_classes: int):
         super().__init__()

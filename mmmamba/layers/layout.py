@@ -1,7 +1,7 @@
 """Between channels-first `(B, C, H, W)` and channels-last `(B, H, W, C)`.
 
-Both are views. Convolutions get channels-first views of channels-last memory, in which cuDNN and oneDNN work directly,
-so no map is copied on the way through a block.
+Both are views. Convolutions get channels-first views of channels-last memory, in which cuDNN and
+oneDNN work directly, so no map is copied on the way through a block.
 """
 
 from torch import Tensor, nn

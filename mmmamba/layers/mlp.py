@@ -1,12 +1,13 @@
-"""Feed-forward layers."""
+"""Feed-forward layers, channels-last."""
 
 from torch import Tensor, nn
 
-from .activated import ActLinear
+from .activated import ActLinear, DepthwiseConv
+from .layout import channels_first, channels_last
 
 
 class Mlp(nn.Module):
-    """Linear, activation, linear over the last dimension; the width grows by `mlp_ratio` between."""
+    """Linear, activation, linear over the last dimension, `mlp_ratio` times as wide between."""
 
     def __init__(self, dim: int, mlp_ratio: float = 4.0, act_layer: type[nn.Module] = nn.GELU):
         super().__init__()
@@ -16,3 +17,39 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(self.fc1(x))
+
+
+class ConvMlp(nn.Module):
+    """`Mlp` that sees neighbours: a depthwise convolution before the activation.
+
+    `(B, H, W, C)` to the same (PVT v2, arXiv 2106.13797, section 3.2). Files that hold the linear
+    layers as 1x1 convolutions have two more dimensions of length 1, which a key map squeezes.
+
+    Args:
+        dim, mlp_ratio, act_layer: as in `Mlp`.
+        kernel_size: of the convolution.
+        residual: add the convolution's input to its output (MSVMamba).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        mlp_ratio: float = 4.0,
+        act_layer: type[nn.Module] = nn.GELU,
+        kernel_size: int = 3,
+        residual: bool = False,
+    ):
+        super().__init__()
+        hidden = int(dim * mlp_ratio)
+        self.fc1 = nn.Linear(dim, hidden)
+        self.dwconv = DepthwiseConv(hidden, kernel_size)
+        self.fc2 = ActLinear(hidden, dim, act_layer())
+        self.residual = residual
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        wide = self.fc1(x_BHWC)
+        local = channels_last(self.dwconv(channels_first(wide)))
+        return self.fc2(wide + local if self.residual else local)
+
+    def extra_repr(self) -> str:
+        return f"residual={self.residual}"

@@ -1,24 +1,32 @@
 """The LayerNorm of all families."""
 
+from typing import overload
+
 from torch import Tensor, nn
 
 from mmmamba.ops import add_layer_norm, layer_norm
 
 
 class LayerNorm(nn.LayerNorm):
-    """`nn.LayerNorm` over the last dimension through `mmmamba.ops.layer_norm`, with the same state dict.
+    """`nn.LayerNorm` over the last dimension by `mmmamba.ops.layer_norm`, of the same state dict.
 
     Args:
         dim: the width C.
-        feeds_linear: every consumer is a linear layer or a convolution, which under autocast take its dtype: return
-            that rather than the float32 that autocast's own LayerNorm returns.
+        feeds_linear: every consumer is a linear layer or a convolution, which under autocast take
+            its dtype: return that rather than the float32 that autocast's own LayerNorm returns.
     """
 
     def __init__(self, dim: int, eps: float = 1e-5, feeds_linear: bool = False):
         super().__init__(dim, eps)
         self.feeds_linear = feeds_linear
 
-    def forward(self, x: Tensor, branch: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+    @overload
+    def forward(self, x: Tensor) -> Tensor: ...
+
+    @overload
+    def forward(self, x: Tensor, branch: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def forward(self, x, branch=None):
         """The norm of `x`; with a branch, that of `x + branch` and this sum."""
         parameters = (self.weight, self.bias, self.eps)
         if branch is None:

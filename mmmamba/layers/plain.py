@@ -10,19 +10,21 @@ from .tokens import TokenLayout
 
 
 class PatchEmbed(nn.Module):
-    """Images `(B, 3, H, W)` to a map of patches `(B, H', W', C)`, by one convolution without padding.
+    """Images `(B, 3, H, W)` to a map of patches `(B, H', W', C)`, by one unpadded convolution.
 
     Args:
         in_channels, dim, patch_size: of the convolution.
         stride: from one patch to the next; below `patch_size` they overlap.
-        pad: fill the last patches with zeros at the bottom and right; else rows and columns that fill none are dropped.
+        pad: fill the last patches with zeros at the bottom and right; else rows and columns that
+            fill none are dropped.
     """
 
     def __init__(self, in_channels: int, dim: int, patch_size: int, stride: int, pad: bool = False):
         super().__init__()
         self.proj = nn.Conv2d(in_channels, dim, patch_size, stride)
         nn.init.kaiming_normal_(self.proj.weight, nonlinearity="linear")
-        nn.init.zeros_(self.proj.bias)
+        if self.proj.bias is not None:
+            nn.init.zeros_(self.proj.bias)
         self.patch_size, self.stride, self.pad = patch_size, stride, pad
 
     def grid_size(self, height: int, width: int) -> tuple[int, int]:
@@ -33,28 +35,32 @@ class PatchEmbed(nn.Module):
         """
         if not self.pad and min(height, width) < self.patch_size:
             raise ValueError(
-                f"an image of {height}x{width} holds no patch of {self.patch_size}x{self.patch_size}"
+                f"an image of {height}x{width} holds no patch of "
+                f"{self.patch_size}x{self.patch_size}"
             )
+        return self._patches(height), self._patches(width)
+
+    def _patches(self, side: int) -> int:
         rest = self.stride - 1 if self.pad else 0
-        return tuple(
-            max(side - self.patch_size + rest, 0) // self.stride + 1 for side in (height, width)
-        )
+        return max(side - self.patch_size + rest, 0) // self.stride + 1
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         H, W = self.grid_size(*x_BCHW.shape[2:])
         if self.pad:
-            sides = [
-                (n - 1) * self.stride + self.patch_size - side
-                for n, side in zip((H, W), x_BCHW.shape[2:])
-            ]
-            x_BCHW = F.pad(x_BCHW, (0, sides[1], 0, sides[0]))
+            below = (H - 1) * self.stride + self.patch_size - x_BCHW.shape[2]
+            right = (W - 1) * self.stride + self.patch_size - x_BCHW.shape[3]
+            x_BCHW = F.pad(x_BCHW, (0, right, 0, below))
         return channels_last(self.proj(x_BCHW))
 
 
 class StreamBlock(nn.Module):
-    """Adds to the residual stream what the block before returned, and returns `mixer(norm(stream))` (Mamba's order).
+    """A mixer on a residual stream that is normalised only on its way in (Mamba's order).
+
+    Adds to the stream what the block before returned, and returns `mixer(norm(stream))`.
 
     Args:
+        mixer: called with the normalised stream and its `TokenLayout`.
+        norm: of the stream.
         drop_path_rate: of what the block before returned.
     """
 
@@ -71,7 +77,10 @@ class StreamBlock(nn.Module):
         layout: TokenLayout,
         rotation_2LE: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The mixer's output and the stream. The rotary table turns both inputs; the first block has no stream."""
+        """The mixer's output and the stream.
+
+        The rotary table, where there is one, turns both inputs; the first block has no stream.
+        """
         if rotation_2LE is not None:
             hidden_BLC = rotate(hidden_BLC, rotation_2LE)
             stream_BLC = None if stream_BLC is None else rotate(stream_BLC, rotation_2LE)

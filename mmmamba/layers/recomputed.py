@@ -13,7 +13,10 @@ from mmmamba.ops import sparing_memory
 
 
 def recomputed(module: nn.Module, *inputs: Any) -> Any:
-    """`module(*inputs)`, keeping the inputs alone. Random numbers are drawn again alike; statistics move once."""
+    """`module(*inputs)`, keeping the inputs alone.
+
+    Random numbers are drawn again alike, and the running statistics of batch norms move once.
+    """
     if torch.compiler.is_compiling():
         # A compiler runs the module once and takes what it wrote to buffers from there.
         return checkpoint(module, *inputs, use_reentrant=False)

@@ -1,4 +1,7 @@
-"""Steps from one map to those of a pyramid (ViTDet, arXiv 2203.16527, section 3 and appendix A.2; BEiT's UperNet)."""
+"""Steps from one map to those of a pyramid.
+
+ViTDet, arXiv 2203.16527, section 3 and appendix A.2; BEiT's UperNet.
+"""
 
 from collections.abc import Callable
 
@@ -11,7 +14,7 @@ from .norm import LayerNorm
 class LayerNorm2d(LayerNorm):
     """LayerNorm over the channels of `(B, C, H, W)`."""
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def forward(self, x_BCHW: Tensor) -> Tensor:  # type: ignore[override]
         return channels_first(super().forward(channels_last(x_BCHW)))
 
 
@@ -23,10 +26,13 @@ def rescale(
 ) -> tuple[nn.Module, int]:
     """A module that resizes `(B, C, H, W)` by a factor, and the channels it puts out.
 
-    Up by one or two transposed convolutions, with norm and GELU between; down by max-pooling, sides rounded down.
+    Up by one or two transposed convolutions, with norm and GELU between; down by max-pooling, sides
+    rounded down.
 
     Args:
+        dim: channels C of the map.
         scale: 4, 2, 1, 0.5 or 0.25.
+        norm_layer: makes the norm of a width.
         shrink: halve the channels with each transposed convolution.
 
     Raises:
@@ -35,9 +41,9 @@ def rescale(
     half, quarter = (dim // 2, dim // 4) if shrink else (dim, dim)
     if scale == 4:
         first = nn.ConvTranspose2d(dim, half, 2, 2)
-        return nn.Sequential(
-            first, norm_layer(half), nn.GELU(), nn.ConvTranspose2d(half, quarter, 2, 2)
-        ), quarter
+        between = [norm_layer(half), nn.GELU()]
+        second = nn.ConvTranspose2d(half, quarter, 2, 2)
+        return nn.Sequential(first, *between, second), quarter
     if scale == 2:
         return nn.Sequential(nn.ConvTranspose2d(dim, half, 2, 2)), half
     if scale == 1:

@@ -1,8 +1,12 @@
-"""Rotary embedding of two-dimensional positions (EVA-02, arXiv 2303.11331, section 2.1; Vim, LocalVim)."""
+"""Rotary embedding of two-dimensional positions.
+
+EVA-02, arXiv 2303.11331, section 2.1; Vim, LocalVim.
+"""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from .tokens import resize_cells
 
 PRETRAINED_SIDE = 14
 
@@ -14,12 +18,14 @@ def rotary_table(
     scale: tuple[float, float],
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Cosine and sine of each cell's angles, `(2, H W, dim / 2)` float32.
+    """The cosine and sine of each cell's angles, `(2, H W, dim / 2)` float32.
 
-    Pair j of the first half of the channels turns with the row, of the second half with the column, by
-    `position * scale * 10000^(-4 j / dim)`; j counts within its half.
+    Pair j of the first half of the channels turns with the row, of the second half with the column,
+    by `position * scale * 10000^(-4 j / dim)`; j counts within its half.
 
     Args:
+        height, width: H and W of the map.
+        dim: channels that are turned.
         scale: radians of the fastest pair from one row and one column to the next.
 
     Raises:
@@ -27,36 +33,27 @@ def rotary_table(
     """
     if dim % 4:
         raise ValueError(f"rotary embedding wants a width that is a multiple of 4, got {dim}")
-    frequency_J = 10000 ** (
-        -torch.arange(0, dim // 2, 2, device=device, dtype=torch.float32) / (dim // 2)
-    )
+    exponent_J = torch.arange(0, dim // 2, 2, device=device, dtype=torch.float32) / (dim // 2)
+    frequency_J = 10000 ** (-exponent_J)
     y_HJ = torch.arange(height, device=device)[:, None] * scale[0] * frequency_J
     x_WJ = torch.arange(width, device=device)[:, None] * scale[1] * frequency_J
-    angles_HWE = torch.cat(
-        [y_HJ[:, None].expand(-1, width, -1), x_WJ[None].expand(height, -1, -1)], -1
-    )
+    y_HWJ = y_HJ[:, None].expand(-1, width, -1)
+    x_HWJ = x_WJ[None].expand(height, -1, -1)
+    angles_HWE = torch.cat([y_HWJ, x_HWJ], -1)
     return torch.stack([angles_HWE.cos(), angles_HWE.sin()]).flatten(1, 2)
 
 
 def resize_rotary_table(table_2LE: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Cosines and sines interpolated bicubically from one grid to another, as LocalVim does.
+    """Cosines and sines interpolated from one grid to another, as LocalVim does.
 
     Between cells they no longer are the cosine and sine of one angle.
     """
-    if grid == size:
-        return table_2LE
-    maps_2EHW = table_2LE.unflatten(1, grid).permute(0, 3, 1, 2)
-    return (
-        F.interpolate(maps_2EHW, size, mode="bicubic", align_corners=False)
-        .flatten(2)
-        .transpose(1, 2)
-    )
+    return resize_cells(table_2LE, grid, size)
 
 
 def rotate(x_BLC: Tensor, table_2LE: Tensor) -> Tensor:
     """Turns the channel pairs (2j, 2j + 1) of every token by its angles."""
     cos_LE, sin_LE = table_2LE
     a_BLE, b_BLE = x_BLC.unflatten(-1, (-1, 2)).unbind(-1)
-    return torch.stack(
-        [a_BLE * cos_LE - b_BLE * sin_LE, b_BLE * cos_LE + a_BLE * sin_LE], -1
-    ).flatten(-2)
+    turned = [a_BLE * cos_LE - b_BLE * sin_LE, b_BLE * cos_LE + a_BLE * sin_LE]
+    return torch.stack(turned, -1).flatten(-2)

@@ -1,10 +1,15 @@
-"""Stems and downsampling layers. Stems take `(B, 3, H, W)` images; everything after is channels-last."""
+"""Stems and downsampling layers.
+
+Stems take `(B, 3, H, W)` images; everything after is channels-last.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layout import ToChannelsFirst, ToChannelsLast
+from .activated import DepthwiseConv
+from .conv_norm import ConvNormAct
+from .layout import ToChannelsFirst, ToChannelsLast, channels_first, channels_last
 from .norm import LayerNorm
 
 
@@ -18,7 +23,10 @@ def patch_stem(in_channels: int, dim: int, patch_size: int = 4) -> nn.Sequential
 
 
 def conv_stem(in_channels: int, dim: int) -> nn.Sequential:
-    """Two 3x3 convolutions of stride 2 with LayerNorm; sides round up (VMamba, arXiv 2401.10166, section 4.1)."""
+    """Two 3x3 convolutions of stride 2 with LayerNorm; sides round up.
+
+    VMamba, arXiv 2401.10166, section 4.1.
+    """
     return nn.Sequential(
         nn.Conv2d(in_channels, dim // 2, 3, 2, 1),
         ToChannelsLast(),
@@ -32,7 +40,10 @@ def conv_stem(in_channels: int, dim: int) -> nn.Sequential:
 
 
 def conv_downsample(dim: int, out_dim: int) -> nn.Sequential:
-    """A 3x3 convolution of stride 2 with LayerNorm, `(B, H, W, C)` to half the sides, rounded up."""
+    """A 3x3 convolution of stride 2 with LayerNorm, `(B, H, W, C)` to half the sides.
+
+    Rounded up.
+    """
     return nn.Sequential(
         ToChannelsFirst(),
         nn.Conv2d(dim, out_dim, 3, 2, 1),
@@ -42,7 +53,10 @@ def conv_downsample(dim: int, out_dim: int) -> nn.Sequential:
 
 
 class PatchMerging(nn.Module):
-    """2x2 neighbours concatenated, normalised and projected; odd sides are padded with zeros (Swin, VMamba v0)."""
+    """2x2 neighbours concatenated, normalised and projected (Swin, VMamba v0).
+
+    Odd sides are padded with zeros.
+    """
 
     def __init__(self, dim: int, out_dim: int):
         super().__init__()
@@ -52,5 +66,81 @@ class PatchMerging(nn.Module):
     def forward(self, x_BHWC: Tensor) -> Tensor:
         H, W = x_BHWC.shape[1:3]
         x = F.pad(x_BHWC, (0, 0, 0, W % 2, 0, H % 2))
-        x = torch.cat([x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]], -1)
-        return self.reduction(self.norm(x))
+        neighbours = [x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]]
+        return self.reduction(self.norm(torch.cat(neighbours, -1)))
+
+
+class ResidualStem(nn.Module):
+    """A strided convolution, a residual pair, and an inverted residual's half with stride.
+
+    Images `(B, 3, H, W)` to `(B, H / 4, W / 4, C)`, sides rounded up (MLLA, arXiv 2405.16605; VSSD
+    and Spatial-Mamba share it name for name).
+
+    Args:
+        in_channels, dim: of the images and the map, C even.
+        pad: fill the image with zeros up to multiples of four first, at the right and the bottom,
+            as MLLA does. The map is as large without, but not the same at these sides.
+    """
+
+    def __init__(self, in_channels: int, dim: int, pad: bool = False):
+        super().__init__()
+        half, wide = dim // 2, 4 * dim
+        self.conv1 = ConvNormAct(_conv3x3(in_channels, half, 2))
+        self.conv2 = nn.Sequential(
+            ConvNormAct(_conv3x3(half, half)),
+            ConvNormAct(_conv3x3(half, half), act_layer=None),
+        )
+        self.conv3 = nn.Sequential(
+            ConvNormAct(_conv3x3(half, wide, 2)),
+            ConvNormAct(nn.Conv2d(wide, dim, 1, bias=False), act_layer=None),
+        )
+        self.pad = pad
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        x = pad_to_multiple(x_BCHW, 4) if self.pad else x_BCHW
+        x = self.conv1(x)
+        x = x + self.conv2(x)
+        return channels_last(self.conv3(x))
+
+    def extra_repr(self) -> str:
+        return f"pad={self.pad}"
+
+
+class WideDownsample(nn.Module):
+    """Half the sides, rounded up, by a strided depthwise convolution at four times the new width.
+
+    `(B, H, W, C)` to `(B, H / 2, W / 2, out_dim)`; batch norm at the end alone. With `ResidualStem`
+    one of the parts that MLLA, VSSD and Spatial-Mamba share.
+
+    Args:
+        dim, out_dim: of the maps.
+        pad: fill odd sides with a row and a column of zeros first, as MLLA does; the first
+            convolution's bias makes something of them.
+    """
+
+    def __init__(self, dim: int, out_dim: int, pad: bool = False):
+        super().__init__()
+        wide = 4 * out_dim
+        self.conv = nn.Sequential(
+            ConvNormAct(nn.Conv2d(dim, wide, 1), norm=False),
+            ConvNormAct(DepthwiseConv(wide, stride=2), norm=False),
+            ConvNormAct(nn.Conv2d(wide, out_dim, 1), act_layer=None),
+        )
+        self.pad = pad
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        x = channels_first(x_BHWC)
+        return channels_last(self.conv(pad_to_multiple(x, 2) if self.pad else x))
+
+    def extra_repr(self) -> str:
+        return f"pad={self.pad}"
+
+
+def pad_to_multiple(x_BCHW: Tensor, multiple: int) -> Tensor:
+    """Zeros at the right and the bottom, so that both sides are multiples of a number."""
+    H, W = x_BCHW.shape[2:]
+    return F.pad(x_BCHW, (0, -W % multiple, 0, -H % multiple))
+
+
+def _conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)

@@ -1,5 +1,6 @@
 """Cutting maps into windows and joining them again."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,3 +22,13 @@ def window_join(x_WTC: Tensor, size: int, height: int, width: int) -> Tensor:
     rows, columns = -(-height // size), -(-width // size)
     x = x_WTC.view(-1, rows, columns, size, size, x_WTC.shape[-1]).transpose(2, 3)
     return x.reshape(-1, rows * size, columns * size, x_WTC.shape[-1])[:, :height, :width]
+
+
+def window_cells(height: int, width: int, size: int) -> Tensor:
+    """The map's cell, row-major, at every token of every window, `(windows, size * size)`.
+
+    Padding is -1.
+    """
+    # Counted from 1, since windows are padded with zeros.
+    numbers_1HW1 = torch.arange(1, height * width + 1).view(1, height, width, 1)
+    return window_partition(numbers_1HW1, size)[..., 0] - 1

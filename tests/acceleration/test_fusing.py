@@ -11,6 +11,7 @@ from torch import nn
 
 import mmmamba.detection  # noqa: F401  (registers the detectors)
 from mmmamba.acceleration.fusing import fuse
+from mmmamba.layers import DepthwiseConv
 from mmmamba.models.trunks.base import MambaBackbone
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -74,7 +75,8 @@ def test_detectors(name: str) -> None:
 def test_only_norms_right_behind_a_convolution_are_folded() -> None:
     between = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4))
     before = ConvModule(3, 4, 1, norm_cfg=dict(type="BN"), order=("norm", "conv", "act"))
-    for model in (between, before):
+    inside = nn.Sequential(DepthwiseConv(3, act=nn.functional.silu), nn.BatchNorm2d(3))
+    for model in (between, before, inside):
         model = settled(model)
         fused = fuse(model)
         check(model, fused)

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmmamba.layers.activated import ActLinear, DepthwiseConvAct
+from mmmamba.layers import DepthwiseConv
+from mmmamba.layers.activated import ActLinear
 from mmmamba.ops.recompute import gelu_linear
 
 
@@ -14,11 +15,9 @@ from mmmamba.ops.recompute import gelu_linear
 def test_gelu_linear(approximate, bias):
     x = torch.randn(2, 3, 5, 8, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(4, 8, dtype=torch.float64, requires_grad=True)
-    leaves = [
-        x,
-        weight,
-        *([torch.randn(4, dtype=torch.float64, requires_grad=True)] if bias else []),
-    ]
+    leaves = [x, weight]
+    if bias:
+        leaves.append(torch.randn(4, dtype=torch.float64, requires_grad=True))
     want = F.linear(F.gelu(x, approximate=approximate), *leaves[1:])
     got = gelu_linear(x, weight, leaves[2] if bias else None, approximate)
     assert torch.equal(got, want)
@@ -27,11 +26,31 @@ def test_gelu_linear(approximate, bias):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("act", [F.silu, F.gelu])
-def test_depthwise_conv_act(act):
-    layer = DepthwiseConvAct(6, True, act)
-    x = torch.randn(2, 6, 7, 5)
-    assert torch.equal(layer(x), act(nn.Conv2d.forward(layer, x)))
+@pytest.mark.parametrize("act", [None, F.silu, F.gelu])
+@pytest.mark.parametrize(
+    "kernel_size, stride", [(3, 1), (7, 1), (3, 2), (7, 2), (5, 3), ((7, 1), 1), ((1, 5), 2)]
+)
+def test_depthwise_conv(act, kernel_size, stride):
+    torch.manual_seed(0)
+    layer = DepthwiseConv(6, kernel_size, stride, act=act).double()
+    x = torch.randn(2, 6, 7, 5, dtype=torch.float64, requires_grad=True)
+    want = nn.Conv2d.forward(layer, x)
+    assert want.shape[2:] == (-(-7 // stride), -(-5 // stride)), "sides round up"
+    want = want if act is None else act(want)
+    got = layer(x)
+    assert torch.equal(got, want)
+    leaves = [x, *layer.parameters()]
+    g = torch.randn_like(want)
+    for a, b in zip(torch.autograd.grad(got, leaves, g), torch.autograd.grad(want, leaves, g)):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_depthwise_conv_has_the_state_of_a_convolution():
+    assert list(DepthwiseConv(6, act=F.silu).state_dict()) == ["weight", "bias"]
+    assert list(DepthwiseConv(6, bias=False).state_dict()) == ["weight"]
+    for even in (4, (3, 2)):
+        with pytest.raises(ValueError, match="odd kernel_size, got"):
+            DepthwiseConv(6, even)
 
 
 def test_only_wanted_gradients_are_computed():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmmamba.layers import TokenEmbedding, TokenLayout
+from mmmamba.layers import TokenEmbedding, TokenLayout, resize_cells
 from mmmamba.layers.tokens import resize_positions
 
 
@@ -39,6 +39,13 @@ def test_resized_positions_are_the_same_picture():
     grid = cells.view(5, 11)
     torch.testing.assert_close(grid, grid[:, :1].expand(-1, 11))
     assert (grid.diff(dim=0) > 0).all()
+
+
+def test_half_tables_are_resized_in_full_precision():
+    table = torch.rand(2, 12, 5).half()
+    want = resize_cells(table.float(), (3, 4), (5, 7)).half()
+    assert torch.equal(resize_cells(table, (3, 4), (5, 7)), want)
+    assert resize_cells(table, (3, 4), (3, 4)) is table
 
 
 def test_unknown_place():

@@ -1,9 +1,13 @@
-"""The scans of every family are seen, with the cells that they visit, and their explicit attention is what they do."""
+"""The scans of every family are seen, with the cells that they visit.
+
+Their explicit attention is what they do.
+"""
 
 import numpy as np
 import pytest
 import torch
 
+from mmmamba.layers import MapWalk
 from mmmamba.models.trunks.base import MambaBackbone
 from mmmamba.visualization import (
     Picture,
@@ -30,7 +34,7 @@ def images(height=72, width=101, batch=1) -> torch.Tensor:
 
 
 def returned(scan, sequence, step, route):
-    """What the operator gave at a step of a route: `(D,)`, of the route alone or of all of them merged."""
+    """What the operator gave at a step of a route: `(D,)`, of the route alone or of all merged."""
     index = scan.given["index"]
     position = step if index is None else int(index[route, step])
     return scan.output[sequence, position, 0 if scan.output.shape[2] == 1 else route]
@@ -38,7 +42,7 @@ def returned(scan, sequence, step, route):
 
 @every_family
 def test_attention_times_the_input_is_what_the_layer_scans(family):
-    """Float64: the explicit row times u, with the skip, equals the scan's output, in each scan of the model."""
+    """The explicit row times u, with the skip, equals the scan's output, in each scan."""
     for scan in record_scans(tiny(family), images()):
         _, K, T = scan.cells_GKT.shape
         merged = scan.output.shape[2] == 1
@@ -126,16 +130,74 @@ def test_hooks_leave_with_the_recording():
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
-def test_a_scan_of_an_unknown_mixer_is_an_error():
-    class Stranger(torch.nn.Module):
-        def forward(self, x):
-            from mmmamba.ops import selective_scan
+class Diagonal(torch.nn.Module):
+    """A user's own mixer: one scan along the diagonals, `(B, H, W, C)` to the same."""
 
-            u = x.flatten(2).transpose(1, 2)
-            return selective_scan(u, u[:, :, None], -torch.ones(1, 3, 1), *[u[:, :, None, :1]] * 2)
+    def order(self, height, width):
+        return torch.arange(height * width).view(height, width).flip(1).t().flatten()
 
-    with pytest.raises(TypeError, match="SS2D"):
-        record_scans(Stranger(), images().float())
+    def forward(self, x):
+        from mmmamba.ops import selective_scan
+
+        u = x.flatten(1, 2)
+        index = self.order(*x.shape[1:3])[None]
+        drive = u[:, :, None, :1]
+        y = selective_scan(
+            u, u[:, :, None], -u.new_ones(1, u.shape[2], 1), drive, drive, index=index
+        )
+        return y.view_as(x)
+
+
+class ToldDiagonal(Diagonal):
+    def walk(self, x):
+        height, width = x.shape[1:3]
+        return MapWalk(("diagonal",), height, width, self.order(height, width)[None, None])
+
+
+class Rows(torch.nn.Module):
+    """Gives its mixer the upper and the lower half of a map, as two images."""
+
+    def __init__(self, mixer):
+        super().__init__()
+        self.mixer = mixer
+
+    def forward(self, x):
+        halves = torch.cat([x.unflatten(1, (2, -1))[:, i] for i in range(2)])
+        return torch.cat(self.mixer(x=halves).chunk(2), 1)
+
+    def walk_on_map(self, walk, x):
+        height, width = x.shape[1:3]
+        return walk.in_pieces(torch.arange(height * width).view(2, -1), height, width)
+
+
+def test_a_user_s_own_mixer_is_seen_with_its_walk():
+    maps = torch.rand(1, 4, 3, 5)
+    scan = record_scans(torch.nn.Sequential(ToldDiagonal()), maps)[0]
+    assert (scan.name, scan.routes, scan.height, scan.width) == ("0", ("diagonal",), 4, 3)
+    assert scan.visits(2) == [(0, 0, 0)] and scan.visits(0) == [(0, 0, 8)]
+    total = implicit_attention(scan, 1, 2).total_HW
+    assert (~total.isnan()).nonzero().tolist() == [[0, 2], [1, 2]]
+
+
+def test_whoever_cuts_a_map_says_where_the_pieces_lie():
+    """The mixer inside knows its piece alone; it is called by name here."""
+    scan = record_scans(Rows(ToldDiagonal()), torch.rand(1, 4, 3, 5))[0]
+    assert (scan.name, scan.height, scan.width) == ("mixer", 4, 3)
+    assert scan.cells_GKT.tolist() == [[[2, 5, 1, 4, 0, 3]], [[8, 11, 7, 10, 6, 9]]]
+
+
+def test_a_scan_that_nobody_tells_the_walk_of_is_an_error():
+    with pytest.raises(TypeError, match=r"in '0', a Diagonal, .*write a method walk\(\)"):
+        record_scans(torch.nn.Sequential(Diagonal()), torch.rand(1, 4, 3, 5))
+
+
+def test_a_walk_of_another_kind_is_an_error():
+    class Odd(Diagonal):
+        def walk(self, x):
+            return self.order(*x.shape[1:3])
+
+    with pytest.raises(TypeError, match="Odd.walk returns a Tensor, wanted .*MapWalk"):
+        record_scans(Odd(), torch.rand(1, 4, 3, 5))
 
 
 def test_the_walk_is_drawn_on_the_image(tmp_path):

@@ -3,8 +3,9 @@
 from .attention import Attention
 from .bidirectional import BidirectionalMixer
 from .es2d import ES2D, SKIP
-from .gated_merge import GatedMerge, RouteGate, misplace_columns
+from .gated_merge import GatedMerge, misplace_columns
 from .route_mixer import RouteMixer
+from .s6 import S6, Projected, dt_bias, dt_projection, dt_weight, s4d_real
 from .split_mixer import SplitMixer
 from .ss2d import CROSS, SS2D
 
@@ -14,10 +15,15 @@ __all__ = [
     "CROSS",
     "ES2D",
     "GatedMerge",
-    "RouteGate",
+    "Projected",
     "RouteMixer",
+    "S6",
     "SKIP",
     "SS2D",
     "SplitMixer",
+    "dt_bias",
+    "dt_projection",
+    "dt_weight",
     "misplace_columns",
+    "s4d_real",
 ]

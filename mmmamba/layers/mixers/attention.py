@@ -5,7 +5,9 @@ from torch import Tensor, nn
 
 
 class Attention(nn.Module):
-    """Plain multi-head attention, `(B, L, C)` to the same, through PyTorch's fused kernels (never the L x L matrix).
+    """Plain multi-head attention, `(B, L, C)` to the same.
+
+    Through PyTorch's fused kernels, which never hold the L x L matrix.
 
     Raises:
         ValueError: the width is no multiple of the heads.

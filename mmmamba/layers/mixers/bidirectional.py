@@ -1,4 +1,4 @@
-"""Vim's mixer (arXiv 2401.09417, section 3.2, algorithm 1): a sequence scanned forwards and backwards."""
+"""Vim's mixer (arXiv 2401.09417, section 3.2, algorithm 1): a sequence scanned both ways."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -6,20 +6,24 @@ from torch import Tensor, nn
 from mmmamba.ops import cover, route_table, silu_gate, two_way_conv_silu
 
 from ..tokens import TokenLayout
+from ..walk import MapWalk
 from .branches import ScanBranches
 
 ROUTES = ("row", "row_reversed")
 
 
 class BidirectionalMixer(ScanBranches):
-    """Two branches over one sequence, `(B, L, C)` to the same; the backward one's convolution looks ahead.
+    """Two branches over one sequence, `(B, L, C)` to the same.
 
-    Nothing is reversed: the backward scan walks the same tokens from the end.
+    Nothing is reversed: the backward scan walks the same tokens from the end, after a convolution
+    that looks ahead.
 
     Args:
         dim, d_state, ssm_ratio, d_conv, dt_rank: of `ScanBranches`.
         halve: average the directions instead of adding them.
     """
+
+    dt_proj_b: nn.Linear
 
     def __init__(
         self,
@@ -40,15 +44,20 @@ class BidirectionalMixer(ScanBranches):
         """`layout` changes nothing: the mixer knows no second dimension."""
         weight_DC, gate_DC = self.in_proj.weight.chunk(2)
         index_KL = route_table(ROUTES, 1, x_BLC.shape[1], x_BLC.device)
-        y_BLD = self.scan(
-            self.convolve(F.linear(x_BLC, weight_DC)), index_KL, index_complete=cover(ROUTES)
-        )
+        u_BLKD = self.convolve(F.linear(x_BLC, weight_DC))
+        y_BLD = self.scan(u_BLKD, index_KL, index_complete=cover(ROUTES))
         # The gate is projected after the scan, beside which it would lie idle.
         z_BLD = F.linear(x_BLC, gate_DC)
         return self.out_proj(silu_gate(y_BLD, z_BLD, 0.5 if self.halve else 1.0))
 
     def convolve(self, x_BLD: Tensor) -> Tensor:
-        """The scans' inputs `(B, L, 2, D)`: SiLU of the causal convolution, and of the one that looks ahead."""
-        return two_way_conv_silu(
-            x_BLD, self.conv1d.weight, self.conv1d_b.weight, self.conv1d.bias, self.conv1d_b.bias
-        )
+        """The scans' inputs `(B, L, 2, D)`: SiLU of the causal convolution, and of the other."""
+        back, ahead = self.each("conv1d{}.weight")
+        back_bias, ahead_bias = self.each("conv1d{}.bias")
+        return two_way_conv_silu(x_BLD, back, ahead, back_bias, ahead_bias)
+
+    def walk(self, x_BLC: Tensor, layout: TokenLayout | None = None) -> MapWalk:
+        """Where on the map the scans go; a sequence without a layout is a map of one row."""
+        length = x_BLC.shape[1]
+        tokens_KT = route_table(ROUTES, 1, length).long()
+        return MapWalk.of_tokens(ROUTES, layout or TokenLayout(1, length), tokens_KT)

@@ -1,4 +1,4 @@
-"""LocalVim's mixer (arXiv 2403.09338, section 4.1): branches that read the map each along its own route.
+"""LocalVim's mixer (arXiv 2403.09338, section 4.1): branches that each read their own route.
 
 Shape suffixes: B batch, L tokens, T steps, K routes, C width, D inner width.
 """
@@ -11,22 +11,25 @@ from torch import Tensor
 
 from mmmamba.ops import route, route_table
 
+from ..channel_gate import ChannelGate
 from ..tokens import TokenLayout
+from ..walk import MapWalk
 from .branches import ScanBranches
-from .gated_merge import RouteGate, misplace_columns
+from .gated_merge import misplace_columns
 
 
 class RouteMixer(ScanBranches):
     """A causal convolution and a scan along each route, gated and summed; `(B, L, C)` to the same.
 
-    Here the convolution runs along the route too, so each branch has inputs of its own, kept in its order. A hole of a
-    route is a token of zeros before the convolution, which sees its neighbours and takes part in the scan. Extra
-    tokens stand at the same places in every route's sequence.
+    Here the convolution runs along the route too, so each branch has inputs of its own, kept in its
+    order. A hole of a route is a token of zeros before the convolution, which sees its neighbours
+    and takes part in the scan. Extra tokens stand at the same places in every route's sequence.
 
     Args:
         dim, d_state, ssm_ratio, d_conv, dt_rank: of `ScanBranches`.
         routes: names of `mmmamba.ops.routes`, one for each branch.
-        columns_as_published: put the columns' outputs where the published code does, see `misplace_columns`.
+        columns_as_published: put the columns' outputs where the published code does, see
+            `misplace_columns`.
 
     Raises:
         KeyError: no route of that name.
@@ -43,25 +46,20 @@ class RouteMixer(ScanBranches):
         dt_rank: int | str = "auto",
         columns_as_published: bool = False,
     ):
-        super().__init__(
-            dim,
-            [f"_{k}" for k in range(len(routes))],
-            "A_log{}",
-            d_state,
-            ssm_ratio,
-            d_conv,
-            dt_rank,
-        )
+        suffixes = [f"_{k}" for k in range(len(routes))]
+        super().__init__(dim, suffixes, "A_log{}", d_state, ssm_ratio, d_conv, dt_rank)
         for name in routes:
+            # On the CPU also for a model built on the meta device, whose tensors cannot be counted.
             with torch.device("cpu"):
                 missed = 15 - int((route(name, 5, 3) >= 0).sum())
             if missed:
                 raise ValueError(
-                    f"RouteMixer wants routes that visit every cell; '{name}' misses {missed} of 5x3"
+                    f"RouteMixer wants routes that visit every cell; '{name}' misses {missed} of "
+                    "5x3"
                 )
         self.routes = tuple(routes)
         self.columns_as_published = columns_as_published
-        self.attn = RouteGate(int(dim * ssm_ratio))
+        self.attn = ChannelGate(int(dim * ssm_ratio), over=(1,))
 
     def forward(self, x_BLC: Tensor, layout: TokenLayout) -> Tensor:
         x_BLD, z_BLD = self.in_proj(x_BLC).chunk(2, -1)
@@ -70,9 +68,8 @@ class RouteMixer(ScanBranches):
         y_BLKD = self.put_back(y_BTKD, order_KT, x_BLC.shape[1]) * F.silu(z_BLD)[:, :, None]
         if self.columns_as_published:
             cells, extra = layout.cut(y_BLKD)
-            y_BLKD = layout.insert(
-                misplace_columns(cells, self.routes, layout.height, layout.width), extra
-            )
+            moved = misplace_columns(cells, self.routes, layout.height, layout.width)
+            y_BLKD = layout.insert(moved, extra)
         y_BLD = self.attn(y_BLKD).sum(2)
         return self.out_proj(y_BLD.to(x_BLD.dtype))
 
@@ -81,43 +78,46 @@ class RouteMixer(ScanBranches):
         order_KT = route_table(self.routes, layout.height, layout.width, device).long()
         if not layout.places:
             return order_KT
-        cells_L, extra_E = layout.cut(
-            torch.arange(layout.cells + len(layout.places), device=device), 0
-        )
+        tokens_L = torch.arange(layout.cells + len(layout.places), device=device)
+        cells_L, extra_E = layout.cut(tokens_L, 0)
         tokens_KT = torch.where(order_KT < 0, -1, cells_L[order_KT])
         return layout.insert(tokens_KT, extra_E.expand(len(self.routes), -1))
 
     def convolve(self, x_BLD: Tensor, order_KT: Tensor) -> Tensor:
-        """The scans' inputs in each route's order, `(B, T, K, D)`: SiLU of the causal convolution along it."""
+        """The scans' inputs in each route's order, `(B, T, K, D)`.
+
+        SiLU of the causal convolution along the route, of all routes as one convolution of
+        E = K D channels.
+        """
         L, (K, T) = x_BLD.shape[1], order_KT.shape
+        # Holes read a row of zeros behind the last token.
         hole_or_token = torch.where(order_KT < 0, L, order_KT).t().flatten()
-        x_BTE = (
-            F.pad(x_BLD, (0, 0, 0, 1))
-            .index_select(1, hole_or_token)
-            .unflatten(1, (T, K))
-            .flatten(2)
-        )
-        weight_E1W, bias_E = (
-            torch.cat(self.each("conv1d{}.weight")),
-            torch.cat(self.each("conv1d{}.bias")),
-        )
+        padded_BLD = F.pad(x_BLD, (0, 0, 0, 1))
+        x_BTE = padded_BLD.index_select(1, hole_or_token).unflatten(1, (T, K)).flatten(2)
+        weight_E1W = torch.cat(self.each("conv1d{}.weight"))
+        bias_E = torch.cat(self.each("conv1d{}.bias"))
         u_BET = F.conv1d(
             x_BTE.transpose(1, 2),
             weight_E1W,
             bias_E,
+            # On both sides; what looks ahead is cut off below.
             padding=weight_E1W.shape[-1] - 1,
             groups=len(bias_E),
         )
         return F.silu(u_BET[..., :T].transpose(1, 2).unflatten(-1, (K, -1)))
 
     def put_back(self, y_BTKD: Tensor, order_KT: Tensor, length: int) -> Tensor:
-        """The routes' outputs where their tokens stand, `(B, L, K, D)`; what was read at holes is dropped."""
+        """The routes' outputs where their tokens stand, `(B, L, K, D)`, without those of holes."""
         K, T = order_KT.shape
         steps_T = torch.arange(T, device=order_KT.device)
         hole_or_token = torch.where(order_KT < 0, length, order_KT)
         step_KL = order_KT.new_empty(K, length + 1).scatter_(1, hole_or_token, steps_T.expand(K, T))
         flat_KL = step_KL[:, :length] * K + torch.arange(K, device=order_KT.device)[:, None]
         return y_BTKD.flatten(1, 2).index_select(1, flat_KL.t().flatten()).unflatten(1, (length, K))
+
+    def walk(self, x_BLC: Tensor, layout: TokenLayout) -> MapWalk:
+        """Where on the map the scans go."""
+        return MapWalk.of_tokens(self.routes, layout, self.order(layout, torch.device("cpu")))
 
     def extra_repr(self) -> str:
         return f"routes={self.routes}"

@@ -1,4 +1,9 @@
-"""Scans of a map and convolutions of its wavelet bands, side by side (MobileMamba, arXiv 2411.15941, section 3.3)."""
+"""Scans of a map and convolutions of its wavelet bands, side by side.
+
+MobileMamba, arXiv 2411.15941, section 3.3.
+"""
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,12 +18,16 @@ HAAR = ((1, 1, 1, 1), (1, 1, -1, -1), (1, -1, 1, -1), (1, -1, -1, 1))
 
 
 def haar_filters(channels: int) -> Tensor:
-    """`(4 * channels, 1, 2, 2)`: the four bands of each channel in turn. Orthonormal, so they are their own inverse."""
-    return (torch.tensor(HAAR, dtype=torch.float32) / 2).view(4, 1, 2, 2).repeat(channels, 1, 1, 1)
+    """`(4 * channels, 1, 2, 2)`: the four bands of each channel in turn.
+
+    Orthonormal, so they are their own inverse.
+    """
+    filters = torch.tensor(HAAR, dtype=torch.float32) / 2
+    return filters.view(4, 1, 2, 2).repeat(channels, 1, 1, 1)
 
 
 class NormedSS2D(SS2D):
-    """Gated SS2D to and fro along the rows, one state, whose projections end in batch norm; dt starts in [0, 0.1)."""
+    """Gated SS2D of one state whose projections end in batch norm; dt starts in [0, 0.1)."""
 
     def __init__(self, dim: int, ssm_ratio: float, dt_rank: int | str, routes: tuple[str, ...]):
         super().__init__(dim, 1, ssm_ratio, dt_rank, routes, gate=True, conv_bias=True)
@@ -30,13 +39,20 @@ class NormedSS2D(SS2D):
 
 
 class WaveletMixer(Fusible):
-    """`base_scale * SS2D(x) + IWT(wavelet_scale * conv(WT(x)))` on channels-first maps; conv is depthwise.
+    """`base_scale * SS2D(x) + IWT(wavelet_scale * conv(WT(x)))` on channels-first maps.
 
-    The filters are buffers: they start as Haar's, are saved and loaded, and never trained.
+    The convolution is depthwise. The filters are buffers: they start as Haar's, are saved and
+    loaded, and never trained.
 
     Args:
         mixer: SS2D, channels-last, that ends in a `PointwiseNorm` called `out_proj`.
+        kernel_size: of the convolution.
     """
+
+    wt_filter: Tensor
+    iwt_filter: Tensor
+    base_scale: nn.Parameter | None
+    wavelet_scale: nn.Parameter | None
 
     def __init__(self, dim: int, mixer: SS2D, kernel_size: int):
         super().__init__()
@@ -55,13 +71,15 @@ class WaveletMixer(Fusible):
         y_BCHW = channels_first(self.global_atten(channels_last(x_BCHW)))
         bands = F.conv2d(F.pad(x_BCHW, (0, W % 2, 0, H % 2)), self.wt_filter, stride=2, groups=C)
         bands = self.wavelet_conv(bands)
-        if self.base_scale is not None:
+        if self.base_scale is not None and self.wavelet_scale is not None:
             y_BCHW, bands = self.base_scale * y_BCHW, self.wavelet_scale * bands
         return y_BCHW + F.conv_transpose2d(bands, self.iwt_filter, stride=2, groups=C)[:, :, :H, :W]
 
     def fuse_(self) -> None:
         """The scales go into the convolutions before them."""
-        project = self.global_atten.out_proj.c
+        if self.base_scale is None or self.wavelet_scale is None:
+            return
+        project: Any = self.global_atten.out_proj.c
         with torch.no_grad():
             project.weight *= self.base_scale.view(-1, 1, 1, 1)
             project.bias *= self.base_scale.flatten()

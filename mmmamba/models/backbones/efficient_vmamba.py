@@ -12,9 +12,9 @@ from mmmamba.checkpoints import OUTPUT_NORMS, Fingerprint, KeyMap, Repository, S
 from mmmamba.layers import (
     ES2D,
     SKIP,
+    ChannelGate,
     DepthwiseConv,
     LayerNorm,
-    NormalizedGate,
     PatchMerging,
     channels_first,
     channels_last,
@@ -79,7 +79,10 @@ _SIZES = {
 
 
 class EVSSBlock(nn.Module):
-    """`x + gate(ES2D(n)) + gate(conv(n))` with n = LN(x): one norm and one gate for both branches (section 3.3)."""
+    """`x + gate(ES2D(n)) + gate(conv(n))` with n = LN(x) (section 3.3).
+
+    There is one norm and one gate for both branches.
+    """
 
     def __init__(self, dim: int, mixer: nn.Module, drop_path_rate: float):
         super().__init__()
@@ -88,7 +91,7 @@ class EVSSBlock(nn.Module):
         self.conv_branch = nn.Sequential(
             DepthwiseConv(dim), nn.BatchNorm2d(dim), nn.GELU(), nn.Conv2d(dim, dim, 1)
         )
-        self.se = NormalizedGate(dim)
+        self.se = ChannelGate(dim)
         self.drop_path = drop_path(drop_path_rate)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
@@ -98,7 +101,7 @@ class EVSSBlock(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Widen by four, depthwise convolution, squeeze-and-excitation, narrow; batch norms (arXiv 1801.04381)."""
+    """Widen, depthwise convolution, squeeze-and-excitation, narrow (arXiv 1801.04381)."""
 
     def __init__(self, dim: int, drop_path_rate: float, expand: int = 4, reduction: int = 8):
         super().__init__()

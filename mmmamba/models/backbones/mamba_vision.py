@@ -12,12 +12,14 @@ from mmmamba.checkpoints import OUTPUT_NORMS, Fingerprint, KeyMap, Repository, S
 from mmmamba.layers import (
     Attention,
     LayerNorm,
+    MapWalk,
     Mlp,
     SplitMixer,
     Stage,
     channels_first,
     channels_last,
     drop_path,
+    window_cells,
     window_join,
     window_partition,
 )
@@ -115,7 +117,10 @@ _SIZES = {
 
 
 class ConvBlock(nn.Module):
-    """`x + BN(conv(GELU(BN(conv(x)))))`, the block of the first two stages; GELU in its tanh form."""
+    """`x + BN(conv(GELU(BN(conv(x)))))`, the block of the first two stages.
+
+    GELU is in its tanh form.
+    """
 
     def __init__(self, dim: int, drop_path_rate: float):
         super().__init__()
@@ -133,7 +138,7 @@ class ConvBlock(nn.Module):
 
 
 class WindowBlock(nn.Module):
-    """`x + g1 mixer(LN(x))`, then `x + g2 mlp(LN(x))` on the tokens of windows, `(windows, tokens, C)`."""
+    """`x + g1 mixer(LN(x))`, then `x + g2 mlp(LN(x))` on `(windows, tokens, C)`."""
 
     def __init__(
         self,
@@ -171,9 +176,11 @@ def _scaled(gamma: Tensor | None, x: Tensor) -> Tensor:
 
 
 class WindowStage(Stage):
-    """A stage whose blocks see windows: padded and cut once before the first block, joined and cropped after the last.
+    """A stage whose blocks see windows.
 
-    Padding is not masked: pad tokens take part as any other, so the window's size belongs to the trained model.
+    The map is padded and cut once before the first block, joined and cropped after the last.
+    Padding is not masked: pad tokens take part as any other, so the window's size belongs to the
+    trained model.
     """
 
     def __init__(
@@ -184,9 +191,13 @@ class WindowStage(Stage):
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         H, W = x_BHWC.shape[1:3]
-        return window_join(
-            super().forward(window_partition(x_BHWC, self.window_size)), self.window_size, H, W
-        )
+        windows_WTC = super().forward(window_partition(x_BHWC, self.window_size))
+        return window_join(windows_WTC, self.window_size, H, W)
+
+    def walk_on_map(self, walk: MapWalk, x_BHWC: Tensor) -> MapWalk:
+        """A mixer's walk over one window as its walk over the map."""
+        H, W = x_BHWC.shape[1:3]
+        return walk.in_pieces(window_cells(H, W, self.window_size), H, W)
 
 
 class ConvStem(nn.Module):

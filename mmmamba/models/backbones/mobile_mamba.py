@@ -12,7 +12,14 @@ from torchvision.ops import SqueezeExcitation
 
 from mmmamba.checkpoints import CheckpointError, Fingerprint, KeyMap, Report, Repository, Size
 from mmmamba.layers import ToChannelsLast, channels_first, channels_last, drop_path
-from mmmamba.layers.conv_norm import ConvNorm, Fusible, Residual, ScaleNorm, fused_copy
+from mmmamba.layers.conv_norm import (
+    ConvNorm,
+    Fusible,
+    NormLinear,
+    Residual,
+    ScaleNorm,
+    fused_copy,
+)
 from mmmamba.layers.mixers.wavelet import NormedSS2D, WaveletMixer
 
 from ..trunks.pyramid import Pyramid, PyramidArch, PyramidBackbone, check_per_stage
@@ -111,7 +118,10 @@ class FeedForward(nn.Module):
 
 
 class MRFFI(nn.Module):
-    """Multi-receptive-field feature interaction (section 3.3): scan, convolve and pass by, then mix the channels."""
+    """Multi-receptive-field feature interaction (section 3.3).
+
+    Part of the channels is scanned, part convolved, part passes by; then all are mixed.
+    """
 
     def __init__(
         self,
@@ -145,7 +155,10 @@ def _depthwise(dim: int, gain: float = 1.0) -> Residual:
 
 
 class MobileMambaBlock(nn.Module):
-    """Five residual steps within one more residual (figure 3); drop path acts on the outer one. Channels-last."""
+    """Five residual steps within one more residual (figure 3). Channels-last.
+
+    Drop path acts on the outer one.
+    """
 
     def __init__(self, dim: int, mixer: nn.Module, gain: float, drop_path_rate: float):
         super().__init__()
@@ -192,27 +205,6 @@ class Transition(nn.Sequential):
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         return channels_last(super().forward(channels_first(x_BHWC)))
-
-
-class NormLinear(Fusible):
-    """The classifier: batch norm of pooled features `(B, C)`, then linear."""
-
-    def __init__(self, dim: int, num_classes: int):
-        super().__init__()
-        self.bn = nn.BatchNorm1d(dim)
-        self.l = nn.Linear(dim, num_classes)
-        nn.init.trunc_normal_(self.l.weight, std=0.02)
-        nn.init.zeros_(self.l.bias)
-
-    def forward(self, x_BC: Tensor) -> Tensor:
-        return self.l(self.bn(x_BC))
-
-    def fuse_(self) -> None:
-        scale = self.bn.weight * torch.rsqrt(self.bn.running_var + self.bn.eps)
-        with torch.no_grad():
-            self.l.bias += self.l.weight @ (self.bn.bias - self.bn.running_mean * scale)
-            self.l.weight *= scale
-        self.bn = nn.Identity()
 
 
 def _stem(in_channels: int, dim: int) -> nn.Sequential:
@@ -309,8 +301,6 @@ class MobileMamba(PyramidBackbone, Fusible):
         Raises:
             RuntimeError: it is fused already.
         """
-        if self.is_fused:
-            raise RuntimeError("this MobileMamba is fused already")
         return fused_copy(self)
 
     def fuse_(self) -> None:

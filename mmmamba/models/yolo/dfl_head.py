@@ -15,7 +15,7 @@ from mmengine.registry import MODELS, TASK_UTILS
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmmamba.layers.mixers.ssm_init import full_precision
+from mmmamba.layers.precision import full_precision
 from mmmamba.models.yolo.conv import conv_norm_act
 
 from .box_selection import select_boxes

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from ...layers.blocks import drop_path
 from ...layers.layout import channels_first, channels_last
-from ...layers.mixers.ss2d import CROSS, SS2D
-from ...layers.mixers.ssm_init import flat_ssm_
+from ...layers.mixers.ss2d import CROSS, SS2D, flat_ssm_
 from ...layers.rescale import LayerNorm2d
 from .conv import conv_norm_act
 from .ls_block import LSBlock

@@ -1,4 +1,7 @@
-"""The mixers of Vim and LocalVim against their definitions, read step by step on copies of the sequence."""
+"""The mixers of Vim and LocalVim against their definitions.
+
+These are read step by step on copies of the sequence.
+"""
 
 import pytest
 import torch
@@ -22,7 +25,7 @@ def branch(mixer, suffix, a_name, x_BTD):
         + part("conv1d").bias
     )
     u = F.silu(u)
-    rho, B, C = part("x_proj")(u).split(mixer.splits, -1)
+    rho, B, C = part("x_proj")(u).split(mixer.s6().splits, -1)
     delta = F.softplus(part("dt_proj")(rho))
     A = -torch.exp(getattr(mixer, a_name))
     h, outputs = u.new_zeros(len(u), D, A.shape[1]), []

@@ -25,7 +25,7 @@ def walked(m: SS2D, x_BHWD: torch.Tensor, k: int) -> torch.Tensor:
     """Route k by the definition: read the map in order, scan step by step, put back. `(B, L, D)`"""
     order = route(m.routes[k], H, W)
     u_BTD = torch.where(order[:, None] >= 0, x_BHWD.flatten(1, 2)[:, order], 0)
-    rho, B, C = F.linear(u_BTD, m.x_proj_weight[k]).split(m.splits, -1)
+    rho, B, C = F.linear(u_BTD, m.x_proj_weight[k]).split(m.s6().splits, -1)
     delta = F.softplus(rho @ m.dt_projs_weight[k].t() + m.dt_projs_bias[k])
     D = u_BTD.shape[-1]
     A, skip = -torch.exp(m.A_logs[k * D : (k + 1) * D]), m.Ds[k * D : (k + 1) * D]
@@ -77,7 +77,10 @@ def test_heads_that_do_not_fit_are_errors():
 
 @pytest.mark.parametrize("as_published", [False, True])
 def test_gated_merge(as_published):
-    """Every route's output times a gate of its own mean, then summed; the published columns land elsewhere."""
+    """Every route's output times a gate of its own mean, then summed.
+
+    The published columns land elsewhere.
+    """
     routes = ("row", "column_reversed", "window2")
     merge = GatedMerge(16, routes, as_published).double()
     m = mixer(16, routes=routes, merge=merge)
