@@ -59,7 +59,7 @@ def test_tested_versions_meet_the_requirements(name: str, file: str, python: str
 
 
 def test_every_import_is_required() -> None:
-    """What the package imports stands in runtime.txt; nothing comes in by luck through another package."""
+    """What the package imports stands in runtime.txt; nothing comes in by luck through others."""
     required = {canonicalize_name(r.name) for r in requirements("runtime")}
     distributions = packages_distributions()
     missing = []

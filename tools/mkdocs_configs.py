@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add ``configs/**.py`` under the names that links in ``docs/`` have for them, ``../configs/…``."""
+    """Add `configs/**.py` under the names that links in `docs/` have for them, `../configs/…`."""
     for path in sorted((ROOT / "configs").rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
         file = File(

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mmmamba.commands import main
-from ..engine import tiny_runs  # noqa: F401
 
+from ..engine import tiny_runs  # noqa: F401
 from ..engine.tiny_models import detection, segmentation
 from .doors import Outcome, behind
 

@@ -1,4 +1,4 @@
-"""``mmmamba bench`` measures backbones and whole detectors, and refuses what it cannot measure in a line."""
+"""`mmmamba bench` measures backbones and detectors, and says in a line what it cannot measure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from mmmamba.config.find import find_config
 
 BACKBONE = 'dict(_delete_=True, type="VMamba", arch=dict(embed_dims=16, depths=(1, 1, 1, 1)))'
 TINY = {
-    "mask_rcnn/vmamba_t_1x_coco": f"model = dict(backbone={BACKBONE}, neck=dict(in_channels=[16, 32, 64, 128]),\n"
+    "mask_rcnn/vmamba_t_1x_coco": f"model = dict(backbone={BACKBONE},\n"
+    "    neck=dict(in_channels=[16, 32, 64, 128]),\n"
     "    roi_head=dict(bbox_head=dict(fc_out_channels=32), mask_head=dict(num_convs=1)),\n"
     "    train_cfg=dict(rpn_proposal=dict(max_per_img=20), rcnn=dict(sampler=dict(num=8))),\n"
     "    test_cfg=dict(rpn=dict(max_per_img=20)))",
-    "upernet/vmamba_t_160k_ade20k-512x512": f"model = dict(backbone={BACKBONE}, auxiliary_head=dict(in_channels=64),\n"
+    "upernet/vmamba_t_160k_ade20k-512x512": f"model = dict(backbone={BACKBONE},\n"
+    "    auxiliary_head=dict(in_channels=64),\n"
     "    decode_head=dict(in_channels=[16, 32, 64, 128], channels=32))",
     "mamba_yolo/mamba_yolo_t_300e_coco": "",
 }

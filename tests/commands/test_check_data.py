@@ -1,4 +1,4 @@
-"""``mmmamba check-data``: exit codes, findings for people and for programs, contact sheets."""
+"""`mmmamba check-data`: exit codes, findings for people and for programs, contact sheets."""
 
 from __future__ import annotations
 
@@ -42,10 +42,9 @@ def test_a_clean_data_set(shapes: Path, capsys: pytest.CaptureFixture) -> None:
     assert "clean" in printed and "circle" in printed and "triangle" in printed
     for split in ("train", "val"):
         with Image.open(f"work_dirs/mine/data/{split}.png") as sheet:
-            assert (
-                sheet.width > 800
-                and len(set(sheet.convert("RGB").resize((64, 64)).getdata())) > 100
-            )
+            assert sheet.width > 800
+            small = sheet.convert("RGB").resize((64, 64))
+            assert len(small.getcolors(64 * 64)) > 100
 
 
 def test_faults_are_counted_and_named(shapes: Path, capsys: pytest.CaptureFixture) -> None:

@@ -25,20 +25,23 @@ model = dict(
     test_cfg=dict(rpn=dict(max_per_img=20), rcnn=dict(score_thr=0.0, max_per_img=5)))
 test_dataloader = dict(dataset=dict(pipeline=[
     dict(type="LoadImageFromFile"), dict(type="Resize", scale=(120, 120), keep_ratio=True),
-    dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"))]))
+    dict(type="PackDetInputs",
+         meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"))]))
 """
 SEGMENTOR = f"""
 _base_ = "{ROOT}/configs/upernet/vmamba_t_160k_ade20k-512x512.py"
 model = dict(
     backbone=dict(_delete_=True, type="{{backbone}}", {{arguments}}),
-    decode_head=dict(in_channels={{widths}}, channels=16), auxiliary_head=dict(in_channels={{third}}, channels=16))
+    decode_head=dict(in_channels={{widths}}, channels=16),
+    auxiliary_head=dict(in_channels={{third}}, channels=16))
 test_dataloader = dict(dataset=dict(pipeline=[
-    dict(type="LoadImageFromFile"), dict(type="Resize", scale=(128, 96), keep_ratio=True), dict(type="PackSegInputs")]))
+    dict(type="LoadImageFromFile"), dict(type="Resize", scale=(128, 96), keep_ratio=True),
+    dict(type="PackSegInputs")]))
 """
 
 
 def save_run(folder: Path, text: str, meta: dict) -> Path:
-    """What a run leaves: a config, a checkpoint (of random weights) and the note which is the last."""
+    """What a run leaves: a config, a checkpoint of random weights, the note which is the last."""
     folder.mkdir()
     (folder / "run.py").write_text(text)
     cfg = Config.fromfile(folder / "run.py")
@@ -96,7 +99,8 @@ def test_all_pictures_of_a_detector(detector, image, tmp_path, capsys):
     assert set(drawn) == {"scan", "attention", "features", "cam", "erf"}
     assert all(width > 900 for width, _ in drawn.values())
     told = capsys.readouterr().out
-    # The last block of the stage whose cells are 16 pixels; the pixel in the network's input is 112.5, 12.5.
+    # The last block of the stage whose cells are 16 pixels. The pixel in the network's input is
+    # 112.5, 12.5.
     assert "attention: layers.2.blocks.1.op, cell 0, 7 of 6x8" in told
     assert (
         "scan: layers.3.blocks.0.op, 3x4 cells, routes row, column, row_reversed, column_reversed"

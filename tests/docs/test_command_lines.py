@@ -29,7 +29,10 @@ class Parsed(BaseException):
 
 
 def lines() -> dict[str, str]:
-    """Of fenced and indented code and of code within sentences, with their places. Those with output are run."""
+    """Command lines of fenced and indented code and of code within sentences, with their places.
+
+    Those with output are run by the tests of their pages.
+    """
     found = {}
     for page in PAGES:
         text = (ROOT / page).read_text()
@@ -66,7 +69,7 @@ def parse_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def words_of(line: str) -> list[str]:
-    """Of the program, without settings of the environment and redirections."""
+    """The words of a line, without settings of the environment and redirections."""
     words = shlex.split(re.sub(r" >.*| \|.*", "", line), comments=True)
     while re.match(r"\w+=", words[0]):
         words.pop(0)
@@ -96,7 +99,7 @@ def start(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         return main(rest)
     monkeypatch.syspath_prepend((ROOT / rest[0]).parent)
     monkeypatch.setattr(sys, "argv", rest)
-    # A script without arguments of its own would start to work: it has to parse them, were there none.
+    # A script without arguments of its own would start to work, so it has to parse even none.
     assert "parse_args" in (ROOT / rest[0]).read_text() or rest[0].startswith("tools/")
     runpy.run_path(str(ROOT / rest[0]), run_name="__main__")
 

@@ -34,7 +34,7 @@ def try_out(line: str) -> None:
 
 
 def test_get_started() -> None:
-    """Its steps are those of the demo (`make demo`), of your_data.md and of inference.md, which run there."""
+    """Its steps are those of `make demo`, your_data.md and inference.md, which run there."""
     run_page(
         "docs/get_started.md",
         parsed=("make", "source", "infer", "mmmamba new", "check-data", "mmmamba train"),
