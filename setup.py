@@ -16,11 +16,12 @@ def read_requirements(name: str) -> list[str]:
 # The configs lie beside the package in a checkout, where OpenMMLab's users look for them, and
 # inside it once installed.
 CONFIGS = "mmmamba.configs"
+EXTRAS = ("test", "lint", "docs", "mamba-ssm")
 
 setup(
     packages=[*find_packages(include=["mmmamba*"]), CONFIGS],
     package_dir={CONFIGS: "configs"},
     package_data={"mmmamba": ["py.typed"], CONFIGS: ["**/*.py"]},
     install_requires=read_requirements("runtime"),
-    extras_require={name: read_requirements(name) for name in ("test", "docs", "mamba-ssm")},
+    extras_require={name: read_requirements(name) for name in EXTRAS},
 )

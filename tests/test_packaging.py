@@ -34,6 +34,7 @@ def pins(python: str, file: str = "tested") -> dict[str, str]:
         "python_full_version": f"{python}.5",
         "sys_platform": "linux",
         "platform_machine": "x86_64",
+        "platform_python_implementation": "CPython",
     }
     chosen: dict[str, str] = {}
     for pin in requirements(file):
@@ -48,7 +49,8 @@ def pins(python: str, file: str = "tested") -> dict[str, str]:
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize(
-    "name, file", [("runtime", "tested"), ("test", "tested"), ("docs", "tested-docs")]
+    "name, file",
+    [("runtime", "tested"), ("test", "tested"), ("lint", "tested"), ("docs", "tested-docs")],
 )
 def test_tested_versions_meet_the_requirements(name: str, file: str, python: str) -> None:
     chosen = pins(python, file)

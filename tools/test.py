@@ -10,8 +10,8 @@ import sys
 # times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import mmmamba  # noqa: E402, F401  before mmdet and mmseg, which import mmcv's operators
-from mmmamba.commands import main  # noqa: F401
+import mmmamba  # noqa: F401  before mmdet and mmseg, which import mmcv's operators
+from mmmamba.commands import main
 
 if __name__ == "__main__":
     sys.exit(main(["test", *sys.argv[1:]]))

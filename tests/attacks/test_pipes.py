@@ -57,6 +57,6 @@ def test_check_data_names_annotations(tmp_path: Path) -> None:
 def test_training_names_it(tmp_path: Path, what: str) -> None:
     cfg = detection(tmp_path)
     cfg.dump(tmp_path / "config.py")
-    path = piped(sorted((tmp_path / "shapes" / what).glob("*train*"))[0])
+    path = piped(min((tmp_path / "shapes" / what).glob("*train*")))
     outcome = behind(lambda: main(["train", str(tmp_path / "config.py")]), LIMIT)
     assert outcome.code == 2 and path.name in outcome.error and "a pipe" in outcome.error, outcome

@@ -77,31 +77,26 @@ def words_of(line: str) -> list[str]:
 
 
 def start(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a program until it has taken its arguments."""
     program, *rest = words
     if program == "torchrun":
         args, unknown = get_args_parser().parse_known_args(rest)
         assert not unknown
-        return start(
-            [
-                "python",
-                *(["-m"] if args.module else []),
-                args.training_script,
-                *args.training_script_args,
-            ],
-            monkeypatch,
-        )
+        module = ["-m"] if args.module else []
+        program, *rest = ["python", *module, args.training_script, *args.training_script_args]
     if program == "make":
         assert set(rest) <= set(TARGETS)
         raise Parsed(argparse.Namespace())
     if program == "python" and rest[0] == "-m":
         program, *rest = rest[1:]
     if program == "mmmamba":
-        return main(rest)
-    monkeypatch.syspath_prepend((ROOT / rest[0]).parent)
-    monkeypatch.setattr(sys, "argv", rest)
-    # A script without arguments of its own would start to work, so it has to parse even none.
-    assert "parse_args" in (ROOT / rest[0]).read_text() or rest[0].startswith("tools/")
-    runpy.run_path(str(ROOT / rest[0]), run_name="__main__")
+        main(rest)
+    else:
+        monkeypatch.syspath_prepend((ROOT / rest[0]).parent)
+        monkeypatch.setattr(sys, "argv", rest)
+        # A script without arguments of its own would start to work, so it has to parse even none.
+        assert "parse_args" in (ROOT / rest[0]).read_text() or rest[0].startswith("tools/")
+        runpy.run_path(str(ROOT / rest[0]), run_name="__main__")
 
 
 def is_there(name: str) -> bool:

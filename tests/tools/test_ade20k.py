@@ -76,7 +76,7 @@ def miou(maps: Path) -> float:
         label, predicted = (
             cv2.imread(str(p), cv2.IMREAD_UNCHANGED).astype(int) for p in (file, maps / file.name)
         )
-        assert predicted.shape == label.shape and 1 <= predicted.min() and predicted.max() <= 150
+        assert predicted.shape == label.shape and predicted.min() >= 1 and predicted.max() <= 150
         counted = label > 0
         for k in range(150):
             a, b = (label == k + 1) & counted, (predicted == k + 1) & counted
