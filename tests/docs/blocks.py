@@ -1,4 +1,4 @@
-"""Code blocks of README.md and docs/*.md: found, and run.
+"""Code blocks of the pages, at the root and in docs/: found, and run.
 
 `run_page` runs every block of a page in the current folder, or hands it to a function. So a page is
 wholly run, or its test fails; `test_pages.py` runs the pages that no other test names.
@@ -20,6 +20,9 @@ from mmmamba.commands import main
 ROOT = Path(__file__).parents[2]
 PAGES = [
     "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")),
 ]
 PROGRAMS = {
