@@ -28,15 +28,8 @@ def checked(build: Callable, folder: Path, what: str, which: int = 1) -> tuple[O
     cfg = build(folder)
     cfg.dump(folder / "config.py")
     path = piped(sorted((folder / "shapes" / what).glob("*train*"))[which])
-    command = [
-        "check-data",
-        str(folder / "config.py"),
-        "--splits",
-        "train",
-        "--out",
-        str(folder / "out"),
-    ]
-    return behind(lambda: main(command), LIMIT), path
+    words = ["check-data", str(folder / "config.py"), "--splits", "train"]
+    return behind(lambda: main([*words, "--out", str(folder / "out")]), LIMIT), path
 
 
 @pytest.mark.parametrize("build, what", [(detection, "train"), (segmentation, "labels/train")])

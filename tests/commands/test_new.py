@@ -48,22 +48,10 @@ def test_coco_files_to_ap(
     shapes: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, printed = new(
-        capsys,
-        "--backbone",
-        "vmamba_t",
-        "--head",
-        "mask_rcnn",
-        "--data",
-        shapes / "shapes",
-        "--out",
-        "mine.py",
-        "--length",
-        1,
-    )
-    assert (
-        code == 0 and "mmmamba check-data mine.py" in printed and "mmmamba train mine.py" in printed
-    )
+    words = "--backbone vmamba_t --head mask_rcnn --out mine.py --length 1 --data"
+    code, printed = new(capsys, *words.split(), shapes / "shapes")
+    assert code == 0
+    assert "mmmamba check-data mine.py" in printed and "mmmamba train mine.py" in printed
     assert "circle, square, triangle" in printed and "vssm1_tiny" in printed
     assert main(["check-data", "mine.py", "--samples", "0"]) == 0
     assert len(Path("mine.py").read_text().splitlines()) < 60
@@ -84,21 +72,8 @@ def test_label_maps_to_miou(
     shapes: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, printed = new(
-        capsys,
-        "--backbone",
-        "vmamba_t",
-        "--head",
-        "upernet",
-        "--data",
-        shapes / "maps",
-        "--out",
-        "mine.py",
-        "--length",
-        2,
-        "--batch-size",
-        2,
-    )
+    words = "--backbone vmamba_t --head upernet --out mine.py --length 2 --batch-size 2 --data"
+    code, printed = new(capsys, *words.split(), shapes / "maps")
     assert code == 0 and "0 … 3" in printed
     assert main(["check-data", "mine.py", "--samples", "0"]) == 0
     widths = "decode_head=dict(in_channels=[16, 32, 64, 128], channels=16)"
