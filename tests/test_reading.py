@@ -3,7 +3,6 @@
 import ast
 import io
 import re
-import subprocess
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,25 +14,16 @@ WIDTH = 100
 LENGTH = 400
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 TABLES = (ast.Dict, ast.List, ast.Tuple, ast.Set)
-DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def tracked() -> list[Path]:
-    """The Python files of the repository, or all below its folders where there is no git."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    if listed.returncode == 0:
-        paths = [ROOT / line for line in listed.stdout.splitlines()]
-        return [path for path in paths if path.is_file()]
+def python_files() -> list[Path]:
     folders = ("mmmamba", "configs", "tools", "benchmarks", "tests")
-    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    return [ROOT / "setup.py", *(path for name in folders for path in (ROOT / name).rglob("*.py"))]
 
 
-FILES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in tracked()}
+FILES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in python_files()
+}
 PACKAGE = {name: text for name, text in FILES.items() if name.startswith("mmmamba/")}
 
 
@@ -42,10 +32,11 @@ def numbered(text: str) -> Iterator[tuple[int, str]]:
 
 
 def docstrings(text: str) -> Iterator[tuple[int, str]]:
-    """The docstrings of a file with the lines on which they begin."""
+    """The docstrings of a file, those below constants too, with the lines on which they begin."""
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
-            yield node.body[0].lineno, ast.get_docstring(node)
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(said))):
+                yield node.lineno, said.strip()
 
 
 def nested_comprehensions(text: str) -> Iterator[int]:
@@ -156,6 +147,13 @@ def test_only_tables_are_kept_from_the_formatter():
 )
 def test_nested_comprehensions_are_seen(text, lines):
     assert list(nested_comprehensions(text)) == lines
+
+
+def test_docstrings_of_constants_are_seen():
+    assert list(docstrings('"""A file."""\nA = 1\n"""Of it."""\n')) == [
+        (1, "A file."),
+        (3, "Of it."),
+    ]
 
 
 def test_what_the_formatter_leaves_alone_is_seen():
