@@ -16,8 +16,7 @@ from mmmamba.models.backbones.sizes import SIZES, agrees
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "model_zoo.md").read_text(encoding="utf-8")
 WRITE = "write docs/model_zoo.md anew: python tools/make_model_zoo.py"
-# The smallest of each family, with the multiply-adds (linear layers, attention) and scan that the
-# fact sheets count.
+# The smallest of each family, with the multiply-adds (linear layers, attention) and scan that the fact sheets count.
 COUNTED = {
     "vmamba_t": None,
     "mambavision_t": (4.45, 0.11, None),
