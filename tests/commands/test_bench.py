@@ -1,4 +1,4 @@
-"""`mmmamba bench` measures backbones and detectors, and says in a line what it cannot measure."""
+"""`mmmamba bench` measures backbones and detectors, and refuses what it cannot in a line."""
 
 from __future__ import annotations
 

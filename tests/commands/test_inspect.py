@@ -41,7 +41,7 @@ test_dataloader = dict(dataset=dict(pipeline=[
 
 
 def save_run(folder: Path, text: str, meta: dict) -> Path:
-    """What a run leaves: a config, a checkpoint of random weights, the note which is the last."""
+    """What a run leaves: config, checkpoint (of random weights) and a note which is the last."""
     folder.mkdir()
     (folder / "run.py").write_text(text)
     cfg = Config.fromfile(folder / "run.py")
@@ -84,7 +84,7 @@ def test_all_pictures_of_a_detector(detector, image, tmp_path, capsys):
     assert set(drawn) == {"scan", "attention", "features", "cam", "erf"}
     assert all(width > 900 for width, _ in drawn.values())
     told = capsys.readouterr().out
-    # The last block of the stage whose cells are 16 pixels. The pixel in the network's input is
+    # The last block of the stage whose cells are 16 pixels; the pixel in the network's input is
     # 112.5, 12.5.
     assert "attention: layers.2.blocks.1.op, cell 0, 7 of 6x8" in told
     assert (

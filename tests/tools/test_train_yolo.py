@@ -1,4 +1,4 @@
-"""Mamba YOLO-T learns to see shapes on a CPU in a minute, and sees as well with norms fused."""
+"""Mamba YOLO-T learns to see shapes within a minute on a CPU, and sees as well when fused."""
 
 from __future__ import annotations
 
