@@ -1,4 +1,4 @@
-"""The dependency lists of requirements/ and the folders; everything else about the package stands in pyproject.toml."""
+"""The dependency lists of requirements/ and the folders; all else stands in pyproject.toml."""
 
 from pathlib import Path
 
@@ -13,13 +13,15 @@ def read_requirements(name: str) -> list[str]:
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
-# The configs lie beside the package in a checkout, where OpenMMLab's users look for them, and inside it once installed.
+# The configs lie beside the package in a checkout, where OpenMMLab's users look for them, and
+# inside it once installed.
 CONFIGS = "mmmamba.configs"
+EXTRAS = ("test", "lint", "docs", "mamba-ssm")
 
 setup(
     packages=[*find_packages(include=["mmmamba*"]), CONFIGS],
     package_dir={CONFIGS: "configs"},
-    package_data={CONFIGS: ["**/*.py"]},
+    package_data={"mmmamba": ["py.typed"], CONFIGS: ["**/*.py"]},
     install_requires=read_requirements("runtime"),
-    extras_require={name: read_requirements(name) for name in ("test", "docs", "mamba-ssm")},
+    extras_require={name: read_requirements(name) for name in EXTRAS},
 )

@@ -10,20 +10,21 @@ from mmengine.registry import DefaultScope
 
 from mmmamba.engine.reliability.seeding import seed_all
 
-# The same inputs in every run, so that a failure is the change's. HYPOTHESIS_PROFILE=default draws anew.
+# The same inputs in every run, so that a failure is the change's. HYPOTHESIS_PROFILE=default draws
+# anew.
 settings.register_profile("suite", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 
 @pytest.fixture(autouse=True)
 def no_default_scope() -> None:
-    """MMEngine's is one for the process: a test that builds by mmdet's names says so, whichever came before it."""
+    """MMEngine's is one for the process: a test that builds by mmdet's names says so itself."""
     DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(autouse=True)
 def same_random_numbers() -> None:
-    """Python and NumPy seed themselves anew in each process, and a worker's tests are others in each run."""
+    """Python and NumPy seed themselves anew in each process, and a worker gets other tests."""
     seed_all(0)
 
 
@@ -33,5 +34,6 @@ def pytest_terminal_summary(
     """One line that says what a marker expression left out, and how to run it."""
     if "not slow" in (config.option.markexpr or ""):
         terminalreporter.write_line(
-            "Left out: tests marked slow (make test-slow) and tests that need a CUDA device (make test-gpu)."
+            "Left out: tests marked slow (make test-slow) "
+            "and tests that need a CUDA device (make test-gpu)."
         )

@@ -25,7 +25,7 @@ ORDER = (
     "ops",
     "compat",
 )
-"""Above those that they may import. Files of the package itself, `errors.py` and others, import nothing of it."""
+"""Above those that they may import. Files of the package itself, as `errors.py`, import none."""
 ENTRANCES = {"__init__", "__main__", "detection"}
 """What a user imports, above everything."""
 WITHOUT_OPENMMLAB = {"ops", "layers"}

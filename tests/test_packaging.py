@@ -11,9 +11,11 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import mmmamba
 from mmmamba.compat import opencv
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +36,7 @@ def pins(python: str, file: str = "tested") -> dict[str, str]:
         "python_full_version": f"{python}.5",
         "sys_platform": "linux",
         "platform_machine": "x86_64",
+        "platform_python_implementation": "CPython",
     }
     chosen: dict[str, str] = {}
     for pin in requirements(file):
@@ -48,7 +51,8 @@ def pins(python: str, file: str = "tested") -> dict[str, str]:
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize(
-    "name, file", [("runtime", "tested"), ("test", "tested"), ("docs", "tested-docs")]
+    "name, file",
+    [("runtime", "tested"), ("test", "tested"), ("lint", "tested"), ("docs", "tested-docs")],
 )
 def test_tested_versions_meet_the_requirements(name: str, file: str, python: str) -> None:
     chosen = pins(python, file)
@@ -58,28 +62,27 @@ def test_tested_versions_meet_the_requirements(name: str, file: str, python: str
         )
 
 
+def imported(path: Path) -> set[str]:
+    """The packages that a file imports, without its own."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module)
+    return {name.split(".")[0] for name in names}
+
+
 def test_every_import_is_required() -> None:
-    """What the package imports stands in runtime.txt; nothing comes in by luck through another package."""
+    """What the package imports stands in runtime.txt; nothing comes in by luck through others."""
     required = {canonicalize_name(r.name) for r in requirements("runtime")}
     distributions = packages_distributions()
     missing = []
     for path in (ROOT / "mmmamba").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                names = [node.module]
-            for top in (
-                {name.split(".")[0] for name in names}
-                - set(sys.stdlib_module_names)
-                - OPTIONAL
-                - {"mmmamba"}
-            ):
-                owners = {
-                    canonicalize_name(owner)
-                    for owner in [*distributions.get(top, []), COMES_WITH.get(top, top)]
-                }
-                if not owners & required:
-                    missing.append(f"{path.relative_to(ROOT)} imports {top}")
+        for top in imported(path) - set(sys.stdlib_module_names) - OPTIONAL - {"mmmamba"}:
+            owners = [*distributions.get(top, []), COMES_WITH.get(top, top)]
+            if not required & set(map(canonicalize_name, owners)):
+                missing.append(f"{path.relative_to(ROOT)} imports {top}")
     assert not missing, "not in requirements/runtime.txt: " + "; ".join(missing)
 
 
@@ -116,10 +119,54 @@ def test_make_refuses_an_old_python(tmp_path: Path) -> None:
     assert not (tmp_path / "venv").exists()
 
 
-def test_one_version_is_written_down() -> None:
-    import mmmamba
+def version_in_pyproject() -> str:
+    text = (ROOT / "pyproject.toml").read_text()
+    (version,) = re.findall(r'^version = "(.+)"$', text, re.MULTILINE)
+    return version
 
-    (version,) = re.findall(
-        r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
+
+def test_one_version_is_written_down() -> None:
+    assert mmmamba.__version__ == version_in_pyproject()
+
+
+def test_the_citation_file_is_whole() -> None:
+    """What the form wants, https://citation-file-format.github.io, and our version."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert (citation["cff-version"], citation["license"]) == ("1.2.0", "Apache-2.0")
+    assert citation["version"] == version_in_pyproject()
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    """In a checkout and once it is installed (PEP 561)."""
+    assert (ROOT / "mmmamba/py.typed").is_file()
+    data = re.search(r"package_data=(.+)", (ROOT / "setup.py").read_text())[1]
+    assert '"mmmamba": ["py.typed"]' in data
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda f: f.name)
+def test_forms_of_issues_can_be_filled_in(file: Path) -> None:
+    form = yaml.safe_load(file.read_text())
+    if file.name == "config.yml":
+        assert "blank_issues_enabled" in form
+        return
+    assert form["name"] and form["description"]
+    fields = [field for field in form["body"] if field["type"] != "markdown"]
+    assert len({field["id"] for field in fields}) == len(fields) > 0
+    assert all(field["attributes"]["label"] for field in fields)
+
+
+def test_commits_run_what_make_lint_runs() -> None:
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    programs = {hook["entry"].split(" --")[0] for hook in repository["hooks"]}
+    dry = subprocess.run(
+        ["make", "-n", "lint", f"VENV={ROOT / '.venv'}"], cwd=ROOT, capture_output=True, text=True
     )
-    assert mmmamba.__version__ == version
+    assert dry.returncode == 0, dry.stderr
+    assert all(f"{ROOT}/{program}" in dry.stdout for program in programs), dry.stdout
+
+
+def test_blame_leaves_out_commits_that_are_there() -> None:
+    lines = (ROOT / ".git-blame-ignore-revs").read_text().splitlines()
+    commits = [line for line in lines if line and not line.startswith("#")]
+    assert commits and all(re.fullmatch(r"[0-9a-f]{40}", commit) for commit in commits)

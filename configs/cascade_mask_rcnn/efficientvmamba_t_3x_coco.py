@@ -1,4 +1,5 @@
-# The authors published Mask R-CNN only: their backbone and its settings under this project's cascade.
+# The authors published Mask R-CNN only: their backbone and
+# its settings under this project's cascade.
 _base_ = [
     "../_base_/models/cascade_mask_rcnn_fpn.py",
     "../_base_/datasets/coco_instance_ms_crop.py",

@@ -1,5 +1,5 @@
-# The authors published Mask R-CNN only: their backbone and its settings under this project's cascade.
-# LocalVMamba-T's weights were never published: name your own in model.backbone.init_cfg.
+# The authors published Mask R-CNN only: their backbone and its settings under this project's
+# cascade. LocalVMamba-T's weights were never published: name your own in model.backbone.init_cfg.
 _base_ = [
     "../_base_/models/cascade_mask_rcnn_fpn.py",
     "../_base_/datasets/coco_instance.py",

@@ -1,5 +1,5 @@
-# The windows make one window of the whole map: attention and a scan over 12,544 tokens. The authors' drop path never
-# arrived in their backbone, which used 0.2 in every size.
+# The windows make one window of the whole map: attention and a scan over 12,544 tokens. The
+# authors' drop path never arrived in their backbone, which used 0.2 in every size.
 _base_ = [
     "../_base_/models/cascade_mask_rcnn_fpn.py",
     "../_base_/datasets/coco_instance_ms_crop.py",

@@ -1,5 +1,6 @@
-# Detectron2's ViTDet settings. The authors started from weights without a class token that they never published, and
-# turned the tokens by their places; this starts from the published ones, whose class token stays in the sequence.
+# Detectron2's ViTDet settings. The authors started from weights without a
+# class token that they never published, and turned the tokens by their places;
+# this starts from the published ones, whose class token stays in the sequence.
 _base_ = [
     "../_base_/models/cascade_mask_rcnn_fpn.py",
     "../_base_/datasets/coco_instance_lsj.py",
@@ -56,6 +57,7 @@ default_hooks = dict(checkpoint=dict(by_epoch=False, interval=5_000))
 log_processor = dict(by_epoch=False)
 expected = dict(
     metrics={"coco/bbox_mAP": 0.457, "coco/segm_mAP": 0.392},
-    source="https://github.com/hustvl/Vim and arXiv 2401.09417 (from weights that were never published)",
+    source="https://github.com/hustvl/Vim and arXiv 2401.09417 "
+    "(from weights that were never published)",
     verified=False,
 )

@@ -1,4 +1,5 @@
-# The authors published Mask R-CNN only: their backbone and its settings under this project's cascade.
+# The authors published Mask R-CNN only: their backbone and
+# its settings under this project's cascade.
 _base_ = [
     "../_base_/models/cascade_mask_rcnn_fpn.py",
     "../_base_/datasets/coco_instance.py",
@@ -6,7 +7,10 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-checkpoint = "https://github.com/MzeroMiko/VMamba/releases/download/%23v2cls/vssm1_tiny_0230s_ckpt_epoch_264.pth"
+checkpoint = (
+    "https://github.com/MzeroMiko/VMamba/releases/download/%23v2cls/"
+    "vssm1_tiny_0230s_ckpt_epoch_264.pth"
+)
 model = dict(
     backbone=dict(
         type="VMamba",

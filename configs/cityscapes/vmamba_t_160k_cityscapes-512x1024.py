@@ -1,4 +1,5 @@
-# UperNet. The authors published no result on Cityscapes: VMamba-T's settings on ADE20K with this data set.
+# UperNet. The authors published no result on Cityscapes:
+# VMamba-T's settings on ADE20K with this data set.
 _base_ = [
     "../_base_/models/upernet.py",
     "../_base_/datasets/cityscapes.py",
@@ -6,7 +7,10 @@ _base_ = [
     "../_base_/default_runtime_seg.py",
 ]
 
-checkpoint = "https://github.com/MzeroMiko/VMamba/releases/download/%23v2cls/vssm1_tiny_0230s_ckpt_epoch_264.pth"
+checkpoint = (
+    "https://github.com/MzeroMiko/VMamba/releases/download/%23v2cls/"
+    "vssm1_tiny_0230s_ckpt_epoch_264.pth"
+)
 model = dict(
     data_preprocessor=dict(size=(512, 1024)),
     backbone=dict(

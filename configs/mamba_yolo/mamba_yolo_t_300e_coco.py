@@ -12,7 +12,8 @@ model = dict(
     neck=dict(in_channels=[64, 128, 256]),
     bbox_head=dict(in_channels=[64, 128, 256]),
 )
-# Mosaic is off for the last ten epochs. Training ends early where AP has not risen for 100 epochs, ten validations.
+# Mosaic is off for the last ten epochs. Training ends early
+# where AP has not risen for 100 epochs, ten validations.
 custom_hooks = [
     dict(type="YOLOWarmupHook", epochs=3, min_iters=100, bias_lr=0.1, momentum=0.8),
     dict(

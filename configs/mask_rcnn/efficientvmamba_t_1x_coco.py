@@ -1,5 +1,5 @@
-# The authors' own config of this size cannot run (its widths are another model's); the paper's figures for it fit no
-# Mask R-CNN of the usual size.
+# The authors' own config of this size cannot run (its widths are another model's); the paper's
+# figures for it fit no Mask R-CNN of the usual size.
 _base_ = [
     "../_base_/models/mask_rcnn_fpn.py",
     "../_base_/datasets/coco_instance.py",

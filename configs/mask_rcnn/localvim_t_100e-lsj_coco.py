@@ -1,5 +1,6 @@
-# The paper calls it Cascade Mask R-CNN; the authors' config builds plain Mask R-CNN, as here. Their layer decay reached
-# the embeddings only. Their norms are LayerNorms that start from the published RMSNorms' scales.
+# The paper calls it Cascade Mask R-CNN; the authors' config builds plain
+# Mask R-CNN, as here. Their layer decay reached the embeddings only. Their
+# norms are LayerNorms that start from the published RMSNorms' scales.
 _base_ = [
     "../_base_/models/mask_rcnn_simple_fpn.py",
     "../_base_/datasets/coco_instance_lsj.py",

@@ -1,5 +1,5 @@
-# The authors published Cascade Mask R-CNN only. Windows, learning rate, drop path and precision are those of that
-# run; there is no published result to compare with.
+# The authors published Cascade Mask R-CNN only. Windows, learning rate, drop path and precision are
+# those of that run; there is no published result to compare with.
 _base_ = [
     "../_base_/models/mask_rcnn_fpn.py",
     "../_base_/datasets/coco_instance_ms_crop.py",

@@ -1,7 +1,10 @@
 # The authors' configs of this generation name no drop path and inherit 0.2, for every size.
 _base_ = "./vmamba_t_3x_coco.py"
 
-checkpoint = "https://github.com/MzeroMiko/VMamba/releases/download/%23v0cls/vssmsmall_dp03_ckpt_epoch_238.pth"
+checkpoint = (
+    "https://github.com/MzeroMiko/VMamba/releases/download/%23v0cls/"
+    "vssmsmall_dp03_ckpt_epoch_238.pth"
+)
 model = dict(
     backbone=dict(arch="vmamba_v0_s", init_cfg=dict(checkpoint=checkpoint)),
 )

@@ -1,5 +1,6 @@
-# From the paper alone: there is no config of the authors. It prints a learning rate of 1e-5, a tenth of what their
-# Mask R-CNN configs use and too low to train in 12 epochs; theirs of Mask R-CNN stands here.
+# From the paper alone: there is no config of the authors. It prints a
+# learning rate of 1e-5, a tenth of what their Mask R-CNN configs use
+# and too low to train in 12 epochs; theirs of Mask R-CNN stands here.
 _base_ = [
     "../_base_/models/retinanet_fpn.py",
     "../_base_/datasets/coco_detection.py",

@@ -1,5 +1,5 @@
-# The weights lie behind a page: fetch mobilemamba_b1.pth by hand from the place that docs/checkpoints.md names, and put
-# it where `checkpoint` says.
+# The weights lie behind a page: fetch mobilemamba_b1.pth by hand from the place that
+# docs/checkpoints.md names, and put it where `checkpoint` says.
 _base_ = [
     "../_base_/models/retinanet_fpn.py",
     "../_base_/datasets/coco_detection.py",

@@ -1,5 +1,5 @@
-# The weights lie behind a page: fetch mobilemamba_b4.pth by hand from the place that docs/checkpoints.md names, and put
-# it where `checkpoint` says. For 4 GPUs with 8 images each.
+# The weights lie behind a page: fetch mobilemamba_b4.pth by hand from the place that
+# docs/checkpoints.md names, and put it where `checkpoint` says. For 4 GPUs with 8 images each.
 _base_ = [
     "../_base_/models/semantic_fpn.py",
     "../_base_/datasets/ade20k.py",

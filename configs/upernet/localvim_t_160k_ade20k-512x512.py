@@ -1,5 +1,5 @@
-# UperNet gets four maps of one size, as in the authors' run. Their norms are LayerNorms that start from the published
-# RMSNorms' scales.
+# UperNet gets four maps of one size, as in the authors' run. Their
+# norms are LayerNorms that start from the published RMSNorms' scales.
 _base_ = [
     "../_base_/models/upernet.py",
     "../_base_/datasets/ade20k.py",

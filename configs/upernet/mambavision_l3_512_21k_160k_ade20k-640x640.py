@@ -6,7 +6,10 @@ _base_ = [
     "../_base_/default_runtime_seg.py",
 ]
 
-checkpoint = "https://huggingface.co/nvidia/MambaVision-L3-512-21K/resolve/main/mambavision_L3_21k_740m_512.pth.tar"
+checkpoint = (
+    "https://huggingface.co/nvidia/MambaVision-L3-512-21K/resolve/main/"
+    "mambavision_L3_21k_740m_512.pth.tar"
+)
 model = dict(
     data_preprocessor=dict(size=(640, 640)),
     backbone=dict(

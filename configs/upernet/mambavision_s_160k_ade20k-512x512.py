@@ -1,5 +1,5 @@
-# For 8 GPUs with two images each. The authors' windows of 160 and 56 make maps of 32 and 16 into 160 and 56: about 30
-# times the work of S with the windows of T and B.
+# For 8 GPUs with two images each. The authors' windows of 160 and 56 make maps of 32 and 16 into
+# 160 and 56: about 30 times the work of S with the windows of T and B.
 _base_ = "./mambavision_t_160k_ade20k-512x512.py"
 
 checkpoint = (

@@ -1,5 +1,5 @@
-# For 16 GPUs with one image each. The windows are the authors' own; their drop path never arrived in their backbone,
-# which used 0.2 in every size.
+# For 16 GPUs with one image each. The windows are the authors' own; their drop path never arrived
+# in their backbone, which used 0.2 in every size.
 _base_ = [
     "../_base_/models/upernet.py",
     "../_base_/datasets/ade20k.py",

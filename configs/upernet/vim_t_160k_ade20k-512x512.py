@@ -1,5 +1,6 @@
-# The schedule is the paper's. The authors started from weights without a class token that they never published; this
-# starts from the published ones, whose class token stays in the sequence and is cut out of the maps.
+# The schedule is the paper's. The authors started from weights without a
+# class token that they never published; this starts from the published
+# ones, whose class token stays in the sequence and is cut out of the maps.
 _base_ = [
     "../_base_/models/upernet.py",
     "../_base_/datasets/ade20k.py",
@@ -31,6 +32,7 @@ optim_wrapper = dict(
 )
 expected = dict(
     metrics={"mIoU": 41.0},
-    source="arXiv 2401.09417, table of segmentation results (from weights that were never published)",
+    source="arXiv 2401.09417, table of segmentation results "
+    "(from weights that were never published)",
     verified=False,
 )

@@ -1,6 +1,9 @@
 _base_ = "./vmamba_t_160k_ade20k-512x512.py"
 
-checkpoint = "https://github.com/MzeroMiko/VMamba/releases/download/%23v2cls/vssm_small_0229_ckpt_epoch_222.pth"
+checkpoint = (
+    "https://github.com/MzeroMiko/VMamba/releases/download/%23v2cls/"
+    "vssm_small_0229_ckpt_epoch_222.pth"
+)
 model = dict(
     backbone=dict(arch="vmamba_s", drop_path_rate=0.3, init_cfg=dict(checkpoint=checkpoint)),
 )

@@ -5,7 +5,10 @@ _base_ = [
     "../_base_/default_runtime_seg.py",
 ]
 
-checkpoint = "https://github.com/MzeroMiko/VMamba/releases/download/%23v2cls/vssm1_tiny_0230s_ckpt_epoch_264.pth"
+checkpoint = (
+    "https://github.com/MzeroMiko/VMamba/releases/download/%23v2cls/"
+    "vssm1_tiny_0230s_ckpt_epoch_264.pth"
+)
 model = dict(
     backbone=dict(
         type="VMamba",

@@ -1,6 +1,9 @@
 _base_ = ["../_base_/models/yolo_dfl_pafpn.py", "../_base_/recipes/yolo_36e.py"]
 
-checkpoint = "https://github.com/MzeroMiko/VMamba/releases/download/%23v2cls/vssm1_tiny_0230s_ckpt_epoch_264.pth"
+checkpoint = (
+    "https://github.com/MzeroMiko/VMamba/releases/download/%23v2cls/"
+    "vssm1_tiny_0230s_ckpt_epoch_264.pth"
+)
 model = dict(
     backbone=dict(
         type="VMamba",

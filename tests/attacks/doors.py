@@ -97,7 +97,8 @@ def _called(door: Callable[[], object], said: int, folder: Path) -> int:
     os.chdir(folder)
     os.dup2(said, 1)
     os.dup2(said, 2)
-    sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", closefd=False)
     with open("/proc/self/statm") as file:
         taken = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, taken + MEMORY))
@@ -107,7 +108,8 @@ def _called(door: Callable[[], object], said: int, folder: Path) -> int:
     except CheckpointError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2
-    except BaseException:
+    # As the interpreter would end the process, but this one is a fork of the tests'.
+    except BaseException:  # noqa: BLE001
         traceback.print_exc()
         code = 1
     sys.stdout.flush()

@@ -82,7 +82,7 @@ def storage(numel: int, key: str = "0", kind: str = "FloatStorage") -> bytes:
 def tensor(
     numel: int, size: int, stride: int = 1, offset: int = 0, kind: str = "FloatStorage"
 ) -> bytes:
-    """Of so many elements, in a storage that claims so many."""
+    """A tensor of so many elements, in a storage that claims so many."""
     sizes, strides = number(size) + b"\x85", number(stride) + b"\x85"
     hooks = ORDERED + b")R"
     return called(

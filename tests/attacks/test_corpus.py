@@ -40,14 +40,14 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Place, 
     dataset = dict(cfg.train_dataloader.dataset, test_mode=True)
     cfg.test_dataloader = dict(batch_size=1, num_workers=0, dataset=dataset)
     cfg.test_dataloader.sampler = dict(type="DefaultSampler", shuffle=False)
-    cfg.test_cfg = dict()
+    cfg.test_cfg = {}
     annotations = folder / "shapes" / dataset["ann_file"]
     cfg.test_evaluator = dict(type="CocoMetric", metric="bbox", ann_file=str(annotations))
     assert train(cfg) == 0
     good = torch.load(next((folder / "run").glob("*.pth")), weights_only=False)
     cfg.train_cfg.max_epochs = 2
     cfg.dump(folder / "detector.py")
-    image = sorted((folder / "shapes" / "train").iterdir())[0]
+    image = min((folder / "shapes" / "train").iterdir())
     yield Place(folder / "detector.py", image, arch), good
     del VMamba.ARCHS[arch]
 

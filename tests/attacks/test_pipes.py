@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mmmamba.commands import main
-from ..engine import tiny_runs  # noqa: F401
 
+from ..engine import tiny_runs  # noqa: F401
 from ..engine.tiny_models import detection, segmentation
 from .doors import Outcome, behind
 
@@ -28,15 +28,8 @@ def checked(build: Callable, folder: Path, what: str, which: int = 1) -> tuple[O
     cfg = build(folder)
     cfg.dump(folder / "config.py")
     path = piped(sorted((folder / "shapes" / what).glob("*train*"))[which])
-    command = [
-        "check-data",
-        str(folder / "config.py"),
-        "--splits",
-        "train",
-        "--out",
-        str(folder / "out"),
-    ]
-    return behind(lambda: main(command), LIMIT), path
+    words = ["check-data", str(folder / "config.py"), "--splits", "train"]
+    return behind(lambda: main([*words, "--out", str(folder / "out")]), LIMIT), path
 
 
 @pytest.mark.parametrize("build, what", [(detection, "train"), (segmentation, "labels/train")])
@@ -57,6 +50,6 @@ def test_check_data_names_annotations(tmp_path: Path) -> None:
 def test_training_names_it(tmp_path: Path, what: str) -> None:
     cfg = detection(tmp_path)
     cfg.dump(tmp_path / "config.py")
-    path = piped(sorted((tmp_path / "shapes" / what).glob("*train*"))[0])
+    path = piped(min((tmp_path / "shapes" / what).glob("*train*")))
     outcome = behind(lambda: main(["train", str(tmp_path / "config.py")]), LIMIT)
     assert outcome.code == 2 and path.name in outcome.error and "a pipe" in outcome.error, outcome

@@ -1,4 +1,4 @@
-"""``mmmamba doctor`` says what runs where, and notices a backend that computes wrongly."""
+"""`mmmamba doctor` says what runs where, and notices a backend that computes wrongly."""
 
 from __future__ import annotations
 

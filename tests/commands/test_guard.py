@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,10 @@ from tools import draw_routes
 
 
 def in_child(run: Callable[[], int], out: int, encoding: str = "utf-8") -> tuple[int, str]:
-    """Exit code and error stream of a program in a process of its own, whose output goes to a file descriptor."""
+    """Exit code and error stream of a program whose output goes to a file descriptor.
+
+    It has a process of its own.
+    """
     told, tell = os.pipe()
     child = os.fork()
     if child == 0:
@@ -62,8 +66,8 @@ def test_a_reader_that_is_gone(run: Callable[[], int]) -> None:
 
 
 def test_a_tool_whose_reader_is_gone(tmp_path: Path) -> None:
-    run = lambda: draw_routes.main(["column", "--size", "2", "2", "--out", str(tmp_path)])  # noqa: E731
-    assert in_child(run, unread_pipe()) == (UNREAD, "")
+    argv = ["column", "--size", "2", "2", "--out", str(tmp_path)]
+    assert in_child(partial(draw_routes.main, argv), unread_pipe()) == (UNREAD, "")
     assert (tmp_path / "column.png").is_file()
 
 
@@ -142,8 +146,8 @@ def test_a_scan_backend_that_does_not_exist(
     assert capsys.readouterr() == (
         "",
         (
-            f"error: there is no selective-scan backend 'trition', asked for by ${ENVIRONMENT}; there are "
-            "triton, mamba_ssm, cpu, torch, naive. Did you mean 'triton'?\n"
+            f"error: there is no selective-scan backend 'trition', asked for by ${ENVIRONMENT}; "
+            "there are triton, mamba_ssm, cpu, torch, naive. Did you mean 'triton'?\n"
         ),
     )
 

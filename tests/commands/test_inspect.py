@@ -25,20 +25,23 @@ model = dict(
     test_cfg=dict(rpn=dict(max_per_img=20), rcnn=dict(score_thr=0.0, max_per_img=5)))
 test_dataloader = dict(dataset=dict(pipeline=[
     dict(type="LoadImageFromFile"), dict(type="Resize", scale=(120, 120), keep_ratio=True),
-    dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"))]))
+    dict(type="PackDetInputs",
+         meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"))]))
 """
 SEGMENTOR = f"""
 _base_ = "{ROOT}/configs/upernet/vmamba_t_160k_ade20k-512x512.py"
 model = dict(
     backbone=dict(_delete_=True, type="{{backbone}}", {{arguments}}),
-    decode_head=dict(in_channels={{widths}}, channels=16), auxiliary_head=dict(in_channels={{third}}, channels=16))
+    decode_head=dict(in_channels={{widths}}, channels=16),
+    auxiliary_head=dict(in_channels={{third}}, channels=16))
 test_dataloader = dict(dataset=dict(pipeline=[
-    dict(type="LoadImageFromFile"), dict(type="Resize", scale=(128, 96), keep_ratio=True), dict(type="PackSegInputs")]))
+    dict(type="LoadImageFromFile"), dict(type="Resize", scale=(128, 96), keep_ratio=True),
+    dict(type="PackSegInputs")]))
 """
 
 
 def save_run(folder: Path, text: str, meta: dict) -> Path:
-    """What a run leaves: a config, a checkpoint (of random weights) and the note which is the last."""
+    """What a run leaves: config, checkpoint (of random weights) and a note which is the last."""
     folder.mkdir()
     (folder / "run.py").write_text(text)
     cfg = Config.fromfile(folder / "run.py")
@@ -75,28 +78,14 @@ def pictures(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def test_all_pictures_of_a_detector(detector, image, tmp_path, capsys):
-    words = [
-        "inspect",
-        detector,
-        image,
-        "--out",
-        tmp_path / "new",
-        "--size",
-        64,
-        "--crops",
-        2,
-        "--pixel",
-        90,
-        10,
-        "--beside",
-        "resnet18",
-    ]
-    assert main([str(word) for word in words]) == 0
+    words = f"inspect {detector} {image} --size 64 --crops 2 --pixel 90 10 --beside resnet18"
+    assert main([*words.split(), "--out", str(tmp_path / "new")]) == 0
     drawn = pictures(tmp_path / "new")
     assert set(drawn) == {"scan", "attention", "features", "cam", "erf"}
     assert all(width > 900 for width, _ in drawn.values())
     told = capsys.readouterr().out
-    # The last block of the stage whose cells are 16 pixels; the pixel in the network's input is 112.5, 12.5.
+    # The last block of the stage whose cells are 16 pixels; the pixel in the network's input is
+    # 112.5, 12.5.
     assert "attention: layers.2.blocks.1.op, cell 0, 7 of 6x8" in told
     assert (
         "scan: layers.3.blocks.0.op, 3x4 cells, routes row, column, row_reversed, column_reversed"
@@ -110,24 +99,8 @@ def test_all_pictures_of_a_detector(detector, image, tmp_path, capsys):
 
 
 def test_untrained_without_a_detection(detector, image, tmp_path, capsys):
-    assert (
-        main(
-            [
-                "inspect",
-                str(detector / "run.py"),
-                str(image),
-                "--untrained",
-                "--what",
-                "scan",
-                "features",
-                "--out",
-                str(tmp_path),
-                "--stage",
-                "1",
-            ]
-        )
-        == 0
-    )
+    words = f"inspect {detector}/run.py {image} --untrained --what scan features --stage 1"
+    assert main([*words.split(), "--out", str(tmp_path)]) == 0
     assert set(pictures(tmp_path)) == {"scan", "features"}
     assert "layers.1.blocks.0.op, 12x16 cells" in capsys.readouterr().out
 
@@ -137,22 +110,8 @@ def test_a_segmentor_without_scans_has_the_other_pictures(image, tmp_path, capsy
         backbone="mmseg.ResNet", arguments="depth=18", widths=[64, 128, 256, 512], third=256
     )
     run = save_run(tmp_path / "segmentor", text, dict(classes=[f"thing {i}" for i in range(150)]))
-    assert (
-        main(
-            [
-                "inspect",
-                str(run),
-                str(image),
-                "--out",
-                str(tmp_path),
-                "--size",
-                "64",
-                "--crops",
-                "1",
-            ]
-        )
-        == 0
-    )
+    words = f"inspect {run} {image} --size 64 --crops 1"
+    assert main([*words.split(), "--out", str(tmp_path)]) == 0
     assert set(pictures(tmp_path)) == {"features", "cam", "erf"}
     told = capsys.readouterr().out
     assert (
@@ -195,19 +154,8 @@ def test_no_such_image_and_no_image(detector, tmp_path, capsys):
 
 def test_weights_of_the_classifier_beside(detector, image, tmp_path, capsys):
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "r18.pth")
-    words = [
-        "inspect",
-        str(detector),
-        str(image),
-        "--what",
-        "erf",
-        "--size",
-        "64",
-        "--crops",
-        "1",
-        "--out",
-        str(tmp_path),
-    ]
+    command = f"inspect {detector} {image} --what erf --size 64 --crops 1 --out {tmp_path}"
+    words = command.split()
     assert main([*words, "--beside", f"resnet18={tmp_path / 'r18.pth'}"]) == 0
     assert "resnet18, trained" in capsys.readouterr().out
     assert main([*words, "--beside", f"resnet34={tmp_path / 'r18.pth'}"]) == 2

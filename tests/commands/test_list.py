@@ -1,4 +1,4 @@
-"""``mmmamba list`` finds what there is, for people and for programs."""
+"""`mmmamba list` finds what there is, for people and for programs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Code blocks of README.md and docs/*.md: found, and run.
+"""Code blocks of the pages, at the root and in docs/: found, and run.
 
-``run_page`` runs every block of a page in the current folder, or hands it to a function. So a page is wholly run, or
-its test fails; `test_pages.py` runs the pages that no other test names.
+`run_page` runs every block of a page in the current folder, or hands it to a function. So a page is
+wholly run, or its test fails; `test_pages.py` runs the pages that no other test names.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from mmmamba.commands import main
 ROOT = Path(__file__).parents[2]
 PAGES = [
     "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")),
 ]
 PROGRAMS = {
@@ -68,7 +71,8 @@ def run_page(
 
     Args:
         special: what is called with a Python block, or a line of a shell, that holds the key.
-        parsed: parts of lines that need COCO, a GPU, the network or minutes. `test_command_lines.py` parses them.
+        parsed: parts of lines that need COCO, a GPU, the network or minutes.
+            `test_command_lines.py` parses them.
     """
     special, used, space = special or {}, set(), {}
     for block in blocks(page):
@@ -91,7 +95,7 @@ def run_page(
 
 
 def run(step: str, block: Block, space: dict) -> None:
-    """A Python block by itself, examples with their output in one space for the page, or a line of a shell."""
+    """Run a Python block by itself, examples in the page's own space, or a line of a shell."""
     if block.language == "python":
         exec(compile(step, block.place, "exec"), {"__name__": "__main__"})
     elif block.language == "pycon":
@@ -103,7 +107,7 @@ def run(step: str, block: Block, space: dict) -> None:
 
 
 def arguments(line: str) -> list[str]:
-    """Those of ``mmmamba``, whichever way it is started."""
+    """The arguments of `mmmamba`, whichever way it is started."""
     words = shlex.split(line, comments=True)
     for program, first in PROGRAMS.items():
         if tuple(words[: len(program)]) == program:
@@ -114,7 +118,10 @@ def arguments(line: str) -> list[str]:
 
 
 def check_output(block: Block) -> None:
-    """``$ mmmamba …`` in the first lines, then the end of what it prints; ``...`` stands for anything."""
+    """Compare a command, `$ mmmamba …` in the first lines, with the end of what it prints.
+
+    `...` stands for anything.
+    """
     (command,) = block.commands
     wanted = block.text.replace("\\\n", " ").split("\n", 1)[1]
     printed = io.StringIO()

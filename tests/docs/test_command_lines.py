@@ -29,7 +29,10 @@ class Parsed(BaseException):
 
 
 def lines() -> dict[str, str]:
-    """Of fenced and indented code and of code within sentences, with their places. Those with output are run."""
+    """Command lines of fenced and indented code and of code within sentences, with their places.
+
+    Those with output are run by the tests of their pages.
+    """
     found = {}
     for page in PAGES:
         text = (ROOT / page).read_text()
@@ -66,7 +69,7 @@ def parse_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def words_of(line: str) -> list[str]:
-    """Of the program, without settings of the environment and redirections."""
+    """The words of a line, without settings of the environment and redirections."""
     words = shlex.split(re.sub(r" >.*| \|.*", "", line), comments=True)
     while re.match(r"\w+=", words[0]):
         words.pop(0)
@@ -74,31 +77,26 @@ def words_of(line: str) -> list[str]:
 
 
 def start(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a program until it has taken its arguments."""
     program, *rest = words
     if program == "torchrun":
         args, unknown = get_args_parser().parse_known_args(rest)
         assert not unknown
-        return start(
-            [
-                "python",
-                *(["-m"] if args.module else []),
-                args.training_script,
-                *args.training_script_args,
-            ],
-            monkeypatch,
-        )
+        module = ["-m"] if args.module else []
+        program, *rest = ["python", *module, args.training_script, *args.training_script_args]
     if program == "make":
         assert set(rest) <= set(TARGETS)
         raise Parsed(argparse.Namespace())
     if program == "python" and rest[0] == "-m":
         program, *rest = rest[1:]
     if program == "mmmamba":
-        return main(rest)
-    monkeypatch.syspath_prepend((ROOT / rest[0]).parent)
-    monkeypatch.setattr(sys, "argv", rest)
-    # A script without arguments of its own would start to work: it has to parse them, were there none.
-    assert "parse_args" in (ROOT / rest[0]).read_text() or rest[0].startswith("tools/")
-    runpy.run_path(str(ROOT / rest[0]), run_name="__main__")
+        main(rest)
+    else:
+        monkeypatch.syspath_prepend((ROOT / rest[0]).parent)
+        monkeypatch.setattr(sys, "argv", rest)
+        # A script without arguments of its own would start to work, so it has to parse even none.
+        assert "parse_args" in (ROOT / rest[0]).read_text() or rest[0].startswith("tools/")
+        runpy.run_path(str(ROOT / rest[0]), run_name="__main__")
 
 
 def is_there(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Pages whose Python is parts of configs: README.md, drop_in.md, checkpoints.md and train_coco_ade20k.md."""
+"""Pages whose Python is parts of configs: README, drop_in, checkpoints and train_coco_ade20k."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STOCK = "mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"
 
 @pytest.fixture(autouse=True)
 def imagenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file that VMamba's authors published, of random weights: downloaded, and in the current folder."""
+    """VMamba-T's published file, of random weights: downloaded, and in the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     url = published("vmamba_t").url

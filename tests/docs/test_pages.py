@@ -21,6 +21,14 @@ MKDOCS = ROOT / ".venv-docs/bin/mkdocs"
 LOADED = re.compile(
     r'<(?:script|img|iframe)[^>]* src="([^"]+)"|<link rel="stylesheet" href="([^"]+)"'
 )
+NAMED = re.compile(r"`((?:mmmamba|configs|tools|benchmarks|tests|docs|requirements)/[\w./*-]+)`")
+"""Files and folders of the repository that a sentence names."""
+THE_READERS = {
+    "configs/mamba_yolo/mine.py",
+    "mmmamba/models/backbones/comb_mamba.py",
+    "mmmamba/ops/NAME.py",
+}
+"""Those that whoever reads the page is to write."""
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 
 
@@ -35,6 +43,13 @@ def test_every_block_says_its_language(page: str) -> None:
     """One without would be run by nothing."""
     assert {block.language for block in blocks(page)} <= {*RUN, *NOT_RUN}
     assert (ROOT / page).read_text().count("```") == 2 * len(blocks(page))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_are_named_are_there(page: str) -> None:
+    named = set(NAMED.findall((ROOT / page).read_text())) - THE_READERS
+    missing = [path for path in named if not any(ROOT.glob(path))]
+    assert not missing, f"{page} names {missing}"
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,12 +1,14 @@
-"""Pages that lead from nothing to a prediction: get_started.md and your_data.md."""
+"""Pages that lead from nothing to a prediction, and to a change of mmmamba itself."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from .blocks import arguments, main, run_page
+from ..test_imports import ORDER
+from .blocks import ROOT, arguments, blocks, main, run_page
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +36,20 @@ def try_out(line: str) -> None:
 
 
 def test_get_started() -> None:
-    """Its steps are those of the demo (`make demo`), of your_data.md and of inference.md, which run there."""
+    """Its steps are those of `make demo`, your_data.md and inference.md, which run there."""
     run_page(
         "docs/get_started.md",
         parsed=("make", "source", "infer", "mmmamba new", "check-data", "mmmamba train"),
     )
+
+
+def test_contributing() -> None:
+    run_page("CONTRIBUTING.md", parsed=("make", "source"))
+
+
+def test_the_layout_that_newcomers_read_names_every_package() -> None:
+    (tree,) = [block.text for block in blocks("CONTRIBUTING.md") if block.language == "text"]
+    named = re.findall(r"^  (\w+)/", tree, re.MULTILINE)
+    assert tuple(named) == ORDER, "the order of tests/test_imports.py"
+    for path in re.findall(r"^(\w+)/", tree, re.MULTILINE):
+        assert (ROOT / path).is_dir()

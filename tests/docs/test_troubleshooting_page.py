@@ -15,8 +15,9 @@ from .blocks import run_page
 
 BASE = find_config("mask_rcnn/vmamba_t_1x_coco").resolve()
 SPLIT = """
-{split}_dataloader = dict(dataset=dict(data_root="my_coco/", ann_file="annotations/instances_{part}.json",
-                          data_prefix=dict(img="{part}/"), metainfo=dict(classes=("circle", "square"))))
+{split}_dataloader = dict(dataset=dict(
+    data_root="my_coco/", ann_file="annotations/instances_{part}.json",
+    data_prefix=dict(img="{part}/"), metainfo=dict(classes=("circle", "square"))))
 """
 
 
@@ -32,7 +33,8 @@ def mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     config(
         "maps_too_coarse.py",
-        "model = dict(backbone=dict(init_cfg=None, out_indices=(1, 2, 3)), neck=dict(in_channels=[192, 384, 768]))",
+        "model = dict(backbone=dict(init_cfg=None, out_indices=(1, 2, 3)), "
+        "neck=dict(in_channels=[192, 384, 768]))",
     )
     splits = [
         SPLIT.format(split=s, part="train" if s == "train" else "val")

@@ -8,8 +8,11 @@ from . import harness
 
 
 def inside(model: torch.nn.Module, spec: dict[str, Any]) -> tuple[Any, dict[str, torch.Tensor]]:
-    """A model's output for an input, and: hiddenN, streamN, final, cls (as maps `(B, C, H, W)` without extra tokens),
-    and `debug.` patch_embed, mixer_N, residual_N (as sequences)."""
+    """A model's output for an input, and what it held on the way.
+
+    Maps `(B, C, H, W)` without extra tokens are hiddenN, streamN, final and cls; sequences are
+    `debug.` patch_embed, mixer_N and residual_N.
+    """
     hidden, streams, found = [], [], {}
 
     def on_patches(module, given, out):

@@ -1,4 +1,4 @@
-"""Running one parity case: the authors' weights through our loader, their input through our model."""
+"""Run a parity case: the authors' weights through our loader, their input through our model."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -71,7 +71,7 @@ def check_logits(case: dict[str, Any], build: Callable[..., torch.nn.Module]) ->
 
 
 def cases(table: Mapping[str, Any], slow: tuple[str, ...] = ()) -> list:
-    """Parameters for `pytest.mark.parametrize` from `{case: anything}`, large models and `slow` ones marked."""
+    """Parameters of a test from `{case: anything}`, large models and `slow` ones marked so."""
     params = []
     for name, value in table.items():
         heavy = name in slow or recipe.load_case(f"{name}.json")["parameters"] > SLOW_PARAMETERS

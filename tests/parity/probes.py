@@ -1,4 +1,4 @@
-"""Comparing the outputs of inner modules, to see where a mismatch begins and to catch what the maps hide."""
+"""Compare the outputs of inner modules: where a mismatch begins, and what the maps hide."""
 
 import functools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Deterministic weights and images, so that two implementations can be compared without a checkpoint.
+"""Deterministic weights and images, by which implementations are compared without checkpoints.
 
 A parity case is one JSON file: the state dict an original implementation has (names and shapes),
 the input it was given, and what it answered. Weights are never stored: `weights` rebuilds them
@@ -24,7 +24,7 @@ SAMPLES = 256
 
 
 def _noise(key: str, count: int) -> np.ndarray:
-    """`count` float64 draws, uniform with mean 0 and variance 1, from raw Philox bits (a stable stream)."""
+    """`count` float64 draws, uniform with mean 0 and variance 1, from Philox's stable stream."""
     bits = np.random.Philox(zlib.crc32(key.encode())).random_raw(count)
     return ((bits >> np.uint64(11)) * 2.0**-53 - 0.5) * 12**0.5
 
@@ -62,7 +62,7 @@ def weights(manifest: dict) -> dict:
 
 
 def pixels(spec: dict) -> np.ndarray:
-    """The float32 input of a case, `(N, 3, H, W)`, already normalised: `{"shape": ..., "key": ...}`."""
+    """The normalised float32 input `(N, 3, H, W)` of a case: `{"shape": ..., "key": ...}`."""
     return _noise(spec["key"], prod(spec["shape"])).reshape(spec["shape"]).astype(np.float32)
 
 
@@ -86,7 +86,10 @@ def summary(output: np.ndarray) -> dict:
 
 
 def mismatch(output: np.ndarray, want: dict) -> float:
-    """The largest difference from the kept samples, in units of the kept std; inf on a wrong shape or NaN."""
+    """The largest difference from the kept samples, in units of the kept std.
+
+    Infinite on a wrong shape or NaN.
+    """
     if list(np.shape(output)) != list(want["shape"]):
         return float("inf")
     flat = np.asarray(output, dtype=np.float64).reshape(-1)

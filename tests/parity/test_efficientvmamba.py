@@ -48,7 +48,7 @@ def test_classifier_has_the_published_size(case, name):
 
 
 def test_published_files_load_with_their_prefix_and_older_names():
-    """`state_dict`, `module.module.` before every name, and the names the authors' class still renames on loading."""
+    """`state_dict`, `module.module.` before names, and names that the authors rename on loading."""
     model = mmmamba.create_backbone("efficientvmamba_t")
     case = recipe.load_case("efficientvmamba/efficientvmamba_tiny.json")
     state = {

@@ -77,7 +77,7 @@ def test_classifier_has_the_published_size(name):
 
 
 def test_the_published_layout_loads():
-    """The release holds a classifier and no output norms: a backbone and a classifier both take it, VMamba does not."""
+    """The release holds a classifier and no output norms: both kinds take it, VMamba does not."""
     case = recipe.load_case("localmamba/localvmamba_tiny.json")
     manifest = {
         name: shape for name, shape in case["state_dict"].items() if not name.startswith("outnorm")

@@ -104,7 +104,7 @@ def ground_truth(rows: list[list[float]], images: int) -> list[InstanceData]:
 
 
 def check_loss(losses: dict[str, torch.Tensor], case: dict, images: int, tolerance: float) -> None:
-    """The head's losses are times the images, as they are differentiated; the figures are those that are logged."""
+    """The head's losses are times the images, as differentiated; the figures are as logged."""
     want = {
         "loss_bbox": case["loss"]["box"],
         "loss_cls": case["loss"]["cls"],
@@ -135,7 +135,8 @@ def check_assigned(
         assert scores[strong].tolist() == pytest.approx(
             [row[2] for row in case["anchors"][i]], rel=1e-5
         )
-        # The figures count those above 1e-6. In `edge` the 5-pixel box has one prior inside, of target score 3e-15.
+        # The figures count those above 1e-6. In `edge` the 5-pixel box has one prior inside, of
+        # target score 3e-15.
         assert len(strong) == case["positives"][i]
     assert total == pytest.approx(case["target_scores_sum"], rel=1e-5)
 

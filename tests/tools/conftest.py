@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import mmdet.evaluation  # noqa: F401  warns on stderr when first imported, which must not be within a test of messages
+# Warns on stderr when first imported, which must not be within a test of messages.
+import mmdet.evaluation  # noqa: F401
 import pytest
 
 from mmmamba.commands import main

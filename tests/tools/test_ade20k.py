@@ -1,4 +1,4 @@
-"""mIoU of ADE20K's files through tools/test.py: whole, in windows, at several sizes, on images of odd sides."""
+"""mIoU of ADE20K's files by tools/test.py: whole, in windows, at several sizes, of odd sides."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ SIZES = [(61, 83), (75, 50), (47, 90)]
 MORE = """
 small = [dict(type="LoadImageFromFile"), dict(type="Resize", scale=(180, 45), keep_ratio=True),
          dict(type="LoadAnnotations"), dict(type="PackSegInputs")]
-test_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root="ade", pipeline=small))
+test_dataloader = dict(num_workers=0, persistent_workers=False,
+                       dataset=dict(data_root="ade", pipeline=small))
 model["decode_head"].update(channels=16)
-expected = dict(metrics={"mIoU": 150.0}, metrics_tta={"mIoU": 150.0}, source="nobody", verified=False)
+expected = dict(metrics={"mIoU": 150.0}, metrics_tta={"mIoU": 150.0},
+                source="nobody", verified=False)
 """
 MODES = {
     "whole": [],
@@ -39,7 +41,7 @@ MODES = {
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tiny UperNet with untrained weights in tiny.pth, and three images as ADE20K stores them below ade/."""
+    """A tiny UperNet with untrained weights in tiny.pth, and three images stored as ADE20K's."""
     monkeypatch.chdir(tmp_path)
     images, labels = Path("ade/images/validation"), Path("ade/annotations/validation")
     images.mkdir(parents=True)
@@ -68,13 +70,13 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def miou(maps: Path) -> float:
-    """In percent, over the classes that occur in labels or predictions, by the benchmark's definition."""
+    """The benchmark's mIoU in percent, over the classes that occur in labels or predictions."""
     both, either = np.zeros(150), np.zeros(150)
     for file in sorted(Path("ade/annotations/validation").iterdir()):
         label, predicted = (
             cv2.imread(str(p), cv2.IMREAD_UNCHANGED).astype(int) for p in (file, maps / file.name)
         )
-        assert predicted.shape == label.shape and 1 <= predicted.min() and predicted.max() <= 150
+        assert predicted.shape == label.shape and predicted.min() >= 1 and predicted.max() <= 150
         counted = label > 0
         for k in range(150):
             a, b = (label == k + 1) & counted, (predicted == k + 1) & counted

@@ -110,18 +110,9 @@ def test_torchrun_trains_on_two_processes(tmp_path: Path) -> None:
         "train_dataloader.dataset.indices=8",
         "default_hooks.checkpoint.interval=1",
     ]
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        str(ROOT / "tools/train.py"),
-        "tiny.py",
-        "--demo",
-        "--cfg-options",
-        *options,
-    ]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    train = [str(ROOT / "tools/train.py"), "tiny.py", "--demo"]
+    command = [*torchrun, *train, "--cfg-options", *options]
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),

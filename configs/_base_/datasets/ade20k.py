@@ -1,5 +1,6 @@
-# ADE20K, 150 classes: crops of 512 x 512 to train, whole images with a short side of 512 to test. Test images are not
-# padded, so maps of odd sides occur. With --tta: six sizes of the original image, each also mirrored.
+# ADE20K, 150 classes: crops of 512 x 512 to train, whole images with a short
+# side of 512 to test. Test images are not padded, so maps of odd sides
+# occur. With --tta: six sizes of the original image, each also mirrored.
 data_root = "data/ade/ADEChallengeData2016"
 
 train_pipeline = [

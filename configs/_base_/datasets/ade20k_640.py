@@ -1,5 +1,5 @@
-# ADE20K as in ade20k.py with crops of 640 x 640 and a short side of 640. The config that uses this also sets
-# `model.data_preprocessor.size`.
+# ADE20K as in ade20k.py with crops of 640 x 640 and a short side of 640. The config that uses this
+# also sets `model.data_preprocessor.size`.
 _base_ = "./ade20k.py"
 
 train_dataloader = dict(

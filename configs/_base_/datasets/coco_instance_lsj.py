@@ -1,5 +1,5 @@
-# COCO 2017 as in coco_instance.py at 1024 x 1024: trained with large-scale jitter (a tenth to twice the size), tested
-# on images padded to the square.
+# COCO 2017 as in coco_instance.py at 1024 x 1024: trained with large-scale jitter (a tenth to twice
+# the size), tested on images padded to the square.
 _base_ = "./coco_instance.py"
 
 train_pipeline = [

@@ -1,5 +1,5 @@
-# COCO 2017 as in coco_instance.py, trained at many scales: a short side of 480 to 800, half of the time after a crop
-# (the augmentation of DETR, Carion et al. 2020).
+# COCO 2017 as in coco_instance.py, trained at many scales: a short side of 480 to 800, half of the
+# time after a crop (the augmentation of DETR, Carion et al. 2020).
 _base_ = "./coco_instance.py"
 
 short_sides = [(side, 1333) for side in range(480, 801, 32)]

@@ -1,5 +1,6 @@
-# COCO 2017 as YOLO detectors are trained and tested, at 640 pixels. `late_pipeline` is that of the last epochs, without
-# mosaic; the affine stays. The authors recompute the boxes of moved images from their polygons; here boxes are moved.
+# COCO 2017 as YOLO detectors are trained and tested, at 640 pixels. `late_pipeline` is that of the
+# last epochs, without mosaic; the affine stays. The authors recompute the boxes of moved images
+# from their polygons; here boxes are moved.
 data_root = "data/coco/"
 size = 640
 
@@ -10,7 +11,8 @@ affine = dict(
     max_translate_ratio=0.1,
     scaling_ratio_range=(0.5, 1.5),
 )
-# Never, as the authors train all scales: --cfg-options train_dataloader.dataset.pipeline.4.prob=0.1 tries it.
+# Never, as the authors train all scales: --cfg-options
+# train_dataloader.dataset.pipeline.4.prob=0.1 tries it.
 mixup = dict(
     type="CachedMixUp",
     img_scale=(size, size),

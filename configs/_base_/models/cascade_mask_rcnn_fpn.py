@@ -1,6 +1,6 @@
-# Cascade Mask R-CNN with a feature pyramid (Cai and Vasconcelos 2019): mask_rcnn_fpn.py with three box heads in a row,
-# each of four convolutions with SyncBN and a linear layer, that learn decoded boxes by GIoU. The config that uses this
-# adds the backbone and `neck.in_channels`.
+# Cascade Mask R-CNN with a feature pyramid (Cai and Vasconcelos 2019): mask_rcnn_fpn.py with three
+# box heads in a row, each of four convolutions with SyncBN and a linear layer, that learn decoded
+# boxes by GIoU. The config that uses this adds the backbone and `neck.in_channels`.
 _base_ = "./mask_rcnn_fpn.py"
 
 box_heads = [

@@ -1,5 +1,5 @@
-# Mamba YOLO (arXiv 2406.05835). The config that uses this adds `backbone.arch` and the widths of its maps.
-# Images are divided by 255; what stands around them is 114 before that, as in YOLOv8.
+# Mamba YOLO (arXiv 2406.05835). The config that uses this adds `backbone.arch` and the widths of
+# its maps. Images are divided by 255; what stands around them is 114 before that, as in YOLOv8.
 model = dict(
     type="MambaYOLO",
     data_preprocessor=dict(

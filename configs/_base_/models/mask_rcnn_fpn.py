@@ -1,6 +1,7 @@
-# Mask R-CNN with a feature pyramid (He et al. 2017; Lin et al. 2017), 80 classes. The config that uses this adds the
-# backbone and `neck.in_channels`, the widths of the backbone's outputs. What is ours computes what mmdet's classes do
-# and leaves a GPU running: docs/performance.md, "The whole training step".
+# Mask R-CNN with a feature pyramid (He et al. 2017; Lin et al. 2017), 80 classes.
+# The config that uses this adds the backbone and `neck.in_channels`, the widths
+# of the backbone's outputs. What is ours computes what mmdet's classes do and
+# leaves a GPU running: docs/performance.md, "The whole training step".
 mlvl_strides = [4, 8, 16, 32]
 box_coder = dict(type="DeltaXYWHBBoxCoder", target_means=[0.0] * 4)
 

@@ -1,6 +1,6 @@
-# Mask R-CNN for plain columns (ViTDet, Li et al. 2022): mask_rcnn_fpn.py with a pyramid made of the last map, two
-# convolutions in the RPN, four and a linear layer in the box head, and LayerNorm in all heads. The config that uses
-# this adds the backbone and `neck.in_channels`, one number.
+# Mask R-CNN for plain columns (ViTDet, Li et al. 2022): mask_rcnn_fpn.py with a pyramid made of the
+# last map, two convolutions in the RPN, four and a linear layer in the box head, and LayerNorm in
+# all heads. The config that uses this adds the backbone and `neck.in_channels`, one number.
 _base_ = "./mask_rcnn_fpn.py"
 
 model = dict(

@@ -1,5 +1,6 @@
-# RetinaNet with a feature pyramid from stride 8 on (Lin et al. 2017), 80 classes. The config that uses this adds the
-# backbone and `neck.in_channels`, the widths of the backbone's outputs; the first of them is not used.
+# RetinaNet with a feature pyramid from stride 8 on (Lin et al. 2017), 80
+# classes. The config that uses this adds the backbone and `neck.in_channels`,
+# the widths of the backbone's outputs; the first of them is not used.
 model = dict(
     type="RetinaNet",
     data_preprocessor=dict(

@@ -1,4 +1,5 @@
-# RTMDet-S's neck and head (mmdet). The config that uses this adds the backbone and `neck.in_channels`.
+# RTMDet-S's neck and head (mmdet). The config that uses
+# this adds the backbone and `neck.in_channels`.
 norm_cfg = dict(type="BN")
 model = dict(
     type="RTMDet",

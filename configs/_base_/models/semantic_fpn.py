@@ -1,5 +1,5 @@
-# Semantic FPN (Kirillov et al. 2019), 150 classes, for backbones whose maps start at stride 16. The config that uses
-# this adds the backbone and `neck.in_channels`, the widths of its three outputs.
+# Semantic FPN (Kirillov et al. 2019), 150 classes, for backbones whose maps start at stride 16. The
+# config that uses this adds the backbone and `neck.in_channels`, the widths of its three outputs.
 model = dict(
     type="EncoderDecoder",
     data_preprocessor=dict(

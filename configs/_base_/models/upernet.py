@@ -1,5 +1,6 @@
-# UperNet (Xiao et al. 2018) with an auxiliary head on the third stage, 150 classes. The config that uses this adds the
-# backbone, `decode_head.in_channels` (the widths of its outputs) and `auxiliary_head.in_channels` (the third of them).
+# UperNet (Xiao et al. 2018) with an auxiliary head on the third stage, 150 classes. The config that
+# uses this adds the backbone, `decode_head.in_channels` (the widths of its outputs) and
+# `auxiliary_head.in_channels` (the third of them).
 norm_cfg = dict(type="SyncBN", requires_grad=True)
 
 model = dict(

@@ -1,4 +1,5 @@
-# Mamba YOLO's neck and head on any backbone. The config that uses this adds the backbone and `neck.in_channels`.
+# Mamba YOLO's neck and head on any backbone. The config
+# that uses this adds the backbone and `neck.in_channels`.
 model = dict(
     type="SingleStageDetector",
     data_preprocessor=dict(

@@ -1,4 +1,5 @@
-# YOLOX-S's neck and head (mmdet). The config that uses this adds the backbone and `neck.in_channels`.
+# YOLOX-S's neck and head (mmdet). The config that uses this
+# adds the backbone and `neck.in_channels`.
 norm_cfg = dict(type="BN", momentum=0.03, eps=0.001)
 model = dict(
     type="YOLOX",

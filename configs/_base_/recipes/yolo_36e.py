@@ -1,4 +1,5 @@
-# coco_yolo.py and schedule_yolo_36e.py with averaged weights, without mosaic in the last four epochs.
+# coco_yolo.py and schedule_yolo_36e.py with averaged
+# weights, without mosaic in the last four epochs.
 _base_ = ["../datasets/coco_yolo.py", "../schedules/schedule_yolo_36e.py", "../default_runtime.py"]
 custom_imports = dict(imports=["mmmamba.detection"], allow_failed_imports=False)
 

@@ -1,4 +1,5 @@
-# ViTDet's 100 epochs of 64 images an iteration (Li et al. 2022), the learning rate divided by ten after 8/9 and 24/25.
+# ViTDet's 100 epochs of 64 images an iteration (Li et al.
+# 2022), the learning rate divided by ten after 8/9 and 24/25.
 max_iters = 184_375
 optim_wrapper = dict(
     type="AmpOptimWrapper",

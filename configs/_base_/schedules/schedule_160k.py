@@ -1,5 +1,6 @@
-# 160,000 iterations of AdamW, after 1500 of warm-up the learning rate falls to 0 in a straight line. For 16 images an
-# iteration (8 GPUs x 2). No weight decay where a parameter's name holds `norm`, as in the authors' runs.
+# 160,000 iterations of AdamW, after 1500 of warm-up the learning rate falls
+# to 0 in a straight line. For 16 images an iteration (8 GPUs x 2). No weight
+# decay where a parameter's name holds `norm`, as in the authors' runs.
 max_iters = 160_000
 optim_wrapper = dict(
     type="OptimWrapper",

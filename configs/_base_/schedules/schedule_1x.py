@@ -1,5 +1,6 @@
-# 12 epochs of AdamW, the learning rate divided by ten after 8 and 11. For 16 images an iteration (8 GPUs x 2).
-# No weight decay where a parameter's name holds `norm`: biases, A_log and D are decayed, as in the authors' runs.
+# 12 epochs of AdamW, the learning rate divided by ten after 8 and 11. For 16
+# images an iteration (8 GPUs x 2). No weight decay where a parameter's name
+# holds `norm`: biases, A_log and D are decayed, as in the authors' runs.
 max_epochs = 12
 optim_wrapper = dict(
     type="OptimWrapper",

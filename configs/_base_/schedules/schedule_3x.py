@@ -1,4 +1,5 @@
-# Three times as long as schedule_1x.py: 36 epochs, the learning rate divided by ten after 27 and 33.
+# Three times as long as schedule_1x.py: 36 epochs, the
+# learning rate divided by ten after 27 and 33.
 _base_ = "./schedule_1x.py"
 
 max_epochs = 36

@@ -1,5 +1,6 @@
-# 300 epochs of SGD, the learning rate falling linearly to a hundredth, as Mamba YOLO's authors start theirs. For 512
-# images an iteration (8 GPUs x 64); the weight decay is 5e-4 * 512 / 64. Biases and norms are not decayed.
+# 300 epochs of SGD, the learning rate falling linearly to a hundredth, as
+# Mamba YOLO's authors start theirs. For 512 images an iteration (8 GPUs x
+# 64); the weight decay is 5e-4 * 512 / 64. Biases and norms are not decayed.
 max_epochs = 300
 optim_wrapper = dict(
     type="OptimWrapper",

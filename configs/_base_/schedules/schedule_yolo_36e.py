@@ -1,5 +1,6 @@
-# 36 epochs of AdamW from published weights, constant for half of them and then a cosine, as mmdet trains RTMDet. For
-# 256 images an iteration (8 GPUs x 32). Ours: no authors trained detectors with it.
+# 36 epochs of AdamW from published weights, constant for half of them
+# and then a cosine, as mmdet trains RTMDet. For 256 images an
+# iteration (8 GPUs x 32). Ours: no authors trained detectors with it.
 max_epochs = 36
 optim_wrapper = dict(
     type="OptimWrapper",
