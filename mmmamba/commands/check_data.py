@@ -1,4 +1,4 @@
-"""``mmmamba check-data``: what is wrong with the data of a config."""
+"""`mmmamba check-data`: what is wrong with the data of a config."""
 
 from __future__ import annotations
 

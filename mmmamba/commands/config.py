@@ -1,4 +1,4 @@
-"""``mmmamba config``: a config as it will be used, each value with the file and line that set it."""
+"""`mmmamba config`: a config as it will be used, each value with the file and line that set it."""
 
 from __future__ import annotations
 

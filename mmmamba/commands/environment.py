@@ -41,13 +41,13 @@ def hardware(device: torch.device) -> str:
     if device.type == "cuda":
         found = torch.cuda.get_device_properties(device)
         return (
-            f"{found.name}, {found.total_memory / 2**30:.0f} GiB, compute capability {found.major}.{found.minor}, "
-            f"CUDA {torch.version.cuda}"
+            f"{found.name}, {found.total_memory / 2**30:.0f} GiB, compute capability "
+            f"{found.major}.{found.minor}, CUDA {torch.version.cuda}"
         )
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
-        f"{cpu_name()}, {usable} of {os.cpu_count()} cores usable, {torch.get_num_threads()} threads in PyTorch "
-        f"(OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')})"
+        f"{cpu_name()}, {usable} of {os.cpu_count()} cores usable, {torch.get_num_threads()} "
+        f"threads in PyTorch (OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')})"
     )
 
 

@@ -1,4 +1,5 @@
-"""What all our programs do around their work: errors of the user in one line, and output that nobody need read."""
+"""What all our programs do around their work: errors of the user in one line, and output that
+nobody need read."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from ..ops.selective_scan import BackendError, check_environment
 
 WRONG_INPUT = 2
 UNREAD = 128 + signal.SIGPIPE
-"""Exit code where the reader of the output is gone (`| head -1`), as shells count a program that SIGPIPE ends."""
+"""Exit code where the reader of the output is gone (`| head -1`), as shells count a program that
+SIGPIPE ends."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 OF_THE_MACHINE = FULL | {
     errno.EACCES,
@@ -46,10 +48,12 @@ class Unread(SystemExit):
 
 
 class Output:
-    """A standard stream whose characters are always encodable, and which is given up once it cannot be written.
+    """A standard stream whose characters are always encodable, and which is given up once it cannot
+    be written.
 
     Args:
-        goes_on: the program's work is elsewhere (a training's log is in a file), so it goes on without the stream.
+        goes_on: the program's work is elsewhere (a training's log is in a file), so it goes on
+            without the stream.
 
     Raises:
         Unread: nobody reads the stream any more, and the program does not go on without.
@@ -97,7 +101,7 @@ class Output:
 
 @contextmanager
 def safe_output(goes_on: bool = False) -> Iterator[None]:
-    """Put :class:`Output` in the place of both standard streams."""
+    """Put `Output` in the place of both standard streams."""
     out, err = (
         Output(stream or open(os.devnull, "w"), goes_on) for stream in (sys.stdout, sys.stderr)
     )
@@ -106,7 +110,8 @@ def safe_output(goes_on: bool = False) -> Iterator[None]:
 
 
 def guarded(run: Callable[[], int], goes_on: bool = False) -> int:
-    """Run a program; the return value is its exit code. Errors that a user can put right are told in a line, code 2.
+    """Run a program; the return value is its exit code. Errors that a user can put right are told
+    in a line, code 2.
 
     Args:
         goes_on: it does where its output cannot be written any more.

@@ -1,4 +1,4 @@
-"""``mmmamba infer``: a trained model on one's own images."""
+"""`mmmamba infer`: a trained model on one's own images."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EXAMPLES = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``mmmamba infer``."""
+    """Arguments of `mmmamba infer`."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLES
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or config by path or name")
@@ -174,7 +174,8 @@ class Summary:
         speed = f" at {self.seconds / self.images:.2f} s each" if self.images else ""
         device = next(model.model.parameters()).device
         print(
-            f"{self.images} images{empty}{speed} on {device}, with {model.checkpoint}. Results: {out}"
+            f"{self.images} images{empty}{speed} on {device}, with {model.checkpoint}. Results: "
+            f"{out}"
         )
         if self.failures:
             print(f"{len(self.failures)} inputs could not be read:", *self.failures, sep="\n  ")

@@ -23,7 +23,8 @@ COMMANDS = {
     "config": "a config, resolved, and where each value came from",
     "doctor": "what is installed, what runs where, and whether it is right",
 }
-"""A module of this package each, ``-`` written ``_``, with ``add_arguments(parser)`` and ``run(args) -> exit code``."""
+"""A module of this package each, `-` written `_`, with `add_arguments(parser)` and `run(args) ->
+exit code`."""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,7 +10,8 @@ from ..suggest import did_you_mean
 
 
 class Parser(argparse.ArgumentParser):
-    """Wrong arguments end in one line and exit code 2. Options are not abbreviated: that breaks when one is added."""
+    """Wrong arguments end in one line and exit code 2. Options are not abbreviated: that breaks
+    when one is added."""
 
     def __init__(self, **kwargs) -> None:
         kwargs.setdefault("allow_abbrev", False)

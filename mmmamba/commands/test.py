@@ -1,4 +1,4 @@
-"""``mmmamba test``, ``tools/test.py``: score a checkpoint."""
+"""`mmmamba test`, `tools/test.py`: score a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .run_arguments import add_run_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``tools/test.py``."""
+    """Arguments of `tools/test.py`."""
     add_run_arguments(parser)
     parser.add_argument(
         "checkpoint", nargs="?", help="file or URL; with --demo the last one of the work dir"

@@ -1,4 +1,4 @@
-"""``mmmamba train``, ``tools/train.py``: train a detector or a segmentor."""
+"""`mmmamba train`, `tools/train.py`: train a detector or a segmentor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .run_arguments import add_run_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``tools/train.py``."""
+    """Arguments of `tools/train.py`."""
     add_run_arguments(parser)
     parser.add_argument(
         "--resume",

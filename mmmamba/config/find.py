@@ -26,12 +26,13 @@ def list_configs(pattern: str = "*") -> list[Path]:
 
 
 def config_name(path: Path) -> str:
-    """Such as ``mask_rcnn/vmamba_t_1x_coco``."""
+    """Such as `mask_rcnn/vmamba_t_1x_coco`."""
     return path.relative_to(configs_folder()).with_suffix("").as_posix()
 
 
 def find_config(name: str | Path) -> Path:
-    """The file of a path, of ``mask_rcnn/vmamba_t_1x_coco``, or of ``vmamba_t_1x_coco`` where only one method has it.
+    """The file of a path, of `mask_rcnn/vmamba_t_1x_coco`, or of `vmamba_t_1x_coco` where only one
+    method has it.
 
     Raises:
         UsageError: no such config, or several.
@@ -54,13 +55,14 @@ def find_config(name: str | Path) -> Path:
         else []
     )
     raise UsageError(
-        f"there is no config file {path}, seen from {Path.cwd()}, and none of this name comes with mmmamba."
-        f"{did_you_mean(str(path), near, 3) or did_you_mean(wanted, names, 3)}"
+        f"there is no config file {path}, seen from {Path.cwd()}, and none of this name comes with "
+        f"mmmamba.{did_you_mean(str(path), near, 3) or did_you_mean(wanted, names, 3)}"
     )
 
 
 def weights_of(config: Path, arch: str) -> list[Published]:
-    """What the authors of a backbone published for the method and schedule of a config that comes with mmmamba."""
+    """What the authors of a backbone published for the method and schedule of a config that comes
+    with mmmamba."""
     if not config.resolve().is_relative_to(configs_folder().resolve()):
         return []
     schedule = config.stem.removeprefix(f"{arch}_").split("_")[0]

@@ -1,6 +1,7 @@
 """Finds mistyped keys anywhere in a config, before anything is built.
 
-What a `type` builds names the keys beside it. Where nobody says which keys there may be, none is complained about.
+What a `type` builds names the keys beside it. Where nobody says which keys there may be, none is
+complained about.
 """
 
 from __future__ import annotations
@@ -127,7 +128,8 @@ def unknown_keys(cfg: Config, arguments: Arguments | None = None) -> Iterator[Un
     """The keys that nothing takes, in the config's order.
 
     Args:
-        arguments: looks up what a type takes; by default each once for this config, as others may register more.
+        arguments: looks up what a type takes; by default each once for this config, as others may
+            register more.
     """
     arguments = arguments or cache(constructor_arguments)
     for key in cfg:

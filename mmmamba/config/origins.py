@@ -1,7 +1,8 @@
 """Where each value of a config was written: the file of its `_base_` chain, and the line.
 
-A file's own lines are read from its syntax tree, what it inherits from its bases. Where a value is computed (a loop, a
-function, `{{_base_.x}}`), the file is found by comparing with what its bases say.
+A file's own lines are read from its syntax tree, what it inherits from its bases. Where a value is
+computed (a loop, a function, `{{_base_.x}}`), the file is found by comparing with what its bases
+say.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Origins:
         self._options = [tuple(option.split(".")) for option in options]
 
     def of(self, keys: Keys) -> Origin:
-        """What set the value at `keys`, such as `("model", "backbone", "type")`; list entries are named by number."""
+        """What set the value at `keys`, such as `("model", "backbone", "type")`; list entries are
+        named by number."""
         words = tuple(map(str, keys))
         if any(words[: len(option)] == option for option in self._options):
             return Origin("--cfg-options")
@@ -52,7 +54,8 @@ class Origins:
 
 
 def leaves(node: Any, keys: Keys = ()) -> Iterable[tuple[Keys, Any]]:
-    """Every value below a node with its keys. Lists are taken apart where they hold dictionaries, at any depth."""
+    """Every value below a node with its keys. Lists are taken apart where they hold dictionaries,
+    at any depth."""
     if isinstance(node, dict) and node:
         for key, value in node.items():
             yield from leaves(value, (*keys, key))
@@ -98,7 +101,8 @@ class _File:
     """Its bases are imported (`read_base`), and not told apart here."""
 
     def stated(self, keys: Keys) -> tuple[bool, int | None]:
-        """Whether the file itself writes this value, and in which line; a line without that: perhaps, by computing."""
+        """Whether the file itself writes this value, and in which line; a line without that:
+        perhaps, by computing."""
         node, line = self.assigned.get(str(keys[0])), None
         if node is None:
             return False, None

@@ -31,8 +31,8 @@ def read_config(path: Path) -> Config:
     """
     if path.suffix != ".py":
         raise UsageError(
-            f"{path} is no config: wanted a .py file; values of a {path.suffix or 'file'} "
-            "go into one as dict(...), below its _base_"
+            f"{path} is no config: wanted a .py file; values of a {path.suffix or 'file'} go into "
+            "one as dict(...), below its _base_"
         )
     try:
         return Config.fromfile(path)

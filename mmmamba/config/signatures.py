@@ -84,7 +84,8 @@ def _strings(module: ModuleType | None) -> frozenset[str]:
 
 @cache
 def _arguments(target: Callable) -> frozenset[str] | None:
-    """Named arguments along the inheritance chain, while constructors do nothing with `**kwargs` but hand it on."""
+    """Named arguments along the inheritance chain, while constructors do nothing with `**kwargs`
+    but hand it on."""
     names: set[str] = set()
     chain = [target]
     if inspect.isclass(target):
@@ -108,7 +109,8 @@ def _arguments(target: Callable) -> frozenset[str] | None:
 
 
 def _old_names(function: Callable) -> set[str]:
-    """Names that MMEngine's `deprecated_api_warning` still takes: it keeps them in a dictionary around the function."""
+    """Names that MMEngine's `deprecated_api_warning` still takes: it keeps them in a dictionary
+    around the function."""
     held = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
     return {
         name for names in held if isinstance(names, dict) for name in names if isinstance(name, str)
@@ -116,7 +118,8 @@ def _old_names(function: Callable) -> set[str]:
 
 
 def _only_hands_on(function: Callable, rest: str) -> bool:
-    """Whether a constructor gives its `**rest` to the next constructor and does nothing else with it."""
+    """Whether a constructor gives its `**rest` to the next constructor and does nothing else with
+    it."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
     except (OSError, TypeError):
@@ -133,7 +136,8 @@ def _only_hands_on(function: Callable, rest: str) -> bool:
 
 
 def targets(name: Any, scope: str | None) -> Iterable[Any]:
-    """The class itself, or everything registered under a name in any of MMEngine's registries, seen from a scope."""
+    """The class itself, or everything registered under a name in any of MMEngine's registries, seen
+    from a scope."""
     if callable(name):
         yield name
     if not isinstance(name, str):

@@ -1,4 +1,5 @@
-"""Finds values in a config that are none of the numbers that what is built there takes: `max_epochs='ten'`."""
+"""Finds values in a config that are none of the numbers that what is built there takes:
+`max_epochs='ten'`."""
 
 from __future__ import annotations
 
@@ -36,8 +37,8 @@ class UnfitValue:
     def message(self, origins: Origins) -> str:
         wanted = " or ".join(text for kind, text in NUMBERS.items() if kind in self.wanted)
         return (
-            f"{'.'.join(map(str, self.keys))} is {self.value!r}, {self.owner} wants {wanted} (set in "
-            f"{origins.of(self.keys)})"
+            f"{'.'.join(map(str, self.keys))} is {self.value!r}, {self.owner} wants {wanted} (set "
+            f"in {origins.of(self.keys)})"
         )
 
 
@@ -58,7 +59,8 @@ def check_values(cfg: Config, options: Iterable[str] = ()) -> None:
 
 
 def unfit_values(cfg: Config) -> Iterator[UnfitValue]:
-    """Values that cannot be, in the config's order. Where nobody says what belongs there, none is found."""
+    """Values that cannot be, in the config's order. Where nobody says what belongs there, none is
+    found."""
     look_up = cache(_number_arguments)
     for key in cfg:
         if key in SECTIONS:
@@ -98,7 +100,8 @@ def _is_unfit(value: Any, kinds: frozenset[type], keys: Keys) -> bool:
 
 
 def _number_arguments(name: Any, scope: str | None) -> dict[str, frozenset[type]]:
-    """The arguments that, by their annotations, every class or function of a name takes as numbers and not as texts."""
+    """The arguments that, by their annotations, every class or function of a name takes as numbers
+    and not as texts."""
     found = [_numbers_of(target) for target in targets(name, scope)]
     return (
         {key: kinds for key, kinds in found[0].items() if all(key in one for one in found)}

@@ -15,7 +15,8 @@ EPOCHS = 5
 BATCH_SIZE = 4
 LEARNING_RATE = 6e-4
 WARMUP = 0.08
-# The heads are made for 80 classes and thousands of regions an image; a few shapes need a fraction of that.
+# The heads are made for 80 classes and thousands of regions an image; a few shapes need a fraction
+# of that.
 HEAD_WIDTHS = {256: 96, 1024: 256}
 HEAD_KEYS = ("in_channels", "out_channels", "feat_channels", "conv_out_channels", "fc_out_channels")
 SEG_HEAD_WIDTH = 64
@@ -24,10 +25,10 @@ FLIPS = dict(type="RandomFlip", prob=[0.3, 0.3], direction=["horizontal", "verti
 
 
 def apply_demo(cfg: Config, data_root: str | Path, spec: ShapesSpec | None = None) -> None:
-    """Point a config at the shapes data set below ``data_root``, drawn if need be, and scale it down.
+    """Point a config at the shapes data set below `data_root`, drawn if need be, and scale it down.
 
-    The backbone stays as it is but for its windows, which shrink to the maps of small images, drop path, and its
-    published weights, which are not fetched.
+    The backbone stays as it is but for its windows, which shrink to the maps of small images, drop
+    path, and its published weights, which are not fetched.
 
     Raises:
         UsageError: the config is neither MMDetection's nor MMSegmentation's.
@@ -36,7 +37,8 @@ def apply_demo(cfg: Config, data_root: str | Path, spec: ShapesSpec | None = Non
     scope = cfg.get("default_scope")
     if scope not in libraries:
         raise UsageError(
-            f"--demo knows configs of default_scope {' and '.join(map(repr, libraries))}, not {scope!r}"
+            f"--demo knows configs of default_scope {' and '.join(map(repr, libraries))}, not "
+            f"{scope!r}"
         )
     spec = spec or DEFAULT_SPEC
     root = make_shapes(data_root, spec)

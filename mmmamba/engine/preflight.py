@@ -30,9 +30,9 @@ def check_run(cfg: Config, mode: str) -> None:
         mode: "train" or "test".
 
     Raises:
-        UsageError: a section of the config, a data set, an annotation file or a checkpoint is missing, mixed
-            precision was asked for without a GPU, or data and config do not go together. All missing files stand in
-            one message.
+        UsageError: a section of the config, a data set, an annotation file or a checkpoint is
+            missing, mixed precision was asked for without a GPU, or data and config do not go
+            together. All missing files stand in one message.
     """
     splits = ("train", "val") if mode == "train" else ("test",)
     check_sections(cfg, TRAIN_KEYS if mode == "train" else TEST_KEYS)
@@ -51,12 +51,14 @@ def check_sections(cfg: Config, wanted: tuple[str, ...]) -> None:
             did_you_mean(key, [k for k in cfg if k not in wanted], 3) for key in missing
         )
         raise UsageError(
-            f"{cfg.filename} has no {', '.join(missing)}.{hints} Inherit them through _base_ or add them."
+            f"{cfg.filename} has no {', '.join(missing)}.{hints} Inherit them through _base_ or "
+            "add them."
         )
 
 
 def check_data(cfg: Config, splits: tuple[str, ...]) -> None:
-    """Images and annotations of the named splits are on disk; addresses with a scheme (s3://) are left alone."""
+    """Images and annotations of the named splits are on disk; addresses with a scheme (s3://) are
+    left alone."""
     missing = []
     for split in splits:
         sources = [
@@ -77,13 +79,14 @@ def check_data(cfg: Config, splits: tuple[str, ...]) -> None:
     raise UsageError(
         f"the data set is not there. Missing, seen from {Path.cwd()}:\n{lines}\n"
         f"Put or link it there (ln -s /path/to/it {first.rstrip('/')}), or name another place: "
-        f"--cfg-options {splits[0]}_dataloader.dataset.data_root=/path/ (and likewise for the other splits and the "
-        "evaluators' ann_file). To try without a data set: --demo"
+        f"--cfg-options {splits[0]}_dataloader.dataset.data_root=/path/ (and likewise for the "
+        "other splits and the evaluators' ann_file). To try without a data set: --demo"
     )
 
 
 def check_annotations(cfg: Config, splits: tuple[str, ...]) -> None:
-    """Classes, heads and annotations of the named splits go together; no image is read. Lesser faults are logged.
+    """Classes, heads and annotations of the named splits go together; no image is read. Lesser
+    faults are logged.
 
     Raises:
         UsageError: training would fail, or AP would be 0 or -1.
@@ -110,7 +113,8 @@ def check_annotations(cfg: Config, splits: tuple[str, ...]) -> None:
     if lines:
         text = "\n".join(dict.fromkeys(lines))
         raise UsageError(
-            f"data and config do not go together.\n{text}\nAll checks: mmmamba check-data {cfg.filename}"
+            f"data and config do not go together.\n{text}\nAll checks: mmmamba check-data "
+            f"{cfg.filename}"
         )
 
 
@@ -129,7 +133,7 @@ def dataset_paths(dataset: Any) -> Iterator[str]:
 
 
 def dataset_roots(dataset: Any) -> Iterator[str]:
-    """The ``data_root`` of each data set."""
+    """The `data_root` of each data set."""
     return (node["data_root"] for node in plain_datasets(dataset) if node.get("data_root"))
 
 
@@ -141,9 +145,8 @@ def check_checkpoints(cfg: Config, mode: str) -> None:
     for where, path in named:
         if path is not None and not isinstance(path, (str, Path)):
             raise UsageError(
-                f"{where} is {path!r}, wanted the path or URL of one checkpoint. "
-                "--cfg-options makes a list of what has "
-                "a comma in it: rename the file, or name it in the config"
+                f"{where} is {path!r}, wanted the path or URL of one checkpoint. --cfg-options "
+                "makes a list of what has a comma in it: rename the file, or name it in the config"
             )
         if isinstance(path, str) and _is_local(path) and not Path(path).is_file():
             found = f"{path} is a folder" if Path(path).is_dir() else f"there is no file {path}"
@@ -153,12 +156,13 @@ def check_checkpoints(cfg: Config, mode: str) -> None:
                 else []
             )
             raise UsageError(
-                f"checkpoint not found ({where}): {found}, seen from {Path.cwd()}.{did_you_mean(path, siblings, 3)}"
+                f"checkpoint not found ({where}): {found}, seen from "
+                f"{Path.cwd()}.{did_you_mean(path, siblings, 3)}"
             )
 
 
 def _pretrained(node: Any, where: str) -> Iterator[tuple[str, Any]]:
-    """Checkpoints of ``init_cfg`` anywhere below a node."""
+    """Checkpoints of `init_cfg` anywhere below a node."""
     if isinstance(node, dict):
         init_cfg = node.get("init_cfg")
         if isinstance(init_cfg, dict) and init_cfg.get("type") == "Pretrained":
@@ -174,8 +178,9 @@ def check_precision(cfg: Config) -> None:
     """Mixed precision has a device that it works on."""
     if cfg.optim_wrapper.get("type") == "AmpOptimWrapper" and not torch.cuda.is_available():
         raise UsageError(
-            "this run asks for mixed precision (--amp or optim_wrapper.type='AmpOptimWrapper'), which needs a GPU, and "
-            "PyTorch sees none. Train in float32 with --cfg-options optim_wrapper.type=OptimWrapper, or try --demo"
+            "this run asks for mixed precision (--amp or optim_wrapper.type='AmpOptimWrapper'), "
+            "which needs a GPU, and PyTorch sees none. Train in float32 with --cfg-options "
+            "optim_wrapper.type=OptimWrapper, or try --demo"
         )
 
 

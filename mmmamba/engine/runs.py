@@ -1,4 +1,5 @@
-"""Training and testing from the command line: one pair of commands for MMDetection's and MMSegmentation's configs."""
+"""Training and testing from the command line: one pair of commands for MMDetection's and
+MMSegmentation's configs."""
 
 from __future__ import annotations
 
@@ -45,11 +46,11 @@ _RUNS = count()
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read a config, apply the demo and ``--cfg-options``, settle the work dir.
+    """Read a config, apply the demo and `--cfg-options`, settle the work dir.
 
     Raises:
-        UsageError: the file is not there or cannot be read, a key of it or an option leads nowhere, or a value is no
-            number of the kind that is wanted.
+        UsageError: the file is not there or cannot be read, a key of it or an option leads nowhere,
+            or a value is no number of the kind that is wanted.
     """
     path = find_config(args.config)
     cfg = read_config(path)
@@ -76,7 +77,8 @@ def _build_runner(cfg: Config, skip_bad_data: bool = False, training: bool = Fal
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         _distribute_without_gpu(cfg)
     if cfg.get("visualizer"):
-        # MMEngine hands out the visualizer of that name that an earlier run in this process made, of whatever class.
+        # MMEngine hands out the visualizer of that name that an earlier run in this process made,
+        # of whatever class.
         cfg.visualizer.name = f"visualizer_{next(_RUNS)}"
     runner = build_runner(cfg, training)
     if cfg.get("default_scope") == "mmdet":
@@ -115,8 +117,8 @@ def run_train(args: argparse.Namespace) -> int:
     if args.auto_scale_lr:
         if "base_batch_size" not in (cfg.get("auto_scale_lr") or {}):
             raise UsageError(
-                "--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config: the batch size that its "
-                "learning rate was chosen for"
+                "--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config: the "
+                "batch size that its learning rate was chosen for"
             )
         cfg.auto_scale_lr.enable = True
     if args.resume is not None:

@@ -27,8 +27,9 @@ def show_predictions(
     hook = (cfg.get("default_hooks") or {}).get("visualization")
     if hook is None:
         raise UsageError(
-            f"{cfg.filename} has no default_hooks.visualization, which --show and --show-dir turn on. Add "
-            "visualization=dict(type='DetVisualizationHook') (mmdet) or dict(type='SegVisualizationHook') (mmseg)"
+            f"{cfg.filename} has no default_hooks.visualization, which --show and --show-dir turn "
+            "on. Add visualization=dict(type='DetVisualizationHook') (mmdet) or "
+            "dict(type='SegVisualizationHook') (mmseg)"
         )
     hook.draw = True
     if show:
@@ -66,7 +67,8 @@ def add_output(cfg: Config, out: str | None) -> None:
 
 
 def use_test_time_augmentation(cfg: Config) -> None:
-    """Wrap the model as ``tta_model`` and ``tta_pipeline`` say; without them every image is tested with its mirror."""
+    """Wrap the model as `tta_model` and `tta_pipeline` say; without them every image is tested with
+    its mirror."""
     if cfg.get("default_scope") == "mmseg":
         cfg.setdefault("tta_model", dict(type="SegTTAModel"))
     else:
@@ -106,6 +108,7 @@ def _keep_boxes(cfg: Config) -> None:
         if "metric" in evaluator:
             evaluator.metric = "bbox"
     print_log(
-        "--tta: MMDetection merges boxes only; the mask branch is left out and masks are not scored",
+        "--tta: MMDetection merges boxes only; the mask branch is left out and masks are not "
+        "scored",
         "current",
     )

@@ -1,4 +1,5 @@
-"""From what a user calls a model (a run's folder, a config, a run's checkpoint) to a network with its weights."""
+"""From what a user calls a model (a run's folder, a config, a run's checkpoint) to a network with
+its weights."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 @dataclass(frozen=True)
 class Opened:
-    """A network ready to predict, what it was built from, and what its checkpoint says beside the weights."""
+    """A network ready to predict, what it was built from, and what its checkpoint says beside the
+    weights."""
 
     model: nn.Module
     cfg: Config
@@ -52,7 +54,8 @@ def open_model(
 
     Args:
         model: a run's folder, a checkpoint in it, or a config by path or name.
-        checkpoint: file or URL; found by itself for a run and for a config whose authors published weights.
+        checkpoint: file or URL; found by itself for a run and for a config whose authors published
+            weights.
         device: "cuda" where there is one, if None.
 
     Raises:
@@ -95,7 +98,8 @@ def choose_device(device: str | None) -> torch.device:
         raise UsageError(f"{device!r} is no device. Write cpu, cuda or cuda:1") from error
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise UsageError(
-            f"there is no device {device}: PyTorch sees {torch.cuda.device_count()} GPUs here. Write cpu"
+            f"there is no device {device}: PyTorch sees {torch.cuda.device_count()} GPUs here. "
+            "Write cpu"
         )
     return chosen
 
@@ -111,7 +115,8 @@ def find_files(model: str | Path) -> tuple[Path, Path | None]:
         checkpoint = _last_checkpoint(path)
         if checkpoint is None:
             raise UsageError(
-                f"{path} has no {LAST}: no run has saved a checkpoint there. Name one with --checkpoint"
+                f"{path} has no {LAST}: no run has saved a checkpoint there. Name one with "
+                "--checkpoint"
             )
         return _config_of_run(path), checkpoint
     if path.suffix in CHECKPOINT_SUFFIXES and path.is_file():
@@ -125,7 +130,8 @@ def find_files(model: str | Path) -> tuple[Path, Path | None]:
 
 
 def _config_of_run(folder: Path) -> Path:
-    """The config that a run wrote into its folder: ours under a name of its own, MMEngine under that of the user's."""
+    """The config that a run wrote into its folder: ours under a name of its own, MMEngine under
+    that of the user's."""
     if (folder / RUN_CONFIG).is_file():
         return folder / RUN_CONFIG
     configs = sorted(folder.glob("*.py"))
@@ -133,8 +139,8 @@ def _config_of_run(folder: Path) -> Path:
         return configs[0]
     found = ", ".join(path.name for path in configs) or "none"
     raise UsageError(
-        f"{folder} is not the folder of one run, which holds one config; found: {found}. Name the config as the model, "
-        "and its weights with --checkpoint"
+        f"{folder} is not the folder of one run, which holds one config; found: {found}. Name the "
+        "config as the model, and its weights with --checkpoint"
     )
 
 
@@ -152,8 +158,9 @@ def _published(config: Path, cfg: Config) -> str:
     published = weights_of(config, arch) if isinstance(arch, str) else []
     if not published:
         raise UsageError(
-            f"{config} has no trained weights that could be found: none are published for it, and there is no {LAST} "
-            "beside it. Name a file or URL with --checkpoint, or give the folder of a finished run as the model"
+            f"{config} has no trained weights that could be found: none are published for it, and "
+            f"there is no {LAST} beside it. Name a file or URL with --checkpoint, or give the "
+            "folder of a finished run as the model"
         )
     logger.info("%s: its authors' weights, under %s", config.stem, published[0].licence)
     return published[0].url

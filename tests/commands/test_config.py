@@ -1,4 +1,4 @@
-"""``mmmamba config`` prints values with their origins, and says what is wrong in a line."""
+"""`mmmamba config` prints values with their origins, and says what is wrong in a line."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ from tools import draw_routes
 
 
 def in_child(run: Callable[[], int], out: int, encoding: str = "utf-8") -> tuple[int, str]:
-    """Exit code and error stream of a program in a process of its own, whose output goes to a file descriptor."""
+    """Exit code and error stream of a program in a process of its own, whose output goes to a file
+    descriptor."""
     told, tell = os.pipe()
     child = os.fork()
     if child == 0:
@@ -142,8 +143,8 @@ def test_a_scan_backend_that_does_not_exist(
     assert capsys.readouterr() == (
         "",
         (
-            f"error: there is no selective-scan backend 'trition', asked for by ${ENVIRONMENT}; there are "
-            "triton, mamba_ssm, cpu, torch, naive. Did you mean 'triton'?\n"
+            f"error: there is no selective-scan backend 'trition', asked for by ${ENVIRONMENT}; "
+            "there are triton, mamba_ssm, cpu, torch, naive. Did you mean 'triton'?\n"
         ),
     )
 

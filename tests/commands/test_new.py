@@ -1,4 +1,5 @@
-"""From a folder of labelled images to AP and mIoU with two commands; what cannot work is told in one line."""
+"""From a folder of labelled images to AP and mIoU with two commands; what cannot work is told in
+one line."""
 
 from __future__ import annotations
 

@@ -72,7 +72,8 @@ def test_options_come_last(chain: Path) -> None:
 
 def test_imported_bases_are_not_told_apart(chain: Path) -> None:
     (chain.parent / "lazy.py").write_text(
-        "from mmengine.config import read_base\nwith read_base():\n    from .base import *\nwidth = 3\n"
+        "from mmengine.config import read_base\nwith read_base():\n    from .base import *\nwidth "
+        "= 3\n"
     )
     origins = Origins(chain.parent / "lazy.py")
     assert str(origins.of(("width",))) == "lazy.py:4"
@@ -95,5 +96,6 @@ def test_every_value_of_our_configs_has_a_line() -> None:
         for keys, _ in leaves(Config.fromfile(path).to_dict()):
             origin = origins.of(keys)
             text = Path(origin.source).read_text().splitlines()[origin.line - 1]
-            # The line names the key, or is an entry of a list, or holds the variable that stands for the value.
+            # The line names the key, or is an entry of a list, or holds the variable that stands
+            # for the value.
             assert str(keys[-1]) in text or "=" in text or "[" in text, (path, keys, str(origin))

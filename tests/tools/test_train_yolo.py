@@ -1,4 +1,5 @@
-"""Mamba YOLO-T learns to see shapes within a minute on a CPU, and sees as well without its batch norms."""
+"""Mamba YOLO-T learns to see shapes within a minute on a CPU, and sees as well without its batch
+norms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mmmamba new``: a config for one's own data."""
+"""`mmmamba new`: a config for one's own data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How long a shipped recipe should run on a data set of another size, and with which learning rate."""
+"""How long a shipped recipe should run on a data set of another size, and with which learning
+rate."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ from typing import Any
 from mmengine.config import Config
 
 ITERATIONS = 4_000
-"""Least number of steps of two images from published weights, of larger batches fewer by the root; from scratch three
-times as many."""
+"""Least number of steps of two images from published weights, of larger batches fewer by the root;
+from scratch three times as many."""
 LEAST_EPOCHS, MOST_EPOCHS = 12, 300
 PASSES = 100
 """Over the images, of a segmentor: it sees crops."""
@@ -18,12 +19,14 @@ LOG_INTERVAL = 50
 VALIDATIONS = 10
 WARMUP_SHARE = 0.1
 NOMINAL_BATCH = 64
-"""Of Mamba YOLO's program, which keeps its rate from here on and accumulates smaller batches up to it."""
+"""Of Mamba YOLO's program, which keeps its rate from here on and accumulates smaller batches up to
+it."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Length in `unit`s ("epochs" or "iters"), the schedulers for it, and the optimizer's learning rate."""
+    """Length in `unit`s ("epochs" or "iters"), the schedulers for it, and the optimizer's learning
+    rate."""
 
     unit: str
     length: int
@@ -69,7 +72,8 @@ def plan_schedule(base: Config, images: int, batch: int, length: int | None = No
 def _rate(base: Config, batch: int) -> tuple[dict[str, float], str]:
     """The learning rate for a batch.
 
-    Of Adam's kind by the root of the ratio (Malladi et al. 2022, arXiv 2205.10287), of SGD's by the ratio.
+    Of Adam's kind by the root of the ratio (Malladi et al. 2022, arXiv 2205.10287), of SGD's by the
+    ratio.
     """
     optimizer = base.optim_wrapper.optimizer
     published = (base.get("auto_scale_lr") or {}).get("base_batch_size", 16)
@@ -94,7 +98,8 @@ def _rounded(values: dict[str, float]) -> dict[str, float]:
 
 
 def _stretch(base: Config, unit: str, published: int, length: int, total: int) -> list[dict]:
-    """The shipped schedulers over another length; warm-up counts steps and takes a tenth of them at most."""
+    """The shipped schedulers over another length; warm-up counts steps and takes a tenth of them at
+    most."""
     stretched = []
     moved: dict[int, int] = {}
     for entry in base.param_scheduler:

@@ -69,8 +69,8 @@ def config_text(
 def base_path(shipped: Path, out: Path) -> str:
     """How a config names a shipped one.
 
-    Within one checkout by the way from file to file, which survives moving the checkout; otherwise by its full path,
-    which survives moving the file.
+    Within one checkout by the way from file to file, which survives moving the checkout; otherwise
+    by its full path, which survives moving the file.
     """
     checkout = configs_folder().parent
     inside = (checkout / "pyproject.toml").is_file() and out.resolve().is_relative_to(checkout)
@@ -185,7 +185,8 @@ def _schedule_lines(base: Config, schedule: Schedule, batch: int) -> list[str]:
 
 
 def _num_classes(node: Any, place: str) -> str | None:
-    """Source of the dict that sets every `num_classes` below a node. Configs replace lists whole: they are repeated."""
+    """Source of the dict that sets every `num_classes` below a node. Configs replace lists whole:
+    they are repeated."""
     if isinstance(node, dict):
         inner = []
         for key, value in node.items():
@@ -202,7 +203,8 @@ def _num_classes(node: Any, place: str) -> str | None:
 
 
 def _names(key: str, names: Sequence[str]) -> str:
-    """An assignment of a tuple of names, over several lines if need be; no line breaks within a name."""
+    """An assignment of a tuple of names, over several lines if need be; no line breaks within a
+    name."""
     text = source(tuple(names))
     if len(text) < WIDTH - 10:
         return f"{key} = {text}"

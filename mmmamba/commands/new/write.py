@@ -30,7 +30,8 @@ def write_config(
     length: int | None = None,
     command: str = "mmmamba new",
 ) -> list[str]:
-    """Write a config for the data below a folder. Files that it needs beside the data go to a folder beside it.
+    """Write a config for the data below a folder. Files that it needs beside the data go to a
+    folder beside it.
 
     Args:
         val_share: of the images for validation, where the data is not split.
@@ -67,7 +68,8 @@ def write_config(
         f"Weights to start from: {weights or 'none are published for this backbone'}",
         *(
             [
-                "  To start from nothing: mmmamba train ... --cfg-options model.backbone.init_cfg=None"
+                "  To start from nothing: mmmamba train ... --cfg-options "
+                "model.backbone.init_cfg=None"
             ]
             if weights
             else []
@@ -90,22 +92,22 @@ def find_data(
         if annotation_files(root):
             heads = ", ".join(heads_for(backbone, masks=True)) or "none"
             raise UsageError(
-                f"{root} has COCO annotations; {head} learns from label maps. Heads for COCO annotations "
-                f"on {backbone}: {heads}"
+                f"{root} has COCO annotations; {head} learns from label maps. Heads for COCO "
+                f"annotations on {backbone}: {heads}"
             )
         raise UsageError(
-            f"{root} has no folders of images and label maps: wanted images/train and labels/train, "
-            "train/images and train/masks, or images and labels"
+            f"{root} has no folders of images and label maps: wanted images/train and "
+            "labels/train, train/images and train/masks, or images and labels"
         )
     data = find_coco(root, out, val_share)
     if data is None:
         raise UsageError(
-            f"{root} has no annotations in COCO format (.json), which {head} learns from. Heads for label "
-            f"maps: {', '.join(SEGMENTATION_HEADS)}"
+            f"{root} has no annotations in COCO format (.json), which {head} learns from. Heads "
+            f"for label maps: {', '.join(SEGMENTATION_HEADS)}"
         )
     if head in MASK_HEADS and not data.masks:
         raise UsageError(
-            f"the annotations of {root} have no masks, which {head} learns from. Heads for boxes on "
-            f"{backbone}: {', '.join(heads_for(backbone, masks=False)) or 'none'}"
+            f"the annotations of {root} have no masks, which {head} learns from. Heads for boxes "
+            f"on {backbone}: {', '.join(heads_for(backbone, masks=False)) or 'none'}"
         )
     return data

@@ -1,4 +1,5 @@
-"""Training, validation and test over checked data sets, with a count of what was left out in the log."""
+"""Training, validation and test over checked data sets, with a count of what was left out in the
+log."""
 
 from __future__ import annotations
 

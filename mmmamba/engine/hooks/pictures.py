@@ -38,7 +38,8 @@ IGNORE_INDEX = 255
 
 
 def add_pictures(cfg: Config, off: bool = False) -> None:
-    """Have any config leave pictures. One whose `default_hooks.pictures` is None leaves none, nor does `off`."""
+    """Have any config leave pictures. One whose `default_hooks.pictures` is None leaves none, nor
+    does `off`."""
     if cfg.get("default_hooks") is None:
         cfg.default_hooks = {}
     hook = cfg.default_hooks.pop("pictures", {})
@@ -54,7 +55,8 @@ class PicturesHook(Hook):
     Args:
         batches: training batches that are drawn, from the start of the run.
         images: images of each validation that are drawn.
-        score_thr: detections with lower scores are left out of pictures and of the confusion matrix.
+        score_thr: detections with lower scores are left out of pictures and of the confusion
+            matrix.
     """
 
     # Behind the log, which writes what the curves show, and behind hooks that end training early.
@@ -81,8 +83,8 @@ class PicturesHook(Hook):
             else:
                 self.batches = 0
                 runner.logger.info(
-                    "no pictures of batches: their data set names no classes, or they are not made as "
-                    "mmdet's and mmseg's are"
+                    "no pictures of batches: their data set names no classes, or they are not made "
+                    "as mmdet's and mmseg's are"
                 )
 
     def after_train_iter(
@@ -177,17 +179,19 @@ class PicturesHook(Hook):
                     [*names, NOTHING],
                     self.folder / "confusion.png",
                     "objects",
-                    f"Score from {self.score_thr:g}, IoU from {IOU:g}; last row: found where nothing is.",
+                    f"Score from {self.score_thr:g}, IoU from {IOU:g}; last row: found where "
+                    "nothing is.",
                 )
                 self._publish(runner, "confusion.png")
             else:
                 runner.logger.info(
-                    "no precision-recall curve and no confusion matrix: they are drawn from mmdet's "
-                    "CocoMetric with an ann_file, or from segmentation"
+                    "no precision-recall curve and no confusion matrix: they are drawn from "
+                    "mmdet's CocoMetric with an ann_file, or from segmentation"
                 )
 
     def _publish(self, runner: Runner, *names: str) -> None:
-        """Hand pictures on to TensorBoard and the like; MMEngine's own folder would hold them twice."""
+        """Hand pictures on to TensorBoard and the like; MMEngine's own folder would hold them
+        twice."""
         backends = [
             one
             for one in runner.visualizer._vis_backends.values()

@@ -1,4 +1,5 @@
-"""What any config gets from our tools: exact resuming, whole checkpoints, saving on signals, stopping at NaN."""
+"""What any config gets from our tools: exact resuming, whole checkpoints, saving on signals,
+stopping at NaN."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ HOOKS = {"interrupt": "InterruptHook", "nan_guard": "NanGuardHook"}
 def make_reliable(cfg: Config, skip_nan: bool = False) -> None:
     """Put our training loops and checkpoint hook in the place of MMEngine's, and add our hooks.
 
-    A hook that the config sets to None stays away; loops and hooks of other types are left as they are.
+    A hook that the config sets to None stays away; loops and hooks of other types are left as they
+    are.
 
     Args:
         skip_nan: leave steps out whose loss or gradients are not finite.
@@ -49,7 +51,8 @@ def make_reliable(cfg: Config, skip_nan: bool = False) -> None:
 
 
 def load_strictly(cfg: Config) -> None:
-    """Add the hook that lets only weights be loaded that fit; a config can say what may differ, not do without it."""
+    """Add the hook that lets only weights be loaded that fit; a config can say what may differ, not
+    do without it."""
     if cfg.get("default_hooks") is None:
         cfg.default_hooks = {}
     if cfg.default_hooks.get("loading") is None:

@@ -7,7 +7,8 @@ from mmengine.dist import get_world_size
 
 
 class Agreement:
-    """A gloo group of its own: NCCL's would make the CPU wait for the GPU. Made by all processes at the same point."""
+    """A gloo group of its own: NCCL's would make the CPU wait for the GPU. Made by all processes at
+    the same point."""
 
     def __init__(self) -> None:
         self.group = torch.distributed.new_group(backend="gloo") if get_world_size() > 1 else None

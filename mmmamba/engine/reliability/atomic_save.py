@@ -48,8 +48,9 @@ def write_whole(path: str | Path, data: bytes) -> None:
             raise
         free = shutil.disk_usage(path.parent).free
         raise UsageError(
-            f"no room for {path}: it needs {len(data):,} bytes, {free:,} are free there ({error.strerror}). Files that "
-            "were saved before are as they were. Make room, or name another --work-dir, and go on with --resume"
+            f"no room for {path}: it needs {len(data):,} bytes, {free:,} are free there "
+            f"({error.strerror}). Files that were saved before are as they were. Make room, or "
+            "name another --work-dir, and go on with --resume"
         ) from error
     # The name itself is in the folder, which has a cache of its own.
     folder = os.open(path.parent, os.O_RDONLY)
@@ -60,7 +61,7 @@ def write_whole(path: str | Path, data: bytes) -> None:
 
 
 class WholeFiles(LocalBackend):
-    """MMEngine's local files, written by :func:`write_whole`."""
+    """MMEngine's local files, written by `write_whole`."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         write_whole(filepath, obj)
@@ -70,7 +71,7 @@ class WholeFiles(LocalBackend):
 
 
 def write_files_whole() -> None:
-    """Have MMEngine write every local file through :class:`WholeFiles`."""
+    """Have MMEngine write every local file through `WholeFiles`."""
     register_backend("local", WholeFiles, force=True, prefixes="")
 
 
@@ -107,7 +108,7 @@ def save_run(runner: Runner, folder: str, name: str, meta: dict[str, Any], **opt
 
 
 class _RemoveLater:
-    """A file backend that keeps what it is told to remove until :meth:`finish`."""
+    """A file backend that keeps what it is told to remove until `finish`."""
 
     def __init__(self, backend: Any) -> None:
         self.backend, self.removed = backend, []
@@ -128,7 +129,8 @@ class _RemoveLater:
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """`CheckpointHook` whose old files go only when the new one and `last_checkpoint` are on disk."""
+    """`CheckpointHook` whose old files go only when the new one and `last_checkpoint` are on
+    disk."""
 
     def before_train(self, runner: Runner) -> None:
         write_files_whole()
@@ -141,7 +143,8 @@ class AtomicCheckpointHook(CheckpointHook):
                 partial.unlink()
 
     def _name_best_here(self) -> None:
-        """The best checkpoint is this folder's own: a copied run would remove the original's when it finds a better."""
+        """The best checkpoint is this folder's own: a copied run would remove the original's when
+        it finds a better."""
         several = getattr(self, "best_ckpt_path_dict", {})
         for owner, keys in ((vars(self), ["best_ckpt_path"]), (several, [*several])):
             for key in keys:

@@ -1,4 +1,5 @@
-"""`--deterministic`: the same numbers from each run on a GPU, or an error that names the operator."""
+"""`--deterministic`: the same numbers from each run on a GPU, or an error that names the
+operator."""
 
 from __future__ import annotations
 
@@ -26,15 +27,17 @@ def make_deterministic(cfg: Config) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if compiled_extension() is not None:
         print_log(
-            "--deterministic: mmcv's compiled operators (RoIAlign, deformable convolution) add in any order in their "
-            "backward passes and raise no error; without them, those of mmmamba.compat are repeatable",
+            "--deterministic: mmcv's compiled operators (RoIAlign, deformable convolution) add in "
+            "any order in their backward passes and raise no error; without them, those of "
+            "mmmamba.compat are repeatable",
             "current",
             30,
         )
 
 
 class MatrixAvgPool2d(nn.AdaptiveAvgPool2d):
-    """`AdaptiveAvgPool2d` as two matrix products: its own gradient on a GPU is added in any order."""
+    """`AdaptiveAvgPool2d` as two matrix products: its own gradient on a GPU is added in any
+    order."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         size = (
@@ -59,8 +62,8 @@ def _window_means(windows: int, length: int, like: Tensor) -> Tensor:
 
 @HOOKS.register_module()
 class DeterministicPoolingHook(Hook):
-    """Puts :class:`MatrixAvgPool2d` in the place of the model's adaptive average pooling, and our RoIAlign in that of
-    torchvision's, which is compiled where algorithms are deterministic, for minutes.
+    """Puts `MatrixAvgPool2d` in the place of the model's adaptive average pooling, and our RoIAlign
+    in that of torchvision's, which is compiled where algorithms are deterministic, for minutes.
     """
 
     def before_run(self, runner: Runner) -> None:

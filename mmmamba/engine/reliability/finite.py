@@ -19,8 +19,10 @@ SHOWN = 3
 
 
 def all_finite(tensors: Sequence[Tensor]) -> bool:
-    """Whether no element of any tensor is NaN or infinite. The tensors may have any floating dtypes and one device."""
-    # A sum of squares overflows long before its terms; the largest one takes many times as long on a CPU.
+    """Whether no element of any tensor is NaN or infinite. The tensors may have any floating dtypes
+    and one device."""
+    # A sum of squares overflows long before its terms; the largest one takes many times as long on
+    # a CPU.
     return (
         any(bool(total_norm(tensors, power).isfinite()) for power in (2.0, torch.inf))
         if tensors
@@ -34,7 +36,8 @@ def total_norm(tensors: Sequence[Tensor], power: float) -> Tensor:
 
 
 def check_run_finite(runner: Runner, iterations: int) -> None:
-    """Refuse to save a run whose weights, averages, buffers or optimizer hold NaN or infinity; in all processes.
+    """Refuse to save a run whose weights, averages, buffers or optimizer hold NaN or infinity; in
+    all processes.
 
     Args:
         iterations: that the run has done.
@@ -56,15 +59,16 @@ def check_run_finite(runner: Runner, iterations: int) -> None:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     found = f"{', '.join(names[:SHOWN])}{more}" if names else "those of another process"
     raise NonFiniteError(
-        f"after iteration {iterations} the state of the run is not finite, and no checkpoint is written of it: "
-        f"{found}.\nCheckpoints of before are as they were. "
-        "Lower the learning rate (optim_wrapper.optimizer.lr) or clip "
-        "gradients (optim_wrapper.clip_grad), and go on from the last one with --resume"
+        f"after iteration {iterations} the state of the run is not finite, and no checkpoint is "
+        f"written of it: {found}.\nCheckpoints of before are as they were. Lower the learning rate "
+        "(optim_wrapper.optimizer.lr) or clip gradients (optim_wrapper.clip_grad), and go on from "
+        "the last one with --resume"
     )
 
 
 def _state(runner: Runner) -> Iterator[tuple[str, Tensor]]:
-    """What a checkpoint holds of floating-point tensors, by name; of sharded models this process's part."""
+    """What a checkpoint holds of floating-point tensors, by name; of sharded models this process's
+    part."""
     models = {"": bare_model(runner.model)}
     averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
     models.update(

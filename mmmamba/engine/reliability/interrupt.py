@@ -27,7 +27,7 @@ SAME_CTRL_C = 1.0
 
 
 class Interrupted(SystemExit):
-    """Raised when the run is saved; uncaught, it ends the process with :data:`EXIT_SAVED`."""
+    """Raised when the run is saved; uncaught, it ends the process with `EXIT_SAVED`."""
 
     def __init__(self, path: str) -> None:
         super().__init__(EXIT_SAVED)
@@ -36,10 +36,11 @@ class Interrupted(SystemExit):
 
 @HOOKS.register_module()
 class InterruptHook(Hook):
-    """SIGINT, SIGTERM and SIGUSR1 save at the end of the step and raise :class:`Interrupted`, on all processes at once.
+    """SIGINT, SIGTERM and SIGUSR1 save at the end of the step and raise `Interrupted`, on all
+    processes at once.
 
-    A second SIGINT ends the process at once. While gradients are accumulated the save waits for the optimizer's step.
-    A validation is left after the image or batch at hand, and marked as not done.
+    A second SIGINT ends the process at once. While gradients are accumulated the save waits for the
+    optimizer's step. A validation is left after the image or batch at hand, and marked as not done.
     """
 
     # Behind every hook that changes what is saved, and behind the log.
@@ -71,7 +72,8 @@ class InterruptHook(Hook):
         if self.training:
             # A loop of another kind may have several, or none.
             loader = getattr(runner.val_loop, "dataloader", None)
-            # Processes whose shares of the data differ can ask one another only while all of them have batches.
+            # Processes whose shares of the data differ can ask one another only while all of them
+            # have batches.
             self.common = -self.agreement.most(-_length(loader))
             if isinstance(loader, DataLoader) and not isinstance(loader.worker_init_fn, DeafWorker):
                 loader.worker_init_fn = DeafWorker(loader.worker_init_fn)
@@ -110,9 +112,11 @@ class InterruptHook(Hook):
             meta = dict(epoch=runner.epoch, iter=iterations)
             path = save_run(runner, runner.work_dir, FILE, meta, by_epoch=False)
         runner.logger.info(
-            f"{signal.Signals(number).name}: saved {path} after iteration {iterations}; go on with --resume"
+            f"{signal.Signals(number).name}: saved {path} after iteration {iterations}; go on with "
+            "--resume"
         )
-        # Whoever ends first has torchrun end the others, which must not be before the file is there.
+        # Whoever ends first has torchrun end the others, which must not be before the file is
+        # there.
         self.agreement.wait()
         self._restore()
         raise Interrupted(path)

@@ -1,4 +1,5 @@
-"""What a run loads, looked at before any of it is loaded: weights, averages, optimizer and schedules."""
+"""What a run loads, looked at before any of it is loaded: weights, averages, optimizer and
+schedules."""
 
 from __future__ import annotations
 
@@ -26,14 +27,17 @@ AVERAGED = "module."
 
 @HOOKS.register_module()
 class LoadingHook(Hook):
-    """Settles what is resumed, and lets only weights be loaded that fit the network whole, under any of their names.
+    """Settles what is resumed, and lets only weights be loaded that fit the network whole, under
+    any of their names.
 
-    Training, validation and test, from a file of ours or of a model's authors. Of a run that is resumed, averaged
-    weights, the optimizer's state and the schedules are held against this run's as well.
+    Training, validation and test, from a file of ours or of a model's authors. Of a run that is
+    resumed, averaged weights, the optimizer's state and the schedules are held against this run's
+    as well.
 
     Args:
-        may_differ: names of modules and weights that `load_from` may lack, have of another shape or have alone when
-            training begins, such as a head for other classes. Resuming and testing take no notice of it.
+        may_differ: names of modules and weights that `load_from` may lack, have of another shape or
+            have alone when training begins, such as a head for other classes. Resuming and testing
+            take no notice of it.
         begin_with: what `load_from` is where there is nothing to resume.
         left_out: names of modules that the network was built without and that checkpoints may have.
     """
@@ -87,8 +91,8 @@ class LoadingHook(Hook):
             if not runner._resume and isinstance(runner._train_loop, BaseLoop) and error.names:
                 modules = dict.fromkeys(name.rpartition(".")[0] or name for name in error.names)
                 cure = (
-                    "To train these anew, as for another number of classes, and take the rest from the file: "
-                    f"--may-differ {printable_names(modules)}"
+                    "To train these anew, as for another number of classes, and take the rest from "
+                    f"the file: --may-differ {printable_names(modules)}"
                 )
             raise UsageError(f"{error.finding}\n{cure}") from error
         for report in reports:
@@ -103,13 +107,13 @@ class LoadingHook(Hook):
         for one in self.may_differ:
             if not any(name == one or name.startswith(f"{one}.") for name in names):
                 raise UsageError(
-                    f"may_differ names {one!r}, which neither the model nor {runner._load_from} has."
-                    f"{did_you_mean(one, {n.rpartition('.')[0] for n in ours}, 3)}"
+                    f"may_differ names {one!r}, which neither the model nor {runner._load_from} "
+                    f"has.{did_you_mean(one, {n.rpartition('.')[0] for n in ours}, 3)}"
                 )
         anew = [name for name in weight_names(bare_network(runner.model)) if name not in matched]
         runner.logger.warning(
-            f"may_differ: {len(anew)} tensors are not taken from {runner._load_from} and begin anew: "
-            f"{printable_names(anew) or 'none'}"
+            f"may_differ: {len(anew)} tensors are not taken from {runner._load_from} and begin "
+            f"anew: {printable_names(anew) or 'none'}"
         )
 
     def _check_run(self, runner: Runner, checkpoint: dict[str, Any], source: str) -> None:
@@ -122,7 +126,8 @@ class LoadingHook(Hook):
         held = checkpoint.get("ema_state_dict")
         if held is not None and not averages:
             runner.logger.warning(
-                f"{source} holds averaged weights and this run has no EMAHook: it goes on from these"
+                f"{source} holds averaged weights and this run has no EMAHook: it goes on from "
+                "these"
             )
         for hook in averages if held is not None else []:
             _check_averages(held, hook, source)
@@ -149,7 +154,8 @@ def _check_averages(held: Any, hook: EMAHook, source: str) -> None:
 
 
 def _check_schedules(held: Any, schedules: Any, source: str) -> None:
-    """Raises UsageError unless each of this run's schedules has its own state: MMEngine pairs them by their order."""
+    """Raises UsageError unless each of this run's schedules has its own state: MMEngine pairs them
+    by their order."""
     if held is None or schedules is None:
         return
     if isinstance(schedules, dict):
@@ -179,6 +185,5 @@ def _check_schedules(held: Any, schedules: Any, source: str) -> None:
     if faults:
         raise UsageError(
             f"{source}: the state of the schedules does not fit this run; nothing was loaded: "
-            f"{faults[0]}. "
-            "Train with the param_scheduler that the checkpoint was made with"
+            f"{faults[0]}. Train with the param_scheduler that the checkpoint was made with"
         )

@@ -1,7 +1,7 @@
 """State of a run that no `state_dict` holds, kept in the message hub, which each checkpoint holds.
 
-MMEngine, mmdet and mmseg have few things that training changes and checkpoints lack: what :data:`LOOSE` names, and the
-running statistics of all processes but the first.
+MMEngine, mmdet and mmseg have few things that training changes and checkpoints lack: what `LOOSE`
+names, and the running statistics of all processes but the first.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def restore_state(runner: Runner) -> None:
             value, ours = state.pop(key), attrgetter(name)(owner)
             if not _alike(value, ours):
                 raise UsageError(
-                    f"the checkpoint's {KEY} has {printable(repr(value))} for {key}, which is {ours!r} here"
+                    f"the checkpoint's {KEY} has {printable(repr(value))} for {key}, which is "
+                    f"{ours!r} here"
                 )
             parent, _, last = name.rpartition(".")
             setattr(attrgetter(parent)(owner) if parent else owner, last, value)
@@ -73,7 +74,8 @@ def restore_state(runner: Runner) -> None:
     for hook in runner.hooks:
         if isinstance(hook, EarlyStoppingHook) and _had_stopped(hook):
             print_log(
-                f"the run had stopped early ({hook.monitor} {hook.best_score:.4g}); more patience lets it go on",
+                f"the run had stopped early ({hook.monitor} {hook.best_score:.4g}); more patience "
+                "lets it go on",
                 "current",
                 30,
             )
@@ -83,7 +85,8 @@ def restore_state(runner: Runner) -> None:
 def _read(lines: Any) -> dict[str, Any]:
     """What this process had."""
     try:
-        # A checkpoint of another number of processes has no line for some; thresholds of the first are as good.
+        # A checkpoint of another number of processes has no line for some; thresholds of the first
+        # are as good.
         state = json.loads(lines[get_rank() if get_rank() < len(lines) else 0], object_hook=_tuple)
     except (LookupError, RecursionError, TypeError, ValueError) as error:
         raise UsageError(f"the checkpoint's {KEY} cannot be read: {printable(error)}") from error

@@ -19,21 +19,24 @@ from .nan_report import save_report
 from .seeding import rng_state
 
 SKIPPED_KEY = "skipped_steps"
-# A scale this small means that gradients overflow at any scale: each halving is a step that was left out.
+# A scale this small means that gradients overflow at any scale: each halving is a step that was
+# left out.
 LEAST_SCALE = 2.0**-14
 SCALE_INTERVAL = 100
 
 
 @HOOKS.register_module()
 class NanGuardHook(Hook):
-    """Checks loss and gradients after each backward pass, on all processes at once, with one wait for the GPU.
+    """Checks loss and gradients after each backward pass, on all processes at once, with one wait
+    for the GPU.
 
-    Under a grad scaler only the loss is checked: the scaler leaves steps out by itself and lowers its scale. Where that
-    scale falls below 2^-14, every hundredth iteration, it counts as not finite.
+    Under a grad scaler only the loss is checked: the scaler leaves steps out by itself and lowers
+    its scale. Where that scale falls below 2^-14, every hundredth iteration, it counts as not
+    finite.
 
     Args:
-        skip: leave such steps out instead of stopping. Gradients that were accumulated go with them; buffers, such as
-            running means, are put back.
+        skip: leave such steps out instead of stopping. Gradients that were accumulated go with
+            them; buffers, such as running means, are put back.
         max_skips: that many in a row are left out, the next one stops.
     """
 
@@ -95,7 +98,8 @@ class NanGuardHook(Hook):
         gradients = [p.grad for p in parameters if p.grad is not None] if scaler is None else []
         finite = _finite(loss, gradients, 2.0)
         if not finite and gradients:
-            # A sum of squares overflows long before its terms; the largest one takes many times as long on a CPU.
+            # A sum of squares overflows long before its terms; the largest one takes many times as
+            # long on a CPU.
             finite = _finite(loss, gradients, torch.inf)
         if finite and scaler is not None and self.runner.iter % SCALE_INTERVAL == 0:
             finite = scaler.get_scale() >= LEAST_SCALE

@@ -1,4 +1,5 @@
-"""Running statistics of every process: batch norm gathers its own in each, and a checkpoint's weights hold the first's.
+"""Running statistics of every process: batch norm gathers its own in each, and a checkpoint's
+weights hold the first's.
 
 They change nothing that is trained, but a process validates its share of the images with them.
 """
@@ -24,7 +25,8 @@ KEY = "buffers_of_processes"
 
 
 def remember_buffers(runner: Runner) -> None:
-    """Put into the message hub, which each checkpoint holds, what buffers differ between processes. All have to ask."""
+    """Put into the message hub, which each checkpoint holds, what buffers differ between processes.
+    All have to ask."""
     world = get_world_size()
     if world == 1:
         if runner.message_hub.get_info(KEY):
@@ -49,7 +51,7 @@ def remember_buffers(runner: Runner) -> None:
 
 
 def restore_buffers(runner: Runner) -> None:
-    """Give this process what :func:`remember_buffers` kept of it.
+    """Give this process what `remember_buffers` kept of it.
 
     Raises:
         UsageError: the checkpoint holds what no such statistics are.
@@ -62,8 +64,8 @@ def restore_buffers(runner: Runner) -> None:
     worlds = {len(rows) for rows in kept.values()}
     if worlds - {get_world_size()}:
         print_log(
-            f"the checkpoint is one of {worlds.pop()} processes, here there are {get_world_size()}: each goes on "
-            "with the running statistics of the first",
+            f"the checkpoint is one of {worlds.pop()} processes, here there are "
+            f"{get_world_size()}: each goes on with the running statistics of the first",
             "current",
             30,
         )
@@ -80,8 +82,8 @@ def restore_buffers(runner: Runner) -> None:
     for name in kept.keys() & own.keys():
         if kept[name].shape[1:] != own[name].shape or misfit(kept[name], own[name]):
             raise UsageError(
-                f"the checkpoint's {KEY} has {tuple(kept[name].shape[1:])} of {kept[name].dtype} for {name}, wanted "
-                f"{tuple(own[name].shape)} of floating point"
+                f"the checkpoint's {KEY} has {tuple(kept[name].shape[1:])} of {kept[name].dtype} "
+                f"for {name}, wanted {tuple(own[name].shape)} of floating point"
             )
         own[name].data.copy_(kept[name][get_rank()])
 

@@ -1,4 +1,5 @@
-"""The whole config of a run, in a file of its own in the work dir, which no file of the user's gives way to."""
+"""The whole config of a run, in a file of its own in the work dir, which no file of the user's
+gives way to."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ HEAD = "# The whole config of a run, written by mmmamba at each start. Edit a co
 
 
 class OwnFile:
-    """In front of a class of runner: the config goes into :data:`FILE`, not under the name of the user's config.
+    """In front of a class of runner: the config goes into `FILE`, not under the name of the user's
+    config.
 
     A training writes it into the work dir, everything else into the folder of its log.
     """
@@ -32,13 +34,15 @@ class OwnFile:
 
 
 def build_runner(cfg: Config, training: bool) -> Runner:
-    """MMEngine's runner of a config, or the one that its `runner_type` names, with its config in a file of its own."""
+    """MMEngine's runner of a config, or the one that its `runner_type` names, with its config in a
+    file of its own."""
     kind = cfg.get("runner_type", Runner)
     if isinstance(kind, str):
         kind = RUNNERS.get(kind)
     if kind is None:
         raise UsageError(
-            f"runner_type={cfg.runner_type!r} is not registered; import its module by custom_imports"
+            f"runner_type={cfg.runner_type!r} is not registered; import its module by "
+            "custom_imports"
         )
     members = dict(keeps_work_dir=not training, __module__=kind.__module__)
     return type(kind.__name__, (OwnFile, kind), members).from_cfg(cfg)
@@ -65,8 +69,9 @@ def check_place(folder: str | Path) -> Path:
     path = Path(folder) / FILE
     if (path.exists() or path.is_symlink()) and not _is_ours(path):
         raise UsageError(
-            f"{path} is not as a run wrote it, and is not written over. It would hold the whole config of this run: "
-            "rename it (it can be trained from under another name), or name another --work-dir"
+            f"{path} is not as a run wrote it, and is not written over. It would hold the whole "
+            "config of this run: rename it (it can be trained from under another name), or name "
+            "another --work-dir"
         )
     return path
 

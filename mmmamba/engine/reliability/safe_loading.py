@@ -1,6 +1,8 @@
-"""MMEngine's readers of files without those parts of them that run what a file says. Our tools use these instead.
+"""MMEngine's readers of files without those parts of them that run what a file says. Our tools use
+these instead.
 
-- Checkpoints: MMEngine 0.10.12 unpickles what its strict reader refuses, and any file from a URL at once.
+- Checkpoints: MMEngine 0.10.12 unpickles what its strict reader refuses, and any file from a URL at
+  once.
 - YAML: its reader makes any Python object that a file asks for.
 - Pickled annotations and proposals, which are programs by nature.
 - mmdet's dictionaries that processes send each other as pickles (CVE-2024-12044).
@@ -21,7 +23,8 @@ from ...errors import UsageError
 
 
 def refuse_unpickling() -> None:
-    """Put the strict readers in MMEngine's place, for every scheme that it loads from (files, http, s3, …)."""
+    """Put the strict readers in MMEngine's place, for every scheme that it loads from (files, http,
+    s3, …)."""
     checkpoint._safe_torch_load = read_weights_only
     # `torchvision://`, `open-mmlab://` and their like look this name up.
     checkpoint.load_from_http = load_from_http
@@ -57,7 +60,8 @@ def read_weights_only(
 def load_from_http(
     filename: str, map_location: Any = None, model_dir: str | None = None, progress: bool = False
 ) -> Mapping:
-    """MMEngine's loader of this name, through our download: one process fetches, all others wait for the file.
+    """MMEngine's loader of this name, through our download: one process fetches, all others wait
+    for the file.
 
     Raises:
         CheckpointError: the download failed, or the file is refused.
@@ -97,9 +101,10 @@ class NoPickles(PickleHandler):
 
     def load_from_fileobj(self, file: Any, **options: Any) -> NoReturn:
         raise UsageError(
-            f"{getattr(file, 'name', 'the file')} is a pickle, which can run code when read. Refused. If you trust "
-            "whoever made it, convert it: python -c \"import json, pickle; json.dump(pickle.load(open('X.pkl', 'rb')), "
-            "open('X.json', 'w'))\""
+            f"{getattr(file, 'name', 'the file')} is a pickle, which can run code when read. "
+            "Refused. If you trust "
+            'whoever made it, convert it: python -c "import json, pickle; '
+            "json.dump(pickle.load(open('X.pkl', 'rb')), open('X.json', 'w'))\""
         )
 
     def load_from_path(self, filepath: str | os.PathLike, **options: Any) -> NoReturn:
@@ -109,6 +114,6 @@ class NoPickles(PickleHandler):
 
 def _refuse_message(tensor: Any) -> NoReturn:
     raise UsageError(
-        "mmdet.utils.all_reduce_dict was called with a plain dict, whose keys it sends as a pickle (CVE-2024-12044). "
-        "Refused. Pass an OrderedDict, or call mmengine.dist.all_reduce_dict"
+        "mmdet.utils.all_reduce_dict was called with a plain dict, whose keys it sends as a pickle "
+        "(CVE-2024-12044). Refused. Pass an OrderedDict, or call mmengine.dist.all_reduce_dict"
     )

@@ -1,4 +1,5 @@
-"""All weights of a network from what a checkpoint holds, or none: the one strictness of every command."""
+"""All weights of a network from what a checkpoint holds, or none: the one strictness of every
+command."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ WHOLE = KeyMap(
 
 
 def load_whole(model: nn.Module, held: Mapping) -> None:
-    """Load every weight of a network from what its checkpoint holds; backbones under any name their authors gave.
+    """Load every weight of a network from what its checkpoint holds; backbones under any name their
+    authors gave.
 
     Raises:
         CheckpointError: a weight is missing, left over, of another shape or not finite.
@@ -39,12 +41,13 @@ def load_whole(model: nn.Module, held: Mapping) -> None:
 def fit_whole(
     model: nn.Module, held: Mapping, label: str = "it", may_differ: Sequence[str] = ()
 ) -> tuple[dict[str, Tensor], list[Report]]:
-    """The state dict of a network as its checkpoint holds it, under our names, and what became of each tensor.
+    """The state dict of a network as its checkpoint holds it, under our names, and what became of
+    each tensor.
 
     Args:
         label: what the checkpoint is called in reports and errors.
-        may_differ: names of modules and weights that the checkpoint may lack, have of another shape or have alone.
-            They are in the result where they fit.
+        may_differ: names of modules and weights that the checkpoint may lack, have of another shape
+            or have alone. They are in the result where they fit.
 
     Raises:
         UnfitError: a weight is missing, left over, of another shape or not finite.
@@ -72,8 +75,8 @@ def fit_whole(
     others = {name: tensor for name, tensor in found.state.items() if not name.startswith(BACKBONE)}
     if not others or len(others) == len(found.state):
         raise CheckpointError(
-            f"{label} holds {', '.join(list(found.state)[:3])}, …: a backbone alone. Give the checkpoint of a trained "
-            f"{network}"
+            f"{label} holds {', '.join(list(found.state)[:3])}, …: a backbone alone. Give the "
+            f"checkpoint of a trained {network}"
         )
     family, family_map = key_map_of(backbone)
     matched, reports = _fit_part(
@@ -102,7 +105,8 @@ def bare_network(model: nn.Module) -> nn.Module:
 
 
 def below(names: Sequence[str], prefix: str = "") -> list[str]:
-    """Patterns of the weights that names of modules or weights stand for, behind a prefix that all of them have."""
+    """Patterns of the weights that names of modules or weights stand for, behind a prefix that all
+    of them have."""
     return [
         rf"{re.escape(name.removeprefix(prefix))}(\..*)?"
         for name in names

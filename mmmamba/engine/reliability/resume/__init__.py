@@ -1,4 +1,5 @@
-"""Going on from a checkpoint as if nothing had happened: the same batches, augmentations and random numbers."""
+"""Going on from a checkpoint as if nothing had happened: the same batches, augmentations and random
+numbers."""
 
 from .batches import CountedBatches, SeededDataset, count_batches
 from .loops import ResumableEpochLoop, ResumableIterLoop

@@ -1,4 +1,5 @@
-"""A data loader that starts at any iteration without reading what lies before it, and whose samples know their seed."""
+"""A data loader that starts at any iteration without reading what lies before it, and whose samples
+know their seed."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from ..workers import DeafWorker
 
 HOLDERS = ("_dataset", "dataset", "datasets", "pipeline", "transforms", "transform")
 Key = tuple
-"""Iteration, place in the batch, index of the sample; before a worker's first sample also the keys of samples that its
-caches hold."""
+"""Iteration, place in the batch, index of the sample; before a worker's first sample also the keys
+of samples that its caches hold."""
 
 
 class CountedBatches(Sampler):
@@ -38,7 +39,8 @@ class CountedBatches(Sampler):
         self.begin(0, 0)
 
     def begin(self, iteration: int, skip: int, cached: int = 0) -> None:
-        """The next pass leaves out `skip` batches; the first one that it yields is that of `iteration`.
+        """The next pass leaves out `skip` batches; the first one that it yields is that of
+        `iteration`.
 
         Args:
             cached: samples that a worker's caches remember.
@@ -84,9 +86,11 @@ class CountedBatches(Sampler):
 
 
 class SeededDataset:
-    """A data set that answers :data:`Key` with random numbers of that key's own; everything else is the inner one's.
+    """A data set that answers `Key` with random numbers of that key's own; everything else is the
+    inner one's.
 
-    Transforms with a cache (`CachedMosaic`) start each pass with an empty one and drop the oldest of it.
+    Transforms with a cache (`CachedMosaic`) start each pass with an empty one and drop the oldest
+    of it.
     """
 
     def __init__(self, dataset: Any, seed: int) -> None:
@@ -108,7 +112,8 @@ class SeededDataset:
         return len(self._dataset)
 
     def __getattr__(self, name: str) -> Any:
-        # Special methods are asked for before there is an inner data set (unpickling), or in its place (__getitems__).
+        # Special methods are asked for before there is an inner data set (unpickling), or in its
+        # place (__getitems__).
         if name.startswith("__") or "_dataset" not in self.__dict__:
             raise AttributeError(name)
         return getattr(self._dataset, name)
@@ -134,7 +139,7 @@ def cached_transforms(node: Any) -> list[Any]:
 
 
 def count_batches(loader: DataLoader, seed: int, endless: bool) -> DataLoader:
-    """The same loader over :class:`CountedBatches` and a :class:`SeededDataset`, its workers deaf to signals.
+    """The same loader over `CountedBatches` and a `SeededDataset`, its workers deaf to signals.
 
     A loader without batches of indices is given back as it is, with a line in the log.
     """

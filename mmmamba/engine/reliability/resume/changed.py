@@ -1,4 +1,5 @@
-"""What a run that is resumed takes from its config and what from its checkpoint, told where the two differ."""
+"""What a run that is resumed takes from its config and what from its checkpoint, told where the two
+differ."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ OF_THE_CHECKPOINT = (
     ("optim_wrapper", "paramwise_cfg"),
     ("randomness", "seed"),
 )
-"""Their state is in the checkpoint, settings included, and MMEngine loads it over what the config says."""
+"""Their state is in the checkpoint, settings included, and MMEngine loads it over what the config
+says."""
 SHOWN = 20
 Place = tuple[str, ...]
 
@@ -60,7 +62,8 @@ class Change:
 
     @property
     def unfit(self) -> bool:
-        """The checkpoint's state is that of another kind of optimizer or schedule, or of another number of them."""
+        """The checkpoint's state is that of another kind of optimizer or schedule, or of another
+        number of them."""
         return self.of_the_checkpoint and (
             self.place[-1] == "type" or self.place == ("param_scheduler",)
         )
@@ -100,7 +103,8 @@ def _changes(one: Tree | None, two: Tree | None, place: Place) -> Iterator[Chang
 
 
 def _kinds(entries: list[Tree]) -> list[Any]:
-    """What each of a pipeline's steps or the like is; None for plain values, which are compared as a whole."""
+    """What each of a pipeline's steps or the like is; None for plain values, which are compared as
+    a whole."""
     kinds = [entry.get("type") if isinstance(entry, dict) else None for entry in entries]
     return kinds if all(kinds) else [None, *map(str, entries)]
 
@@ -120,7 +124,8 @@ def _text(node: Tree) -> str:
 
 
 class ChangedHook(Hook):
-    """Says in the log, a line each, what differs from the config that a resumed run had, and when nothing is left."""
+    """Says in the log, a line each, what differs from the config that a resumed run had, and when
+    nothing is left."""
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if not runner._resume or run_fault(checkpoint) is not None:
@@ -140,9 +145,9 @@ class ChangedHook(Hook):
         for change in found:
             if change.unfit:
                 raise UsageError(
-                    f"--resume: {change}; the state of an optimizer or a schedule goes into one of its own kind only. "
-                    "Write that of the run into the config, or begin anew from its weights: without --resume, with "
-                    "--cfg-options load_from=CHECKPOINT"
+                    f"--resume: {change}; the state of an optimizer or a schedule goes into one of "
+                    "its own kind only. Write that of the run into the config, or begin anew from "
+                    "its weights: without --resume, with --cfg-options load_from=CHECKPOINT"
                 )
         for change in found[:SHOWN]:
             taken = (

@@ -1,8 +1,8 @@
 """MMEngine's training loops, able to go on anywhere.
 
-Every iteration has random numbers of its own, from (seed, rank, iteration), and every sample from its place in it, so a
-run that is resumed draws what one that never stopped draws. Where an epoch began and what was validated stands in
-the message hub, which MMEngine saves with each checkpoint.
+Every iteration has random numbers of its own, from (seed, rank, iteration), and every sample from
+its place in it, so a run that is resumed draws what one that never stopped draws. Where an epoch
+began and what was validated stands in the message hub, which MMEngine saves with each checkpoint.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class _Resumable:
                 end_persistent_workers(getattr(loop, "dataloader", None))
 
     def _begin(self) -> None:
-        """After a checkpoint was read: samplers follow its seed, what it holds beside weights is handed out, and a
-        validation that was cut off is done."""
+        """After a checkpoint was read: samplers follow its seed, what it holds beside weights is
+        handed out, and a validation that was cut off is done."""
         if self._seed != self.runner.seed and isinstance(self._source, dict):
             different = self.runner._randomness_cfg.get("diff_rank_seed", False)
             loader = self.runner.build_dataloader(self._source, self.runner.seed, different)
@@ -115,8 +115,8 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
             done = self._iter - start
             if old_length != length:
                 print_log(
-                    f"the epoch had {old_length} batches and has {length} now: it goes on at the same share of "
-                    "it, not exactly",
+                    f"the epoch had {old_length} batches and has {length} now: it goes on at the "
+                    "same share of it, not exactly",
                     "current",
                     30,
                 )
@@ -126,8 +126,8 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
             done = self._iter - self._epoch * length
             if not 0 <= done <= length:
                 print_log(
-                    f"iteration {self._iter} is not in epoch {self._epoch} of {length} batches; the epoch begins "
-                    "anew",
+                    f"iteration {self._iter} is not in epoch {self._epoch} of {length} batches; "
+                    "the epoch begins anew",
                     "current",
                     30,
                 )

@@ -33,7 +33,8 @@ SEEDS = 2**32
 
 
 def go_on(runner: Runner, begin_with: str | None = None) -> None:
-    """Where a run is to be resumed, settle the file: `load_from`, or the newest whole one of the run.
+    """Where a run is to be resumed, settle the file: `load_from`, or the newest whole one of the
+    run.
 
     A run without checkpoints begins at its start, so that one command both starts and restarts it.
 
@@ -48,8 +49,8 @@ def go_on(runner: Runner, begin_with: str | None = None) -> None:
     if (path := runner._load_from) is not None:
         if "://" not in path and (fault := _progress(Path(path))[1]):
             raise UsageError(
-                f"--resume {path}: {fault}. Without a path, --resume takes the newest whole one of the "
-                "work dir"
+                f"--resume {path}: {fault}. Without a path, --resume takes the newest whole one of "
+                "the work dir"
             )
         return
     runner._load_from = newest_whole(runner.cfg, weight_names(bare_network(runner.model)))
@@ -65,17 +66,19 @@ def weight_names(model: nn.Module) -> list[str]:
 
 
 def newest_whole(cfg: Config, names: Collection[str] = ()) -> str | None:
-    """The file of a config's run that can be resumed and has done most iterations; None if the run has none.
+    """The file of a config's run that can be resumed and has done most iterations; None if the run
+    has none.
 
-    Looked for in the work dir and in the checkpoint hook's `out_dir`. Files that are broken, or lack weights of the
-    model, are passed over with a line in the log. An address (`s3://`) of `out_dir` is what `last_checkpoint` says.
+    Looked for in the work dir and in the checkpoint hook's `out_dir`. Files that are broken, or
+    lack weights of the model, are passed over with a line in the log. An address (`s3://`) of
+    `out_dir` is what `last_checkpoint` says.
 
     Args:
         names: of the model's weights.
 
     Raises:
-        UsageError: there are checkpoints, and none of them is whole; or there is none, and `last_checkpoint` names one
-            of another folder.
+        UsageError: there are checkpoints, and none of them is whole; or there is none, and
+            `last_checkpoint` names one of another folder.
     """
     work_dir, out_dir = Path(cfg.work_dir), _out_dir(cfg)
     named = find_last(work_dir)
@@ -97,7 +100,8 @@ def newest_whole(cfg: Config, names: Collection[str] = ()) -> str | None:
         if fault and fault != UNFIT:
             broken[path] = fault
         elif not fault:
-            # Copies have other times than their originals, so the time decides between equals alone.
+            # Copies have other times than their originals, so the time decides between equals
+            # alone.
             found.append((iterations, _same(path, named), path.stat().st_mtime_ns, path))
     for iterations, is_named, _, path in sorted(found, reverse=True):
         fault = file_fault(path, names)
@@ -105,8 +109,8 @@ def newest_whole(cfg: Config, names: Collection[str] = ()) -> str | None:
             _tell(broken)
             if named and not is_named:
                 print_log(
-                    f"{work_dir / LAST} names {named}; {path} is at iteration {iterations}, further than any "
-                    "other whole checkpoint of this run, and is gone on from",
+                    f"{work_dir / LAST} names {named}; {path} is at iteration {iterations}, "
+                    "further than any other whole checkpoint of this run, and is gone on from",
                     "current",
                     30,
                 )
@@ -178,13 +182,15 @@ def _tell(broken: Mapping[Path, str]) -> None:
 
 def _of_another(work_dir: Path, named: str) -> UsageError:
     return UsageError(
-        f"there is nothing to resume in {work_dir}, and its {LAST} names a checkpoint of another folder: {named}. If "
-        f"this run is to go on from it: --resume {named}. If not, remove {work_dir / LAST}"
+        f"there is nothing to resume in {work_dir}, and its {LAST} names a checkpoint of another "
+        f"folder: {named}. If this run is to go on from it: --resume {named}. If not, remove "
+        f"{work_dir / LAST}"
     )
 
 
 def _progress(path: Path) -> tuple[int, str | None]:
-    """How far a file's run had come, or what keeps it from being resumed, without reading its tensors."""
+    """How far a file's run had come, or what keeps it from being resumed, without reading its
+    tensors."""
     try:
         held = read_run_checkpoint(path, lazily=True)
     except CheckpointError as error:

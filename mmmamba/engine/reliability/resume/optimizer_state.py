@@ -1,7 +1,8 @@
-"""The state of optimizers in a checkpoint, compared with what they optimize before any of it is loaded.
+"""The state of optimizers in a checkpoint, compared with what they optimize before any of it is
+loaded.
 
-PyTorch loads it unseen, and a fused optimizer on a CPU then reads and writes as far as its parameter reaches, however
-small the state's memory is.
+PyTorch loads it unseen, and a fused optimizer on a CPU then reads and writes as far as its
+parameter reaches, however small the state's memory is.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ FILLED_IN = {
     "nesterov",
     "initial_lr",
 }
-"""Settings of a group that PyTorch adds where a file lacks them, and what schedules note when they begin."""
+"""Settings of a group that PyTorch adds where a file lacks them, and what schedules note when they
+begin."""
 WITHOUT_NUMBERS = (
     ArithmeticError,
     AssertionError,
@@ -180,8 +182,8 @@ def _state_faults(
     expected = _first_state(optimizer, groups)
     if expected is None:
         print_log(
-            f"{type(optimizer).__name__} makes its state in a way that cannot be foreseen: of the checkpoint's "
-            "only the memory is looked at",
+            f"{type(optimizer).__name__} makes its state in a way that cannot be foreseen: of the "
+            "checkpoint's only the memory is looked at",
             "current",
             30,
         )
@@ -202,8 +204,8 @@ def _state_faults(
     without = sum(index not in state for index in indices)
     if without and any(expected or ()):
         print_log(
-            f"{without} of {len(indices)} parameters have no state of the optimizer in the checkpoint: they "
-            "begin anew, as those do that had no gradient yet",
+            f"{without} of {len(indices)} parameters have no state of the optimizer in the "
+            "checkpoint: they begin anew, as those do that had no gradient yet",
             "current",
             30,
         )
@@ -211,7 +213,8 @@ def _state_faults(
 
 
 def _first_state(optimizer: Optimizer, settings: list[State]) -> list[dict[str, Any]] | None:
-    """What each parameter's state is after a first step, found by one without numbers; None where that needs some.
+    """What each parameter's state is after a first step, found by one without numbers; None where
+    that needs some.
 
     Args:
         settings: of each group, as they will be when the state is loaded.
@@ -276,7 +279,8 @@ def _tensor_fault(value: Tensor, wanted: Tensor) -> str:
 
 
 def _memory_faults(tensors: Mapping[str, Tensor]) -> Iterator[str]:
-    """Each tensor has all of its elements, in memory that it does not share, and each element is finite."""
+    """Each tensor has all of its elements, in memory that it does not share, and each element is
+    finite."""
     owners: dict[int, str] = {}
     sound: dict[torch.device, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
