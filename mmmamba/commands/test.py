@@ -1,15 +1,18 @@
-"""`mmmamba test`, `tools/test.py`: score a checkpoint."""
+"""``mmmamba test``, ``tools/test.py``: score a checkpoint."""
 
 from __future__ import annotations
 
 import argparse
 
+from ..engine.runs import run_test as run
 from ..evaluation.expected import TOLERANCE
 from .run_arguments import add_run_arguments
 
+__all__ = ["add_arguments", "run"]
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `tools/test.py`."""
+    """Arguments of ``tools/test.py``."""
     add_run_arguments(parser)
     parser.add_argument(
         "checkpoint", nargs="?", help="file or URL; with --demo the last one of the work dir"

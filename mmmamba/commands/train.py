@@ -1,16 +1,19 @@
-"""`mmmamba train`, `tools/train.py`: train a detector or a segmentor."""
+"""``mmmamba train``, ``tools/train.py``: train a detector or a segmentor."""
 
 from __future__ import annotations
 
 import argparse
 
 from ..acceleration.graphed import MAX_SIZES
+from ..engine.runs import run_train as run
 from ..engine.tracking import TRACKERS
 from .run_arguments import add_run_arguments
 
+__all__ = ["add_arguments", "run"]
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `tools/train.py`."""
+    """Arguments of ``tools/train.py``."""
     add_run_arguments(parser)
     parser.add_argument(
         "--resume",
