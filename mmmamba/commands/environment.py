@@ -31,7 +31,7 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that results depend on; "not installed" where one is not."""
+    """Versions of Python and of what results depend on; "not installed" where something is not."""
     ours = {"mmmamba": __version__, "Python": platform.python_version()}
     return ours | {name: _version(name) for name in PACKAGES}
 

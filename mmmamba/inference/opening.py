@@ -18,12 +18,9 @@ from torch import nn
 
 from ..checkpoints import CheckpointError, read_checkpoint
 from ..config.find import find_config, weights_of
-from ..config.options import check_options
-from ..config.read import read_config
+from ..config.open import open_config
 from ..engine.preflight import check_fit
-from ..engine.reliability.last_checkpoint import LAST, find_last
-from ..engine.reliability.run_config import FILE as RUN_CONFIG
-from ..engine.reliability.whole_weights import load_whole
+from ..engine.reliability import LAST, RUN_CONFIG, find_last, load_whole
 from ..errors import UsageError
 from ..suggest import did_you_mean
 
@@ -64,10 +61,7 @@ def open_model(
     """
     target = choose_device(device)
     config, found = find_files(model)
-    cfg = read_config(config)
-    if cfg_options:
-        check_options(cfg, dict(cfg_options))
-        cfg.merge_from_dict(dict(cfg_options))
+    cfg = open_config(config, cfg_options)
     if cfg.get("model") is None:
         raise UsageError(f"{config} describes no model; name the config of a detector or segmentor")
     source = str(checkpoint or found or _published(config, cfg))

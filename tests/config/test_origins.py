@@ -22,15 +22,18 @@ pipeline = [
     dict(type='Resize', scale=size)]
 loader = dict(dataset=dict(pipeline=pipeline))
 """,
-    "other.yaml": "steps: {first: 1, second: 2}\n",
+    "other.py": "steps = dict(first=1, second=2)\n",
     "middle.py": """
-_base_ = ['./base.py', './other.yaml']
+_base_ = ['./base.py', './other.py']
 model = {'type': 'A', 'backbone': dict(depth=101)}
 steps = dict(second=3)
 """,
     "top.py": """
 _base_ = './middle.py'
 depths = [3 * i for i in range(2)]
+name = (
+    'on a line of its own'
+)
 model = dict(backbone=dict(_delete_=True, type='B', depths=depths), head={{_base_.model.head}})
 loader = dict(dataset=dict(pipeline=_base_.pipeline + [dict(type='Pack')]))
 loader2 = loader
@@ -38,15 +41,16 @@ loader2 = loader
 }
 WANTED = {
     ("model", "type"): "middle.py:3",
-    ("model", "backbone", "type"): "top.py:4",
-    ("model", "backbone", "depths"): "top.py:4",
+    ("model", "backbone", "type"): "top.py:7",
+    ("model", "backbone", "depths"): "top.py:7",
     ("model", "head", 1, "width"): "base.py:5",
-    ("steps", "first"): "other.yaml",
+    ("steps", "first"): "other.py:1",
     ("steps", "second"): "middle.py:4",
     ("loader", "dataset", "pipeline", 1, "scale"): "base.py:9",
-    ("loader", "dataset", "pipeline", 2, "type"): "top.py:5",
-    ("loader2", "dataset", "pipeline", 2, "type"): "top.py:5",
+    ("loader", "dataset", "pipeline", 2, "type"): "top.py:8",
+    ("loader2", "dataset", "pipeline", 2, "type"): "top.py:8",
     ("size",): "base.py:6",
+    ("name",): "top.py:4",
 }
 
 
@@ -67,7 +71,7 @@ def test_options_come_last(chain: Path) -> None:
     origins = Origins(chain, ["model.backbone.type", "steps"])
     assert str(origins.of(("model", "backbone", "type"))) == "--cfg-options"
     assert str(origins.of(("steps", "second"))) == "--cfg-options"
-    assert str(origins.of(("model", "backbone", "depths"))) == "top.py:4"
+    assert str(origins.of(("model", "backbone", "depths"))) == "top.py:7"
 
 
 def test_imported_bases_are_not_told_apart(chain: Path) -> None:

@@ -1,5 +1,7 @@
 """Training with the backbone's passes replayed as CUDA graphs."""
 
+from typing import Any
+
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -8,19 +10,22 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ...acceleration.graphed import MAX_SIZES, GraphError, graph_backbone, ungraph_backbone
+from ...config.signatures import class_name
 from ...errors import UsageError
 from ..bare_model import bare_model
-from ..reliability import class_name
 
 
 def add_graphs(cfg: Config, max_sizes: int) -> None:
-    """Have a config's run train its backbone by CUDA graphs (`--graphs`), in the place of a hook
-    that says so too."""
-    name, hooks = "GraphBackboneHook", cfg.get("custom_hooks") or []
-    others = [
-        hook for hook in hooks if not (isinstance(hook, dict) and class_name(hook["type"]) == name)
-    ]
-    cfg.custom_hooks = [*others, dict(type=name, max_sizes=max_sizes)]
+    """Have a config's run train its backbone by CUDA graphs (`--graphs`).
+
+    A hook that says so already is replaced, as the option has the last word.
+    """
+    kept = [hook for hook in cfg.get("custom_hooks") or [] if not _is_ours(hook)]
+    cfg.custom_hooks = [*kept, dict(type="GraphBackboneHook", max_sizes=max_sizes)]
+
+
+def _is_ours(hook: Any) -> bool:
+    return isinstance(hook, dict) and class_name(hook["type"]) == "GraphBackboneHook"
 
 
 @HOOKS.register_module()

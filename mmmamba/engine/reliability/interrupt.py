@@ -15,13 +15,14 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from .agree import Agreement
-from .atomic_save import AtomicCheckpointHook, between_steps, save_run, write_files_whole
+from .atomic_save import AtomicCheckpointHook, between_steps, save_run
 from .before_training import EXIT_SAVED, handler_before
+from .whole_files import write_files_whole
 from .workers import SIGNALS, DeafWorker
 
 FILE = "interrupted.pth"
 VALIDATED_KEY = "last_validated"
-"""Of the message hub: the iteration behind which the run was validated last."""
+"""Under which the message hub has the iteration behind which the run was validated last."""
 # torchrun hands Ctrl-C on to processes that the terminal sent it to already.
 SAME_CTRL_C = 1.0
 
@@ -36,11 +37,11 @@ class Interrupted(SystemExit):
 
 @HOOKS.register_module()
 class InterruptHook(Hook):
-    """SIGINT, SIGTERM and SIGUSR1 save at the end of the step and raise `Interrupted`, on all
-    processes at once.
+    """Saves the run at the end of the step in which SIGINT, SIGTERM or SIGUSR1 came.
 
-    A second SIGINT ends the process at once. While gradients are accumulated the save waits for the
-    optimizer's step. A validation is left after the image or batch at hand, and marked as not done.
+    All processes save at once and raise `Interrupted`. A second SIGINT ends the process without.
+    While gradients are accumulated the save waits for the optimizer's step. A validation is left
+    after the image or batch at hand, and marked as not done.
     """
 
     # Behind every hook that changes what is saved, and behind the log.
@@ -132,10 +133,9 @@ class InterruptHook(Hook):
         if not self.signal:
             self.signal, self.since = number, time.monotonic()
             # Not through the log, which the signal may have interrupted.
-            os.write(
-                2,
-                f"{signal.Signals(number).name}: saving after this step; Ctrl-C stops at once\n".encode(),
-            )
+            name = signal.Signals(number).name
+            line = f"{name}: saving after this step; Ctrl-C stops at once\n"
+            os.write(2, line.encode())
 
     def _restore(self) -> None:
         for one, handler in self.before.items():

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from ...errors import UsageError
 from ..bare_model import bare_model
-from .atomic_save import write_whole
 from .run_config import FILE as CONFIG
 from .seeding import rng_state, set_rng_state
+from .whole_files import write_whole
 
 FILE = "replay.pth"
 

@@ -23,8 +23,10 @@ from ...errors import UsageError
 
 
 def refuse_unpickling() -> None:
-    """Put the strict readers in MMEngine's place, for every scheme that it loads from (files, http,
-    s3, …)."""
+    """Put the strict readers in MMEngine's place.
+
+    They serve every scheme that it loads from: files, http, s3, ….
+    """
     checkpoint._safe_torch_load = read_weights_only
     # `torchvision://`, `open-mmlab://` and their like look this name up.
     checkpoint.load_from_http = load_from_http
@@ -74,26 +76,19 @@ def load_from_http(
 
 
 class PlainYaml(YamlHandler):
-    """YAML of numbers, texts, lists and mappings."""
+    """YAML of numbers, texts, lists and mappings.
+
+    Configs are not written in it, but MMEngine looks a base such as `mmdet::retinanet/…` up in the
+    `model-index.yml` of that package.
+    """
 
     def load_from_fileobj(self, file: Any, **options: Any) -> Any:
         try:
-            return yaml.load(file, Loader=PlainLoader)
+            return yaml.safe_load(file)
         except yaml.YAMLError as error:
             raise UsageError(
                 f"{getattr(file, 'name', 'the YAML text')} cannot be read: {error}"
             ) from error
-
-
-class PlainLoader(yaml.SafeLoader):
-    """With the tuples that MMEngine writes when it saves a config as YAML."""
-
-
-def _tuple(loader: yaml.SafeLoader, node: yaml.Node) -> tuple:
-    return tuple(loader.construct_sequence(node))
-
-
-PlainLoader.add_constructor("tag:yaml.org,2002:python/tuple", _tuple)
 
 
 class NoPickles(PickleHandler):

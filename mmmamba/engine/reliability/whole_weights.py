@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import Tensor, nn
 
 from ...checkpoints import CheckpointError, KeyMap
@@ -17,6 +16,7 @@ from ...checkpoints.key_maps import key_map_of
 from ...checkpoints.loading import Report, fit
 from ...checkpoints.strict_loading import StrictLoading
 from ...checkpoints.unwrap import BACKBONE, Unwrapped, unwrap
+from ..bare_model import bare_model
 
 logger = logging.getLogger("mmmamba")
 
@@ -33,7 +33,7 @@ def load_whole(model: nn.Module, held: Mapping) -> None:
         CheckpointError: a weight is missing, left over, of another shape or not finite.
     """
     matched, reports = fit_whole(model, held)
-    bare_network(model).load_state_dict(matched, strict=False)
+    bare_model(model).load_state_dict(matched, strict=False)
     for report in reports:
         logger.info("%s", report)
 
@@ -53,7 +53,7 @@ def fit_whole(
         UnfitError: a weight is missing, left over, of another shape or not finite.
         CheckpointError: there are no weights, or those of a backbone alone.
     """
-    model = bare_network(model)
+    model = bare_model(model)
     target = {
         name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)
     }
@@ -95,13 +95,6 @@ def fit_whole(
         model, rest, beside, key_map, label, f"{network} without its backbone", "", may_differ
     )
     return {**matched, **heads}, reports + more
-
-
-def bare_network(model: nn.Module) -> nn.Module:
-    """The network without what spreads it over processes or gives it each image twice."""
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
 
 
 def below(names: Sequence[str], prefix: str = "") -> list[str]:

@@ -129,7 +129,8 @@ def _owner(content: bytes) -> str:
         # Between its lock and its note.
         return "another process"
     note = json.loads(content)
-    return f"process {printable(note['pid'])} on {printable(note['host'])}, since {printable(note['since'])},"
+    pid, host, since = (printable(note[key]) for key in ("pid", "host", "since"))
+    return f"process {pid} on {host}, since {since},"
 
 
 def _unusable(folder: str | Path, reason: str) -> UsageError:

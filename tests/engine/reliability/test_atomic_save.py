@@ -15,9 +15,9 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmmamba.engine.reliability import make_reliable
-from mmmamba.engine.reliability.atomic_save import LAST, PARTIAL, write_whole
-from mmmamba.engine.reliability.resume import file_fault, newest_whole
+from mmmamba.engine.reliability import LAST, make_reliable
+from mmmamba.engine.reliability.resume.newest import file_fault, newest_whole
+from mmmamba.engine.reliability.whole_files import PARTIAL, write_whole
 from mmmamba.errors import UsageError
 
 from ..tiny_models import toy

@@ -49,7 +49,7 @@ def spoil(cfg: Config, change: Callable[[dict], Any]) -> None:
 
 
 def moments(held: dict) -> dict:
-    """Of the convolution's 4 x 3 x 3 x 3 weights."""
+    """What AdamW keeps of the convolution's 4 x 3 x 3 x 3 weights."""
     return held["optimizer"]["state"][0]
 
 
@@ -126,6 +126,7 @@ STATES = {
     ),
     "no optimizer": (lambda held: held.update(optimizer=None), "it is None, not a dictionary"),
     "schedules": (lambda held: held.update(param_schedulers=[]), "it has 0 of them, this run 1"),
+    "no schedules": (lambda held: held.update(param_schedulers=5), "it has 0 of them, this run 1"),
     "schedule": (
         lambda held: held["param_schedulers"][0].update(last_step="x"),
         "last_step is 'x', wanted",

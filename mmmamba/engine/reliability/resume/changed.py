@@ -69,7 +69,8 @@ class Change:
         )
 
     def __str__(self) -> str:
-        return f"{printable('.'.join(self.place))} is {_shown(self.config)}, in the run {_shown(self.run)}"
+        place = printable(".".join(self.place))
+        return f"{place} is {_shown(self.config)}, in the run {_shown(self.run)}"
 
 
 def changes(config: str, run: str) -> list[Change]:

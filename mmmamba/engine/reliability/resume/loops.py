@@ -18,9 +18,10 @@ from ..interrupt import VALIDATED_KEY
 from ..loose_state import restore_state
 from ..seeding import seed_all
 from ..workers import end_persistent_workers
-from .batches import CountedBatches, cached_transforms, count_batches
+from .batches import CountedBatches, Start, cached_transforms, count_batches
 
 EPOCH_KEY = "epoch_start"
+"""Under which the message hub has the epoch, the iteration that it began with, and its batches."""
 
 
 class _Resumable:
@@ -42,8 +43,11 @@ class _Resumable:
                 end_persistent_workers(getattr(loop, "dataloader", None))
 
     def _begin(self) -> None:
-        """After a checkpoint was read: samplers follow its seed, what it holds beside weights is
-        handed out, and a validation that was cut off is done."""
+        """Take over what a checkpoint says, if one was read.
+
+        Samplers follow its seed, what it holds beside weights is handed out, and a validation that
+        was cut off is done.
+        """
         if self._seed != self.runner.seed and isinstance(self._source, dict):
             different = self.runner._randomness_cfg.get("diff_rank_seed", False)
             loader = self.runner.build_dataloader(self._source, self.runner.seed, different)
@@ -64,10 +68,9 @@ class _Resumable:
         """Have the loader begin behind `batches`. Returns how many it could leave out."""
         if not isinstance(self.dataloader.batch_sampler, CountedBatches):
             return 0
-        cached = sum(
-            transform.max_cached_images for transform in cached_transforms(self.dataloader.dataset)
-        )
-        self.dataloader.batch_sampler.begin(self.iter, batches, cached)
+        caches = cached_transforms(self.dataloader.dataset)
+        cached = sum(transform.max_cached_images for transform in caches)
+        self.dataloader.batch_sampler.begin(Start(self.iter, batches, cached))
         if batches:
             print_log(
                 f"{batches} batches of these data were trained on; going on behind them", "current"
