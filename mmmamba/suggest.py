@@ -5,7 +5,11 @@ from difflib import get_close_matches
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 1, kind: str = "") -> str:
-    """`" Did you mean 'x'?"` with at most `most` close names, each called a `kind`; empty where
-    none is close."""
+    """`" Did you mean 'x'?"` with the closest names, empty where none is close.
+
+    Args:
+        most: names at most.
+        kind: what each is called, before its name.
+    """
     close = get_close_matches(name, list(known), most)
     return f" Did you mean {' or '.join(f'{kind}{match!r}' for match in close)}?" if close else ""

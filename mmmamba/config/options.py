@@ -47,8 +47,11 @@ def _check_option(cfg: Config, dotted: str) -> None:
 
 
 def _check_new_key(cfg: Config, node: Any, key: str, place: str, dotted: str) -> None:
-    """A key that the config does not hold yet is an argument of what is built there, or resembles
-    none of its keys."""
+    """Check a key that the config does not hold yet.
+
+    It is an argument of what is built there, or, where arguments cannot be told, resembles no key
+    that is there.
+    """
     if place.split(".")[-1] in OPEN_SECTIONS:
         return
     if node is cfg:

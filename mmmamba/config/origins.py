@@ -98,7 +98,7 @@ class _Entry(NamedTuple):
 
     value: ast.expr
     line: int
-    """Of the name or key; a value may begin in a later one."""
+    """Where the name or key stands; its value may begin in a later one."""
 
 
 @dataclass(frozen=True)

@@ -94,8 +94,10 @@ def constructors(target: Any) -> list[Callable]:
 
 
 def _old_names(function: Callable) -> set[str]:
-    """Names that MMEngine's `deprecated_api_warning` still takes: it keeps them in a dictionary
-    around the function."""
+    """Names that MMEngine's `deprecated_api_warning` still takes.
+
+    It keeps them in a dictionary around the function.
+    """
     found: set[str] = set()
     for cell in getattr(function, "__closure__", None) or ():
         if isinstance(cell.cell_contents, dict):
@@ -104,8 +106,7 @@ def _old_names(function: Callable) -> set[str]:
 
 
 def _only_hands_on(function: Callable, rest: str) -> bool:
-    """Whether a constructor gives its `**rest` to the next constructor and does nothing else with
-    it."""
+    """Whether a constructor does nothing with its `**rest` but give it to the next constructor."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
     except (OSError, TypeError):
@@ -125,8 +126,7 @@ def _is_name(node: ast.AST, name: str) -> bool:
 
 
 def targets(name: Any, scope: str | None) -> Iterable[Any]:
-    """The class itself, or everything registered under a name in any of MMEngine's registries, seen
-    from a scope."""
+    """The class itself, or everything that is registered under a name, seen from a scope."""
     if callable(name):
         yield name
     if not isinstance(name, str):

@@ -1,5 +1,6 @@
-"""A config as MMEngine prints it, read as text: a checkpoint holds one, and nothing that a file
-says is run.
+"""A config as MMEngine prints it, read as text.
+
+A checkpoint holds one, and nothing that a file says is run.
 
 Python's own parser is left alone as well: nested expressions can end the process there. What is
 read here is the little that MMEngine prints:

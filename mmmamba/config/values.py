@@ -1,5 +1,4 @@
-"""Finds values in a config that are none of the numbers that what is built there takes:
-`max_epochs='ten'`."""
+"""Finds values in a config where a number belongs and none is: `max_epochs='ten'`."""
 
 from __future__ import annotations
 
@@ -61,8 +60,10 @@ def check_values(cfg: Config, options: Iterable[str] = ()) -> None:
 
 
 def unfit_values(cfg: Config) -> Iterator[UnfitValue]:
-    """Values that cannot be, in the config's order. Where nobody says what belongs there, none is
-    found."""
+    """Values that cannot be, in the config's order.
+
+    Where nobody says what belongs there, none is found.
+    """
     look_up = cache(_number_arguments)
     for key in cfg:
         if key in SECTIONS:

@@ -57,8 +57,10 @@ def check_sections(cfg: Config, wanted: tuple[str, ...]) -> None:
 
 
 def check_data(cfg: Config, splits: tuple[str, ...]) -> None:
-    """Images and annotations of the named splits are on disk; addresses with a scheme (s3://) are
-    left alone."""
+    """Images and annotations of the named splits are on disk.
+
+    Addresses with a scheme (`s3://`) are left alone.
+    """
     missing = []
     for split in splits:
         sources = [
@@ -85,8 +87,9 @@ def check_data(cfg: Config, splits: tuple[str, ...]) -> None:
 
 
 def check_annotations(cfg: Config, splits: tuple[str, ...]) -> None:
-    """Classes, heads and annotations of the named splits go together; no image is read. Lesser
-    faults are logged.
+    """Classes, heads and annotations of the named splits go together.
+
+    No image is read. Lesser faults are logged.
 
     Raises:
         UsageError: training would fail, or AP would be 0 or -1.

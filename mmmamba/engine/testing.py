@@ -67,8 +67,10 @@ def add_output(cfg: Config, out: str | None) -> None:
 
 
 def use_test_time_augmentation(cfg: Config) -> None:
-    """Wrap the model as `tta_model` and `tta_pipeline` say; without them every image is tested with
-    its mirror."""
+    """Wrap the model as `tta_model` and `tta_pipeline` say.
+
+    Without them every image is tested with its mirror.
+    """
     if cfg.get("default_scope") == "mmseg":
         cfg.setdefault("tta_model", dict(type="SegTTAModel"))
     else:

@@ -1,5 +1,7 @@
-"""From what a user calls a model (a run's folder, a config, a run's checkpoint) to a network with
-its weights."""
+"""From what a user calls a model to a network with its weights.
+
+That is a run's folder, a checkpoint in it, or a config by path or name.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,7 @@ CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 @dataclass(frozen=True)
 class Opened:
-    """A network ready to predict, what it was built from, and what its checkpoint says beside the
-    weights."""
+    """A network ready to predict, with what it was built from."""
 
     model: nn.Module
     cfg: Config
@@ -124,8 +125,10 @@ def find_files(model: str | Path) -> tuple[Path, Path | None]:
 
 
 def _config_of_run(folder: Path) -> Path:
-    """The config that a run wrote into its folder: ours under a name of its own, MMEngine under
-    that of the user's."""
+    """The config that a run wrote into its folder.
+
+    Our runs give it a name of its own, MMEngine's that of the user's.
+    """
     if (folder / RUN_CONFIG).is_file():
         return folder / RUN_CONFIG
     configs = sorted(folder.glob("*.py"))

@@ -18,8 +18,10 @@ from tools import draw_routes
 
 
 def in_child(run: Callable[[], int], out: int, encoding: str = "utf-8") -> tuple[int, str]:
-    """Exit code and error stream of a program in a process of its own, whose output goes to a file
-    descriptor."""
+    """Exit code and error stream of a program whose output goes to a file descriptor.
+
+    It has a process of its own.
+    """
     told, tell = os.pipe()
     child = os.fork()
     if child == 0:

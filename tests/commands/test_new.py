@@ -1,5 +1,4 @@
-"""From a folder of labelled images to AP and mIoU with two commands; what cannot work is told in
-one line."""
+"""From a folder of labelled images to AP and mIoU with two commands; errors are one line."""
 
 from __future__ import annotations
 
@@ -18,7 +17,10 @@ from mmmamba.datasets.shapes import ShapesSpec, make_shapes
 # A network small enough to train within a test, on images of the size that they are drawn in.
 TINY = """
 _base_ = "./{base}.py"
-model = dict(backbone=dict(_delete_=True, type="VMamba", arch=dict(embed_dims=16, depths=(1, 1, 1, 1))), {widths})
+model = dict(
+    backbone=dict(_delete_=True, type="VMamba", arch=dict(embed_dims=16, depths=(1, 1, 1, 1))),
+    {widths},
+)
 train_dataloader = dict(num_workers=0, persistent_workers=False)
 val_dataloader = dict(num_workers=0, persistent_workers=False)
 """
@@ -101,7 +103,10 @@ def test_label_maps_to_miou(
     )
     assert code == 0 and "0 … 3" in printed
     assert main(["check-data", "mine.py", "--samples", "0"]) == 0
-    widths = "decode_head=dict(in_channels=[16, 32, 64, 128], channels=16), auxiliary_head=dict(in_channels=64)"
+    widths = (
+        "decode_head=dict(in_channels=[16, 32, 64, 128], channels=16), "
+        "auxiliary_head=dict(in_channels=64)"
+    )
     Path("tiny.py").write_text(TINY.format(base="mine", widths=widths))
     train = "train_dataloader.dataset.pipeline"
     small = [

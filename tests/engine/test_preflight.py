@@ -1,5 +1,4 @@
-"""A training whose AP would be 0 or -1 is stopped before it starts, with the reason, and no image
-is read."""
+"""A training whose AP would be 0 or -1 is stopped before it starts, and no image is read."""
 
 from __future__ import annotations
 

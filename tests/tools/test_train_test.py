@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from mmmamba.commands import main
-from mmmamba.commands.train import add_arguments
 from mmmamba.commands.run_arguments import run_settings
+from mmmamba.commands.train import add_arguments
 from mmmamba.engine.runs import open_run
 
 from .conftest import ROOT, TINY, TINY_SEG

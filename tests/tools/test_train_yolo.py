@@ -1,5 +1,4 @@
-"""Mamba YOLO-T learns to see shapes within a minute on a CPU, and sees as well without its batch
-norms."""
+"""Mamba YOLO-T learns to see shapes within a minute on a CPU, and sees as well when fused."""
 
 from __future__ import annotations
 

@@ -44,8 +44,11 @@ class GraphBackboneHook(Hook):
         self.max_sizes = max_sizes
 
     def before_train(self, runner: Runner) -> None:
-        """Raises UsageError on a CPU, under FSDP, for a model without a backbone, and where
-        `graph_backbone` does."""
+        """Capture the backbone.
+
+        Raises UsageError on a CPU, under FSDP, for a model without a backbone, and where
+        `graph_backbone` finds a reason.
+        """
         if isinstance(runner.model, FullyShardedDataParallel):
             raise UsageError(
                 "GraphBackboneHook: FSDP brings parameters together anew in each step, and a graph "

@@ -38,8 +38,10 @@ IGNORE_INDEX = 255
 
 
 def add_pictures(cfg: Config, off: bool = False) -> None:
-    """Have any config leave pictures. One whose `default_hooks.pictures` is None leaves none, nor
-    does `off`."""
+    """Have any config leave pictures.
+
+    One whose `default_hooks.pictures` is None leaves none, nor does any where they are `off`.
+    """
     if cfg.get("default_hooks") is None:
         cfg.default_hooks = {}
     hook = cfg.default_hooks.pop("pictures", {})
@@ -190,8 +192,10 @@ class PicturesHook(Hook):
                 )
 
     def _publish(self, runner: Runner, *names: str) -> None:
-        """Hand pictures on to TensorBoard and the like; MMEngine's own folder would hold them
-        twice."""
+        """Hand pictures on to TensorBoard and the like.
+
+        MMEngine's own folder is left out, which would hold them twice.
+        """
         backends = [
             one
             for one in runner.visualizer._vis_backends.values()

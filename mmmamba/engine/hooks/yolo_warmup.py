@@ -1,5 +1,4 @@
-"""The warm-up of YOLO recipes, in which biases start above the learning rate and everything else
-below."""
+"""The warm-up of YOLO recipes: biases start above the learning rate, all others below it."""
 
 from typing import Any
 
@@ -10,8 +9,9 @@ from mmengine.runner import Runner
 
 @HOOKS.register_module()
 class YOLOWarmupHook(Hook):
-    """In the first epochs learning rates rise from 0 (biases': fall from `bias_lr`) and momentum
-    rises, all linearly.
+    """Lets learning rates and momentum rise linearly in the first epochs, those of biases fall.
+
+    Rates rise from 0, those of biases fall from `bias_lr`.
 
     What the schedulers set is what they arrive at. The optimizer must have a group for each
     parameter, as mmengine's constructor makes them whenever there is a `paramwise_cfg`.

@@ -1,5 +1,4 @@
-"""`--deterministic`: the same numbers from each run on a GPU, or an error that names the
-operator."""
+"""`--deterministic`: the same numbers from each run on a GPU, or an error with the operator."""
 
 from __future__ import annotations
 
@@ -36,8 +35,10 @@ def make_deterministic(cfg: Config) -> None:
 
 
 class MatrixAvgPool2d(nn.AdaptiveAvgPool2d):
-    """`AdaptiveAvgPool2d` as two matrix products: its own gradient on a GPU is added in any
-    order."""
+    """`AdaptiveAvgPool2d` as two matrix products.
+
+    Its own gradient is added in any order on a GPU.
+    """
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         size = (
@@ -62,8 +63,10 @@ def _window_means(windows: int, length: int, like: Tensor) -> Tensor:
 
 @HOOKS.register_module()
 class DeterministicPoolingHook(Hook):
-    """Puts `MatrixAvgPool2d` in the place of the model's adaptive average pooling, and our RoIAlign
-    in that of torchvision's, which is compiled where algorithms are deterministic, for minutes.
+    """Exchanges pooling whose gradients are added in any order.
+
+    `MatrixAvgPool2d` takes the place of adaptive average pooling, and our RoIAlign that of
+    torchvision's, which is compiled where algorithms are deterministic, for minutes.
     """
 
     def before_run(self, runner: Runner) -> None:

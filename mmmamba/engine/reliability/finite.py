@@ -19,8 +19,10 @@ SHOWN = 3
 
 
 def all_finite(tensors: Sequence[Tensor]) -> bool:
-    """Whether no element of any tensor is NaN or infinite. The tensors may have any floating dtypes
-    and one device."""
+    """Whether no element of any tensor is NaN or infinite.
+
+    The tensors may have any floating dtypes, and are on one device.
+    """
     # A sum of squares overflows long before its terms; the largest one takes many times as long on
     # a CPU.
     return (
@@ -36,8 +38,9 @@ def total_norm(tensors: Sequence[Tensor], power: float) -> Tensor:
 
 
 def check_run_finite(runner: Runner, iterations: int) -> None:
-    """Refuse to save a run whose weights, averages, buffers or optimizer hold NaN or infinity; in
-    all processes.
+    """Refuse to save a run whose weights, averages, buffers or optimizer hold NaN or infinity.
+
+    All processes refuse together.
 
     Args:
         iterations: that the run has done.
@@ -67,8 +70,10 @@ def check_run_finite(runner: Runner, iterations: int) -> None:
 
 
 def _state(runner: Runner) -> Iterator[tuple[str, Tensor]]:
-    """What a checkpoint holds of floating-point tensors, by name; of sharded models this process's
-    part."""
+    """What a checkpoint holds of floating-point tensors, by name.
+
+    Of sharded models it is the part of this process.
+    """
     models = {"": bare_model(runner.model)}
     averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
     models.update(

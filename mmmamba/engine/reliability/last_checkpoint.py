@@ -45,8 +45,10 @@ def read_last(folder: str | Path) -> str:
 
 
 def name_for(path: str | Path, folder: str | Path) -> str:
-    """What the note in a folder calls a checkpoint: relative, so that a copy of the folder names
-    its own file."""
+    """What the note in a folder calls a checkpoint.
+
+    The path is relative, so that a copy of the folder names its own file.
+    """
     return str(path) if "://" in str(path) else os.path.relpath(path, folder)
 
 

@@ -1,5 +1,4 @@
-"""What a run loads, looked at before any of it is loaded: weights, averages, optimizer and
-schedules."""
+"""Weights, averages, optimizer and schedules, looked at before a run loads any of them."""
 
 from __future__ import annotations
 

@@ -27,8 +27,9 @@ SCALE_INTERVAL = 100
 
 @HOOKS.register_module()
 class NanGuardHook(Hook):
-    """Checks loss and gradients after each backward pass, on all processes at once, with one wait
-    for the GPU.
+    """Checks loss and gradients after each backward pass, with one wait for the GPU.
+
+    All processes come to one answer.
 
     Under a grad scaler only the loss is checked: the scaler leaves steps out by itself and lowers
     its scale. Where that scale falls below 2^-14, every hundredth iteration, it counts as not

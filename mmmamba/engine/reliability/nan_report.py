@@ -1,5 +1,7 @@
-"""Where a value that is not finite comes from: a step done again under watch, and the file that it
-is replayed from."""
+"""Where a value that is not finite comes from.
+
+The step is done again under watch, and the file is written that it is replayed from.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,10 @@ FILE = "replay.pth"
 
 @dataclass
 class Finding:
-    """What of a training step is not finite, by name; `forward` and `backward` in the order of
-    computing."""
+    """What of a training step is not finite, by name.
+
+    `forward` and `backward` are in the order of computing.
+    """
 
     weights: list[str] = field(default_factory=list)
     batch: list[str] = field(default_factory=list)
@@ -62,8 +66,9 @@ class Finding:
 
 
 def examine(model: nn.Module, wrapper: OptimWrapper | None, batch: Any) -> Finding:
-    """Forward and backward pass of a model in training mode, every module watched; no step is
-    taken.
+    """Forward and backward pass of a model in training mode, every module watched.
+
+    No step is taken.
 
     Gradients are those of this batch alone afterwards, buffers those after it.
     """
@@ -93,8 +98,10 @@ def examine(model: nn.Module, wrapper: OptimWrapper | None, batch: Any) -> Findi
 
 
 def save_report(runner: Runner, wrapper: OptimWrapper, batch: Any, rng: dict[str, Any]) -> str:
-    """Do the step again under watch and save what replays it. Returns what was found, with the
-    command."""
+    """Do the step again under watch and save what replays it.
+
+    Returns what was found, with the command that replays it.
+    """
     name = f"nan_{runner.iter + 1}" + (f"_rank{runner.rank}" if runner.world_size > 1 else "")
     folder = Path(runner.work_dir) / name
     model = bare_model(runner.model)
@@ -143,8 +150,10 @@ def replay(runner: Runner, folder: str | Path) -> Finding:
 
 
 def _data_classes() -> list[type]:
-    """What batches are made of, all of it plain containers; nothing else is read from a replay
-    file."""
+    """What batches are made of, all of it plain containers.
+
+    Nothing else is read from a replay file.
+    """
     from mmdet import structures as mmdet_structures
     from mmdet.structures import bbox, mask
     from mmseg import structures as mmseg_structures
@@ -170,8 +179,10 @@ def _watch(name: str, finding: Finding) -> Callable[[nn.Module, Any, Any], None]
 
 
 def _read(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters, and buffers of frozen modules: running means of the others are written by the
-    step, not read."""
+    """Parameters, and buffers of frozen modules.
+
+    Running means of the others are written by the step, not read.
+    """
     yield from model.named_parameters()
     for name, module in model.named_modules():
         if not module.training:

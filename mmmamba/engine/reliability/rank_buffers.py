@@ -1,5 +1,6 @@
-"""Running statistics of every process: batch norm gathers its own in each, and a checkpoint's
-weights hold the first's.
+"""Running statistics of every process.
+
+Batch norm gathers its own in each, and a checkpoint's weights hold those of the first.
 
 They change nothing that is trained, but a process validates its share of the images with them.
 """
@@ -25,8 +26,10 @@ KEY = "buffers_of_processes"
 
 
 def remember_buffers(runner: Runner) -> None:
-    """Put into the message hub, which each checkpoint holds, what buffers differ between processes.
-    All have to ask."""
+    """Put buffers that differ between processes into the message hub, which each checkpoint holds.
+
+    All processes have to ask.
+    """
     world = get_world_size()
     if world == 1:
         if runner.message_hub.get_info(KEY):
@@ -89,7 +92,7 @@ def restore_buffers(runner: Runner) -> None:
 
 
 def _floating_buffers(runner: Runner) -> dict[str, Tensor]:
-    """Of the model and of its averages."""
+    """Buffers of the model and of its averages."""
     models = {"model": bare_model(runner.model)}
     averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
     models.update(

@@ -1,5 +1,7 @@
-"""The whole config of a run, in a file of its own in the work dir, which no file of the user's
-gives way to."""
+"""The whole config of a run, in a file of its own in the work dir.
+
+No file of the user's gives way to it.
+"""
 
 from __future__ import annotations
 

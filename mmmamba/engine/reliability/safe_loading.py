@@ -1,5 +1,6 @@
-"""MMEngine's readers of files without those parts of them that run what a file says. Our tools use
-these instead.
+"""MMEngine's readers of files without those parts of them that run what a file says.
+
+Our tools use these instead:
 
 - Checkpoints: MMEngine 0.10.12 unpickles what its strict reader refuses, and any file from a URL at
   once.
@@ -62,8 +63,9 @@ def read_weights_only(
 def load_from_http(
     filename: str, map_location: Any = None, model_dir: str | None = None, progress: bool = False
 ) -> Mapping:
-    """MMEngine's loader of this name, through our download: one process fetches, all others wait
-    for the file.
+    """MMEngine's loader of this name, through our download.
+
+    One process fetches, all others wait for the file.
 
     Raises:
         CheckpointError: the download failed, or the file is refused.

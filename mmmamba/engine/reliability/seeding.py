@@ -24,8 +24,10 @@ def seed_all(*key: int) -> None:
 
 
 def rng_state() -> dict[str, Any]:
-    """The state of every generator that `seed_all` seeds, of types that load without unpickling
-    code."""
+    """The state of every generator that `seed_all` seeds.
+
+    It is made of types that load without unpickling code.
+    """
     name, words, *rest = np.random.get_state()
     state = {
         "python": random.getstate(),

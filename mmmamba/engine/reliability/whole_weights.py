@@ -1,5 +1,7 @@
-"""All weights of a network from what a checkpoint holds, or none: the one strictness of every
-command."""
+"""All weights of a network from what a checkpoint holds, or none.
+
+This is the one strictness of every command.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,9 @@ WHOLE = KeyMap(
 
 
 def load_whole(model: nn.Module, held: Mapping) -> None:
-    """Load every weight of a network from what its checkpoint holds; backbones under any name their
-    authors gave.
+    """Load every weight of a network from what its checkpoint holds.
+
+    Those of backbones may have the names that their authors gave them.
 
     Raises:
         CheckpointError: a weight is missing, left over, of another shape or not finite.
@@ -41,8 +44,9 @@ def load_whole(model: nn.Module, held: Mapping) -> None:
 def fit_whole(
     model: nn.Module, held: Mapping, label: str = "it", may_differ: Sequence[str] = ()
 ) -> tuple[dict[str, Tensor], list[Report]]:
-    """The state dict of a network as its checkpoint holds it, under our names, and what became of
-    each tensor.
+    """The state dict of a network as its checkpoint holds it, under our names.
+
+    With it comes what became of each tensor.
 
     Args:
         label: what the checkpoint is called in reports and errors.
@@ -98,8 +102,11 @@ def fit_whole(
 
 
 def below(names: Sequence[str], prefix: str = "") -> list[str]:
-    """Patterns of the weights that names of modules or weights stand for, behind a prefix that all
-    of them have."""
+    """Patterns of the weights that names of modules or weights stand for.
+
+    Args:
+        prefix: that the names have and the weights have lost; names without it are left out.
+    """
     return [
         rf"{re.escape(name.removeprefix(prefix))}(\..*)?"
         for name in names

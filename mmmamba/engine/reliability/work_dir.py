@@ -19,8 +19,10 @@ from ...errors import UsageError, naming
 from ...printable import printable
 
 LOCK = ".training"
-"""Locked while a training writes to the folder; says which one. The lock ends with the process, the
-file stays."""
+"""File that is locked while a training writes to the folder, and says which one.
+
+The lock ends with the process, the file stays.
+"""
 RANKS = dict(pytorch="RANK", slurm="SLURM_PROCID", mpi="OMPI_COMM_WORLD_RANK")
 """Where each launcher puts the number of a process."""
 LONGEST = 1000
@@ -45,8 +47,9 @@ def check_work_dir(folder: str | Path) -> None:
 
 @contextmanager
 def claimed(folder: str | Path, launcher: str = "none") -> Iterator[None]:
-    """Make the folder, and keep other trainings out of it. The first process of a run does so for
-    all.
+    """Make the folder, and keep other trainings out of it.
+
+    The first process of a run does so for all.
 
     Where the file system has no locks, that is logged and the run goes on without.
 

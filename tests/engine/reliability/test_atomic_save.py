@@ -38,8 +38,10 @@ def endless(folder: Path) -> Config:
 
 
 def die_and_check(cfg: Config, moments: list[float]) -> list[int]:
-    """Resume again and again, each time killed so long after the first new file. Returns where it
-    was resumed."""
+    """Resume again and again, each time killed so long after the first new file.
+
+    Returns where it was resumed.
+    """
     resumed = []
     last = Path(cfg.work_dir, LAST)
     for moment in moments:

@@ -36,7 +36,9 @@ CHANGES = {
     "optim_wrapper.clip_grad=None": "optim_wrapper.clip_grad is None, in the run dict(max_norm)",
     "param_scheduler.0.end=7": "param_scheduler.0.end is 7, in the run 5",
     "randomness.seed=2": "randomness.seed is 2, in the run 1",
-    "train_dataloader.dataset.pipeline.1.prob=0.1": "train_dataloader.dataset.pipeline.1.prob is 0.1, in the run 0.5",
+    "train_dataloader.dataset.pipeline.1.prob=0.1": (
+        "train_dataloader.dataset.pipeline.1.prob is 0.1, in the run 0.5"
+    ),
     "variable=4": None,
     "work_dir='b'": None,
 }

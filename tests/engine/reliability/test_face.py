@@ -1,4 +1,4 @@
-"""What keeps a run safe is taken from one place; who looks for it need not know the files inside."""
+"""What keeps a run safe is taken from one place."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What does not fit is not loaded: weights, averages, the optimizer's state and schedules, by every
-command."""
+"""What does not fit is not loaded by any command: weights, averages, optimizer, schedules."""
 
 from __future__ import annotations
 
@@ -167,8 +166,10 @@ def test_a_run_is_not_resumed_from(
 
 
 def test_what_fits_is_resumed(stopped: Config) -> None:
-    """Also where a parameter had no gradient yet, and where counts of steps are plain numbers, as
-    they were once."""
+    """Also where a parameter had no gradient yet, and where counts of steps are plain numbers.
+
+    So they were once.
+    """
     spoil(stopped, lambda held: held["optimizer"]["state"].pop(5))
     spoil(stopped, replaced("step", lambda step: int(step)))
     assert train(stopped, "--resume", find_last(stopped.work_dir)) == 0

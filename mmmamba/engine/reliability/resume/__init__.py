@@ -1,4 +1,7 @@
-"""Going on from a checkpoint as if nothing had happened: the same batches, augmentations and random
-numbers. Importing it registers the loops."""
+"""Going on from a checkpoint as if nothing had happened.
+
+A resumed run has the batches, augmentations and random numbers that it would have had. Importing
+this registers the loops.
+"""
 
 from . import loops  # noqa: F401

@@ -1,5 +1,7 @@
-"""A data loader that starts at any iteration without reading what lies before it, and whose samples
-know their seed."""
+"""A data loader that starts at any iteration without reading what lies before it.
+
+Each sample knows the seed of its random numbers.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What a run that is resumed takes from its config and what from its checkpoint, told where the two
-differ."""
+"""What a resumed run takes from its config and what from its checkpoint, where the two differ."""
 
 from __future__ import annotations
 
@@ -39,8 +38,10 @@ OF_THE_CHECKPOINT = (
     ("optim_wrapper", "paramwise_cfg"),
     ("randomness", "seed"),
 )
-"""Their state is in the checkpoint, settings included, and MMEngine loads it over what the config
-says."""
+"""Parts whose state is in the checkpoint, settings included.
+
+MMEngine loads it over what the config says.
+"""
 SHOWN = 20
 Place = tuple[str, ...]
 
@@ -62,8 +63,10 @@ class Change:
 
     @property
     def unfit(self) -> bool:
-        """The checkpoint's state is that of another kind of optimizer or schedule, or of another
-        number of them."""
+        """The checkpoint's state is that of another kind of optimizer or schedule.
+
+        Another number of schedules counts as that.
+        """
         return self.of_the_checkpoint and (
             self.place[-1] == "type" or self.place == ("param_scheduler",)
         )
@@ -104,8 +107,10 @@ def _changes(one: Tree | None, two: Tree | None, place: Place) -> Iterator[Chang
 
 
 def _kinds(entries: list[Tree]) -> list[Any]:
-    """What each of a pipeline's steps or the like is; None for plain values, which are compared as
-    a whole."""
+    """What each of a pipeline's steps or the like is.
+
+    Lists of plain values are told apart by all of their entries, and so compared as a whole.
+    """
     kinds = [entry.get("type") if isinstance(entry, dict) else None for entry in entries]
     return kinds if all(kinds) else [None, *map(str, entries)]
 
@@ -125,8 +130,10 @@ def _text(node: Tree) -> str:
 
 
 class ChangedHook(Hook):
-    """Says in the log, a line each, what differs from the config that a resumed run had, and when
-    nothing is left."""
+    """Says in the log, a line each, what differs from the config that a resumed run had.
+
+    It says as well when nothing is left to train.
+    """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if not runner._resume or run_fault(checkpoint) is not None:

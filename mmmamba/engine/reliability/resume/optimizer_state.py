@@ -1,5 +1,4 @@
-"""The state of optimizers in a checkpoint, compared with what they optimize before any of it is
-loaded.
+"""The state of optimizers in a checkpoint, compared with what they optimize before it is loaded.
 
 PyTorch loads it unseen, and a fused optimizer on a CPU then reads and writes as far as its
 parameter reaches, however small the state's memory is. Every function here yields or returns
@@ -36,8 +35,7 @@ FILLED_IN = {
     "nesterov",
     "initial_lr",
 }
-"""Settings of a group that PyTorch adds where a file lacks them, and what schedules note when they
-begin."""
+"""Settings of a group that a file may lack: PyTorch adds them, or schedules when they begin."""
 WITHOUT_NUMBERS = (
     ArithmeticError,
     AssertionError,
