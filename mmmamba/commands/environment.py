@@ -62,11 +62,9 @@ def cpu_name() -> str:
 def mmcv_operators() -> str:
     """What answers for mmcv's compiled operators."""
     compiled = compiled_extension()
-    return (
-        f"compiled: {compiled}"
-        if compiled
-        else "mmmamba.compat (torchvision, PyTorch): no compiled mmcv._ext"
-    )
+    if compiled:
+        return f"compiled: {compiled}"
+    return "mmmamba.compat (torchvision, PyTorch): no compiled mmcv._ext"
 
 
 def _version(name: str) -> str:

@@ -117,11 +117,8 @@ def run(args: argparse.Namespace) -> int:
             try:
                 results = model.predict([frame.image for frame in batch])
             except torch.cuda.OutOfMemoryError as error:
-                cure = (
-                    "a smaller --tile or --batch-size"
-                    if args.tile
-                    else "--tile, or a smaller --batch-size"
-                )
+                smaller = "a smaller --batch-size"
+                cure = "a smaller --tile or --batch-size" if args.tile else f"--tile, or {smaller}"
                 raise UsageError(
                     f"the GPU has too little memory for {batch[0].source.place}; try {cure}"
                 ) from error

@@ -63,9 +63,6 @@ def _check_new_key(cfg: Config, node: Any, key: str, place: str, dotted: str) ->
         return
     hint = did_you_mean(key, known, 3)
     if strict or hint:
-        owner = (
-            f"{place} ({node.get('type')})"
-            if node is not cfg and node.get("type")
-            else place or "the config"
-        )
+        kind = None if node is cfg else node.get("type")
+        owner = f"{place} ({kind})" if kind else place or "the config"
         raise UsageError(f"--cfg-options {dotted}: {owner} has no {key!r}.{hint}")

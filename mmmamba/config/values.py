@@ -116,8 +116,8 @@ def _number_arguments(name: Any, scope: str | None) -> Numbers:
     found = [_numbers_of(target) for target in targets(name, scope)]
     if not found:
         return {}
-    first = found[0]
-    return {key: kinds for key, kinds in first.items() if all(key in one for one in found)}
+    common = set(found[0]).intersection(*found)
+    return {key: kinds for key, kinds in found[0].items() if key in common}
 
 
 @cache

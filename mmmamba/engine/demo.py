@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ EPOCHS = 5
 BATCH_SIZE = 4
 LEARNING_RATE = 6e-4
 WARMUP = 0.08
+"""Share of the iterations."""
 # The heads are made for 80 classes and thousands of regions an image; a few shapes need a fraction
 # of that.
 HEAD_WIDTHS = {256: 96, 1024: 256}
+"""What the usual widths become."""
 HEAD_KEYS = ("in_channels", "out_channels", "feat_channels", "conv_out_channels", "fc_out_channels")
 SEG_HEAD_WIDTH = 64
 STRIDES = (4, 8, 16, 32)
@@ -72,6 +75,7 @@ def _scale_detection(cfg: Config, root: Path, spec: ShapesSpec) -> None:
         if name != "backbone":
             _scale_heads(part)
     if "rpn_head" in model:
+        # Half of the usual size, for objects of small images.
         model.rpn_head.anchor_generator.scales = [4]
         model.train_cfg.rpn_proposal.update(nms_pre=400, max_per_img=200)
         model.test_cfg.rpn.update(nms_pre=400, max_per_img=100)
@@ -80,7 +84,7 @@ def _scale_detection(cfg: Config, root: Path, spec: ShapesSpec) -> None:
         for head in _as_list(model.roi_head.get("mask_head", [])):
             head.num_convs = 2
     _replace_detection_data(cfg, root, spec.size, with_mask)
-    _replace_optimizer(cfg, EPOCHS * -(-spec.num_train // BATCH_SIZE))
+    _replace_optimizer(cfg, EPOCHS * _batches(spec))
     cfg.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=EPOCHS, val_interval=EPOCHS)
     cfg.default_hooks.checkpoint.update(interval=EPOCHS, max_keep_ckpts=1, save_best=None)
 
@@ -91,7 +95,7 @@ def _scale_segmentation(cfg: Config, root: Path, spec: ShapesSpec) -> None:
         for head in _as_list(cfg.model.get(part, [])):
             head.num_classes = len(SEG_CLASSES)
             head.channels = SEG_HEAD_WIDTH
-    iterations = EPOCHS * -(-spec.num_train // BATCH_SIZE)
+    iterations = EPOCHS * _batches(spec)
 
     def loader(split: str, sampler: dict, pipeline: list) -> dict:
         dataset = dict(
@@ -104,10 +108,8 @@ def _scale_segmentation(cfg: Config, root: Path, spec: ShapesSpec) -> None:
         )
         return dict(batch_size=BATCH_SIZE, num_workers=0, sampler=sampler, dataset=dataset)
 
-    load, pack = (
-        [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")],
-        dict(type="PackSegInputs"),
-    )
+    load = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
+    pack = dict(type="PackSegInputs")
     cfg.train_dataloader = loader(
         "train", dict(type="InfiniteSampler", shuffle=True), [*load, FLIPS, pack]
     )
@@ -118,6 +120,11 @@ def _scale_segmentation(cfg: Config, root: Path, spec: ShapesSpec) -> None:
     _replace_optimizer(cfg, iterations)
     cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=iterations)
     cfg.default_hooks.checkpoint.update(interval=iterations, max_keep_ckpts=1, save_best=None)
+
+
+def _batches(spec: ShapesSpec) -> int:
+    """Batches of an epoch, the last of which may be smaller."""
+    return math.ceil(spec.num_train / BATCH_SIZE)
 
 
 def _as_list(value: Any) -> list:

@@ -18,9 +18,11 @@ from ..models.map_check import MapError, check_maps
 from ..suggest import did_you_mean
 
 TRAIN_KEYS = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
+"""Sections of a config that training reads."""
+TEST_KEYS = ("model", "test_dataloader", "test_cfg", "test_evaluator")
+"""Sections of a config that a test reads."""
 SHOWN = 3
 """Examples of each problem of the data."""
-TEST_KEYS = ("model", "test_dataloader", "test_cfg", "test_evaluator")
 
 
 def check_run(cfg: Config, mode: str) -> None:
@@ -47,9 +49,8 @@ def check_sections(cfg: Config, wanted: tuple[str, ...]) -> None:
     """The sections that a loop needs are there."""
     missing = [key for key in wanted if cfg.get(key) is None]
     if missing:
-        hints = "".join(
-            did_you_mean(key, [k for k in cfg if k not in wanted], 3) for key in missing
-        )
+        others = [key for key in cfg if key not in wanted]
+        hints = "".join(did_you_mean(key, others, 3) for key in missing)
         raise UsageError(
             f"{cfg.filename} has no {', '.join(missing)}.{hints} Inherit them through _base_ or "
             "add them."
@@ -63,17 +64,9 @@ def check_data(cfg: Config, splits: tuple[str, ...]) -> None:
     """
     missing = []
     for split in splits:
-        sources = [
-            (f"{split}_dataloader", path)
-            for path in dataset_paths(_get(cfg, f"{split}_dataloader", "dataset"))
-        ]
-        evaluators = cfg.get(f"{split}_evaluator") or []
-        for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
-            if isinstance(evaluator.get("ann_file"), str):
-                sources.append((f"{split}_evaluator", evaluator["ann_file"]))
-        missing += [
-            (where, path) for where, path in sources if _is_local(path) and not Path(path).exists()
-        ]
+        for where, path in _named_files(cfg, split):
+            if _is_local(path) and not Path(path).exists():
+                missing.append((where, path))
     if not missing:
         return
     lines = "\n".join(f"  {path}  ({where})" for where, path in dict.fromkeys(missing))
@@ -84,6 +77,16 @@ def check_data(cfg: Config, splits: tuple[str, ...]) -> None:
         f"--cfg-options {splits[0]}_dataloader.dataset.data_root=/path/ (and likewise for the "
         "other splits and the evaluators' ann_file). To try without a data set: --demo"
     )
+
+
+def _named_files(cfg: Config, split: str) -> Iterator[tuple[str, str]]:
+    """Files and folders that a split reads, each behind the section that names it."""
+    for path in dataset_paths(_get(cfg, f"{split}_dataloader", "dataset")):
+        yield f"{split}_dataloader", path
+    evaluators = cfg.get(f"{split}_evaluator") or []
+    for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
+        if isinstance(evaluator.get("ann_file"), str):
+            yield f"{split}_evaluator", evaluator["ann_file"]
 
 
 def check_annotations(cfg: Config, splits: tuple[str, ...]) -> None:
@@ -108,7 +111,8 @@ def check_annotations(cfg: Config, splits: tuple[str, ...]) -> None:
             told = [f"{split.name}: {KINDS[kind].title} ({KINDS[kind].advice})"]
             told += [f"  {finding}" for finding in findings[:SHOWN]]
             more = report.counts[kind] - SHOWN
-            told += [f"  … and {more} more"] if more > 0 else []
+            if more > 0:
+                told.append(f"  … and {more} more")
             if KINDS[kind].severity == "stop":
                 lines += told
             elif KINDS[kind].severity == "fault":
@@ -128,11 +132,8 @@ def dataset_paths(dataset: Any) -> Iterator[str]:
         prefix = node.get("data_prefix") or {}
         for part in [node.get("ann_file"), *prefix.values()]:
             if isinstance(part, str) and part:
-                yield (
-                    part
-                    if Path(part).is_absolute() or not _is_local(part)
-                    else str(Path(root) / part)
-                )
+                complete = Path(part).is_absolute() or not _is_local(part)
+                yield part if complete else str(Path(root) / part)
 
 
 def dataset_roots(dataset: Any) -> Iterator[str]:
@@ -153,11 +154,7 @@ def check_checkpoints(cfg: Config, mode: str) -> None:
             )
         if isinstance(path, str) and _is_local(path) and not Path(path).is_file():
             found = f"{path} is a folder" if Path(path).is_dir() else f"there is no file {path}"
-            siblings = (
-                [str(p) for p in Path(path).parent.glob("*.pth")]
-                if Path(path).parent.is_dir()
-                else []
-            )
+            siblings = [str(sibling) for sibling in Path(path).parent.glob("*.pth")]
             raise UsageError(
                 f"checkpoint not found ({where}): {found}, seen from "
                 f"{Path.cwd()}.{did_you_mean(path, siblings, 3)}"

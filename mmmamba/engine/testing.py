@@ -60,10 +60,7 @@ def add_output(cfg: Config, out: str | None) -> None:
         raise UsageError(
             f"--out {out}: detections are saved as a pickle; name a file that ends in .pkl"
         )
-    evaluators = (
-        cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    )
-    cfg.test_evaluator = [*evaluators, dict(type="DumpDetResults", out_file_path=out)]
+    cfg.test_evaluator = [*_evaluators(cfg), dict(type="DumpDetResults", out_file_path=out)]
 
 
 def use_test_time_augmentation(cfg: Config) -> None:
@@ -104,9 +101,7 @@ def _keep_boxes(cfg: Config) -> None:
     for part in ("mask_head", "mask_roi_extractor"):
         roi_head.pop(part, None)
     cfg.default_hooks.loading.left_out = ["roi_head.mask_head"]
-    for evaluator in (
-        cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    ):
+    for evaluator in _evaluators(cfg):
         if "metric" in evaluator:
             evaluator.metric = "bbox"
     print_log(
@@ -114,3 +109,7 @@ def _keep_boxes(cfg: Config) -> None:
         "scored",
         "current",
     )
+
+
+def _evaluators(cfg: Config) -> list:
+    return cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]

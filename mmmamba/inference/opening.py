@@ -60,6 +60,7 @@ def open_model(
         UsageError: no such model, no weights for it, or no such device.
         CheckpointError: the weights cannot be had, or do not fit the network whole.
     """
+    # Before anything is built or fetched: a device that is not here is told at once.
     target = choose_device(device)
     config, found = find_files(model)
     cfg = open_config(config, cfg_options)
@@ -67,6 +68,7 @@ def open_model(
         raise UsageError(f"{config} describes no model; name the config of a detector or segmentor")
     source = str(checkpoint or found or _published(config, cfg))
     held = read_checkpoint(source)
+    # Statistics of one process are all that there are here.
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmdet")):
         network = revert_sync_batchnorm(MODELS.build(cfg.model))
     try:

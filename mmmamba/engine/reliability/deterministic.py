@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -41,20 +42,23 @@ class MatrixAvgPool2d(nn.AdaptiveAvgPool2d):
     """
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        size = (
-            self.output_size
-            if isinstance(self.output_size, (tuple, list))
-            else (self.output_size,) * 2
-        )
-        rows_PH, columns_QW = (
-            _window_means(wanted or length, length, x_BCHW)
-            for wanted, length in zip(size, x_BCHW.shape[-2:])
-        )
+        P, Q = _pair(self.output_size)
+        H, W = x_BCHW.shape[-2:]
+        # A side of None stays as long as it is.
+        rows_PH = _window_means(P or H, H, x_BCHW)
+        columns_QW = _window_means(Q or W, W, x_BCHW)
         return rows_PH @ x_BCHW @ columns_QW.T
 
 
+def _pair(size: Any) -> tuple[int | None, int | None]:
+    return tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+
+
 def _window_means(windows: int, length: int, like: Tensor) -> Tensor:
-    """(windows, length): window i is the mean of cells floor(i L / n) to ceil((i + 1) L / n)."""
+    """A matrix (windows, length): window i is the mean of its cells, as PyTorch lays them.
+
+    They are those from floor(i L / n) to ceil((i + 1) L / n), of L cells and n windows.
+    """
     window = torch.arange(windows, device=like.device)[:, None]
     cell = torch.arange(length, device=like.device)
     inside = (cell >= window * length // windows) & (cell < -((window + 1) * -length // windows))
@@ -72,8 +76,8 @@ class DeterministicPoolingHook(Hook):
     def before_run(self, runner: Runner) -> None:
         from mmcv.ops import RoIAlign
 
-        model = bare_model(runner.model)
-        for parent in [*model.modules()]:
+        # A list, as modules are exchanged while it is gone through.
+        for parent in [*bare_model(runner.model).modules()]:
             for name, child in parent.named_children():
                 if type(child) is nn.AdaptiveAvgPool2d:
                     setattr(parent, name, MatrixAvgPool2d(child.output_size))

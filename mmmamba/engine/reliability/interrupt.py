@@ -97,10 +97,12 @@ class InterruptHook(Hook):
         self, runner: Runner, iterations: int, within_validation: bool = False
     ) -> None:
         """Save as a run that did so many iterations, and end it."""
+        # Schedulers signal processes one after the other; all are to stop at the same step.
         number = self.agreement.most(self.signal)
         if not number or not between_steps(runner.optim_wrapper):
             return
         if within_validation:
+            # It is done again when the run goes on.
             runner.message_hub.update_info(VALIDATED_KEY, None)
             for hook in runner.hooks:
                 if isinstance(hook, EMAHook):

@@ -54,12 +54,13 @@ class NanGuardHook(Hook):
         self.unwatched = []
         for one in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
             self._watch(one)
-        self.buffers = (
-            [b for b in runner.model.buffers() if b.is_floating_point()] if self.skip else []
-        )
+        # The forward pass of a step that is left out has changed running means already.
+        buffers = runner.model.buffers() if self.skip else ()
+        self.buffers = [buffer for buffer in buffers if buffer.is_floating_point()]
         self.kept = [torch.empty_like(buffer) for buffer in self.buffers]
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        # What the report needs to do the step again.
         self.bad, self.batch, self.rng = False, data_batch, rng_state()
         if self.buffers:
             torch._foreach_copy_(self.kept, self.buffers)
@@ -94,6 +95,7 @@ class NanGuardHook(Hook):
         wrapper.backward, wrapper.step = watched_backward, watched_step
 
     def _check(self, wrapper: OptimWrapper, loss: Tensor) -> None:
+        # With a scaler, gradients that are not finite are its everyday work.
         scaler = getattr(wrapper, "loss_scaler", None)
         parameters = [p for group in wrapper.optimizer.param_groups for p in group["params"]]
         gradients = [p.grad for p in parameters if p.grad is not None] if scaler is None else []
@@ -104,6 +106,7 @@ class NanGuardHook(Hook):
             finite = _finite(loss, gradients, torch.inf)
         if finite and scaler is not None and self.runner.iter % SCALE_INTERVAL == 0:
             finite = scaler.get_scale() >= LEAST_SCALE
+        # A process that alone left its step out would have other weights from here on.
         if self.agreement.most(not finite):
             self._answer(wrapper, loss)
 

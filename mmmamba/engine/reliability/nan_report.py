@@ -112,6 +112,7 @@ def save_report(runner: Runner, wrapper: OptimWrapper, batch: Any, rng: dict[str
     file = io.BytesIO()
     torch.save(content, file)
     write_whole(folder / FILE, file.getvalue())
+    # With the random numbers of the step, or dropout would leave another cause out.
     now = rng_state()
     set_rng_state(rng)
     found = "\n".join(examine(model, wrapper, batch).lines())
@@ -131,6 +132,7 @@ def replay(runner: Runner, folder: str | Path) -> Finding:
         raise UsageError(
             f"--replay {folder}: there is no {path}; a run that met a bad value names the folder"
         )
+    # A batch is made of classes of mmdet and mmseg, which weights are not: they are allowed by name.
     with torch.serialization.safe_globals([*get_torch_safe_globals(), *_data_classes()]):
         content = torch.load(path, map_location="cpu", weights_only=True)
     model = bare_model(runner.model)
@@ -171,6 +173,7 @@ def _watch(name: str, finding: Finding) -> Callable[[nn.Module, Any, Any], None]
             finding.forward.append(name)
         for tensor in tensors:
             if tensor.requires_grad:
+                # Asked for when the gradient arrives, which is in the reverse order of the modules.
                 tensor.register_hook(
                     lambda grad: None if _finite(grad) else finding.backward.append(name)
                 )

@@ -14,6 +14,7 @@ def seed_all(*key: int) -> None:
 
     A key and the same with zeros behind it are one: NumPy fills keys up with them.
     """
+    # Not sums or products of the numbers, which would give neighbours the same seeds.
     seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
     random.seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)

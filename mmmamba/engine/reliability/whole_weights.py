@@ -58,47 +58,38 @@ def fit_whole(
         CheckpointError: there are no weights, or those of a backbone alone.
     """
     model = bare_model(model)
-    target = {
-        name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)
-    }
     if isinstance(model, StrictLoading):
-        family, key_map = key_map_of(model)
-        return _fit_part(
-            model, target, unwrap(held, key_map), key_map, label, family, "", may_differ
-        )
+        return _fit_backbone(model, held, label, "", may_differ)
+    target = _tensors(model)
     # A prefix that the network's own names have is none of a wrapper.
-    own = tuple(
+    wrappers = [
         prefix for prefix in WHOLE.prefixes if not all(name.startswith(prefix) for name in target)
-    )
-    key_map = replace(WHOLE, prefixes=own)
+    ]
+    key_map = replace(WHOLE, prefixes=tuple(wrappers))
     found = unwrap(held, key_map)
     network = type(model).__name__
     backbone = getattr(model, "backbone", None)
     if not isinstance(backbone, StrictLoading):
         return _fit_part(model, target, found, key_map, label, network, "", may_differ)
-    others = {name: tensor for name, tensor in found.state.items() if not name.startswith(BACKBONE)}
+    others = _without_backbone(found.state)
     if not others or len(others) == len(found.state):
         raise CheckpointError(
             f"{label} holds {', '.join(list(found.state)[:3])}, …: a backbone alone. Give the "
             f"checkpoint of a trained {network}"
         )
-    family, family_map = key_map_of(backbone)
-    matched, reports = _fit_part(
-        backbone,
-        backbone.state_dict(),
-        unwrap(held, family_map),
-        family_map,
+    # A backbone of ours has its authors' names to be understood by, the parts around it do not.
+    inner, reports = _fit_backbone(backbone, held, label, BACKBONE, may_differ)
+    outer, more = _fit_part(
+        model,
+        _without_backbone(target),
+        replace(found, state=others),
+        key_map,
         label,
-        family,
-        BACKBONE,
+        f"{network} without its backbone",
+        "",
         may_differ,
     )
-    rest = {name: tensor for name, tensor in target.items() if not name.startswith(BACKBONE)}
-    beside = replace(found, state=others)
-    heads, more = _fit_part(
-        model, rest, beside, key_map, label, f"{network} without its backbone", "", may_differ
-    )
-    return {**matched, **heads}, reports + more
+    return {**inner, **outer}, reports + more
 
 
 def below(names: Sequence[str], prefix: str = "") -> list[str]:
@@ -112,6 +103,17 @@ def below(names: Sequence[str], prefix: str = "") -> list[str]:
         for name in names
         if name.startswith(prefix)
     ]
+
+
+def _fit_backbone(
+    backbone: nn.Module, held: Mapping, label: str, prefix: str, may_differ: Sequence[str]
+) -> tuple[dict[str, Tensor], list[Report]]:
+    """Fit a backbone of ours, alone or in a network, by the names of its family."""
+    family, key_map = key_map_of(backbone)
+    found = unwrap(held, key_map)
+    return _fit_part(
+        backbone, _tensors(backbone), found, key_map, label, family, prefix, may_differ
+    )
 
 
 def _fit_part(
@@ -135,3 +137,13 @@ def _fit_part(
             error.finding, error.cure, [prefix + name for name in error.names]
         ) from error
     return {prefix + name: tensor for name, tensor in matched.items()}, [report]
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The state dict without what is no tensor, such as a module's extra state."""
+    state = module.state_dict()
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _without_backbone(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in tensors.items() if not name.startswith(BACKBONE)}

@@ -61,6 +61,7 @@ def claimed(folder: str | Path, launcher: str = "none") -> Iterator[None]:
     except OSError as error:
         raise _unusable(folder, error.strerror) from error
     if int(os.environ.get(RANKS.get(launcher, ""), 0)):
+        # Another process of this run has the lock, or fails for all.
         yield
         return
     path = Path(folder).resolve() / LOCK

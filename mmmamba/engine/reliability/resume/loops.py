@@ -98,6 +98,7 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
 
     def run_epoch(self) -> None:
         """Train the epoch, or what is left of it."""
+        # Before the hooks, which may save.
         done = self._done()
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
@@ -124,8 +125,9 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
                     30,
                 )
                 done = done * length // old_length
+        # No epoch of ours has begun, and yet there were iterations.
         elif epoch is None and self._iter:
-            # A checkpoint of MMEngine's own loop.
+            # It is a checkpoint of MMEngine's own loop.
             done = self._iter - self._epoch * length
             if not 0 <= done <= length:
                 print_log(
@@ -161,12 +163,14 @@ class ResumableIterLoop(_Resumable, IterBasedTrainLoop):
 
     def _run(self) -> nn.Module:
         if not isinstance(self.dataloader.batch_sampler, CountedBatches):
+            # Without batches of indices MMEngine's way is the only one: read all that is skipped.
             return IterBasedTrainLoop.run(self)
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
         self._begin()
         self.runner.message_hub.update_info(EPOCH_KEY, (0, 0, len(self.dataloader)))
         self._skip(0 if self.fast_forward_on_resume else self._iter)
+        # A run that has nothing left starts no workers.
         batches = iter(self.dataloader) if self._iter < self._max_iters else iter(())
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
