@@ -132,7 +132,7 @@ def replay(runner: Runner, folder: str | Path) -> Finding:
         raise UsageError(
             f"--replay {folder}: there is no {path}; a run that met a bad value names the folder"
         )
-    # A batch is made of classes of mmdet and mmseg, which weights are not: they are allowed by name.
+    # A batch is made of classes of mmdet and mmseg, which are allowed by name for this file alone.
     with torch.serialization.safe_globals([*get_torch_safe_globals(), *_data_classes()]):
         content = torch.load(path, map_location="cpu", weights_only=True)
     model = bare_model(runner.model)

@@ -125,9 +125,8 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
                     30,
                 )
                 done = done * length // old_length
-        # No epoch of ours has begun, and yet there were iterations.
         elif epoch is None and self._iter:
-            # It is a checkpoint of MMEngine's own loop.
+            # There were iterations and no epoch of ours: a checkpoint of MMEngine's own loop.
             done = self._iter - self._epoch * length
             if not 0 <= done <= length:
                 print_log(
