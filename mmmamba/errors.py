@@ -6,7 +6,10 @@ from pathlib import Path
 
 
 class UsageError(Exception):
-    """Something the user can put right: the message says what was found, what was wanted and what to do."""
+    """Something the user can put right.
+
+    The message says what was found, what was wanted and what to do.
+    """
 
 
 @contextmanager
@@ -21,4 +24,7 @@ def naming(path: str | Path) -> Iterator[None]:
 
 
 class NonFiniteError(RuntimeError):
-    """A loss, a gradient or the state of a run is not finite; the message says which and what to do."""
+    """A loss, a gradient or the state of a run is not finite.
+
+    The message says which and what to do.
+    """

@@ -1,4 +1,4 @@
-"""``mmmamba check-data``: what is wrong with the data of a config."""
+"""`mmmamba check-data`: what is wrong with the data of a config."""
 
 from __future__ import annotations
 
@@ -57,13 +57,11 @@ def run(args: argparse.Namespace) -> int:
     from ..datasets.checks.splits import config_splits
     from ..datasets.checks.tables import print_report
     from ..engine.preflight import check_data
-    from ..engine.runs import load_config
+    from ..engine.runs import open_run
     from ..errors import UsageError
     from ..visualization.sheets.contact_sheet import draw_contact_sheet
 
-    cfg = load_config(
-        argparse.Namespace(**vars(args), work_dir=None, demo=False, launcher="none", local_rank=0)
-    )
+    cfg = open_run(args.config, args.cfg_options)
     splits = config_splits(cfg, tuple(args.splits))
     if not splits:
         raise UsageError(

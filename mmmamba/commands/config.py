@@ -1,19 +1,16 @@
-"""``mmmamba config``: a config as it will be used, each value with the file and line that set it."""
+"""`mmmamba config`: a config as it will be used, each value with the file and line that set it."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 from rich.console import Console
 from rich.text import Text
 
-from ..config.find import find_config
-from ..config.keys import check_keys
-from ..config.options import check_options
-from ..config.origins import Origins, leaves
-from ..config.read import read_config
-from ..config.values import check_values
+from ..config.open import check_config, open_config
+from ..config.origins import Keys, Origins, leaves
 from ..errors import UsageError
 from ..suggest import did_you_mean
 
@@ -42,38 +39,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    path = find_config(args.config)
-    cfg = read_config(path)
-    check_options(cfg, args.cfg_options)
-    cfg.merge_from_dict(args.cfg_options)
-    check_keys(cfg, args.cfg_options)
-    check_values(cfg, args.cfg_options)
-    values = [(".".join(map(str, keys)), keys, value) for keys, value in leaves(cfg.to_dict())]
+    cfg = open_config(args.config, args.cfg_options)
+    check_config(cfg, args.cfg_options)
+    values = {".".join(map(str, keys)): (keys, value) for keys, value in leaves(cfg.to_dict())}
     for section in args.sections:
-        if not any(_within(dotted, section) for dotted, _, _ in values):
-            known = {
-                ".".join(map(str, keys[:depth]))
-                for _, keys, _ in values
-                for depth in range(1, len(keys) + 1)
-            }
-            raise UsageError(f"{path} has no {section}.{did_you_mean(section, known, 3)}")
-    origins, console = Origins(path, args.cfg_options), Console(highlight=False, soft_wrap=True)
-    for dotted, keys, value in values:
+        _check_section(section, [keys for keys, _ in values.values()], cfg.filename)
+    origins = Origins(cfg.filename, args.cfg_options)
+    console = Console(highlight=False, soft_wrap=True)
+    for dotted, (keys, value) in values.items():
         if not args.sections or any(_within(dotted, section) for section in args.sections):
             line = f"{dotted} = {value!r}"
-            console.print(
-                Text(f"{line:<{ORIGIN_COLUMN}}") + Text(f"  # {origins.of(keys)}", style="dim")
-            )
+            origin = Text(f"  # {origins.of(keys)}", style="dim")
+            console.print(Text(f"{line:<{ORIGIN_COLUMN}}") + origin)
     if args.dump:
         _dump(cfg, args.dump)
     return 0
+
+
+def _check_section(section: str, places: Iterable[Keys], file: str) -> None:
+    """Raises UsageError where no value is at or below a dotted key."""
+    known = set()
+    for keys in places:
+        known |= {".".join(map(str, keys[: depth + 1])) for depth in range(len(keys))}
+    if section not in known:
+        raise UsageError(f"{file} has no {section}.{did_you_mean(section, known, 3)}")
 
 
 def _within(dotted: str, section: str) -> bool:
     return dotted == section or dotted.startswith(f"{section}.")
 
 
-def _dump(cfg, target: str) -> None:
+def _dump(cfg: Config, target: str) -> None:
     if not target.endswith(".py"):
         raise UsageError(f"--dump {target}: wanted a name that ends in .py")
     try:

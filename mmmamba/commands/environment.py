@@ -31,7 +31,7 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that results depend on; "not installed" where one is not."""
+    """Versions of Python and of what results depend on; "not installed" where something is not."""
     ours = {"mmmamba": __version__, "Python": platform.python_version()}
     return ours | {name: _version(name) for name in PACKAGES}
 
@@ -41,13 +41,13 @@ def hardware(device: torch.device) -> str:
     if device.type == "cuda":
         found = torch.cuda.get_device_properties(device)
         return (
-            f"{found.name}, {found.total_memory / 2**30:.0f} GiB, compute capability {found.major}.{found.minor}, "
-            f"CUDA {torch.version.cuda}"
+            f"{found.name}, {found.total_memory / 2**30:.0f} GiB, compute capability "
+            f"{found.major}.{found.minor}, CUDA {torch.version.cuda}"
         )
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
-        f"{cpu_name()}, {usable} of {os.cpu_count()} cores usable, {torch.get_num_threads()} threads in PyTorch "
-        f"(OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')})"
+        f"{cpu_name()}, {usable} of {os.cpu_count()} cores usable, {torch.get_num_threads()} "
+        f"threads in PyTorch (OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')})"
     )
 
 
@@ -62,11 +62,9 @@ def cpu_name() -> str:
 def mmcv_operators() -> str:
     """What answers for mmcv's compiled operators."""
     compiled = compiled_extension()
-    return (
-        f"compiled: {compiled}"
-        if compiled
-        else "mmmamba.compat (torchvision, PyTorch): no compiled mmcv._ext"
-    )
+    if compiled:
+        return f"compiled: {compiled}"
+    return "mmmamba.compat (torchvision, PyTorch): no compiled mmcv._ext"
 
 
 def _version(name: str) -> str:

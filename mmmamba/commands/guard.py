@@ -1,4 +1,7 @@
-"""What all our programs do around their work: errors of the user in one line, and output that nobody need read."""
+"""What all our programs do around their work.
+
+Errors of the user are told in one line, and output may have no reader.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints import CheckpointError
-from ..engine.reliability.safe_loading import refuse_unpickling
+from ..engine.reliability import refuse_unpickling
 from ..errors import UsageError
 from ..ops.selective_scan import BackendError, check_environment
 
 WRONG_INPUT = 2
 UNREAD = 128 + signal.SIGPIPE
-"""Exit code where the reader of the output is gone (`| head -1`), as shells count a program that SIGPIPE ends."""
+"""Exit code where the reader of the output is gone (`| head -1`): that of a program that SIGPIPE
+ends, as shells count."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 OF_THE_MACHINE = FULL | {
     errno.EACCES,
@@ -46,10 +50,11 @@ class Unread(SystemExit):
 
 
 class Output:
-    """A standard stream whose characters are always encodable, and which is given up once it cannot be written.
+    """A standard stream that takes every character, and is given up once it cannot be written.
 
     Args:
-        goes_on: the program's work is elsewhere (a training's log is in a file), so it goes on without the stream.
+        goes_on: the program's work is elsewhere (a training's log is in a file), so it goes on
+            without the stream.
 
     Raises:
         Unread: nobody reads the stream any more, and the program does not go on without.
@@ -97,7 +102,7 @@ class Output:
 
 @contextmanager
 def safe_output(goes_on: bool = False) -> Iterator[None]:
-    """Put :class:`Output` in the place of both standard streams."""
+    """Put `Output` in the place of both standard streams."""
     out, err = (
         Output(stream or open(os.devnull, "w"), goes_on) for stream in (sys.stdout, sys.stderr)
     )
@@ -106,7 +111,9 @@ def safe_output(goes_on: bool = False) -> Iterator[None]:
 
 
 def guarded(run: Callable[[], int], goes_on: bool = False) -> int:
-    """Run a program; the return value is its exit code. Errors that a user can put right are told in a line, code 2.
+    """Run a program and return its exit code.
+
+    Errors that a user can put right are told in a line, with code 2.
 
     Args:
         goes_on: it does where its output cannot be written any more.
@@ -144,14 +151,12 @@ def _tell(message: str) -> int:
 
 def _of_the_machine(error: OSError) -> str:
     """Which file, what is wrong, what to do."""
-    files = [
-        os.fsdecode(name)
-        for name in (error.filename, error.filename2)
-        if isinstance(name, (str, bytes))
-    ]
+    names = (error.filename, error.filename2)
+    files = [os.fsdecode(name) for name in names if isinstance(name, (str, bytes))]
     if files:
         place = " → ".join(files)
     else:
+        # Errors of writes name no file: the line that wrote has to do.
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"a file that {Path(frame.filename).name}:{frame.lineno} reads or writes"
     cure = "Make room, or write elsewhere" if error.errno in FULL else "Mend it, or name another"

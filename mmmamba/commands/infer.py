@@ -1,4 +1,4 @@
-"""``mmmamba infer``: a trained model on one's own images."""
+"""`mmmamba infer`: a trained model on one's own images."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EXAMPLES = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``mmmamba infer``."""
+    """Arguments of `mmmamba infer`."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLES
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or config by path or name")
@@ -117,11 +117,8 @@ def run(args: argparse.Namespace) -> int:
             try:
                 results = model.predict([frame.image for frame in batch])
             except torch.cuda.OutOfMemoryError as error:
-                cure = (
-                    "a smaller --tile or --batch-size"
-                    if args.tile
-                    else "--tile, or a smaller --batch-size"
-                )
+                smaller = "a smaller --batch-size"
+                cure = "a smaller --tile or --batch-size" if args.tile else f"--tile, or {smaller}"
                 raise UsageError(
                     f"the GPU has too little memory for {batch[0].source.place}; try {cure}"
                 ) from error
@@ -174,7 +171,8 @@ class Summary:
         speed = f" at {self.seconds / self.images:.2f} s each" if self.images else ""
         device = next(model.model.parameters()).device
         print(
-            f"{self.images} images{empty}{speed} on {device}, with {model.checkpoint}. Results: {out}"
+            f"{self.images} images{empty}{speed} on {device}, with {model.checkpoint}. Results: "
+            f"{out}"
         )
         if self.failures:
             print(f"{len(self.failures)} inputs could not be read:", *self.failures, sep="\n  ")

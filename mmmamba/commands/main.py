@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from importlib import import_module
 
-from ..engine.reliability.before_training import nothing_to_save
+from ..engine.reliability import nothing_to_save
 from .guard import guarded
 from .parser import Parser
 
@@ -23,7 +23,10 @@ COMMANDS = {
     "config": "a config, resolved, and where each value came from",
     "doctor": "what is installed, what runs where, and whether it is right",
 }
-"""A module of this package each, ``-`` written ``_``, with ``add_arguments(parser)`` and ``run(args) -> exit code``."""
+"""A module of this package each, `-` written `_`.
+
+It has `add_arguments(parser)`, and `run(args)`, which returns the exit code.
+"""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..suggest import did_you_mean
 
 
 class Parser(argparse.ArgumentParser):
-    """Wrong arguments end in one line and exit code 2. Options are not abbreviated: that breaks when one is added."""
+    """Ends in one line and exit code 2 where arguments are wrong.
 
-    def __init__(self, **kwargs) -> None:
+    Options are not abbreviated: what a short form means would change when an option is added.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(**kwargs)
 
     def parse_known_args(self, args=None, namespace=None):
         namespace, unknown = super().parse_known_args(args, namespace)
-        # Told here, where the options of the command are known, not by the parser above it.
+        # Not left to the parser above this one, which does not know the options of the command.
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return namespace, unknown

@@ -1,33 +1,33 @@
-"""``mmmamba train``, ``tools/train.py``: train a detector or a segmentor."""
+"""`mmmamba train`, `tools/train.py`: train a detector or a segmentor."""
 
 from __future__ import annotations
 
 import argparse
 
 from ..acceleration.graphed import MAX_SIZES
-from ..engine.runs import run_train as run
+from ..engine.runs import NEWEST, open_run, train
 from ..engine.tracking import TRACKERS
-from .run_arguments import add_run_arguments
-
-__all__ = ["add_arguments", "run"]
+from .run_arguments import add_run_arguments, run_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``tools/train.py``."""
+    """Arguments of `tools/train.py`."""
     add_run_arguments(parser)
     parser.add_argument(
         "--resume",
         nargs="?",
-        const="auto",
+        const=NEWEST,
         metavar="PATH",
-        help="continue from a checkpoint of this run; without a path from the latest one in the work dir",
+        help="continue from a checkpoint of this run; without a path from the latest one in the "
+        "work dir",
     )
     parser.add_argument(
         "--may-differ",
         nargs="+",
         default=[],
         metavar="NAME",
-        help="modules and weights that load_from need not fit and that are trained anew: bbox_head.fc_cls",
+        help="modules and weights that load_from need not fit and that are trained anew: "
+        "bbox_head.fc_cls",
     )
     parser.add_argument("--amp", action="store_true", help="train with mixed precision (GPU only)")
     parser.add_argument(
@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         const=MAX_SIZES,
         metavar="SIZES",
-        help=f"replay the backbone as CUDA graphs, for so many sizes of batches ({MAX_SIZES}); faster with small ones",
+        help="replay the backbone as CUDA graphs, for so many sizes of batches "
+        f"({MAX_SIZES}); faster with small ones",
     )
     parser.add_argument(
         "--auto-scale-lr",
@@ -70,4 +71,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--replay",
         metavar="DIR",
         help="do a step again that was not finite; DIR is nan_... of a run",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; the exit code is that of `engine.runs.train`."""
+    cfg = open_run(**run_settings(args), amp=args.amp)
+    return train(
+        cfg,
+        resume=args.resume,
+        may_differ=args.may_differ,
+        graphs=args.graphs,
+        auto_scale_lr=args.auto_scale_lr,
+        deterministic=args.deterministic,
+        skip_bad_data=args.skip_bad_data,
+        skip_nan=args.skip_nan,
+        pictures=not args.no_pictures,
+        log_to=args.log_to,
+        replay=args.replay,
     )

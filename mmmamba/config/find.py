@@ -22,16 +22,20 @@ def list_configs(pattern: str = "*") -> list[Path]:
     """Configs to train, bases left out, whose `method/name` or name matches a shell pattern."""
     root = configs_folder()
     paths = (p for p in sorted(root.rglob("*.py")) if "_base_" not in p.relative_to(root).parts)
-    return [p for p in paths if any(fnmatch(name, pattern) for name in (p.stem, config_name(p)))]
+    return [p for p in paths if fnmatch(p.stem, pattern) or fnmatch(config_name(p), pattern)]
 
 
 def config_name(path: Path) -> str:
-    """Such as ``mask_rcnn/vmamba_t_1x_coco``."""
+    """The name of a config that comes with mmmamba, such as `mask_rcnn/vmamba_t_1x_coco`."""
     return path.relative_to(configs_folder()).with_suffix("").as_posix()
 
 
 def find_config(name: str | Path) -> Path:
-    """The file of a path, of ``mask_rcnn/vmamba_t_1x_coco``, or of ``vmamba_t_1x_coco`` where only one method has it.
+    """The file that a path or a name stands for.
+
+    Args:
+        name: a path, `mask_rcnn/vmamba_t_1x_coco`, or `vmamba_t_1x_coco` where only one method has
+            a config of that name.
 
     Raises:
         UsageError: no such config, or several.
@@ -44,23 +48,21 @@ def find_config(name: str | Path) -> Path:
     if len(found) == 1:
         return found[0]
     if found:
-        names = ", ".join(config_name(p) for p in found)
-        raise UsageError(f"{name} names {len(found)} configs: {names}. Write one of these")
-    known = [config_name(p) for p in list_configs()]
-    names = known if "/" in wanted else sorted({k.split("/")[1] for k in known})
-    near = (
-        [str(p) for p in path.parent.glob("*.py")]
-        if path.parent != Path(".") and path.parent.is_dir()
-        else []
-    )
+        several = ", ".join(config_name(p) for p in found)
+        raise UsageError(f"{name} names {len(found)} configs: {several}. Write one of these")
+    # A glob of a folder that is not there finds nothing.
+    beside = [str(p) for p in path.parent.glob("*.py")] if path.parent != Path(".") else []
+    shipped = [config_name(p) for p in list_configs()]
+    if "/" not in wanted:
+        shipped = sorted({name.split("/")[1] for name in shipped})
     raise UsageError(
-        f"there is no config file {path}, seen from {Path.cwd()}, and none of this name comes with mmmamba."
-        f"{did_you_mean(str(path), near, 3) or did_you_mean(wanted, names, 3)}"
+        f"there is no config file {path}, seen from {Path.cwd()}, and none of this name comes with "
+        f"mmmamba.{did_you_mean(str(path), beside, 3) or did_you_mean(wanted, shipped, 3)}"
     )
 
 
 def weights_of(config: Path, arch: str) -> list[Published]:
-    """What the authors of a backbone published for the method and schedule of a config that comes with mmmamba."""
+    """What a backbone's authors published for the method and schedule of a config of ours."""
     if not config.resolve().is_relative_to(configs_folder().resolve()):
         return []
     schedule = config.stem.removeprefix(f"{arch}_").split("_")[0]

@@ -1,6 +1,7 @@
 """Finds mistyped keys anywhere in a config, before anything is built.
 
-What a `type` builds names the keys beside it. Where nobody says which keys there may be, none is complained about.
+What a `type` builds names the keys beside it. Where nobody says which keys there may be, none is
+complained about.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from torch.utils.data import DataLoader
 from ..errors import UsageError
 from ..suggest import did_you_mean
 from .origins import Keys, Origins
-from .signatures import constructor_arguments, reads_key
+from .signatures import class_name, constructor_arguments
 
 # Read from the dict by whoever builds the object, before its constructor sees the rest.
 READ_BY_BUILDERS = {
@@ -40,6 +41,16 @@ READ_BY_BUILDERS = {
     "by_epoch",
     "requires_grad",
 }
+TAKEN_OUT = {
+    # mmdet's ResNet reads it of its convolutions and builds plain ones where they have strides.
+    "DCN": {"fallback_on_stride"},
+    "DCNv2": {"fallback_on_stride"},
+    # mmdet's mask heads pass it to all kinds of upsampling but this one.
+    "deconv": {"scale_factor"},
+    # mmdet's DETR heads weigh the background by it.
+    "CrossEntropyLoss": {"bg_cls_weight"},
+}
+"""Keys that the part around a part takes out of its settings before it builds it, by the `type`."""
 # Their keys are the user's own: names of parameters, of metainfo, of what a transform maps.
 OPEN_SECTIONS = {"custom_keys", "metainfo", "env_cfg", "mapping", "auto_remap", "remapping"}
 TOP_LEVEL = {
@@ -57,8 +68,8 @@ TOP_LEVEL = {
     "efficient_conv_bn_eval",
     "compile",
 }
-# A variable of one's own may resemble a section; one that is this close is a slip.
 SLIP = 0.9
+"""A variable of one's own may resemble a section; one that is this close is a slip."""
 
 Arguments = Callable[[Any, "str | None"], "set[str] | None"]
 
@@ -79,9 +90,7 @@ PARAMWISE = frozenset(
         "bypass_duplicate",
     )
 )
-OPTIM_WRAPPER = ("optim_wrapper",)
-"""Reads names such as `betas` of a finished optimizer, and takes nothing out of its settings."""
-UNTYPED = {
+UNTYPED: dict[str | int, tuple[Any, ...]] = {
     "train_cfg": (EpochBasedTrainLoop, IterBasedTrainLoop),
     "val_cfg": (ValLoop,),
     "test_cfg": (TestLoop,),
@@ -127,50 +136,46 @@ def unknown_keys(cfg: Config, arguments: Arguments | None = None) -> Iterator[Un
     """The keys that nothing takes, in the config's order.
 
     Args:
-        arguments: looks up what a type takes; by default each once for this config, as others may register more.
+        arguments: looks up what a type takes; by default each once for this config, as others may
+            register more.
     """
     arguments = arguments or cache(constructor_arguments)
     for key in cfg:
         if key in SECTIONS:
-            yield from _walk(cfg[key], (key,), cfg.get("default_scope"), (), arguments)
+            yield from _walk(cfg[key], (key,), cfg.get("default_scope"), arguments)
         elif isinstance(cfg[key], (dict, list)) and key not in TOP_LEVEL:
             close = get_close_matches(key, SECTIONS, 1, SLIP)
             if close:
                 yield UnknownKey((key,), "a config", frozenset(close))
 
 
-def _walk(
-    node: Any,
-    keys: Keys,
-    scope: str | None,
-    around: tuple[tuple[Any, str | None], ...],
-    arguments: Arguments,
-) -> Iterator[UnknownKey]:
-    """`around`: the types that `node` is a part of, with their scopes."""
+def _walk(node: Any, keys: Keys, scope: str | None, arguments: Arguments) -> Iterator[UnknownKey]:
+    """The unknown keys at and below a node."""
     if isinstance(node, (list, tuple)):
         for index, value in enumerate(node):
-            yield from _walk(value, (*keys, index), scope, around, arguments)
+            yield from _walk(value, (*keys, index), scope, arguments)
     if not isinstance(node, dict):
         return
     scope = node.get("_scope_", scope)
     known = known_keys(node, keys, scope, arguments)
-    inside = (
-        (*around, (node["type"], scope)) if "type" in node and keys != OPTIM_WRAPPER else around
-    )
-    if keys == OPTIM_WRAPPER and node.get("constructor") in PLAIN_CONSTRUCTORS:
-        for key in node.get("paramwise_cfg") or ():
-            if key not in PARAMWISE:
-                yield UnknownKey(
-                    (*keys, "paramwise_cfg", key), "optim_wrapper.paramwise_cfg", PARAMWISE
-                )
+    if keys == ("optim_wrapper",):
+        yield from _unknown_paramwise(node)
     for key, value in node.items():
-        if known is None or key in known or key in READ_BY_BUILDERS:
-            if key not in OPEN_SECTIONS:
-                yield from _walk(value, (*keys, key), scope, inside, arguments)
-        elif not any(reads_key(*owner, key) for owner in around):
-            yield UnknownKey(
-                (*keys, key), _owner(node, keys), frozenset({*known, *READ_BY_BUILDERS})
-            )
+        if known is not None and key not in known and key not in READ_BY_BUILDERS:
+            takes = frozenset({*known, *READ_BY_BUILDERS})
+            yield UnknownKey((*keys, key), _owner(node, keys), takes)
+        elif key not in OPEN_SECTIONS:
+            yield from _walk(value, (*keys, key), scope, arguments)
+
+
+def _unknown_paramwise(optim_wrapper: dict) -> Iterator[UnknownKey]:
+    """No constructor has `paramwise_cfg`'s keys as arguments, so they are compared with a list."""
+    if optim_wrapper.get("constructor") not in PLAIN_CONSTRUCTORS:
+        return
+    for key in optim_wrapper.get("paramwise_cfg") or ():
+        if key not in PARAMWISE:
+            place = ("optim_wrapper", "paramwise_cfg")
+            yield UnknownKey((*place, key), ".".join(place), PARAMWISE)
 
 
 def known_keys(
@@ -178,15 +183,23 @@ def known_keys(
 ) -> set[str] | None:
     """The keys that the dictionary at `keys` may have, or None where that cannot be told."""
     if "type" in node:
-        return arguments(node["type"], scope)
-    if len(keys) == 1 and str(keys[0]).endswith("_dataloader"):
+        taken = arguments(node["type"], scope)
+        return None if taken is None else taken | TAKEN_OUT.get(class_name(node["type"]), set())
+    if len(keys) != 1:
+        return None
+    section = keys[0]
+    if str(section).endswith("_dataloader"):
         return DATALOADER
-    if len(keys) == 1 and keys[0] in UNTYPED:
-        return set().union(*(arguments(built, scope) or () for built in UNTYPED[keys[0]]))
-    return None
+    if section not in UNTYPED:
+        return None
+    known: set[str] = set()
+    for built in UNTYPED[section]:
+        known |= arguments(built, scope) or set()
+    return known
 
 
 def _owner(node: dict, keys: Keys) -> str:
+    """What a message calls the thing that does not take a key."""
     kind = node.get("type")
     if kind is None:
         return ".".join(map(str, keys))

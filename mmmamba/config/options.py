@@ -1,4 +1,4 @@
-"""Finds mistyped keys in ``--cfg-options``, which MMEngine would add in silence."""
+"""Finds mistyped keys in `--cfg-options`, which MMEngine would add in silence."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def _check_option(cfg: Config, dotted: str) -> None:
         if isinstance(node, (list, tuple)):
             if not key.isdigit() or int(key) >= len(node):
                 raise UsageError(
-                    f"--cfg-options {dotted}: {place} is a list of {len(node)}; name an entry by number"
+                    f"--cfg-options {dotted}: {place} is a list of {len(node)}; name an entry by "
+                    "number"
                 )
             node = node[int(key)]
         elif node is cfg or isinstance(node, dict):
@@ -46,7 +47,11 @@ def _check_option(cfg: Config, dotted: str) -> None:
 
 
 def _check_new_key(cfg: Config, node: Any, key: str, place: str, dotted: str) -> None:
-    """A key that the config does not hold yet is an argument of what is built there, or resembles none of its keys."""
+    """Check a key that the config does not hold yet.
+
+    It is an argument of what is built there, or, where arguments cannot be told, resembles no key
+    that is there.
+    """
     if place.split(".")[-1] in OPEN_SECTIONS:
         return
     if node is cfg:
@@ -58,9 +63,6 @@ def _check_new_key(cfg: Config, node: Any, key: str, place: str, dotted: str) ->
         return
     hint = did_you_mean(key, known, 3)
     if strict or hint:
-        owner = (
-            f"{place} ({node.get('type')})"
-            if node is not cfg and node.get("type")
-            else place or "the config"
-        )
+        kind = None if node is cfg else node.get("type")
+        owner = f"{place} ({kind})" if kind else place or "the config"
         raise UsageError(f"--cfg-options {dotted}: {owner} has no {key!r}.{hint}")

@@ -1,19 +1,22 @@
 """Where each value of a config was written: the file of its `_base_` chain, and the line.
 
-A file's own lines are read from its syntax tree, what it inherits from its bases. Where a value is computed (a loop, a
-function, `{{_base_.x}}`), the file is found by comparing with what its bases say.
+A file's own lines are read from its syntax tree, what it inherits from its bases. Where a value is
+computed (a loop, a function, `{{_base_.x}}`), the file is found by comparing with what its bases
+say.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeGuard
 
 from mmengine.config import Config
+
+from .read import bases
 
 Keys = tuple[str | int, ...]
 _NOTHING = object()
@@ -44,15 +47,22 @@ class Origins:
         self._options = [tuple(option.split(".")) for option in options]
 
     def of(self, keys: Keys) -> Origin:
-        """What set the value at `keys`, such as `("model", "backbone", "type")`; list entries are named by number."""
+        """What set a value.
+
+        Args:
+            keys: the way to it, such as `("model", "backbone", "type")`; list entries by number.
+        """
         words = tuple(map(str, keys))
         if any(words[: len(option)] == option for option in self._options):
             return Origin("--cfg-options")
         return _origin(self._file, keys)
 
 
-def leaves(node: Any, keys: Keys = ()) -> Iterable[tuple[Keys, Any]]:
-    """Every value below a node with its keys. Lists are taken apart where they hold dictionaries, at any depth."""
+def leaves(node: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+    """Every value below a node with its keys.
+
+    Lists are taken apart where they hold dictionaries, at any depth.
+    """
     if isinstance(node, dict) and node:
         for key, value in node.items():
             yield from leaves(value, (*keys, key))
@@ -64,9 +74,9 @@ def leaves(node: Any, keys: Keys = ()) -> Iterable[tuple[Keys, Any]]:
 
 
 def _holds_dict(node: Any) -> bool:
-    return isinstance(node, (list, tuple)) and any(
-        isinstance(value, dict) or _holds_dict(value) for value in node
-    )
+    if not isinstance(node, (list, tuple)):
+        return False
+    return any(isinstance(value, dict) or _holds_dict(value) for value in node)
 
 
 def shown(path: Path) -> str:
@@ -74,96 +84,132 @@ def shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _origin(file: Path, keys: Keys) -> Origin:
-    read = _read(file, file.stat().st_mtime_ns)
-    stated, line = read.stated(keys)
-    if not stated:
-        value = _at(read.values, keys)
-        for base in read.bases:
-            inherited = _at(_read(base, base.stat().st_mtime_ns).values, keys)
-            if inherited is not _NOTHING and (line is None or inherited == value):
-                return _origin(base, keys)
-    return Origin(
-        shown(file) if line or not read.imports else f"{shown(file)} or what it imports", line
-    )
+class _Written(NamedTuple):
+    """What the text of one file says about a value."""
+
+    certain: bool
+    """The file writes the value itself, in `line`."""
+    line: int | None
+    """If not certain: where it computes something that the value may come from."""
+
+
+class _Entry(NamedTuple):
+    """What a file writes for a name, a key or a place in a list."""
+
+    value: ast.expr
+    line: int
+    """Where the name or key stands; its value may begin in a later one."""
 
 
 @dataclass(frozen=True)
 class _File:
+    """A config file, run and parsed."""
+
     values: dict[str, Any]
     """Resolved, bases included."""
     bases: list[Path]
-    assigned: dict[str, ast.expr]
+    """The last one first: later bases win."""
+    assigned: dict[str, _Entry]
+    """What its text assigns to each name."""
     imports: bool
     """Its bases are imported (`read_base`), and not told apart here."""
 
-    def stated(self, keys: Keys) -> tuple[bool, int | None]:
-        """Whether the file itself writes this value, and in which line; a line without that: perhaps, by computing."""
-        node, line = self.assigned.get(str(keys[0])), None
-        if node is None:
-            return False, None
-        line = node.lineno
+    def written(self, keys: Keys) -> _Written:
+        """What the file says itself about the value at `keys`."""
+        if str(keys[0]) not in self.assigned:
+            return _Written(False, None)
+        node, line = self.assigned[str(keys[0])]
         for key in keys[1:]:
-            children = _children(self._named(node))
+            children = _entries(self._meant(node))
             if children is None:
-                return False, line
+                # Below something computed, which may have made the value or have taken it over.
+                return _Written(False, line)
             if key not in children:
-                return False, None
+                # A dictionary that is merged into that of a base, which says the rest.
+                return _Written(False, None)
             node, line = children[key]
-        return True, line
+        return _Written(True, line)
 
-    def _named(self, node: ast.expr) -> ast.expr:
+    def _meant(self, node: ast.expr) -> ast.expr:
         """What a variable of the file stands for."""
         seen = set()
         while isinstance(node, ast.Name) and node.id in self.assigned and node.id not in seen:
             seen.add(node.id)
-            node = self.assigned[node.id]
+            node = self.assigned[node.id].value
         return node
 
 
-def _children(node: ast.expr) -> dict[str | int, tuple[ast.expr, int]] | None:
-    """The entries of a written dictionary or list with their lines; None for what is computed."""
-    if (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "dict"
-        and not node.args
-    ):
-        names = [k.arg for k in node.keywords]
-        return None if None in names else {k.arg: (k.value, k.lineno) for k in node.keywords}
-    if isinstance(node, ast.Dict) and all(isinstance(key, ast.Constant) for key in node.keys):
-        return {key.value: (value, key.lineno) for key, value in zip(node.keys, node.values)}
-    if isinstance(node, (ast.List, ast.Tuple)) and not any(
-        isinstance(e, ast.Starred) for e in node.elts
-    ):
-        return {index: (value, value.lineno) for index, value in enumerate(node.elts)}
+def _origin(file: Path, keys: Keys) -> Origin:
+    read = _read(file, file.stat().st_mtime_ns)
+    certain, line = read.written(keys)
+    if not certain:
+        value = _at(read.values, keys)
+        for base in read.bases:
+            inherited = _at(_read(base, base.stat().st_mtime_ns).values, keys)
+            # Where the file computes something, it has taken over what a base has unchanged.
+            if inherited is not _NOTHING and (line is None or inherited == value):
+                return _origin(base, keys)
+    if line is None and read.imports:
+        return Origin(f"{shown(file)} or what it imports")
+    return Origin(shown(file), line)
+
+
+def _entries(node: ast.expr) -> dict[str | int, _Entry] | None:
+    """The entries of a written dictionary or list; None for what is computed."""
+    if _is_dict_call(node):
+        return _keyword_entries(node.keywords)
+    if isinstance(node, ast.Dict):
+        return _key_entries(node)
+    if isinstance(node, (ast.List, ast.Tuple)):
+        if any(isinstance(element, ast.Starred) for element in node.elts):
+            return None
+        return {index: _Entry(value, value.lineno) for index, value in enumerate(node.elts)}
     return None
+
+
+def _is_dict_call(node: ast.expr) -> TypeGuard[ast.Call]:
+    """`dict(...)` with keywords alone."""
+    if not isinstance(node, ast.Call) or node.args:
+        return False
+    return isinstance(node.func, ast.Name) and node.func.id == "dict"
+
+
+def _keyword_entries(keywords: list[ast.keyword]) -> dict[str | int, _Entry] | None:
+    found: dict[str | int, _Entry] = {}
+    for keyword in keywords:
+        if keyword.arg is None:
+            # `**other` may hold anything.
+            return None
+        found[keyword.arg] = _Entry(keyword.value, keyword.lineno)
+    return found
+
+
+def _key_entries(node: ast.Dict) -> dict[str | int, _Entry] | None:
+    found: dict[str | int, _Entry] = {}
+    for key, value in zip(node.keys, node.values):
+        if not isinstance(key, ast.Constant) or not isinstance(key.value, (str, int)):
+            return None
+        found[key.value] = _Entry(value, key.lineno)
+    return found
 
 
 @cache
 def _read(file: Path, changed: int) -> _File:
+    """A file by its path and the time of its last change, which the cache tells apart by."""
     values = Config.fromfile(file, import_custom_modules=False).to_dict()
-    if file.suffix != ".py":
-        # A base in YAML has no lines here: all that its own bases do not say is the file's.
-        return _File(values, _bases(file), {}, False)
-    assigned = {
-        target.id: statement.value
-        for statement in ast.parse(file.read_text(encoding="utf-8")).body
-        if isinstance(statement, ast.Assign)
-        for target in statement.targets
-        if isinstance(target, ast.Name)
-    }
-    imports = Config._is_lazy_import(str(file))
-    return _File(values, [] if imports else _bases(file), assigned, imports)
-
-
-def _bases(file: Path) -> list[Path]:
-    found = [Config._get_cfg_path(base, str(file))[0] for base in Config._get_base_files(str(file))]
-    # Later bases win, and are asked first.
-    return [Path(path).resolve() for path in reversed(found)]
+    assigned = {}
+    for statement in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.Assign):
+            for target in statement.targets:
+                if isinstance(target, ast.Name):
+                    assigned[target.id] = _Entry(statement.value, statement.lineno)
+    if Config._is_lazy_import(str(file)):
+        return _File(values, [], assigned, imports=True)
+    return _File(values, bases(file)[::-1], assigned, imports=False)
 
 
 def _at(node: Any, keys: Keys) -> Any:
+    """The value below a node, or `_NOTHING`."""
     for key in keys:
         if isinstance(node, dict) and key in node:
             node = node[key]

@@ -1,4 +1,4 @@
-"""Reads a config file."""
+"""Reads a config file, a program in Python that may inherit from others."""
 
 from __future__ import annotations
 
@@ -24,17 +24,42 @@ UNREADABLE = (
 
 
 def read_config(path: Path) -> Config:
-    """Read a config file, a program in Python, which is run.
+    """Run a config file and everything that it inherits from.
 
     Raises:
-        UsageError: it is written in anything else, or cannot be read.
+        UsageError: it or a base of it is written in anything else than Python, or cannot be read.
     """
-    if path.suffix != ".py":
-        raise UsageError(
-            f"{path} is no config: wanted a .py file; values of a {path.suffix or 'file'} "
-            "go into one as dict(...), below its _base_"
-        )
+    _refuse_other_languages(path)
     try:
+        _refuse_other_bases(path)
         return Config.fromfile(path)
     except UNREADABLE as error:
         raise UsageError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def bases(path: Path) -> list[Path]:
+    """The files that the `_base_` of a config names, in its order."""
+    named = Config._get_base_files(str(path))
+    return [Path(Config._get_cfg_path(base, str(path))[0]).resolve() for base in named]
+
+
+def _refuse_other_languages(path: Path, owner: Path | None = None) -> None:
+    if path.suffix != ".py":
+        place = f"{path}, a base of {owner}," if owner else str(path)
+        raise UsageError(
+            f"{place} is no config: wanted a .py file; values of a {path.suffix or 'file'} go into "
+            "one as dict(...), below its _base_"
+        )
+
+
+def _refuse_other_bases(path: Path) -> None:
+    """MMEngine would read JSON and YAML, the latter with a reader that makes any object."""
+    seen, waiting = set(), [path]
+    while waiting:
+        file = waiting.pop()
+        seen.add(file)
+        for base in bases(file):
+            _refuse_other_languages(base, file)
+            # A base that is not there is told when the config is read.
+            if base not in seen and base.is_file():
+                waiting.append(base)

@@ -7,7 +7,6 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterable
 from functools import cache
-from types import ModuleType
 from typing import Any
 
 from mmengine.registry import (
@@ -48,6 +47,11 @@ REGISTRIES = (
 )
 
 
+def class_name(kind: Any) -> str:
+    """The class's own name, whether a config gives a class, a name or a name with its library's."""
+    return kind.split(".")[-1] if isinstance(kind, str) else kind.__name__
+
+
 def constructor_arguments(name: Any, scope: str | None) -> set[str] | None:
     """Argument names of the registered class or function, or None if it is unknown or takes any."""
     names: set[str] = set()
@@ -59,41 +63,15 @@ def constructor_arguments(name: Any, scope: str | None) -> set[str] | None:
     return names or None
 
 
-def reads_key(name: Any, scope: str | None, key: str) -> bool:
-    """Whether the module of what `name` builds, or one of its bases', holds the string `key`.
-
-    Some classes take a key out of a part's settings before they build the part.
-    """
-    for target in targets(name, scope):
-        for ancestor in inspect.getmro(target) if inspect.isclass(target) else (target,):
-            if key in _strings(inspect.getmodule(ancestor)):
-                return True
-    return False
-
-
-@cache
-def _strings(module: ModuleType | None) -> frozenset[str]:
-    try:
-        tree = ast.parse(inspect.getsource(module))
-    except (OSError, TypeError):
-        return frozenset()
-    return frozenset(
-        n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)
-    )
-
-
 @cache
 def _arguments(target: Callable) -> frozenset[str] | None:
-    """Named arguments along the inheritance chain, while constructors do nothing with `**kwargs` but hand it on."""
+    """Named arguments along the inheritance chain.
+
+    It is followed while constructors do nothing with their `**kwargs` but hand it on. None where
+    one does something else with it, or where the chain ends before all of it is taken.
+    """
     names: set[str] = set()
-    chain = [target]
-    if inspect.isclass(target):
-        chain = [
-            vars(ancestor)["__init__"]
-            for ancestor in target.__mro__
-            if "__init__" in vars(ancestor)
-        ]
-    for function in chain:
+    for function in constructors(target):
         if function is object.__init__:
             break
         parameters = list(inspect.signature(function).parameters.values())
@@ -107,33 +85,48 @@ def _arguments(target: Callable) -> frozenset[str] | None:
     return None
 
 
+def constructors(target: Any) -> list[Callable]:
+    """The constructors of a class in the order in which they are called, or the function itself."""
+    if not inspect.isclass(target):
+        return [target]
+    own = [vars(ancestor) for ancestor in target.__mro__]
+    return [members["__init__"] for members in own if "__init__" in members]
+
+
 def _old_names(function: Callable) -> set[str]:
-    """Names that MMEngine's `deprecated_api_warning` still takes: it keeps them in a dictionary around the function."""
-    held = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-    return {
-        name for names in held if isinstance(names, dict) for name in names if isinstance(name, str)
-    }
+    """Names that MMEngine's `deprecated_api_warning` still takes.
+
+    It keeps them in a dictionary around the function.
+    """
+    found: set[str] = set()
+    for cell in getattr(function, "__closure__", None) or ():
+        if isinstance(cell.cell_contents, dict):
+            found |= {name for name in cell.cell_contents if isinstance(name, str)}
+    return found
 
 
 def _only_hands_on(function: Callable, rest: str) -> bool:
-    """Whether a constructor gives its `**rest` to the next constructor and does nothing else with it."""
+    """Whether a constructor does nothing with its `**rest` but give it to the next constructor."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
     except (OSError, TypeError):
         return False
-    handed = sum(
-        keyword.arg is None and isinstance(keyword.value, ast.Name) and keyword.value.id == rest
-        for call in ast.walk(tree)
+    handed = used = 0
+    for node in ast.walk(tree):
+        used += _is_name(node, rest)
         # super(Other, self) skips a constructor of the chain.
-        if isinstance(call, ast.Call) and ast.unparse(call.func) == "super().__init__"
-        for keyword in call.keywords
-    )
-    used = sum(isinstance(node, ast.Name) and node.id == rest for node in ast.walk(tree))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "super().__init__":
+            unpacked = [one.value for one in node.keywords if one.arg is None]
+            handed += sum(_is_name(value, rest) for value in unpacked)
     return handed == used > 0
 
 
+def _is_name(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
 def targets(name: Any, scope: str | None) -> Iterable[Any]:
-    """The class itself, or everything registered under a name in any of MMEngine's registries, seen from a scope."""
+    """The class itself, or everything that is registered under a name, seen from a scope."""
     if callable(name):
         yield name
     if not isinstance(name, str):

@@ -1,6 +1,14 @@
-"""A config as MMEngine prints it, read as text: a checkpoint holds one, and nothing that a file says is run.
+"""A config as MMEngine prints it, read as text.
 
-Python's own parser is left alone as well: nested expressions can end the process there.
+A checkpoint holds one, and nothing that a file says is run.
+
+Python's own parser is left alone as well: nested expressions can end the process there. What is
+read here is the little that MMEngine prints:
+
+    settings = (name "=" value)*
+    value    = "dict(" name "=" value, … ")"  |  "dict({" key ":" value, … "})"
+             | "{" key ":" value, … "}"  |  "[" value, … "]"  |  "(" value, … ")"
+             | anything else up to the next comma, bracket or end of the line
 """
 
 from __future__ import annotations
@@ -12,8 +20,10 @@ from typing import Any
 LONGEST = 400_000
 """Characters, which take two seconds; configs have ten thousand."""
 DEEPEST = 60
+"""Levels of dictionaries and lists; Python's recursion reaches hundreds."""
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 LAYOUT = {tokenize.NL, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING}
+LINE_ENDS = (tokenize.NEWLINE, tokenize.ENDMARKER)
 Tree = dict[str, Any] | list[Any] | str
 """A value is the text that Python would show for it."""
 
@@ -27,91 +37,104 @@ def read_text(text: str) -> dict[str, Tree]:
     if len(text) > LONGEST:
         raise ValueError(f"{len(text):,} characters")
     try:
-        tokens = [
-            t for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type not in LAYOUT
-        ]
+        tokens = [*tokenize.generate_tokens(io.StringIO(text).readline)]
     except (tokenize.TokenError, SyntaxError) as error:
         raise ValueError(str(error)) from error
-    return _Reader(tokens).settings()
+    return _Reader([token for token in tokens if token.type not in LAYOUT]).settings()
 
 
 class _Reader:
+    """Goes over tokens once, from left to right. Each method takes what it is named after."""
+
     def __init__(self, tokens: list[tokenize.TokenInfo]) -> None:
+        # The last one is an ENDMARKER, behind which nothing is looked for.
         self.tokens, self.at = tokens, 0
 
     def settings(self) -> dict[str, Tree]:
-        found = {}
-        while self.tokens[self.at].type != tokenize.ENDMARKER:
-            name = self._next()
-            self._want("=")
-            found[name] = self._value(0)
-            if self.tokens[self.at].type not in (tokenize.NEWLINE, tokenize.ENDMARKER):
-                raise ValueError(f"line {self.tokens[self.at].start[0]} goes on behind a value")
-            self.at += self.tokens[self.at].type == tokenize.NEWLINE
+        found: dict[str, Tree] = {}
+        while self._token.type != tokenize.ENDMARKER:
+            name = self._take()
+            self._expect("=")
+            found[name] = self._value(depth=0)
+            if self._token.type not in LINE_ENDS:
+                raise ValueError(f"line {self._token.start[0]} goes on behind a value")
+            if self._token.type == tokenize.NEWLINE:
+                self._take()
         return found
 
     def _value(self, depth: int) -> Tree:
         if depth > DEEPEST:
             raise ValueError(f"more than {DEEPEST} levels")
-        first = self._peek()
-        if first == "dict" and self.tokens[self.at + 1].string == "(":
-            self.at += 1
-            if self.tokens[self.at + 1].string != "{":
-                return self._mapping("=", depth)
-            # With keys that are no names it is dict({...}).
-            self.at += 1
-            inner = self._mapping(":", depth)
-            self._want(")")
-            return inner
+        first = self._token.string
+        if first == "dict" and self._after(1) == "(":
+            self._take()
+            # Where a key is no name, MMEngine prints dict({...}).
+            return self._wrapped(depth) if self._after(1) == "{" else self._mapping("=", depth)
         if first == "{":
             return self._mapping(":", depth)
         if first in ("[", "("):
             return self._entries(depth)
         return self._leaf()
 
+    def _wrapped(self, depth: int) -> dict[str, Tree]:
+        """A dictionary in round brackets."""
+        self._expect("(")
+        found = self._mapping(":", depth)
+        self._expect(")")
+        return found
+
     def _mapping(self, between: str, depth: int) -> dict[str, Tree]:
-        close, found = CLOSING[self._next()], {}
-        while self._peek() != close:
-            key = self._next()
-            # Keys that are no names are printed as texts.
-            key = key[1:-1] if key[:1] in "'\"" else key
-            self._want(between)
+        """Keys and values in brackets, with a sign between them."""
+        close = CLOSING[self._take()]
+        found: dict[str, Tree] = {}
+        while self._token.string != close:
+            key = self._take()
+            if key[:1] in ("'", '"'):
+                key = key[1:-1]
+            self._expect(between)
             found[key] = self._value(depth + 1)
-            if self._peek() != close:
-                self._want(",")
-        self.at += 1
+            self._comma_or(close)
+        self._take()
         return found
 
     def _entries(self, depth: int) -> list[Tree]:
-        close, found = CLOSING[self._next()], []
-        while self._peek() != close:
+        close = CLOSING[self._take()]
+        found = []
+        while self._token.string != close:
             found.append(self._value(depth + 1))
-            if self._peek() != close:
-                self._want(",")
-        self.at += 1
+            self._comma_or(close)
+        self._take()
         return found
 
     def _leaf(self) -> str:
+        """Numbers, texts, names and whatever else has a line to itself."""
         parts = []
-        while self._peek() not in (",", ")", "]", "}") and self.tokens[self.at].type not in (
-            tokenize.NEWLINE,
-            tokenize.ENDMARKER,
-        ):
-            parts.append(self._next())
+        while self._token.type not in LINE_ENDS and self._token.string not in (",", ")", "]", "}"):
+            parts.append(self._take())
         if not parts:
-            raise ValueError(f"line {self.tokens[self.at].start[0]} has no value")
+            raise ValueError(f"line {self._token.start[0]} has no value")
         return "".join(parts)
 
-    def _peek(self) -> str:
-        return self.tokens[self.at].string
+    @property
+    def _token(self) -> tokenize.TokenInfo:
+        """The one that is next."""
+        return self.tokens[self.at]
 
-    def _next(self) -> str:
-        if self.tokens[self.at].type == tokenize.ENDMARKER:
+    def _after(self, steps: int) -> str:
+        """The text of a token behind the next one."""
+        return self.tokens[min(self.at + steps, len(self.tokens) - 1)].string
+
+    def _take(self) -> str:
+        if self._token.type == tokenize.ENDMARKER:
             raise ValueError("it ends early")
         self.at += 1
         return self.tokens[self.at - 1].string
 
-    def _want(self, wanted: str) -> None:
-        found = self._next()
+    def _expect(self, wanted: str) -> None:
+        found = self._take()
         if found != wanted:
             raise ValueError(f"{found!r} in the place of {wanted!r}")
+
+    def _comma_or(self, close: str) -> None:
+        if self._token.string != close:
+            self._expect(",")

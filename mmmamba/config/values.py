@@ -1,11 +1,11 @@
-"""Finds values in a config that are none of the numbers that what is built there takes: `max_epochs='ten'`."""
+"""Finds values in a config where a number belongs and none is: `max_epochs='ten'`."""
 
 from __future__ import annotations
 
 import inspect
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,12 +16,14 @@ from torch import Tensor
 from ..errors import UsageError
 from .keys import SECTIONS, UNTYPED
 from .origins import Keys, Origins
-from .signatures import targets
+from .signatures import constructors, targets
 
 NUMBERS = {int: "a whole number", float: "a number", bool: "True or False"}
 NO_TEXT = {*NUMBERS, type(None), Tensor}
 LOOP: Keys = ("train_cfg",)
-Node = tuple[Any, Keys, "str | None"]
+Numbers = dict[str, frozenset[type]]
+"""Which kinds of numbers each argument takes."""
+LookUp = Callable[[Any, "str | None"], Numbers]
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class UnfitValue:
     def message(self, origins: Origins) -> str:
         wanted = " or ".join(text for kind, text in NUMBERS.items() if kind in self.wanted)
         return (
-            f"{'.'.join(map(str, self.keys))} is {self.value!r}, {self.owner} wants {wanted} (set in "
-            f"{origins.of(self.keys)})"
+            f"{'.'.join(map(str, self.keys))} is {self.value!r}, {self.owner} wants {wanted} (set "
+            f"in {origins.of(self.keys)})"
         )
 
 
@@ -58,25 +60,26 @@ def check_values(cfg: Config, options: Iterable[str] = ()) -> None:
 
 
 def unfit_values(cfg: Config) -> Iterator[UnfitValue]:
-    """Values that cannot be, in the config's order. Where nobody says what belongs there, none is found."""
+    """Values that cannot be, in the config's order.
+
+    Where nobody says what belongs there, none is found.
+    """
     look_up = cache(_number_arguments)
     for key in cfg:
         if key in SECTIONS:
-            yield from _walk((cfg[key], (key,), cfg.get("default_scope")), look_up)
+            yield from _walk(cfg[key], (key,), cfg.get("default_scope"), look_up)
 
 
-def _walk(place: Node, look_up: Any) -> Iterator[UnfitValue]:
-    node, keys, scope = place
+def _walk(node: Any, keys: Keys, scope: str | None, look_up: LookUp) -> Iterator[UnfitValue]:
+    """The unfit values below a node."""
     if isinstance(node, (list, tuple)):
         for index, value in enumerate(node):
-            yield from _walk((value, (*keys, index), scope), look_up)
+            yield from _walk(value, (*keys, index), scope, look_up)
     if not isinstance(node, dict):
         return
     scope = node.get("_scope_", scope)
-    kinds = (
-        (node["type"],) if "type" in node else UNTYPED.get(keys[0], ()) if len(keys) == 1 else ()
-    )
-    numbers: dict[str, frozenset[type]] = {}
+    kinds = _built_from(node, keys)
+    numbers: Numbers = {}
     for kind in kinds:
         # Anything that cannot be looked up, such as a dictionary, is told by what builds it.
         numbers |= look_up(kind, scope) if isinstance(kind, (str, type)) else {}
@@ -85,7 +88,14 @@ def _walk(place: Node, look_up: Any) -> Iterator[UnfitValue]:
             owner = kinds[0] if isinstance(kinds[0], str) else kinds[0].__name__
             yield UnfitValue((*keys, key), value, owner, numbers[key])
         else:
-            yield from _walk((value, (*keys, key), scope), look_up)
+            yield from _walk(value, (*keys, key), scope, look_up)
+
+
+def _built_from(node: dict, keys: Keys) -> tuple[Any, ...]:
+    """The types that a dictionary of settings is for."""
+    if "type" in node:
+        return (node["type"],)
+    return UNTYPED.get(keys[0], ()) if len(keys) == 1 else ()
 
 
 def _is_unfit(value: Any, kinds: frozenset[type], keys: Keys) -> bool:
@@ -97,27 +107,23 @@ def _is_unfit(value: Any, kinds: frozenset[type], keys: Keys) -> bool:
     )
 
 
-def _number_arguments(name: Any, scope: str | None) -> dict[str, frozenset[type]]:
-    """The arguments that, by their annotations, every class or function of a name takes as numbers and not as texts."""
+def _number_arguments(name: Any, scope: str | None) -> Numbers:
+    """The arguments of a name that are numbers and never texts.
+
+    Several classes may have one name in different registries; an argument counts where all of them
+    have it annotated so.
+    """
     found = [_numbers_of(target) for target in targets(name, scope)]
-    return (
-        {key: kinds for key, kinds in found[0].items() if all(key in one for one in found)}
-        if found
-        else {}
-    )
+    if not found:
+        return {}
+    common = set(found[0]).intersection(*found)
+    return {key: kinds for key, kinds in found[0].items() if key in common}
 
 
 @cache
-def _numbers_of(target: Any) -> dict[str, frozenset[type]]:
-    chain = [target]
-    if inspect.isclass(target):
-        chain = [
-            vars(ancestor)["__init__"]
-            for ancestor in target.__mro__
-            if "__init__" in vars(ancestor)
-        ]
+def _numbers_of(target: Any) -> Numbers:
     kinds: dict[str, frozenset[Any]] = {}
-    for function in chain:
+    for function in constructors(target):
         for key, kind in _annotations(function).items():
             # The constructor that is called first decides.
             kinds.setdefault(key, frozenset(_members(kind)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ EPOCHS = 5
 BATCH_SIZE = 4
 LEARNING_RATE = 6e-4
 WARMUP = 0.08
-# The heads are made for 80 classes and thousands of regions an image; a few shapes need a fraction of that.
+"""Share of the iterations."""
+# The heads are made for 80 classes and thousands of regions an image; a few shapes need a fraction
+# of that.
 HEAD_WIDTHS = {256: 96, 1024: 256}
+"""What the usual widths become."""
 HEAD_KEYS = ("in_channels", "out_channels", "feat_channels", "conv_out_channels", "fc_out_channels")
 SEG_HEAD_WIDTH = 64
 STRIDES = (4, 8, 16, 32)
@@ -24,10 +28,10 @@ FLIPS = dict(type="RandomFlip", prob=[0.3, 0.3], direction=["horizontal", "verti
 
 
 def apply_demo(cfg: Config, data_root: str | Path, spec: ShapesSpec | None = None) -> None:
-    """Point a config at the shapes data set below ``data_root``, drawn if need be, and scale it down.
+    """Point a config at the shapes data set below `data_root`, drawn if need be, and scale it down.
 
-    The backbone stays as it is but for its windows, which shrink to the maps of small images, drop path, and its
-    published weights, which are not fetched.
+    The backbone stays as it is but for its windows, which shrink to the maps of small images, drop
+    path, and its published weights, which are not fetched.
 
     Raises:
         UsageError: the config is neither MMDetection's nor MMSegmentation's.
@@ -36,7 +40,8 @@ def apply_demo(cfg: Config, data_root: str | Path, spec: ShapesSpec | None = Non
     scope = cfg.get("default_scope")
     if scope not in libraries:
         raise UsageError(
-            f"--demo knows configs of default_scope {' and '.join(map(repr, libraries))}, not {scope!r}"
+            f"--demo knows configs of default_scope {' and '.join(map(repr, libraries))}, not "
+            f"{scope!r}"
         )
     spec = spec or DEFAULT_SPEC
     root = make_shapes(data_root, spec)
@@ -70,6 +75,7 @@ def _scale_detection(cfg: Config, root: Path, spec: ShapesSpec) -> None:
         if name != "backbone":
             _scale_heads(part)
     if "rpn_head" in model:
+        # Half of the usual size, for objects of small images.
         model.rpn_head.anchor_generator.scales = [4]
         model.train_cfg.rpn_proposal.update(nms_pre=400, max_per_img=200)
         model.test_cfg.rpn.update(nms_pre=400, max_per_img=100)
@@ -78,7 +84,7 @@ def _scale_detection(cfg: Config, root: Path, spec: ShapesSpec) -> None:
         for head in _as_list(model.roi_head.get("mask_head", [])):
             head.num_convs = 2
     _replace_detection_data(cfg, root, spec.size, with_mask)
-    _replace_optimizer(cfg, EPOCHS * -(-spec.num_train // BATCH_SIZE))
+    _replace_optimizer(cfg, EPOCHS * _batches(spec))
     cfg.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=EPOCHS, val_interval=EPOCHS)
     cfg.default_hooks.checkpoint.update(interval=EPOCHS, max_keep_ckpts=1, save_best=None)
 
@@ -89,7 +95,7 @@ def _scale_segmentation(cfg: Config, root: Path, spec: ShapesSpec) -> None:
         for head in _as_list(cfg.model.get(part, [])):
             head.num_classes = len(SEG_CLASSES)
             head.channels = SEG_HEAD_WIDTH
-    iterations = EPOCHS * -(-spec.num_train // BATCH_SIZE)
+    iterations = EPOCHS * _batches(spec)
 
     def loader(split: str, sampler: dict, pipeline: list) -> dict:
         dataset = dict(
@@ -102,10 +108,8 @@ def _scale_segmentation(cfg: Config, root: Path, spec: ShapesSpec) -> None:
         )
         return dict(batch_size=BATCH_SIZE, num_workers=0, sampler=sampler, dataset=dataset)
 
-    load, pack = (
-        [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")],
-        dict(type="PackSegInputs"),
-    )
+    load = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
+    pack = dict(type="PackSegInputs")
     cfg.train_dataloader = loader(
         "train", dict(type="InfiniteSampler", shuffle=True), [*load, FLIPS, pack]
     )
@@ -116,6 +120,11 @@ def _scale_segmentation(cfg: Config, root: Path, spec: ShapesSpec) -> None:
     _replace_optimizer(cfg, iterations)
     cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=iterations)
     cfg.default_hooks.checkpoint.update(interval=iterations, max_keep_ckpts=1, save_best=None)
+
+
+def _batches(spec: ShapesSpec) -> int:
+    """Batches of an epoch, the last of which may be smaller."""
+    return math.ceil(spec.num_train / BATCH_SIZE)
 
 
 def _as_list(value: Any) -> list:

@@ -13,7 +13,10 @@ class _CurrentLog(logging.Handler):
 
 
 def forward_to_mmengine() -> None:
-    """Make the lines of the logger `mmmamba` part of a run's log. Calling it again changes nothing."""
+    """Make the lines of the logger `mmmamba` part of a run's log.
+
+    Calling it again changes nothing.
+    """
     logger = logging.getLogger("mmmamba")
     if not any(isinstance(handler, _CurrentLog) for handler in logger.handlers):
         logger.addHandler(_CurrentLog())

@@ -11,8 +11,9 @@ from torch import nn
 class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """mmengine's constructor, with parameters of equal settings in one group.
 
-    The original makes a group of each parameter once there is a `paramwise_cfg`, so that optimizers update hundreds of
-    groups one after the other. A run that began with one of the two cannot be resumed with the other.
+    The original makes a group of each parameter once there is a `paramwise_cfg`, so that optimizers
+    update hundreds of groups one after the other. A run that began with one of the two cannot be
+    resumed with the other.
     """
 
     def add_params(

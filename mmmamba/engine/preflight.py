@@ -18,9 +18,11 @@ from ..models.map_check import MapError, check_maps
 from ..suggest import did_you_mean
 
 TRAIN_KEYS = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
+"""Sections of a config that training reads."""
+TEST_KEYS = ("model", "test_dataloader", "test_cfg", "test_evaluator")
+"""Sections of a config that a test reads."""
 SHOWN = 3
 """Examples of each problem of the data."""
-TEST_KEYS = ("model", "test_dataloader", "test_cfg", "test_evaluator")
 
 
 def check_run(cfg: Config, mode: str) -> None:
@@ -30,9 +32,9 @@ def check_run(cfg: Config, mode: str) -> None:
         mode: "train" or "test".
 
     Raises:
-        UsageError: a section of the config, a data set, an annotation file or a checkpoint is missing, mixed
-            precision was asked for without a GPU, or data and config do not go together. All missing files stand in
-            one message.
+        UsageError: a section of the config, a data set, an annotation file or a checkpoint is
+            missing, mixed precision was asked for without a GPU, or data and config do not go
+            together. All missing files stand in one message.
     """
     splits = ("train", "val") if mode == "train" else ("test",)
     check_sections(cfg, TRAIN_KEYS if mode == "train" else TEST_KEYS)
@@ -47,29 +49,24 @@ def check_sections(cfg: Config, wanted: tuple[str, ...]) -> None:
     """The sections that a loop needs are there."""
     missing = [key for key in wanted if cfg.get(key) is None]
     if missing:
-        hints = "".join(
-            did_you_mean(key, [k for k in cfg if k not in wanted], 3) for key in missing
-        )
+        others = [key for key in cfg if key not in wanted]
+        hints = "".join(did_you_mean(key, others, 3) for key in missing)
         raise UsageError(
-            f"{cfg.filename} has no {', '.join(missing)}.{hints} Inherit them through _base_ or add them."
+            f"{cfg.filename} has no {', '.join(missing)}.{hints} Inherit them through _base_ or "
+            "add them."
         )
 
 
 def check_data(cfg: Config, splits: tuple[str, ...]) -> None:
-    """Images and annotations of the named splits are on disk; addresses with a scheme (s3://) are left alone."""
+    """Images and annotations of the named splits are on disk.
+
+    Addresses with a scheme (`s3://`) are left alone.
+    """
     missing = []
     for split in splits:
-        sources = [
-            (f"{split}_dataloader", path)
-            for path in dataset_paths(_get(cfg, f"{split}_dataloader", "dataset"))
-        ]
-        evaluators = cfg.get(f"{split}_evaluator") or []
-        for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
-            if isinstance(evaluator.get("ann_file"), str):
-                sources.append((f"{split}_evaluator", evaluator["ann_file"]))
-        missing += [
-            (where, path) for where, path in sources if _is_local(path) and not Path(path).exists()
-        ]
+        for where, path in _named_files(cfg, split):
+            if _is_local(path) and not Path(path).exists():
+                missing.append((where, path))
     if not missing:
         return
     lines = "\n".join(f"  {path}  ({where})" for where, path in dict.fromkeys(missing))
@@ -77,13 +74,25 @@ def check_data(cfg: Config, splits: tuple[str, ...]) -> None:
     raise UsageError(
         f"the data set is not there. Missing, seen from {Path.cwd()}:\n{lines}\n"
         f"Put or link it there (ln -s /path/to/it {first.rstrip('/')}), or name another place: "
-        f"--cfg-options {splits[0]}_dataloader.dataset.data_root=/path/ (and likewise for the other splits and the "
-        "evaluators' ann_file). To try without a data set: --demo"
+        f"--cfg-options {splits[0]}_dataloader.dataset.data_root=/path/ (and likewise for the "
+        "other splits and the evaluators' ann_file). To try without a data set: --demo"
     )
 
 
+def _named_files(cfg: Config, split: str) -> Iterator[tuple[str, str]]:
+    """Files and folders that a split reads, each behind the section that names it."""
+    for path in dataset_paths(_get(cfg, f"{split}_dataloader", "dataset")):
+        yield f"{split}_dataloader", path
+    evaluators = cfg.get(f"{split}_evaluator") or []
+    for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
+        if isinstance(evaluator.get("ann_file"), str):
+            yield f"{split}_evaluator", evaluator["ann_file"]
+
+
 def check_annotations(cfg: Config, splits: tuple[str, ...]) -> None:
-    """Classes, heads and annotations of the named splits go together; no image is read. Lesser faults are logged.
+    """Classes, heads and annotations of the named splits go together.
+
+    No image is read. Lesser faults are logged.
 
     Raises:
         UsageError: training would fail, or AP would be 0 or -1.
@@ -102,7 +111,8 @@ def check_annotations(cfg: Config, splits: tuple[str, ...]) -> None:
             told = [f"{split.name}: {KINDS[kind].title} ({KINDS[kind].advice})"]
             told += [f"  {finding}" for finding in findings[:SHOWN]]
             more = report.counts[kind] - SHOWN
-            told += [f"  … and {more} more"] if more > 0 else []
+            if more > 0:
+                told.append(f"  … and {more} more")
             if KINDS[kind].severity == "stop":
                 lines += told
             elif KINDS[kind].severity == "fault":
@@ -110,7 +120,8 @@ def check_annotations(cfg: Config, splits: tuple[str, ...]) -> None:
     if lines:
         text = "\n".join(dict.fromkeys(lines))
         raise UsageError(
-            f"data and config do not go together.\n{text}\nAll checks: mmmamba check-data {cfg.filename}"
+            f"data and config do not go together.\n{text}\nAll checks: mmmamba check-data "
+            f"{cfg.filename}"
         )
 
 
@@ -121,15 +132,12 @@ def dataset_paths(dataset: Any) -> Iterator[str]:
         prefix = node.get("data_prefix") or {}
         for part in [node.get("ann_file"), *prefix.values()]:
             if isinstance(part, str) and part:
-                yield (
-                    part
-                    if Path(part).is_absolute() or not _is_local(part)
-                    else str(Path(root) / part)
-                )
+                complete = Path(part).is_absolute() or not _is_local(part)
+                yield part if complete else str(Path(root) / part)
 
 
 def dataset_roots(dataset: Any) -> Iterator[str]:
-    """The ``data_root`` of each data set."""
+    """The `data_root` of each data set."""
     return (node["data_root"] for node in plain_datasets(dataset) if node.get("data_root"))
 
 
@@ -141,24 +149,20 @@ def check_checkpoints(cfg: Config, mode: str) -> None:
     for where, path in named:
         if path is not None and not isinstance(path, (str, Path)):
             raise UsageError(
-                f"{where} is {path!r}, wanted the path or URL of one checkpoint. "
-                "--cfg-options makes a list of what has "
-                "a comma in it: rename the file, or name it in the config"
+                f"{where} is {path!r}, wanted the path or URL of one checkpoint. --cfg-options "
+                "makes a list of what has a comma in it: rename the file, or name it in the config"
             )
         if isinstance(path, str) and _is_local(path) and not Path(path).is_file():
             found = f"{path} is a folder" if Path(path).is_dir() else f"there is no file {path}"
-            siblings = (
-                [str(p) for p in Path(path).parent.glob("*.pth")]
-                if Path(path).parent.is_dir()
-                else []
-            )
+            siblings = [str(sibling) for sibling in Path(path).parent.glob("*.pth")]
             raise UsageError(
-                f"checkpoint not found ({where}): {found}, seen from {Path.cwd()}.{did_you_mean(path, siblings, 3)}"
+                f"checkpoint not found ({where}): {found}, seen from "
+                f"{Path.cwd()}.{did_you_mean(path, siblings, 3)}"
             )
 
 
 def _pretrained(node: Any, where: str) -> Iterator[tuple[str, Any]]:
-    """Checkpoints of ``init_cfg`` anywhere below a node."""
+    """Checkpoints of `init_cfg` anywhere below a node."""
     if isinstance(node, dict):
         init_cfg = node.get("init_cfg")
         if isinstance(init_cfg, dict) and init_cfg.get("type") == "Pretrained":
@@ -174,8 +178,9 @@ def check_precision(cfg: Config) -> None:
     """Mixed precision has a device that it works on."""
     if cfg.optim_wrapper.get("type") == "AmpOptimWrapper" and not torch.cuda.is_available():
         raise UsageError(
-            "this run asks for mixed precision (--amp or optim_wrapper.type='AmpOptimWrapper'), which needs a GPU, and "
-            "PyTorch sees none. Train in float32 with --cfg-options optim_wrapper.type=OptimWrapper, or try --demo"
+            "this run asks for mixed precision (--amp or optim_wrapper.type='AmpOptimWrapper'), "
+            "which needs a GPU, and PyTorch sees none. Train in float32 with --cfg-options "
+            "optim_wrapper.type=OptimWrapper, or try --demo"
         )
 
 

@@ -1,27 +1,24 @@
-"""Training and testing from the command line: one pair of commands for MMDetection's and MMSegmentation's configs."""
+"""Training and testing: one pair of functions for MMDetection's and MMSegmentation's configs."""
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from ..config.find import find_config
-from ..config.keys import check_keys
-from ..config.options import check_options
-from ..config.read import read_config
-from ..config.values import check_values
+from ..config.open import check_config, open_config
 from ..errors import NonFiniteError, UsageError
 from ..evaluation.expected import check_expected, compare, print_comparison
 from ..evaluation.summary import KeepMetrics, print_summary
+from . import reliability
 from .bare_model import bare_model
 from .demo import apply_demo
 from .hooks.bad_data import check_data_of
@@ -29,63 +26,245 @@ from .hooks.fuse import FuseHook
 from .hooks.graphs import add_graphs
 from .hooks.pictures import add_pictures
 from .preflight import TRAIN_KEYS, check_fit, check_run, check_sections
-from .reliability import load_strictly, make_reliable
-from .reliability.deterministic import make_deterministic
-from .reliability.interrupt import EXIT_SAVED, Interrupted
-from .reliability.last_checkpoint import find_last
-from .reliability.nan_report import replay
-from .reliability.resume.changed import ChangedHook
-from .reliability.run_config import build_runner, check_place
-from .reliability.safe_loading import refuse_pickled_messages
-from .reliability.work_dir import check_work_dir, claimed
 from .testing import add_output, show_predictions, use_test_time_augmentation
 from .tracking import add_trackers
 
+NEWEST = "auto"
+"""In the place of a checkpoint to resume: the newest whole one of the work dir."""
 _RUNS = count()
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """Read a config, apply the demo and ``--cfg-options``, settle the work dir.
+def open_run(
+    name: str | Path,
+    options: Mapping[str, Any] | None = None,
+    *,
+    work_dir: str | None = None,
+    launcher: str = "none",
+    demo: bool = False,
+    amp: bool = False,
+) -> Config:
+    """The config of a run, every key and number of it checked.
+
+    Args:
+        name: path of a config, or name of one that comes with mmmamba.
+        options: values by dotted keys, which replace the config's.
+        work_dir: folder of the run; the config's own, or `work_dirs/NAME`, if None.
+        launcher: what started the processes.
+        demo: train on shapes that are drawn into the work dir, within minutes.
+        amp: train with mixed precision.
 
     Raises:
-        UsageError: the file is not there or cannot be read, a key of it or an option leads nowhere, or a value is no
-            number of the kind that is wanted.
+        UsageError: the file is not there or cannot be read, a key of it or an option leads nowhere,
+            or a value is no number of the kind that is wanted.
     """
-    path = find_config(args.config)
-    cfg = read_config(path)
-    cfg.launcher = args.launcher
-    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
-    elif cfg.get("work_dir") is None:
-        cfg.work_dir = str(Path("work_dirs") / (path.stem + ("_demo" if args.demo else "")))
-    if args.demo:
-        apply_demo(cfg, Path(cfg.work_dir) / "shapes")
-    check_options(cfg, args.cfg_options)
-    cfg.merge_from_dict(args.cfg_options)
+
+    def adapt(cfg: Config) -> None:
+        cfg.launcher = launcher
+        if work_dir is not None:
+            cfg.work_dir = work_dir
+        elif cfg.get("work_dir") is None:
+            cfg.work_dir = str(_default_work_dir(cfg, demo))
+        if demo:
+            apply_demo(cfg, Path(cfg.work_dir) / "shapes")
+
+    cfg = open_config(name, options, adapt)
     # Before the keys are looked at: the other wrapper takes more of them.
-    if getattr(args, "amp", False) and "optim_wrapper" in cfg:
+    if amp and "optim_wrapper" in cfg:
         cfg.optim_wrapper.type = "AmpOptimWrapper"
         cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
-    check_keys(cfg, args.cfg_options)
-    check_values(cfg, args.cfg_options)
+    check_config(cfg, options or {})
     return cfg
 
 
-def _build_runner(cfg: Config, skip_bad_data: bool = False, training: bool = False) -> Runner:
+def train(
+    cfg: Config,
+    *,
+    resume: str | None = None,
+    may_differ: Sequence[str] = (),
+    graphs: int | None = None,
+    auto_scale_lr: bool = False,
+    deterministic: bool = False,
+    skip_bad_data: bool = False,
+    skip_nan: bool = False,
+    pictures: bool = True,
+    log_to: Sequence[str] = (),
+    replay: str | None = None,
+) -> int:
+    """Train a model.
+
+    Args:
+        resume: a checkpoint of this run to go on from, or `NEWEST`.
+        may_differ: modules and weights that `load_from` need not fit and that are trained anew.
+        graphs: replay the backbone as CUDA graphs, for so many sizes of batches.
+        auto_scale_lr: scale the learning rate to the batch size of this run.
+        deterministic: the same numbers from every run on a GPU.
+        skip_bad_data: leave bad images and annotations out.
+        skip_nan: leave steps out that are not finite.
+        pictures: leave pictures in the work dir.
+        log_to: names of other places that the log goes to.
+        replay: folder of a step that was not finite; do that again instead of training.
+
+    Returns:
+        The process's exit code: 0 where the training has ended, 75 where it was told to stop and is
+        saved, 1 where a loss or the state of the run is not finite.
+
+    Raises:
+        UsageError: something is missing, or does not go together.
+    """
+    reliability.check_work_dir(cfg.work_dir)
+    check_sections(cfg, TRAIN_KEYS)
+    reliability.make_reliable(cfg, skip_nan)
+    add_pictures(cfg, off=not pictures)
+    add_trackers(cfg, log_to)
+    if graphs is not None:
+        add_graphs(cfg, graphs)
+    if deterministic:
+        reliability.make_deterministic(cfg)
+    if auto_scale_lr:
+        _scale_learning_rate(cfg)
+    if resume is not None:
+        _resume(cfg, resume)
+    if may_differ:
+        _let_differ(cfg, may_differ)
+    if replay is not None:
+        return _replay(cfg, replay)
+    check_run(cfg, "train")
+    with reliability.claimed(cfg.work_dir, cfg.launcher):
+        return _train(cfg, skip_bad_data)
+
+
+def test(
+    cfg: Config,
+    checkpoint: str,
+    *,
+    out: str | None = None,
+    show: bool = False,
+    show_dir: str | None = None,
+    wait_time: float = 2.0,
+    tta: bool = False,
+    fuse: bool = False,
+    verify: float | None = None,
+) -> int:
+    """Score a checkpoint.
+
+    Args:
+        checkpoint: file or URL.
+        out: where predictions go: a .pkl of mmdet's, or a folder of label maps.
+        show: show predictions in a window.
+        show_dir: where pictures of predictions go.
+        wait_time: seconds each picture is shown.
+        tta: test-time augmentation.
+        fuse: fold batch norms into convolutions.
+        verify: points of AP or mIoU that metrics may be away from the config's `expected`.
+
+    Returns:
+        The process's exit code: 1 where a metric is farther away than `verify` allows.
+
+    Raises:
+        UsageError: something is missing, or does not go together.
+    """
+    reliability.check_work_dir(cfg.work_dir)
+    reliability.load_strictly(cfg)
+    cfg.resume, cfg.load_from = False, checkpoint
+    wanted = None if verify is None else check_expected(cfg, tta)
+    pictures = show_predictions(cfg, show, show_dir, wait_time)
+    if tta:
+        use_test_time_augmentation(cfg)
+    check_run(cfg, "test")
+    add_output(cfg, out)
+    _before_building(cfg)
+    runner = reliability.build_runner(cfg)
+    _look_at(runner, skip_bad_data=False)
+    if fuse:
+        runner.register_hook(FuseHook())
+    metrics = runner.test()
+    expected = cfg.get("expected")
+    if tta and expected:
+        expected = {**expected, "metrics": expected.get("metrics_tta", {})}
+    print_summary(metrics, f"{_title(cfg)}: {checkpoint}", expected)
+    if pictures is not None:
+        print(f"Pictures of predictions: {pictures}")
+    if wanted is None:
+        return 0
+    return 0 if print_comparison(compare(metrics, wanted["metrics"], verify), wanted) else 1
+
+
+def _default_work_dir(cfg: Config, demo: bool) -> Path:
+    return Path("work_dirs") / (_title(cfg) + ("_demo" if demo else ""))
+
+
+def _title(cfg: Config) -> str:
+    return Path(cfg.filename).stem
+
+
+def _scale_learning_rate(cfg: Config) -> None:
+    if "base_batch_size" not in (cfg.get("auto_scale_lr") or {}):
+        raise UsageError(
+            "--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config: the "
+            "batch size that its learning rate was chosen for"
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def _resume(cfg: Config, checkpoint: str) -> None:
+    cfg.resume = True
+    if checkpoint != NEWEST:
+        cfg.load_from = checkpoint
+        return
+    # What the config begins with serves where there is nothing to resume yet.
+    if cfg.get("load_from"):
+        cfg.default_hooks.loading.begin_with = cfg.load_from
+    cfg.load_from = None
+
+
+def _let_differ(cfg: Config, names: Sequence[str]) -> None:
+    loading = cfg.default_hooks.loading
+    loads_weights = cfg.get("load_from") and not cfg.get("resume")
+    if not loading.get("begin_with") and not loads_weights:
+        raise UsageError(
+            "--may-differ says what of load_from need not fit, and there is none: name it with "
+            "--cfg-options load_from=PATH"
+        )
+    loading.may_differ = list(names)
+
+
+def _train(cfg: Config, skip_bad_data: bool) -> int:
+    _before_building(cfg)
+    runner = reliability.build_training_runner(cfg)
+    _look_at(runner, skip_bad_data)
+    kept = KeepMetrics()
+    runner.register_hook(kept)
+    try:
+        runner.train()
+    except reliability.Interrupted as stop:
+        print(f"Saved {stop.path}. Go on: the same command with --resume")
+        return reliability.EXIT_SAVED
+    except NonFiniteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if kept.metrics:
+        print_summary(kept.metrics, f"{_title(cfg)}: last validation", cfg.get("expected"))
+    return 0
+
+
+def _replay(cfg: Config, folder: str) -> int:
+    """Exit code 1 where the step is not finite again."""
+    _before_building(cfg)
+    runner = reliability.build_runner(cfg)
+    _look_at(runner, skip_bad_data=False)
+    finding = reliability.replay(runner, folder)
+    print("\n".join(finding.lines()))
+    return 0 if finding.finite else 1
+
+
+def _before_building(cfg: Config) -> None:
+    """What MMEngine's runner takes for granted."""
     if cfg.launcher == "pytorch" and not torch.cuda.is_available():
         _distribute_without_gpu(cfg)
     if cfg.get("visualizer"):
-        # MMEngine hands out the visualizer of that name that an earlier run in this process made, of whatever class.
+        # MMEngine hands out the visualizer of that name that an earlier run in this process made,
+        # of whatever class.
         cfg.visualizer.name = f"visualizer_{next(_RUNS)}"
-    runner = build_runner(cfg, training)
-    if cfg.get("default_scope") == "mmdet":
-        refuse_pickled_messages()
-    # A sharded model can only be passed through whole; its first pass looks.
-    if not isinstance(runner.model, FullyShardedDataParallel):
-        check_fit(bare_model(runner.model))
-    check_data_of(runner, skip_bad_data)
-    return runner
 
 
 def _distribute_without_gpu(cfg: Config) -> None:
@@ -100,109 +279,9 @@ def _distribute_without_gpu(cfg: Config) -> None:
     )
 
 
-def run_train(args: argparse.Namespace) -> int:
-    """Train a model; the return value is the process's exit code."""
-    cfg = load_config(args)
-    check_work_dir(cfg.work_dir)
-    check_sections(cfg, TRAIN_KEYS)
-    make_reliable(cfg, args.skip_nan)
-    add_pictures(cfg, args.no_pictures)
-    add_trackers(cfg, args.log_to)
-    if args.graphs is not None:
-        add_graphs(cfg, args.graphs)
-    if args.deterministic:
-        make_deterministic(cfg)
-    if args.auto_scale_lr:
-        if "base_batch_size" not in (cfg.get("auto_scale_lr") or {}):
-            raise UsageError(
-                "--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config: the batch size that its "
-                "learning rate was chosen for"
-            )
-        cfg.auto_scale_lr.enable = True
-    if args.resume is not None:
-        cfg.resume = True
-        if args.resume == "auto" and cfg.get("load_from"):
-            cfg.default_hooks.loading.begin_with = cfg.load_from
-        cfg.load_from = None if args.resume == "auto" else args.resume
-    if args.may_differ:
-        loading = cfg.default_hooks.loading
-        if not (loading.get("begin_with") or (cfg.get("load_from") and not cfg.get("resume"))):
-            raise UsageError(
-                "--may-differ says what of load_from need not fit, and there is none: name it with "
-                "--cfg-options load_from=PATH"
-            )
-        loading.may_differ = args.may_differ
-    if args.replay is not None:
-        return _replay(cfg, args.replay)
-    check_run(cfg, "train")
-    with claimed(cfg.work_dir, cfg.launcher):
-        return _train(cfg, args)
-
-
-def _train(cfg: Config, args: argparse.Namespace) -> int:
-    check_place(cfg.work_dir)
-    runner = _build_runner(cfg, args.skip_bad_data, training=True)
-    kept = KeepMetrics()
-    runner.register_hook(kept)
-    # Before a checkpoint is refused, which a change of the config may be the reason of.
-    runner.register_hook(ChangedHook(), priority="HIGHEST")
-    try:
-        runner.train()
-    except Interrupted as stop:
-        print(f"Saved {stop.path}. Go on: the same command with --resume")
-        return EXIT_SAVED
-    except NonFiniteError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    if kept.metrics:
-        print_summary(
-            kept.metrics, f"{Path(args.config).stem}: last validation", cfg.get("expected")
-        )
-    return 0
-
-
-def _replay(cfg: Config, folder: str) -> int:
-    """Exit code 1 where the step is not finite again."""
-    finding = replay(_build_runner(cfg), folder)
-    print("\n".join(finding.lines()))
-    return 0 if finding.finite else 1
-
-
-def run_test(args: argparse.Namespace) -> int:
-    """Test a model; the return value is the process's exit code."""
-    cfg = load_config(args)
-    check_work_dir(cfg.work_dir)
-    load_strictly(cfg)
-    cfg.resume = False
-    cfg.load_from = args.checkpoint or (_latest_checkpoint(cfg) if args.demo else None)
-    if cfg.load_from is None:
-        raise UsageError(f"name a checkpoint to test: tools/test.py {args.config} CHECKPOINT")
-    wanted = None if args.verify is None else check_expected(cfg, args.tta)
-    show_dir = args.show_dir or (str(Path(cfg.work_dir) / "predictions") if args.demo else None)
-    pictures = show_predictions(cfg, args.show, show_dir, args.wait_time)
-    if args.tta:
-        use_test_time_augmentation(cfg)
-    check_run(cfg, "test")
-    add_output(cfg, args.out)
-    runner = _build_runner(cfg)
-    if args.fuse:
-        runner.register_hook(FuseHook())
-    metrics = runner.test()
-    expected = cfg.get("expected")
-    if args.tta and expected:
-        expected = {**expected, "metrics": expected.get("metrics_tta", {})}
-    print_summary(metrics, f"{Path(args.config).stem}: {cfg.load_from}", expected)
-    if pictures is not None:
-        print(f"Pictures of predictions: {pictures}")
-    if wanted is None:
-        return 0
-    return 0 if print_comparison(compare(metrics, wanted["metrics"], args.verify), wanted) else 1
-
-
-def _latest_checkpoint(cfg: ConfigDict) -> str:
-    latest = find_last(cfg.work_dir)
-    if not latest:
-        raise UsageError(
-            f"no checkpoint in {cfg.work_dir}; train first: tools/train.py {cfg.filename} --demo"
-        )
-    return latest
+def _look_at(runner: Runner, skip_bad_data: bool) -> None:
+    """Check a runner's model before it runs, and its data while it does."""
+    # A sharded model can only be passed through whole; its first pass looks.
+    if not isinstance(runner.model, FullyShardedDataParallel):
+        check_fit(bare_model(runner.model))
+    check_data_of(runner, skip_bad_data)

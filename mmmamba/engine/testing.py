@@ -27,8 +27,9 @@ def show_predictions(
     hook = (cfg.get("default_hooks") or {}).get("visualization")
     if hook is None:
         raise UsageError(
-            f"{cfg.filename} has no default_hooks.visualization, which --show and --show-dir turn on. Add "
-            "visualization=dict(type='DetVisualizationHook') (mmdet) or dict(type='SegVisualizationHook') (mmseg)"
+            f"{cfg.filename} has no default_hooks.visualization, which --show and --show-dir turn "
+            "on. Add visualization=dict(type='DetVisualizationHook') (mmdet) or "
+            "dict(type='SegVisualizationHook') (mmseg)"
         )
     hook.draw = True
     if show:
@@ -59,14 +60,14 @@ def add_output(cfg: Config, out: str | None) -> None:
         raise UsageError(
             f"--out {out}: detections are saved as a pickle; name a file that ends in .pkl"
         )
-    evaluators = (
-        cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    )
-    cfg.test_evaluator = [*evaluators, dict(type="DumpDetResults", out_file_path=out)]
+    cfg.test_evaluator = [*_evaluators(cfg), dict(type="DumpDetResults", out_file_path=out)]
 
 
 def use_test_time_augmentation(cfg: Config) -> None:
-    """Wrap the model as ``tta_model`` and ``tta_pipeline`` say; without them every image is tested with its mirror."""
+    """Wrap the model as `tta_model` and `tta_pipeline` say.
+
+    Without them every image is tested with its mirror.
+    """
     if cfg.get("default_scope") == "mmseg":
         cfg.setdefault("tta_model", dict(type="SegTTAModel"))
     else:
@@ -100,12 +101,15 @@ def _keep_boxes(cfg: Config) -> None:
     for part in ("mask_head", "mask_roi_extractor"):
         roi_head.pop(part, None)
     cfg.default_hooks.loading.left_out = ["roi_head.mask_head"]
-    for evaluator in (
-        cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    ):
+    for evaluator in _evaluators(cfg):
         if "metric" in evaluator:
             evaluator.metric = "bbox"
     print_log(
-        "--tta: MMDetection merges boxes only; the mask branch is left out and masks are not scored",
+        "--tta: MMDetection merges boxes only; the mask branch is left out and masks are not "
+        "scored",
         "current",
     )
+
+
+def _evaluators(cfg: Config) -> list:
+    return cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]

@@ -1,4 +1,7 @@
-"""From what a user calls a model (a run's folder, a config, a run's checkpoint) to a network with its weights."""
+"""From what a user calls a model to a network with its weights.
+
+That is a run's folder, a checkpoint in it, or a config by path or name.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,9 @@ from torch import nn
 
 from ..checkpoints import CheckpointError, read_checkpoint
 from ..config.find import find_config, weights_of
-from ..config.options import check_options
-from ..config.read import read_config
+from ..config.open import open_config
 from ..engine.preflight import check_fit
-from ..engine.reliability.last_checkpoint import LAST, find_last
-from ..engine.reliability.run_config import FILE as RUN_CONFIG
-from ..engine.reliability.whole_weights import load_whole
+from ..engine.reliability import LAST, RUN_CONFIG, find_last, load_whole
 from ..errors import UsageError
 from ..suggest import did_you_mean
 
@@ -33,7 +33,7 @@ CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 @dataclass(frozen=True)
 class Opened:
-    """A network ready to predict, what it was built from, and what its checkpoint says beside the weights."""
+    """A network ready to predict, with what it was built from."""
 
     model: nn.Module
     cfg: Config
@@ -52,23 +52,23 @@ def open_model(
 
     Args:
         model: a run's folder, a checkpoint in it, or a config by path or name.
-        checkpoint: file or URL; found by itself for a run and for a config whose authors published weights.
+        checkpoint: file or URL; found by itself for a run and for a config whose authors published
+            weights.
         device: "cuda" where there is one, if None.
 
     Raises:
         UsageError: no such model, no weights for it, or no such device.
         CheckpointError: the weights cannot be had, or do not fit the network whole.
     """
+    # Before anything is built or fetched: a device that is not here is told at once.
     target = choose_device(device)
     config, found = find_files(model)
-    cfg = read_config(config)
-    if cfg_options:
-        check_options(cfg, dict(cfg_options))
-        cfg.merge_from_dict(dict(cfg_options))
+    cfg = open_config(config, cfg_options)
     if cfg.get("model") is None:
         raise UsageError(f"{config} describes no model; name the config of a detector or segmentor")
     source = str(checkpoint or found or _published(config, cfg))
     held = read_checkpoint(source)
+    # Statistics of one process are all that there are here.
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmdet")):
         network = revert_sync_batchnorm(MODELS.build(cfg.model))
     try:
@@ -95,7 +95,8 @@ def choose_device(device: str | None) -> torch.device:
         raise UsageError(f"{device!r} is no device. Write cpu, cuda or cuda:1") from error
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise UsageError(
-            f"there is no device {device}: PyTorch sees {torch.cuda.device_count()} GPUs here. Write cpu"
+            f"there is no device {device}: PyTorch sees {torch.cuda.device_count()} GPUs here. "
+            "Write cpu"
         )
     return chosen
 
@@ -111,7 +112,8 @@ def find_files(model: str | Path) -> tuple[Path, Path | None]:
         checkpoint = _last_checkpoint(path)
         if checkpoint is None:
             raise UsageError(
-                f"{path} has no {LAST}: no run has saved a checkpoint there. Name one with --checkpoint"
+                f"{path} has no {LAST}: no run has saved a checkpoint there. Name one with "
+                "--checkpoint"
             )
         return _config_of_run(path), checkpoint
     if path.suffix in CHECKPOINT_SUFFIXES and path.is_file():
@@ -125,7 +127,10 @@ def find_files(model: str | Path) -> tuple[Path, Path | None]:
 
 
 def _config_of_run(folder: Path) -> Path:
-    """The config that a run wrote into its folder: ours under a name of its own, MMEngine under that of the user's."""
+    """The config that a run wrote into its folder.
+
+    Our runs give it a name of its own, MMEngine's that of the user's.
+    """
     if (folder / RUN_CONFIG).is_file():
         return folder / RUN_CONFIG
     configs = sorted(folder.glob("*.py"))
@@ -133,8 +138,8 @@ def _config_of_run(folder: Path) -> Path:
         return configs[0]
     found = ", ".join(path.name for path in configs) or "none"
     raise UsageError(
-        f"{folder} is not the folder of one run, which holds one config; found: {found}. Name the config as the model, "
-        "and its weights with --checkpoint"
+        f"{folder} is not the folder of one run, which holds one config; found: {found}. Name the "
+        "config as the model, and its weights with --checkpoint"
     )
 
 
@@ -152,8 +157,9 @@ def _published(config: Path, cfg: Config) -> str:
     published = weights_of(config, arch) if isinstance(arch, str) else []
     if not published:
         raise UsageError(
-            f"{config} has no trained weights that could be found: none are published for it, and there is no {LAST} "
-            "beside it. Name a file or URL with --checkpoint, or give the folder of a finished run as the model"
+            f"{config} has no trained weights that could be found: none are published for it, and "
+            f"there is no {LAST} beside it. Name a file or URL with --checkpoint, or give the "
+            "folder of a finished run as the model"
         )
     logger.info("%s: its authors' weights, under %s", config.stem, published[0].licence)
     return published[0].url

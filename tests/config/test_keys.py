@@ -21,6 +21,7 @@ MASK_RCNN = find_config("mask_rcnn/vmamba_t_1x_coco")
 # Of every kind of head, and those whose parts hold keys that the part around them takes out.
 OF_MMDET = (
     "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py",
+    "dcn/mask-rcnn_r50-dconv-c3-c5_fpn_1x_coco.py",
     "dcnv2/faster-rcnn_r50-mdconv-c3-c5_fpn_1x_coco.py",
     "vfnet/vfnet_r101_fpn_1x_coco.py",
     "detr/detr_r50_8xb2-150e_coco.py",

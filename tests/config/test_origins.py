@@ -22,15 +22,18 @@ pipeline = [
     dict(type='Resize', scale=size)]
 loader = dict(dataset=dict(pipeline=pipeline))
 """,
-    "other.yaml": "steps: {first: 1, second: 2}\n",
+    "other.py": "steps = dict(first=1, second=2)\n",
     "middle.py": """
-_base_ = ['./base.py', './other.yaml']
+_base_ = ['./base.py', './other.py']
 model = {'type': 'A', 'backbone': dict(depth=101)}
 steps = dict(second=3)
 """,
     "top.py": """
 _base_ = './middle.py'
 depths = [3 * i for i in range(2)]
+name = (
+    'on a line of its own'
+)
 model = dict(backbone=dict(_delete_=True, type='B', depths=depths), head={{_base_.model.head}})
 loader = dict(dataset=dict(pipeline=_base_.pipeline + [dict(type='Pack')]))
 loader2 = loader
@@ -38,15 +41,16 @@ loader2 = loader
 }
 WANTED = {
     ("model", "type"): "middle.py:3",
-    ("model", "backbone", "type"): "top.py:4",
-    ("model", "backbone", "depths"): "top.py:4",
+    ("model", "backbone", "type"): "top.py:7",
+    ("model", "backbone", "depths"): "top.py:7",
     ("model", "head", 1, "width"): "base.py:5",
-    ("steps", "first"): "other.yaml",
+    ("steps", "first"): "other.py:1",
     ("steps", "second"): "middle.py:4",
     ("loader", "dataset", "pipeline", 1, "scale"): "base.py:9",
-    ("loader", "dataset", "pipeline", 2, "type"): "top.py:5",
-    ("loader2", "dataset", "pipeline", 2, "type"): "top.py:5",
+    ("loader", "dataset", "pipeline", 2, "type"): "top.py:8",
+    ("loader2", "dataset", "pipeline", 2, "type"): "top.py:8",
     ("size",): "base.py:6",
+    ("name",): "top.py:4",
 }
 
 
@@ -67,12 +71,13 @@ def test_options_come_last(chain: Path) -> None:
     origins = Origins(chain, ["model.backbone.type", "steps"])
     assert str(origins.of(("model", "backbone", "type"))) == "--cfg-options"
     assert str(origins.of(("steps", "second"))) == "--cfg-options"
-    assert str(origins.of(("model", "backbone", "depths"))) == "top.py:4"
+    assert str(origins.of(("model", "backbone", "depths"))) == "top.py:7"
 
 
 def test_imported_bases_are_not_told_apart(chain: Path) -> None:
     (chain.parent / "lazy.py").write_text(
-        "from mmengine.config import read_base\nwith read_base():\n    from .base import *\nwidth = 3\n"
+        "from mmengine.config import read_base\nwith read_base():\n    from .base import *\nwidth "
+        "= 3\n"
     )
     origins = Origins(chain.parent / "lazy.py")
     assert str(origins.of(("width",))) == "lazy.py:4"
@@ -95,5 +100,6 @@ def test_every_value_of_our_configs_has_a_line() -> None:
         for keys, _ in leaves(Config.fromfile(path).to_dict()):
             origin = origins.of(keys)
             text = Path(origin.source).read_text().splitlines()[origin.line - 1]
-            # The line names the key, or is an entry of a list, or holds the variable that stands for the value.
+            # The line names the key, or is an entry of a list, or holds the variable that stands
+            # for the value.
             assert str(keys[-1]) in text or "=" in text or "[" in text, (path, keys, str(origin))

@@ -18,12 +18,21 @@ from .test_keys import OF_MMDET, OF_MMSEG
 
 MASK_RCNN = find_config("mask_rcnn/vmamba_t_1x_coco")
 MISTAKES = {
-    "train_cfg = dict(max_epochs='text')": "train_cfg.max_epochs is 'text', ResumableEpochLoop wants a whole number",
-    "train_cfg = dict(max_epochs=1.5)": "train_cfg.max_epochs is 1.5, ResumableEpochLoop wants a whole number",
-    # As YAML reads 1e-4.
-    "optim_wrapper = dict(optimizer=dict(lr='1e-4'))": "optim_wrapper.optimizer.lr is '1e-4', AdamW wants a number",
-    "model = dict(neck=dict(num_outs='5'))": "model.neck.num_outs is '5', FPN wants a whole number",
-    "default_hooks = dict(logger=dict(interval='often'))": "default_hooks.logger.interval is 'often', LoggerHook wants a whole number",
+    "train_cfg = dict(max_epochs='text')": (
+        "train_cfg.max_epochs is 'text', ResumableEpochLoop wants a whole number"
+    ),
+    "train_cfg = dict(max_epochs=1.5)": (
+        "train_cfg.max_epochs is 1.5, ResumableEpochLoop wants a whole number"
+    ),
+    "optim_wrapper = dict(optimizer=dict(lr='1e-4'))": (
+        "optim_wrapper.optimizer.lr is '1e-4', AdamW wants a number"
+    ),
+    "model = dict(neck=dict(num_outs='5'))": (
+        "model.neck.num_outs is '5', FPN wants a whole number"
+    ),
+    "default_hooks = dict(logger=dict(interval='often'))": (
+        "default_hooks.logger.interval is 'often', LoggerHook wants a whole number"
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""A training whose AP would be 0 or -1 is stopped before it starts, with the reason, and no image is read."""
+"""A training whose AP would be 0 or -1 is stopped before it starts, and no image is read."""
 
 from __future__ import annotations
 
@@ -162,8 +162,8 @@ def test_ids_of_images_that_are_texts_where_annotations_have_numbers(
 
     message = complaint(changed(cfg, "train", tmp_path, spell))
     assert (
-        "train: id of an image is a text in one place and a number in another (its annotations vanish"
-        in message
+        "train: id of an image is a text in one place and a number in another (its annotations "
+        "vanish" in message
     )
     assert "train_00000.png has the id '" in message and "annotations have image_id" in message
 

@@ -28,7 +28,7 @@ SPEC = ShapesSpec(num_train=10, num_val=2, size=32)
 
 @DATASETS.register_module()
 class Noise(BaseDataset):
-    """Ten images that Python's, NumPy's and PyTorch's random numbers change, unless they are to be steady."""
+    """Ten images, changed by Python's, NumPy's and PyTorch's random numbers unless `steady`."""
 
     reads: list[int] = []
 

@@ -37,7 +37,7 @@ NUMBERS = count()
 
 @HOOKS.register_module()
 class Witness(Hook):
-    """Writes down what each iteration saw and gave, and does something in one of them or its validation."""
+    """Writes down what each iteration saw and gave, and acts in one of them or its validation."""
 
     seen: list[tuple] = []
     at: int | None = None
@@ -66,7 +66,10 @@ class Witness(Hook):
     def watch(
         cls, at: int | None = None, act: Callable[[], Any] | None = None, batch: int | None = None
     ) -> None:
-        """Forget what was seen; call `act` in iteration `at`, counted from 1, or a batch of the validation after it."""
+        """Forget what was seen; call `act` in iteration `at`, counted from 1.
+
+        With `batch` it is called in that batch of the validation after it.
+        """
         cls.seen, cls.at, cls.act, cls.batch = [], at, staticmethod(act or (lambda: None)), batch
 
 

@@ -1,4 +1,4 @@
-"""A run's folder, a checkpoint of it, a config by path or name: each opens the model that the user means."""
+"""A run's folder, its checkpoint, a config by path or name: each opens the model that is meant."""
 
 from __future__ import annotations
 

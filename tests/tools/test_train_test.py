@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from mmmamba.commands import main
+from mmmamba.commands.run_arguments import run_settings
 from mmmamba.commands.train import add_arguments
-from mmmamba.engine.runs import load_config
+from mmmamba.engine.runs import open_run
 
 from .conftest import ROOT, TINY, TINY_SEG
 
@@ -69,7 +70,7 @@ def test_the_demo_keeps_the_backbone(tiny_config: Path) -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     args = parser.parse_args([str(ROOT / "configs/mask_rcnn/mambavision_t_1x_coco.py"), "--demo"])
-    backbone = dict(load_config(args).model.backbone)
+    backbone = dict(open_run(**run_settings(args)).model.backbone)
     assert backbone.pop("init_cfg") is None
     assert backbone.pop("window_size") == (16, 8, 4, 2)
     assert backbone == dict(type="MambaVision", arch="mambavision_t", drop_path_rate=0.0)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...config.find import config_name, find_config, list_configs
-from ...config.read import read_config
+from ...config.open import open_config
 from ...errors import UsageError
 from ...inference.opening import choose_device
 from ...models.backbones import list_backbones
@@ -93,7 +93,7 @@ def _subjects(name: str, task: benchmark.Task) -> list[Callable[[], benchmark.Su
             f"{name} is neither a backbone nor a config.{did_you_mean(name, known, 3)}"
         )
     path = find_config(name)
-    cfg = read_config(path)
+    cfg = open_config(path)
     benchmark.check_model(path, cfg)
     return [
         partial(benchmark.config_subject, path.stem, cfg, task),

@@ -17,9 +17,8 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from ...checkpoints import read_checkpoint
-from ...config.options import check_options
-from ...config.read import read_config
-from ...engine.reliability.whole_weights import load_whole
+from ...config.open import open_config
+from ...engine.reliability import load_whole
 from ...errors import UsageError
 from ...inference.classes import find_classes
 from ...inference.opening import Opened, choose_device, find_files, open_model
@@ -74,9 +73,7 @@ class Inspection:
                 f"--checkpoint {checkpoint} and --untrained exclude each other; leave one out"
             )
         config = find_files(model)[0]
-        cfg = read_config(config)
-        check_options(cfg, dict(cfg_options or {}))
-        cfg.merge_from_dict(dict(cfg_options or {}))
+        cfg = open_config(config, cfg_options)
         return cls(Opened(build_untrained(cfg, choose_device(device)), cfg, config, "", {}), image)
 
     @property

@@ -1,4 +1,4 @@
-"""``mmmamba new``: writes a config for the user's own data."""
+"""`mmmamba new`: writes a config for the user's own data."""
 
 from .command import add_arguments, run
 

@@ -1,4 +1,4 @@
-"""``mmmamba new``: a config for one's own data."""
+"""`mmmamba new`: a config for one's own data."""
 
 from __future__ import annotations
 
@@ -66,13 +66,6 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"{out} is there already; name another with --out, or replace it with --force"
         )
-    told = ("backbone", "head", "data", "val_share", "batch_size", "gpus", "length")
-    options = {key: getattr(args, key) for key in told}
-    given = [
-        f"--{key.replace('_', '-')} {shlex.quote(str(value))}"
-        for key, value in options.items()
-        if value is not None and value != 1
-    ]
     written = write_config(
         args.backbone,
         args.head,
@@ -82,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         batch=args.batch_size,
         gpus=args.gpus,
         length=args.length,
-        command=f"mmmamba new {' '.join(given)}",
+        command=_command(args),
     )
     print("\n".join(written))
     print(
@@ -90,3 +83,13 @@ def run(args: argparse.Namespace) -> int:
         f"  mmmamba infer work_dirs/{out.stem} IMAGE"
     )
     return 0
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command that writes the same config again, for the config's first line."""
+    words = ["mmmamba new"]
+    for key in ("backbone", "head", "data", "val_share", "batch_size", "gpus", "length"):
+        value = getattr(args, key)
+        if value is not None and value != 1:
+            words.append(f"--{key.replace('_', '-')} {shlex.quote(str(value))}")
+    return " ".join(words)

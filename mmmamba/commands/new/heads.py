@@ -55,7 +55,8 @@ def base_config(backbone: str, head: str) -> Path:
         known = list_backbones()
         if backbone in known:
             raise UsageError(
-                f"no config comes with the backbone {backbone!r}; those that have one: {_join(shipped)}"
+                f"no config comes with the backbone {backbone!r}; those that have one: "
+                f"{_join(shipped)}"
             )
         raise UsageError(
             f"there is no backbone {backbone!r} (mmmamba list).{did_you_mean(backbone, known, 3)}"
@@ -63,8 +64,8 @@ def base_config(backbone: str, head: str) -> Path:
     if head not in shipped[backbone]:
         others = [name for name, heads in shipped.items() if head in heads]
         raise UsageError(
-            f"no config comes with {head} on {backbone}. Heads on {backbone}: {_join(shipped[backbone])}. "
-            f"Backbones with {head}: {_join(others)}"
+            f"no config comes with {head} on {backbone}. Heads on {backbone}: "
+            f"{_join(shipped[backbone])}. Backbones with {head}: {_join(others)}"
         )
     return shipped[backbone][head]
 

@@ -10,12 +10,12 @@ from ...config.find import config_name
 from ...datasets.discovery import CocoData, LabelData, annotation_files, find_coco, find_label_maps
 from ...errors import UsageError
 from .heads import MASK_HEADS, SEGMENTATION_HEADS, base_config, heads_for
-from .schedule import plan_schedule
+from .schedule import Schedule, plan_schedule
 from .text import config_text
 
 NAMED = 6
 MOST_IMAGES = 8
-"""Of a step on one GPU, where the recipe has more."""
+"""Images of a step on one GPU, where the recipe has more."""
 
 
 def write_config(
@@ -30,7 +30,9 @@ def write_config(
     length: int | None = None,
     command: str = "mmmamba new",
 ) -> list[str]:
-    """Write a config for the data below a folder. Files that it needs beside the data go to a folder beside it.
+    """Write a config for the data below a folder.
+
+    Files that it needs beside the data go to a folder beside it.
 
     Args:
         val_share: of the images for validation, where the data is not split.
@@ -55,24 +57,26 @@ def write_config(
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text)
     Config.fromfile(out)
-    weights = (base.model.backbone.get("init_cfg") or {}).get("checkpoint")
+    return [*data.said, *_summary(base, data, schedule, batch * gpus)]
+
+
+def _summary(base: Config, data: CocoData | LabelData, schedule: Schedule, batch: int) -> list[str]:
+    """What was chosen, a line each."""
     more = len(data.classes) - NAMED
     names = ", ".join(data.classes[:NAMED]) + (f" and {more} more" if more > 0 else "")
-    rates = ", ".join(f"{key} {value:g}" for key, value in schedule.optimizer.items())
-    length = f"{schedule.length} {schedule.unit}, {batch * gpus} images a step"
-    return [
-        *data.said,
+    length = f"{schedule.length} {schedule.unit}, {batch} images a step"
+    rates = ", ".join(f"{key} {value:g}" for key, value in schedule.rate.settings.items())
+    weights = (base.model.backbone.get("init_cfg") or {}).get("checkpoint")
+    lines = [
         f"Data: {data.images} images to train on, classes ({len(data.classes)}): {names}",
         f"Recipe: {config_name(Path(base.filename))}, {length}, {rates}",
         f"Weights to start from: {weights or 'none are published for this backbone'}",
-        *(
-            [
-                "  To start from nothing: mmmamba train ... --cfg-options model.backbone.init_cfg=None"
-            ]
-            if weights
-            else []
-        ),
     ]
+    if weights:
+        lines.append(
+            "  To start from nothing: mmmamba train ... --cfg-options model.backbone.init_cfg=None"
+        )
+    return lines
 
 
 def find_data(
@@ -90,22 +94,22 @@ def find_data(
         if annotation_files(root):
             heads = ", ".join(heads_for(backbone, masks=True)) or "none"
             raise UsageError(
-                f"{root} has COCO annotations; {head} learns from label maps. Heads for COCO annotations "
-                f"on {backbone}: {heads}"
+                f"{root} has COCO annotations; {head} learns from label maps. Heads for COCO "
+                f"annotations on {backbone}: {heads}"
             )
         raise UsageError(
-            f"{root} has no folders of images and label maps: wanted images/train and labels/train, "
-            "train/images and train/masks, or images and labels"
+            f"{root} has no folders of images and label maps: wanted images/train and "
+            "labels/train, train/images and train/masks, or images and labels"
         )
     data = find_coco(root, out, val_share)
     if data is None:
         raise UsageError(
-            f"{root} has no annotations in COCO format (.json), which {head} learns from. Heads for label "
-            f"maps: {', '.join(SEGMENTATION_HEADS)}"
+            f"{root} has no annotations in COCO format (.json), which {head} learns from. Heads "
+            f"for label maps: {', '.join(SEGMENTATION_HEADS)}"
         )
     if head in MASK_HEADS and not data.masks:
         raise UsageError(
-            f"the annotations of {root} have no masks, which {head} learns from. Heads for boxes on "
-            f"{backbone}: {', '.join(heads_for(backbone, masks=False)) or 'none'}"
+            f"the annotations of {root} have no masks, which {head} learns from. Heads for boxes "
+            f"on {backbone}: {', '.join(heads_for(backbone, masks=False)) or 'none'}"
         )
     return data

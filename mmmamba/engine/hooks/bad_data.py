@@ -1,4 +1,4 @@
-"""Training, validation and test over checked data sets, with a count of what was left out in the log."""
+"""Runs over checked data sets, with a count in the log of what was left out."""
 
 from __future__ import annotations
 

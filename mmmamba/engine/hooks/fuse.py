@@ -7,24 +7,21 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...acceleration.fusing import fuse
+from ..bare_model import bare_model, with_bare_model
 
 
 class FuseHook(Hook):
-    """Replaces the runner's model by its fused copy once the checkpoint is in it."""
+    """Replaces the runner's network by its fused copy once the checkpoint is in it."""
 
     def before_test(self, runner: Runner) -> None:
-        wrapper = runner.model if hasattr(runner.model, "module") else None
-        model = runner.model if wrapper is None else wrapper.module
-        fused = fuse(model)
-        norms, left = _norms(model), _norms(fused)
+        network = bare_model(runner.model)
+        fused = fuse(network)
+        norms, left = _norms(network), _norms(fused)
         print_log(
             f"--fuse: {norms - left} of {norms} batch norms are folded into convolutions",
             logger="current",
         )
-        if wrapper is None:
-            runner.model = fused
-        else:
-            wrapper.module = fused
+        runner.model = with_bare_model(runner.model, fused)
 
 
 def _norms(model: nn.Module) -> int:

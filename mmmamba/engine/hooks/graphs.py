@@ -1,5 +1,7 @@
 """Training with the backbone's passes replayed as CUDA graphs."""
 
+from typing import Any
+
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -8,46 +10,57 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ...acceleration.graphed import MAX_SIZES, GraphError, graph_backbone, ungraph_backbone
+from ...config.signatures import class_name
 from ...errors import UsageError
 from ..bare_model import bare_model
-from ..reliability import class_name
 
 
 def add_graphs(cfg: Config, max_sizes: int) -> None:
-    """Have a config's run train its backbone by CUDA graphs (``--graphs``), in the place of a hook that says so too."""
-    name, hooks = "GraphBackboneHook", cfg.get("custom_hooks") or []
-    others = [
-        hook for hook in hooks if not (isinstance(hook, dict) and class_name(hook["type"]) == name)
-    ]
-    cfg.custom_hooks = [*others, dict(type=name, max_sizes=max_sizes)]
+    """Have a config's run train its backbone by CUDA graphs (`--graphs`).
+
+    A hook that says so already is replaced, as the option has the last word.
+    """
+    kept = [hook for hook in cfg.get("custom_hooks") or [] if not _is_ours(hook)]
+    cfg.custom_hooks = [*kept, dict(type="GraphBackboneHook", max_sizes=max_sizes)]
+
+
+def _is_ours(hook: Any) -> bool:
+    return isinstance(hook, dict) and class_name(hook["type"]) == "GraphBackboneHook"
 
 
 @HOOKS.register_module()
 class GraphBackboneHook(Hook):
     """Applies `graph_backbone` to the model's backbone while it trains.
 
-    `custom_hooks = [dict(type="GraphBackboneHook")]` is all that a config needs; `mmmamba train --graphs` adds it.
+    `custom_hooks = [dict(type="GraphBackboneHook")]` is all that a config needs; `mmmamba train
+    --graphs` adds it.
 
     Args:
-        max_sizes: of images (whole batches, as they reach the backbone) that are captured; more run in eager mode.
+        max_sizes: of images (whole batches, as they reach the backbone) that are captured; more run
+            in eager mode.
     """
 
     def __init__(self, max_sizes: int = MAX_SIZES):
         self.max_sizes = max_sizes
 
     def before_train(self, runner: Runner) -> None:
-        """Raises UsageError on a CPU, under FSDP, for a model without a backbone, and where `graph_backbone` does."""
+        """Capture the backbone.
+
+        Raises UsageError on a CPU, under FSDP, for a model without a backbone, and where
+        `graph_backbone` finds a reason.
+        """
         if isinstance(runner.model, FullyShardedDataParallel):
             raise UsageError(
-                "GraphBackboneHook: FSDP brings parameters together anew in each step, and a graph reads "
-                "them where they were: train with DDP, or take the hook out of custom_hooks"
+                "GraphBackboneHook: FSDP brings parameters together anew in each step, and a graph "
+                "reads them where they were: train with DDP, or take the hook out of custom_hooks"
             )
         backbone = _backbone(runner)
         devices = {p.device.type for p in backbone.parameters()}
         if devices != {"cuda"}:
             raise UsageError(
                 f"GraphBackboneHook wants a backbone on a CUDA device, but this run has it on "
-                f"{' and '.join(sorted(devices))}: take the hook out of custom_hooks, or train on a GPU"
+                f"{' and '.join(sorted(devices))}: take the hook out of custom_hooks, or train on "
+                "a GPU"
             )
         try:
             graph_backbone(backbone, self.max_sizes)
@@ -63,7 +76,7 @@ def _backbone(runner: Runner) -> nn.Module:
     backbone = getattr(model, "backbone", None)
     if backbone is None:
         raise UsageError(
-            f"GraphBackboneHook wants a model with a backbone, but {type(model).__name__} has none: take "
-            "the hook out of custom_hooks"
+            f"GraphBackboneHook wants a model with a backbone, but {type(model).__name__} has "
+            "none: take the hook out of custom_hooks"
         )
     return backbone

@@ -35,10 +35,14 @@ from ...visualization.sheets.predictions import PredictionSheet
 EVERY = 300.0
 """Seconds between curves while no validation comes."""
 IGNORE_INDEX = 255
+"""Label of pixels that do not count, where no metric says another; mmseg's default."""
 
 
 def add_pictures(cfg: Config, off: bool = False) -> None:
-    """Have any config leave pictures. One whose `default_hooks.pictures` is None leaves none, nor does `off`."""
+    """Have any config leave pictures.
+
+    One whose `default_hooks.pictures` is None leaves none, nor does any where they are `off`.
+    """
     if cfg.get("default_hooks") is None:
         cfg.default_hooks = {}
     hook = cfg.default_hooks.pop("pictures", {})
@@ -54,7 +58,8 @@ class PicturesHook(Hook):
     Args:
         batches: training batches that are drawn, from the start of the run.
         images: images of each validation that are drawn.
-        score_thr: detections with lower scores are left out of pictures and of the confusion matrix.
+        score_thr: detections with lower scores are left out of pictures and of the confusion
+            matrix.
     """
 
     # Behind the log, which writes what the curves show, and behind hooks that end training early.
@@ -79,10 +84,11 @@ class PicturesHook(Hook):
             if classes is not None and draw_batch(data_batch, classes, self.folder / name):
                 self._publish(runner, name)
             else:
+                # Nor will the next batches do.
                 self.batches = 0
                 runner.logger.info(
-                    "no pictures of batches: their data set names no classes, or they are not made as "
-                    "mmdet's and mmseg's are"
+                    "no pictures of batches: their data set names no classes, or they are not made "
+                    "as mmdet's and mmseg's are"
                 )
 
     def after_train_iter(
@@ -94,12 +100,13 @@ class PicturesHook(Hook):
     def before_val(self, runner: Runner) -> None:
         evaluator = runner.val_loop.evaluator
         if runner.cfg.get("default_scope") == "mmseg" and self.pixels is None:
-            ignored = (getattr(metric, "ignore_index", None) for metric in evaluator.metrics)
-            self.pixels = PixelConfusion(
-                next((index for index in ignored if index is not None), IGNORE_INDEX)
-            )
+            # Counted as the config's own metric counts, which sees the maps anyway.
+            ignored = [getattr(metric, "ignore_index", None) for metric in evaluator.metrics]
+            stated = [index for index in ignored if index is not None]
+            self.pixels = PixelConfusion(stated[0] if stated else IGNORE_INDEX)
             self.pixels.dataset_meta = evaluator.dataset_meta
             evaluator.metrics.append(self.pixels)
+        # CocoMetric forgets its results when it has its numbers; they are kept for the curves.
         if self.metric is None:
             self.metric = find_coco_metric(evaluator.metrics)
             self.results = keep_results(self.metric) if self.metric is not None else None
@@ -177,23 +184,26 @@ class PicturesHook(Hook):
                     [*names, NOTHING],
                     self.folder / "confusion.png",
                     "objects",
-                    f"Score from {self.score_thr:g}, IoU from {IOU:g}; last row: found where nothing is.",
+                    f"Score from {self.score_thr:g}, IoU from {IOU:g}; last row: found where "
+                    "nothing is.",
                 )
                 self._publish(runner, "confusion.png")
             else:
                 runner.logger.info(
-                    "no precision-recall curve and no confusion matrix: they are drawn from mmdet's "
-                    "CocoMetric with an ann_file, or from segmentation"
+                    "no precision-recall curve and no confusion matrix: they are drawn from "
+                    "mmdet's CocoMetric with an ann_file, or from segmentation"
                 )
 
     def _publish(self, runner: Runner, *names: str) -> None:
-        """Hand pictures on to TensorBoard and the like; MMEngine's own folder would hold them twice."""
-        backends = [
-            one
-            for one in runner.visualizer._vis_backends.values()
-            if not isinstance(one, LocalVisBackend)
-        ]
-        for name in names if backends else ():
+        """Hand pictures on to TensorBoard and the like.
+
+        MMEngine's own folder is left out, which would hold them twice.
+        """
+        all_backends = runner.visualizer._vis_backends.values()
+        backends = [one for one in all_backends if not isinstance(one, LocalVisBackend)]
+        if not backends:
+            return
+        for name in names:
             image = cv2.cvtColor(cv2.imread(str(self.folder / name)), cv2.COLOR_BGR2RGB)
             for backend in backends:
                 backend.add_image(f"pictures/{name.split('.')[0]}", image, runner.iter)
@@ -208,6 +218,7 @@ class PicturesHook(Hook):
 
 
 def _classes(loader: Any) -> Classes | None:
+    """The classes that a loader's data set names, if it does."""
     meta = getattr(loader.dataset, "metainfo", {})
     names = meta.get("classes")
     if not names:
@@ -219,11 +230,8 @@ def _classes(loader: Any) -> Classes | None:
 
 
 def _ends(runner: Runner) -> bool:
-    """No more training comes after this validation."""
+    """Whether no more training comes after this validation."""
     loop = runner.train_loop
-    done = (
-        loop.epoch >= loop.max_epochs
-        if isinstance(loop, EpochBasedTrainLoop)
-        else loop.iter >= loop.max_iters
-    )
-    return done or loop.stop_training
+    if isinstance(loop, EpochBasedTrainLoop):
+        return loop.epoch >= loop.max_epochs or loop.stop_training
+    return loop.iter >= loop.max_iters or loop.stop_training

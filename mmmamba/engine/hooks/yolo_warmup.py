@@ -1,4 +1,4 @@
-"""The warm-up of YOLO recipes, in which biases start above the learning rate and everything else below."""
+"""The warm-up of YOLO recipes: biases start above the learning rate, all others below it."""
 
 from typing import Any
 
@@ -9,10 +9,12 @@ from mmengine.runner import Runner
 
 @HOOKS.register_module()
 class YOLOWarmupHook(Hook):
-    """In the first epochs learning rates rise from 0 (biases': fall from `bias_lr`) and momentum rises, all linearly.
+    """Lets learning rates and momentum rise linearly in the first epochs, those of biases fall.
 
-    What the schedulers set is what they arrive at. The optimizer must have a group for each parameter, as mmengine's
-    constructor makes them whenever there is a `paramwise_cfg`.
+    Rates rise from 0, those of biases fall from `bias_lr`.
+
+    What the schedulers set is what they arrive at. The optimizer must have a group for each
+    parameter, as mmengine's constructor makes them whenever there is a `paramwise_cfg`.
 
     Args:
         epochs: of warm-up, if they are `min_iters` or more.
@@ -40,8 +42,8 @@ class YOLOWarmupHook(Hook):
             kinds = {id(p) in biases for p in group["params"]}
             if len(kinds) != 1:
                 raise ValueError(
-                    "YOLOWarmupHook found a parameter group with biases and others; give the optimizer a "
-                    "paramwise_cfg, for which mmengine makes a group of each parameter"
+                    "YOLOWarmupHook found a parameter group with biases and others; give the "
+                    "optimizer a paramwise_cfg, for which mmengine makes a group of each parameter"
                 )
             self.is_bias.append(kinds.pop())
         self.target_momentum = [group["momentum"] for group in groups]

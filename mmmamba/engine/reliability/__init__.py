@@ -1,61 +1,38 @@
-"""What any config gets from our tools: exact resuming, whole checkpoints, saving on signals, stopping at NaN."""
+"""The promise that nothing is lost: what a run needs to be stopped, killed or resumed at any point.
 
-from __future__ import annotations
+Exact resuming, checkpoints that are whole or not there, saving on signals, stopping at NaN, files
+that run nothing when they are read. The rest of the package takes what it needs from here;
+importing it registers the hooks and loops that configs name.
+"""
 
-from typing import Any
+from . import deterministic, nan_guard, resume  # noqa: F401
+from .before_training import EXIT_SAVED, nothing_to_save
+from .deterministic import make_deterministic
+from .interrupt import Interrupted
+from .last_checkpoint import LAST, find_last
+from .nan_report import replay
+from .reliable import load_strictly, make_reliable
+from .run_config import FILE as RUN_CONFIG
+from .runner import build_runner, build_training_runner
+from .safe_loading import refuse_unpickling
+from .whole_weights import load_whole
+from .work_dir import check_work_dir, claimed
 
-from mmengine.config import Config
-from mmengine.logging import print_log
-
-from . import atomic_save, deterministic, interrupt, loading_hook, nan_guard, resume  # noqa: F401
-
-LOOPS = {"EpochBasedTrainLoop": "ResumableEpochLoop", "IterBasedTrainLoop": "ResumableIterLoop"}
-HOOKS = {"interrupt": "InterruptHook", "nan_guard": "NanGuardHook"}
-
-
-def make_reliable(cfg: Config, skip_nan: bool = False) -> None:
-    """Put our training loops and checkpoint hook in the place of MMEngine's, and add our hooks.
-
-    A hook that the config sets to None stays away; loops and hooks of other types are left as they are.
-
-    Args:
-        skip_nan: leave steps out whose loss or gradients are not finite.
-    """
-    loop = cfg.train_cfg
-    if "type" not in loop:
-        loop.type = "EpochBasedTrainLoop" if loop.pop("by_epoch") else "IterBasedTrainLoop"
-    name = class_name(loop.type)
-    if name in LOOPS:
-        loop.type = LOOPS[name]
-    elif name not in LOOPS.values():
-        print_log(
-            f"resuming is as exact as {name}, which is not one of MMEngine's loops", "current", 30
-        )
-    load_strictly(cfg)
-    hooks = cfg.default_hooks
-    # MMEngine saves each epoch where nothing is said.
-    hooks.setdefault("checkpoint", dict(type="CheckpointHook", interval=1))
-    for hook in [hooks.checkpoint, *(cfg.get("custom_hooks") or [])]:
-        if isinstance(hook, dict) and class_name(hook["type"]) == "CheckpointHook":
-            hook["type"] = "AtomicCheckpointHook"
-        if isinstance(hook, dict) and class_name(hook["type"]) == "EarlyStoppingHook":
-            # Before the best checkpoint is saved, which is to hold what it counted.
-            hook.setdefault("priority", "LOW")
-    for key, name in HOOKS.items():
-        if hooks.setdefault(key, dict(type=name)) is None:
-            del hooks[key]
-    if skip_nan and "nan_guard" in hooks:
-        hooks.nan_guard.skip = True
-
-
-def load_strictly(cfg: Config) -> None:
-    """Add the hook that lets only weights be loaded that fit; a config can say what may differ, not do without it."""
-    if cfg.get("default_hooks") is None:
-        cfg.default_hooks = {}
-    if cfg.default_hooks.get("loading") is None:
-        cfg.default_hooks.loading = dict(type="LoadingHook")
-
-
-def class_name(kind: Any) -> str:
-    """The class's own name, whether a config gives a class, a name or a name with its library's."""
-    return kind.split(".")[-1] if isinstance(kind, str) else kind.__name__
+__all__ = [
+    "EXIT_SAVED",
+    "LAST",
+    "RUN_CONFIG",
+    "Interrupted",
+    "build_runner",
+    "build_training_runner",
+    "check_work_dir",
+    "claimed",
+    "find_last",
+    "load_strictly",
+    "load_whole",
+    "make_deterministic",
+    "make_reliable",
+    "nothing_to_save",
+    "refuse_unpickling",
+    "replay",
+]

@@ -7,7 +7,11 @@ from mmengine.dist import get_world_size
 
 
 class Agreement:
-    """A gloo group of its own: NCCL's would make the CPU wait for the GPU. Made by all processes at the same point."""
+    """A small number that all processes know.
+
+    It has a gloo group of its own, as NCCL's would make the CPU wait for the GPU. All processes
+    have to make it at the same point.
+    """
 
     def __init__(self) -> None:
         self.group = torch.distributed.new_group(backend="gloo") if get_world_size() > 1 else None

@@ -1,84 +1,28 @@
-"""Checkpoints that are whole or not there, whenever the process or the machine dies.
-
-A file is written beside its place, synced and renamed. What it replaces is removed only after that.
-"""
+"""Checkpoints of a run: whole or not there, and the old ones removed only after that."""
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
-from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ...errors import UsageError
 from .finite import check_run_finite
 from .last_checkpoint import LAST, name_for
 from .loose_state import remember_state
-
-PARTIAL = ".partial"
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-def write_whole(path: str | Path, data: bytes) -> None:
-    """Write a file such that its name stands for all of it or for what was there before.
-
-    Raises:
-        UsageError: there is no room for it.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}{PARTIAL}")
-    try:
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        if error.errno not in FULL:
-            raise
-        free = shutil.disk_usage(path.parent).free
-        raise UsageError(
-            f"no room for {path}: it needs {len(data):,} bytes, {free:,} are free there ({error.strerror}). Files that "
-            "were saved before are as they were. Make room, or name another --work-dir, and go on with --resume"
-        ) from error
-    # The name itself is in the folder, which has a cache of its own.
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-class WholeFiles(LocalBackend):
-    """MMEngine's local files, written by :func:`write_whole`."""
-
-    def put(self, obj: bytes, filepath: str | Path) -> None:
-        write_whole(filepath, obj)
-
-    def put_text(self, obj: str, filepath: str | Path, encoding: str = "utf-8") -> None:
-        write_whole(filepath, obj.encode(encoding))
-
-
-def write_files_whole() -> None:
-    """Have MMEngine write every local file through :class:`WholeFiles`."""
-    register_backend("local", WholeFiles, force=True, prefixes="")
+from .whole_files import PARTIAL, write_files_whole, write_whole
 
 
 def between_steps(optim_wrapper: Any) -> bool:
-    """No gradients are waiting for more of their kind, which a checkpoint would not hold."""
-    wrappers = (
-        optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
-    )
+    """Whether no gradients wait for more of their kind, which a checkpoint would not hold."""
+    several = isinstance(optim_wrapper, OptimWrapperDict)
+    wrappers = optim_wrapper.values() if several else [optim_wrapper]
     return all(wrapper.should_update() for wrapper in wrappers if isinstance(wrapper, OptimWrapper))
 
 
@@ -101,34 +45,40 @@ def save_run(runner: Runner, folder: str, name: str, meta: dict[str, Any], **opt
     runner.message_hub.update_info("last_ckpt", path)
     remember_state(runner)
     runner.save_checkpoint(folder, name, meta=meta, **options)
+    # Only now, when the file that the note names is there.
     if is_main_process():
         write_whole(os.path.join(runner.work_dir, LAST), name_for(path, runner.work_dir).encode())
     return path
 
 
 class _RemoveLater:
-    """A file backend that keeps what it is told to remove until :meth:`finish`."""
+    """A file backend that keeps what it is told to remove until `finish`."""
 
     def __init__(self, backend: Any) -> None:
-        self.backend, self.removed = backend, []
+        self.backend = backend
+        self.removals: list[tuple[Callable[[str], None], str]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.backend, name)
 
     def remove(self, path: str) -> None:
-        self.removed.append((self.backend.remove, path))
+        self.removals.append((self.backend.remove, path))
 
     def rmtree(self, path: str) -> None:
-        self.removed.append((self.backend.rmtree, path))
+        self.removals.append((self.backend.rmtree, path))
 
     def finish(self) -> None:
-        for remove, path in self.removed:
+        for remove, path in self.removals:
             remove(path)
 
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """`CheckpointHook` whose old files go only when the new one and `last_checkpoint` are on disk."""
+    """`CheckpointHook` whose old files go only when the new one and `last_checkpoint` are on disk.
+
+    MMEngine's removes the oldest checkpoint first: a run that is killed then has one less than it
+    was told to keep, or none.
+    """
 
     def before_train(self, runner: Runner) -> None:
         write_files_whole()
@@ -141,14 +91,21 @@ class AtomicCheckpointHook(CheckpointHook):
                 partial.unlink()
 
     def _name_best_here(self) -> None:
-        """The best checkpoint is this folder's own: a copied run would remove the original's when it finds a better."""
+        """Take the best checkpoint for this folder's own.
+
+        MMEngine keeps its whole path, by which a copied run would remove the original's when it
+        finds a better one.
+        """
+        # Where several scores are watched, MMEngine has a best file for each in place of one.
+        if getattr(self, "best_ckpt_path", None):
+            self.best_ckpt_path = self._in_out_dir(self.best_ckpt_path)
         several = getattr(self, "best_ckpt_path_dict", {})
-        for owner, keys in ((vars(self), ["best_ckpt_path"]), (several, [*several])):
-            for key in keys:
-                if owner.get(key):
-                    owner[key] = self.file_backend.join_path(
-                        self.out_dir, os.path.basename(owner[key])
-                    )
+        for score, path in several.items():
+            if path:
+                several[score] = self._in_out_dir(path)
+
+    def _in_out_dir(self, path: str) -> str:
+        return self.file_backend.join_path(self.out_dir, os.path.basename(path))
 
     def save_now(self, runner: Runner, name: str, iterations: int) -> str:
         """Save under a name of its own, after so many iterations. Returns the path."""
@@ -158,6 +115,7 @@ class AtomicCheckpointHook(CheckpointHook):
         )
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
+        """MMEngine's method of this name, in another order: save, then remove."""
         outdated = self._forget(runner, step) if self.max_keep_ckpts > 0 else []
         self.last_ckpt = save_run(
             runner,
@@ -171,15 +129,9 @@ class AtomicCheckpointHook(CheckpointHook):
             backend_args=self.backend_args,
             **self.args,
         )
-        for path in outdated if is_main_process() else []:
-            # Checkpoints of sharded training are folders.
-            remove = (
-                self.file_backend.rmtree
-                if self.file_backend.isdir(path)
-                else self.file_backend.remove
-            )
-            if self.file_backend.exists(path):
-                remove(path)
+        if is_main_process():
+            for path in outdated:
+                self._remove(path)
 
     def _forget(self, runner: Runner, step: int) -> list[str]:
         """Take a step into the list of kept ones. Returns the paths that fall out of it."""
@@ -191,15 +143,23 @@ class AtomicCheckpointHook(CheckpointHook):
         self.keep_ckpt_ids.clear()
         self.keep_ckpt_ids.extend(kept)
         runner.message_hub.update_info("keep_ckpt_ids", kept)
-        return [
-            self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
-            for old in outdated
-        ]
+        names = [self.filename_tmpl.format(old) for old in outdated]
+        return [self.file_backend.join_path(self.out_dir, name) for name in names]
+
+    def _remove(self, path: str) -> None:
+        if not self.file_backend.exists(path):
+            return
+        # Checkpoints of sharded training are folders.
+        if self.file_backend.isdir(path):
+            self.file_backend.rmtree(path)
+        else:
+            self.file_backend.remove(path)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
         if self.save_best:
             check_run_finite(runner, runner.iter)
         remember_state(runner)
+        # MMEngine's method removes the old best before it saves the new one, through this backend.
         backend, later = self.file_backend, _RemoveLater(self.file_backend)
         self.file_backend = later
         try:

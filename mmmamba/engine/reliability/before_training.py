@@ -1,4 +1,4 @@
-"""A training that is told to stop before it began: there is nothing to save, and its exit code says so."""
+"""A training that is told to stop before it began: its exit code says that nothing is lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from types import FrameType
 from typing import Any
 
 EXIT_SAVED = 75
-"""Exit code of a run that saved and stopped, or had nothing to save: `EX_TEMPFAIL` of sysexits.h, "try again"."""
+"""Exit code of a run that saved and stopped, or had nothing to save.
+
+It is `EX_TEMPFAIL` of sysexits.h, "try again".
+"""
 # Ctrl-C ends a program that has nothing to lose as it always does.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
 REPLACED: dict[int, Any] = {}
@@ -19,7 +22,10 @@ REPLACED: dict[int, Any] = {}
 
 @contextmanager
 def nothing_to_save() -> Iterator[None]:
-    """Until the training loop hears signals itself, SIGTERM and SIGUSR1 end the process with :data:`EXIT_SAVED`."""
+    """Have SIGTERM and SIGUSR1 end the process with `EXIT_SAVED`.
+
+    It holds until the training loop hears signals itself.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -31,8 +37,8 @@ def nothing_to_save() -> Iterator[None]:
             os._exit(128 + number)
         os.write(
             2,
-            f"{signal.Signals(number).name} before the first step: there is nothing to save. Go on: the same "
-            "command with --resume\n".encode(),
+            f"{signal.Signals(number).name} before the first step: there is nothing to save. Go "
+            "on: the same command with --resume\n".encode(),
         )
         # Raised as an error it could be caught by whatever is being built.
         os._exit(EXIT_SAVED)
@@ -48,5 +54,8 @@ def nothing_to_save() -> Iterator[None]:
 
 
 def handler_before(number: int, handler: Any) -> Any:
-    """What is to hear a signal after training, where `handler` did when it began: not those of this module."""
+    """What is to hear a signal after training, where `handler` did when it began.
+
+    Where that is a handler of this module, it is the one that it replaced.
+    """
     return REPLACED.pop(number, handler)

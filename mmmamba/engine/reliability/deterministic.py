@@ -1,8 +1,9 @@
-"""`--deterministic`: the same numbers from each run on a GPU, or an error that names the operator."""
+"""`--deterministic`: the same numbers from each run on a GPU, or an error with the operator."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -26,31 +27,38 @@ def make_deterministic(cfg: Config) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if compiled_extension() is not None:
         print_log(
-            "--deterministic: mmcv's compiled operators (RoIAlign, deformable convolution) add in any order in their "
-            "backward passes and raise no error; without them, those of mmmamba.compat are repeatable",
+            "--deterministic: mmcv's compiled operators (RoIAlign, deformable convolution) add in "
+            "any order in their backward passes and raise no error; without them, those of "
+            "mmmamba.compat are repeatable",
             "current",
             30,
         )
 
 
 class MatrixAvgPool2d(nn.AdaptiveAvgPool2d):
-    """`AdaptiveAvgPool2d` as two matrix products: its own gradient on a GPU is added in any order."""
+    """`AdaptiveAvgPool2d` as two matrix products.
+
+    Its own gradient is added in any order on a GPU.
+    """
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        size = (
-            self.output_size
-            if isinstance(self.output_size, (tuple, list))
-            else (self.output_size,) * 2
-        )
-        rows_PH, columns_QW = (
-            _window_means(wanted or length, length, x_BCHW)
-            for wanted, length in zip(size, x_BCHW.shape[-2:])
-        )
+        P, Q = _pair(self.output_size)
+        H, W = x_BCHW.shape[-2:]
+        # A side of None stays as long as it is.
+        rows_PH = _window_means(P or H, H, x_BCHW)
+        columns_QW = _window_means(Q or W, W, x_BCHW)
         return rows_PH @ x_BCHW @ columns_QW.T
 
 
+def _pair(size: Any) -> tuple[int | None, int | None]:
+    return tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+
+
 def _window_means(windows: int, length: int, like: Tensor) -> Tensor:
-    """(windows, length): window i is the mean of cells floor(i L / n) to ceil((i + 1) L / n)."""
+    """A matrix (windows, length): window i is the mean of its cells, as PyTorch lays them.
+
+    They are those from floor(i L / n) to ceil((i + 1) L / n), of L cells and n windows.
+    """
     window = torch.arange(windows, device=like.device)[:, None]
     cell = torch.arange(length, device=like.device)
     inside = (cell >= window * length // windows) & (cell < -((window + 1) * -length // windows))
@@ -59,15 +67,17 @@ def _window_means(windows: int, length: int, like: Tensor) -> Tensor:
 
 @HOOKS.register_module()
 class DeterministicPoolingHook(Hook):
-    """Puts :class:`MatrixAvgPool2d` in the place of the model's adaptive average pooling, and our RoIAlign in that of
+    """Exchanges pooling whose gradients are added in any order.
+
+    `MatrixAvgPool2d` takes the place of adaptive average pooling, and our RoIAlign that of
     torchvision's, which is compiled where algorithms are deterministic, for minutes.
     """
 
     def before_run(self, runner: Runner) -> None:
         from mmcv.ops import RoIAlign
 
-        model = bare_model(runner.model)
-        for parent in [*model.modules()]:
+        # A list, as modules are exchanged while it is gone through.
+        for parent in [*bare_model(runner.model).modules()]:
             for name, child in parent.named_children():
                 if type(child) is nn.AdaptiveAvgPool2d:
                     setattr(parent, name, MatrixAvgPool2d(child.output_size))

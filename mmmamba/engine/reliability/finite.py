@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,13 +19,15 @@ SHOWN = 3
 
 
 def all_finite(tensors: Sequence[Tensor]) -> bool:
-    """Whether no element of any tensor is NaN or infinite. The tensors may have any floating dtypes and one device."""
-    # A sum of squares overflows long before its terms; the largest one takes many times as long on a CPU.
-    return (
-        any(bool(total_norm(tensors, power).isfinite()) for power in (2.0, torch.inf))
-        if tensors
-        else True
-    )
+    """Whether no element of any tensor is NaN or infinite.
+
+    The tensors may have any floating dtypes, and are on one device.
+    """
+    if not tensors:
+        return True
+    # A sum of squares overflows long before its terms, so that its being infinite proves nothing;
+    # the largest element proves it, but finding that takes many times as long on a CPU.
+    return any(bool(total_norm(tensors, power).isfinite()) for power in (2.0, torch.inf))
 
 
 def total_norm(tensors: Sequence[Tensor], power: float) -> Tensor:
@@ -34,7 +36,9 @@ def total_norm(tensors: Sequence[Tensor], power: float) -> Tensor:
 
 
 def check_run_finite(runner: Runner, iterations: int) -> None:
-    """Refuse to save a run whose weights, averages, buffers or optimizer hold NaN or infinity; in all processes.
+    """Refuse to save a run whose weights, averages, buffers or optimizer hold NaN or infinity.
+
+    All processes refuse together.
 
     Args:
         iterations: that the run has done.
@@ -46,43 +50,48 @@ def check_run_finite(runner: Runner, iterations: int) -> None:
     groups: dict[torch.device, list[Tensor]] = {}
     for tensor in named.values():
         groups.setdefault(tensor.device, []).append(tensor)
-    bad = torch.tensor(
-        not all(all_finite(tensors) for tensors in groups.values()), dtype=torch.int32
-    )
+    found = not all(all_finite(tensors) for tensors in groups.values())
+    # A process that went on alone would wait for the others for ever.
+    bad = torch.tensor(found, dtype=torch.int32)
     all_reduce(bad, "max")
     if not bad:
         return
     names = [name for name, tensor in named.items() if not tensor.isfinite().all()]
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    found = f"{', '.join(names[:SHOWN])}{more}" if names else "those of another process"
+    shown = f"{', '.join(names[:SHOWN])}{more}" if names else "those of another process"
     raise NonFiniteError(
-        f"after iteration {iterations} the state of the run is not finite, and no checkpoint is written of it: "
-        f"{found}.\nCheckpoints of before are as they were. "
-        "Lower the learning rate (optim_wrapper.optimizer.lr) or clip "
-        "gradients (optim_wrapper.clip_grad), and go on from the last one with --resume"
+        f"after iteration {iterations} the state of the run is not finite, and no checkpoint is "
+        f"written of it: {shown}.\nCheckpoints of before are as they were. Lower the learning rate "
+        "(optim_wrapper.optimizer.lr) or clip gradients (optim_wrapper.clip_grad), and go on from "
+        "the last one with --resume"
     )
 
 
 def _state(runner: Runner) -> Iterator[tuple[str, Tensor]]:
-    """What a checkpoint holds of floating-point tensors, by name; of sharded models this process's part."""
+    """What a checkpoint holds of floating-point tensors, by name.
+
+    Of sharded models it is the part of this process.
+    """
     models = {"": bare_model(runner.model)}
     averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
-    models.update(
-        {f"average {number} ": hook.ema_model.module for number, hook in enumerate(averages)}
-    )
+    for number, hook in enumerate(averages):
+        models[f"average {number} "] = hook.ema_model.module
     for which, model in models.items():
         for name, tensor in _saved(model):
             yield which + name, tensor.detach()
-    wrapper = runner.optim_wrapper
-    parameters = {parameter: name for name, parameter in models[""].named_parameters()}
-    for key, one in (
-        wrapper.items() if isinstance(wrapper, OptimWrapperDict) else [("optimizer", wrapper)]
-    ):
-        if isinstance(one, OptimWrapper):
-            for parameter, state in one.optimizer.state.items():
-                yield from _floating(
-                    state, f"{key}'s ", f" of {parameters.get(parameter, 'a parameter')}"
-                )
+    names = {parameter: name for name, parameter in models[""].named_parameters()}
+    for key, wrapper in _wrappers(runner.optim_wrapper).items():
+        for parameter, state in wrapper.optimizer.state.items():
+            owner = names.get(parameter, "a parameter")
+            for name, value in state.items():
+                if isinstance(value, Tensor) and value.is_floating_point():
+                    yield f"{key}'s {name} of {owner}", value
+
+
+def _wrappers(wrapper: Any) -> dict[str, OptimWrapper]:
+    """MMEngine's wrappers of optimizers by name, those of other kinds left out."""
+    several = wrapper.items() if isinstance(wrapper, OptimWrapperDict) else [("optimizer", wrapper)]
+    return {key: one for key, one in several if isinstance(one, OptimWrapper)}
 
 
 def _saved(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -93,9 +102,3 @@ def _saved(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         for name, buffer in module.named_buffers(prefix, recurse=False):
             if name.rpartition(".")[2] not in passing and buffer.is_floating_point():
                 yield name, buffer
-
-
-def _floating(state: Mapping[str, Any], before: str, behind: str) -> Iterator[tuple[str, Tensor]]:
-    for name, value in state.items():
-        if isinstance(value, Tensor) and value.is_floating_point():
-            yield f"{before}{name}{behind}", value

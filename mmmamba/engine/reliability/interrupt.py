@@ -15,19 +15,20 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from .agree import Agreement
-from .atomic_save import AtomicCheckpointHook, between_steps, save_run, write_files_whole
+from .atomic_save import AtomicCheckpointHook, between_steps, save_run
 from .before_training import EXIT_SAVED, handler_before
+from .whole_files import write_files_whole
 from .workers import SIGNALS, DeafWorker
 
 FILE = "interrupted.pth"
 VALIDATED_KEY = "last_validated"
-"""Of the message hub: the iteration behind which the run was validated last."""
+"""Under which the message hub has the iteration behind which the run was validated last."""
 # torchrun hands Ctrl-C on to processes that the terminal sent it to already.
 SAME_CTRL_C = 1.0
 
 
 class Interrupted(SystemExit):
-    """Raised when the run is saved; uncaught, it ends the process with :data:`EXIT_SAVED`."""
+    """Raised when the run is saved; uncaught, it ends the process with `EXIT_SAVED`."""
 
     def __init__(self, path: str) -> None:
         super().__init__(EXIT_SAVED)
@@ -36,10 +37,11 @@ class Interrupted(SystemExit):
 
 @HOOKS.register_module()
 class InterruptHook(Hook):
-    """SIGINT, SIGTERM and SIGUSR1 save at the end of the step and raise :class:`Interrupted`, on all processes at once.
+    """Saves the run at the end of the step in which SIGINT, SIGTERM or SIGUSR1 came.
 
-    A second SIGINT ends the process at once. While gradients are accumulated the save waits for the optimizer's step.
-    A validation is left after the image or batch at hand, and marked as not done.
+    All processes save at once and raise `Interrupted`. A second SIGINT ends the process without.
+    While gradients are accumulated the save waits for the optimizer's step. A validation is left
+    after the image or batch at hand, and marked as not done.
     """
 
     # Behind every hook that changes what is saved, and behind the log.
@@ -71,7 +73,8 @@ class InterruptHook(Hook):
         if self.training:
             # A loop of another kind may have several, or none.
             loader = getattr(runner.val_loop, "dataloader", None)
-            # Processes whose shares of the data differ can ask one another only while all of them have batches.
+            # Processes whose shares of the data differ can ask one another only while all of them
+            # have batches.
             self.common = -self.agreement.most(-_length(loader))
             if isinstance(loader, DataLoader) and not isinstance(loader.worker_init_fn, DeafWorker):
                 loader.worker_init_fn = DeafWorker(loader.worker_init_fn)
@@ -94,10 +97,12 @@ class InterruptHook(Hook):
         self, runner: Runner, iterations: int, within_validation: bool = False
     ) -> None:
         """Save as a run that did so many iterations, and end it."""
+        # Schedulers signal processes one after the other; all are to stop at the same step.
         number = self.agreement.most(self.signal)
         if not number or not between_steps(runner.optim_wrapper):
             return
         if within_validation:
+            # It is done again when the run goes on.
             runner.message_hub.update_info(VALIDATED_KEY, None)
             for hook in runner.hooks:
                 if isinstance(hook, EMAHook):
@@ -110,9 +115,11 @@ class InterruptHook(Hook):
             meta = dict(epoch=runner.epoch, iter=iterations)
             path = save_run(runner, runner.work_dir, FILE, meta, by_epoch=False)
         runner.logger.info(
-            f"{signal.Signals(number).name}: saved {path} after iteration {iterations}; go on with --resume"
+            f"{signal.Signals(number).name}: saved {path} after iteration {iterations}; go on with "
+            "--resume"
         )
-        # Whoever ends first has torchrun end the others, which must not be before the file is there.
+        # Whoever ends first has torchrun end the others, which must not be before the file is
+        # there.
         self.agreement.wait()
         self._restore()
         raise Interrupted(path)
@@ -128,10 +135,9 @@ class InterruptHook(Hook):
         if not self.signal:
             self.signal, self.since = number, time.monotonic()
             # Not through the log, which the signal may have interrupted.
-            os.write(
-                2,
-                f"{signal.Signals(number).name}: saving after this step; Ctrl-C stops at once\n".encode(),
-            )
+            name = signal.Signals(number).name
+            line = f"{name}: saving after this step; Ctrl-C stops at once\n"
+            os.write(2, line.encode())
 
     def _restore(self) -> None:
         for one, handler in self.before.items():

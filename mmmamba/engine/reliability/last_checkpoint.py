@@ -45,15 +45,18 @@ def read_last(folder: str | Path) -> str:
 
 
 def name_for(path: str | Path, folder: str | Path) -> str:
-    """What the note in a folder calls a checkpoint: relative, so that a copy of the folder names its own file."""
+    """What the note in a folder calls a checkpoint.
+
+    The path is relative, so that a copy of the folder names its own file.
+    """
     return str(path) if "://" in str(path) else os.path.relpath(path, folder)
 
 
 def find_last(folder: str | Path) -> str:
     """The path or address of the checkpoint that the note names, "" where there is none.
 
-    A file of that name in the folder itself comes first: MMEngine's hook writes whole paths, and folders are copied
-    and moved.
+    A file of that name in the folder itself comes first: MMEngine's hook writes whole paths, and
+    folders are copied and moved.
 
     Raises:
         UsageError: as `read_last`.

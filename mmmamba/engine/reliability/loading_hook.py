@@ -1,4 +1,4 @@
-"""What a run loads, looked at before any of it is loaded: weights, averages, optimizer and schedules."""
+"""Weights, averages, optimizer and schedules, looked at before a run loads any of them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from ...checkpoints.loading import ALLOW
 from ...errors import UsageError
 from ...printable import printable, printable_names
 from ...suggest import did_you_mean
+from ..bare_model import bare_model
 from .resume.newest import go_on, run_fault, weight_names
-from .resume.optimizer_state import check_optimizer, setting_faults
-from .whole_weights import bare_network, fit_whole
+from .resume.optimizer_state import check_optimizer
+from .resume.settings import setting_faults
+from .whole_weights import fit_whole
 
 AVERAGED = "module."
 """What MMEngine puts before the names of averaged weights."""
@@ -26,14 +28,16 @@ AVERAGED = "module."
 
 @HOOKS.register_module()
 class LoadingHook(Hook):
-    """Settles what is resumed, and lets only weights be loaded that fit the network whole, under any of their names.
+    """Settles what is resumed, and lets only weights be loaded that fit the network whole.
 
-    Training, validation and test, from a file of ours or of a model's authors. Of a run that is resumed, averaged
-    weights, the optimizer's state and the schedules are held against this run's as well.
+    They may have any of their names, ours or those of a model's authors, and be loaded for
+    training, validation or test. Of a run that is resumed, averaged weights, the optimizer's state
+    and the schedules are held against this run's as well.
 
     Args:
-        may_differ: names of modules and weights that `load_from` may lack, have of another shape or have alone when
-            training begins, such as a head for other classes. Resuming and testing take no notice of it.
+        may_differ: names of modules and weights that `load_from` may lack, have of another shape or
+            have alone when training begins, such as a head for other classes. Resuming and testing
+            take no notice of it.
         begin_with: what `load_from` is where there is nothing to resume.
         left_out: names of modules that the network was built without and that checkpoints may have.
     """
@@ -75,22 +79,15 @@ class LoadingHook(Hook):
     def _fitted(
         self, runner: Runner, held: Mapping, source: str, allowed: Sequence[str]
     ) -> dict[str, Any]:
-        """The weights under our names."""
+        """The weights under our names.
+
+        Args:
+            allowed: what of the network the file need not fit.
+        """
         try:
             matched, reports = fit_whole(runner.model, held, source, (*allowed, *self.left_out))
         except UnfitError as error:
-            cure = (
-                error.cure
-                if error.cure != ALLOW
-                else "Name a checkpoint of this config, or the config of this one"
-            )
-            if not runner._resume and isinstance(runner._train_loop, BaseLoop) and error.names:
-                modules = dict.fromkeys(name.rpartition(".")[0] or name for name in error.names)
-                cure = (
-                    "To train these anew, as for another number of classes, and take the rest from the file: "
-                    f"--may-differ {printable_names(modules)}"
-                )
-            raise UsageError(f"{error.finding}\n{cure}") from error
+            raise UsageError(f"{error.finding}\n{_cure(runner, error)}") from error
         for report in reports:
             runner.logger.info(str(report))
         if allowed:
@@ -98,22 +95,23 @@ class LoadingHook(Hook):
         return matched
 
     def _tell_what_differs(self, runner: Runner, matched: Mapping, reports: Sequence) -> None:
-        ours = bare_network(runner.model).state_dict()
+        ours = bare_model(runner.model).state_dict()
         names = [*ours, *(name for report in reports for name in report.unexpected)]
         for one in self.may_differ:
             if not any(name == one or name.startswith(f"{one}.") for name in names):
+                modules = {name.rpartition(".")[0] for name in ours}
                 raise UsageError(
-                    f"may_differ names {one!r}, which neither the model nor {runner._load_from} has."
-                    f"{did_you_mean(one, {n.rpartition('.')[0] for n in ours}, 3)}"
+                    f"may_differ names {one!r}, which neither the model nor {runner._load_from} "
+                    f"has.{did_you_mean(one, modules, 3)}"
                 )
-        anew = [name for name in weight_names(bare_network(runner.model)) if name not in matched]
+        anew = [name for name in weight_names(bare_model(runner.model)) if name not in matched]
         runner.logger.warning(
-            f"may_differ: {len(anew)} tensors are not taken from {runner._load_from} and begin anew: "
-            f"{printable_names(anew) or 'none'}"
+            f"may_differ: {len(anew)} tensors are not taken from {runner._load_from} and begin "
+            f"anew: {printable_names(anew) or 'none'}"
         )
 
     def _check_run(self, runner: Runner, checkpoint: dict[str, Any], source: str) -> None:
-        network = bare_network(runner.model)
+        network = bare_model(runner.model)
         if fault := run_fault(checkpoint, weight_names(network)):
             raise UsageError(f"--resume {source}: {fault}")
         check_optimizer(checkpoint["optimizer"], runner.optim_wrapper, network, source)
@@ -122,26 +120,41 @@ class LoadingHook(Hook):
         held = checkpoint.get("ema_state_dict")
         if held is not None and not averages:
             runner.logger.warning(
-                f"{source} holds averaged weights and this run has no EMAHook: it goes on from these"
+                f"{source} holds averaged weights and this run has no EMAHook: it goes on from "
+                "these"
             )
         for hook in averages if held is not None else []:
             _check_averages(held, hook, source)
 
 
+def _cure(runner: Runner, error: UnfitError) -> str:
+    """What to do about weights that do not fit, in words of the command line."""
+    begins_training = isinstance(runner._train_loop, BaseLoop) and not runner._resume
+    if begins_training and error.names:
+        modules = dict.fromkeys(name.rpartition(".")[0] or name for name in error.names)
+        return (
+            "To train these anew, as for another number of classes, and take the rest from the "
+            f"file: --may-differ {printable_names(modules)}"
+        )
+    # That of a backbone names arguments that no command has.
+    if error.cure == ALLOW:
+        return "Name a checkpoint of this config, or the config of this one"
+    return error.cure
+
+
 def _check_averages(held: Any, hook: EMAHook, source: str) -> None:
     """Raises UsageError unless they are the averages of this network, all finite."""
-    wanted = hook.ema_model.state_dict()
     label = f"{source} (averaged weights)"
     if not isinstance(held, Mapping):
         raise UsageError(f"{label}: ema_state_dict is a {type(held).__name__}, not a dictionary")
-    if strange := held.keys() ^ wanted.keys():
+    if strange := held.keys() ^ hook.ema_model.state_dict().keys():
         names = printable_names(sorted(map(str, strange)))
         raise UsageError(f"{label}: they have no place here, or are not there: {names}")
-    inner = {
-        name.removeprefix(AVERAGED): value
-        for name, value in held.items()
-        if name.startswith(AVERAGED)
-    }
+    inner = {}
+    for name, value in held.items():
+        # Beside the weights there is a count of steps.
+        if name.startswith(AVERAGED):
+            inner[name.removeprefix(AVERAGED)] = value
     try:
         fit_whole(hook.ema_model.module, dict(state_dict=inner), label)
     except CheckpointError as error:
@@ -149,36 +162,39 @@ def _check_averages(held: Any, hook: EMAHook, source: str) -> None:
 
 
 def _check_schedules(held: Any, schedules: Any, source: str) -> None:
-    """Raises UsageError unless each of this run's schedules has its own state: MMEngine pairs them by their order."""
+    """Raises UsageError unless each of this run's schedules has its own state.
+
+    MMEngine pairs them by their order.
+    """
     if held is None or schedules is None:
         return
-    if isinstance(schedules, dict):
-        wanted = {
-            f"{key}.{number}": one
-            for key, some in schedules.items()
-            for number, one in enumerate(some)
-        }
-        theirs = {
-            f"{key}.{number}": one
-            for key, some in dict(held).items()
-            for number, one in enumerate(some)
-        }
+    theirs, wanted = _by_name(held), _by_name(schedules)
+    if theirs.keys() != wanted.keys():
+        fault = f"it has {len(theirs)} of them, this run {len(wanted)}"
     else:
-        wanted, theirs = (dict(enumerate(some)) for some in (schedules, held))
-    faults = (
-        []
-        if theirs.keys() == wanted.keys()
-        else [f"it has {len(theirs)} of them, this run {len(wanted)}"]
-    )
-    if not faults:
-        faults = [
-            fault
-            for key, one in wanted.items()
-            for fault in setting_faults(theirs[key], one.state_dict(), f"param_scheduler {key}")
-        ]
-    if faults:
+        fault = _schedule_fault(theirs, wanted)
+    if fault:
         raise UsageError(
             f"{source}: the state of the schedules does not fit this run; nothing was loaded: "
-            f"{faults[0]}. "
-            "Train with the param_scheduler that the checkpoint was made with"
+            f"{fault}. Train with the param_scheduler that the checkpoint was made with"
         )
+
+
+def _schedule_fault(theirs: Mapping, wanted: Mapping) -> str | None:
+    """The first thing that does not fit."""
+    for name, schedule in wanted.items():
+        for fault in setting_faults(theirs[name], schedule.state_dict(), f"param_scheduler {name}"):
+            return fault
+    return None
+
+
+def _by_name(schedules: Any) -> dict[Any, Any]:
+    """Schedules by their number, of several optimizers by name and number."""
+    found: dict[Any, Any] = {}
+    if isinstance(schedules, (list, tuple)):
+        found.update(enumerate(schedules))
+    elif isinstance(schedules, Mapping):
+        for key, some in schedules.items():
+            numbered = _by_name(some)
+            found.update({f"{key}.{number}": one for number, one in numbered.items()})
+    return found

@@ -1,13 +1,14 @@
 """State of a run that no `state_dict` holds, kept in the message hub, which each checkpoint holds.
 
-MMEngine, mmdet and mmseg have few things that training changes and checkpoints lack: what :data:`LOOSE` names, and the
-running statistics of all processes but the first.
+MMEngine, mmdet and mmseg have few things that training changes and checkpoints lack: what `LOOSE`
+names, and the running statistics of all processes but the first.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
@@ -23,7 +24,10 @@ from ...printable import printable, printable_names
 from ..bare_model import bare_model
 from .rank_buffers import remember_buffers, restore_buffers
 
-KEY, TUPLE = "loose_state", "tuple"
+KEY = "loose_state"
+"""Under which the message hub has it: a text of JSON for each process."""
+TUPLE = "tuple"
+"""The one key of what stands for a tuple, which JSON lacks."""
 LOOSE = {
     # Multi-scale training of YOLOX: one size serves ten steps.
     "BatchSyncRandomResize": ["_input_size"],
@@ -43,48 +47,102 @@ LOOSE = {
 """Attributes by the name of the class that has them, derived ones included."""
 
 
+@dataclass(frozen=True)
+class _Loose:
+    """An attribute that changes while a run trains, wherever it is."""
+
+    key: str
+    """What a checkpoint calls it: `model.roi_head.iou_history`, `NanGuardHook.0.in_a_row`."""
+    owner: Any
+    attribute: str
+    """Dotted where the owner's class is not the one that holds it."""
+
+    def get(self) -> Any:
+        return attrgetter(self.attribute)(self.owner)
+
+    def set(self, value: Any) -> None:
+        parent, _, last = self.attribute.rpartition(".")
+        setattr(attrgetter(parent)(self.owner) if parent else self.owner, last, value)
+
+
 def remember_state(runner: Runner) -> None:
-    """Before a checkpoint is saved. All processes have to ask."""
+    """Put a run's loose state into the message hub, before a checkpoint is saved.
+
+    All processes have to ask.
+    """
     remember_buffers(runner)
-    state = {key: _plain(attrgetter(name)(owner)) for key, owner, name in _loose(runner)}
+    state = {one.key: _to_json(one.get()) for one in _loose(runner)}
     runner.message_hub.update_info(KEY, _gather(json.dumps(state)))
 
 
 def restore_state(runner: Runner) -> None:
-    """After a checkpoint was read.
+    """Hand a run's loose state out of the message hub, after a checkpoint was read.
 
     Raises:
-        UsageError: it holds what no such state is.
+        UsageError: the hub holds what no such state is.
     """
     restore_buffers(runner)
     state = _read(runner.message_hub.get_info(KEY) or ["{}"])
-    for key, owner, name in _loose(runner):
-        if key in state:
-            value, ours = state.pop(key), attrgetter(name)(owner)
+    for one in _loose(runner):
+        if one.key in state:
+            value, ours = state.pop(one.key), one.get()
             if not _alike(value, ours):
                 raise UsageError(
-                    f"the checkpoint's {KEY} has {printable(repr(value))} for {key}, which is {ours!r} here"
+                    f"the checkpoint's {KEY} has {printable(repr(value))} for {one.key}, which is "
+                    f"{ours!r} here"
                 )
-            parent, _, last = name.rpartition(".")
-            setattr(attrgetter(parent)(owner) if parent else owner, last, value)
+            one.set(value)
     if state:
         names = printable_names(sorted(state))
         print_log(f"the checkpoint holds state that has no place here: {names}", "current", 30)
+    _stop_again(runner)
+
+
+def _loose(runner: Runner) -> Iterator[_Loose]:
+    """What of a run's modules and hooks is loose."""
+    for where, owner in _owners(runner).items():
+        for kind in type(owner).__mro__:
+            for attribute in LOOSE.get(kind.__name__, ()):
+                yield _Loose(f"{where}.{attribute}", owner, attribute)
+
+
+def _owners(runner: Runner) -> dict[str, Any]:
+    """Modules by the place in the model, hooks by class and number among those of their class."""
+    modules = bare_model(runner.model).named_modules()
+    owners: dict[str, Any] = {f"model.{name}": module for name, module in modules}
+    for hook in runner.hooks:
+        kind = type(hook).__name__
+        number = sum(where.startswith(f"{kind}.") for where in owners)
+        owners[f"{kind}.{number}"] = hook
+    return owners
+
+
+def _stop_again(runner: Runner) -> None:
+    """End a run at once that had stopped early, unless the hook is more patient by now."""
     for hook in runner.hooks:
         if isinstance(hook, EarlyStoppingHook) and _had_stopped(hook):
             print_log(
-                f"the run had stopped early ({hook.monitor} {hook.best_score:.4g}); more patience lets it go on",
+                f"the run had stopped early ({hook.monitor} {hook.best_score:.4g}); more patience "
+                "lets it go on",
                 "current",
                 30,
             )
             runner.train_loop.stop_training = True
 
 
+def _had_stopped(hook: EarlyStoppingHook) -> bool:
+    threshold = hook.stopping_threshold
+    reached = threshold is not None and hook.rule_map[hook.rule](hook.best_score, threshold)
+    return reached or 0 < hook.wait_count >= hook.patience
+
+
 def _read(lines: Any) -> dict[str, Any]:
-    """What this process had."""
+    """What this process had, by name."""
     try:
-        # A checkpoint of another number of processes has no line for some; thresholds of the first are as good.
-        state = json.loads(lines[get_rank() if get_rank() < len(lines) else 0], object_hook=_tuple)
+        # A checkpoint of fewer processes has no line for some of these: the first one's serves,
+        # as thresholds and counts are nearly the same in all.
+        own = get_rank() if get_rank() < len(lines) else 0
+        state = json.loads(lines[own], object_hook=_from_json)
     except (LookupError, RecursionError, TypeError, ValueError) as error:
         raise UsageError(f"the checkpoint's {KEY} cannot be read: {printable(error)}") from error
     if not isinstance(state, dict):
@@ -95,7 +153,10 @@ def _read(lines: Any) -> dict[str, Any]:
 
 
 def _alike(value: Any, ours: Any) -> bool:
-    """Both are numbers, or both are several, where ours is there to compare with."""
+    """Whether a value from a file may stand in the place of ours.
+
+    Numbers for a number, several for several; where ours is not there yet, either will do.
+    """
     several = isinstance(value, (list, tuple))
     numbers = all(_is_number(one) for one in (value if several else [value]))
     if value is None or ours is None:
@@ -107,44 +168,28 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _loose(runner: Runner) -> Iterator[tuple[str, Any, str]]:
-    """What it is called in the checkpoint, who has it, and which attribute it is."""
-    model = bare_model(runner.model)
-    owners = {f"model.{name}": module for name, module in model.named_modules()}
-    for hook in runner.hooks:
-        kind = type(hook).__name__
-        number = sum(where.startswith(f"{kind}.") for where in owners)
-        owners[f"{kind}.{number}"] = hook
-    for where, owner in owners.items():
-        for kind in type(owner).__mro__:
-            for name in LOOSE.get(kind.__name__, ()):
-                yield f"{where}.{name}", owner, name
-
-
-def _had_stopped(hook: EarlyStoppingHook) -> bool:
-    threshold = hook.stopping_threshold
-    reached = threshold is not None and hook.rule_map[hook.rule](hook.best_score, threshold)
-    return reached or 0 < hook.wait_count >= hook.patience
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it, tuples marked."""
+def _to_json(value: Any) -> Any:
+    """A value as JSON has it, tuples marked."""
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [_to_json(one) for one in value]
     if isinstance(value, tuple):
-        return {TUPLE: [_plain(one) for one in value]}
+        return {TUPLE: [_to_json(one) for one in value]}
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _tuple(found: dict[str, Any]) -> Any:
+def _from_json(found: dict[str, Any]) -> Any:
+    """A tuple from what `_to_json` made of it; other dictionaries as they are."""
     return tuple(found[TUPLE]) if found.keys() == {TUPLE} else found
 
 
 def _gather(line: str) -> list[str]:
-    """The lines of all processes, without pickles."""
+    """The lines of all processes.
+
+    They travel as tensors of bytes, all of one length: gathered as objects they would be pickles,
+    which a process runs when it reads them.
+    """
     data = torch.frombuffer(bytearray(line.encode()), dtype=torch.uint8)
     lengths = [int(length) for length in all_gather(torch.tensor([len(data)]))]
     padded = torch.nn.functional.pad(data, (0, max(lengths) - len(data)))
-    return [
-        bytes(one[:length].tolist()).decode() for one, length in zip(all_gather(padded), lengths)
-    ]
+    rows = zip(all_gather(padded), lengths)
+    return [bytes(row[:length].tolist()).decode() for row, length in rows]

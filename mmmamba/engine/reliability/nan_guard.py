@@ -19,21 +19,25 @@ from .nan_report import save_report
 from .seeding import rng_state
 
 SKIPPED_KEY = "skipped_steps"
-# A scale this small means that gradients overflow at any scale: each halving is a step that was left out.
+# A scale this small means that gradients overflow at any scale: each halving is a step that was
+# left out.
 LEAST_SCALE = 2.0**-14
 SCALE_INTERVAL = 100
 
 
 @HOOKS.register_module()
 class NanGuardHook(Hook):
-    """Checks loss and gradients after each backward pass, on all processes at once, with one wait for the GPU.
+    """Checks loss and gradients after each backward pass, with one wait for the GPU.
 
-    Under a grad scaler only the loss is checked: the scaler leaves steps out by itself and lowers its scale. Where that
-    scale falls below 2^-14, every hundredth iteration, it counts as not finite.
+    All processes come to one answer.
+
+    Under a grad scaler only the loss is checked: the scaler leaves steps out by itself and lowers
+    its scale. Where that scale falls below 2^-14, every hundredth iteration, it counts as not
+    finite.
 
     Args:
-        skip: leave such steps out instead of stopping. Gradients that were accumulated go with them; buffers, such as
-            running means, are put back.
+        skip: leave such steps out instead of stopping. Gradients that were accumulated go with
+            them; buffers, such as running means, are put back.
         max_skips: that many in a row are left out, the next one stops.
     """
 
@@ -50,12 +54,13 @@ class NanGuardHook(Hook):
         self.unwatched = []
         for one in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
             self._watch(one)
-        self.buffers = (
-            [b for b in runner.model.buffers() if b.is_floating_point()] if self.skip else []
-        )
+        # The forward pass of a step that is left out has changed running means already.
+        buffers = runner.model.buffers() if self.skip else ()
+        self.buffers = [buffer for buffer in buffers if buffer.is_floating_point()]
         self.kept = [torch.empty_like(buffer) for buffer in self.buffers]
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        # What the report needs to do the step again.
         self.bad, self.batch, self.rng = False, data_batch, rng_state()
         if self.buffers:
             torch._foreach_copy_(self.kept, self.buffers)
@@ -90,15 +95,18 @@ class NanGuardHook(Hook):
         wrapper.backward, wrapper.step = watched_backward, watched_step
 
     def _check(self, wrapper: OptimWrapper, loss: Tensor) -> None:
+        # With a scaler, gradients that are not finite are its everyday work.
         scaler = getattr(wrapper, "loss_scaler", None)
         parameters = [p for group in wrapper.optimizer.param_groups for p in group["params"]]
         gradients = [p.grad for p in parameters if p.grad is not None] if scaler is None else []
         finite = _finite(loss, gradients, 2.0)
         if not finite and gradients:
-            # A sum of squares overflows long before its terms; the largest one takes many times as long on a CPU.
+            # A sum of squares overflows long before its terms; the largest one takes many times as
+            # long on a CPU.
             finite = _finite(loss, gradients, torch.inf)
         if finite and scaler is not None and self.runner.iter % SCALE_INTERVAL == 0:
             finite = scaler.get_scale() >= LEAST_SCALE
+        # A process that alone left its step out would have other weights from here on.
         if self.agreement.most(not finite):
             self._answer(wrapper, loss)
 

@@ -1,4 +1,7 @@
-"""Where a value that is not finite comes from: a step done again under watch, and the file that it is replayed from."""
+"""Where a value that is not finite comes from.
+
+The step is done again under watch, and the file is written that it is replayed from.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,19 @@ from torch import Tensor, nn
 
 from ...errors import UsageError
 from ..bare_model import bare_model
-from .atomic_save import write_whole
 from .run_config import FILE as CONFIG
 from .seeding import rng_state, set_rng_state
+from .whole_files import write_whole
 
 FILE = "replay.pth"
 
 
 @dataclass
 class Finding:
-    """What of a training step is not finite, by name; `forward` and `backward` in the order of computing."""
+    """What of a training step is not finite, by name.
+
+    `forward` and `backward` are in the order of computing.
+    """
 
     weights: list[str] = field(default_factory=list)
     batch: list[str] = field(default_factory=list)
@@ -60,7 +66,9 @@ class Finding:
 
 
 def examine(model: nn.Module, wrapper: OptimWrapper | None, batch: Any) -> Finding:
-    """Forward and backward pass of a model in training mode, every module watched; no step is taken.
+    """Forward and backward pass of a model in training mode, every module watched.
+
+    No step is taken.
 
     Gradients are those of this batch alone afterwards, buffers those after it.
     """
@@ -90,7 +98,10 @@ def examine(model: nn.Module, wrapper: OptimWrapper | None, batch: Any) -> Findi
 
 
 def save_report(runner: Runner, wrapper: OptimWrapper, batch: Any, rng: dict[str, Any]) -> str:
-    """Do the step again under watch and save what replays it. Returns what was found, with the command."""
+    """Do the step again under watch and save what replays it.
+
+    Returns what was found, with the command that replays it.
+    """
     name = f"nan_{runner.iter + 1}" + (f"_rank{runner.rank}" if runner.world_size > 1 else "")
     folder = Path(runner.work_dir) / name
     model = bare_model(runner.model)
@@ -101,6 +112,7 @@ def save_report(runner: Runner, wrapper: OptimWrapper, batch: Any, rng: dict[str
     file = io.BytesIO()
     torch.save(content, file)
     write_whole(folder / FILE, file.getvalue())
+    # With the random numbers of the step, or dropout would leave another cause out.
     now = rng_state()
     set_rng_state(rng)
     found = "\n".join(examine(model, wrapper, batch).lines())
@@ -120,6 +132,7 @@ def replay(runner: Runner, folder: str | Path) -> Finding:
         raise UsageError(
             f"--replay {folder}: there is no {path}; a run that met a bad value names the folder"
         )
+    # A batch is made of classes of mmdet and mmseg, which are allowed by name for this file alone.
     with torch.serialization.safe_globals([*get_torch_safe_globals(), *_data_classes()]):
         content = torch.load(path, map_location="cpu", weights_only=True)
     model = bare_model(runner.model)
@@ -127,7 +140,8 @@ def replay(runner: Runner, folder: str | Path) -> Finding:
         model.load_state_dict(content["state_dict"])
     except RuntimeError as error:
         raise UsageError(
-            f"--replay {folder}: the step was taken by another model than {runner.cfg.filename}: {error}"
+            f"--replay {folder}: the step was taken by another model than {runner.cfg.filename}: "
+            f"{error}"
         ) from error
     model.to(get_device()).train()
     for key in ("epoch", "iter"):
@@ -138,7 +152,10 @@ def replay(runner: Runner, folder: str | Path) -> Finding:
 
 
 def _data_classes() -> list[type]:
-    """What batches are made of, all of it plain containers; nothing else is read from a replay file."""
+    """What batches are made of, all of it plain containers.
+
+    Nothing else is read from a replay file.
+    """
     from mmdet import structures as mmdet_structures
     from mmdet.structures import bbox, mask
     from mmseg import structures as mmseg_structures
@@ -156,6 +173,7 @@ def _watch(name: str, finding: Finding) -> Callable[[nn.Module, Any, Any], None]
             finding.forward.append(name)
         for tensor in tensors:
             if tensor.requires_grad:
+                # Asked for when the gradient arrives, which is in the reverse order of the modules.
                 tensor.register_hook(
                     lambda grad: None if _finite(grad) else finding.backward.append(name)
                 )
@@ -164,7 +182,10 @@ def _watch(name: str, finding: Finding) -> Callable[[nn.Module, Any, Any], None]
 
 
 def _read(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters, and buffers of frozen modules: running means of the others are written by the step, not read."""
+    """Parameters, and buffers of frozen modules.
+
+    Running means of the others are written by the step, not read.
+    """
     yield from model.named_parameters()
     for name, module in model.named_modules():
         if not module.training:

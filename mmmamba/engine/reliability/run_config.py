@@ -1,4 +1,7 @@
-"""The whole config of a run, in a file of its own in the work dir, which no file of the user's gives way to."""
+"""The whole config of a run, in a file of its own in the work dir.
+
+No file of the user's gives way to it.
+"""
 
 from __future__ import annotations
 
@@ -6,42 +9,17 @@ import hashlib
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.dist import master_only
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 from ...errors import UsageError
-from .atomic_save import write_whole
+from .whole_files import write_whole
 
 FILE = "resolved_config.py"
-HEAD = "# The whole config of a run, written by mmmamba at each start. Edit a copy under another name. "
-"""Of the first line, which ends in the sum of the others: an edited file is not ours any more."""
-
-
-class OwnFile:
-    """In front of a class of runner: the config goes into :data:`FILE`, not under the name of the user's config.
-
-    A training writes it into the work dir, everything else into the folder of its log.
-    """
-
-    keeps_work_dir = True
-
-    @master_only
-    def dump_config(self) -> None:
-        write_config(self.cfg, self.log_dir if self.keeps_work_dir else self.work_dir)
-
-
-def build_runner(cfg: Config, training: bool) -> Runner:
-    """MMEngine's runner of a config, or the one that its `runner_type` names, with its config in a file of its own."""
-    kind = cfg.get("runner_type", Runner)
-    if isinstance(kind, str):
-        kind = RUNNERS.get(kind)
-    if kind is None:
-        raise UsageError(
-            f"runner_type={cfg.runner_type!r} is not registered; import its module by custom_imports"
-        )
-    members = dict(keeps_work_dir=not training, __module__=kind.__module__)
-    return type(kind.__name__, (OwnFile, kind), members).from_cfg(cfg)
+HEAD = (
+    "# The whole config of a run, written by mmmamba at each start. "
+    "Edit a copy under another name. "
+)
+"""How the first line begins. It ends in the sum of all others: an edited file is not ours any more.
+"""
 
 
 def write_config(cfg: Config, folder: str | Path) -> Path:
@@ -65,8 +43,9 @@ def check_place(folder: str | Path) -> Path:
     path = Path(folder) / FILE
     if (path.exists() or path.is_symlink()) and not _is_ours(path):
         raise UsageError(
-            f"{path} is not as a run wrote it, and is not written over. It would hold the whole config of this run: "
-            "rename it (it can be trained from under another name), or name another --work-dir"
+            f"{path} is not as a run wrote it, and is not written over. It would hold the whole "
+            "config of this run: rename it (it can be trained from under another name), or name "
+            "another --work-dir"
         )
     return path
 

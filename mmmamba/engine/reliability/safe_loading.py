@@ -1,6 +1,9 @@
-"""MMEngine's readers of files without those parts of them that run what a file says. Our tools use these instead.
+"""MMEngine's readers of files without those parts of them that run what a file says.
 
-- Checkpoints: MMEngine 0.10.12 unpickles what its strict reader refuses, and any file from a URL at once.
+Our tools use these instead:
+
+- Checkpoints: MMEngine 0.10.12 unpickles what its strict reader refuses, and any file from a URL at
+  once.
 - YAML: its reader makes any Python object that a file asks for.
 - Pickled annotations and proposals, which are programs by nature.
 - mmdet's dictionaries that processes send each other as pickles (CVE-2024-12044).
@@ -21,7 +24,10 @@ from ...errors import UsageError
 
 
 def refuse_unpickling() -> None:
-    """Put the strict readers in MMEngine's place, for every scheme that it loads from (files, http, s3, …)."""
+    """Put the strict readers in MMEngine's place.
+
+    They serve every scheme that it loads from: files, http, s3, ….
+    """
     checkpoint._safe_torch_load = read_weights_only
     # `torchvision://`, `open-mmlab://` and their like look this name up.
     checkpoint.load_from_http = load_from_http
@@ -57,7 +63,9 @@ def read_weights_only(
 def load_from_http(
     filename: str, map_location: Any = None, model_dir: str | None = None, progress: bool = False
 ) -> Mapping:
-    """MMEngine's loader of this name, through our download: one process fetches, all others wait for the file.
+    """MMEngine's loader of this name, through our download.
+
+    One process fetches, all others wait for the file.
 
     Raises:
         CheckpointError: the download failed, or the file is refused.
@@ -70,26 +78,19 @@ def load_from_http(
 
 
 class PlainYaml(YamlHandler):
-    """YAML of numbers, texts, lists and mappings."""
+    """YAML of numbers, texts, lists and mappings.
+
+    Configs are not written in it, but MMEngine looks a base such as `mmdet::retinanet/…` up in the
+    `model-index.yml` of that package.
+    """
 
     def load_from_fileobj(self, file: Any, **options: Any) -> Any:
         try:
-            return yaml.load(file, Loader=PlainLoader)
+            return yaml.safe_load(file)
         except yaml.YAMLError as error:
             raise UsageError(
                 f"{getattr(file, 'name', 'the YAML text')} cannot be read: {error}"
             ) from error
-
-
-class PlainLoader(yaml.SafeLoader):
-    """With the tuples that MMEngine writes when it saves a config as YAML."""
-
-
-def _tuple(loader: yaml.SafeLoader, node: yaml.Node) -> tuple:
-    return tuple(loader.construct_sequence(node))
-
-
-PlainLoader.add_constructor("tag:yaml.org,2002:python/tuple", _tuple)
 
 
 class NoPickles(PickleHandler):
@@ -97,9 +98,10 @@ class NoPickles(PickleHandler):
 
     def load_from_fileobj(self, file: Any, **options: Any) -> NoReturn:
         raise UsageError(
-            f"{getattr(file, 'name', 'the file')} is a pickle, which can run code when read. Refused. If you trust "
-            "whoever made it, convert it: python -c \"import json, pickle; json.dump(pickle.load(open('X.pkl', 'rb')), "
-            "open('X.json', 'w'))\""
+            f"{getattr(file, 'name', 'the file')} is a pickle, which can run code when read. "
+            "Refused. If you trust "
+            'whoever made it, convert it: python -c "import json, pickle; '
+            "json.dump(pickle.load(open('X.pkl', 'rb')), open('X.json', 'w'))\""
         )
 
     def load_from_path(self, filepath: str | os.PathLike, **options: Any) -> NoReturn:
@@ -109,6 +111,6 @@ class NoPickles(PickleHandler):
 
 def _refuse_message(tensor: Any) -> NoReturn:
     raise UsageError(
-        "mmdet.utils.all_reduce_dict was called with a plain dict, whose keys it sends as a pickle (CVE-2024-12044). "
-        "Refused. Pass an OrderedDict, or call mmengine.dist.all_reduce_dict"
+        "mmdet.utils.all_reduce_dict was called with a plain dict, whose keys it sends as a pickle "
+        "(CVE-2024-12044). Refused. Pass an OrderedDict, or call mmengine.dist.all_reduce_dict"
     )

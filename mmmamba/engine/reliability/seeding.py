@@ -14,6 +14,7 @@ def seed_all(*key: int) -> None:
 
     A key and the same with zeros behind it are one: NumPy fills keys up with them.
     """
+    # Not sums or products of the numbers, which would give neighbours the same seeds.
     seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
     random.seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
@@ -24,7 +25,10 @@ def seed_all(*key: int) -> None:
 
 
 def rng_state() -> dict[str, Any]:
-    """The state of every generator that :func:`seed_all` seeds, of types that load without unpickling code."""
+    """The state of every generator that `seed_all` seeds.
+
+    It is made of types that load without unpickling code.
+    """
     name, words, *rest = np.random.get_state()
     state = {
         "python": random.getstate(),
@@ -37,7 +41,7 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Go back to a state of :func:`rng_state`; GPUs beyond those at hand are left out."""
+    """Go back to a state of `rng_state`; GPUs beyond those at hand are left out."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"].cpu())

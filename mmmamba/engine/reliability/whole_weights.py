@@ -1,4 +1,7 @@
-"""All weights of a network from what a checkpoint holds, or none: the one strictness of every command."""
+"""All weights of a network from what a checkpoint holds, or none.
+
+This is the one strictness of every command.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import Tensor, nn
 
 from ...checkpoints import CheckpointError, KeyMap
@@ -16,6 +18,7 @@ from ...checkpoints.key_maps import key_map_of
 from ...checkpoints.loading import Report, fit
 from ...checkpoints.strict_loading import StrictLoading
 from ...checkpoints.unwrap import BACKBONE, Unwrapped, unwrap
+from ..bare_model import bare_model
 
 logger = logging.getLogger("mmmamba")
 
@@ -25,13 +28,15 @@ WHOLE = KeyMap(
 
 
 def load_whole(model: nn.Module, held: Mapping) -> None:
-    """Load every weight of a network from what its checkpoint holds; backbones under any name their authors gave.
+    """Load every weight of a network from what its checkpoint holds.
+
+    Those of backbones may have the names that their authors gave them.
 
     Raises:
         CheckpointError: a weight is missing, left over, of another shape or not finite.
     """
     matched, reports = fit_whole(model, held)
-    bare_network(model).load_state_dict(matched, strict=False)
+    bare_model(model).load_state_dict(matched, strict=False)
     for report in reports:
         logger.info("%s", report)
 
@@ -39,75 +44,76 @@ def load_whole(model: nn.Module, held: Mapping) -> None:
 def fit_whole(
     model: nn.Module, held: Mapping, label: str = "it", may_differ: Sequence[str] = ()
 ) -> tuple[dict[str, Tensor], list[Report]]:
-    """The state dict of a network as its checkpoint holds it, under our names, and what became of each tensor.
+    """The state dict of a network as its checkpoint holds it, under our names.
+
+    With it comes what became of each tensor.
 
     Args:
         label: what the checkpoint is called in reports and errors.
-        may_differ: names of modules and weights that the checkpoint may lack, have of another shape or have alone.
-            They are in the result where they fit.
+        may_differ: names of modules and weights that the checkpoint may lack, have of another shape
+            or have alone. They are in the result where they fit.
 
     Raises:
         UnfitError: a weight is missing, left over, of another shape or not finite.
         CheckpointError: there are no weights, or those of a backbone alone.
     """
-    model = bare_network(model)
-    target = {
-        name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)
-    }
+    model = bare_model(model)
     if isinstance(model, StrictLoading):
-        family, key_map = key_map_of(model)
-        return _fit_part(
-            model, target, unwrap(held, key_map), key_map, label, family, "", may_differ
-        )
+        return _fit_backbone(model, held, label, "", may_differ)
+    target = _tensors(model)
     # A prefix that the network's own names have is none of a wrapper.
-    own = tuple(
+    wrappers = [
         prefix for prefix in WHOLE.prefixes if not all(name.startswith(prefix) for name in target)
-    )
-    key_map = replace(WHOLE, prefixes=own)
+    ]
+    key_map = replace(WHOLE, prefixes=tuple(wrappers))
     found = unwrap(held, key_map)
     network = type(model).__name__
     backbone = getattr(model, "backbone", None)
     if not isinstance(backbone, StrictLoading):
         return _fit_part(model, target, found, key_map, label, network, "", may_differ)
-    others = {name: tensor for name, tensor in found.state.items() if not name.startswith(BACKBONE)}
+    others = _without_backbone(found.state)
     if not others or len(others) == len(found.state):
         raise CheckpointError(
-            f"{label} holds {', '.join(list(found.state)[:3])}, …: a backbone alone. Give the checkpoint of a trained "
-            f"{network}"
+            f"{label} holds {', '.join(list(found.state)[:3])}, …: a backbone alone. Give the "
+            f"checkpoint of a trained {network}"
         )
-    family, family_map = key_map_of(backbone)
-    matched, reports = _fit_part(
-        backbone,
-        backbone.state_dict(),
-        unwrap(held, family_map),
-        family_map,
+    # A backbone of ours has its authors' names to be understood by, the parts around it do not.
+    inner, reports = _fit_backbone(backbone, held, label, BACKBONE, may_differ)
+    outer, more = _fit_part(
+        model,
+        _without_backbone(target),
+        replace(found, state=others),
+        key_map,
         label,
-        family,
-        BACKBONE,
+        f"{network} without its backbone",
+        "",
         may_differ,
     )
-    rest = {name: tensor for name, tensor in target.items() if not name.startswith(BACKBONE)}
-    beside = replace(found, state=others)
-    heads, more = _fit_part(
-        model, rest, beside, key_map, label, f"{network} without its backbone", "", may_differ
-    )
-    return {**matched, **heads}, reports + more
-
-
-def bare_network(model: nn.Module) -> nn.Module:
-    """The network without what spreads it over processes or gives it each image twice."""
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
+    return {**inner, **outer}, reports + more
 
 
 def below(names: Sequence[str], prefix: str = "") -> list[str]:
-    """Patterns of the weights that names of modules or weights stand for, behind a prefix that all of them have."""
+    """Patterns of the weights that names of modules or weights stand for.
+
+    Args:
+        prefix: that the names have and the weights have lost; names without it are left out.
+    """
     return [
         rf"{re.escape(name.removeprefix(prefix))}(\..*)?"
         for name in names
         if name.startswith(prefix)
     ]
+
+
+def _fit_backbone(
+    backbone: nn.Module, held: Mapping, label: str, prefix: str, may_differ: Sequence[str]
+) -> tuple[dict[str, Tensor], list[Report]]:
+    """Fit a backbone of ours, alone or in a network, by the names of its family."""
+    family, key_map = key_map_of(backbone)
+    found = unwrap(held, key_map)
+    return _fit_part(
+        backbone, _tensors(backbone), found, key_map, label, family, prefix, may_differ
+    )
 
 
 def _fit_part(
@@ -131,3 +137,13 @@ def _fit_part(
             error.finding, error.cure, [prefix + name for name in error.names]
         ) from error
     return {prefix + name: tensor for name, tensor in matched.items()}, [report]
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The state dict without what is no tensor, such as a module's extra state."""
+    state = module.state_dict()
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _without_backbone(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in tensors.items() if not name.startswith(BACKBONE)}

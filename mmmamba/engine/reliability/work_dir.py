@@ -19,7 +19,10 @@ from ...errors import UsageError, naming
 from ...printable import printable
 
 LOCK = ".training"
-"""Locked while a training writes to the folder; says which one. The lock ends with the process, the file stays."""
+"""File that is locked while a training writes to the folder, and says which one.
+
+The lock ends with the process, the file stays.
+"""
 RANKS = dict(pytorch="RANK", slurm="SLURM_PROCID", mpi="OMPI_COMM_WORLD_RANK")
 """Where each launcher puts the number of a process."""
 LONGEST = 1000
@@ -44,7 +47,9 @@ def check_work_dir(folder: str | Path) -> None:
 
 @contextmanager
 def claimed(folder: str | Path, launcher: str = "none") -> Iterator[None]:
-    """Make the folder, and keep other trainings out of it. The first process of a run does so for all.
+    """Make the folder, and keep other trainings out of it.
+
+    The first process of a run does so for all.
 
     Where the file system has no locks, that is logged and the run goes on without.
 
@@ -56,6 +61,7 @@ def claimed(folder: str | Path, launcher: str = "none") -> Iterator[None]:
     except OSError as error:
         raise _unusable(folder, error.strerror) from error
     if int(os.environ.get(RANKS.get(launcher, ""), 0)):
+        # Another process of this run has the lock, or fails for all.
         yield
         return
     path = Path(folder).resolve() / LOCK
@@ -77,17 +83,18 @@ def _open(path: str, flags: int) -> int:
 
 def _lock(file: BinaryIO, path: Path) -> None:
     try:
-        # Not flock, which workers of data loaders would inherit and keep for seconds after the run was killed.
+        # Not flock, which workers of data loaders would inherit and keep for seconds after the run
+        # was killed.
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EAGAIN):
             raise UsageError(
-                f"{_owner(_read(file))} trains in {path.parent}. Two would mix their checkpoints. Wait for it or stop "
-                "it, or name another --work-dir"
+                f"{_owner(_read(file))} trains in {path.parent}. Two would mix their checkpoints. "
+                "Wait for it or stop it, or name another --work-dir"
             ) from error
         print_log(
-            f"the file system of {path.parent} takes no locks ({error.strerror}): nothing keeps another training "
-            "out of this folder",
+            f"the file system of {path.parent} takes no locks ({error.strerror}): nothing keeps "
+            "another training out of this folder",
             "current",
             30,
         )
@@ -95,7 +102,8 @@ def _lock(file: BinaryIO, path: Path) -> None:
     content = _read(file)
     if content and not _is_note(content):
         raise UsageError(
-            f"{path} is in the place of the lock of this folder, and no training wrote it. Move it away"
+            f"{path} is in the place of the lock of this folder, and no training wrote it. Move it "
+            "away"
         )
     note = dict(
         pid=os.getpid(),
@@ -125,7 +133,8 @@ def _owner(content: bytes) -> str:
         # Between its lock and its note.
         return "another process"
     note = json.loads(content)
-    return f"process {printable(note['pid'])} on {printable(note['host'])}, since {printable(note['since'])},"
+    pid, host, since = (printable(note[key]) for key in ("pid", "host", "since"))
+    return f"process {pid} on {host}, since {since},"
 
 
 def _unusable(folder: str | Path, reason: str) -> UsageError:

@@ -1,4 +1,4 @@
-"""Worker processes of data loaders: they live through the signals that save a run, and end when it does."""
+"""Workers of data loaders, which live through the signals that save a run and end when it does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIGNALS = tuple(
 
 
 class DeafWorker:
-    """A DataLoader's `worker_init_fn` whose worker goes on when the whole process group is told to stop.
+    """A DataLoader's `worker_init_fn` whose worker goes on when all processes are told to stop.
 
     The main process still needs it, and saves.
 
@@ -39,7 +39,8 @@ class DeafWorker:
 def end_persistent_workers(loader: DataLoader | None) -> None:
     """End what `persistent_workers` kept, while the queues that tell them so are whole.
 
-    Left to the garbage collector, which takes things in any order, they may not hear it and are waited for.
+    Left to the garbage collector, which takes things in any order, they may not hear it and are
+    waited for.
     """
     iterator = getattr(loader, "_iterator", None)
     if iterator is not None:
@@ -48,7 +49,10 @@ def end_persistent_workers(loader: DataLoader | None) -> None:
 
 
 def _end_workers() -> None:
-    """Before multiprocessing asks its daemons to end with SIGTERM, which ours do not hear, and waits for them."""
+    """End workers, before multiprocessing does.
+
+    It would ask them to end with SIGTERM, which ours do not hear, and wait for them.
+    """
     # PyTorch's handler takes the end of a worker for a failure.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for process in multiprocessing.active_children():

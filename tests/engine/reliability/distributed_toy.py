@@ -1,6 +1,7 @@
 """One process of a run of several: `distributed_toy.py FOLDER NAME STOP RANK [OPTION]...`.
 
-Process RANK gets a SIGTERM in iteration STOP ("3"), or in a batch of the validation behind it ("5:2").
+Process RANK gets a SIGTERM in iteration STOP ("3"), or in a batch of the validation behind it
+("5:2").
 """
 
 import os

@@ -1,6 +1,7 @@
-"""What the processes of `torchrun` find out for test_many_processes.py: python many_processes.py FOLDER
+"""What processes of `torchrun` find out for test_many_processes.py: many_processes.py FOLDER
 
-Each sees one image. Process 0 also sees both, together and one after the other, as one process would.
+Each sees one image. Process 0 also sees both, together and one after the other, as one process
+would.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ def build(cfg: Config) -> nn.Module:
 
 
 def whole_batch(cfg: Config) -> dict:
-    """Two images. To be read before the processes know of each other: samplers would give each its share."""
+    """Two images.
+
+    To be read before the processes know of each other: samplers would give each its share.
+    """
     init_default_scope(cfg.default_scope)
     cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
     # Flips are drawn.
@@ -73,7 +77,7 @@ def difference(model: nn.Module, other: nn.Module) -> float:
 
 
 def compare(cfg: Config, batch: dict) -> dict[str, float]:
-    """Differences of gradients: of two processes, and of accumulating, to one process and its batch."""
+    """How gradients of two processes, and of accumulating, differ from those of one."""
     rank = dist.get_rank()
     together, spread, halves = build(cfg), build(cfg), build(cfg)
     whole = loss_of(together, batch, seed=0)
@@ -111,7 +115,10 @@ def trained(model: nn.Module, batch: dict) -> list[float]:
 
 
 def shard(cfg: Config, batch: dict) -> dict[str, float | str]:
-    """How the losses of FSDP differ from DDP's, the part of the parameters that this process keeps, what graphs say."""
+    """How the losses of FSDP differ from DDP's.
+
+    With it the part of the parameters that this process keeps, and what graphs say.
+    """
     wanted = trained(MMDistributedDataParallel(build(cfg)), batch)
     model = build(cfg)
     count = sum(p.numel() for p in model.parameters())

@@ -15,9 +15,9 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmmamba.engine.reliability import make_reliable
-from mmmamba.engine.reliability.atomic_save import LAST, PARTIAL, write_whole
-from mmmamba.engine.reliability.resume import file_fault, newest_whole
+from mmmamba.engine.reliability import LAST, make_reliable
+from mmmamba.engine.reliability.resume.newest import file_fault, newest_whole
+from mmmamba.engine.reliability.whole_files import PARTIAL, write_whole
 from mmmamba.errors import UsageError
 
 from ..tiny_models import toy
@@ -38,7 +38,10 @@ def endless(folder: Path) -> Config:
 
 
 def die_and_check(cfg: Config, moments: list[float]) -> list[int]:
-    """Resume again and again, each time killed so long after the first new file. Returns where it was resumed."""
+    """Resume again and again, each time killed so long after the first new file.
+
+    Returns where it was resumed.
+    """
     resumed = []
     last = Path(cfg.work_dir, LAST)
     for moment in moments:

@@ -1,4 +1,4 @@
-"""Every way in which our commands load a file that came from elsewhere, with a file that would run something."""
+"""Every way in which our commands load a file from elsewhere, with one that would run something."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_a_detectors_weights(
 
 
 def test_resuming_runs_no_text_of_a_checkpoint(mark: Path, tmp_path: Path) -> None:
-    """MMEngine's `resume` runs `meta['config']` as a Python program, whatever the weights-only reader says."""
+    """MMEngine's `resume` would run `meta['config']` as a Python program."""
     cfg = toy(tmp_path)
     assert train(cfg) == 0
     path = Path(find_last(tmp_path / "run"))
@@ -237,7 +237,10 @@ def test_options_of_the_command_line_are_not_evaluated(mark: Path, tmp_path: Pat
 
 
 def test_no_pickle_between_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CVE-2024-12044: `all_reduce_dict` unpickles what another process sent, for any dict but an OrderedDict."""
+    """CVE-2024-12044: `all_reduce_dict` unpickles what another process sent.
+
+    It does for any dict but an OrderedDict.
+    """
     from mmdet.engine.hooks.sync_norm_hook import get_norm_states
     from mmdet.utils import dist_utils
 

@@ -1,4 +1,4 @@
-"""A training that is told to stop before its first step ends with the code that says: run me again."""
+"""A training that is told to stop before its first step ends with the code for "run me again"."""
 
 from __future__ import annotations
 

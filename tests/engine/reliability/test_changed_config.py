@@ -36,7 +36,9 @@ CHANGES = {
     "optim_wrapper.clip_grad=None": "optim_wrapper.clip_grad is None, in the run dict(max_norm)",
     "param_scheduler.0.end=7": "param_scheduler.0.end is 7, in the run 5",
     "randomness.seed=2": "randomness.seed is 2, in the run 1",
-    "train_dataloader.dataset.pipeline.1.prob=0.1": "train_dataloader.dataset.pipeline.1.prob is 0.1, in the run 0.5",
+    "train_dataloader.dataset.pipeline.1.prob=0.1": (
+        "train_dataloader.dataset.pipeline.1.prob is 0.1, in the run 0.5"
+    ),
     "variable=4": None,
     "work_dir='b'": None,
 }
@@ -163,7 +165,8 @@ def test_what_is_said_is_what_happens(interrupted: Config) -> None:
             f"param_scheduler.0.end is 6, in the run 8. {of_run}",
             f"randomness.seed is 2, in the run 1. {of_run}",
             f"train_dataloader.num_workers is 1, in the run 0. {of_config}",
-            f"custom_hooks is [EMAHook, Witness, SeenRate], in the run [EMAHook, Witness]. {of_config}",
+            "custom_hooks is [EMAHook, Witness, SeenRate], in the run [EMAHook, Witness]. "
+            f"{of_config}",
         ]
     )
 

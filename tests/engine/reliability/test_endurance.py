@@ -1,4 +1,7 @@
-"""300 iterations at changing sizes on the CPU: the process does not grow, by the script that GPUs are measured with."""
+"""300 iterations at changing sizes on the CPU: the process does not grow.
+
+It is the script that GPUs are measured with.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from ..tiny_runs import Witness, kill, train
 
 @HOOKS.register_module()
 class SpoilState(Hook):
-    """Puts a NaN where the step of one iteration has left a number, so that no loss and no gradient tells."""
+    """Puts a NaN where a step has left a number, so that no loss and no gradient tells."""
 
     def __init__(self, what: str, at: int) -> None:
         self.what, self.at = what, at

@@ -59,7 +59,7 @@ def test_every_command_that_reads_it(
 
 
 def test_a_file_of_the_folder_itself_comes_first(tmp_path: Path) -> None:
-    """As MMEngine's hook names it, in a folder that was copied; the current folder plays no part."""
+    """As MMEngine's hook names it, in a copied folder; the current one plays no part."""
     run, original = tmp_path / "run", tmp_path / "original"
     for folder in (run, original, run / "below"):
         folder.mkdir()

@@ -1,4 +1,4 @@
-"""What does not fit is not loaded: weights, averages, the optimizer's state and schedules, by every command."""
+"""What does not fit is not loaded by any command: weights, averages, optimizer, schedules."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def spoil(cfg: Config, change: Callable[[dict], Any]) -> None:
 
 
 def moments(held: dict) -> dict:
-    """Of the convolution's 4 x 3 x 3 x 3 weights."""
+    """What AdamW keeps of the convolution's 4 x 3 x 3 x 3 weights."""
     return held["optimizer"]["state"][0]
 
 
@@ -125,6 +125,7 @@ STATES = {
     ),
     "no optimizer": (lambda held: held.update(optimizer=None), "it is None, not a dictionary"),
     "schedules": (lambda held: held.update(param_schedulers=[]), "it has 0 of them, this run 1"),
+    "no schedules": (lambda held: held.update(param_schedulers=5), "it has 0 of them, this run 1"),
     "schedule": (
         lambda held: held["param_schedulers"][0].update(last_step="x"),
         "last_step is 'x', wanted",
@@ -165,7 +166,10 @@ def test_a_run_is_not_resumed_from(
 
 
 def test_what_fits_is_resumed(stopped: Config) -> None:
-    """Also where a parameter had no gradient yet, and where counts of steps are plain numbers, as they were once."""
+    """Also where a parameter had no gradient yet, and where counts of steps are plain numbers.
+
+    So they were once.
+    """
     spoil(stopped, lambda held: held["optimizer"]["state"].pop(5))
     spoil(stopped, replaced("step", lambda step: int(step)))
     assert train(stopped, "--resume", find_last(stopped.work_dir)) == 0

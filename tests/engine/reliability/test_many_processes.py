@@ -1,4 +1,4 @@
-"""Two processes train as one: the same losses and gradients, with DDP, FSDP and accumulated gradients."""
+"""Two processes train as one: equal losses and gradients with DDP, FSDP and accumulation."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ def test_segmentation_is_that_of_the_large_batch(found: list[Found]) -> None:
 
 
 def test_detection_is_the_mean_of_its_batches(found: list[Found]) -> None:
-    """Processes and accumulating agree. One large batch differs: mmdet divides a loss by the regions of its batch."""
+    """Processes and accumulating agree.
+
+    One large batch differs: mmdet divides a loss by the regions of its batch.
+    """
     for one in found:
         assert one["detection"]["processes_and_accumulating"] < EQUAL
         assert one["detection"]["processes_and_batch"] > EQUAL

@@ -18,7 +18,10 @@ from ..tiny_runs import last, train
 
 @HOOKS.register_module()
 class Poison(Hook):
-    """Puts a NaN into the batch, a weight or a gradient of one iteration or of several; "large" is 1e25 times it."""
+    """Puts a NaN into the batch, a weight or a gradient of one iteration or of several.
+
+    "large" is 1e25 times it.
+    """
 
     def __init__(self, what: str, at: tuple[int, ...]) -> None:
         self.what, self.at = what, at

@@ -29,8 +29,10 @@ from ..tiny_runs import Witness, differences, kill, last, train
 def compare(
     cfg: Config, stop: int, batch: int | None = None, options: tuple[str, ...] = ()
 ) -> None:
-    """Train with a SIGTERM in iteration `stop` or in a batch of the validation after it, resume, and train the same
-    through."""
+    """Train with a SIGTERM, resume, and train the same through.
+
+    The signal comes in iteration `stop`, or in a batch of the validation after it.
+    """
     folder = Path(cfg.work_dir)
     # Without a seed, a run has to keep the one that it drew.
     cfg.randomness = dict(seed=None)
@@ -91,7 +93,7 @@ def test_segmentation_by_iterations_with_workers(tmp_path: Path) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("options", [(), ("--amp",), ("--graphs", "2"), ("--amp", "--graphs", "2")])
 def test_on_a_gpu(tmp_path: Path, options: tuple[str, ...]) -> None:
-    """Loss scales are resumed; a capture in the resumed run's first step draws no random numbers."""
+    """Loss scales are resumed; a capture in the first step draws no random numbers."""
     cfg = on_shapes("mask_rcnn/vmamba_t_1x_coco", tmp_path, images=8, size=128, iterations=10)
     cfg.train_dataloader.num_workers = 2
     compare(witnessed(cfg, tmp_path), stop=5, options=("--deterministic", *options))

@@ -1,16 +1,7 @@
-"""Going on from a checkpoint as if nothing had happened: the same batches, augmentations and random numbers."""
+"""Going on from a checkpoint as if nothing had happened.
 
-from .batches import CountedBatches, SeededDataset, count_batches
-from .loops import ResumableEpochLoop, ResumableIterLoop
-from .newest import file_fault, go_on, newest_whole
+A resumed run has the batches, augmentations and random numbers that it would have had. Importing
+this registers the loops.
+"""
 
-__all__ = [
-    "CountedBatches",
-    "ResumableEpochLoop",
-    "ResumableIterLoop",
-    "SeededDataset",
-    "count_batches",
-    "file_fault",
-    "go_on",
-    "newest_whole",
-]
+from . import loops  # noqa: F401

@@ -1,11 +1,15 @@
-"""A data loader that starts at any iteration without reading what lies before it, and whose samples know their seed."""
+"""A data loader that starts at any iteration without reading what lies before it.
+
+Each sample knows the seed of its random numbers.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.dist import get_rank
 from mmengine.logging import print_log
@@ -15,9 +19,31 @@ from ..seeding import seed_all
 from ..workers import DeafWorker
 
 HOLDERS = ("_dataset", "dataset", "datasets", "pipeline", "transforms", "transform")
-Key = tuple
-"""Iteration, place in the batch, index of the sample; before a worker's first sample also the keys of samples that its
-caches hold."""
+"""Attributes below which data sets and transforms keep other ones."""
+
+
+class Key(NamedTuple):
+    """What a sample is asked for by: which one it is, and where in the training it stands."""
+
+    iteration: int
+    place: int
+    """In the batch."""
+    index: int
+    """In the data set."""
+    before: tuple[Key, ...] | None = None
+    """With the first sample of a worker: those that its caches would hold by now, oldest first."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where in the data a pass begins."""
+
+    iteration: int = 0
+    """That the first batch is for."""
+    skip: int = 0
+    """Batches that are left out."""
+    cached: int = 0
+    """Samples that the caches of a worker remember."""
 
 
 class CountedBatches(Sampler):
@@ -31,45 +57,40 @@ class CountedBatches(Sampler):
 
     def __init__(self, batches: Iterable[list[int]], endless: bool, workers: int) -> None:
         self.batches, self.endless, self.workers = batches, endless, workers
+        self.start = Start()
         # Hooks look for these.
         self.sampler = getattr(batches, "sampler", None)
         self.batch_size = getattr(batches, "batch_size", None)
         self.drop_last = getattr(batches, "drop_last", False)
-        self.begin(0, 0)
 
-    def begin(self, iteration: int, skip: int, cached: int = 0) -> None:
-        """The next pass leaves out `skip` batches; the first one that it yields is that of `iteration`.
-
-        Args:
-            cached: samples that a worker's caches remember.
-        """
-        self.iteration, self.skip, self.cached = iteration, skip, cached
+    def begin(self, start: Start) -> None:
+        """Have the next pass, and only that one, begin elsewhere than at its first batch."""
+        self.start = start
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        iteration, skip, cached = self.iteration - self.skip, self.skip, self.cached
-        self.begin(0, 0)
-        # More than enough where batches are smaller than they could be.
-        skipped: deque[list[Key]] = deque(maxlen=self.workers * cached)
-        started = 0
-        for indices in self._passes():
-            batch = [(iteration, place, index) for place, index in enumerate(indices)]
-            iteration += 1
-            if skip:
-                skip -= 1
+        start, self.start = self.start, Start()
+        first = start.iteration - start.skip
+        # What the caches of all workers can hold is among the last of the batches that are skipped.
+        # More than enough where batches are smaller than they could be: one sample each is assumed.
+        skipped: deque[list[Key]] = deque(maxlen=self.workers * start.cached)
+        for number, indices in enumerate(self._indices()):
+            batch = [Key(first + number, place, index) for place, index in enumerate(indices)]
+            if number < start.skip:
                 skipped.append(batch)
                 continue
-            if started < self.workers:
-                # The worker of this batch would have had every so-manieth of those before.
-                turns = [*skipped][(len(skipped) + started) % self.workers :: self.workers]
-                own = [key for one in turns for key in one]
-                batch[0] = (*batch[0], own[max(len(own) - cached, 0) :])
-                started += 1
+            # The first batch of each worker: its caches are filled before it is read.
+            turn = number - start.skip
+            if turn < self.workers:
+                before = _seen_by_worker([*skipped], turn, self.workers)
+                recent = before[max(len(before) - start.cached, 0) :]
+                batch[0] = batch[0]._replace(before=tuple(recent))
             yield batch
 
-    def _passes(self) -> Iterator[list[int]]:
+    def _indices(self) -> Iterator[list[int]]:
+        """The lists of indices, over one epoch or over all."""
         for epoch in count(1):
             batches = iter(self.batches)
             first = next(batches, None)
@@ -83,32 +104,53 @@ class CountedBatches(Sampler):
                 self.sampler.set_epoch(epoch)
 
 
-class SeededDataset:
-    """A data set that answers :data:`Key` with random numbers of that key's own; everything else is the inner one's.
+def _seen_by_worker(skipped: list[list[Key]], turn: int, workers: int) -> list[Key]:
+    """The samples of skipped batches that one worker would have read.
 
-    Transforms with a cache (`CachedMosaic`) start each pass with an empty one and drop the oldest of it.
+    Workers take turns, so that a worker has every batch that is a multiple of their number before
+    the one that it begins with.
+
+    Args:
+        skipped: the batches right before the first that is read.
+        turn: of the batch that the worker begins with, from the first that is read.
+    """
+    oldest = (len(skipped) + turn) % workers
+    return [key for batch in skipped[oldest::workers] for key in batch]
+
+
+class SeededDataset:
+    """A data set that answers a `Key` with random numbers of that key's own.
+
+    Everything else is the inner one's. Transforms with a cache (`CachedMosaic`) start each pass
+    with an empty one and drop the oldest of it.
     """
 
     def __init__(self, dataset: Any, seed: int) -> None:
+        # Not by assignment, which goes to the inner data set.
         self.__dict__.update(_dataset=dataset, _key=(seed, get_rank()))
 
     def __getitem__(self, key: Key) -> Any:
-        iteration, place, index, *before = key
-        for keys in before:
-            for transform in cached_transforms(self._dataset):
-                transform.results_cache.clear()
-                transform.random_pop = False
-            for one in keys:
-                self[one]
+        if key.before is not None:
+            self._fill_caches(key.before)
         # From 1, because a key with a 0 behind it is that of the training step itself.
-        seed_all(*self._key, iteration, place + 1)
-        return self._dataset[index]
+        seed_all(*self._key, key.iteration, key.place + 1)
+        return self._dataset[key.index]
+
+    def _fill_caches(self, before: tuple[Key, ...]) -> None:
+        """Read what a worker's caches would hold, had it read all that lies before."""
+        for transform in cached_transforms(self._dataset):
+            transform.results_cache.clear()
+            # Dropped at random, what a cache holds would follow from all that was ever read.
+            transform.random_pop = False
+        for key in before:
+            self[key]
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __getattr__(self, name: str) -> Any:
-        # Special methods are asked for before there is an inner data set (unpickling), or in its place (__getitems__).
+        # Special methods are asked for before there is an inner data set (unpickling), or in its
+        # place (__getitems__).
         if name.startswith("__") or "_dataset" not in self.__dict__:
             raise AttributeError(name)
         return getattr(self._dataset, name)
@@ -120,21 +162,18 @@ class SeededDataset:
 def cached_transforms(node: Any) -> list[Any]:
     """Transforms that keep samples of before, wherever they stand in a data set's pipelines."""
     if isinstance(node, (list, tuple)):
-        return [found for one in node for found in cached_transforms(one)]
-    inner = (
-        [vars(node)[name] for name in HOLDERS if name in vars(node)]
-        if hasattr(node, "__dict__")
-        else []
-    )
-    return (
-        [node, *cached_transforms(inner)]
-        if hasattr(node, "results_cache")
-        else cached_transforms(inner)
-    )
+        inner = [*node]
+    else:
+        members = getattr(node, "__dict__", {})
+        inner = [members[name] for name in HOLDERS if name in members]
+    found = [node] if hasattr(node, "results_cache") else []
+    for one in inner:
+        found += cached_transforms(one)
+    return found
 
 
 def count_batches(loader: DataLoader, seed: int, endless: bool) -> DataLoader:
-    """The same loader over :class:`CountedBatches` and a :class:`SeededDataset`, its workers deaf to signals.
+    """The same loader over `CountedBatches` and a `SeededDataset`, its workers deaf to signals.
 
     A loader without batches of indices is given back as it is, with a line in the log.
     """
@@ -145,6 +184,7 @@ def count_batches(loader: DataLoader, seed: int, endless: bool) -> DataLoader:
             30,
         )
         return loader
+    # PyTorch refuses it without workers.
     options = dict(prefetch_factor=loader.prefetch_factor) if loader.num_workers else {}
     return DataLoader(
         SeededDataset(loader.dataset, seed),

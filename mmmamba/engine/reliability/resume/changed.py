@@ -1,4 +1,4 @@
-"""What a run that is resumed takes from its config and what from its checkpoint, told where the two differ."""
+"""What a resumed run takes from its config and what from its checkpoint, where the two differ."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ OF_THE_CHECKPOINT = (
     ("optim_wrapper", "paramwise_cfg"),
     ("randomness", "seed"),
 )
-"""Their state is in the checkpoint, settings included, and MMEngine loads it over what the config says."""
+"""Parts whose state is in the checkpoint, settings included.
+
+MMEngine loads it over what the config says.
+"""
 SHOWN = 20
 Place = tuple[str, ...]
 
@@ -60,13 +63,24 @@ class Change:
 
     @property
     def unfit(self) -> bool:
-        """The checkpoint's state is that of another kind of optimizer or schedule, or of another number of them."""
+        """The checkpoint's state is that of another kind of optimizer or schedule.
+
+        Another number of schedules counts as that.
+        """
         return self.of_the_checkpoint and (
             self.place[-1] == "type" or self.place == ("param_scheduler",)
         )
 
+    @property
+    def taken(self) -> str:
+        """Which of the two a resumed run goes on with."""
+        if self.of_the_checkpoint:
+            return "the run's, which the checkpoint holds"
+        return "the config's"
+
     def __str__(self) -> str:
-        return f"{printable('.'.join(self.place))} is {_shown(self.config)}, in the run {_shown(self.run)}"
+        place = printable(".".join(self.place))
+        return f"{place} is {_shown(self.config)}, in the run {_shown(self.run)}"
 
 
 def changes(config: str, run: str) -> list[Change]:
@@ -75,15 +89,15 @@ def changes(config: str, run: str) -> list[Change]:
     Raises:
         ValueError: one of them is no config that MMEngine printed.
     """
-    one, two = (
-        {
-            key: value
-            for key, value in read_text(text).items()
-            if key in SECTIONS | TOP_LEVEL and key not in NOT_OF_THE_RUN
-        }
-        for text in (config, run)
-    )
-    return [change for change in _changes(one, two, ()) if not change.within(OF_EACH_START)]
+    found = _changes(_read_by_training(config), _read_by_training(run), ())
+    return [change for change in found if not change.within(OF_EACH_START)]
+
+
+def _read_by_training(text: str) -> dict[str, Tree]:
+    """The settings of a printed config that training reads."""
+    settings = read_text(text)
+    names = settings.keys() & (SECTIONS | TOP_LEVEL) - NOT_OF_THE_RUN
+    return {name: settings[name] for name in settings if name in names}
 
 
 def _changes(one: Tree | None, two: Tree | None, place: Place) -> Iterator[Change]:
@@ -100,7 +114,10 @@ def _changes(one: Tree | None, two: Tree | None, place: Place) -> Iterator[Chang
 
 
 def _kinds(entries: list[Tree]) -> list[Any]:
-    """What each of a pipeline's steps or the like is; None for plain values, which are compared as a whole."""
+    """What each of a pipeline's steps or the like is.
+
+    Lists of plain values are told apart by all of their entries, and so compared as a whole.
+    """
     kinds = [entry.get("type") if isinstance(entry, dict) else None for entry in entries]
     return kinds if all(kinds) else [None, *map(str, entries)]
 
@@ -120,9 +137,13 @@ def _text(node: Tree) -> str:
 
 
 class ChangedHook(Hook):
-    """Says in the log, a line each, what differs from the config that a resumed run had, and when nothing is left."""
+    """Says in the log, a line each, what differs from the config that a resumed run had.
+
+    It says as well when nothing is left to train.
+    """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        # What is wrong with a checkpoint, the loading hook tells.
         if not runner._resume or run_fault(checkpoint) is not None:
             return
         meta = checkpoint["meta"]
@@ -140,18 +161,13 @@ class ChangedHook(Hook):
         for change in found:
             if change.unfit:
                 raise UsageError(
-                    f"--resume: {change}; the state of an optimizer or a schedule goes into one of its own kind only. "
-                    "Write that of the run into the config, or begin anew from its weights: without --resume, with "
-                    "--cfg-options load_from=CHECKPOINT"
+                    f"--resume: {change}; the state of an optimizer or a schedule goes into one of "
+                    "its own kind only. Write that of the run into the config, or begin anew from "
+                    "its weights: without --resume, with --cfg-options load_from=CHECKPOINT"
                 )
         for change in found[:SHOWN]:
-            taken = (
-                "the run's, which the checkpoint holds"
-                if change.of_the_checkpoint
-                else "the config's"
-            )
             runner.logger.warning(
-                f"the config differs from that of the run: {change}. Taken: {taken}"
+                f"the config differs from that of the run: {change}. Taken: {change.taken}"
             )
         if len(found) > SHOWN:
             runner.logger.warning(
@@ -160,15 +176,22 @@ class ChangedHook(Hook):
 
 
 def _nothing_left(loop: BaseLoop, checkpoint: dict) -> str | None:
-    meta, key, done = checkpoint["meta"], "iters", checkpoint["meta"]["iter"]
+    """A line where the run has done all that the config asks for."""
     if isinstance(loop, EpochBasedTrainLoop):
-        key, done = "epochs", meta["epoch"]
-        began = checkpoint["message_hub"]["runtime_info"].get(EPOCH_KEY)
-        # A checkpoint by iterations at the end of an epoch is counted as one within it.
-        if began is not None:
-            epoch, first, length = began
-            done += epoch == done and meta["iter"] - first >= length
-    wanted = getattr(loop, f"max_{key}")
+        unit, done, wanted = "epochs", _epochs_done(checkpoint), loop.max_epochs
+    else:
+        unit, done, wanted = "iters", checkpoint["meta"]["iter"], loop.max_iters
     if done < wanted:
         return None
-    return f"nothing is left to train: {key} that are done: {done}, train_cfg.max_{key}: {wanted}"
+    return f"nothing is left to train: {unit} that are done: {done}, train_cfg.max_{unit}: {wanted}"
+
+
+def _epochs_done(checkpoint: dict) -> int:
+    meta = checkpoint["meta"]
+    began = checkpoint["message_hub"]["runtime_info"].get(EPOCH_KEY)
+    if began is None:
+        return meta["epoch"]
+    epoch, first, length = began
+    # A checkpoint by iterations at the end of an epoch is counted as one within it.
+    at_its_end = epoch == meta["epoch"] and meta["iter"] - first >= length
+    return meta["epoch"] + at_its_end

@@ -1,8 +1,8 @@
 """MMEngine's training loops, able to go on anywhere.
 
-Every iteration has random numbers of its own, from (seed, rank, iteration), and every sample from its place in it, so a
-run that is resumed draws what one that never stopped draws. Where an epoch began and what was validated stands in
-the message hub, which MMEngine saves with each checkpoint.
+Every iteration has random numbers of its own, from (seed, rank, iteration), and every sample from
+its place in it, so a run that is resumed draws what one that never stopped draws. Where an epoch
+began and what was validated stands in the message hub, which MMEngine saves with each checkpoint.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from ..interrupt import VALIDATED_KEY
 from ..loose_state import restore_state
 from ..seeding import seed_all
 from ..workers import end_persistent_workers
-from .batches import CountedBatches, cached_transforms, count_batches
+from .batches import CountedBatches, Start, cached_transforms, count_batches
 
 EPOCH_KEY = "epoch_start"
+"""Under which the message hub has the epoch, the iteration that it began with, and its batches."""
 
 
 class _Resumable:
@@ -42,8 +43,11 @@ class _Resumable:
                 end_persistent_workers(getattr(loop, "dataloader", None))
 
     def _begin(self) -> None:
-        """After a checkpoint was read: samplers follow its seed, what it holds beside weights is handed out, and a
-        validation that was cut off is done."""
+        """Take over what a checkpoint says, if one was read.
+
+        Samplers follow its seed, what it holds beside weights is handed out, and a validation that
+        was cut off is done.
+        """
         if self._seed != self.runner.seed and isinstance(self._source, dict):
             different = self.runner._randomness_cfg.get("diff_rank_seed", False)
             loader = self.runner.build_dataloader(self._source, self.runner.seed, different)
@@ -64,10 +68,9 @@ class _Resumable:
         """Have the loader begin behind `batches`. Returns how many it could leave out."""
         if not isinstance(self.dataloader.batch_sampler, CountedBatches):
             return 0
-        cached = sum(
-            transform.max_cached_images for transform in cached_transforms(self.dataloader.dataset)
-        )
-        self.dataloader.batch_sampler.begin(self.iter, batches, cached)
+        caches = cached_transforms(self.dataloader.dataset)
+        cached = sum(transform.max_cached_images for transform in caches)
+        self.dataloader.batch_sampler.begin(Start(self.iter, batches, cached))
         if batches:
             print_log(
                 f"{batches} batches of these data were trained on; going on behind them", "current"
@@ -95,6 +98,7 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
 
     def run_epoch(self) -> None:
         """Train the epoch, or what is left of it."""
+        # Before the hooks, which may save.
         done = self._done()
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
@@ -115,19 +119,19 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
             done = self._iter - start
             if old_length != length:
                 print_log(
-                    f"the epoch had {old_length} batches and has {length} now: it goes on at the same share of "
-                    "it, not exactly",
+                    f"the epoch had {old_length} batches and has {length} now: it goes on at the "
+                    "same share of it, not exactly",
                     "current",
                     30,
                 )
                 done = done * length // old_length
         elif epoch is None and self._iter:
-            # A checkpoint of MMEngine's own loop.
+            # There were iterations and no epoch of ours: a checkpoint of MMEngine's own loop.
             done = self._iter - self._epoch * length
             if not 0 <= done <= length:
                 print_log(
-                    f"iteration {self._iter} is not in epoch {self._epoch} of {length} batches; the epoch begins "
-                    "anew",
+                    f"iteration {self._iter} is not in epoch {self._epoch} of {length} batches; "
+                    "the epoch begins anew",
                     "current",
                     30,
                 )
@@ -158,12 +162,14 @@ class ResumableIterLoop(_Resumable, IterBasedTrainLoop):
 
     def _run(self) -> nn.Module:
         if not isinstance(self.dataloader.batch_sampler, CountedBatches):
+            # Without batches of indices MMEngine's way is the only one: read all that is skipped.
             return IterBasedTrainLoop.run(self)
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
         self._begin()
         self.runner.message_hub.update_info(EPOCH_KEY, (0, 0, len(self.dataloader)))
         self._skip(0 if self.fast_forward_on_resume else self._iter)
+        # A run that has nothing left starts no workers.
         batches = iter(self.dataloader) if self._iter < self._max_iters else iter(())
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()

@@ -1,0 +1,121 @@
+"""The lines of a written config that say where the data lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...config.source import source
+from ...datasets.discovery import CocoData, LabelData, Part
+
+COCO_COLOURS = 80
+"""Colours that mmdet's CocoDataset brings along."""
+PALETTE = "palette=[(37 * i % 256, 91 * i % 256, 157 * i % 256) for i in range(num_classes)]"
+
+TRAIN = """\
+train_dataloader = dict(
+    batch_size={batch},
+{dataset}
+)"""
+LOADER = """\
+{split}_dataloader = dict(
+{dataset}
+)"""
+COCO_DATASET = """\
+    dataset=dict(
+        data_root=data_root,
+        ann_file={annotations},
+        data_prefix=dict(img={images}),
+        metainfo=metainfo,
+    ),"""
+LABELS = """\
+labels = dict(
+    _delete_=True,
+    type="BaseSegDataset",
+    data_root=data_root,
+    img_suffix={image_suffix},
+    seg_map_suffix={label_suffix},
+    reduce_zero_label={zero_ignored},
+    metainfo=dict(classes=classes),
+)
+"""
+LABEL_DATASET = """\
+    dataset=dict(
+        **labels,
+        {names}data_prefix=dict(img_path={images}, seg_map_path={maps}),
+        pipeline=_base_.{split}_dataloader.dataset.pipeline,
+    ),"""
+
+
+def data_text(data: CocoData | LabelData, root: Path, batch: int) -> str:
+    """The lines for the data below a folder, which a config has named `data_root`.
+
+    Args:
+        batch: images of a step on one GPU.
+    """
+    if isinstance(data, CocoData):
+        return _coco_text(data, root, batch)
+    return _label_text(data, root, batch)
+
+
+def _coco_text(data: CocoData, root: Path, batch: int) -> str:
+    def dataset(part: Part) -> str:
+        annotations, images = (
+            source(_below(root, part.annotations)),
+            source(_below(root, part.images)),
+        )
+        return COCO_DATASET.format(annotations=annotations, images=images)
+
+    palette = f", {PALETTE}" if len(data.classes) > COCO_COLOURS else ""
+    lines = [
+        f"metainfo = dict(classes=classes{palette})",
+        "",
+        TRAIN.format(batch=batch, dataset=dataset(data.train)),
+    ]
+    for split, part in _held_out(data):
+        lines.append(LOADER.format(split=split, dataset=dataset(part)))
+        lines.append(f"{split}_evaluator = dict(ann_file={_path(root, part.annotations)})")
+    if not data.test:
+        lines += ["test_dataloader = val_dataloader", "test_evaluator = val_evaluator"]
+    return "\n".join(lines)
+
+
+def _label_text(data: LabelData, root: Path, batch: int) -> str:
+    def dataset(split: str, part: Part) -> str:
+        # A list of names where not all images of the folder are of the split.
+        names = f"ann_file={_path(root, part.names)},\n        " if part.names else ""
+        return LABEL_DATASET.format(
+            names=names,
+            images=source(_below(root, part.images)),
+            maps=source(_below(root, part.annotations)),
+            split=split,
+        )
+
+    labels = LABELS.format(
+        image_suffix=source(data.image_suffix),
+        label_suffix=source(data.label_suffix),
+        zero_ignored=data.zero_ignored,
+    )
+    lines = [labels, TRAIN.format(batch=batch, dataset=dataset("train", data.train))]
+    for split, part in _held_out(data):
+        lines.append(LOADER.format(split=split, dataset=dataset(split, part)))
+    if not data.test:
+        lines.append("test_dataloader = val_dataloader")
+    return "\n".join(lines)
+
+
+def _held_out(data: CocoData | LabelData) -> list[tuple[str, Part]]:
+    """The splits that are there beside that to train on."""
+    splits = (("val", data.val), ("test", data.test))
+    return [(name, part) for name, part in splits if part]
+
+
+def _below(root: Path, path: Path) -> str:
+    """From the data's root, or the full path of what lies elsewhere."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _path(root: Path, path: Path) -> str:
+    """Source of a path where MMEngine puts no root before it."""
+    if path.is_relative_to(root):
+        return f"data_root + {source(_below(root, path))}"
+    return source(str(path))

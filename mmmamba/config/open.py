@@ -1,0 +1,54 @@
+"""From what a user calls a config, and the options of a command line, to a Config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from .find import find_config
+from .keys import check_keys
+from .options import check_options
+from .read import read_config
+from .values import check_values
+
+
+def open_config(
+    name: str | Path,
+    options: Mapping[str, Any] | None = None,
+    adapt: Callable[[Config], None] | None = None,
+) -> Config:
+    """Read a config and merge options into it.
+
+    Args:
+        name: path of a file, or name of a config that comes with mmmamba.
+        options: values by dotted keys, as `--cfg-options` gives them.
+        adapt: changes the config before options are merged, which have the last word.
+
+    Raises:
+        UsageError: no such config, one that cannot be read, or an option that leads nowhere.
+    """
+    cfg = read_config(find_config(name))
+    if adapt is not None:
+        adapt(cfg)
+    chosen = dict(options or {})
+    check_options(cfg, chosen)
+    cfg.merge_from_dict(chosen)
+    return cfg
+
+
+def check_config(cfg: Config, options: Iterable[str] = ()) -> None:
+    """Check every key and number of a config that a run is to be built from.
+
+    Args:
+        cfg: read from a file, `cfg.filename`.
+        options: dotted keys that were set after it was read; they are named as what set a value.
+
+    Raises:
+        UsageError: a line for each key that nothing takes, or for each value that is no number of
+            the kind that is wanted.
+    """
+    check_keys(cfg, options)
+    check_values(cfg, options)
