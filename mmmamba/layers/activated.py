@@ -20,6 +20,7 @@ class ActLinear(nn.Linear):
         self.act = act
 
     def forward(self, x: Tensor) -> Tensor:
+        # Not isinstance: a subclass may compute something else.
         if type(self.act) is nn.GELU and recompute_pays(x):
             return gelu_linear(x, self.weight, self.bias, self.act.approximate)
         return super().forward(self.act(x))

@@ -57,6 +57,7 @@ class Stage(nn.Module):
         self.with_cp = with_cp
 
     def forward(self, x: Tensor) -> Tensor:
+        # Nothing is kept in inference and behind frozen parts, so nothing can be spared there.
         for block in self.blocks:
             x = recomputed(block, x) if self.with_cp and x.requires_grad else block(x)
         return x

@@ -49,6 +49,7 @@ class ChannelGate(nn.Module):
         """The factors in (0, 1), in the dtype of `x` and of its shape, but 1 along `over`."""
         mean = self.norm(x).mean(self.over)
         gate = self.channel_select(self.act(self.global_reduce(mean))).sigmoid()
+        # Back in front of the map: ascending, so that each place is where the mean took it from.
         for dim in sorted(self.over):
             gate = gate.unsqueeze(dim)
         return gate.to(x.dtype)

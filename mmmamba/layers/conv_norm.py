@@ -138,6 +138,7 @@ class ScaleNorm(ConvNorm):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         weight_C11 = self.c.weight[:, 0]
+        # A bias means that the norm is folded in: scale and shift are then one operation.
         if self.c.bias is None:
             return self.bn(x_BCHW * weight_C11)
         return torch.addcmul(self.c.bias[:, None, None], x_BCHW, weight_C11)
@@ -182,6 +183,7 @@ class Residual(Fusible):
     def fuse_(self) -> None:
         """A depthwise convolution takes the identity into the middle of its kernels."""
         if isinstance(self.m, ConvNorm) and self.m.c.groups == self.m.c.in_channels:
+            # The kernel that returns its middle cell is the identity.
             middle = self.m.c.kernel_size[0] // 2
             with torch.no_grad():
                 self.m.c.weight[:, :, middle, middle] += 1

@@ -28,6 +28,7 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, x, branch=None):
         """The norm of `x`; with a branch, that of `x + branch` and this sum."""
+        # One call for both, so that on a GPU sum and norm are one pass over the map.
         parameters = (self.weight, self.bias, self.eps)
         if branch is None:
             return layer_norm(x, *parameters, feeds_linear=self.feeds_linear)

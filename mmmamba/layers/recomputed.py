@@ -20,6 +20,7 @@ def recomputed(module: nn.Module, *inputs: Any) -> Any:
     if torch.compiler.is_compiling():
         # A compiler runs the module once and takes what it wrote to buffers from there.
         return checkpoint(module, *inputs, use_reentrant=False)
+    # Only those that would take the same batch in a second time.
     norms = [
         m
         for m in module.modules()

@@ -38,6 +38,7 @@ def rescale(
     Raises:
         ValueError: another scale.
     """
+    # What a transposed convolution doubles in sides it may halve in channels.
     half, quarter = (dim // 2, dim // 4) if shrink else (dim, dim)
     if scale == 4:
         first = nn.ConvTranspose2d(dim, half, 2, 2)

@@ -28,6 +28,7 @@ class TokenLayout(NamedTuple):
         """The whole sequence from the cells and the extra tokens, joined along `dim`."""
         pieces, start = [], 0
         for k, place in enumerate(self.places):
+            # Of the tokens before this place, k are extra ones and `start` cells are taken.
             length = place - k - start
             pieces += [cells.narrow(dim, start, length), extra.narrow(dim, k, 1)]
             start += length

@@ -12,6 +12,7 @@ def window_partition(x_BHWC: Tensor, size: int) -> Tensor:
     """
     B, H, W, C = x_BHWC.shape
     x = F.pad(x_BHWC, (0, 0, 0, -W % size, 0, -H % size))
+    # Rows of windows, rows of a window, columns of windows, columns of a window.
     rows, columns = x.shape[1] // size, x.shape[2] // size
     x = x.view(B, rows, size, columns, size, C).transpose(2, 3)
     return x.reshape(B * rows * columns, size * size, C)

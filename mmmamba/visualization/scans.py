@@ -82,6 +82,7 @@ class Scan:
                 "record_scans(..., keep=[...])"
             )
         one, lane = slice(sequence, sequence + 1), slice(route, route + 1)
+        # Operators take each tensor for all sequences and routes; u may be one map for all routes.
         u = self._kept("u")
         shared = u.shape[2] == 1
         args = ScanArgs(self._lane("index", lane), self.softplus, False, u.dtype)
@@ -144,6 +145,7 @@ class _Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
+        # A scan with gradients off, as here, is this one operator, whatever backend runs it.
         if func is OPERATOR:
             names = [argument.name for argument in func._schema.arguments]
             self.scans.append(self._scan(dict(zip(names, args), **(kwargs or {})), result[0]))
@@ -159,6 +161,7 @@ class _Recorder(TorchDispatchMode):
 
     def _walk(self) -> tuple[str, MapWalk]:
         """The name of the innermost mixer at work, and where on the whole map it walks."""
+        # A mixer may be made of modules of its own: the innermost that tells a walk answers.
         depth = len(self.at_work) - 1
         while depth >= 0 and not isinstance(self.at_work[depth].module, Walks):
             depth -= 1

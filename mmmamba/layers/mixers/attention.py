@@ -22,6 +22,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x_BLC: Tensor) -> Tensor:
+        # (B, L, 3 C) to three of (B, heads, L, C / heads).
         q, k, v = self.qkv(x_BLC).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         x_BHLC = F.scaled_dot_product_attention(q, k, v)
         return self.proj(x_BHLC.transpose(1, 2).flatten(2))

@@ -42,6 +42,7 @@ class BidirectionalMixer(ScanBranches):
 
     def forward(self, x_BLC: Tensor, layout: TokenLayout | None = None) -> Tensor:
         """`layout` changes nothing: the mixer knows no second dimension."""
+        # One layer in the checkpoints, two products here: see below.
         weight_DC, gate_DC = self.in_proj.weight.chunk(2)
         index_KL = route_table(ROUTES, 1, x_BLC.shape[1], x_BLC.device)
         u_BLKD = self.convolve(F.linear(x_BLC, weight_DC))

@@ -39,6 +39,7 @@ class ScanBranches(nn.Module):
         self.suffixes = tuple(suffixes)
         self.a_name = a_name
         self.in_proj = nn.Linear(dim, 2 * D, bias=False)
+        # Branch by branch under the authors' names, which cannot be one stacked parameter.
         for suffix in self.suffixes:
             self.add_module(f"conv1d{suffix}", nn.Conv1d(D, D, d_conv, groups=D))
             self.add_module(f"x_proj{suffix}", nn.Linear(D, R + 2 * d_state, bias=False))

@@ -46,6 +46,8 @@ def misplace_columns(y_BLKD: Tensor, routes: Sequence[str], height: int, width: 
     """
     if height == width:
         return y_BLKD
+    # Their code reads the sequence along the columns of the map and writes it along those of its
+    # transpose: what was computed for `read[t]` lands on `written[t]`.
     read = route_table(("column",), height, width, y_BLKD.device)[0].long()
     written = route_table(("column",), width, height, y_BLKD.device)[0].long()
     source = torch.empty_like(read).scatter(0, written, read)

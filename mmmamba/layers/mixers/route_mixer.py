@@ -70,6 +70,7 @@ class RouteMixer(ScanBranches):
             cells, extra = layout.cut(y_BLKD)
             moved = misplace_columns(cells, self.routes, layout.height, layout.width)
             y_BLKD = layout.insert(moved, extra)
+        # Routes are gated by what they hold as a whole, so they stay apart until here.
         y_BLD = self.attn(y_BLKD).sum(2)
         return self.out_proj(y_BLD.to(x_BLD.dtype))
 
@@ -79,6 +80,8 @@ class RouteMixer(ScanBranches):
         if not layout.places:
             return order_KT
         tokens_L = torch.arange(layout.cells + len(layout.places), device=device)
+        # Routes are tables of cells; with extra tokens in between, a cell's number is no longer
+        # that of its token.
         cells_L, extra_E = layout.cut(tokens_L, 0)
         tokens_KT = torch.where(order_KT < 0, -1, cells_L[order_KT])
         return layout.insert(tokens_KT, extra_E.expand(len(self.routes), -1))
@@ -110,8 +113,11 @@ class RouteMixer(ScanBranches):
         """The routes' outputs where their tokens stand, `(B, L, K, D)`, without those of holes."""
         K, T = order_KT.shape
         steps_T = torch.arange(T, device=order_KT.device)
+        # The order turned round: at which step each token was read. Holes all write to one more
+        # place, which is cut off. Every token is read by every route, so no place stays empty.
         hole_or_token = torch.where(order_KT < 0, length, order_KT)
         step_KL = order_KT.new_empty(K, length + 1).scatter_(1, hole_or_token, steps_T.expand(K, T))
+        # Outputs lie step by step and, within a step, route by route: one gather takes all.
         flat_KL = step_KL[:, :length] * K + torch.arange(K, device=order_KT.device)[:, None]
         return y_BTKD.flatten(1, 2).index_select(1, flat_KL.t().flatten()).unflatten(1, (length, K))
 

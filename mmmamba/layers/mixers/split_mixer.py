@@ -45,6 +45,7 @@ class SplitMixer(nn.Module):
 
         As one convolution over maps of height 1, which PyTorch computes channels-last.
         """
+        # Neither half looks at the other: their kernels side by side are one depthwise convolution.
         weight_CIW = torch.cat([self.conv1d_x.weight, self.conv1d_z.weight])
         xz_BCHL = xz_BLC.transpose(1, 2).unsqueeze(2)
         y_BCHL = F.conv2d(xz_BCHL, weight_CIW.unsqueeze(2), padding="same", groups=len(weight_CIW))

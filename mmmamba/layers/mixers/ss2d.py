@@ -92,6 +92,7 @@ class SS2D(nn.Module):
         return self.out_norm(self.scan(local_BHWD))
 
     def _gated(self, y_BHWD: Tensor, z_BHWD: Tensor) -> Tensor:
+        # SiLU and the product are one kernel on a GPU; it takes sequences.
         if self.act is not F.silu:
             return y_BHWD * self.act(z_BHWD)
         return silu_gate(y_BHWD.flatten(1, 2), z_BHWD.flatten(1, 2)).view_as(y_BHWD)
@@ -136,6 +137,7 @@ class SS2D(nn.Module):
             cover(self.routes),
             merge=False,
         )
+        # K = G J routes of E channels each become J routes of all D = G E channels.
         y_BLJD = y_BLKE.unflatten(2, (self.heads, -1)).transpose(2, 3).flatten(3)
         return y_BLJD.sum(2) if self.multi_scan is None else self.multi_scan(y_BLJD, H, W)
 
@@ -143,6 +145,7 @@ class SS2D(nn.Module):
         """What the routes read: the map, or `(B, L, K, E)`, each route the channels of its head."""
         if self.heads == 1:
             return x_BLD
+        # A view: the J routes of a head read the same memory.
         x_BLG1E = x_BLD.unflatten(-1, (self.heads, 1, -1))
         x_BLGJE = x_BLG1E.expand(-1, -1, -1, len(self.routes) // self.heads, -1)
         return x_BLGJE.flatten(2, 3)

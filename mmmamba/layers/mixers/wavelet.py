@@ -32,6 +32,7 @@ class NormedSS2D(SS2D):
     def __init__(self, dim: int, ssm_ratio: float, dt_rank: int | str, routes: tuple[str, ...]):
         super().__init__(dim, 1, ssm_ratio, dt_rank, routes, gate=True, conv_bias=True)
         inner = int(dim * ssm_ratio)
+        # In place of the linear layers; drawn after them, so a seed gives the same start as ever.
         self.in_proj = PointwiseNorm(dim, 2 * inner)
         self.out_proj = PointwiseNorm(inner, dim)
         nn.init.uniform_(self.dt_projs_weight, 0, 0.1)
@@ -69,8 +70,10 @@ class WaveletMixer(Fusible):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         C, H, W = x_BCHW.shape[1:]
         y_BCHW = channels_first(self.global_atten(channels_last(x_BCHW)))
+        # An odd side gets a row of zeros, whose part of the answer is cut off again.
         bands = F.conv2d(F.pad(x_BCHW, (0, W % 2, 0, H % 2)), self.wt_filter, stride=2, groups=C)
         bands = self.wavelet_conv(bands)
+        # Fused, both scales are in the weights before them.
         if self.base_scale is not None and self.wavelet_scale is not None:
             y_BCHW, bands = self.base_scale * y_BCHW, self.wavelet_scale * bands
         return y_BCHW + F.conv_transpose2d(bands, self.iwt_filter, stride=2, groups=C)[:, :, :H, :W]
