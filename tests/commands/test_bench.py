@@ -1,4 +1,4 @@
-"""``mmmamba bench`` measures backbones and whole detectors, and refuses what it cannot measure in a line."""
+"""`mmmamba bench` measures backbones and detectors, and refuses what it cannot in a line."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ import pytest
 import torch
 
 from mmmamba.commands import main
-from mmmamba.commands.bench import measure as benchmark
-from mmmamba.commands.bench.measure import Subject, Task, measure
+from mmmamba.commands.bench.measure import measure
+from mmmamba.commands.bench.subjects import Subject, backbone_subject
+from mmmamba.commands.bench.task import Task
 from mmmamba.config.find import find_config
 
 BACKBONE = 'dict(_delete_=True, type="VMamba", arch=dict(embed_dims=16, depths=(1, 1, 1, 1)))'
 TINY = {
-    "mask_rcnn/vmamba_t_1x_coco": f"model = dict(backbone={BACKBONE}, neck=dict(in_channels=[16, 32, 64, 128]),\n"
+    "mask_rcnn/vmamba_t_1x_coco": f"model = dict(backbone={BACKBONE},\n"
+    "    neck=dict(in_channels=[16, 32, 64, 128]),\n"
     "    roi_head=dict(bbox_head=dict(fc_out_channels=32), mask_head=dict(num_convs=1)),\n"
     "    train_cfg=dict(rpn_proposal=dict(max_per_img=20), rcnn=dict(sampler=dict(num=8))),\n"
     "    test_cfg=dict(rpn=dict(max_per_img=20)))",
-    "upernet/vmamba_t_160k_ade20k-512x512": f"model = dict(backbone={BACKBONE}, auxiliary_head=dict(in_channels=64),\n"
+    "upernet/vmamba_t_160k_ade20k-512x512": f"model = dict(backbone={BACKBONE},\n"
+    "    auxiliary_head=dict(in_channels=64),\n"
     "    decode_head=dict(in_channels=[16, 32, 64, 128], channels=32))",
     "mamba_yolo/mamba_yolo_t_300e_coco": "",
 }
@@ -80,7 +83,7 @@ def test_batch_norm_of_one_value(tmp_path: Path, capsys: pytest.CaptureFixture) 
 
 def test_training_goes_backward() -> None:
     task = Task(64, 64, 2, torch.device("cpu"), torch.float32, True, 0.01)
-    subject = benchmark.backbone_subject("mobilemamba_t2", task)
+    subject = backbone_subject("mobilemamba_t2", task)
     seen = []
     subject.model.register_full_backward_hook(lambda *_: seen.append(1))
     result = measure(subject, task)
