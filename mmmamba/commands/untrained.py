@@ -20,7 +20,8 @@ def build_untrained(cfg: Any, device: torch.device) -> nn.Module:
     It is the same each time.
     """
     settings = deepcopy(cfg.model)
-    settings.backbone.init_cfg = None
+    # Pretrained weights are named there; without it a backbone starts as its class does.
+    settings.backbone.pop("init_cfg", None)
     with (
         DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmdet")),
         torch.random.fork_rng(devices=[]),

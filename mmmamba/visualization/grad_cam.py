@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 
 from .panels import colour_bar, panels
 from .picture import Picture
-from .style import figure_style, save_figure
+from .style import figure_style, percent, save_figure
 
 COLOURS = "turbo"
 CLEAR, OPAQUE = 0.3, 0.7
@@ -205,7 +205,7 @@ def draw_grad_cam(
 ) -> Figure:
     """The image with the object or region, Grad-CAM and its local form; `name` is the class's."""
     figure, axes = panels(3, picture.aspect)
-    amount = f"score {cam.score:.2f}" if cam.box else f"{cam.score:.0%} of the pixels"
+    amount = f"score {cam.score:.2f}" if cam.box else f"{percent(cam.score, 0)} of the pixels"
     picture.draw(axes[0], f"{name}, {amount}")
     _draw_heat(axes[1], cam.heat_HW, picture, "Grad-CAM")
     _draw_heat(axes[2], cam.local_HW, picture, "by position (HiResCAM)")

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..structures.classes import Classes
 from .objects import Line, draw_box
-from .style import Colour, drawing_font
+from .style import Colour, drawing_font, percent
 
 MOST = 40
 """Classes that the lines below a sheet name."""
@@ -96,7 +96,7 @@ def legend_column(
         y = pad + index * row
         colour = classes.colours[classes.names.index(name)]
         middle = y + square / 2
-        amount = f"{share:.1%}".replace("%", " %")
+        amount = percent(share)
         pen.rectangle((pad, y, pad + square, y + square), fill=colour)
         pen.text((2 * pad + square, middle), name, font=font, fill="black", anchor="lm")
         pen.text((width - pad, middle), amount, font=font, fill="black", anchor="rm")

@@ -65,7 +65,7 @@ def draw_routes(
         axes.set_axis_off()
     alone = len(names) == 1
     for axes, name, order in zip(panels, names, orders):
-        _draw(axes, order, height, width, numbered=alone and height * width <= NUMBERED)
+        _draw(axes, order, height, width, alone)
         holes = int((order < 0).sum())
         title = name + (f" ({holes} holes)" if holes else "")
         # Several panels are shown smaller: their titles are larger to begin with.
@@ -73,7 +73,7 @@ def draw_routes(
     return save_figure(figure, path, DPI_ALONE if alone else DPI_BESIDE, PALETTE)
 
 
-def _draw(axes: Axes, order: Tensor, height: int, width: int, numbered: bool) -> None:
+def _draw(axes: Axes, order: Tensor, height: int, width: int, alone: bool) -> None:
     visits = _visits(order, width)
     _draw_grid(axes, order, height, width)
     near, far = [], []
@@ -87,12 +87,13 @@ def _draw(axes: Axes, order: Tensor, height: int, width: int, numbered: bool) ->
             far.append(line)
     axes.add_collection(LineCollection(near, colors="0.15", linewidths=1.8, capstyle="round"))
     axes.add_collection(LineCollection(far, colors="0.35", linewidths=0.6))
-    if numbered:
+    if alone and height * width <= NUMBERED:
         small = dict(fontsize=5, color="0.15", ha="left", va="top")
         for visit in visits:
             axes.text(visit.x - 0.44, visit.y - 0.42, str(visit.step), **small)
     if visits:
-        mark_ends(axes, visits[0][1:], visits[-1][1:], size=5)
+        # Panels beside others are shown smaller, like their titles.
+        mark_ends(axes, visits[0][1:], visits[-1][1:], size=5 if alone else 9)
 
 
 def _visits(order: Tensor, width: int) -> list[Visit]:

@@ -71,6 +71,11 @@ def fitting(title: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     return f"…{title}"
 
 
+def percent(share: float, digits: int = 1) -> str:
+    """A share of 1 in percent."""
+    return f"{100 * share:.{digits}f} %"
+
+
 def contrasting(colour: Colour) -> str:
     """The colour of text on a ground of this colour."""
     red, green, blue = colour

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ...evaluation.segmentation import ious
-from ..style import save_figure, shortened
+from ..style import percent, save_figure, shortened
 from .chart import DPI, chart_style
 
 ROW = 0.24
@@ -41,7 +41,7 @@ def draw_ious(matrix: np.ndarray, names: Sequence[str], path: Path) -> None:
     ground = dict(facecolor="white", edgecolor="none", pad=1)
     right = dict(ha="right", fontsize=8, color=GREY, clip_on=False)
     for place, index in enumerate(order):
-        value, share = f"{values[index]:.3f}", f"{shares[index]:.1%}".replace("%", " %")
+        value, share = f"{values[index]:.3f}", percent(shares[index])
         axis.text(values[index] + 0.008, place, value, va="center", fontsize=8, bbox=ground)
         axis.text(SHARES_AT, place, share, va="center", **right)
     axis.text(SHARES_AT, -0.75, "pixels", va="bottom", **right)
