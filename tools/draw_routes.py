@@ -1,4 +1,7 @@
-"""Draw routes as pictures: python tools/draw_routes.py hilbert window7 omnidirectional --size 14 20 --out pictures"""
+"""Draw routes as pictures.
+
+python tools/draw_routes.py hilbert window7 omnidirectional --size 14 20 --out pictures
+"""
 
 import sys
 from functools import partial

@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from ..engine.preflight import check_data
     from ..engine.runs import open_run
     from ..errors import UsageError
+    from ..structures.classes import Classes
     from ..visualization.sheets.contact_sheet import draw_contact_sheet
 
     cfg = open_run(args.config, args.cfg_options)
@@ -80,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
         samples = samples_of(checked, args.samples)
         if samples:
             file = Path(args.out or Path(cfg.work_dir) / "data") / f"{split.name}.png"
-            draw_contact_sheet(samples, split.classes, file, f"{split.name}: {checked.report.file}")
+            classes = Classes.from_meta(split.dataset.metainfo)
+            draw_contact_sheet(samples, classes, file, f"{split.name}: {checked.report.file}")
             console.print(f"Contact sheet: {file}", soft_wrap=True)
     if args.json:
         Path(args.json).write_text(json.dumps([report.to_dict() for report in reports], indent=2))

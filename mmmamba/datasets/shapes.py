@@ -1,7 +1,8 @@
-"""A small data set of coloured shapes, drawn on the spot: something to train on where there is no data set.
+"""A small data set of coloured shapes, drawn on the spot: something to train on without data.
 
-One scene gives both views: instances in COCO format (MMDetection) and a label map per image (MMSegmentation).
-It holds what real sets hold: polygons, RLE, crowds, images without objects, occlusion, ids with gaps.
+One scene gives both views: instances in COCO format (MMDetection) and a label map per image
+(MMSegmentation). It holds what real sets hold: polygons, RLE, crowds, images without objects,
+occlusion, ids with gaps.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ VERSION = 2
 
 @dataclass(frozen=True)
 class ShapesSpec:
-    """What is drawn. ``size`` is the side of the square images in pixels."""
+    """What is drawn. `size` is the side of the square images in pixels."""
 
     num_train: int = 240
     num_val: int = 48
@@ -48,7 +49,10 @@ class ShapesSpec:
 
 @dataclass
 class Instance:
-    """One object: class index, visible pixels (H, W), whole area in pixels, and its outline if it has one."""
+    """One object: class index, visible pixels (H, W), and whole area in pixels.
+
+    It has an outline if it is one shape.
+    """
 
     label: int
     mask_HW: np.ndarray
@@ -58,20 +62,20 @@ class Instance:
 
     @property
     def whole(self) -> bool:
-        """No part of it is hidden or cut off by the image's border, so that its outline describes it."""
+        """Nothing of it is hidden or beyond the image's border: its outline describes it."""
         if self.outline is None or self.mask_HW.sum() < self.full_area:
             return False
         return bool(self.outline.min() >= 0 and self.outline.max() <= self.mask_HW.shape[0])
 
 
 def make_shapes(root: str | Path, spec: ShapesSpec | None = None) -> Path:
-    """Write the data set below ``root`` unless it is already there, and return ``root``.
+    """Write the data set below `root` unless it is already there, and return `root`.
 
-    Layout: ``train/ val/`` images, ``annotations/instances_{train,val}.json`` in COCO format, and
-    ``labels/{train,val}/`` maps for segmentation whose values index ``SEG_CLASSES``.
+    Layout: `train/ val/` images, `annotations/instances_{train,val}.json` in COCO format, and
+    `labels/{train,val}/` maps for segmentation whose values index `SEG_CLASSES`.
 
     Raises:
-        FileExistsError: ``root`` holds files that this function did not write.
+        FileExistsError: `root` holds files that this function did not write.
     """
     root, spec = Path(root), spec or ShapesSpec()
     wanted = {**asdict(spec), "version": VERSION}
@@ -82,7 +86,8 @@ def make_shapes(root: str | Path, spec: ShapesSpec | None = None) -> Path:
             f"{root} holds other files; name an empty or a new directory for the shapes data set"
         )
     root.parent.mkdir(parents=True, exist_ok=True)
-    # Drawn beside its place and moved there whole: several processes of one job may start this at once.
+    # Drawn beside its place and moved there whole: several processes of one job may start this
+    # at once.
     draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
         for split, count in (("train", spec.num_train), ("val", spec.num_val)):
@@ -101,7 +106,7 @@ def make_shapes(root: str | Path, spec: ShapesSpec | None = None) -> Path:
 
 
 def read_spec(root: Path) -> dict | None:
-    """The specification that a data set was drawn from, or None if ``root`` is not one."""
+    """The specification that a data set was drawn from, or None if `root` is not one."""
     path = root / SPEC_FILE
     return json.loads(path.read_text()) if path.is_file() else None
 
@@ -109,7 +114,10 @@ def read_spec(root: Path) -> dict | None:
 def draw_scene(
     rng: np.random.Generator, spec: ShapesSpec, num_shapes: int, crowd: bool
 ) -> tuple[np.ndarray, list[Instance]]:
-    """Draw one image (H, W, 3; BGR, uint8) and list its instances. Later shapes may hide a part of earlier ones."""
+    """Draw one image (H, W, 3; BGR, uint8) and list its instances.
+
+    Later shapes may hide a part of earlier ones.
+    """
     image_HWC = _background(rng, spec.size)
     drawn = [_paint_crowd(rng, image_HWC)] if crowd else []
     for _ in range(num_shapes):
@@ -120,15 +128,22 @@ def draw_scene(
             outline = _outline(rng, label, center, radius)
             mask_HW = _rasterise(outline, spec.size)
             left = [instance.mask_HW & ~mask_HW for instance in drawn]
-            if all(
-                seen.sum() >= MIN_VISIBLE * i.full_area for i, seen in zip(drawn, left, strict=True)
-            ):
-                for instance, seen in zip(drawn, left, strict=True):
-                    instance.mask_HW = seen
-                _paint(rng, image_HWC, mask_HW, label)
-                drawn.append(Instance(label, mask_HW, int(mask_HW.sum()), outline))
-                break
+            if not _enough_left(drawn, left):
+                continue
+            for instance, seen_HW in zip(drawn, left, strict=True):
+                instance.mask_HW = seen_HW
+            _paint(rng, image_HWC, mask_HW, label)
+            drawn.append(Instance(label, mask_HW, int(mask_HW.sum()), outline))
+            break
     return image_HWC, drawn
+
+
+def _enough_left(drawn: list[Instance], left: list[np.ndarray]) -> bool:
+    """Whether enough of every instance can still be seen."""
+    for instance, seen_HW in zip(drawn, left, strict=True):
+        if seen_HW.sum() < MIN_VISIBLE * instance.full_area:
+            return False
+    return True
 
 
 def _background(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -148,7 +163,10 @@ def _outline(rng: np.random.Generator, label: int, center: np.ndarray, radius: f
 def _paint(
     rng: np.random.Generator, image_HWC: np.ndarray, mask_HW: np.ndarray, label: int
 ) -> None:
-    """Fill the mask. Each class has its range of hues, which lets a network tell them apart within minutes."""
+    """Fill the mask.
+
+    Each class has its range of hues, which lets a network tell them apart within minutes.
+    """
     hue = (label * HUES / len(CLASSES) + rng.normal(0, 8)) % HUES
     colour_HSV = np.array([[[hue, rng.uniform(150, 255), rng.uniform(90, 255)]]], dtype=np.uint8)
     grain = rng.normal(0, 5, size=image_HWC.shape)
@@ -196,7 +214,7 @@ def _write_split(root: Path, split: str, count: int, spec: ShapesSpec) -> None:
 
 
 def label_map(instances: list[Instance], size: int) -> np.ndarray:
-    """Label map (H, W) whose values index ``SEG_CLASSES``."""
+    """Label map (H, W) whose values index `SEG_CLASSES`."""
     labels_HW = np.zeros((size, size), dtype=np.uint8)
     for instance in instances:
         labels_HW[instance.mask_HW] = instance.label + 1
@@ -204,7 +222,7 @@ def label_map(instances: list[Instance], size: int) -> np.ndarray:
 
 
 def coco_annotation(instance: Instance, annotation_id: int, image_id: int) -> dict:
-    """One COCO annotation: polygon if all of it is seen, compressed RLE if not, plain RLE for a crowd."""
+    """One COCO annotation: a polygon if all of it is seen, else an RLE, plain for a crowd."""
     rle = coco_mask.encode(np.asfortranarray(instance.mask_HW.astype(np.uint8)))
     if instance.iscrowd:
         segmentation = dict(

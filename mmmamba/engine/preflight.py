@@ -11,8 +11,9 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ..datasets.checks.kinds import KINDS
-from ..datasets.checks.splits import config_splits, plain_datasets
+from ..datasets.checks.splits import config_splits
 from ..datasets.checks.usable import check_usable
+from ..datasets.nodes import plain_datasets
 from ..errors import UsageError
 from ..models.map_check import MapError, check_maps
 from ..suggest import did_you_mean

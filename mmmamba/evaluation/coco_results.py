@@ -8,7 +8,7 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,23 +16,28 @@ from .matching import SCORE, Found, Labelled, count_pairs
 
 KINDS = {"bbox": "box", "segm": "mask"}
 
+Results = list[tuple[dict, dict]]
+"""What `CocoMetric` computes from: labels and predictions, one pair for each image."""
+
 
 def find_coco_metric(metrics: list[Any]) -> Any:
     """The first metric with COCO's annotations in memory, or None."""
-    return next(
-        (metric for metric in metrics if getattr(metric, "_coco_api", None) is not None), None
-    )
+    for metric in metrics:
+        if getattr(metric, "_coco_api", None) is not None:
+            return metric
+    return None
 
 
-def keep_results(metric: Any) -> list[tuple[dict, dict]]:
-    """A list that holds, on the main process, what the metric's last evaluation was computed from.
+def keep_results(metric: Any) -> Results:
+    """A list that holds, on the main process, what the last evaluation was computed from.
 
-    `CocoMetric` collects this from all processes and lets go of it; asking for it here spares doing so twice.
+    `CocoMetric` collects this from all processes and lets go of it; asking for it here spares doing
+    so twice.
     """
-    kept: list[tuple[dict, dict]] = []
+    kept: Results = []
     compute = metric.compute_metrics
 
-    def keeping(results: list[tuple[dict, dict]]) -> dict[str, float]:
+    def keeping(results: Results) -> dict[str, float]:
         kept[:] = results
         return compute(results)
 
@@ -42,10 +47,12 @@ def keep_results(metric: Any) -> list[tuple[dict, dict]]:
 
 @dataclass(frozen=True)
 class Precision:
-    """Of one kind, "box" or "mask": (T, R, C) at T IoU thresholds, R recalls and C classes, -1 without objects."""
+    """The precision of one kind of results, at each recall."""
 
     kind: str
+    """box or mask."""
     values: np.ndarray
+    """(T, R, C) at T IoU thresholds, R recalls and for C classes; -1 without objects."""
     thresholds: np.ndarray
     recalls: np.ndarray
 
@@ -57,74 +64,89 @@ class Precision:
         return float(part.mean()) if part.size else float("nan")
 
     def index(self, threshold: float) -> int | None:
-        """Where an IoU threshold stands, if it was evaluated."""
+        """The place of an IoU threshold, if it was evaluated."""
         found = np.flatnonzero(np.isclose(self.thresholds, threshold))
         return int(found[0]) if len(found) else None
 
 
-def precisions(metric: Any, results: list[tuple[dict, dict]]) -> list[Precision]:
-    """COCOeval's precision of each kind that the metric scores, over objects of all sizes. Empty without detections."""
-    from mmdet.datasets.api_wrappers import COCOeval
+def precisions(metric: Any, results: Results) -> list[Precision]:
+    """COCOeval's precision of each kind that the metric scores, over objects of all sizes.
 
+    It is empty without detections.
+    """
     found = []
+    predictions = [prediction for _, prediction in results]
     with tempfile.TemporaryDirectory() as folder:
-        files = metric.results2json(
-            [prediction for _, prediction in results], str(Path(folder, "results"))
-        )
-        for kind, label in KINDS.items():
-            entries = json.loads(Path(files[kind]).read_text()) if kind in metric.metrics else []
-            if not entries:
-                continue
-            # Of entries with both, pycocotools takes the area of boxes.
-            if kind == "segm":
-                entries = [
-                    {key: value for key, value in entry.items() if key != "bbox"}
-                    for entry in entries
-                ]
-            # It prints what it does.
-            with contextlib.redirect_stdout(io.StringIO()):
-                evaluation = COCOeval(metric._coco_api, metric._coco_api.loadRes(entries), kind)
-                params = evaluation.params
-                params.catIds, params.imgIds, params.iouThrs = (
-                    metric.cat_ids,
-                    metric.img_ids,
-                    metric.iou_thrs,
-                )
-                params.maxDets = metric.proposal_nums[:1]
-                params.areaRng, params.areaRngLbl = params.areaRng[:1], params.areaRngLbl[:1]
-                evaluation.evaluate()
-                evaluation.accumulate()
-            found.append(
-                Precision(
-                    label, evaluation.eval["precision"][..., 0, 0], params.iouThrs, params.recThrs
-                )
-            )
+        files = metric.results2json(predictions, str(Path(folder, "results")))
+        for kind in KINDS:
+            entries = _entries(files, kind) if kind in metric.metrics else []
+            if entries:
+                found.append(_accumulate(metric, entries, kind))
     return found
 
 
-def labelled_objects(coco: Any, image: int, categories: list[int]) -> tuple[Labelled, list[dict]]:
-    """Objects of an image and their annotations, of the categories that the classes stand for, in their order."""
-    index = {category: label for label, category in enumerate(categories)}
-    annotations = [
-        a for a in coco.load_anns(coco.get_ann_ids(img_ids=[image])) if a["category_id"] in index
-    ]
-    return Labelled(
-        np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4),
-        np.array([index[a["category_id"]] for a in annotations], dtype=int),
-        np.array([bool(a.get("iscrowd")) for a in annotations], dtype=bool),
-    ), annotations
+def _entries(files: dict[str, str], kind: str) -> list[dict]:
+    """The predictions in COCO's format of results, as the metric wrote them."""
+    entries = json.loads(Path(files[kind]).read_text())
+    if kind == "segm":
+        # Where an entry has a box and a mask, pycocotools takes the area of the box.
+        for entry in entries:
+            entry.pop("bbox", None)
+    return entries
 
 
-def detection_confusion(
-    metric: Any, results: list[tuple[dict, dict]], score_thr: float = SCORE
-) -> np.ndarray:
-    """(C + 1, C + 1) counts, as :func:`count_pairs` describes them."""
+def _accumulate(metric: Any, entries: list[dict], kind: str) -> Precision:
+    """Match the entries with the labels as the metric does, but with objects of all sizes alone."""
+    from mmdet.datasets.api_wrappers import COCOeval
+
+    # It prints what it does.
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(metric._coco_api, metric._coco_api.loadRes(entries), kind)
+        params = evaluation.params
+        params.catIds, params.imgIds = metric.cat_ids, metric.img_ids
+        params.iouThrs = metric.iou_thrs
+        params.maxDets = metric.proposal_nums[:1]
+        params.areaRng, params.areaRngLbl = params.areaRng[:1], params.areaRngLbl[:1]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    # Axes: thresholds, recalls, classes, sizes, numbers of detections.
+    values_TRC = evaluation.eval["precision"][..., 0, 0]
+    return Precision(KINDS[kind], values_TRC, params.iouThrs, params.recThrs)
+
+
+class LabelledImage(NamedTuple):
+    """The objects of an image, and the annotations that they come from, in the same order."""
+
+    objects: Labelled
+    annotations: list[dict]
+
+
+def labelled_objects(coco: Any, image: int, categories: list[int]) -> LabelledImage:
+    """The objects of an image that are of these categories, which the classes stand for.
+
+    Args:
+        coco: mmdet's `COCO`.
+        image: its id.
+        categories: their ids, in the order of the classes.
+    """
+    label_of = {category: label for label, category in enumerate(categories)}
+    annotations = []
+    for annotation in coco.load_anns(coco.get_ann_ids(img_ids=[image])):
+        if annotation["category_id"] in label_of:
+            annotations.append(annotation)
+    boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
+    labels = np.array([label_of[a["category_id"]] for a in annotations], dtype=int)
+    crowd = np.array([bool(a.get("iscrowd")) for a in annotations], dtype=bool)
+    return LabelledImage(Labelled(boxes, labels, crowd), annotations)
+
+
+def detection_confusion(metric: Any, results: Results, score_thr: float = SCORE) -> np.ndarray:
+    """(C + 1, C + 1) counts, as `count_pairs` describes them."""
     matrix = np.zeros((len(metric.cat_ids) + 1,) * 2, dtype=np.int64)
     for _, prediction in results:
-        labelled, _ = labelled_objects(metric._coco_api, prediction["img_id"], metric.cat_ids)
+        labelled = labelled_objects(metric._coco_api, prediction["img_id"], metric.cat_ids).objects
         boxes = prediction["bboxes"].astype(np.float64).reshape(-1, 4).copy()
         boxes[:, 2:] -= boxes[:, :2]
-        count_pairs(
-            matrix, labelled, Found(boxes, prediction["labels"], prediction["scores"]), score_thr
-        )
+        found = Found(boxes, prediction["labels"], prediction["scores"])
+        count_pairs(matrix, labelled, found, score_thr)
     return matrix

@@ -38,7 +38,10 @@ class Comparison:
 
 
 def check_expected(cfg: Config, tta: bool) -> dict[str, Any]:
-    """The config's `expected` with the metrics that fit the run: `metrics_tta` with test-time augmentation.
+    """The config's `expected` with the metrics that fit the run.
+
+    Args:
+        tta: the run has test-time augmentation, which `metrics_tta` is for.
 
     Raises:
         UsageError: there is nothing to compare with.
@@ -47,8 +50,9 @@ def check_expected(cfg: Config, tta: bool) -> dict[str, Any]:
     key = "metrics_tta" if tta else "metrics"
     if not expected:
         raise UsageError(
-            f"--verify compares with `expected`, which {cfg.filename} does not have (the demo drops it: its data are "
-            "others). Write expected = dict(metrics={'coco/bbox_mAP': 0.473}, source='...', verified=False) into it"
+            f"--verify compares with `expected`, which {cfg.filename} does not have (the demo "
+            "drops it: its data are others). Write expected = "
+            "dict(metrics={'coco/bbox_mAP': 0.473}, source='...', verified=False) into it"
         )
     if not expected.get(key):
         other = "without --tta" if tta else "with --tta"

@@ -13,30 +13,37 @@ SCORE = 0.3
 
 @dataclass(frozen=True)
 class Labelled:
-    """Objects of one image: boxes (N, 4) as x, y, width, height, classes (N,), and which are crowd regions (N,)."""
+    """Objects of one image."""
 
     boxes: np.ndarray
+    """(N, 4) as x, y, width, height."""
     labels: np.ndarray
+    """Classes (N,)."""
     crowd: np.ndarray
+    """Which are crowd regions (N,)."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Detections of one image: boxes (N, 4) as x, y, width, height, classes (N,) and scores (N,)."""
+    """Detections of one image."""
 
     boxes: np.ndarray
+    """(N, 4) as x, y, width, height."""
     labels: np.ndarray
+    """Classes (N,)."""
     scores: np.ndarray
+    """(N,)."""
 
 
 def count_pairs(
     matrix: np.ndarray, labelled: Labelled, found: Found, score_thr: float = SCORE
 ) -> None:
-    """Add one image to a confusion matrix (C + 1, C + 1): rows are what is there, columns what was found.
+    """Add one image to a confusion matrix (C + 1, C + 1).
 
-    The surest detection takes the object that it overlaps most, of any class, if their IoU is 0.5 or more and no other
-    has it. The last row counts detections of nothing, the last column objects that nothing found. Detections that lie
-    on a crowd region and found no object do not count.
+    Rows are what is there, columns what was found. The surest detection takes the object that it
+    overlaps most, of any class, if their IoU is 0.5 or more and no other has it. The last row
+    counts detections of nothing, the last column objects that nothing found. Detections that lie on
+    a crowd region and found no object do not count.
     """
     nothing = len(matrix) - 1
     order = np.argsort(-found.scores, kind="stable")
@@ -47,6 +54,7 @@ def count_pairs(
     overlaps = np.zeros((len(boxes), len(truth)))
     if len(boxes) and len(truth):
         overlaps = coco_mask.iou(boxes, truth, crowd.astype(np.uint8))
+    # A crowd region can be no detection's own object.
     free = ~crowd
     for detection, row in zip(order, overlaps):
         best = int(np.argmax(np.where(free, row, -1.0))) if free.any() else -1

@@ -1,4 +1,7 @@
-"""What MMEngine wrote down of a run in ``work_dir/*/vis_data/scalars.json``, before and after it was resumed."""
+"""What MMEngine wrote down of a run, before and after it was resumed.
+
+It stands in `work_dir/*/vis_data/scalars.json`.
+"""
 
 from __future__ import annotations
 

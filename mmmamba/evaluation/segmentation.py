@@ -11,7 +11,10 @@ from mmengine.evaluator import BaseMetric
 
 
 class PixelConfusion(BaseMetric):
-    """Counts pixels (C, C): rows are labelled, columns predicted. Adds no number to the results of validation."""
+    """Counts pixels (C, C): rows are labelled, columns predicted.
+
+    It adds no number to the results of validation.
+    """
 
     default_prefix = "pictures"
 
@@ -21,7 +24,7 @@ class PixelConfusion(BaseMetric):
         self.matrix: np.ndarray | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep of each image the pairs of classes that occur, which are few."""
+        """Keep the pairs of classes that occur in each image, which are few."""
         count = len(self.dataset_meta["classes"])
         for sample in data_samples:
             predicted = sample["pred_sem_seg"]["data"].flatten().long()

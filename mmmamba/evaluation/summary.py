@@ -32,30 +32,26 @@ class KeepMetrics(Hook):
 
 
 def print_summary(metrics: dict, title: str, expected: dict | None = None) -> None:
-    """Print a table of metrics on the main process; ``expected`` is the config's claim, shown beside them."""
+    """Print a table of metrics on the main process.
+
+    Args:
+        expected: the config's claim, shown beside them.
+    """
     if not is_main_process() or not metrics:
         return
     console = Console(width=100)
-    coco = {
-        key: match
-        for key in metrics
-        if (match := COCO_KEY.match(key)) and metrics[key] == metrics[key]
-    }
+    coco = {}
+    for key, value in metrics.items():
+        match = COCO_KEY.match(key)
+        # NaN, which is not itself, has no place in a table.
+        if match and value == value:
+            coco[key] = match
     if coco:
-        table = Table(title=title, title_justify="left")
-        table.add_column("")
-        for name in COCO_COLUMNS.values():
-            table.add_column(name, justify="right")
-        for row, label in COCO_ROWS.items():
-            cells = {m["column"]: metrics[key] for key, m in coco.items() if m["row"] == row}
-            if cells:
-                table.add_row(label, *(_coco_cell(cells.get(column)) for column in COCO_COLUMNS))
-        console.print(table)
-    rest = {
-        key: value
-        for key, value in metrics.items()
-        if key not in coco and isinstance(value, (int, float))
-    }
+        console.print(_coco_table(metrics, coco, title))
+    rest = {}
+    for key, value in metrics.items():
+        if key not in coco and isinstance(value, (int, float)):
+            rest[key] = value
     if rest:
         table = Table("metric", "value", title=None if coco else title, title_justify="left")
         for key, value in rest.items():
@@ -65,6 +61,19 @@ def print_summary(metrics: dict, title: str, expected: dict | None = None) -> No
         console.print(_compare(metrics, expected))
 
 
+def _coco_table(metrics: dict, coco: dict[str, re.Match], title: str) -> Table:
+    """A row for boxes and one for masks."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for name in COCO_COLUMNS.values():
+        table.add_column(name, justify="right")
+    for row, label in COCO_ROWS.items():
+        cells = {m["column"]: metrics[key] for key, m in coco.items() if m["row"] == row}
+        if cells:
+            table.add_row(label, *(_coco_cell(cells.get(column)) for column in COCO_COLUMNS))
+    return table
+
+
 def _coco_cell(value: float | None) -> str:
     """COCO gives -1 where no object of that size exists."""
     return "–" if value is None or value < 0 else f"{value:.3f}"
@@ -72,12 +81,12 @@ def _coco_cell(value: float | None) -> str:
 
 def _compare(metrics: dict, expected: dict) -> str:
     """Measured against what the config claims."""
-    parts = [
-        f"{key} {metrics[key]:.4g} against {value:.4g} ({metrics[key] - value:+.2g})"
-        for key, value in expected["metrics"].items()
-        if key in metrics
-    ]
-    standing = (
-        "reproduced here" if expected.get("verified") else "published, not reproduced here yet"
-    )
-    return f"Expected ({standing}; {expected.get('source', 'no source given')}): {'; '.join(parts) or 'not measured'}"
+    parts = []
+    for key, value in expected["metrics"].items():
+        if key in metrics:
+            difference = metrics[key] - value
+            parts.append(f"{key} {metrics[key]:.4g} against {value:.4g} ({difference:+.2g})")
+    verified = expected.get("verified")
+    standing = "reproduced here" if verified else "published, not reproduced here yet"
+    source = expected.get("source", "no source given")
+    return f"Expected ({standing}; {source}): {'; '.join(parts) or 'not measured'}"

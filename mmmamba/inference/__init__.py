@@ -1,4 +1,7 @@
-"""Trained models on one's own images: `Predictor("work_dirs/demo")("photo.jpg").save("found.jpg")`."""
+"""Trained models on one's own images.
+
+`Predictor("work_dirs/demo")("photo.jpg").save("found.jpg")`
+"""
 
 from ..structures.objects import Objects
 from .predictor import Predictor

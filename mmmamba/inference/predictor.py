@@ -7,20 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import TRANSFORMS, DefaultScope
+from mmengine.dataset import pseudo_collate
 from pycocotools import mask as coco_mask
 
-from ..datasets.checks.splits import plain_datasets
 from ..errors import UsageError
 from ..structures.objects import Objects
 from .classes import find_classes
 from .opening import open_model
+from .preparing import Preparation
 from .results import Detections, Segmentation
-from .sources import UnreadableImage, local_file
 from .tiles import Tile, merge_logits, merge_objects, tile_rows
 
 TILE = 1024
@@ -28,16 +25,19 @@ OVERLAP = 0.25
 
 
 class Predictor:
-    """A trained model, from what a user calls it: `Predictor("work_dirs/demo")("photo.jpg").save("found.jpg")`.
+    """A trained model: `Predictor("work_dirs/demo")("photo.jpg").save("found.jpg")`.
 
     Args:
         model: a run's folder, a checkpoint in it, or a config by path or name.
-        checkpoint: file or URL; found by itself for a run and for a config whose authors published weights.
+        checkpoint: file or URL; found by itself for a run and for a config whose authors published
+            weights.
         device: "cuda" where there is one, if None.
         cfg_options: settings that replace the config's, by dotted key.
         score_thr: objects below this score are left out.
-        tile: images that are larger go through the model in tiles of this many pixels a side; None never does.
-        overlap: of neighbouring tiles, as a share of their side; objects up to this size are seen whole in one.
+        tile: images that are larger go through the model in tiles of this many pixels a side; None
+            never does.
+        overlap: of neighbouring tiles, as a share of their side; objects up to this size are seen
+            whole in one.
         batch_size: images or tiles that go through the model at a time.
 
     Raises:
@@ -61,18 +61,14 @@ class Predictor:
         _check_range("tile", tile, tile is None or tile >= 32, "of 32 pixels or more")
         _check_range("overlap", overlap, 0 <= overlap <= 0.9, "a share of the tile from 0 to 0.9")
         _check_range("batch_size", batch_size, batch_size >= 1, "of 1 or more")
-        self.score_thr, self.tile, self.overlap, self.batch_size = (
-            score_thr,
-            tile,
-            overlap,
-            batch_size,
-        )
+        self.score_thr = score_thr
+        self.tile, self.overlap = tile, overlap
+        self.batch_size = batch_size
         opened = open_model(model, checkpoint, device, cfg_options)
         self.model, self.config, self.checkpoint = opened.model, opened.config, opened.checkpoint
         self.task = _task(self.model)
         self.classes = find_classes(self.model, opened.cfg, opened.meta)
-        with DefaultScope.overwrite_default_scope(opened.cfg.get("default_scope", "mmdet")):
-            self._load, self._prepare = _pipeline(opened.cfg, opened.config)
+        self._preparation = Preparation.of_config(opened.cfg, opened.config)
 
     def __call__(self, image: str | Path | np.ndarray) -> Detections | Segmentation:
         """Predict one image: a path, a URL, or an array (H, W, 3) of blue, green, red in 0 … 255.
@@ -85,7 +81,7 @@ class Predictor:
     def predict(
         self, images: Sequence[str | Path | np.ndarray]
     ) -> list[Detections] | list[Segmentation]:
-        """Predict several images of any sizes. The results do not depend on what stands together."""
+        """Predict several images of any sizes, each as if it stood alone."""
         loaded = [image if isinstance(image, np.ndarray) else self.read(image) for image in images]
         results: list[Any] = [None] * len(loaded)
         whole = [index for index, image in enumerate(loaded) if not self._needs_tiles(image)]
@@ -97,22 +93,14 @@ class Predictor:
         return results
 
     def read(self, path: str | Path) -> np.ndarray:
-        """An image (H, W, 3) as the config's own loader reads it: turned as EXIF says, grey as three channels, 8 bits.
+        """An image (H, W, 3) as the config's own loader reads it, from a path or a URL.
+
+        It is turned as EXIF says, grey as three channels, in 8 bits.
 
         Raises:
             UnreadableImage: it cannot be read.
         """
-        with local_file(str(path)) as file:
-            try:
-                return self._load(dict(img_path=str(file)))["img"]
-            except (AssertionError, cv2.error) as error:
-                # mmcv's loader asserts that OpenCV could decode the file.
-                more = f" ({error.err})" if isinstance(error, cv2.error) else ""
-                raise UnreadableImage(
-                    f"{path}: no image of a known format, or damaged{more}"
-                ) from error
-            except (OSError, ValueError) as error:
-                raise UnreadableImage(f"{path}: {error}") from error
+        return self._preparation.read(path)
 
     def _needs_tiles(self, image: np.ndarray) -> bool:
         return self.tile is not None and max(image.shape[:2]) > self.tile
@@ -124,10 +112,10 @@ class Predictor:
         tiles = [tile for row in rows for tile in row]
         samples = self._forward_tiles(image, tiles)
         if self.task == "detection":
-            merged = merge_objects(
-                tiles, [self._objects(sample) for sample in samples], height, width
-            )
+            found = [self._objects(sample) for sample in samples]
+            merged = merge_objects(tiles, found, height, width)
             return Detections(_eight_bits(image), merged, self.classes)
+        # One tile's at a time: those of all tiles of a large image would not fit into memory.
         logits = (sample.seg_logits.data.float().cpu().numpy() for sample in samples)
         threshold = getattr(self.model.decode_head, "threshold", None)
         labels = merge_logits(rows, logits, height, width, overlap, threshold)
@@ -135,30 +123,25 @@ class Predictor:
 
     def _forward_tiles(self, image: np.ndarray, tiles: Sequence[Tile]) -> Iterator[Any]:
         for start in range(0, len(tiles), self.batch_size):
-            yield from self._forward(
-                [tile.of(image) for tile in tiles[start : start + self.batch_size]]
-            )
+            parts = [tile.of(image) for tile in tiles[start : start + self.batch_size]]
+            yield from self._forward(parts)
 
     @torch.no_grad()
     def _forward(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """What the model says of each image. Only images of one size share a batch: padding would change results."""
-        batches = defaultdict(list)
-        for index, image in enumerate(images):
-            data = self._prepare(
-                dict(
-                    img=image,
-                    img_shape=image.shape[:2],
-                    ori_shape=image.shape[:2],
-                    img_id=index,
-                    img_path=None,
-                )
-            )
-            batches[tuple(data["inputs"].shape), image.shape[:2]].append((index, data))
+        """What the model says of each image.
+
+        Only images of one size share a batch: padding would change results.
+        """
+        packed = [self._preparation.pack(image, index) for index, image in enumerate(images)]
+        alike = defaultdict(list)
+        for index, (image, data) in enumerate(zip(images, packed)):
+            alike[tuple(data["inputs"].shape), image.shape[:2]].append(index)
         samples: list[Any] = [None] * len(images)
-        for batch in batches.values():
-            for start in range(0, len(batch), self.batch_size):
-                indices, data = zip(*batch[start : start + self.batch_size])
-                for index, sample in zip(indices, self.model.test_step(pseudo_collate(data))):
+        for indices in alike.values():
+            for start in range(0, len(indices), self.batch_size):
+                batch = indices[start : start + self.batch_size]
+                found = self.model.test_step(pseudo_collate([packed[index] for index in batch]))
+                for index, sample in zip(batch, found):
                     samples[index] = sample
         return samples
 
@@ -173,35 +156,18 @@ class Predictor:
         found = found[found.scores >= self.score_thr].cpu()
         found = found[found.scores.argsort(descending=True)]
         boxes = getattr(found.bboxes, "tensor", found.bboxes)
-        masks = None
-        if "masks" in found:
-            masks = [
-                coco_mask.encode(np.asfortranarray(mask.numpy().astype(np.uint8)))
-                for mask in found.masks
-            ]
-        return Objects(
-            boxes.float().numpy(), found.scores.float().numpy(), found.labels.numpy(), masks
-        )
+        masks = [_encode(mask) for mask in found.masks] if "masks" in found else None
+        scores = found.scores.float().numpy()
+        return Objects(boxes.float().numpy(), scores, found.labels.numpy(), masks)
 
 
-def _pipeline(cfg: Any, config: Path) -> tuple[Any, Compose]:
-    """The config's loader of files, and what it does to an image after, without annotations."""
-    dataset = next(plain_datasets((cfg.get("test_dataloader") or {}).get("dataset")), {})
-    steps = [
-        step
-        for step in dataset.get("pipeline") or ()
-        if not str(step["type"]).endswith("Annotations")
-    ]
-    if not steps or "Load" not in str(steps[0]["type"]):
-        raise UsageError(
-            f"{config} does not say how images are prepared: test_dataloader.dataset.pipeline must begin with "
-            "dict(type='LoadImageFromFile')"
-        )
-    return TRANSFORMS.build(steps[0]), Compose(steps[1:])
+def _encode(mask_HW: torch.Tensor) -> dict[str, Any]:
+    """A mask's run lengths."""
+    return coco_mask.encode(np.asfortranarray(mask_HW.numpy().astype(np.uint8)))
 
 
 def _task(model: torch.nn.Module) -> str:
-    """ "detection" or "segmentation"."""
+    """What the model does: "detection" or "segmentation"."""
     from mmdet.models import BaseDetector
     from mmseg.models import BaseSegmentor
 
@@ -210,7 +176,8 @@ def _task(model: torch.nn.Module) -> str:
     if isinstance(model, BaseDetector) and not hasattr(model, "panoptic_fusion_head"):
         return "detection"
     raise UsageError(
-        f"{type(model).__name__} is neither a detector of MMDetection nor a segmentor of MMSegmentation"
+        f"{type(model).__name__} is neither a detector of MMDetection nor a segmentor of "
+        "MMSegmentation"
     )
 
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from ..errors import naming
 from ..structures.classes import Classes
 from ..structures.objects import Objects
-from ..visualization.predictions import draw_objects, draw_regions
+from ..visualization.predictions import draw_detections, draw_segmentation
+from ..visualization.style import save_image
 
 
 class _Result:
@@ -30,7 +29,7 @@ class _Result:
         Raises:
             OSError: it could not be written.
         """
-        return write_image(path, self.draw())
+        return save_image(path, self.draw())
 
 
 @dataclass
@@ -45,7 +44,7 @@ class Detections(_Result):
         return len(self.objects)
 
     def draw(self) -> np.ndarray:
-        return draw_objects(self.image, self.objects, self.classes)
+        return draw_detections(self.image, self.objects, self.classes)
 
     def to_coco(self, image_id: int = 1) -> list[dict[str, Any]]:
         """In COCO's format of results: `bbox` as x, y, width, height."""
@@ -76,15 +75,19 @@ class Segmentation(_Result):
     classes: Classes
 
     def draw(self) -> np.ndarray:
-        return draw_regions(self.image, self.labels, self.shares(), self.classes)
+        return draw_segmentation(self.image, self.labels, self.shares(), self.classes)
 
     def shares(self) -> dict[str, float]:
-        """The share of the pixels that each class covers, the largest first; classes that do not occur are left out."""
+        """The share of the pixels that each class covers, the largest first.
+
+        Classes that do not occur are left out.
+        """
         counts = np.bincount(self.labels.ravel(), minlength=len(self.classes.names))
-        order = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
-        return {
-            self.classes.names[index]: float(counts[index] / self.labels.size) for index in order
-        }
+        shares = {}
+        for index in np.argsort(-counts, kind="stable"):
+            if counts[index]:
+                shares[self.classes.names[index]] = float(counts[index] / self.labels.size)
+        return shares
 
     def save_labels(self, path: str | Path) -> Path:
         """Write the indices of classes as a PNG of 8 bits, of 16 where there are more than 256.
@@ -92,26 +95,5 @@ class Segmentation(_Result):
         Raises:
             OSError: it could not be written.
         """
-        return write_image(
-            path, self.labels.astype(np.uint8 if len(self.classes.names) <= 256 else np.uint16)
-        )
-
-
-def write_image(path: str | Path, image: np.ndarray) -> Path:
-    """Write an image and the folders above it.
-
-    Raises:
-        OSError: OpenCV knows no such format, or the file could not be written.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        written, content = cv2.imencode(path.suffix, image)
-    except cv2.error as error:
-        raise OSError(f"{path} could not be written: {error.err}. Name a .jpg or .png") from error
-    if not written:
-        raise OSError(f"{path} could not be written: OpenCV made no {path.suffix} of it")
-    # OpenCV itself takes a file that the disk had no room for as written.
-    with naming(path):
-        path.write_bytes(content)
-    return path
+        depth = np.uint8 if len(self.classes.names) <= 256 else np.uint16
+        return save_image(path, self.labels.astype(depth))

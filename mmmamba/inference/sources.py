@@ -12,7 +12,9 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
+from typing import IO
 
 import cv2
 import numpy as np
@@ -26,8 +28,18 @@ TIMEOUT = 30
 """Seconds without an answer or a byte after which a download is given up."""
 LARGEST = 512 * 2**20
 """Bytes that are downloaded of one address at most."""
-# What servers that do not look into their files call them.
+CHUNK = 1 << 20
+"""Bytes that are read at a time."""
 UNNAMED = ("application/octet-stream", "binary/octet-stream", "")
+"""What servers that do not look into their files call them."""
+NO_DOWNLOAD = (
+    urllib.error.URLError,
+    TimeoutError,
+    ConnectionError,
+    http.client.HTTPException,
+    ValueError,
+)
+"""What a download may end with."""
 
 
 class UnreadableImage(Exception):
@@ -41,7 +53,8 @@ class Source:
     Attributes:
         place: path or URL.
         name: of a path, what comes below the folder that all inputs share, with `/`.
-        stem: where results go, below their folder and without an ending; no two sources have the same.
+        stem: where results go, below their folder and without an ending; no two sources have the
+            same.
         video: whether it is a video.
     """
 
@@ -53,7 +66,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Frame:
-    """An image (H, W, 3) of a source; of a video with its number, from 0, and its time in seconds."""
+    """An image (H, W, 3) of a source; a video's has a number, from 0, and a time in seconds."""
 
     source: Source
     image: np.ndarray
@@ -64,23 +77,27 @@ class Frame:
 
 
 def find_sources(inputs: Sequence[str | Path]) -> list[Source]:
-    """All images and videos that the inputs name, each once; folders with all below them but hidden ones.
+    """All images and videos that the inputs name, each once.
+
+    A folder names all below it but what is hidden.
 
     Raises:
         UsageError: an input names nothing.
     """
     places: dict[str, None] = {}
     for given in map(str, inputs):
-        places.update(
-            dict.fromkeys([given] if is_url(given) else map(os.path.abspath, _files(given)))
-        )
-    local = [place for place in places if not is_url(place)]
-    shared = os.path.commonpath([os.path.dirname(place) for place in local]) if local else ""
+        found = [given] if is_url(given) else map(os.path.abspath, _files(given))
+        places.update(dict.fromkeys(found))
+    local = [os.path.dirname(place) for place in places if not is_url(place)]
+    shared = os.path.commonpath(local) if local else ""
     taken: set[str] = set()
     sources = []
     for place in places:
-        name = place if is_url(place) else Path(os.path.relpath(place, shared)).as_posix()
-        stem, ending = os.path.splitext(_url_name(place) if is_url(place) else name)
+        if is_url(place):
+            name, file = place, _url_name(place)
+        else:
+            name = file = Path(os.path.relpath(place, shared)).as_posix()
+        stem, ending = os.path.splitext(file)
         stem = _free(stem, taken)
         taken.add(stem)
         sources.append(Source(place, name, stem, ending.lower() in VIDEOS))
@@ -155,34 +172,41 @@ def _files(given: str) -> list[str]:
     """Paths that an input names, sorted."""
     path = Path(given).expanduser()
     if path.is_dir():
-        found = [
-            Path(folder) / name
-            for folder, folders, names in os.walk(path)
-            if not folders.sort()
-            and not any(part.startswith(".") for part in Path(folder).relative_to(path).parts)
-            for name in sorted(names)
-            if not name.startswith(".") and _ending(name) in IMAGES
-        ]
-        if not found:
-            raise UsageError(
-                f"there are no images in {path} or below it; known are {' '.join(sorted(IMAGES))}"
-            )
-        return [str(file) for file in found]
+        return _images_below(path)
     if path.is_file():
         return [str(path)]
     if glob.has_magic(given):
-        found = sorted(
-            file for file in glob.glob(str(path), recursive=True) if os.path.isfile(file)
-        )
-        files = [file for file in found if _ending(file) in IMAGES | VIDEOS]
-        if not files:
-            other = f"; {len(found)} other files do" if found else ""
-            raise UsageError(f"no image or video matches {given}, seen from {Path.cwd()}{other}")
-        return files
+        return _matching(given, str(path))
     near = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
     raise UsageError(
         f"there is no {given}, seen from {Path.cwd()}.{did_you_mean(str(path), near, 3)}"
     )
+
+
+def _images_below(root: Path) -> list[str]:
+    """Images in a folder and those below it; hidden files and folders are left out."""
+    found = []
+    for folder, folders, names in os.walk(root):
+        # What is changed in place is what `os.walk` goes down to.
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and _ending(name) in IMAGES:
+                found.append(os.path.join(folder, name))
+    if not found:
+        raise UsageError(
+            f"there are no images in {root} or below it; known are {' '.join(sorted(IMAGES))}"
+        )
+    return found
+
+
+def _matching(given: str, pattern: str) -> list[str]:
+    """Images and videos that a glob names."""
+    found = [file for file in glob.glob(pattern, recursive=True) if os.path.isfile(file)]
+    files = sorted(file for file in found if _ending(file) in IMAGES | VIDEOS)
+    if not files:
+        other = f"; {len(found)} other files do" if found else ""
+        raise UsageError(f"no image or video matches {given}, seen from {Path.cwd()}{other}")
+    return files
 
 
 def _ending(name: str) -> str:
@@ -191,20 +215,26 @@ def _ending(name: str) -> str:
 
 def _free(stem: str, taken: set[str]) -> str:
     """The stem, with a number where results of another source would go to the same place."""
-    return next(
-        free
-        for free in (stem, *(f"{stem}_{n}" for n in range(2, len(taken) + 3)))
-        if free not in taken
-    )
+    free, number = stem, 1
+    while free in taken:
+        number += 1
+        free = f"{stem}_{number}"
+    return free
 
 
 def _url_name(url: str) -> str:
-    """The last part of the path, which `urlsplit` leaves free of `/`."""
+    """The last part of an address's path as the name of a file."""
     last = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in last).lstrip(".") or "download"
+    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in last)
+    return plain.lstrip(".") or "download"
 
 
 def _download(url: str, path: Path) -> None:
+    """Write what lies at an address to a file.
+
+    Raises:
+        UnreadableImage: it cannot be had, is no image or video, or is not whole.
+    """
     scheme = urllib.parse.urlsplit(url).scheme.lower()
     if scheme not in ("http", "https"):
         raise UnreadableImage(
@@ -212,28 +242,38 @@ def _download(url: str, path: Path) -> None:
         )
     request = urllib.request.Request(url, headers={"User-Agent": "mmmamba"})
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer, path.open("wb") as file:
-            kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-            if not kind.startswith(("image/", "video/")) and kind not in UNNAMED:
-                raise UnreadableImage(f"{url}: the server sent {kind}, not an image or a video")
-            while chunk := answer.read(1 << 20):
-                file.write(chunk)
-                if file.tell() > LARGEST:
-                    raise UnreadableImage(
-                        f"{url}: larger than {LARGEST >> 20} MiB. Download it and give its path"
-                    )
-            expected = answer.headers.get("Content-Length")
-            if expected is not None and file.tell() != int(expected):
-                raise UnreadableImage(
-                    f"{url}: the download ended after {file.tell():,} of {int(expected):,} bytes"
-                )
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            _check_kind(url, answer.headers)
+            size = _copy(url, answer, path)
+            _check_size(url, answer.headers, size)
     except urllib.error.HTTPError as error:
         raise UnreadableImage(f"{url}: the server answered {error.code} {error.reason}") from error
-    except (
-        urllib.error.URLError,
-        TimeoutError,
-        ConnectionError,
-        http.client.HTTPException,
-        ValueError,
-    ) as error:
+    except NO_DOWNLOAD as error:
         raise UnreadableImage(f"{url}: the download failed ({error})") from error
+
+
+def _check_kind(url: str, headers: Message) -> None:
+    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if not kind.startswith(("image/", "video/")) and kind not in UNNAMED:
+        raise UnreadableImage(f"{url}: the server sent {kind}, not an image or a video")
+
+
+def _copy(url: str, answer: IO[bytes], path: Path) -> int:
+    """Write the answer to a file. Returns how many bytes it has."""
+    with path.open("wb") as file:
+        while chunk := answer.read(CHUNK):
+            file.write(chunk)
+            if file.tell() > LARGEST:
+                raise UnreadableImage(
+                    f"{url}: larger than {LARGEST >> 20} MiB. Download it and give its path"
+                )
+        return file.tell()
+
+
+def _check_size(url: str, headers: Message, size: int) -> None:
+    """Python takes an answer that ends too early for a whole one."""
+    expected = headers.get("Content-Length")
+    if expected is not None and size != int(expected):
+        raise UnreadableImage(
+            f"{url}: the download ended after {size:,} of {int(expected):,} bytes"
+        )

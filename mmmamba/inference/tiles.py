@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from pycocotools import mask as coco_mask
-from torchvision.ops import box_iou
+from torchvision.ops import box_area, box_iou
 
 from ..structures.objects import Objects
 
@@ -37,11 +38,15 @@ class Tile:
 
 
 def tile_rows(height: int, width: int, size: int, overlap: int) -> list[list[Tile]]:
-    """Rows of tiles of `size` pixels, or of the image's side where that is shorter, that share at least `overlap`."""
-    return [
-        [Tile(x, y, min(size, width), min(size, height)) for x in _starts(width, size, overlap)]
-        for y in _starts(height, size, overlap)
-    ]
+    """Rows of tiles that share at least `overlap` pixels with their neighbours.
+
+    They have `size` pixels a side, or the image's side where that is shorter.
+    """
+    columns = _starts(width, size, overlap)
+    rows = []
+    for y in _starts(height, size, overlap):
+        rows.append([Tile(x, y, min(size, width), min(size, height)) for x in columns])
+    return rows
 
 
 def _starts(length: int, size: int, overlap: int) -> list[int]:
@@ -50,54 +55,76 @@ def _starts(length: int, size: int, overlap: int) -> list[int]:
     return [round(start) for start in np.linspace(0, max(length - size, 0), count)]
 
 
+@dataclass(frozen=True)
+class _Finds:
+    """What one tile found, in pixels of the image."""
+
+    tile: Tile
+    boxes_N4: torch.Tensor
+    cut_N: torch.Tensor
+    """Which boxes the tile cuts off."""
+    labels_N: torch.Tensor
+    first: int
+    """Number of its first find among those of all tiles."""
+
+
+class _Match(NamedTuple):
+    """How well two finds of two tiles agree, and their numbers."""
+
+    agreement: float
+    one: int
+    other: int
+
+
 def merge_objects(
     tiles: Sequence[Tile], found: Sequence[Objects], height: int, width: int
 ) -> Objects:
     """Each object once, with its whole box and mask, whichever tiles it was found in.
 
-    Two finds of one class in two tiles are one object if they agree where both tiles could see it: their boxes,
-    clipped to the tiles' common part, overlap by `SAME`, or one is cut off by its tile and `WITHIN` the other. Of a
-    group the surest find that is not cut off stands for all; where every find is cut off, their union does, with the
-    highest score.
+    Two finds of one class in two tiles are one object if they agree where both tiles could see it:
+    their boxes, clipped to the tiles' common part, overlap by `SAME`, or one is cut off by its tile
+    and `WITHIN` the other. In a group the surest find that is not cut off stands for all; where
+    every find is cut off, their union does, with the highest score.
     """
-    boxes = [
-        torch.as_tensor(f.boxes) + torch.tensor([t.x, t.y, t.x, t.y]) for t, f in zip(tiles, found)
-    ]
-    cut = [_cut_off(b, t, height, width) for b, t in zip(boxes, tiles)]
-    first = np.cumsum([0, *(len(f) for f in found)])
-    matches = []
+    finds = _finds(tiles, found, height, width)
+    matches: list[_Match] = []
     for i, j in _neighbours(tiles):
-        agreement = _agreement(boxes[i], boxes[j], cut[i], cut[j], tiles[i], tiles[j])
-        agreement[torch.as_tensor(found[i].labels)[:, None] != torch.as_tensor(found[j].labels)] = 0
-        matches += [
-            (float(agreement[p, q]), first[i] + p, first[j] + q)
-            for p, q in agreement.nonzero().tolist()
-        ]
-    tile_of = np.repeat(np.arange(len(tiles)), [len(f) for f in found])
-    groups = _group(matches, tile_of)
-    all_boxes, all_cut = torch.cat(boxes).numpy(), torch.cat(cut).numpy()
-    scores, labels = (
-        np.concatenate([f.scores for f in found]),
-        np.concatenate([f.labels for f in found]),
-    )
-    masks = None
-    if all(f.masks is not None for f in found):
-        masks = [_move(m, t, height, width) for t, f in zip(tiles, found) for m in f.masks]
-    chosen = []
+        matches += _matches(finds[i], finds[j])
+    groups = _group(matches, np.repeat(np.arange(len(tiles)), [len(f) for f in found]))
+    boxes_N4 = torch.cat([f.boxes_N4 for f in finds]).numpy()
+    cut_N = torch.cat([f.cut_N for f in finds]).numpy()
+    scores_N = np.concatenate([f.scores for f in found])
+    labels_N = np.concatenate([f.labels for f in found])
+    masks = _moved_masks(tiles, found, height, width)
+    boxes, best, merged = [], [], []
     for members in groups:
-        whole = [m for m in members if not all_cut[m]]
-        best = max(whole or members, key=lambda m: scores[m])
-        used = [best] if whole else members
-        corners = np.concatenate([all_boxes[used, :2].min(0), all_boxes[used, 2:].max(0)])
-        merged = coco_mask.merge([masks[m] for m in used]) if masks is not None else None
-        chosen.append((scores[best], corners, labels[best], merged))
-    chosen.sort(key=lambda entry: -entry[0])
+        whole = [m for m in members if not cut_N[m]]
+        surest = max(whole or members, key=lambda m: scores_N[m])
+        used = [surest] if whole else members
+        best.append(surest)
+        boxes.append([*boxes_N4[used, :2].min(0), *boxes_N4[used, 2:].max(0)])
+        if masks is not None:
+            merged.append(coco_mask.merge([masks[m] for m in used]))
+    order = np.argsort(-scores_N[best], kind="stable") if best else np.zeros(0, dtype=int)
+    best = np.array(best, dtype=int)[order]
     return Objects(
-        boxes=np.array([entry[1] for entry in chosen], dtype=np.float32).reshape(-1, 4),
-        scores=np.array([entry[0] for entry in chosen], dtype=np.float32),
-        labels=np.array([entry[2] for entry in chosen], dtype=np.int64),
-        masks=None if masks is None else [entry[3] for entry in chosen],
+        boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4)[order],
+        scores=scores_N[best].astype(np.float32),
+        labels=labels_N[best].astype(np.int64),
+        masks=None if masks is None else [merged[index] for index in order],
     )
+
+
+def _finds(
+    tiles: Sequence[Tile], found: Sequence[Objects], height: int, width: int
+) -> list[_Finds]:
+    finds, first = [], 0
+    for tile, objects in zip(tiles, found):
+        boxes_N4 = torch.as_tensor(objects.boxes) + torch.tensor([tile.x, tile.y] * 2)
+        cut_N = _cut_off(boxes_N4, tile, height, width)
+        finds.append(_Finds(tile, boxes_N4, cut_N, torch.as_tensor(objects.labels), first))
+        first += len(objects)
+    return finds
 
 
 def _neighbours(tiles: Sequence[Tile]) -> Iterator[tuple[int, int]]:
@@ -106,60 +133,84 @@ def _neighbours(tiles: Sequence[Tile]) -> Iterator[tuple[int, int]]:
     for i, (x1, y1, x2, y2) in enumerate(corners):
         after = corners[i + 1 :]
         meet = (after[:, 0] < x2) & (after[:, 2] > x1) & (after[:, 1] < y2) & (after[:, 3] > y1)
-        yield from ((i, i + 1 + int(j)) for j in np.flatnonzero(meet))
+        for j in np.flatnonzero(meet):
+            yield i, i + 1 + int(j)
 
 
-def _cut_off(boxes: torch.Tensor, tile: Tile, height: int, width: int) -> torch.Tensor:
+def _cut_off(boxes_N4: torch.Tensor, tile: Tile, height: int, width: int) -> torch.Tensor:
     """Which boxes reach a side of their tile that is none of the image's."""
     near = max(0.01 * max(tile.width, tile.height), 2)
     x1, y1, x2, y2 = tile.box
-    inner = torch.tensor([x1 > 0, y1 > 0, x2 < width, y2 < height])
-    low = boxes[:, :2] < torch.tensor([x1 + near, y1 + near])
-    high = boxes[:, 2:] > torch.tensor([x2 - near, y2 - near])
-    return (torch.cat([low, high], 1) & inner).any(1)
+    inner_4 = torch.tensor([x1 > 0, y1 > 0, x2 < width, y2 < height])
+    low_N2 = boxes_N4[:, :2] < torch.tensor([x1 + near, y1 + near])
+    high_N2 = boxes_N4[:, 2:] > torch.tensor([x2 - near, y2 - near])
+    return (torch.cat([low_N2, high_N2], 1) & inner_4).any(1)
 
 
-def _agreement(
-    a: torch.Tensor,
-    b: torch.Tensor,
-    a_cut: torch.Tensor,
-    b_cut: torch.Tensor,
-    one: Tile,
-    other: Tile,
-) -> torch.Tensor:
-    """Overlap (A, B) of boxes within two tiles' common part; 0 where they are taken for different objects."""
-    x1, y1, x2, y2 = one.box
-    u1, v1, u2, v2 = other.box
-    low, high = (
-        torch.tensor([max(x1, u1), max(y1, v1)] * 2),
-        torch.tensor([min(x2, u2), min(y2, v2)] * 2),
-    )
-    a, b = a.clamp(low, high), b.clamp(low, high)
+def _matches(one: _Finds, other: _Finds) -> list[_Match]:
+    """Finds of two tiles that may be one object."""
+    agreement_AB = _agreement(one, other)
+    agreement_AB[one.labels_N[:, None] != other.labels_N] = 0
+    matches = []
+    for a, b in agreement_AB.nonzero().tolist():
+        matches.append(_Match(float(agreement_AB[a, b]), one.first + a, other.first + b))
+    return matches
+
+
+def _agreement(one: _Finds, other: _Finds) -> torch.Tensor:
+    """Overlap (A, B) of boxes within two tiles' common part.
+
+    It is 0 where they are taken for different objects.
+    """
+    x1, y1, x2, y2 = one.tile.box
+    u1, v1, u2, v2 = other.tile.box
+    low = torch.tensor([max(x1, u1), max(y1, v1)] * 2)
+    high = torch.tensor([min(x2, u2), min(y2, v2)] * 2)
+    a_A4, b_B4 = one.boxes_N4.clamp(low, high), other.boxes_N4.clamp(low, high)
     # Boxes outside of the common part have no area there.
-    iou = box_iou(a, b).nan_to_num(0)
-    area_a, area_b = ((c[:, 2] - c[:, 0]) * (c[:, 3] - c[:, 1]) for c in (a, b))
-    common = iou / (1 + iou) * (area_a[:, None] + area_b)
-    inside = (common >= WITHIN * area_a[:, None]) & a_cut[:, None] | (
-        common >= WITHIN * area_b
-    ) & b_cut
-    return iou * ((iou >= SAME) | inside)
+    iou_AB = box_iou(a_A4, b_B4).nan_to_num(0)
+    area_A1, area_B = box_area(a_A4)[:, None], box_area(b_B4)
+    # From iou = common / (area_a + area_b - common).
+    common_AB = iou_AB / (1 + iou_AB) * (area_A1 + area_B)
+    a_within_b = (common_AB >= WITHIN * area_A1) & one.cut_N[:, None]
+    b_within_a = (common_AB >= WITHIN * area_B) & other.cut_N
+    return iou_AB * ((iou_AB >= SAME) | a_within_b | b_within_a)
 
 
-def _group(matches: Iterable[tuple[float, int, int]], tile_of: np.ndarray) -> list[list[int]]:
-    """Join finds, the best matches first. A tile tells its own objects apart: no group holds two finds of one tile."""
+def _group(matches: Iterable[_Match], tile_of: np.ndarray) -> list[list[int]]:
+    """Join finds, the best matches first.
+
+    A tile tells its own objects apart: no group holds two finds of one tile.
+    """
     groups = [[index] for index in range(len(tile_of))]
-    for _, a, b in sorted(matches, reverse=True):
-        if groups[a] is not groups[b] and {tile_of[m] for m in groups[a]}.isdisjoint(
-            tile_of[m] for m in groups[b]
-        ):
-            groups[a].extend(groups[b])
-            for member in groups[b]:
-                groups[member] = groups[a]
+    for match in sorted(matches, reverse=True):
+        one, other = groups[match.one], groups[match.other]
+        tiles = {tile_of[member] for member in one}
+        if one is other or not tiles.isdisjoint(tile_of[member] for member in other):
+            continue
+        one.extend(other)
+        for member in other:
+            groups[member] = one
     return list({id(group): group for group in groups}.values())
 
 
+def _moved_masks(
+    tiles: Sequence[Tile], found: Sequence[Objects], height: int, width: int
+) -> list[dict] | None:
+    """All masks as those of the image; None where the model finds boxes only."""
+    masks: list[dict] = []
+    for tile, objects in zip(tiles, found):
+        if objects.masks is None:
+            return None
+        masks += [_move(mask, tile, height, width) for mask in objects.masks]
+    return masks
+
+
 def _move(mask: dict, tile: Tile, height: int, width: int) -> dict:
-    """A tile's mask as one of the image, by its run lengths: full maps of a large image would take seconds."""
+    """A tile's mask as one of the image, by its run lengths.
+
+    Full maps of a large image would take seconds.
+    """
     # A row of zeros ends every column, so that no run goes on into the next.
     columns = np.pad(coco_mask.decode(mask), ((0, 1), (0, 0))).T
     steps = np.diff(columns.ravel(), prepend=0).astype(np.int8)
@@ -168,10 +219,9 @@ def _move(mask: dict, tile: Tile, height: int, width: int) -> dict:
     moved = (tile.x + column) * height + tile.y + row
     edges = np.stack([moved, moved + ends - starts], axis=1).ravel()
     counts = np.diff(np.concatenate([[0], edges, [height * width]]))
+    plain = dict(size=[height, width], counts=counts.tolist())
     # merge() joins runs that meet where a column ends and the next begins.
-    return coco_mask.merge(
-        [coco_mask.frPyObjects(dict(size=[height, width], counts=counts.tolist()), height, width)]
-    )
+    return coco_mask.merge([coco_mask.frPyObjects(plain, height, width)])
 
 
 def merge_logits(
@@ -184,44 +234,64 @@ def merge_logits(
 ) -> np.ndarray:
     """The class of each pixel (H, W) from the weighted mean of the tiles' logits (C, h, w).
 
-    A tile's weight falls linearly towards its inner sides, where it saw little of what is around. Memory holds the
-    logits of one row of tiles.
+    A tile's weight falls linearly towards its inner sides, where it saw little of what is around.
+    Memory holds the logits of one row of tiles.
 
     Args:
         logits: of each tile, row by row.
         threshold: of the probability, for a model with one channel.
     """
-    labels = np.zeros((height, width), dtype=np.int32)
+    labels_HW = np.zeros((height, width), dtype=np.int32)
     stream = iter(logits)
-    band = total = None
+    band: _Band | None = None
     for index, row in enumerate(rows):
         for tile in row:
-            part = next(stream)
+            part_CHW = next(stream)
             if band is None:
-                band = np.zeros((len(part), tile.height, width), dtype=np.float32)
-                total = np.zeros((tile.height, width), dtype=np.float32)
-            weight = np.outer(
-                _ramp(tile.y, tile.height, height, overlap),
-                _ramp(tile.x, tile.width, width, overlap),
-            ).astype(np.float32)
-            columns = slice(tile.x, tile.x + tile.width)
-            band[:, :, columns] += part * weight
-            total[:, columns] += weight
+                band = _Band(len(part_CHW), tile.height, width)
+            down_H = _ramp(tile.y, tile.height, height, overlap)
+            across_W = _ramp(tile.x, tile.width, width, overlap)
+            band.add(part_CHW, np.outer(down_H, across_W).astype(np.float32), tile.x)
+        # What lies above the next row of tiles gets nothing more.
         top = row[0].y
-        done = (rows[index + 1][0].y if index + 1 < len(rows) else height) - top
-        ready = band[:, :done]
-        # The largest sum is the largest mean.
-        labels[top : top + done] = (
-            ready.argmax(0) if len(ready) > 1 else ready[0] > threshold * total[:done]
-        )
-        kept = len(total) - done
-        band[:, :kept], total[:kept] = band[:, done:], total[done:]
-        band[:, kept:], total[kept:] = 0, 0
-    return labels
+        below = rows[index + 1][0].y if index + 1 < len(rows) else height
+        labels_HW[top:below] = band.take(below - top, threshold)
+    return labels_HW
+
+
+class _Band:
+    """Weighted sums of logits and sums of weights over the rows of pixels of one row of tiles."""
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        self.sum_CHW = np.zeros((channels, height, width), dtype=np.float32)
+        self.weight_HW = np.zeros((height, width), dtype=np.float32)
+
+    def add(self, part_CHW: np.ndarray, weight_HW: np.ndarray, left: int) -> None:
+        """Add a tile's logits."""
+        columns = slice(left, left + weight_HW.shape[1])
+        self.sum_CHW[:, :, columns] += part_CHW * weight_HW
+        self.weight_HW[:, columns] += weight_HW
+
+    def take(self, rows: int, threshold: float | None) -> np.ndarray:
+        """The classes of the first rows of pixels; those after them move up."""
+        ready_CHW, weight_HW = self.sum_CHW[:, :rows], self.weight_HW[:rows]
+        if len(ready_CHW) > 1:
+            # The largest sum is the largest mean.
+            labels_HW = ready_CHW.argmax(0)
+        else:
+            labels_HW = ready_CHW[0] > threshold * weight_HW
+        kept = len(self.weight_HW) - rows
+        self.sum_CHW[:, :kept] = self.sum_CHW[:, rows:]
+        self.weight_HW[:kept] = self.weight_HW[rows:]
+        self.sum_CHW[:, kept:], self.weight_HW[kept:] = 0, 0
+        return labels_HW
 
 
 def _ramp(start: int, length: int, whole: int, overlap: int) -> np.ndarray:
-    """Weights along one side of a tile: 1, falling over `overlap` pixels towards ends that are none of the image's."""
+    """Weights along one side of a tile.
+
+    They are 1 and fall over `overlap` pixels towards ends that are none of the image's.
+    """
     steps = (np.arange(length) + 0.5) / max(overlap, 1)
     weights = np.ones(length)
     if start > 0:

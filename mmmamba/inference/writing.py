@@ -41,10 +41,10 @@ class ResultFolder(AbstractContextManager):
     """Where results go.
 
     - `pictures/NAME.jpg`, of videos `pictures/NAME.mp4`: what was found, drawn.
-    - detection: `predictions.json`, COCO's list of results, and `images.json`, the images and categories it is about,
-      which `pycocotools.coco.COCO` reads.
-    - segmentation: `labels/NAME.png`, an index of a class for each pixel, and `images.json` with the share of the
-      pixels that each class covers.
+    - detection: `predictions.json`, COCO's list of results, and `images.json`, the images and
+      categories it is about, which `pycocotools.coco.COCO` reads.
+    - segmentation: `labels/NAME.png`, an index of a class for each pixel, and `images.json` with
+      the share of the pixels that each class covers.
 
     Raises:
         UsageError: a picture would take the place of an input, or nothing can be written there.
@@ -79,30 +79,28 @@ class ResultFolder(AbstractContextManager):
             OSError: a file could not be written.
             UsageError: a video could not.
         """
+        source = frame.source
         height, width = result.image.shape[:2]
-        stem = frame.source.stem
-        picture = Path(PICTURES) / (f"{stem}.mp4" if frame.source.video else f"{stem}.jpg")
         entry: dict[str, Any] = dict(
-            id=len(self._images) + 1, file_name=frame.source.name, width=width, height=height
+            id=len(self._images) + 1, file_name=source.name, width=width, height=height
         )
-        if frame.source.video:
+        if source.video:
             entry |= dict(frame=frame.number, seconds=round(frame.seconds, 3))
+            picture = Path(PICTURES, f"{source.stem}.mp4")
+            labels = Path(LABELS, f"{source.stem}.mp4", f"{frame.number:06d}.png")
             self._add_to_video(frame, self.folder / picture, result.draw())
         else:
+            picture = Path(PICTURES, f"{source.stem}.jpg")
+            labels = Path(LABELS, f"{source.stem}.png")
             result.save(self.folder / picture)
         entry["picture"] = picture.as_posix()
         if isinstance(result, Detections):
             for prediction in result.to_coco(entry["id"]):
                 self._predictions.add(prediction)
         else:
-            labels = Path(LABELS) / (
-                f"{stem}.mp4/{frame.number:06d}.png" if frame.source.video else f"{stem}.png"
-            )
             result.save_labels(self.folder / labels)
-            entry |= dict(
-                labels=labels.as_posix(),
-                shares={n: round(s, 6) for n, s in result.shares().items()},
-            )
+            shares = {name: round(share, 6) for name, share in result.shares().items()}
+            entry |= dict(labels=labels.as_posix(), shares=shares)
         self._images.append(entry)
 
     def _add_to_video(self, frame: Frame, path: Path, picture: np.ndarray) -> None:
@@ -143,22 +141,23 @@ class ResultFolder(AbstractContextManager):
             self._end_video()
         finally:
             self._open.close()
-        key = "categories" if self._predictions is not None else "classes"
-        listed = (
-            self._classes.categories if self._predictions is not None else list(self._classes.names)
-        )
-        content = {"images": self._images, key: listed}
+        content: dict[str, Any] = {"images": self._images}
+        if self._predictions is not None:
+            content["categories"] = self._classes.categories
+        else:
+            content["classes"] = list(self._classes.names)
         listing = self.folder / "images.json"
         with naming(listing):
             listing.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _keep_inputs(folder: Path, sources: Sequence[Source]) -> None:
+    """Refuse inputs that pictures could take the place of."""
+    pictures = folder / PICTURES
     for source in sources:
-        if (
-            not is_url(source.place)
-            and (folder / PICTURES).resolve() in Path(source.place).resolve().parents
-        ):
+        if is_url(source.place):
+            continue
+        if pictures.resolve() in Path(source.place).resolve().parents:
             raise UsageError(
-                f"{source.place} lies in {folder / PICTURES}, where pictures go. Name another --out"
+                f"{source.place} lies in {pictures}, where pictures go. Name another --out"
             )

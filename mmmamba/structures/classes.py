@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -16,7 +16,7 @@ GOLDEN = 0.618034
 
 @dataclass(frozen=True)
 class Classes:
-    """Of each class index: its name, its colour (red, green, blue; 0 … 255) and its id in COCO's files."""
+    """Names, colours (red, green, blue; 0 … 255) and ids in COCO's files, by class index."""
 
     names: tuple[str, ...]
     colours: tuple[tuple[int, int, int], ...]
@@ -27,23 +27,50 @@ class Classes:
         """As COCO's files list them."""
         return [dict(id=i, name=name) for i, name in zip(self.ids, self.names)]
 
+    @classmethod
+    def from_meta(cls, meta: Mapping[str, Any]) -> Classes | None:
+        """The classes that a data set's `metainfo` names, with ids from 1; None if it names none.
+
+        Raises:
+            UsageError: its palette has something else than colours.
+        """
+        if not meta.get("classes"):
+            return None
+        names = class_names(meta["classes"])
+        colours = choose_colours(meta.get("palette"), len(names))
+        return cls(names, colours, tuple(range(1, len(names) + 1)))
+
+
+def class_names(classes: str | Sequence[Any]) -> tuple[str, ...]:
+    """The names of `metainfo.classes`, which is the name itself where there is one class."""
+    return (classes,) if isinstance(classes, str) else tuple(map(str, classes))
+
 
 def choose_colours(palette: Any, count: int) -> tuple[tuple[int, int, int], ...]:
-    """Those of a data set's palette where it has one for each class, else hues that stay apart."""
+    """The palette of a data set if it has a colour for each class, else hues that stay apart.
+
+    Raises:
+        UsageError: the palette has something else than a colour.
+    """
     fits = isinstance(palette, Sequence) and not isinstance(palette, str) and len(palette) >= count
     if not fits:
         return tuple(spread_colours(count))
     if wrong := [colour for colour in palette[:count] if not _is_colour(colour)]:
         raise UsageError(
-            f"the palette has {printable(wrong[0])} for a colour, wanted red, green and blue of 0 … 255"
+            f"the palette has {printable(wrong[0])} for a colour, "
+            "wanted red, green and blue of 0 … 255"
         )
     return tuple(tuple(map(int, colour)) for colour in palette[:count])
 
 
 def spread_colours(count: int) -> list[tuple[int, int, int]]:
-    """Hues that stay apart however many there are."""
-    hues = [colorsys.hsv_to_rgb((0.02 + index * GOLDEN) % 1, 0.75, 0.9) for index in range(count)]
-    return [tuple(round(255 * part) for part in colour) for colour in hues]
+    """Hues that stay apart however many there are: each lies a golden section after the last."""
+    colours = []
+    for index in range(count):
+        parts = colorsys.hsv_to_rgb((0.02 + index * GOLDEN) % 1, 0.75, 0.9)
+        red, green, blue = (round(255 * part) for part in parts)
+        colours.append((red, green, blue))
+    return colours
 
 
 def _is_colour(colour: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Instance masks as one bit a pixel, from the data pipeline to where targets are cropped from them."""
+"""Instance masks as one bit a pixel, from the data pipeline to where targets are cropped."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PIXELS_PER_BYTE = 8
 
 
 class PackedMasks(BitmapMasks):
-    """Masks of 0 and 1, eight pixels to a byte, that go to a GPU with the boxes and are padded when they are read.
+    """Masks of 0 and 1, eight pixels to a byte, that go to a GPU with the boxes.
 
-    Wherever mmdet takes `BitmapMasks` it takes these: `masks` unpacks them to an array. Shape suffixes: N masks, H, W
-    pixels, P boxes.
+    They are padded when they are read. Wherever mmdet takes `BitmapMasks` it takes these: `masks`
+    unpacks them to an array. Shape suffixes: N masks, H, W pixels, P boxes.
 
     Args:
         masks: `(N, height, width)`.
@@ -33,8 +33,8 @@ class PackedMasks(BitmapMasks):
         masks_NHW = BitmapMasks(masks, height, width).masks
         if masks_NHW.max(initial=0) > 1:
             raise ValueError(
-                f"PackedMasks hold 0 and 1, but a pixel is {masks_NHW.max()}; leave out PackMasks where a "
-                "transform makes masks soft"
+                f"PackedMasks hold 0 and 1, but a pixel is {masks_NHW.max()}; leave out PackMasks "
+                "where a transform makes masks soft"
             )
         self.height, self.width = height, width
         self.bits = torch.from_numpy(np.packbits(masks_NHW, axis=-1, bitorder="little"))
@@ -55,7 +55,11 @@ class PackedMasks(BitmapMasks):
     def crop_to(
         self, boxes_P4: Tensor, mask_P: Tensor, size: tuple[int, int], binarize: bool = True
     ) -> Tensor:
-        """`(P, *size)`: of each box what mask `mask_P` holds there, as `crop_and_resize` of mmdet computes it."""
+        """What mask `mask_P` holds in each box: `(P, *size)`, as mmdet's `crop_and_resize` has it.
+
+        Args:
+            binarize: 0 and 1; otherwise the shares of the pixels that the mask covers.
+        """
         if len(boxes_P4) == 0:
             return boxes_P4.new_zeros(0, *size)
         x_P2, y_P2 = boxes_P4[:, 0::2].clamp(0, self.width), boxes_P4[:, 1::2].clamp(0, self.height)
@@ -80,17 +84,13 @@ class PackedMasks(BitmapMasks):
     @classmethod
     def join(cls, masks: Sequence[PackedMasks]) -> PackedMasks:
         """Those of several images of one padded size, one after the other."""
-        height, row = (max(one.bits.shape[dim] for one in masks) for dim in (1, 2))
-        return masks[0]._with(
-            torch.cat(
-                [
-                    F.pad(one.bits, (0, row - one.bits.shape[2], 0, height - one.bits.shape[1]))
-                    for one in masks
-                ]
-            ),
-            masks[0].height,
-            masks[0].width,
-        )
+        height = max(one.bits.shape[1] for one in masks)
+        row = max(one.bits.shape[2] for one in masks)
+        padded = []
+        for one in masks:
+            missing = (0, row - one.bits.shape[2], 0, height - one.bits.shape[1])
+            padded.append(F.pad(one.bits, missing))
+        return masks[0]._with(torch.cat(padded), masks[0].height, masks[0].width)
 
     def __len__(self) -> int:
         return len(self.bits)

@@ -1,4 +1,4 @@
-"""An image with what is labelled on it, for a sheet of several."""
+"""An image of a data set with what is labelled on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass
 class Mark:
-    """One object: class, box (x, y, w, h), mask (H, W) if there is one."""
+    """One object: its class, box (x, y, w, h), and mask (H, W) if there is one."""
 
     label: int
     box: Sequence[float] | None
@@ -21,7 +21,10 @@ class Mark:
 
 @dataclass
 class Sample:
-    """An image (H, W, 3) with its objects, or with a class for each pixel (H, W; -1 ignored)."""
+    """An image (H, W, 3; blue, green, red) with its objects, or with a class for each pixel.
+
+    `labels` is (H, W), -1 where a pixel is ignored.
+    """
 
     title: str
     image: np.ndarray

@@ -1,4 +1,12 @@
-"""Pictures of what the models do."""
+"""Everything that is drawn, in one style (`style.py`).
+
+- On an image: `objects.py` draws a box, a mask, a name; `regions.py` tints pixels by class;
+  `legend.py` says which colour is which; `predictions.py` shows what a model found.
+- `sheets/` puts many images on one: a data set, the first batches, a validation.
+- `charts/` draws the numbers of a run: curves, precision and recall, IoUs, confusion.
+- What a model looks at, each in a file with what it computes: `scan_path.py`,
+  `implicit_attention.py`, `feature_maps.py`, `grad_cam.py`, `receptive_field.py`, `routes.py`.
+"""
 
 from .feature_maps import draw_feature_maps, feature_maps, mean_activation, principal_colours
 from .grad_cam import GradCam, detection_cam, draw_grad_cam, segmentation_cam
@@ -8,6 +16,7 @@ from .implicit_attention import (
     draw_implicit_attention,
     implicit_attention,
 )
+from .picture import Picture
 from .receptive_field import (
     contribution_shares,
     draw_receptive_fields,
@@ -18,7 +27,6 @@ from .receptive_field import (
 from .routes import draw_routes
 from .scan_path import draw_scan_path, scan_path
 from .scans import Scan, choose_scan, record_scans
-from .style import Picture
 
 __all__ = [
     "GradCam",

@@ -1,26 +1,31 @@
-"""Grad-CAM (Selvaraju et al., arXiv 1610.02391): where a map's channels, weighed by how much a score depends on them,
-respond. For detections and, summed over a region, for a segmentor's class (Vinogradova et al., arXiv 2002.11434).
+"""Grad-CAM: where a map's channels, weighed by how much a score depends on them, respond.
 
-The score is taken where the model computes it: that of a detection as prediction returns it. Gradients go from there
-through the class branch of its RoI in two-stage detectors, of its point in dense ones; boxes and the selection of
-proposals pass none.
+Selvaraju et al., arXiv 1610.02391, for detections; summed over a region, for a segmentor's class
+(Vinogradova et al., arXiv 2002.11434).
+
+The score is taken where the model computes it: that of a detection as prediction returns it.
+Gradients go from there through the class branch of its RoI in two-stage detectors, of its point in
+dense ones; boxes and the selection of proposals pass none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .style import Picture, colour_bar, panels, paper_style, save
+from .panels import colour_bar, panels
+from .picture import Picture
+from .style import figure_style, percent, save_figure
 
 COLOURS = "turbo"
 CLEAR, OPAQUE = 0.3, 0.7
@@ -35,13 +40,23 @@ class GradCam:
     heat_HW: Tensor
     """Channels weighed by the mean of their gradients: Grad-CAM."""
     local_HW: Tensor
-    """Each position weighed by its own gradients (HiResCAM, arXiv 2011.08891): this object, not all of its kind."""
+    """Each position weighed by its own gradients (HiResCAM, arXiv 2011.08891).
+
+    It shows this object, not all of its kind.
+    """
     label: int
     score: float
     box: tuple[float, float, float, float] | None = None
     """x1, y1, x2, y2 in the network's input."""
     region_HW: Tensor | None = None
     """The pixels of the class, of a segmentor."""
+
+
+class Heats(NamedTuple):
+    """The two heat maps of `GradCam`."""
+
+    heat_HW: Tensor
+    local_HW: Tensor
 
 
 def detection_cam(
@@ -52,33 +67,42 @@ def detection_cam(
     label: int | None = None,
     part: str = "neck",
 ) -> GradCam:
-    """Of one detection of an mmdet detector, counted from the highest score.
+    """Grad-CAM of one detection of an mmdet detector, counted from the highest score.
 
     Args:
         inputs, sample: as the data preprocessor returns them, for one image.
         label: count only detections of this class.
-        part: the module whose maps are weighed, "neck" or "backbone"; heats of several maps are added up.
+        part: the module whose maps are weighed, "neck" or "backbone"; heats of several maps are
+            added up.
 
     Raises:
         ValueError: no such part or detection, or a score that no map moves.
     """
+
+    def predict() -> Any:
+        return detector.predict(inputs, [sample], rescale=False)[0].pred_instances
+
     with torch.enable_grad(), _StayInGraph():
-        maps, found = _with_maps(
-            detector, part, lambda: detector.predict(inputs, [sample], rescale=False)[0]
-        )
-        found = found.pred_instances
-        order = found.scores.argsort(descending=True)
-        order = order if label is None else order[found.labels[order] == label]
-        if not 0 <= detection < len(order):
-            kind = "objects" if label is None else f"objects of class {label}"
-            raise ValueError(
-                f"there is no detection {detection}: the model finds {len(order)} {kind}, counted from 0"
-            )
-        chosen = int(order[detection])
+        maps, found = _with_maps(detector, part, predict)
+        chosen = _chosen(found, detection, label)
         score = found.scores[chosen]
-        heat, local = _weigh(maps, score, inputs.shape[2:])
+        heats = _weigh(maps, score, inputs.shape[2:])
     box = getattr(found.bboxes, "tensor", found.bboxes)[chosen].tolist()
-    return GradCam(heat, local, int(found.labels[chosen]), float(score.data), tuple(box))
+    return GradCam(*heats, int(found.labels[chosen]), float(score.data), tuple(box))
+
+
+def _chosen(found: Any, detection: int, label: int | None) -> int:
+    """The index of a detection that is counted from the highest score."""
+    order = found.scores.argsort(descending=True)
+    if label is not None:
+        order = order[found.labels[order] == label]
+    if not 0 <= detection < len(order):
+        kind = "objects" if label is None else f"objects of class {label}"
+        raise ValueError(
+            f"there is no detection {detection}: the model finds {len(order)} {kind}, "
+            "counted from 0"
+        )
+    return int(order[detection])
 
 
 def segmentation_cam(
@@ -88,35 +112,37 @@ def segmentation_cam(
     label: int | None = None,
     part: str = "backbone",
 ) -> GradCam:
-    """Of the mean logit of a class over the pixels where an mmseg segmentor sees it, by default its largest class.
+    """Grad-CAM of the mean logit of a class over the pixels where an mmseg segmentor sees it.
+
+    Args:
+        label: the class, by default the one that covers most.
 
     Raises:
-        ValueError: no such part, a class that the segmentor does not see here, or one that no map moves.
+        ValueError: no such part, a class that the segmentor does not see here, or one that no map
+            moves.
     """
+
+    def predict() -> Tensor:
+        return segmentor.encode_decode(inputs, [sample.metainfo])[0]
+
     with torch.enable_grad():
-        maps, logits_BCHW = _with_maps(
-            segmentor, part, lambda: segmentor.encode_decode(inputs, [sample.metainfo])
-        )
-        # One channel is a mask: class 1 where the logit is positive.
-        seen_HW = (
-            (logits_BCHW[0, 0] > 0).long()
-            if logits_BCHW.shape[1] == 1
-            else logits_BCHW[0].argmax(0)
-        )
-        label = int(seen_HW.flatten().mode().values) if label is None else label
+        maps, logits_CHW = _with_maps(segmentor, part, predict)
+        if len(logits_CHW) == 1:
+            # One channel is a mask: class 1 where the logit is positive.
+            logits_CHW = torch.cat([-logits_CHW, logits_CHW])
+            seen_HW = (logits_CHW[1] > 0).long()
+        else:
+            seen_HW = logits_CHW.argmax(0)
+        if label is None:
+            label = int(seen_HW.flatten().mode().values)
         region_HW = seen_HW == label
         if not region_HW.any():
+            there = ", ".join(map(str, seen_HW.unique().tolist()))
             raise ValueError(
-                f"the segmentor sees class {label} nowhere in this image; it sees "
-                + ", ".join(map(str, seen_HW.unique().tolist()))
+                f"the segmentor sees class {label} nowhere in this image; it sees {there}"
             )
-        logit_HW = (
-            logits_BCHW[0, label]
-            if logits_BCHW.shape[1] > 1
-            else logits_BCHW[0, 0] * (1 if label else -1)
-        )
-        heat, local = _weigh(maps, logit_HW[region_HW].mean(), inputs.shape[2:])
-    return GradCam(heat, local, label, float(region_HW.float().mean()), region_HW=region_HW.cpu())
+        heats = _weigh(maps, logits_CHW[label][region_HW].mean(), inputs.shape[2:])
+    return GradCam(*heats, label, float(region_HW.float().mean()), region_HW=region_HW.cpu())
 
 
 class _StayInGraph(TorchFunctionMode):
@@ -126,13 +152,14 @@ class _StayInGraph(TorchFunctionMode):
         return args[0] if func is Tensor.detach else func(*args, **(kwargs or {}))
 
 
-def _with_maps(model: nn.Module, part: str, run) -> tuple[list[Tensor], Any]:
+def _with_maps(model: nn.Module, part: str, run: Callable[[], Any]) -> tuple[list[Tensor], Any]:
     """The maps that leave a part of the model, with gradients, and what `run` returns."""
     module = getattr(model, part, None)
     if not isinstance(module, nn.Module):
+        there = [name for name in PARTS if isinstance(getattr(model, name, None), nn.Module)]
         raise ValueError(
             f"{type(model).__name__} has no {part}, of which the maps could be taken; there are "
-            + ", ".join(name for name in PARTS if isinstance(getattr(model, name, None), nn.Module))
+            + ", ".join(there)
         )
     maps: list[Tensor] = []
 
@@ -146,58 +173,54 @@ def _with_maps(model: nn.Module, part: str, run) -> tuple[list[Tensor], Any]:
         return maps, run()
 
 
-def _weigh(maps: list[Tensor], score: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def _weigh(maps: list[Tensor], score: Tensor, size: tuple[int, int]) -> Heats:
+    """Each map's channels times the score's gradients, at the size of the input."""
     gradients = torch.autograd.grad(score, maps, allow_unused=True)
-    touched = [(x[0].data, g[0]) for x, g in zip(maps, gradients) if g is not None and g.any()]
-    if not touched:
+    heats, local = [], []
+    for x_BCHW, gradient_BCHW in zip(maps, gradients):
+        # A detection depends on some levels of the neck only.
+        if gradient_BCHW is None or not gradient_BCHW.any():
+            continue
+        x_CHW, gradient_CHW = x_BCHW[0].data, gradient_BCHW[0]
+        heats.append((x_CHW * gradient_CHW.mean((1, 2), keepdim=True)).sum(0).relu())
+        local.append((x_CHW * gradient_CHW).sum(0).relu())
+    if not heats:
         raise ValueError(
             f"the score {float(score.data):.6f} depends on no map: it is saturated or detached"
         )
-    heats = [(x * g.mean((1, 2), keepdim=True)).sum(0).relu() for x, g in touched]
-    local = [(x * g).sum(0).relu() for x, g in touched]
-    return _join(heats, size), _join(local, size)
+    return Heats(_join(heats, size), _join(local, size))
 
 
 def _join(heats: list[Tensor], size: tuple[int, int]) -> Tensor:
-    """Added at the input's size, the largest value 1."""
-    whole = sum(F.interpolate(h[None, None], size, mode="bilinear")[0, 0] for h in heats).cpu()
+    """Heats of several maps added at the input's size, the largest value 1."""
+    whole = torch.zeros(size, dtype=heats[0].dtype)
+    for heat_HW in heats:
+        whole += F.interpolate(heat_HW[None, None], size, mode="bilinear")[0, 0].cpu()
     return whole / whole.max().clamp(min=torch.finfo(whole.dtype).tiny)
 
 
-@paper_style
+@figure_style
 def draw_grad_cam(
     cam: GradCam, picture: Picture, name: str, path: str | PathLike | None = None
 ) -> Figure:
     """The image with the object or region, Grad-CAM and its local form; `name` is the class's."""
     figure, axes = panels(3, picture.aspect)
-    picture.draw(
-        axes[0],
-        f"{name}, score {cam.score:.2f}" if cam.box else f"{name}, {cam.score:.0%} of the pixels",
-    )
-    for axis, heat_HW, title in zip(
-        axes[1:], (cam.heat_HW, cam.local_HW), ("Grad-CAM", "by position (HiResCAM)")
-    ):
-        picture.draw(axis)
-        alpha_HW = (CLEAR + (OPAQUE - CLEAR) * picture.crop(heat_HW)).numpy()
-        picture.draw_map(axis, heat_HW, title, cmap=COLOURS, vmin=0, vmax=1, alpha=alpha_HW)
+    amount = f"score {cam.score:.2f}" if cam.box else f"{percent(cam.score, 0)} of the pixels"
+    picture.draw(axes[0], f"{name}, {amount}")
+    _draw_heat(axes[1], cam.heat_HW, picture, "Grad-CAM")
+    _draw_heat(axes[2], cam.local_HW, picture, "by position (HiResCAM)")
     for axis in axes:
         if cam.box is not None:
-            x1, y1, x2, y2 = cam.box
-            for colour, thick in (("black", 2.2), ("white", 1.2)):
-                axis.add_patch(
-                    Rectangle(
-                        (x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=thick
-                    )
-                )
+            picture.draw_box(axis, cam.box)
         if cam.region_HW is not None:
-            region = picture.crop(cam.region_HW).numpy()
-            axis.contour(
-                region,
-                [0.5],
-                colors="white",
-                linewidths=0.8,
-                extent=(0, picture.image_HW3.shape[1], 0, picture.image_HW3.shape[0]),
-            )
+            picture.draw_region(axis, cam.region_HW)
     colour_bar(figure, axes, Normalize(0, 1), "contribution / largest", COLOURS)
     figure.suptitle("Grad-CAM of a detection" if cam.box else "Grad-CAM of a class")
-    return save(figure, path)
+    return save_figure(figure, path)
+
+
+def _draw_heat(axes: Axes, heat_HW: Tensor, picture: Picture, title: str) -> None:
+    """The image under colours that cover more of it where the heat is."""
+    picture.draw(axes)
+    alpha_HW = (CLEAR + (OPAQUE - CLEAR) * picture.crop(heat_HW)).numpy()
+    picture.draw_map(axes, heat_HW, title, cmap=COLOURS, vmin=0, vmax=1, alpha=alpha_HW)

@@ -1,10 +1,13 @@
-"""The implicit attention of a selective scan (Ali, Zimerman & Wolf, "The Hidden Attention of Mamba Models",
-arXiv 2403.01590, section 3.2): a scan is a sum over earlier steps with weights that depend on the image.
+"""The implicit attention of a selective scan: what each step takes from those before it.
+
+Ali, Zimerman & Wolf, "The Hidden Attention of Mamba Models", arXiv 2403.01590, section 3.2: a scan
+is a sum over earlier steps with weights that depend on the image.
 
     y[t] = sum over s <= t of  weight[t, s] u[s]  +  D u[t]
     weight[t, s] = sum over states of  C[t] exp(A (delta[s+1] + … + delta[t])) delta[s] B[s]
 
-One such matrix for each route and channel. Only the row of the chosen step is computed, L numbers and not L x L.
+There is one such matrix for each route and channel. Only the row of the chosen step is computed,
+L numbers and not L x L.
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from .panels import colour_bar, log_colours, panels, readable
+from .picture import Picture
 from .scans import Scan
-from .style import HEAT, Picture, colour_bar, log_colours, panels, paper_style, readable, save
+from .style import HEAT, figure_style, save_figure
 
 DECADES = 3
 """Powers of ten that the colours span."""
@@ -25,9 +30,10 @@ DECADES = 3
 
 @dataclass(frozen=True)
 class ImplicitAttention:
-    """What one cell of a map takes from every other, as means over the channels of the weights' absolute values.
+    """What one cell of a map takes from every other, as means over the channels of |weight|.
 
-    NaN at cells that come after it on the route, or belong to another window: they cannot reach it.
+    NaN stands at cells that come after it on the route, or belong to another window: they cannot
+    reach it.
     """
 
     scan: Scan
@@ -41,13 +47,17 @@ class ImplicitAttention:
 
 
 def attention_weights(scan: Scan, route: int, step: int, sequence: int = 0) -> Tensor:
-    """The weights of one step's output on the steps before it and on itself, `(step + 1, D)` float64.
+    """What one step's output takes from each step up to itself: `(step + 1, D)` of float64.
 
     `(weights * u).sum(0) + D * u[step]` is what the scan returns there.
     """
-    w = scan.walk(route, sequence)
-    delta_TD, B_TN = w.delta_BTKD[0, : step + 1, 0].double(), w.B_BTKN[0, : step + 1, 0].double()
-    A_DN, C_N = w.A_KDN[0].double(), w.C_BTKN[0, step, 0].double()
+    # The walk holds this route of this sequence alone: its B and K are 1.
+    walk = scan.walk(route, sequence)
+    delta_TD = walk.delta_BTKD[0, : step + 1, 0].double()
+    B_TN = walk.B_BTKN[0, : step + 1, 0].double()
+    A_DN = walk.A_KDN[0].double()
+    C_N = walk.C_BTKN[0, step, 0].double()
+    # delta[s+1] + … + delta[t] for every s, as a difference of two running sums.
     passed_TD = delta_TD.cumsum(0)
     since_TD = passed_TD[-1] - passed_TD
     weights_TD = torch.zeros_like(since_TD)
@@ -60,8 +70,9 @@ def attention_weights(scan: Scan, route: int, step: int, sequence: int = 0) -> T
 def implicit_attention(scan: Scan, row: int, column: int, image: int = 0) -> ImplicitAttention:
     """The implicit attention of a cell of the map that `scan` walked.
 
-    Weights on padding and extra tokens (a class token, a window's filling) belong to no cell and are left out; gates
-    that a mixer puts on the scan's output are not part of the scan and count as one.
+    Weights on padding and extra tokens (a class token, a window's filling) belong to no cell and
+    are left out; gates that a mixer puts on the scan's output are not part of the scan and count
+    as one.
 
     Raises:
         ValueError: the map has no such cell.
@@ -71,17 +82,17 @@ def implicit_attention(scan: Scan, row: int, column: int, image: int = 0) -> Imp
         raise ValueError(
             f"the map of {scan.name} has {H}x{W} cells, there is none at row {row}, column {column}"
         )
-    sequences, K, _ = scan.cells_GKT.shape
-    by_route, names, by_head = [], [], {}
+    sequences, routes, _ = scan.cells_GKT.shape
+    names, by_route = [], []
+    # Each head has routes and channels of its own; only a head's routes are summed.
+    by_head: dict[int, list[Tensor]] = {}
     for sequence, k, step in scan.visits(row * W + column):
         weights_TD = attention_weights(scan, k, step, image * sequences + sequence).cpu()
-        cells_T = scan.cells_GKT[sequence, k, : step + 1]
-        on_map_LD = weights_TD.new_full((H * W, weights_TD.shape[1]), torch.nan)
-        on_map_LD[cells_T[cells_T >= 0]] = weights_TD[cells_T >= 0]
+        on_map_LD = _on_map(weights_TD, scan.cells_GKT[sequence, k, : step + 1], H * W)
         names.append(scan.routes[k])
         by_route.append(on_map_LD.abs().mean(1))
-        by_head.setdefault(k * scan.heads // K, []).append(on_map_LD)
-    heads_XL = torch.stack([_sum(routes).abs().mean(1) for routes in by_head.values()])
+        by_head.setdefault(k * scan.heads // routes, []).append(on_map_LD)
+    heads_XL = torch.stack([_sum(head).abs().mean(1) for head in by_head.values()])
     return ImplicitAttention(
         scan,
         (row, column),
@@ -91,13 +102,21 @@ def implicit_attention(scan: Scan, row: int, column: int, image: int = 0) -> Imp
     )
 
 
+def _on_map(weights_TD: Tensor, cells_T: Tensor, cells: int) -> Tensor:
+    """The weights at their cells `(cells, D)`; NaN where the route has not been yet."""
+    on_map_LD = weights_TD.new_full((cells, weights_TD.shape[1]), torch.nan)
+    seen_T = cells_T >= 0
+    on_map_LD[cells_T[seen_T]] = weights_TD[seen_T]
+    return on_map_LD
+
+
 def _sum(routes_LD: list[Tensor]) -> Tensor:
-    """Over routes; NaN where none of them has been."""
+    """The sum over routes; NaN where none of them has been."""
     stacked_KLD = torch.stack(routes_LD)
     return torch.where(stacked_KLD.isnan().all(0), torch.nan, stacked_KLD.nansum(0))
 
 
-@paper_style
+@figure_style
 def draw_implicit_attention(
     attention: ImplicitAttention, picture: Picture, path: str | PathLike | None = None
 ) -> Figure:
@@ -105,9 +124,11 @@ def draw_implicit_attention(
 
     Logarithmic colours; grey cells cannot reach the chosen one.
     """
-    several = len(attention.routes) > 1
-    maps = [attention.total_HW, *(attention.by_route_KHW if several else ())]
-    titles = [*(["all routes"] if several else ()), *map(readable, attention.routes)]
+    titles = [readable(route) for route in attention.routes]
+    maps = list(attention.by_route_KHW)
+    # The sum of a single route is that route's own map.
+    if len(maps) > 1:
+        titles, maps = ["all routes", *titles], [attention.total_HW, *maps]
     figure, axes = panels(len(maps) + 1, picture.aspect)
     picture.draw(axes[0], "image")
     norm = log_colours(DECADES)
@@ -115,21 +136,11 @@ def draw_implicit_attention(
         shares_HW = map_HW / map_HW[~map_HW.isnan()].max()
         picture.draw_map(axis, shares_HW.clamp(min=10.0**-DECADES), title, norm=norm, cmap=HEAT)
     colour_bar(figure, axes, norm, "|weight| / largest")
-    scan, (row, column) = attention.scan, attention.cell
-    x, y = picture.position(row, column, scan.height, scan.width)
+    scan = attention.scan
     for axis in axes:
-        for colour, thick in (("white", 2.0), ("tab:cyan", 1.1)):
-            axis.plot(
-                x,
-                y,
-                "o",
-                markersize=6,
-                markerfacecolor="none",
-                markeredgecolor=colour,
-                markeredgewidth=thick,
-            )
+        picture.draw_cell(axis, attention.cell, scan.height, scan.width)
     figure.suptitle(
         f"Implicit attention of a cell: stage {scan.stage}, block {scan.block}, "
         f"{scan.height}×{scan.width} cells"
     )
-    return save(figure, path)
+    return save_figure(figure, path)

@@ -1,36 +1,51 @@
-"""Pictures of routes: the line from cell to cell, over cells coloured from the first step to the last."""
+"""Routes: the line from cell to cell, over cells coloured from the first step to the last."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from os import PathLike
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor
 
-from mmmamba.ops import route
+from ..ops import route
+from .panels import mark_ends
+from .style import STEPS, figure_style, save_figure
 
 CELL = 0.34
 """Inches of a cell's side."""
 COLUMNS = 4
 """Panels beside each other."""
-COLOURS = "viridis"
 PALETTE = 64
 """Colours of the file, few so that it is small."""
+DPI_ALONE, DPI_BESIDE = 100, 48
 NUMBERED = 200
 """Maps of more cells get no step numbers: they could not be read. Nor do panels beside others."""
+HOLE = "tab:red"
 
 
+class Visit(NamedTuple):
+    """A step of a route that is on the map."""
+
+    step: int
+    x: int
+    y: int
+
+
+@figure_style
 def draw_routes(
     names: Sequence[str], height: int, width: int, path: str | PathLike | None = None
 ) -> Figure:
     """One panel for each route over a map of `height` x `width` cells; saved if there is a path.
 
-    Circle: first cell; square: last cell; small number: step; thin line: a jump to a cell that is no neighbour; dashed
-    red line with a cross for each hole: steps on padding, between the cells before and after them.
+    Circle: first cell; square: last cell; small number: step; thin line: a jump to a cell that is
+    no neighbour; dashed red line with a cross for each hole: steps on padding, between the cells
+    before and after them.
 
     Raises:
         KeyError: no route of that name.
@@ -43,62 +58,73 @@ def draw_routes(
     orders = [route(name, height, width) for name in names]
     across = min(len(names), COLUMNS)
     down = -(-len(names) // across)
-    figure = Figure(
-        (across * (CELL * width + 0.3), down * (CELL * height + 0.5)), layout="constrained"
-    )
+    size = across * (CELL * width + 0.3), down * (CELL * height + 0.5)
+    figure = Figure(size, layout="constrained")
     panels = figure.subplots(down, across, squeeze=False).flatten()
     for axes in panels[len(names) :]:
         axes.set_axis_off()
     alone = len(names) == 1
     for axes, name, order in zip(panels, names, orders):
-        _draw(axes, order, height, width, numbered=alone and height * width <= NUMBERED)
+        _draw(axes, order, height, width, alone)
         holes = int((order < 0).sum())
-        axes.set_title(name + (f" ({holes} holes)" if holes else ""), fontsize=8 if alone else 13)
-    if path is not None:
-        buffer = BytesIO()
-        figure.savefig(buffer, format="png", dpi=100 if alone else 48)
-        Image.open(buffer).convert("RGB").quantize(PALETTE).save(path, optimize=True)
-    return figure
+        title = name + (f" ({holes} holes)" if holes else "")
+        # Several panels are shown smaller: their titles are larger to begin with.
+        axes.set_title(title, fontsize=8 if alone else 13)
+    return save_figure(figure, path, DPI_ALONE if alone else DPI_BESIDE, PALETTE)
 
 
-def _draw(axes: Axes, order: Tensor, height: int, width: int, numbered: bool) -> None:
-    steps = (order >= 0).nonzero().flatten().tolist()
-    cells = [(int(p) % width, int(p) // width) for p in order[order >= 0]]
-    shade = torch.full((height * width,), torch.nan)
-    shade[order[order >= 0]] = torch.tensor(steps, dtype=torch.float)
-    axes.imshow(
-        shade.view(height, width).numpy(), cmap=COLOURS, alpha=0.5, vmin=0, vmax=len(order) - 1
-    )
+def _draw(axes: Axes, order: Tensor, height: int, width: int, alone: bool) -> None:
+    visits = _visits(order, width)
+    _draw_grid(axes, order, height, width)
     near, far = [], []
-    for (start, end), holes in zip(
-        zip(cells, cells[1:]), (b - a - 1 for a, b in zip(steps, steps[1:]))
-    ):
-        if holes:
-            axes.plot(*zip(start, end), "--", color="tab:red", linewidth=0.9)
-            shares = [(hole + 1) / (holes + 1) for hole in range(holes)]
-            axes.plot(
-                [start[0] + (end[0] - start[0]) * share for share in shares],
-                [start[1] + (end[1] - start[1]) * share for share in shares],
-                "x",
-                color="tab:red",
-                markersize=4,
-                markeredgewidth=1,
-            )
-        elif max(abs(end[0] - start[0]), abs(end[1] - start[1])) == 1:
-            near.append((start, end))
+    for one, after in zip(visits, visits[1:]):
+        line = ((one.x, one.y), (after.x, after.y))
+        if after.step > one.step + 1:
+            _draw_holes(axes, one, after)
+        elif max(abs(after.x - one.x), abs(after.y - one.y)) == 1:
+            near.append(line)
         else:
-            far.append((start, end))
+            far.append(line)
     axes.add_collection(LineCollection(near, colors="0.15", linewidths=1.8, capstyle="round"))
     axes.add_collection(LineCollection(far, colors="0.35", linewidths=0.6))
-    if numbered:
-        for step, (x, y) in zip(steps, cells):
-            axes.text(x - 0.44, y - 0.42, str(step), fontsize=5, color="0.15", ha="left", va="top")
-    if cells:
-        axes.plot(*cells[0], "o", color="black", markersize=5)
-        axes.plot(*cells[-1], "s", color="black", markersize=4)
+    if alone and height * width <= NUMBERED:
+        small = dict(fontsize=5, color="0.15", ha="left", va="top")
+        for visit in visits:
+            axes.text(visit.x - 0.44, visit.y - 0.42, str(visit.step), **small)
+    if visits:
+        # Panels beside others are shown smaller, like their titles.
+        mark_ends(axes, visits[0][1:], visits[-1][1:], size=5 if alone else 9)
+
+
+def _visits(order: Tensor, width: int) -> list[Visit]:
+    """The steps on the map; holes are left out."""
+    visits = []
+    for step, position in enumerate(order.tolist()):
+        if position >= 0:
+            visits.append(Visit(step, position % width, position // width))
+    return visits
+
+
+def _draw_grid(axes: Axes, order: Tensor, height: int, width: int) -> None:
+    """Cells, coloured by the step that visits them."""
+    seen = order >= 0
+    shade_L = torch.full((height * width,), torch.nan)
+    shade_L[order[seen]] = seen.nonzero().flatten().float()
+    shade_HW = shade_L.view(height, width).numpy()
+    axes.imshow(shade_HW, cmap=STEPS, alpha=0.5, vmin=0, vmax=len(order) - 1)
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal")
-    axes.set_xticks([x - 0.5 for x in range(width + 1)], [])
-    axes.set_yticks([y - 0.5 for y in range(height + 1)], [])
+    axes.set_xticks(np.arange(width + 1) - 0.5, [])
+    axes.set_yticks(np.arange(height + 1) - 0.5, [])
     axes.tick_params(length=0)
     axes.grid(color="white", linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+def _draw_holes(axes: Axes, one: Visit, after: Visit) -> None:
+    """A dashed line between two cells, and on it a cross for each step on padding."""
+    xs, ys = (one.x, after.x), (one.y, after.y)
+    axes.plot(xs, ys, "--", color=HOLE, linewidth=0.9)
+    inner = slice(1, -1)
+    steps = after.step - one.step + 1
+    crosses = np.linspace(*xs, steps)[inner], np.linspace(*ys, steps)[inner]
+    axes.plot(*crosses, "x", color=HOLE, markersize=4, markeredgewidth=1)

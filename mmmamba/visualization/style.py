@@ -1,179 +1,137 @@
-"""How the pictures look: fonts, panels, colour bars, and where a map's cells lie on the image."""
+"""How every picture looks: fonts, colours, sizes, texts that fit, and how a picture is written."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
 from os import PathLike
+from pathlib import Path
 
+import cv2
+import matplotlib
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from torch import Tensor
+from PIL import Image, ImageFont
 
-WIDTH = 7.0
-"""Inches across, the text width of a paper."""
-BAR = 0.65
-"""Of these for a colour bar."""
-TITLE = 0.2
+from ..errors import naming
+
+Colour = tuple[int, int, int]
+"""Red, green, blue; 0 … 255."""
+
 DPI = 200
+"""Figures are as wide as a paper's text and sharp in print."""
+MARGIN = 0.05
+"""Inches around a figure."""
 HEAT = "inferno"
+"""Colour map of shares and strengths."""
+STEPS = "viridis"
+"""Colour map of a walk, from its first step to its last."""
 NOWHERE = "0.87"
 """Cells without a value (NaN)."""
-STEPS = "viridis"
+FAULTY: Colour = (255, 0, 0)
+"""Marks what is wrong."""
 
-paper_style = rc_context(
-    {
-        "font.family": "DejaVu Sans",
-        "font.size": 8,
-        "axes.titlesize": 8,
-        "axes.titlepad": 3,
-        "figure.titlesize": 9,
-        "axes.linewidth": 0.6,
-        "xtick.labelsize": 7,
-        "ytick.labelsize": 7,
-        "image.interpolation": "nearest",
-    }
-)
-"""Decorator of the functions that draw."""
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.titlepad": 3,
+    "figure.titlesize": 9,
+    "axes.linewidth": 0.6,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "image.interpolation": "nearest",
+}
+"""Matplotlib's settings under every figure; charts add to them."""
 
-
-@dataclass(frozen=True)
-class Picture:
-    """An image and how much of the network's input it fills (the rest, at the bottom and right, is padding)."""
-
-    image_HW3: np.ndarray
-    filled: tuple[float, float] = (1.0, 1.0)
-    """Shares of the input's height and width."""
-
-    @classmethod
-    def blank(cls, height: int, width: int) -> Picture:
-        """Nothing to draw on but a size."""
-        return cls(np.full((height, width, 3), 255, np.uint8))
-
-    @property
-    def aspect(self) -> float:
-        return self.image_HW3.shape[0] / self.image_HW3.shape[1]
-
-    def cell_size(self, height: int, width: int) -> tuple[float, float]:
-        """Of a map of the whole input, in pixels of the image, down and across."""
-        H, W = self.image_HW3.shape[:2]
-        return H / self.filled[0] / height, W / self.filled[1] / width
-
-    def position(self, row: float, column: float, height: int, width: int) -> tuple[float, float]:
-        """x and y of a cell's centre."""
-        down, across = self.cell_size(height, width)
-        return (column + 0.5) * across, (row + 0.5) * down
-
-    def cell(self, x: float, y: float, height: int, width: int) -> tuple[int, int]:
-        """Row and column of the cell that holds a pixel.
-
-        Raises:
-            ValueError: the pixel lies outside.
-        """
-        H, W = self.image_HW3.shape[:2]
-        if not (0 <= x < W and 0 <= y < H):
-            raise ValueError(
-                f"pixel {x:g} {y:g} lies outside the image of {W}x{H} (x y, from the top left)"
-            )
-        down, across = self.cell_size(height, width)
-        return min(int(y / down), height - 1), min(int(x / across), width - 1)
-
-    def crop(self, map_HW: Tensor) -> Tensor:
-        """The cells that the image fills; channels may follow."""
-        H, W = map_HW.shape[:2]
-        return map_HW[
-            : math.ceil(H * self.filled[0] - 1e-6), : math.ceil(W * self.filled[1] - 1e-6)
-        ]
-
-    def draw(self, axes: Axes, title: str = "", dim: float = 0.0) -> None:
-        """The image, washed out towards white by `dim`."""
-        H, W = self.image_HW3.shape[:2]
-        axes.imshow(
-            self.image_HW3 / 255 * (1 - dim) + dim, extent=(0, W, H, 0), interpolation="antialiased"
-        )
-        axes.set(xlim=(0, W), ylim=(H, 0), autoscale_on=False)
-        axes.set_title(title)
-
-    def draw_map(self, axes: Axes, map_HW: Tensor, title: str = "", **kwargs) -> None:
-        """A map of the whole input where the image is, by `imshow`; grey where it is NaN."""
-        self.draw_cropped(axes, self.crop(map_HW), map_HW.shape[:2], title, **kwargs)
-
-    def draw_cropped(
-        self, axes: Axes, cropped_HW: Tensor, whole: tuple[int, int], title: str = "", **kwargs
-    ) -> None:
-        """What `crop` left of a map of `whole` cells."""
-        H, W = self.image_HW3.shape[:2]
-        down, across = self.cell_size(*whole)
-        axes.set_facecolor(NOWHERE)
-        axes.imshow(
-            cropped_HW.numpy(),
-            extent=(0, cropped_HW.shape[1] * across, cropped_HW.shape[0] * down, 0),
-            **kwargs,
-        )
-        axes.set(xlim=(0, W), ylim=(H, 0))
-        axes.set_title(title)
+figure_style = rc_context(STYLE)
+"""Decorator of the functions that draw figures."""
 
 
-def panels(
-    count: int, aspect: float, columns: int | None = None, rows_high: float = TITLE
-) -> tuple[Figure, np.ndarray]:
-    """A figure and its `count` axes without ticks, with room for a colour bar at the right.
+@lru_cache
+def drawing_font(size: int) -> ImageFont.FreeTypeFont:
+    """The figures' font, with Greek and Cyrillic, for an image whose long side is `size`."""
+    path = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"
+    return ImageFont.truetype(path, min(max(round(size / 60), 10), 48))
+
+
+def shortened(name: str, most: int = 24) -> str:
+    """The name of a class, cut behind if it is long: classes are known by how their names begin."""
+    name = name.strip()
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def fitting(title: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """A title, cut in front if it is wider than `width` pixels: files are known by how they end."""
+    if font.getlength(title) <= width:
+        return title
+    while title and font.getlength(f"…{title}") > width:
+        title = title[1:]
+    return f"…{title}"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share of 1 in percent."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def contrasting(colour: Colour) -> str:
+    """The colour of text on a ground of this colour."""
+    red, green, blue = colour
+    brightness = 0.299 * red + 0.587 * green + 0.114 * blue
+    return "black" if brightness > 140 else "white"
+
+
+def save_figure(
+    figure: Figure, path: str | PathLike | None, dpi: int = DPI, colours: int | None = None
+) -> Figure:
+    """Write a figure as a PNG, and the folders above it; without a path only return it.
 
     Args:
-        aspect: height / width of a panel's content.
-        rows_high: inches of a panel's title.
+        colours: the number of colours that the file is brought down to, which makes it small.
+
+    Raises:
+        OSError: the file cannot be written.
     """
-    columns = columns or (count if count <= 4 else math.ceil(count / 2) if count <= 8 else 4)
-    rows = math.ceil(count / columns)
-    panel = min((WIDTH - BAR) / columns, 3.6)
-    figure = Figure(
-        (panel * columns + BAR, rows * (panel * aspect + rows_high) + 0.25), layout="constrained"
-    )
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.02, wspace=0.01, hspace=0.01)
-    axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for axis in axes:
-        axis.set_xticks([])
-        axis.set_yticks([])
-    for axis in axes[count:]:
-        axis.set_axis_off()
-    return figure, axes[:count]
-
-
-def readable(route: str) -> str:
-    """A route's name as a title."""
-    return route.replace("_", " ")
-
-
-def log_colours(decades: int) -> LogNorm:
-    """Colours for shares of the largest value, over so many powers of ten; below, the lowest colour."""
-    return LogNorm(10.0**-decades, 1.0)
-
-
-def colour_bar(
-    figure: Figure,
-    axes: np.ndarray,
-    norm: Normalize,
-    label: str,
-    colours: str = HEAT,
-    ticks: dict[float, str] | None = None,
-) -> None:
-    """One bar for several panels."""
-    bar = figure.colorbar(
-        ScalarMappable(norm, colours), ax=list(axes), aspect=22, pad=0.015, label=label
-    )
-    bar.outline.set_linewidth(0.6)
-    bar.ax.tick_params(width=0.6, length=2)
-    if ticks is not None:
-        bar.set_ticks(list(ticks), labels=list(ticks.values()))
-        bar.minorticks_off()
-
-
-def save(figure: Figure, path: str | PathLike | None) -> Figure:
-    """Write a PNG if there is a path."""
-    if path is not None:
-        figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.03)
+    if path is None:
+        return figure
+    path = Path(path)
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=dpi, bbox_inches="tight", pad_inches=MARGIN)
+    if colours is not None:
+        few = Image.open(content).convert("RGB").quantize(colours)
+        content = BytesIO()
+        few.save(content, format="png", optimize=True)
+    _write(path, content.getvalue())
     return figure
+
+
+def save_image(path: str | PathLike, image: np.ndarray, quality: int = 95) -> Path:
+    """Write an image (H, W, 3; blue, green, red) or a label map (H, W), and the folders above it.
+
+    Args:
+        path: its ending chooses the format.
+        quality: of a JPEG, up to 100.
+
+    Raises:
+        OSError: OpenCV knows no such format, or the file could not be written.
+    """
+    path = Path(path)
+    jpeg = path.suffix.lower() in (".jpg", ".jpeg")
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality] if jpeg else []
+    try:
+        written, content = cv2.imencode(path.suffix, image, settings)
+    except cv2.error as error:
+        raise OSError(f"{path} could not be written: {error.err}. Name a .jpg or .png") from error
+    if not written:
+        raise OSError(f"{path} could not be written: OpenCV made no {path.suffix} of it")
+    _write(path, content.tobytes())
+    return path
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a whole file: OpenCV itself takes one that the disk had no room for as written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with naming(path):
+        path.write_bytes(content)

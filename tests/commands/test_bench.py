@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from mmmamba.commands import main
-from mmmamba.commands.bench import measure as benchmark
-from mmmamba.commands.bench.measure import Subject, Task, measure
+from mmmamba.commands.bench.measure import measure
+from mmmamba.commands.bench.subjects import Subject, backbone_subject
+from mmmamba.commands.bench.task import Task
 from mmmamba.config.find import find_config
 
 BACKBONE = 'dict(_delete_=True, type="VMamba", arch=dict(embed_dims=16, depths=(1, 1, 1, 1)))'
@@ -82,7 +83,7 @@ def test_batch_norm_of_one_value(tmp_path: Path, capsys: pytest.CaptureFixture) 
 
 def test_training_goes_backward() -> None:
     task = Task(64, 64, 2, torch.device("cpu"), torch.float32, True, 0.01)
-    subject = benchmark.backbone_subject("mobilemamba_t2", task)
+    subject = backbone_subject("mobilemamba_t2", task)
     seen = []
     next(subject.model.parameters()).register_hook(seen.append)
     result = measure(subject, task)

@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from mmengine.config import Config
+from mmengine.model import BaseModule
 from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
+from torch import nn
 
 from mmmamba.commands import main
 from mmmamba.datasets.shapes import CLASSES, ShapesSpec, make_shapes
+from mmmamba.ops import selective_scan
 
 ROOT = Path(__file__).parents[2]
 DETECTOR = f"""
@@ -118,6 +122,42 @@ def test_a_segmentor_without_scans_has_the_other_pictures(image, tmp_path, capsy
         "scan: left out, ResNet has no selective scan" in told
         and "of the pixels, maps of the backbone" in told
     )
+
+
+@MODELS.register_module(force=True)
+class Silent(BaseModule):
+    """A backbone with a scan of its own that does not tell how it walks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 4, 4)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x_BCHW = self.stem(image)
+        u_BLD = x_BCHW.flatten(2).transpose(1, 2).contiguous()
+        delta_BLKD, A_KDN = u_BLD[:, :, None].sigmoid(), -torch.ones(1, 8, 1)
+        ones_BLKN = torch.ones(*u_BLD.shape[:2], 1, 1)
+        y_BLD = selective_scan(u_BLD, delta_BLKD, A_KDN, ones_BLKN, ones_BLKN)
+        x_BCHW = y_BLD.transpose(1, 2).reshape(x_BCHW.shape)
+        maps = [x_BCHW]
+        for _ in range(3):
+            maps.append(F.avg_pool2d(maps[-1], 2))
+        return tuple(maps)
+
+
+def test_scans_that_do_not_tell_their_walk_are_named(image, tmp_path, capsys):
+    text = SEGMENTOR.format(backbone="Silent", arguments="", widths=[8] * 4, third=8)
+    run = save_run(tmp_path / "silent", text, dict(classes=[f"thing {i}" for i in range(150)]))
+    words = ["inspect", str(run), str(image), "--size", "64", "--crops", "1"]
+    assert main([*words, "--out", str(tmp_path / "all")]) == 0
+    assert set(pictures(tmp_path / "all")) == {"features", "cam", "erf"}
+    assert "scan: left out, the scans of Silent are not known: a selective_scan runs" in (
+        capsys.readouterr().out
+    )
+    for what in ("scan", "attention"):
+        assert main([*words, "--out", str(tmp_path / "one"), "--what", what]) == 2
+        told = capsys.readouterr().err.strip().splitlines()[-1]
+        assert told.startswith("error: the scans of Silent are not known: a selective_scan runs")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""YOLO's transforms and assigner with no boxes, boxes outside, boxes of nothing, and images of one pixel."""
+"""YOLO's transforms and assigner with no boxes, boxes outside, empty ones, and tiny images."""
 
 from __future__ import annotations
 

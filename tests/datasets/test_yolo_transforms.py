@@ -66,7 +66,11 @@ def test_affine_scales_about_the_centre(monkeypatch):
 
 
 def test_affine_drops_what_hardly_remains(monkeypatch):
-    """Kept: whole boxes. Dropped: a twentieth left, thinner than two pixels, a hundred times as long as wide."""
+    """Whole boxes are kept.
+
+    Dropped are those of which a twentieth is left, thinner than two pixels, or a hundred times as
+    long as wide.
+    """
     got = affine(
         monkeypatch,
         (1.0, 0.5, 0.5),

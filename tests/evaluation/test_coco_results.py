@@ -1,4 +1,4 @@
-"""The precision-recall curve and the confusion matrix hold what COCOeval computes from the same results."""
+"""Precision and recall and the confusion matrix hold what COCOeval computes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ def annotations(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def samples(file: Path) -> list[dict]:
-    """Objects as a middling detector finds them: shifted, some missed, some of the wrong class, some made up."""
+    """Objects as a middling detector finds them.
+
+    They are shifted, some are missed, some of the wrong class, some made up.
+    """
     rng = np.random.default_rng(0)
     coco = COCO(str(file))
     found = []

@@ -1,4 +1,7 @@
-"""A detector and a segmentor that know colours: what they find is known exactly, wherever it lies in an image."""
+"""A detector and a segmentor that know colours.
+
+What they find is known exactly, wherever it lies in an image.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,8 @@ pipeline = [
     dict(type="LoadAnnotations", with_bbox=True),
     dict(type="PackDetInputs", meta_keys=("img_id", "ori_shape", "img_shape")),
 ]
-test_dataloader = dict(dataset=dict(type="CocoDataset", ann_file="not/here.json", pipeline=pipeline))
+dataset = dict(type="CocoDataset", ann_file="not/here.json", pipeline=pipeline)
+test_dataloader = dict(dataset=dataset)
 """
 SEGMENTOR = """
 default_scope = "mmseg"
@@ -35,11 +39,12 @@ model = dict(
     type="EncoderDecoder",
     data_preprocessor=dict(type="SegDataPreProcessor", size_divisor=1),
     backbone=dict(type="Pixels"),
-    decode_head=dict(type="FCNHead", in_channels=3, channels=3, num_convs=0, concat_input=False, dropout_ratio=0,
-                     num_classes=4, align_corners=False),
+    decode_head=dict(type="FCNHead", in_channels=3, channels=3, num_convs=0, concat_input=False,
+                     dropout_ratio=0, num_classes=4, align_corners=False),
     test_cfg=dict(mode="whole"),
 )
-pipeline = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations"), dict(type="PackSegInputs")]
+pipeline = [
+    dict(type="LoadImageFromFile"), dict(type="LoadAnnotations"), dict(type="PackSegInputs")]
 test_dataloader = dict(dataset=dict(type="BaseSegDataset", pipeline=pipeline))
 """
 
@@ -123,7 +128,7 @@ def segmentor_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def draw_image(
     height: int, width: int, count: int, seed: int = 0, side: tuple[int, int] = (8, 40)
 ) -> np.ndarray:
-    """Bright ellipses and squares on a dark image that do not touch: (H, W, 3), blue, green, red."""
+    """Bright ellipses and squares that do not touch, on a dark image (H, W, 3)."""
     rng = np.random.default_rng(seed)
     image = np.full((height, width, 3), 20, dtype=np.uint8)
     taken = np.zeros((height, width), dtype=bool)

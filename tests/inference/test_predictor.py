@@ -1,4 +1,4 @@
-"""Images of every kind go in, results come out; nothing is predicted with weights that were not loaded."""
+"""Images of every kind go in, results come out, by weights that were loaded whole."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def mask_rcnn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_mask_rcnn_of_mmdet_with_our_backbone(mask_rcnn, tmp_path):
-    """Names, colours and ids are COCO's: the config's data set knows them, the checkpoint does not."""
+    """Names, colours and ids are COCO's, which the config's data set knows."""
     model = Predictor(mask_rcnn, score_thr=0.05)
     results = model(draw_image(48, 64, 4))
     assert (

@@ -1,4 +1,4 @@
-"""Tiles cover an image, and what is found in them comes out as if the image had been seen at once."""
+"""Tiles cover an image; what is found in them comes out as if it had been seen at once."""
 
 from __future__ import annotations
 
@@ -126,7 +126,10 @@ def test_one_channel_is_compared_with_the_threshold():
 @pytest.mark.parametrize("overlap", [0.1, 0.25, 0.5])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_detector_finds_in_tiles_what_it_finds_in_the_whole(detector_run, seed, overlap):
-    """Objects up to 70 pixels, in tiles of 96 that share 10 to 48: many lie on seams, some in no tile as a whole."""
+    """Objects up to 70 pixels, in tiles of 96 that share 10 to 48.
+
+    Many lie on seams, some in no tile as a whole.
+    """
     image = draw_image(400, 530, 60, seed, side=(6, 70))
     whole = Predictor(detector_run)(image)
     tiled = Predictor(detector_run, tile=96, overlap=overlap, batch_size=4)(image)

@@ -11,7 +11,8 @@ import torch
 from mmengine.structures import InstanceData
 
 from mmmamba.structures.classes import Classes
-from mmmamba.visualization.sheets.cells import input_image, objects_cell, regions_cell, with_ignored
+from mmmamba.visualization.regions import with_ignored
+from mmmamba.visualization.sheets.cells import input_image, objects_cell, regions_cell
 from mmmamba.visualization.sheets.sheet import save_sheet
 
 CLASSES = Classes(("cat", "dog"), ((250, 0, 0), (0, 0, 250)), (1, 2))

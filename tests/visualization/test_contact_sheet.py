@@ -12,9 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmmamba.datasets.checks.samples import coco_samples, segmentation_samples
-from mmmamba.visualization.sheets.contact_sheet import class_colours, draw_contact_sheet
+from mmmamba.structures.classes import Classes
+from mmmamba.structures.samples import Mark, Sample
+from mmmamba.visualization.sheets.contact_sheet import draw_contact_sheet
 
 from ..datasets.checks.rubbish import KEYS, VALUES
+
+ANIMALS = Classes.from_meta(dict(classes=("cat", "dog")))
 
 
 @pytest.fixture
@@ -69,7 +73,7 @@ def test_rare_classes_come_first_and_faults_are_marked(content: dict, tmp_path: 
         (True, False, True),
     ]
     assert samples[0].marks[1].crowd and samples[0].marks[1].mask.sum() == 100
-    file = draw_contact_sheet(samples, ("cat", "dog"), tmp_path / "new" / "sheet.png", "train")
+    file = draw_contact_sheet(samples, ANIMALS, tmp_path / "new" / "sheet.png", "train")
     red = np.asarray(Image.open(file).convert("RGB")).astype(int)
     assert ((red[..., 0] > 240) & (red[..., 1:] < 20).all(axis=-1)).sum() > 50
 
@@ -85,9 +89,8 @@ def test_masks_of_images_that_have_another_size_are_not_made(
         sample.title: sample for sample in coco_samples(content, tmp_path, ("cat", "dog"), 6)
     }
     assert [mark.mask for mark in samples["5.png"].marks] == [None, None]
-    assert draw_contact_sheet(
-        [*samples.values()], ("cat", "dog"), tmp_path / "sheet.png", "train"
-    ).is_file()
+    sheet = draw_contact_sheet([*samples.values()], ANIMALS, tmp_path / "sheet.png", "train")
+    assert sheet.is_file()
 
 
 def test_label_maps_show_their_classes(tmp_path: Path) -> None:
@@ -99,12 +102,22 @@ def test_label_maps_show_their_classes(tmp_path: Path) -> None:
         [(str(tmp_path / "a.jpg"), str(tmp_path / "a.png"))], 2, 5, reduce_zero_label=True
     )
     assert [sample.labels[row, 0] for row in (0, 10, 20, 30)] == [-1, 0, 1, -1]
-    assert draw_contact_sheet([sample], ("road", "sky"), tmp_path / "sheet.png", "train").is_file()
+    classes = Classes.from_meta(dict(classes=("road", "sky"), palette=[(9, 9, 200), (9, 200, 9)]))
+    file = draw_contact_sheet([sample], classes, tmp_path / "sheet.png", "train")
+    colours = np.asarray(Image.open(file).convert("RGB")).astype(int)
+    assert ((colours[..., 2] > 100) & (colours[..., :2] < 20).all(axis=-1)).sum() > 10_000, "road"
+    assert ((colours[..., 1] > 100) & (colours[..., ::2] < 20).all(axis=-1)).sum() > 10_000, "sky"
 
 
-@pytest.mark.parametrize("number", [3, 15, 150])
-def test_colours_differ(number: int) -> None:
-    assert len(set(class_colours(number))) == number
+def test_boxes_of_any_size_are_drawn_and_seen_beyond_the_image(tmp_path: Path) -> None:
+    black = np.zeros((40, 60, 3), np.uint8)
+    beyond = [Mark(0, (-0.5, 10, 61, 20)), Mark(0, (-1e15, 5, 2e15, 4), faulty=True)]
+    file = draw_contact_sheet([Sample("a.png", black, beyond)], ANIMALS, tmp_path / "a.png", "")
+    sheet = np.asarray(Image.open(file).convert("RGB")).astype(int)
+    colour = np.array(ANIMALS.colours[0])
+    rows, columns = (np.abs(sheet - colour).sum(axis=-1) < 30).nonzero()
+    # The image begins 10 pixels after its cell, which begins 8 pixels after the sheet.
+    assert columns.min() < 18 and columns.max() > 8 + 480 - 10
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=6), st.dictionaries(KEYS, VALUES, max_size=4))

@@ -33,7 +33,7 @@ DETECTORS = {
 
 
 def built(name: str, **changes):
-    """A model of the config with a tiny backbone and random weights, an image for it and the image's sample."""
+    """A model with a tiny backbone and random weights, an image and the image's sample."""
     cfg = Config.fromfile(CONFIGS / name)
     indices = cfg.model.backbone.get("out_indices", (0, 1, 2, 3))
     cfg.merge_from_dict(dict(model=dict(changes, backbone=dict(TINY, out_indices=indices))))

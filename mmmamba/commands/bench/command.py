@@ -1,4 +1,4 @@
-"""``mmmamba bench``: speed, memory and size, beside models of timm."""
+"""`mmmamba bench`: speed, memory and size, beside models of timm."""
 
 from __future__ import annotations
 
@@ -20,7 +20,17 @@ from ...models.backbones import list_backbones
 from ...ops.selective_scan import resolve
 from ...suggest import did_you_mean
 from ..environment import hardware, versions
-from . import measure as benchmark
+from .measure import Result, measure_each
+from .subjects import (
+    Subject,
+    backbone_subject,
+    check_model,
+    check_timm,
+    config_backbone,
+    config_subject,
+    timm_subject,
+)
+from .task import Task
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PLAIN_WIDTH = 120
@@ -69,24 +79,24 @@ def _size(text: str) -> tuple[int, int]:
 def run(args: argparse.Namespace) -> int:
     if args.batch < 1 or args.seconds <= 0:
         raise UsageError(
-            f"--batch is {args.batch} and --seconds {args.seconds:g}, wanted at least 1 and more than 0"
+            f"--batch is {args.batch} and --seconds {args.seconds:g}, wanted at least 1 and more "
+            "than 0"
         )
     dtype = DTYPES[args.dtype]
-    task = benchmark.Task(
-        *args.size, args.batch, choose_device(args.device), dtype, args.train, args.seconds
-    )
+    task = Task(*args.size, args.batch, choose_device(args.device), dtype, args.train, args.seconds)
     subjects = _subjects(args.model, task)
     # The backbone of a config is what peers are compared with, not the whole detector.
     first = len(subjects) - 1
     subjects += [_peer(name, task) for name in args.beside]
     _print_conditions(task)
-    _print_results(list(benchmark.measure_each(subjects, task)), first)
+    _print_results(list(measure_each(subjects, task)), first)
     return 0
 
 
-def _subjects(name: str, task: benchmark.Task) -> list[Callable[[], benchmark.Subject]]:
+def _subjects(name: str, task: Task) -> list[Callable[[], Subject]]:
+    """What makes the model of that name; of a config the whole model, and its backbone."""
     if name in list_backbones():
-        return [partial(benchmark.backbone_subject, name, task)]
+        return [partial(backbone_subject, name, task)]
     if "/" not in name and not name.endswith(".py") and not list_configs(name):
         known = [*list_backbones(), *map(config_name, list_configs())]
         raise UsageError(
@@ -94,18 +104,16 @@ def _subjects(name: str, task: benchmark.Task) -> list[Callable[[], benchmark.Su
         )
     path = find_config(name)
     cfg = open_config(path)
-    benchmark.check_model(path, cfg)
-    return [
-        partial(benchmark.config_subject, path.stem, cfg, task),
-        partial(benchmark.config_backbone, cfg, task),
-    ]
+    check_model(path, cfg)
+    whole = partial(config_subject, path.stem, cfg, task)
+    return [whole, partial(config_backbone, cfg, task)]
 
 
-def _peer(name: str, task: benchmark.Task) -> Callable[[], benchmark.Subject]:
+def _peer(name: str, task: Task) -> Callable[[], Subject]:
     if name in list_backbones():
-        return partial(benchmark.backbone_subject, name, task)
-    benchmark.check_timm(name)
-    return partial(benchmark.timm_subject, name, task)
+        return partial(backbone_subject, name, task)
+    check_timm(name)
+    return partial(timm_subject, name, task)
 
 
 def _console() -> Console:
@@ -113,13 +121,15 @@ def _console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
 
 
-def _print_conditions(task: benchmark.Task) -> None:
+def _print_conditions(task: Task) -> None:
     console, found = _console(), versions()
     what = "forward and backward" if task.train else "inference"
     height, width = task.padded
+    dtype = str(task.dtype).removeprefix("torch.")
+    autocast = "" if task.dtype == torch.float32 else " autocast"
     console.print(
         f"{what}, {task.batch} x {height}x{width} (from {task.height}x{task.width}), "
-        f"{str(task.dtype).removeprefix('torch.')}{'' if task.dtype == torch.float32 else ' autocast'}",
+        f"{dtype}{autocast}",
         soft_wrap=True,
     )
     console.print(hardware(task.device))
@@ -128,31 +138,35 @@ def _print_conditions(task: benchmark.Task) -> None:
     )
 
 
-def _print_results(results: list[benchmark.Result], first: int) -> None:
+def _print_results(results: list[Result], first: int) -> None:
+    """A table; speeds are beside that of the result with number `first`."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("model")
     for column in ("params, M", "GFLOPs", "ms", "images/s", "peak MiB", "speed"):
         table.add_column(column, justify="right")
     reference = results[first].images_per_second
-    for place, r in enumerate(results):
-        size = f"{r.parameters / 1e6:.1f}"
-        if r.milliseconds is None:
-            table.add_row(r.name, size, "–", "out of memory", "–", "–", "–")
-            continue
-        peak = "–" if r.peak_mib is None else f"{r.peak_mib:,.0f}"
-        speed = f"{r.images_per_second / reference:.2f}x" if reference and place >= first else "–"
-        table.add_row(
-            r.name,
-            size,
-            f"{r.gflops:.1f}",
-            f"{r.milliseconds:.1f}",
-            f"{r.images_per_second:.2f}",
-            peak,
-            speed,
-        )
-    _console().print(
-        table,
-        f"GFLOPs: multiply-adds of an image's forward pass. ms: median of a step. speed: beside "
-        f"{results[first].name}.",
-        sep="\n",
+    for place, result in enumerate(results):
+        compared = reference if place >= first else None
+        table.add_row(result.name, *_cells(result, compared))
+    note = "GFLOPs: multiply-adds of an image's forward pass. ms: median of a step. "
+    note += f"speed: beside {results[first].name}."
+    _console().print(table, note, sep="\n")
+
+
+def _cells(result: Result, reference: float | None) -> tuple[str, ...]:
+    """What stands in a row behind the name.
+
+    Args:
+        reference: images per second that the speed is compared with, if it is.
+    """
+    size = f"{result.parameters / 1e6:.1f}"
+    if result.milliseconds is None:
+        return size, "–", "out of memory", "–", "–", "–"
+    return (
+        size,
+        f"{result.gflops:.1f}",
+        f"{result.milliseconds:.1f}",
+        f"{result.images_per_second:.2f}",
+        "–" if result.peak_mib is None else f"{result.peak_mib:,.0f}",
+        f"{result.images_per_second / reference:.2f}x" if reference else "–",
     )

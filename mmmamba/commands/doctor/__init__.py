@@ -1,4 +1,4 @@
-"""``mmmamba doctor``: what is installed, what runs where, and whether it is right."""
+"""`mmmamba doctor`: what is installed, what runs where, and whether it is right."""
 
 from .command import add_arguments, run
 

@@ -14,7 +14,7 @@ ROUTES = ("row", "column", "row_reversed", "column_reversed")
 CHANNELS, STATES = 96, 1
 """VMamba-T's first stage."""
 MAPS = {"cuda": (2, 200, 336), "cpu": (1, 100, 168)}
-"""Batch, height and width: of an image of 800 x 1333 at stride 4, and a quarter of it."""
+"""Batch, height and width: those of an image of 800 x 1333 at stride 4, and a quarter of it."""
 COPY_BYTES = {"cuda": 1 << 30, "cpu": 1 << 27}
 DTYPES = {"cuda": torch.bfloat16, "cpu": torch.float32}
 
@@ -36,9 +36,7 @@ def measure_rates(device: torch.device, seconds: float = 0.5) -> list[Rate]:
 def _copy(device: torch.device, seconds: float) -> Rate:
     source = torch.ones(COPY_BYTES[device.type] // 4, device=device)
     target = torch.empty_like(source)
-    return Rate(
-        "copy", str(device), 2 * source.nbytes / _time(lambda: target.copy_(source), seconds) / 1e9
-    )
+    return _rate("copy", device, 2 * source.nbytes, lambda: target.copy_(source), seconds)
 
 
 def _scan(device: torch.device, seconds: float) -> list[Rate]:
@@ -63,25 +61,29 @@ def _scan(device: torch.device, seconds: float) -> list[Rate]:
         with torch.no_grad():
             forward()
 
-    row = batch * length * torch.empty(0, dtype=dtype).element_size()
-    read = row * (CHANNELS + routes * CHANNELS + 2 * routes * STATES)
-    once = read + row * CHANNELS
+    def step() -> None:
+        torch.autograd.grad(forward(), list(given.values()), gradient)
+
+    # Bytes of one number for each position, of all inputs, and of the output.
+    column = batch * length * dtype.itemsize
+    inputs = column * (CHANNELS + routes * CHANNELS + 2 * routes * STATES)
+    output = column * CHANNELS
+    once = inputs + output
     # Backward reads the inputs and the output's gradient, and writes a gradient for each input.
-    step = once + read + row * CHANNELS + read
-    what = f"scan, {batch} x {height}x{width} x {CHANNELS}, 4 routes, {str(dtype).removeprefix('torch.')}"
+    twice = once + inputs + output + inputs
+    name = str(dtype).removeprefix("torch.")
+    what = f"scan, {batch} x {height}x{width} x {CHANNELS}, {routes} routes, {name}"
     return [
-        Rate(f"{what}, forward", str(device), once / _time(inference, seconds) / 1e9),
-        Rate(
-            f"{what}, forward and backward",
-            str(device),
-            step
-            / _time(lambda: torch.autograd.grad(forward(), list(given.values()), gradient), seconds)
-            / 1e9,
-        ),
+        _rate(f"{what}, forward", device, once, inference, seconds),
+        _rate(f"{what}, forward and backward", device, twice, step, seconds),
     ]
 
 
-def _time(call: Callable[[], object], seconds: float) -> float:
+def _rate(
+    what: str, device: torch.device, moved: int, call: Callable[[], object], seconds: float
+) -> Rate:
+    """Time a call that moves so many bytes, for at least so many seconds."""
     call()
     timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
-    return timer.blocked_autorange(min_run_time=seconds).median
+    median = timer.blocked_autorange(min_run_time=seconds).median
+    return Rate(what, str(device), moved / median / 1e9)

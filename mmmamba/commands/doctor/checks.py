@@ -21,7 +21,7 @@ class Check:
     device: str
     dtype: torch.dtype
     error: float | None = None
-    """Relative, of the worst of output and gradients; None if it did not run."""
+    """Relative, the worst of output and gradients; None if it did not run."""
     problem: str = ""
     """Why it did not run."""
 
@@ -41,16 +41,16 @@ def run_check(
     """Compare what `got` returns with float64 values of the same names."""
     try:
         found = {name: value.detach().double().cpu() for name, value in got().items()}
-    except Exception as error:  # noqa: BLE001  whatever a backend raises, compilers' errors too, is its result here
-        first = next(iter(str(error).strip().splitlines()), "")
-        return Check(
-            operator, backend, str(device), dtype, problem=f"{type(error).__name__}: {first}"
-        )
+    # Whatever a backend raises, compilers' errors too, is its result here.
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        problem = f"{type(error).__name__}: {lines[0] if lines else ''}"
+        return Check(operator, backend, str(device), dtype, problem=problem)
     worst = 0.0
     for name, value in want.items():
-        share = (
-            (found[name] - value.cpu()).abs().max() / value.abs().max().clamp(min=1e-12).cpu()
-        ).item()
+        exact = value.cpu()
+        largest = exact.abs().max().clamp(min=1e-12)
+        share = ((found[name] - exact).abs().max() / largest).item()
         # NaN compares with nothing: it is the worst there is.
         worst = max(worst, share) if share == share else float("inf")
     return Check(operator, backend, str(device), dtype, error=worst)
@@ -60,14 +60,17 @@ def leaves(
     inputs: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype | None = None
 ) -> dict[str, Tensor]:
     """Copies that take gradients."""
-    return {
-        name: x.detach().to(device, dtype or x.dtype).requires_grad_() for name, x in inputs.items()
-    }
+    copies = {}
+    for name, x in inputs.items():
+        copies[name] = x.detach().to(device, dtype or x.dtype).requires_grad_()
+    return copies
 
 
 def with_gradients(y: Tensor, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The output, and the gradients of a weighted sum of it."""
-    # Uneven, and no sum of it near zero, where the rounding of half precision would be all that is left.
+    # Uneven, and no sum of it near zero, where the rounding of half precision would be all that
+    # is left.
     weight = (1 + torch.arange(y.numel(), dtype=torch.float64).cos()).view(y.shape).to(y.device)
-    grads = torch.autograd.grad((y.double() * weight).sum(), list(inputs.values()))
-    return {"output": y} | {f"gradient of {name}": grad for name, grad in zip(inputs, grads)}
+    gradients = torch.autograd.grad((y.double() * weight).sum(), list(inputs.values()))
+    named = {f"gradient of {name}": gradient for name, gradient in zip(inputs, gradients)}
+    return {"output": y} | named

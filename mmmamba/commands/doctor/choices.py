@@ -35,7 +35,8 @@ class Choice:
 def scan_choices(device: torch.device) -> list[Choice]:
     """All backends of the scan on a device, by preference.
 
-    A variable $MMMAMBA_SCAN_BACKEND that asks for what cannot run shows as that backend's reason; none is taken then.
+    A variable $MMMAMBA_SCAN_BACKEND that asks for what cannot run shows as that backend's reason;
+    none is taken then.
     """
     asked = os.environ.get(ENVIRONMENT, "")
     try:

@@ -1,4 +1,4 @@
-"""``mmmamba doctor``: what is installed, what runs where, and whether it is right."""
+"""`mmmamba doctor`: what is installed, what runs where, and whether it is right."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ PLAIN_WIDTH = 120
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "What is installed, what runs where and why, and whether it is right: paste it into an issue."
+    parser.description = (
+        "What is installed, what runs where and why, and whether it is right: "
+        "paste it into an issue."
+    )
     parser.add_argument(
         "--device", help="check only this one: cpu, cuda, cuda:1 … (the CPU and the first GPU)"
     )
@@ -37,10 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    names = (
-        [args.device] if args.device else ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-    )
-    devices = [choose_device(name) for name in names]
+    names = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    devices = [choose_device(name) for name in ([args.device] if args.device else names)]
     log = logging.getLogger("mmmamba")
     level = log.level
     # Its lines say which backend was taken, which the tables do.
@@ -52,31 +53,43 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _examine(devices: list[torch.device], speed: bool) -> int:
+    """Print all tables and what failed. Returns the exit code."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PLAIN_WIDTH)
     console.print(_installed(devices))
     console.print(_scan_backends(devices))
     console.print(_other_operators(devices))
-    checks, problems = [], []
+    checks: list[Check] = []
     for device in devices:
-        problem = scan_problem(device)
-        problems += [problem] if problem else []
-        for choice in scan_choices(device):
-            checks += check_scan(choice.backend, device) if choice.runs else []
-        checks += [*check_layer_norm(device), *check_mmcv_operators(device)]
+        checks += _check_device(device)
     console.print(_results(checks))
+    problems = {device: scan_problem(device) for device in devices}
     if speed:
-        console.print(_speeds(device for device in devices if scan_problem(device) is None))
-    failed = [check for check in checks if not check.passed]
-    for check in failed:
-        found = check.problem or f"relative error {check.error:.1e}"
-        where = f"{check.backend} on {check.device}, {_dtype(check)}"
-        console.print(f"FAILED: {check.operator}, {where}: {found}", markup=False)
-    for problem in problems:
-        console.print(f"FAILED: {problem}", markup=False)
+        console.print(_speeds(device for device in devices if problems[device] is None))
+    failed = [_failure(check) for check in checks if not check.passed]
+    missing = [problem for problem in problems.values() if problem is not None]
+    for line in [*failed, *missing]:
+        console.print(f"FAILED: {line}", markup=False)
     console.print(f"{len(checks) - len(failed)} of {len(checks)} checks passed")
-    return 1 if failed or problems else 0
+    return 1 if failed or missing else 0
+
+
+def _check_device(device: torch.device) -> list[Check]:
+    checks = []
+    for choice in scan_choices(device):
+        if choice.runs:
+            checks += check_scan(choice.backend, device)
+    return [*checks, *check_layer_norm(device), *check_mmcv_operators(device)]
+
+
+def _failure(check: Check) -> str:
+    found = check.problem or f"relative error {check.error:.1e}"
+    return f"{check.operator}, {check.backend} on {check.device}, {_name(check.dtype)}: {found}"
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -93,9 +106,8 @@ def _installed(devices: list[torch.device]) -> Table:
     for device in devices:
         table.add_row(str(device), hardware(device))
     if not torch.cuda.is_available():
-        built = (
-            f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
-        )
+        cuda = torch.version.cuda
+        built = f"built for CUDA {cuda}" if cuda else "built without CUDA"
         table.add_row("cuda", f"PyTorch sees no GPU ({built})")
     table.add_row("mmcv's operators", mmcv_operators())
     table.add_row(f"${ENVIRONMENT}", os.environ.get(ENVIRONMENT) or "not set")
@@ -115,41 +127,27 @@ def _scan_backends(devices: list[torch.device]) -> Table:
 def _other_operators(devices: list[torch.device]) -> Table:
     """The rules of `ops.layer_norm` and `compat`, in words."""
     table = _table("Other operators", "device", "operator", "dtype", "backend", "why")
-    low = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
+    low = ", ".join(map(_name, DTYPES))
+    if compiled_extension():
+        mmcv = ("as built", "compiled", "a compiled mmcv._ext comes first")
+    else:
+        mmcv = ("all", "mmmamba.compat", "no compiled mmcv._ext; half in float32")
     for device in devices:
+        name = str(device)
         if device.type == "cuda" and HAS_TRITON:
-            table.add_row(str(device), "layer_norm", low, "triton", f"up to {MAX_WIDTH:,} channels")
+            table.add_row(name, "layer_norm", low, "triton", f"up to {MAX_WIDTH:,} channels")
             table.add_row("", "", "float64", "torch", "no kernel for it")
         else:
-            table.add_row(
-                str(device), "layer_norm", "all", "torch", "Triton's kernels are for CUDA"
-            )
-        if compiled_extension():
-            table.add_row(
-                str(device), "mmcv.ops", "as built", "compiled", "a compiled mmcv._ext comes first"
-            )
-        else:
-            table.add_row(
-                str(device),
-                "mmcv.ops",
-                "all",
-                "mmmamba.compat",
-                "no compiled mmcv._ext; half in float32",
-            )
+            table.add_row(name, "layer_norm", "all", "torch", "Triton's kernels are for CUDA")
+        table.add_row(name, "mmcv.ops", *mmcv)
     return table
 
 
 def _results(checks: list[Check]) -> Table:
     """A row for each operator and backend, a column for each dtype: the largest relative error."""
     dtypes = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-    names = [str(dtype).removeprefix("torch.") for dtype in dtypes]
-    table = _table(
-        "Self-test: largest relative error of output and gradients",
-        "device",
-        "operator",
-        "backend",
-        *names,
-    )
+    title = "Self-test: largest relative error of output and gradients"
+    table = _table(title, "device", "operator", "backend", *map(_name, dtypes))
     rows: dict[tuple[str, str, str], dict[torch.dtype, Check]] = {}
     for check in checks:
         rows.setdefault((check.device, check.operator, check.backend), {})[check.dtype] = check
@@ -163,10 +161,6 @@ def _cell(check: Check | None) -> str:
         return "–"
     found = "no result" if check.error is None else f"{check.error:.0e}"
     return f"{found} {'ok' if check.passed else 'FAILED'}"
-
-
-def _dtype(check: Check) -> str:
-    return str(check.dtype).removeprefix("torch.")
 
 
 def _speeds(devices: Iterable[torch.device]) -> Table:

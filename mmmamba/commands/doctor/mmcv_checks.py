@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,72 +17,71 @@ HALF = (torch.float16, torch.bfloat16)
 Run = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
+class Case(NamedTuple):
+    """An operator with inputs, what runs it, and what says the truth."""
+
+    operator: str
+    inputs: dict[str, Tensor]
+    run: Run
+    truth: Run
+
+
 def check_mmcv_operators(device: torch.device) -> list[Check]:
     """NMS, RoIAlign, deformable convolution and focal loss, with gradients.
 
-    A compiled mmcv is checked in float32 only: which half precisions it has depends on how it was built.
+    A compiled mmcv is checked in float32 only: which half precisions it has depends on how it was
+    built.
     """
-    compiled = compiled_extension() is not None
-    backend, dtypes = (
-        ("compiled", (torch.float32,)) if compiled else ("mmmamba.compat", (torch.float32, *HALF))
-    )
+    if compiled_extension() is not None:
+        backend, dtypes = "compiled", (torch.float32,)
+    else:
+        backend, dtypes = "mmmamba.compat", (torch.float32, *HALF)
     checks = []
-    for name, (inputs, run, truth) in _cases().items():
+    for case in _cases():
         for dtype in dtypes:
-            rounded = {key: value.to(dtype) for key, value in inputs.items()}
-            want = truth(leaves(rounded, torch.device("cpu"), torch.float64))
-            checks.append(
-                run_check(
-                    name,
-                    backend,
-                    device,
-                    dtype,
-                    lambda r=rounded, f=run: f(leaves(r, device)),
-                    want,
-                )
-            )
+            checks.append(_check(case, backend, device, dtype))
     return checks
 
 
-def _cases() -> dict[str, tuple[dict[str, Tensor], Run, Run]]:
-    """For each operator: inputs, what runs it, what says the truth."""
+def _check(case: Case, backend: str, device: torch.device, dtype: torch.dtype) -> Check:
+    rounded = {name: value.to(dtype) for name, value in case.inputs.items()}
+    want = case.truth(leaves(rounded, torch.device("cpu"), torch.float64))
+
+    def got() -> dict[str, Tensor]:
+        return case.run(leaves(rounded, device))
+
+    return run_check(case.operator, backend, device, dtype, got, want)
+
+
+def _cases() -> list[Case]:
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
     rows, columns = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+    slope = (rows + 2 * columns)[None, None] / 16
     boxes = torch.tensor([[0, 0, 10, 10], [20, 20, 30, 30], [1, 1, 11, 11], [0, 0, 10, 5]])
-    return {
-        "nms": (
-            dict(boxes=boxes),
-            _nms,
-            lambda x: {"kept": torch.tensor([0.0, 1.0, 3.0], dtype=torch.float64)},
-        ),
-        "roi_align": (
-            dict(x=(rows + 2 * columns)[None, None] / 16),
-            _roi_align,
-            _roi_align_of_a_slope,
-        ),
-        "modulated_deform_conv": (
-            dict(x=draw(2, 4, 6, 7), weight=draw(3, 4, 3, 3)),
-            _deform_conv,
-            _plain_conv,
-        ),
-        "sigmoid_focal_loss": (dict(x=draw(6, 3)), _focal_loss, _plain_focal_loss),
-    }
+    maps = dict(x=draw(2, 4, 6, 7), weight=draw(3, 4, 3, 3))
+    return [
+        Case("nms", dict(boxes=boxes), _nms, _kept_boxes),
+        Case("roi_align", dict(x=slope), _roi_align, _roi_align_of_a_slope),
+        Case("modulated_deform_conv", maps, _deform_conv, _plain_conv),
+        Case("sigmoid_focal_loss", dict(x=draw(6, 3)), _focal_loss, _plain_focal_loss),
+    ]
 
 
 def _nms(given: dict[str, Tensor]) -> dict[str, Tensor]:
     from mmcv.ops import nms
 
     boxes = given["boxes"].detach()
-    # The third overlaps the first by 0.68, the fourth by 0.5.
-    return {
-        "kept": nms(
-            boxes, torch.tensor([0.9, 0.8, 0.7, 0.6], device=boxes.device, dtype=boxes.dtype), 0.6
-        )[1]
-    }
+    scores = torch.tensor([0.9, 0.8, 0.7, 0.6], device=boxes.device, dtype=boxes.dtype)
+    return {"kept": nms(boxes, scores, 0.6)[1]}
+
+
+def _kept_boxes(_: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The third overlaps the first by 0.68, which is too much, the fourth by 0.5."""
+    return {"kept": torch.tensor([0.0, 1.0, 3.0], dtype=torch.float64)}
 
 
 def _roi_align(given: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -92,18 +93,14 @@ def _roi_align(given: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _roi_align_of_a_slope(given: dict[str, Tensor]) -> dict[str, Tensor]:
-    """On a slope the mean of a bin is the value in its middle: bilinear sampling there, by `F.grid_sample`."""
+    """The mean of four samples of each bin, by `F.grid_sample`."""
     middle = (torch.arange(4, dtype=torch.float64) + 0.5) * 2 + 4
-    # Four samples of each bin lie a quarter of its side from the middle; pixel centres lie at halves, as grid_sample's.
-    y = (
-        sum(
-            _sample(given["x"], middle + dy, middle + dx)
-            for dy in (-0.5, 0.5)
-            for dx in (-0.5, 0.5)
-        )
-        / 4
-    )
-    return with_gradients(y, given)
+    # They lie a quarter of the bin's side from its middle; pixel centres lie at halves, as
+    # grid_sample's do.
+    samples = []
+    for dy, dx in product((-0.5, 0.5), (-0.5, 0.5)):
+        samples.append(_sample(given["x"], middle + dy, middle + dx))
+    return with_gradients(sum(samples) / 4, given)
 
 
 def _sample(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -116,9 +113,8 @@ def _deform_conv(given: dict[str, Tensor]) -> dict[str, Tensor]:
 
     x = given["x"]
     offset, mask = x.new_zeros(2, 18, 6, 7), x.new_ones(2, 9, 6, 7)
-    return with_gradients(
-        modulated_deform_conv2d(x, offset, mask, given["weight"], None, 1, 1, 1, 1, 1), given
-    )
+    y = modulated_deform_conv2d(x, offset, mask, given["weight"], None, 1, 1, 1, 1, 1)
+    return with_gradients(y, given)
 
 
 def _plain_conv(given: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -132,10 +128,9 @@ TARGETS = torch.tensor([0, 1, 2, 3, 3, 1])
 def _focal_loss(given: dict[str, Tensor]) -> dict[str, Tensor]:
     from mmcv.ops import sigmoid_focal_loss
 
-    return with_gradients(
-        sigmoid_focal_loss(given["x"], TARGETS.to(given["x"].device), 2.0, 0.25, None, "none"),
-        given,
-    )
+    targets = TARGETS.to(given["x"].device)
+    loss = sigmoid_focal_loss(given["x"], targets, 2.0, 0.25, None, "none")
+    return with_gradients(loss, given)
 
 
 def _plain_focal_loss(given: dict[str, Tensor]) -> dict[str, Tensor]:

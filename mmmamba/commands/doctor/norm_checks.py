@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ...ops.launch import DTYPES, HAS_TRITON
 from ...ops.layer_norm import layer_norm
@@ -17,22 +20,22 @@ def check_layer_norm(device: torch.device) -> list[Check]:
     backends = ["triton", "torch"] if HAS_TRITON and device.type == "cuda" else ["torch"]
     generator = torch.Generator().manual_seed(0)
     shapes = dict(x=(ROWS, WIDTH), weight=(WIDTH,), bias=(WIDTH,))
-    drawn = {
-        name: torch.randn(shape, generator=generator, dtype=torch.float64)
-        for name, shape in shapes.items()
-    }
-    checks = []
-    for backend in backends:
-        for dtype in DTYPES:
-            inputs = {name: value.to(dtype) for name, value in drawn.items()}
-            exact = leaves(inputs, torch.device("cpu"), torch.float64)
-            want = with_gradients(
-                F.layer_norm(exact["x"], (WIDTH,), exact["weight"], exact["bias"]), exact
-            )
+    drawn = {}
+    for name, shape in shapes.items():
+        drawn[name] = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return [_check(backend, device, dtype, drawn) for backend in backends for dtype in DTYPES]
 
-            def got(inputs=inputs, backend=backend):
-                given = leaves(inputs, device)
-                return with_gradients(layer_norm(**given, backend=backend), given)
 
-            checks.append(run_check("layer_norm", backend, device, dtype, got, want))
-    return checks
+def _check(
+    backend: str, device: torch.device, dtype: torch.dtype, drawn: Mapping[str, Tensor]
+) -> Check:
+    inputs = {name: value.to(dtype) for name, value in drawn.items()}
+    exact = leaves(inputs, torch.device("cpu"), torch.float64)
+    y = F.layer_norm(exact["x"], (WIDTH,), exact["weight"], exact["bias"])
+    want = with_gradients(y, exact)
+
+    def got() -> dict[str, Tensor]:
+        given = leaves(inputs, device)
+        return with_gradients(layer_norm(**given, backend=backend), given)
+
+    return run_check("layer_norm", backend, device, dtype, got, want)

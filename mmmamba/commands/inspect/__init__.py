@@ -1,4 +1,4 @@
-"""``mmmamba inspect``: pictures of what a model looks at, one file each."""
+"""`mmmamba inspect`: pictures of what a model looks at, one file each."""
 
 from .command import add_arguments, run
 

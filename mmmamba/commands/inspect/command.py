@@ -1,4 +1,4 @@
-"""``mmmamba inspect``: pictures of what a model looks at, one file each."""
+"""`mmmamba inspect`: pictures of what a model looks at, one file each."""
 
 from __future__ import annotations
 
@@ -74,16 +74,21 @@ def run(args: argparse.Namespace) -> int:
         args.model, args.image, args.checkpoint, args.untrained, args.device, args.cfg_options
     )
     args.out.mkdir(parents=True, exist_ok=True)
-    for what, reason in inspection.left_out().items():
-        if args.what is None:
+    wanted = args.what
+    if wanted is None:
+        left_out = inspection.left_out()
+        for what, reason in left_out.items():
             print(f"{what}: left out, {reason}")
-    for what in args.what or [what for what in WHAT if what not in inspection.left_out()]:
+        wanted = [what for what in WHAT if what not in left_out]
+    for what in wanted:
         path = args.out / f"{what}.png"
-        print(f"{what}: {getattr(inspection, what)(path, **_options(what, args))} → {path}")
+        draw = getattr(inspection, what)
+        print(f"{what}: {draw(path, **_options(what, args))} → {path}")
     return 0
 
 
 def _options(what: str, args: argparse.Namespace) -> dict:
+    """The arguments that a picture takes."""
     place = dict(stage=args.stage, block=args.block)
     return {
         "scan": place,
@@ -95,5 +100,9 @@ def _options(what: str, args: argparse.Namespace) -> dict:
 
 
 def _named_files(given: list[str]) -> dict[str, str | None]:
-    """NAME or NAME=PATH."""
-    return {name: path or None for name, _, path in (one.partition("=") for one in given)}
+    """Files by name, from words NAME or NAME=PATH."""
+    files = {}
+    for word in given:
+        name, _, path = word.partition("=")
+        files[name] = path or None
+    return files

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
 import torchvision
-from mmengine.logging import MMLogger
-from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import MODELS, DefaultScope
-from torch import nn
+from torch import Tensor, nn
 
 from ...checkpoints import read_checkpoint
 from ...config.open import open_config
@@ -35,7 +32,21 @@ from ...visualization.receptive_field import (
 )
 from ...visualization.scan_path import draw_scan_path
 from ...visualization.scans import Scan, choose_scan, record_scans
+from ..untrained import build_untrained
 from .subject import Subject, prepare, read_subject
+
+NAMED = 10
+"""Classes that a message lists."""
+RANDOM, TRAINED = "random weights", "trained"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Where the scans of a model go, or why that is not known."""
+
+    scans: list[Scan]
+    missing: str = ""
+    """Why there are no scans; empty if there are."""
 
 
 class Inspection:
@@ -48,7 +59,7 @@ class Inspection:
     def __init__(self, opened: Opened, image: str | PathLike):
         self.opened, self.model, self.cfg = opened, opened.model, opened.cfg
         self.subject: Subject = read_subject(self.model, self.cfg, image)
-        self._where: list[Scan] | None = None
+        self._recorded: Recorded | None = None
 
     @classmethod
     def open(
@@ -60,7 +71,9 @@ class Inspection:
         device: str | None = None,
         cfg_options: Mapping[str, Any] | None = None,
     ) -> Inspection:
-        """Of a model by what a user calls it (`inference.open_model`), or with random weights.
+        """An inspection of a model by what a user calls it, or with random weights.
+
+        `inference.open_model` says what that may be.
 
         Raises:
             UsageError: no such model, image or device, or no weights.
@@ -78,27 +91,24 @@ class Inspection:
 
     @property
     def trained(self) -> bool:
+        """Whether there are weights."""
         return bool(self.opened.checkpoint)
 
     def left_out(self) -> dict[str, str]:
         """Pictures that this model cannot have, and why."""
         reasons = {}
-        if not self._scans():
-            name = type(self.model.backbone).__name__
-            reasons |= dict.fromkeys(("scan", "attention"), f"{name} has no selective scan")
+        if self._scans().missing:
+            reasons |= dict.fromkeys(("scan", "attention"), self._scans().missing)
         if not self.trained:
             reasons["cam"] = "an untrained model finds nothing"
         return reasons
 
     def scan(self, path: str | PathLike, stage: int | None = None, block: int | None = None) -> str:
         """How the scan of a stage and block, by default the last of all, walks the map."""
-        scans = self._scans()
+        scan = self._known_scans()[-1]
+        if stage is not None or block is not None:
+            scan = self._choose(stage, block)
         with _told():
-            scan = (
-                scans[-1]
-                if (stage, block) == (None, None) and scans
-                else self._choose(stage, block)
-            )
             draw_scan_path(scan, self.subject.picture, path)
         return f"{scan.name}, {scan.height}x{scan.width} cells, routes {', '.join(scan.routes)}"
 
@@ -109,17 +119,19 @@ class Inspection:
         block: int | None = None,
         pixel: Sequence[float] | None = None,
     ) -> str:
-        """The implicit attention of the cell that holds a pixel of the image file, by default the image's centre."""
+        """The implicit attention of the cell that holds a pixel of the image file.
+
+        Args:
+            pixel: x and y, by default the image's centre.
+        """
         picture = self.subject.picture
         H, W = picture.image_HW3.shape[:2]
         x, y = (W / 2, H / 2) if pixel is None else self.subject.from_file(*pixel)
+        name = self._choose(stage, block).name
         with _told():
-            name = self._choose(stage, block).name
-            scan = [
-                s
-                for s in record_scans(self.model.backbone, self.subject.inputs, [name])
-                if s.name == name
-            ][-1]
+            # Once more, with the tensors of this scan alone: those of all would fill the memory.
+            again = record_scans(self.model.backbone, self.subject.inputs, [name])
+            scan = [one for one in again if one.name == name][-1]
             row, column = picture.cell(x, y, scan.height, scan.width)
             draw_implicit_attention(implicit_attention(scan, row, column), picture, path)
         return f"{name}, cell {row}, {column} of {scan.height}x{scan.width}"
@@ -129,15 +141,11 @@ class Inspection:
         backbone = self.model.backbone
         maps = feature_maps(backbone, self.subject.inputs, before_norm=True)
         numbers = getattr(backbone, "out_indices", range(len(maps)))
+        named = {f"stage {number}": map_HWC for number, map_HWC in zip(numbers, maps)}
         with _told():
-            draw_feature_maps(
-                {f"stage {i}": map_HWC for i, map_HWC in zip(numbers, maps)},
-                self.subject.picture,
-                path,
-            )
-        return (
-            f"{len(maps)} maps of {', '.join(str(map_HWC.shape[2]) for map_HWC in maps)} channels"
-        )
+            draw_feature_maps(named, self.subject.picture, path)
+        channels = ", ".join(str(map_HWC.shape[2]) for map_HWC in maps)
+        return f"{len(maps)} maps of {channels} channels"
 
     def cam(
         self,
@@ -146,32 +154,26 @@ class Inspection:
         label: str | None = None,
         part: str | None = None,
     ) -> str:
-        """Grad-CAM of a detection, or of a class of a segmentor."""
+        """Grad-CAM of a detection, or of a class of a segmentor.
+
+        Args:
+            detection: counted from the highest score.
+            label: the name of the class.
+            part: whose maps are weighed, by default the neck's, if there is one.
+        """
         names = find_classes(self.model, self.cfg, self.opened.meta).names
-        if label is not None and label not in names:
-            raise UsageError(
-                f"there is no class {label!r}.{did_you_mean(label, names, 3)} The model knows "
-                + ", ".join(names[:10])
-                + (", …" if len(names) > 10 else "")
-            )
-        index = None if label is None else names.index(label)
-        segments = hasattr(self.model, "encode_decode")
+        index = None if label is None else _index(label, names)
         part = part or ("neck" if getattr(self.model, "with_neck", False) else "backbone")
+        inputs, sample = self.subject.inputs, self.subject.sample
         with _told():
-            if segments:
-                found = segmentation_cam(
-                    self.model, self.subject.inputs, self.subject.sample, index, part
-                )
+            if hasattr(self.model, "encode_decode"):
+                found = segmentation_cam(self.model, inputs, sample, index, part)
+                amount = f"{found.score:.0%} of the pixels"
             else:
-                found = detection_cam(
-                    self.model, self.subject.inputs, self.subject.sample, detection, index, part
-                )
+                found = detection_cam(self.model, inputs, sample, detection, index, part)
+                amount = f"score {found.score:.3f}"
         draw_grad_cam(found, self.subject.picture, names[found.label], path)
-        return (
-            f"{names[found.label]}, {found.score:.0%} of the pixels, maps of the {part}"
-            if segments
-            else f"{names[found.label]}, score {found.score:.3f}, maps of the {part}"
-        )
+        return f"{names[found.label]}, {amount}, maps of the {part}"
 
     def erf(
         self,
@@ -180,90 +182,109 @@ class Inspection:
         crops: int = 4,
         beside: Mapping[str, str | None] | None = None,
     ) -> str:
-        """Effective receptive field of the backbone's last map with random weights and trained, and of classifiers.
+        """Effective receptive field of the backbone's last map, with random weights and trained.
 
         Args:
             size, crops: side and number of the random crops of the image that it is averaged over.
-            beside: torchvision's classifiers by name, with a file of weights or None for random ones only.
+            beside: torchvision's classifiers by name, with a file of weights or None for random
+                ones only.
         """
         if size < 32 or crops < 1:
             raise UsageError(
                 f"--crops {crops} of --size {size} pixels: wanted at least one, of 32 or more"
             )
-        others = {
-            name: (_classifier(name), weights and _classifier(name, weights))
-            for name, weights in (beside or {}).items()
-        }
+        device = self.subject.inputs.device
+        others: dict[str, Callable[[Tensor], Tensor]] = {}
+        for name, weights in (beside or {}).items():
+            others |= _classifiers(name, weights, device)
+        models = self._own_backbones(device) | others
         images = prepare(self.model, random_crops(self.subject.file_3HW, size, crops))
-        fresh = build_untrained(self.cfg, images.device).backbone
-        arch = self.cfg.model.backbone.get("arch")
-        name = arch if isinstance(arch, str) else type(fresh).__name__
-        pairs = {name: (fresh, self.model.backbone if self.trained else None)}
         with _told():
-            pairs |= {
-                name: [model and last_map(model.to(images.device)) for model in pair]
-                for name, pair in others.items()
-            }
             fields = {
-                f"{name}, {state}": effective_receptive_field(model, images)
-                for name, pair in pairs.items()
-                for model, state in zip(pair, ("random weights", "trained"))
-                if model is not None
+                title: effective_receptive_field(model, images) for title, model in models.items()
             }
         draw_receptive_fields(fields, path)
-        return "95 % of the contribution in " + ", ".join(
-            f"{contribution_shares(field)[0.95]:.1%} of the pixels ({title})"
-            for title, field in fields.items()
-        )
+        shares = []
+        for title, field in fields.items():
+            shares.append(f"{contribution_shares(field)[0.95]:.1%} of the pixels ({title})")
+        return f"95 % of the contribution in {', '.join(shares)}"
 
-    def _scans(self) -> list[Scan]:
-        if self._where is None:
-            self._where = record_scans(self.model.backbone, self.subject.inputs, [])
-        return self._where
+    def _own_backbones(self, device: torch.device) -> dict[str, nn.Module]:
+        """The model's backbone before and, if it is, after training, by title."""
+        fresh = build_untrained(self.cfg, device).backbone
+        arch = self.cfg.model.backbone.get("arch")
+        name = arch if isinstance(arch, str) else type(fresh).__name__
+        models = {f"{name}, {RANDOM}": fresh}
+        if self.trained:
+            models[f"{name}, {TRAINED}"] = self.model.backbone
+        return models
+
+    def _scans(self) -> Recorded:
+        """Where the backbone's scans go; looked at once."""
+        if self._recorded is None:
+            self._recorded = _record(self.model.backbone, self.subject.inputs)
+        return self._recorded
+
+    def _known_scans(self) -> list[Scan]:
+        if self._scans().missing:
+            raise UsageError(self._scans().missing)
+        return self._scans().scans
 
     def _choose(self, stage: int | None, block: int | None) -> Scan:
-        if not self._scans():
-            raise ValueError(self.left_out()["scan"])
-        return choose_scan(self._scans(), tuple(self.subject.inputs.shape[2:]), stage, block)
+        with _told():
+            size = tuple(self.subject.inputs.shape[2:])
+            return choose_scan(self._known_scans(), size, stage, block)
 
 
-def build_untrained(cfg: Any, device: torch.device) -> nn.Module:
-    """The network of a config as training from scratch begins, in evaluation mode; the same each time."""
-    settings = deepcopy(cfg.model)
-    settings.backbone.init_cfg = None
-    with (
-        DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmdet")),
-        torch.random.fork_rng(devices=[]),
-    ):
-        torch.manual_seed(0)
-        network = revert_sync_batchnorm(MODELS.build(settings))
-        with _quiet():
-            network.init_weights()
-    return network.to(device).eval()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """MMEngine tells of every parameter how it was initialised."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel("WARNING")
+def _record(backbone: nn.Module, inputs: Tensor) -> Recorded:
+    name = type(backbone).__name__
     try:
-        yield
-    finally:
-        logger.setLevel(level)
+        scans = record_scans(backbone, inputs, [])
+    except TypeError as error:
+        # A backbone that runs by itself has scans whose mixers do not tell where they go; the
+        # error says which and how they would. One that does not run raises here once more.
+        with torch.no_grad():
+            backbone(inputs)
+        return Recorded([], f"the scans of {name} are not known: {error}")
+    return Recorded(scans, "" if scans else f"{name} has no selective scan")
 
 
-def _classifier(name: str, weights: str | None = None) -> nn.Module:
+def _index(label: str, names: Sequence[str]) -> int:
+    """The class of a name."""
+    if label in names:
+        return names.index(label)
+    more = ", …" if len(names) > NAMED else ""
+    raise UsageError(
+        f"there is no class {label!r}.{did_you_mean(label, names, 3)} The model knows "
+        f"{', '.join(names[:NAMED])}{more}"
+    )
+
+
+def _classifiers(
+    name: str, weights: str | None, device: torch.device
+) -> dict[str, Callable[[Tensor], Tensor]]:
+    """What gives the last map of a classifier of torchvision, before and after training."""
+    models = {f"{name}, {RANDOM}": _last_map(_classifier(name), device)}
+    if weights is not None:
+        trained = _classifier(name)
+        load_whole(trained, read_checkpoint(weights))
+        models[f"{name}, {TRAINED}"] = _last_map(trained, device)
+    return models
+
+
+def _last_map(model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
+    with _told():
+        return last_map(model.to(device))
+
+
+def _classifier(name: str) -> nn.Module:
+    """A classifier of torchvision with random weights, the same each time."""
     known = torchvision.models.list_models(torchvision.models)
     if name not in known:
         raise UsageError(f"torchvision has no classifier {name!r}.{did_you_mean(name, known, 3)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = torchvision.models.get_model(name, weights=None)
-    if weights is not None:
-        load_whole(model, read_checkpoint(weights))
-    return model.eval()
+        return torchvision.models.get_model(name, weights=None).eval()
 
 
 @contextmanager

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import mmcv
 import numpy as np
 import torch
-from mmcv.transforms import Compose
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from ...datasets.checks.splits import plain_datasets
 from ...errors import UsageError
-from ...visualization.style import Picture
+from ...inference.preparing import Preparation
+from ...inference.sources import UnreadableImage
+from ...visualization.picture import Picture
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,10 @@ class Subject:
     sample: Any
     """mmengine's data sample, with the sizes that predictions need."""
     picture: Picture
-    """The image as the network sees it: resized by the pipeline, without the padding at the bottom and right."""
+    """The image as the network sees it.
+
+    It is resized by the pipeline, without the padding at the bottom and right.
+    """
     file_3HW: Tensor
     """The image as the file holds it: blue, green, red, 0 … 255."""
 
@@ -49,20 +49,24 @@ def read_subject(model: nn.Module, cfg: Config, path: str | PathLike) -> Subject
     """
     if not Path(path).is_file():
         raise UsageError(f"there is no image {path}, seen from {Path.cwd()}")
-    image_HW3 = mmcv.imread(path)
-    if image_HW3 is None:
-        raise UsageError(f"{path} cannot be read as an image")
-    with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmdet")):
-        packed = Compose(_pipeline(cfg))(dict(img_path=str(path), img_id=0))
-    data = model.data_preprocessor(
-        dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]]), False
-    )
-    seen = packed["inputs"].permute(1, 2, 0).numpy()[..., ::-1].clip(0, 255).astype(np.uint8)
-    shares = tuple(ours / whole for ours, whole in zip(seen.shape[:2], data["inputs"].shape[2:]))
+    preparation = Preparation.of_config(cfg, cfg.filename)
+    try:
+        image_HW3 = preparation.read(path)
+    except UnreadableImage as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise UsageError(f"{path} cannot be read as an image: {reason}") from error
+    packed = preparation.pack(image_HW3, path=str(path))
+    batch = dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]])
+    data = model.data_preprocessor(batch, False)
+    # From blue, green, red to what is drawn on.
+    seen_HW3 = packed["inputs"].permute(1, 2, 0).numpy()[..., ::-1]
+    seen_HW3 = np.ascontiguousarray(seen_HW3.clip(0, 255).astype(np.uint8))
+    height, width = data["inputs"].shape[2:]
+    filled = seen_HW3.shape[0] / height, seen_HW3.shape[1] / width
     return Subject(
         data["inputs"],
         data["data_samples"][0],
-        Picture(np.ascontiguousarray(seen), shares),
+        Picture(seen_HW3, filled),
         torch.from_numpy(image_HW3).permute(2, 0, 1),
     )
 
@@ -70,13 +74,3 @@ def read_subject(model: nn.Module, cfg: Config, path: str | PathLike) -> Subject
 def prepare(model: nn.Module, images_N3HW: Tensor) -> Tensor:
     """Images as files hold them, normalised as the model wants them, on its device."""
     return model.data_preprocessor(dict(inputs=list(images_N3HW)), False)["inputs"]
-
-
-def _pipeline(cfg: Config) -> list[Mapping]:
-    """The test data's transforms without those that read annotations."""
-    dataset = next(plain_datasets((cfg.get("test_dataloader") or {}).get("dataset")), {})
-    if not dataset.get("pipeline"):
-        raise UsageError(
-            f"{cfg.filename} has no test_dataloader.dataset.pipeline, which prepares images for the model"
-        )
-    return [step for step in dataset["pipeline"] if "LoadAnnotations" not in str(step["type"])]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...suggest import did_you_mean
-from .image_ids import check_image_ids, is_id
+from .image_ids import ID_KEYS, check_image_ids, is_id
 from .images import DEEP_MODES, ImageFacts, in_threads, read_image_facts
 from .instances import box_faults, is_number, mask_faults
 from .regular import irregular
@@ -30,35 +30,28 @@ def read_coco(file: str | Path, report: Report) -> dict | None:
     except (OSError, RecursionError, ValueError) as error:
         report.add("not-coco", f"{type(error).__name__}: {error}", file=str(file))
         return None
-    return content if is_coco(content, report, str(file)) else None
+    problem = _no_coco(content)
+    if problem:
+        report.add("not-coco", problem, file=str(file))
+        return None
+    return content
 
 
-def is_coco(content: Any, report: Report, file: str | None = None) -> bool:
-    """Whether the three lists of objects are there; a finding says what is not."""
+def _no_coco(content: Any) -> str:
+    """Why content is not that of a COCO file; empty where its three lists of objects are there."""
     if not isinstance(content, dict):
-        report.add("not-coco", f"it holds a {type(content).__name__}", file=file)
-        return False
-    wrong = [
-        key
-        for key in LISTS
-        if not isinstance(content.get(key), list)
-        or not all(isinstance(entry, dict) for entry in content[key])
-    ]
+        return f"it holds a {type(content).__name__}"
+    wrong = [key for key in LISTS if not _is_list_of_objects(content.get(key))]
     if wrong:
-        report.add(
-            "not-coco",
-            f"no list of objects under {', '.join(wrong)}; it has {_some(list(content))}",
-            file=file,
-        )
-        return False
-    nameless = [
-        c
-        for c in content["categories"]
-        if not is_id(c.get("id")) or not isinstance(c.get("name"), str)
-    ]
-    if nameless:
-        report.add("not-coco", f"a category without id or name: {nameless[0]}", file=file)
-    return not nameless
+        return f"no list of objects under {', '.join(wrong)}; it has {_some(list(content))}"
+    for category in content["categories"]:
+        if not is_id(category.get("id")) or not isinstance(category.get("name"), str):
+            return f"a category without id or name: {category}"
+    return ""
+
+
+def _is_list_of_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
 
 
 def has_size(image: dict) -> bool:
@@ -90,7 +83,8 @@ def check_coco(
         decode: read images whole; otherwise their headers only.
     """
     report = Report(name, file)
-    if not is_coco(content, report):
+    if problem := _no_coco(content):
+        report.add("not-coco", problem)
         return report
     check_categories(content["categories"], classes, report)
     report.images = len(content["images"])
@@ -104,40 +98,30 @@ def check_coco(
 
 
 def chosen_categories(categories: list[dict], classes: Sequence[str] | None) -> dict[Any, str]:
-    """Names of the categories of a config's classes by id, in the file's order, as mmdet numbers them."""
+    """Names of the categories of a config's classes by id.
+
+    They stand in the file's order, by which mmdet numbers them.
+    """
     return {c["id"]: c["name"] for c in categories if classes is None or c["name"] in classes}
 
 
 def check_categories(categories: list[dict], classes: Sequence[str] | None, report: Report) -> None:
     """Categories, each once, and the classes of a config against them: by name and by order."""
     names = [c["name"] for c in categories]
-    for number, times in Counter(c["id"] for c in categories).items():
-        if times > 1:
-            report.add("category-id-twice", f"{number!r} is the id of {times} categories")
-    for name, times in Counter(names).items():
-        if times > 1:
-            report.add("classes-twice", f"{name!r} is the name of {times} categories")
+    for number, times in _several(c["id"] for c in categories):
+        report.add("category-id-twice", f"{number!r} is the id of {times} categories")
+    for name, times in _several(names):
+        report.add("classes-twice", f"{name!r} is the name of {times} categories")
     if classes is None:
         return
     if isinstance(classes, str):
         report.add("classes-text", f"classes is {classes!r}")
         return
-    for name, times in Counter(classes).items():
-        if times > 1:
-            report.add("classes-twice", f"{name!r} stands {times} times in the config's classes")
+    for name, times in _several(classes):
+        report.add("classes-twice", f"{name!r} stands {times} times in the config's classes")
     missing = [name for name in classes if name not in names]
     if missing:
-        hints = "".join(
-            did_you_mean(name, [n for n in names if n not in classes], 2) for name in missing[:3]
-        )
-        cure = (
-            f" Write metainfo=dict(classes={tuple(names)!r})." if len(names) <= SHORT_LIST else ""
-        )
-        report.add(
-            "classes-missing",
-            f"{_some(missing)} of the config's {len(classes)} classes; the file has "
-            f"{_some(names)}.{hints if len(missing) < len(classes) else cure}",
-        )
+        report.add("classes-missing", _missing(missing, names, classes))
     common = [name for name in classes if name in names]
     in_file = [name for name in names if name in classes]
     if not missing and len(common) == len(in_file) and common != in_file:
@@ -147,41 +131,51 @@ def check_categories(categories: list[dict], classes: Sequence[str] | None, repo
             report.add("classes-left", repr(name))
 
 
+def _several(values: Iterable[Any]) -> list[tuple[Any, int]]:
+    """Values that occur more than once, and how often."""
+    return [(value, times) for value, times in Counter(values).items() if times > 1]
+
+
+def _missing(missing: list[str], names: list[str], classes: Sequence[str]) -> str:
+    """Which classes the file lacks, what it has, and what may have been meant."""
+    found = f"{_some(missing)} of the config's {len(classes)} classes; the file has {_some(names)}."
+    if len(missing) < len(classes):
+        left = [name for name in names if name not in classes]
+        return found + "".join(did_you_mean(name, left, 2) for name in missing[:3])
+    if len(names) <= SHORT_LIST:
+        return f"{found} Write metainfo=dict(classes={tuple(names)!r})."
+    return found
+
+
 def _check_images(
     images: list[dict], report: Report, min_size: int
 ) -> dict[Any, tuple[int, int] | None]:
-    """Entries of images. Returns width and height by id, None where the entry has no valid ones."""
+    """Check the entries of images.
+
+    Returns:
+        Width and height by id, None where the entry has no valid ones.
+    """
     sizes: dict[Any, tuple[int, int] | None] = {}
     ids_of_name: dict[str, Any] = {}
     for index, image in enumerate(images):
-        if not is_id(image.get("id")) or not isinstance(image.get("file_name"), str):
-            report.add(
-                "image-record",
-                f"entry {index} of images has id {image.get('id')!r} and file_name "
-                f"{image.get('file_name')!r}",
-            )
+        number, name = image.get("id"), image.get("file_name")
+        if not is_id(number) or not isinstance(name, str):
+            found = f"entry {index} of images has id {number!r} and file_name {name!r}"
+            report.add("image-record", found)
             continue
-        number, name = image["id"], image["file_name"]
-        if name in ids_of_name and ids_of_name[name] != number:
-            report.add(
-                "image-name-twice",
-                f"{name} has the ids {ids_of_name[name]} and {number}",
-                image=number,
-            )
-        ids_of_name.setdefault(name, number)
-        size = image.get("width"), image.get("height")
-        valid = has_size(image)
-        if not valid:
-            report.add(
-                "image-record", f"{name} has width {size[0]!r} and height {size[1]!r}", image=number
-            )
-        elif min(size) < min_size:
-            report.add(
-                "image-small",
-                f"{name} is {size[0]} x {size[1]}, wanted {min_size} or more",
-                image=number,
-            )
-        sizes[number] = size if valid else None
+        other = ids_of_name.setdefault(name, number)
+        if other != number:
+            report.add("image-name-twice", f"{name} has the ids {other} and {number}", image=number)
+        width, height = image.get("width"), image.get("height")
+        sizes[number] = None
+        if not has_size(image):
+            found = f"{name} has width {width!r} and height {height!r}"
+            report.add("image-record", found, image=number)
+            continue
+        sizes[number] = width, height
+        if min(width, height) < min_size:
+            found = f"{name} is {width} x {height}, wanted {min_size} or more"
+            report.add("image-small", found, image=number)
     return sizes
 
 
@@ -193,42 +187,33 @@ def _check_annotations(
     masks: bool,
     report: Report,
 ) -> None:
+    """Check the entries of annotations, and count those of each class in the report."""
     known = {c["id"] for c in categories}
     report.classes = {name: ClassCount() for name in chosen.values()}
     images_of: dict[str, set] = {name: set() for name in chosen.values()}
     seen, used = set(), set()
     for index, annotation in enumerate(annotations):
-        ids = {key: annotation.get(key) for key in ("id", "image_id", "category_id")}
-        if not all(is_id(value) for value in ids.values()):
-            report.add(
-                "annotation-record",
-                f"entry {index} of annotations has "
-                + ", ".join(f"{key} {value!r}" for key, value in ids.items() if not is_id(value)),
-            )
+        if not _check_ids(index, annotation, seen, report):
             continue
-        number = annotation["id"]
-        place = dict(image=annotation["image_id"], annotation=number)
-        if number in seen:
-            report.add("annotation-id-twice", **place)
-        seen.add(number)
-        if number == 0:
-            report.add("annotation-id-0", **place)
-        if annotation["image_id"] not in sizes:
+        image, category = annotation["image_id"], annotation["category_id"]
+        place = dict(image=image, annotation=annotation["id"])
+        if image not in sizes:
+            # `check_image_ids` has named it.
             continue
-        if annotation["category_id"] not in known:
-            report.add("category-unknown", f"category {annotation['category_id']!r}", **place)
+        if category not in known:
+            report.add("category-unknown", f"category {category!r}", **place)
             continue
-        used.add(annotation["image_id"])
+        used.add(image)
         if annotation.get("ignore"):
             report.add("annotation-ignored", **place)
             continue
         if annotation.get("iscrowd"):
             report.add("annotation-crowd", **place)
-        elif annotation["category_id"] in chosen:
-            name = chosen[annotation["category_id"]]
-            report.classes[name].amount += 1
-            images_of[name].add(annotation["image_id"])
-        _check_instance(annotation, sizes[annotation["image_id"]], masks, report, place)
+        elif category in chosen:
+            report.classes[chosen[category]].amount += 1
+            images_of[chosen[category]].add(image)
+        if sizes[image] is not None:
+            _check_instance(annotation, sizes[image], masks, report, place)
     for name, count in report.classes.items():
         count.images = len(images_of[name])
         if not count.amount:
@@ -238,11 +223,31 @@ def _check_annotations(
             report.add("image-empty", image=number)
 
 
+def _check_ids(index: int, annotation: dict, seen: set, report: Report) -> bool:
+    """Check the ids that an annotation is and refers to; False where it lacks one.
+
+    Args:
+        seen: ids of those before, to which this one is added.
+    """
+    ids = {key: annotation.get(key) for key in ID_KEYS}
+    wrong = [f"{key} {value!r}" for key, value in ids.items() if not is_id(value)]
+    if wrong:
+        found = f"entry {index} of annotations has {', '.join(wrong)}"
+        report.add("annotation-record", found)
+        return False
+    number = annotation["id"]
+    place = dict(image=annotation["image_id"], annotation=number)
+    if number in seen:
+        report.add("annotation-id-twice", **place)
+    seen.add(number)
+    if number == 0:
+        report.add("annotation-id-0", **place)
+    return True
+
+
 def _check_instance(
-    annotation: dict, size: tuple[int, int] | None, masks: bool, report: Report, place: dict
+    annotation: dict, size: tuple[int, int], masks: bool, report: Report, place: dict
 ) -> None:
-    if size is None:
-        return
     for kind, detail in box_faults(annotation, *size):
         report.add(kind, detail, **place)
     if masks and not annotation.get("segmentation"):
@@ -259,31 +264,27 @@ def check_image_files(images: list[dict], root: Path, report: Report, decode: bo
         return read_image_facts(root / image["file_name"], decode)
 
     for image, facts in in_threads(read, entries, f"{report.name}: images"):
-        path = str(root / image["file_name"])
-        number = image.get("id")
-        told = image.get("width"), image.get("height")
-        if facts.error:
-            missing = not Path(path).exists()
-            report.add(
-                "image-missing" if missing else "image-unreadable",
-                "" if missing else facts.error,
-                file=path,
-                image=number,
-            )
-            continue
-        if told != facts.seen_size:
-            if facts.turned and told == (facts.width, facts.height):
-                report.add("image-turned", f"stored {told[0]} x {told[1]}", file=path, image=number)
-            else:
-                report.add(
-                    "image-size",
-                    f"{facts.seen_size[0]} x {facts.seen_size[1]}, the file says {told[0]} x "
-                    f"{told[1]}",
-                    file=path,
-                    image=number,
-                )
-        if facts.mode in DEEP_MODES:
-            report.add("image-deep", f"mode {facts.mode}", file=path, image=number)
+        path = root / image["file_name"]
+        place = dict(file=str(path), image=image.get("id"))
+        if facts.error and not path.exists():
+            report.add("image-missing", **place)
+        elif facts.error:
+            report.add("image-unreadable", facts.error, **place)
+        else:
+            _check_size(image, facts, report, place)
+
+
+def _check_size(image: dict, facts: ImageFacts, report: Report, place: dict) -> None:
+    """An image that was read against its entry in the file."""
+    width, height = image.get("width"), image.get("height")
+    seen = facts.seen_size
+    if facts.turned and (width, height) == (facts.width, facts.height) != seen:
+        report.add("image-turned", f"stored {width} x {height}", **place)
+    elif (width, height) != seen:
+        found = f"{seen[0]} x {seen[1]}, the file says {width} x {height}"
+        report.add("image-size", found, **place)
+    if facts.mode in DEEP_MODES:
+        report.add("image-deep", f"mode {facts.mode}", **place)
 
 
 def _some(names: Sequence[Any], most: int = 5) -> str:

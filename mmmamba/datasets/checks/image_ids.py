@@ -6,6 +6,9 @@ from typing import Any
 
 from .report import Report
 
+ID_KEYS = ("id", "image_id", "category_id")
+"""What an annotation is, and what it refers to."""
+
 
 def is_id(value: Any) -> bool:
     """What COCO files number their entries by."""
@@ -13,7 +16,7 @@ def is_id(value: Any) -> bool:
 
 
 def check_image_ids(content: dict, report: Report) -> None:
-    """Ids that several images have, that no image has, or that are a text here and a number there."""
+    """Ids of several images, ids of no image, and ids that are a text here and a number there."""
     names: dict[Any, Any] = {}
     seen = set()
     for image in content["images"]:
@@ -29,10 +32,7 @@ def check_image_ids(content: dict, report: Report) -> None:
     astray: dict[Any, int] = {}
     for annotation in content["annotations"]:
         number = annotation.get("image_id")
-        if (
-            not all(is_id(annotation.get(key)) for key in ("id", "image_id", "category_id"))
-            or number in names
-        ):
+        if not all(is_id(annotation.get(key)) for key in ID_KEYS) or number in names:
             continue
         if str(number) in twins:
             astray[number] = astray.get(number, 0) + 1

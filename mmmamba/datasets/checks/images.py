@@ -1,4 +1,4 @@
-"""Reading many images at once, to see whether they can be read and how large they are."""
+"""Reading images and label maps of data sets, many at once, to see what is wrong with them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from struct import error as StructError
 from typing import Any, TypeVar
 
-from PIL import ExifTags, Image
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -43,7 +44,11 @@ class ImageFacts:
 
 
 def read_image_facts(path: str | Path, decode: bool = True) -> ImageFacts:
-    """Look at an image; without `decode` at its header only, where a file that is cut off is not noticed."""
+    """Look at an image.
+
+    Args:
+        decode: read it whole; otherwise its header only, and a file that is cut off is not noticed.
+    """
     if found := irregular(path):
         return ImageFacts(error=found)
     try:
@@ -58,10 +63,32 @@ def read_image_facts(path: str | Path, decode: bool = True) -> ImageFacts:
         return ImageFacts(error=str(error) or type(error).__name__)
 
 
+def read_image(path: str | Path) -> np.ndarray:
+    """The pixels (H, W, 3; blue, green, red), turned as EXIF says.
+
+    Raises one of `UNREADABLE` where there is no image.
+    """
+    with Image.open(path) as image:
+        seen = ImageOps.exif_transpose(image).convert("RGB")
+    return np.asarray(seen)[..., ::-1].copy()
+
+
+def read_labels(path: str | Path) -> np.ndarray:
+    """A label map as mmseg reads it, palette images by their indices; (H, W, C) if it has colours.
+
+    Raises one of `UNREADABLE` where there is no image.
+    """
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
 def in_threads(
     work: Callable[[Item], Any], items: Sequence[Item], what: str
 ) -> Iterator[tuple[Item, Any]]:
-    """Items with their results, in order, worked on in threads (decoders release the interpreter), under a bar."""
+    """Items with their results, in order, under a bar.
+
+    They are worked on in threads, as decoders release the interpreter.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -9,10 +9,16 @@ from pycocotools import mask as coco_mask
 
 LARGEST = 2**53
 MOST_SHIFT = 25
-"""Of a run in a compressed RLE: pycocotools shifts 32-bit numbers, and what is longer comes out as something else."""
+"""Bits of a run in a compressed RLE.
+
+pycocotools shifts 32-bit numbers, and what is longer comes out as something else.
+"""
 FARTHEST = 2**22
-"""Pixels, of a polygon's points from the corner and of its outline. pycocotools keeps five points for each pixel of the
-outline, in 32-bit numbers, and ends the process where there is no room for them."""
+"""Pixels from the corner to a polygon's points, and along its outline.
+
+pycocotools keeps five points for each pixel of the outline, in 32-bit numbers, and ends the process
+where there is no room for them.
+"""
 SLACK = 1.0
 """Pixels by which a box may reach beyond its image: coordinates are often rounded."""
 
@@ -23,7 +29,7 @@ def is_number(value: Any) -> bool:
 
 
 def box_faults(annotation: Mapping, width: float, height: float) -> Iterator[tuple[str, str]]:
-    """Kinds and details of what is wrong with an annotation's box, by mmdet's rules of what it leaves out."""
+    """Kinds and details of what is wrong with a box, by mmdet's rules of what it leaves out."""
     box = annotation.get("bbox")
     if not isinstance(box, (list, tuple)) or len(box) != 4 or not all(is_number(v) for v in box):
         yield "box-broken", f"bbox is {box!r}"
@@ -44,36 +50,33 @@ def box_faults(annotation: Mapping, width: float, height: float) -> Iterator[tup
 
 
 def mask_faults(annotation: Mapping, width: int, height: int) -> Iterator[tuple[str, str]]:
-    """Kinds and details of what is wrong with an annotation's polygons or RLE; nothing where it has no mask."""
+    """Kinds and details of what is wrong with polygons or an RLE; nothing where it has no mask."""
     mask = annotation.get("segmentation")
     if isinstance(mask, Mapping):
         yield from _rle_faults(mask, width, height)
     elif isinstance(mask, (list, tuple)):
         for polygon in mask:
-            if not isinstance(polygon, (list, tuple)) or len(polygon) < 6 or len(polygon) % 2:
-                size = len(polygon) if isinstance(polygon, (list, tuple)) else repr(polygon)
-                yield (
-                    "polygon-broken",
-                    f"a polygon of {size} numbers, wanted an even number of 6 or more",
-                )
-                return
-            if not all(is_number(v) for v in polygon):
-                yield "polygon-broken", "a polygon holds something that is no finite number"
-                return
-            far, length = max(map(abs, polygon)), outline(polygon)
-            if max(far, length) > FARTHEST:
-                what = (
-                    f"lies {far:.3g} pixels away"
-                    if far > FARTHEST
-                    else f"is {length:.3g} pixels long"
-                )
-                yield "polygon-broken", f"a polygon {what}, in an image of {width} x {height}"
+            if problem := _polygon_problem(polygon, width, height):
+                yield "polygon-broken", f"a polygon {problem}"
                 return
     elif mask:
-        yield (
-            "polygon-broken",
-            f"segmentation is {str(mask)[:40]!r}, wanted a list of polygons or an RLE",
-        )
+        found = f"segmentation is {str(mask)[:40]!r}"
+        yield "polygon-broken", f"{found}, wanted a list of polygons or an RLE"
+
+
+def _polygon_problem(polygon: Any, width: int, height: int) -> str:
+    """What is wrong with a polygon; empty if nothing is."""
+    is_list = isinstance(polygon, (list, tuple))
+    if not is_list or len(polygon) < 6 or len(polygon) % 2:
+        size = len(polygon) if is_list else repr(polygon)
+        return f"of {size} numbers, wanted an even number of 6 or more"
+    if not all(is_number(value) for value in polygon):
+        return "holds something that is no finite number"
+    far, length = max(map(abs, polygon)), outline(polygon)
+    within = f"in an image of {width} x {height}"
+    if far > FARTHEST:
+        return f"lies {far:.3g} pixels away, {within}"
+    return f"is {length:.3g} pixels long, {within}" if length > FARTHEST else ""
 
 
 def outline(polygon: list[float]) -> float:
@@ -102,8 +105,9 @@ def _rle_faults(rle: Mapping, width: int, height: int) -> Iterator[tuple[str, st
 def rle_length(counts: str | bytes) -> int | None:
     """Pixels that a compressed RLE covers, or None for text that is none.
 
-    Five bits a character from 48 on, the sixth says that the number goes on; from the third run on a run is stored as
-    the difference to the one before the last (COCO API). Counted here because pycocotools decodes without this check.
+    Five bits a character from 48 on, the sixth says that the number goes on; from the third run on
+    a run is stored as the difference to the one before the last (COCO API). It is counted here
+    because pycocotools decodes without this check.
     """
     if not counts.isascii():
         return None
@@ -127,7 +131,10 @@ def rle_length(counts: str | bytes) -> int | None:
 
 
 def decode_mask(annotation: Mapping, width: int, height: int):
-    """An annotation's mask (H, W) of 0 and 1, which must have no `mask_faults`; None where it has no mask."""
+    """An annotation's mask (H, W) of 0 and 1; None where it has no mask.
+
+    It must have no `mask_faults`.
+    """
     mask = annotation.get("segmentation")
     if not mask:
         return None

@@ -13,7 +13,7 @@ class Kind:
     """One sort of finding: what it is called, and what happens in training or what to do."""
 
     severity: Severity
-    """`stop`: training fails or scores 0; `fault`: wrong, but training runs; `note`: may be meant so."""
+    """`stop`: training fails or scores 0; `fault`: wrong, but it runs; `note`: may be meant so."""
     title: str
     advice: str
 

@@ -30,10 +30,16 @@ class Finding:
             place += f", annotation {self.annotation}"
         return f"{place}: {self.detail}" if self.detail else place
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: what is known of it, without its kind."""
+        known = asdict(self)
+        del known["kind"]
+        return {key: value for key, value in known.items() if value not in (None, "")}
+
 
 @dataclass
 class ClassCount:
-    """How much there is of a class: objects (detection) or pixels (segmentation), and images that hold it."""
+    """How much there is of a class: objects or pixels, and images that hold it."""
 
     amount: int = 0
     images: int = 0
@@ -89,31 +95,29 @@ class Report:
     @property
     def stops(self) -> list[Finding]:
         """The kept findings with which training cannot work."""
-        return [
-            f
-            for kind, kept in self.examples.items()
-            if KINDS[kind].severity == "stop"
-            for f in kept
-        ]
+        findings = []
+        for kind, kept in self.examples.items():
+            if KINDS[kind].severity == "stop":
+                findings += kept
+        return findings
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        findings = [
-            dict(
-                kind=kind,
-                severity=KINDS[kind].severity,
-                title=KINDS[kind].title,
-                count=self.counts[kind],
-                examples=[
-                    {k: v for k, v in asdict(f).items() if k != "kind" and v not in (None, "")}
-                    for f in kept
-                ],
+        findings = []
+        for kind, kept in self.examples.items():
+            known = KINDS[kind]
+            findings.append(
+                dict(
+                    kind=kind,
+                    severity=known.severity,
+                    title=known.title,
+                    count=self.counts[kind],
+                    examples=[finding.to_dict() for finding in kept],
+                )
             )
-            for kind, kept in self.examples.items()
-        ]
-        classes = {
-            name: {self.unit: c.amount, "images": c.images} for name, c in self.classes.items()
-        }
+        classes = {}
+        for name, count in self.classes.items():
+            classes[name] = {self.unit: count.amount, "images": count.images}
         return dict(
             split=self.name,
             file=self.file,

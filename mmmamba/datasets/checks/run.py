@@ -18,7 +18,10 @@ from .usable import check_coco_use, check_heads, check_segmentation_use, segment
 
 @dataclass
 class Checked:
-    """What was found, and what it was found in: the content of a COCO file, or pairs of images and label maps."""
+    """What was found, and what it was found in.
+
+    That is the content of a COCO file, or pairs of images and label maps.
+    """
 
     split: Split
     report: Report
@@ -27,14 +30,12 @@ class Checked:
     ignore_index: int = 255
 
     def images(self) -> list[Path]:
+        """Paths of the images."""
         if self.pairs:
             return [Path(image) for image, _ in self.pairs]
         root = Path(self.split.image_root) if self.content else Path()
-        return [
-            root / i["file_name"]
-            for i in self.content.get("images", ())
-            if isinstance(i.get("file_name"), str)
-        ]
+        names = [image.get("file_name") for image in self.content.get("images", ())]
+        return [root / name for name in names if isinstance(name, str)]
 
 
 def check_split(cfg: Config, split: Split, decode: bool = True) -> Checked:
@@ -51,8 +52,8 @@ def check_split(cfg: Config, split: Split, decode: bool = True) -> Checked:
     if split.is_segmentation:
         return _check_segmentation(cfg, split, decode)
     raise UsageError(
-        f"the data set of {split.name}_dataloader is a {type(split.dataset).__name__}; mmmamba checks CocoDataset, "
-        "BaseSegDataset and what is derived from them"
+        f"the data set of {split.name}_dataloader is a {type(split.dataset).__name__}; "
+        "mmmamba checks CocoDataset, BaseSegDataset and what is derived from them"
     )
 
 

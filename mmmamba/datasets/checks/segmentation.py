@@ -7,9 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from .images import DEEP_MODES, UNREADABLE, ImageFacts, in_threads, read_image_facts
+from .images import (
+    DEEP_MODES,
+    UNREADABLE,
+    ImageFacts,
+    in_threads,
+    read_image_facts,
+    read_labels,
+)
 from .regular import irregular
 from .report import ClassCount, Report
 
@@ -28,12 +34,11 @@ class LabelFacts:
 
 
 def read_label_map(path: str | Path) -> LabelFacts:
-    """Count the values of a label map, read as mmseg reads it: palette images by their indices."""
+    """Count the values of a label map, read as mmseg reads it."""
     if found := irregular(path):
         return LabelFacts(error=found)
     try:
-        with Image.open(path) as image:
-            labels = np.asarray(image)
+        labels = read_labels(path)
     except FileNotFoundError:
         return LabelFacts(error="there is no such file")
     except UNREADABLE as error:
@@ -95,35 +100,9 @@ def check_segmentation(
     def read(pair: tuple[str, str]) -> tuple[ImageFacts, LabelFacts]:
         return read_image_facts(pair[0], decode), read_label_map(pair[1])
 
-    for (image_path, label_path), (image, label) in in_threads(
-        read, pairs, f"{name}: images and label maps"
-    ):
-        if image.error:
-            missing = not Path(image_path).exists()
-            report.add(
-                "image-missing" if missing else "image-unreadable",
-                "" if missing else image.error,
-                file=image_path,
-            )
-        elif image.mode in DEEP_MODES:
-            report.add("image-deep", f"mode {image.mode}", file=image_path)
-        if label.error:
-            missing = not Path(label_path).exists()
-            report.add(
-                "label-missing" if missing else "label-unreadable",
-                f"for {image_path}" if missing else label.error,
-                file=label_path,
-            )
-            continue
-        if not image.error and image.seen_size != label.size:
-            report.add(
-                "label-size",
-                f"{label.size[0]} x {label.size[1]}, the image is {image.seen_size[0]} x "
-                f"{image.seen_size[1]}",
-                file=label_path,
-            )
-        if label.channels > 1:
-            report.add("label-channels", f"{label.channels} channels", file=label_path)
+    for paths, (image, label) in in_threads(read, pairs, f"{name}: images and label maps"):
+        _check_pair(*paths, image, label, report)
+        if label.error or label.channels > 1:
             continue
         wrong = []
         for value, pixels in label.pixels.items():
@@ -137,8 +116,32 @@ def check_segmentation(
             lowest = 1 if reduce_zero_label else 0
             values = ", ".join(map(str, wrong[:8])) + (" …" if len(wrong) > 8 else "")
             known = f"{lowest} … {len(classes) - 1 + lowest} or {ignore_index}"
-            report.add("label-range", f"values {values}; wanted {known}", file=label_path)
+            report.add("label-range", f"values {values}; wanted {known}", file=paths[1])
     for class_name, count in report.classes.items():
         if not count.images:
             report.add("class-empty", repr(class_name))
     return report
+
+
+def _check_pair(
+    image_path: str, label_path: str, image: ImageFacts, label: LabelFacts, report: Report
+) -> None:
+    """Whether an image and its label map can be read, and fit together."""
+    if image.error and not Path(image_path).exists():
+        report.add("image-missing", file=image_path)
+    elif image.error:
+        report.add("image-unreadable", image.error, file=image_path)
+    elif image.mode in DEEP_MODES:
+        report.add("image-deep", f"mode {image.mode}", file=image_path)
+    if label.error and not Path(label_path).exists():
+        report.add("label-missing", f"for {image_path}", file=label_path)
+        return
+    if label.error:
+        report.add("label-unreadable", label.error, file=label_path)
+        return
+    if not image.error and image.seen_size != label.size:
+        found, wanted = label.size, image.seen_size
+        sizes = f"{found[0]} x {found[1]}, the image is {wanted[0]} x {wanted[1]}"
+        report.add("label-size", sizes, file=label_path)
+    if label.channels > 1:
+        report.add("label-channels", f"{label.channels} channels", file=label_path)

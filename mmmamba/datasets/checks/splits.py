@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 from ...errors import UsageError
+from ..nodes import loads_masks, plain_datasets, reads_coco, reads_label_maps
 
 SPLITS = ("train", "val", "test")
 
@@ -33,16 +33,11 @@ class Split:
     @property
     def is_coco(self) -> bool:
         """A COCO file that mmdet's own loader reads, by itself or in a class derived from it."""
-        original = _ancestor(self.dataset, "mmdet.datasets.coco", "CocoDataset")
-        return (
-            original is not None and type(self.dataset).parse_data_info is original.parse_data_info
-        )
+        return reads_coco(type(self.dataset))
 
     @property
     def is_segmentation(self) -> bool:
-        return (
-            _ancestor(self.dataset, "mmseg.datasets.basesegdataset", "BaseSegDataset") is not None
-        )
+        return reads_label_maps(type(self.dataset))
 
     @property
     def image_root(self) -> str:
@@ -50,13 +45,18 @@ class Split:
 
     @property
     def min_size(self) -> int:
-        return 0 if self.dataset.test_mode else (self.dataset.filter_cfg or {}).get("min_size", 0)
+        """The side under which images are left out, 0 where none is."""
+        return self._filter.get("min_size", 0)
 
     @property
     def leaves_out_empty(self) -> bool:
-        return not self.dataset.test_mode and (self.dataset.filter_cfg or {}).get(
-            "filter_empty_gt", False
-        )
+        """Whether images without objects are left out."""
+        return self._filter.get("filter_empty_gt", False)
+
+    @property
+    def _filter(self) -> dict:
+        """What leaves out images; mmdet tests on all."""
+        return {} if self.dataset.test_mode else (self.dataset.filter_cfg or {})
 
 
 def config_splits(cfg: Config, names: tuple[str, ...] = SPLITS) -> list[Split]:
@@ -67,50 +67,31 @@ def config_splits(cfg: Config, names: tuple[str, ...] = SPLITS) -> list[Split]:
     """
     found = []
     for name in names:
-        node = (cfg.get(f"{name}_dataloader") or {}).get("dataset")
-        if (
-            name == "test"
-            and "val" in names
-            and node == (cfg.get("val_dataloader") or {}).get("dataset")
-        ):
+        node = _dataset_of(cfg, name)
+        if name == "test" and "val" in names and node == _dataset_of(cfg, "val"):
             continue
-        evaluators = as_list(cfg.get(f"{name}_evaluator"))
+        evaluators = tuple(as_list(cfg.get(f"{name}_evaluator")))
         scored = any("segm" in as_list(evaluator.get("metric")) for evaluator in evaluators)
+        masks = loads_masks(node) if name == "train" else scored
         for plain in plain_datasets(node):
-            masks = _loads_masks(node) if name == "train" else scored
-            found.append(
-                Split(name, _build(plain, cfg.get("default_scope"), name), tuple(evaluators), masks)
-            )
+            dataset = _build(plain, cfg.get("default_scope"), name)
+            found.append(Split(name, dataset, evaluators, masks))
     return found
 
 
-def plain_datasets(dataset: Any) -> Iterator[dict]:
-    """Unwrap RepeatDataset, ConcatDataset and their like."""
-    if not isinstance(dataset, dict):
-        return
-    if "dataset" in dataset:
-        yield from plain_datasets(dataset["dataset"])
-    elif "datasets" in dataset:
-        for one in dataset["datasets"]:
-            yield from plain_datasets(one)
-    else:
-        yield dataset
+def _dataset_of(cfg: Config, name: str) -> Any:
+    return (cfg.get(f"{name}_dataloader") or {}).get("dataset")
 
 
 def as_list(value: Any) -> list:
     """Configs write one of a thing without a list."""
-    return list(value) if isinstance(value, (list, tuple)) else [] if value is None else [value]
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def same_file(one: str | Path, other: str | Path) -> bool:
     return Path(one).resolve() == Path(other).resolve()
-
-
-def _ancestor(dataset: BaseDataset, module: str, name: str) -> type | None:
-    """A class that a data set is derived from, by name: importing mmdet for a segmentor's data takes seconds."""
-    return next(
-        (c for c in type(dataset).__mro__ if (c.__module__, c.__name__) == (module, name)), None
-    )
 
 
 def _build(node: dict, scope: str | None, name: str) -> BaseDataset:
@@ -121,10 +102,3 @@ def _build(node: dict, scope: str | None, name: str) -> BaseDataset:
             raise UsageError(
                 f"the data set of {name}_dataloader cannot be made: {error}"
             ) from error
-
-
-def _loads_masks(node: Any) -> bool:
-    """A `LoadAnnotations(with_mask=True)` anywhere in the pipelines."""
-    if isinstance(node, dict):
-        return bool(node.get("with_mask")) or any(_loads_masks(value) for value in node.values())
-    return isinstance(node, (list, tuple)) and any(_loads_masks(value) for value in node)

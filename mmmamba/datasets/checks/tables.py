@@ -29,7 +29,8 @@ def print_report(report: Report, console: Console) -> None:
         known = KINDS[kind]
         colour = COLOURS[known.severity]
         console.print(
-            f"[{colour}]{WORDS[known.severity]}: {known.title}[/{colour}] × {report.counts[kind]} ({known.advice})",
+            f"[{colour}]{WORDS[known.severity]}: {known.title}[/{colour}] "
+            f"× {report.counts[kind]} ({known.advice})",
             highlight=False,
         )
         if known.severity != "note" or kind in ("class-empty", "classes-left"):
@@ -61,7 +62,6 @@ def class_table(report: Report) -> Table:
     ]
     half = -(-len(rows) // halves)
     for index in range(half):
-        table.add_row(
-            *rows[index], *(rows[index + half] if halves == 2 and index + half < len(rows) else ())
-        )
+        beside = rows[half + index : half + index + 1] if halves == 2 else []
+        table.add_row(*rows[index], *(beside[0] if beside else ()))
     return table

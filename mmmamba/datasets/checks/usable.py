@@ -1,10 +1,13 @@
-"""Whether a data set and a config go together: what would make training fail or score 0. Reads no images."""
+"""Whether a data set and a config go together: what would make training fail or score 0.
+
+No image is read.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +31,19 @@ def check_usable(cfg: Config, split: Split) -> Report:
         report = Report(split.name, split.dataset.ann_file)
         check_heads(cfg, split, report)
         content = read_coco(split.dataset.ann_file, report)
-        if content is not None:
-            check_categories(content["categories"], split.classes, report)
+        if content is None:
+            return report
+        check_categories(content["categories"], split.classes, report)
         # With other classes nothing below would fit either.
-        if content is not None and not report.has(
-            "classes-none", "classes-text", "classes-missing"
-        ):
-            ids = (annotation.get("id") for annotation in content["annotations"])
-            for number, times in Counter(filter(is_id, ids)).items():
-                if times > 1:
-                    report.add("annotation-id-twice", annotation=number)
-            check_image_ids(content, report)
-            check_coco_use(content, split, report)
+        if report.has("classes-none", "classes-text", "classes-missing"):
+            return report
+        # Lists and dicts, which are no ids, cannot be counted.
+        ids = [annotation.get("id") for annotation in content["annotations"]]
+        for number, times in Counter(filter(is_id, ids)).items():
+            if times > 1:
+                report.add("annotation-id-twice", annotation=number)
+        check_image_ids(content, report)
+        check_coco_use(content, split, report)
         return report
     report = Report(split.name, split.dataset.data_prefix.get("seg_map_path") or "", unit="pixels")
     check_heads(cfg, split, report)
@@ -65,7 +69,10 @@ def check_heads(cfg: Config, split: Split, report: Report) -> None:
 
 
 def head_classes(node: Any, place: str) -> Iterator[tuple[str, int]]:
-    """Every `num_classes` below a model's heads, with its place in the config. A region proposal network has none."""
+    """Every `num_classes` below a model's heads, with its place in the config.
+
+    A region proposal network has none.
+    """
     if isinstance(node, dict):
         for key, value in node.items():
             if key == "num_classes" and isinstance(value, int):
@@ -78,34 +85,19 @@ def head_classes(node: Any, place: str) -> Iterator[tuple[str, int]]:
 
 
 def check_coco_use(content: dict, split: Split, report: Report) -> None:
-    """Annotations, masks and images that are left for this config, and whether its evaluator looks at the same ones."""
+    """Whether anything is left to train on and to score, and whether the evaluator looks at it too.
+
+    Annotations, masks and images are counted as this config sees them.
+    """
     chosen = chosen_categories(content["categories"], split.classes)
-    images = {
-        image["id"]: image
-        for image in content["images"]
-        if is_id(image.get("id")) and has_size(image)
-    }
-    with_objects, objects, masks, boxed, outside = set(), 0, 0, False, None
-    for annotation in content["annotations"]:
-        category, image = annotation.get("category_id"), annotation.get("image_id")
-        if not (is_id(category) and is_id(image) and category in chosen and image in images):
-            continue
-        with_objects.add(image)
-        if not annotation.get("iscrowd") and not annotation.get("ignore"):
-            objects += 1
-            masks += bool(annotation.get("segmentation"))
-            # The first good one is enough.
-            if not boxed:
-                boxed = _has_box(annotation, images[image])
-                outside = outside or annotation
-    unscored = any(evaluator.get("format_only") for evaluator in split.evaluators)
-    if not objects and not unscored:
-        report.add("no-annotations", f"of {len(content['annotations'])} annotations in the file")
-    elif not boxed and not unscored:
-        found = f"of {objects}; the first is {printable(outside.get('bbox'))}"
-        report.add("no-boxes", found, image=outside["image_id"], annotation=outside.get("id"))
-    elif split.masks and not masks and not unscored:
-        report.add("no-masks", f"{objects} annotations without segmentation")
+    images = {}
+    for image in content["images"]:
+        if is_id(image.get("id")) and has_size(image):
+            images[image["id"]] = image
+    found = _objects(content["annotations"], chosen, images)
+    if not any(evaluator.get("format_only") for evaluator in split.evaluators):
+        _check_objects(found, len(content["annotations"]), split.masks, report)
+    with_objects = found.images
     left = [
         number
         for number, image in images.items()
@@ -113,25 +105,67 @@ def check_coco_use(content: dict, split: Split, report: Report) -> None:
         and min(image["width"], image["height"]) >= split.min_size
     ]
     if not left:
-        report.add(
-            "no-images",
-            f"of {len(images)} in the file, with {dict(split.dataset.filter_cfg or {})}",
-        )
-    names = [image["file_name"] for image in islice(images.values(), LOOKED_AT)]
-    if (
-        names
-        and not any((Path(split.image_root) / name).exists() for name in names)
-        and "://" not in split.image_root
-    ):
-        report.add(
-            "images-elsewhere", f"no {names[0]} in {split.image_root or 'the current folder'}"
-        )
+        rule = dict(split.dataset.filter_cfg or {})
+        report.add("no-images", f"of {len(images)} in the file, with {rule}")
+    _check_places([image["file_name"] for image in images.values()], split.image_root, report)
     _check_evaluators(split, set(images), report)
+
+
+@dataclass
+class Objects:
+    """Annotations of a config's classes."""
+
+    number: int = 0
+    """Without crowd regions and ignored ones."""
+    masks: int = 0
+    images: set = field(default_factory=set)
+    """Ids of images with any of them, crowd regions too."""
+    boxed: bool = False
+    """One of them has a box within its image."""
+    first_without: dict | None = None
+    """The first one, where none before it has such a box."""
+
+
+def _objects(annotations: list[dict], chosen: Mapping, images: Mapping[Any, dict]) -> Objects:
+    found = Objects()
+    for annotation in annotations:
+        category, image = annotation.get("category_id"), annotation.get("image_id")
+        if not (is_id(category) and is_id(image) and category in chosen and image in images):
+            continue
+        found.images.add(image)
+        if annotation.get("iscrowd") or annotation.get("ignore"):
+            continue
+        found.number += 1
+        found.masks += bool(annotation.get("segmentation"))
+        # The first good box is enough.
+        if not found.boxed:
+            found.boxed = _has_box(annotation, images[image])
+            found.first_without = found.first_without or annotation
+    return found
+
+
+def _check_objects(found: Objects, annotations: int, masks: bool, report: Report) -> None:
+    if not found.number:
+        report.add("no-annotations", f"of {annotations} annotations in the file")
+    elif not found.boxed:
+        first = found.first_without
+        text = f"of {found.number}; the first is {printable(first.get('bbox'))}"
+        report.add("no-boxes", text, image=first["image_id"], annotation=first.get("id"))
+    elif masks and not found.masks:
+        report.add("no-masks", f"{found.number} annotations without segmentation")
 
 
 def _has_box(annotation: dict, image: dict) -> bool:
     kinds = {kind for kind, _ in box_faults(annotation, image["width"], image["height"])}
     return not kinds & {"box-broken", "box-empty", "box-outside"}
+
+
+def _check_places(names: list[str], root: str, report: Report) -> None:
+    """Whether any of the first images lies where the config looks for them."""
+    if not names or "://" in root:
+        return
+    if not any((Path(root) / name).exists() for name in names[:LOOKED_AT]):
+        report.add("images-elsewhere", f"no {names[0]} in {root or 'the current folder'}")
 
 
 def _check_evaluators(split: Split, images: set, report: Report) -> None:
@@ -152,14 +186,15 @@ def _check_evaluators(split: Split, images: set, report: Report) -> None:
 
 
 def segmentation_pairs(split: Split) -> list[tuple[str, str]]:
-    """Paths of images and label maps, as mmseg pairs them; none where its folder or list of names is not there."""
+    """Paths of images and label maps, as mmseg pairs them.
+
+    There are none where its folder or list of names is not there.
+    """
     folder, names = split.dataset.data_prefix.get("img_path"), split.dataset.ann_file
     if not Path(folder or "").is_dir() or (names and not Path(names).exists()):
         return []
-    return [
-        (entry["img_path"], entry.get("seg_map_path", ""))
-        for entry in split.dataset.load_data_list()
-    ]
+    entries = split.dataset.load_data_list()
+    return [(entry["img_path"], entry.get("seg_map_path", "")) for entry in entries]
 
 
 def check_segmentation_use(split: Split, pairs: list[tuple[str, str]], report: Report) -> None:
@@ -167,13 +202,10 @@ def check_segmentation_use(split: Split, pairs: list[tuple[str, str]], report: R
     if not pairs:
         folder = Path(split.dataset.data_prefix.get("img_path") or ".")
         suffixes = Counter(p.suffix for p in folder.rglob("*") if p.is_file())
-        found = (
-            ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in suffixes.most_common(3))
-            or "nothing"
-        )
-        report.add(
-            "no-images", f"{folder} holds {found}, img_suffix is {split.dataset.img_suffix!r}"
-        )
+        most = [f"{n} {suffix or 'without suffix'}" for suffix, n in suffixes.most_common(3)]
+        found = ", ".join(most) or "nothing"
+        suffix = split.dataset.img_suffix
+        report.add("no-images", f"{folder} holds {found}, img_suffix is {suffix!r}")
     for image, label in pairs:
         if not Path(label).is_file():
             report.add("label-missing", f"for {image}", file=label)

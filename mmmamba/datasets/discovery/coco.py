@@ -14,6 +14,8 @@ from .layout import LABEL_FOLDERS, Part, split_names, split_of, walk
 
 LOOKED_FOR = 20
 """Images of a file that must lie in a folder."""
+NO_GROUP = (None, "none", "")
+"""What a category that belongs to no other has as `supercategory`."""
 OTHER_TASKS = ("captions", "keypoints", "panoptic", "stuff", "info")
 
 
@@ -45,8 +47,8 @@ def find_coco(root: Path, out: Path, val_share: float | None = None) -> CocoData
         val_share: of the images for validation, where there is one annotation file.
 
     Raises:
-        UsageError: several files for one split, no split and no `val_share`, images that are not there, files that
-            are not COCO's or disagree about the classes.
+        UsageError: several files for one split, no split and no `val_share`, images that are not
+            there, files that are not COCO's or disagree about the classes.
     """
     files = annotation_files(root)
     if not files:
@@ -71,10 +73,7 @@ def find_coco(root: Path, out: Path, val_share: float | None = None) -> CocoData
         return _divided(root, only_file, train, images, out, val_share)
     val = _read(chosen["val"])
     classes, dropped = _classes(train)
-    said += [
-        f"left out: category {name!r}, which groups the others and has no annotation"
-        for name in dropped
-    ]
+    said += _left_out(dropped)
     _same_classes(only_file, classes, chosen["val"], _classes(val)[0])
     test = None
     if "test" in chosen:
@@ -96,7 +95,7 @@ def annotation_files(root: Path) -> list[Path]:
 def _divided(
     root: Path, file: Path, content: dict, images: Path, out: Path, share: float | None
 ) -> CocoData:
-    """One file made into two, which are written beside the config: the user's data stays as it is."""
+    """One file made into two, written beside the config: the user's data stays as it is."""
     if share is None:
         raise UsageError(
             f"{root} has one annotation file, {file.relative_to(root)}, and none for validation. "
@@ -108,10 +107,7 @@ def _divided(
             f"{file} has {len(content['images'])} images, too few to divide by --val-share {share}"
         )
     classes, dropped = _classes(content)
-    said = [
-        f"left out: category {name!r}, which groups the others and has no annotation"
-        for name in dropped
-    ]
+    said = _left_out(dropped)
     out.mkdir(parents=True, exist_ok=True)
     parts = []
     for split, chosen in zip(("train", "val"), map(set, names)):
@@ -144,19 +140,23 @@ def _only(root: Path, split: str | None, files: list[Path]) -> Path:
     if len(left) > 1:
         kind = f"{split} files" if split else "files that say neither train nor val"
         raise UsageError(
-            f"{root} has {len(left)} {kind}: {_names(root, left)}. Leave one of them, or name another "
-            "folder with --data"
+            f"{root} has {len(left)} {kind}: {_names(root, left)}. Leave one of them, or name "
+            "another folder with --data"
         )
     return left[0]
 
 
 def _image_folder(root: Path, file: Path, content: dict) -> Path:
-    """The folder in which the first images of a file lie: its own, one named like it, one of its split."""
+    """The folder in which the first images of a file lie.
+
+    It is looked for first where the file is, then by the file's name and split.
+    """
     names = [str(image.get("file_name")) for image in content["images"][:LOOKED_FOR]]
     stem = file.stem.removeprefix("instances_")
     split = split_of(file.relative_to(root)) if file.is_relative_to(root) else None
 
     def liking(folder: Path) -> tuple:
+        """Sorts first what an image folder of this file would most likely be."""
         below = folder.relative_to(root)
         return (
             folder != file.parent,
@@ -184,17 +184,24 @@ def _image_folder(root: Path, file: Path, content: dict) -> Path:
 
 
 def _classes(content: dict) -> tuple[tuple[str, ...], list[str]]:
-    """Names of the categories, and of those left out: Roboflow's files begin with a group that nothing belongs to."""
+    """Names of the categories, and of those left out.
+
+    Roboflow's files begin with a group that nothing belongs to.
+    """
     used = {annotation.get("category_id") for annotation in content["annotations"]}
     groups = {category.get("supercategory") for category in content["categories"]}
-    dropped = [
-        c["name"]
-        for c in content["categories"]
-        if c["id"] not in used
-        and c["name"] in groups
-        and c.get("supercategory") in (None, "none", "")
-    ]
-    return tuple(c["name"] for c in content["categories"] if c["name"] not in dropped), dropped
+    names, dropped = [], []
+    for category in content["categories"]:
+        is_group = category["name"] in groups and category.get("supercategory") in NO_GROUP
+        unused = category["id"] not in used
+        (dropped if is_group and unused else names).append(category["name"])
+    return tuple(name for name in names if name not in dropped), dropped
+
+
+def _left_out(dropped: list[str]) -> list[str]:
+    """A line for each category that is no class."""
+    reason = "which groups the others and has no annotation"
+    return [f"left out: category {name!r}, {reason}" for name in dropped]
 
 
 def _same_classes(
@@ -202,8 +209,8 @@ def _same_classes(
 ) -> None:
     if train != val:
         raise UsageError(
-            f"the classes differ: {train_file} has {', '.join(train)}; {val_file} has {', '.join(val)}. "
-            "Both need the same categories in the same order"
+            f"the classes differ: {train_file} has {', '.join(train)}; {val_file} has "
+            f"{', '.join(val)}. Both need the same categories in the same order"
         )
 
 

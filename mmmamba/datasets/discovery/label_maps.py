@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from ...errors import UsageError
-from ..checks.images import in_threads
+from ..checks.images import in_threads, read_labels
 from ..checks.segmentation import read_label_map
 from .layout import IMAGE_SUFFIXES, LABEL_FOLDERS, SPLIT_NAMES, Part, split_names
 
@@ -24,7 +25,8 @@ class LabelData:
     """A data set of label maps.
 
     Attributes:
-        image_suffix, label_suffix: what follows a name common to both files, ".jpg" and "_mask.png".
+        image_suffix, label_suffix: what follows a name common to both files, ".jpg" and
+            "_mask.png".
         zero_ignored: 0 is no class (ADE20K's convention).
         images: number of images to train on.
         said: what was chosen, a line each.
@@ -45,12 +47,13 @@ def find_label_maps(root: Path, out: Path, val_share: float | None = None) -> La
     """The data set below a folder, or None if it has no folders of images and of label maps.
 
     Args:
-        out: folder for the lists of a split that is made here, and for label maps that have to be renumbered.
+        out: folder for the lists of a split that is made here, and for label maps that have to be
+            renumbered.
         val_share: of the images for validation, where they are in one folder.
 
     Raises:
-        UsageError: no split and no `val_share`, images without label maps, label maps in colours, values that do not
-            fit the file of classes.
+        UsageError: no split and no `val_share`, images without label maps, label maps in colours,
+            values that do not fit the file of classes.
     """
     parts = {
         split: found
@@ -79,7 +82,8 @@ def find_label_maps(root: Path, out: Path, val_share: float | None = None) -> La
     if set(values) <= {0, IGNORED} and IGNORED in values:
         parts = _renumbered(parts, values, image_suffix, label_suffix, out)
         said.append(
-            f"label maps of 0 and 255 written as 0 and 1 below {out}: mmseg leaves 255 out of training"
+            f"label maps of 0 and 255 written as 0 and 1 below {out}: mmseg leaves 255 out of "
+            "training"
         )
         values = {0: values[0], 1: values[IGNORED]}
     classes, zero_ignored, why = _classes(root, values)
@@ -98,20 +102,25 @@ def find_label_maps(root: Path, out: Path, val_share: float | None = None) -> La
 
 
 def _folders(root: Path, names: tuple[str, ...]) -> Part | None:
-    """Folders of a split: images/train and labels/train, train/images and train/labels, or train and trainannot."""
+    """Folders of a split.
+
+    They are images/train and labels/train, train/images and train/labels, or train and trainannot.
+    """
     for name in names:
-        for images in IMAGE_FOLDERS:
-            for labels in LABEL_FOLDERS:
-                nested = root / images / name, root / labels / name
-                for pair in (nested, (root / name / images, root / name / labels)):
-                    if all(
-                        folder.is_dir() and any(map(_is_image, folder.rglob("*")))
-                        for folder in pair
-                    ):
-                        return Part(*pair)
+        for images, labels in product(IMAGE_FOLDERS, LABEL_FOLDERS):
+            for part in (
+                Part(root / images / name, root / labels / name),
+                Part(root / name / images, root / name / labels),
+            ):
+                if _holds_images(part.images) and _holds_images(part.annotations):
+                    return part
         if name and (root / name).is_dir() and (root / f"{name}annot").is_dir():
             return Part(root / name, root / f"{name}annot")
     return None
+
+
+def _holds_images(folder: Path) -> bool:
+    return folder.is_dir() and any(map(_is_image, folder.rglob("*")))
 
 
 def _is_image(path: Path) -> bool:
@@ -124,7 +133,8 @@ def _image_suffix(folder: Path) -> str:
     if len(suffixes) > 1:
         found = ", ".join(f"{n} of {suffix}" for suffix, n in suffixes.most_common())
         raise UsageError(
-            f"{folder} holds images of several formats, {found}; mmseg reads one: convert the others"
+            f"{folder} holds images of several formats, {found}; mmseg reads one: convert the "
+            "others"
         )
     return next(iter(suffixes))
 
@@ -139,17 +149,14 @@ def _names(folder: Path, suffix: str) -> list[str]:
 def _label_suffix(folder: Path, name: str) -> str:
     """What the label map of an image has after its name, such as _mask.png."""
     stem = Path(name).name
-    found = sorted(
-        (
-            p.name.removeprefix(stem)
-            for p in (folder / name).parent.glob("*")
-            if p.name.startswith(stem) and _is_image(p)
-        ),
-        key=len,
-    )
+    found = []
+    for path in sorted((folder / name).parent.glob("*")):
+        if path.name.startswith(stem) and _is_image(path):
+            found.append(path.name.removeprefix(stem))
     if not found:
         raise UsageError(f"{folder} has no label map for the image {name}: wanted {name}.png")
-    return found[0]
+    # With a.png and ab.png there, the shorter one is the image's own.
+    return min(found, key=len)
 
 
 def _divided(
@@ -157,8 +164,8 @@ def _divided(
 ) -> dict[str, Part]:
     if share is None:
         raise UsageError(
-            f"{root} has images for training and none for validation. --val-share 0.2 holds a fifth of "
-            "them out"
+            f"{root} has images for training and none for validation. --val-share 0.2 holds a "
+            "fifth of them out"
         )
     chosen = split_names(names, share)
     if not all(chosen):
@@ -182,18 +189,16 @@ def _label_files(part: Part, image_suffix: str, label_suffix: str) -> list[Path]
 def _values(parts: dict[str, Part], image_suffix: str, label_suffix: str) -> Counter:
     """Pixels of each value in training and validation."""
     values: Counter = Counter()
-    files = [
-        file
-        for split in ("train", "val")
-        for file in _label_files(parts[split], image_suffix, label_suffix)
-    ]
+    files = []
+    for split in ("train", "val"):
+        files += _label_files(parts[split], image_suffix, label_suffix)
     for file, label in in_threads(read_label_map, files, "label maps"):
         if label.error:
             raise UsageError(f"{file}: {label.error}")
         if label.channels > 1:
             raise UsageError(
-                f"{file} is a picture in colours ({label.channels} channels); wanted one number a pixel, "
-                "as grey or palette PNG"
+                f"{file} is a picture in colours ({label.channels} channels); wanted one number a "
+                "pixel, as grey or palette PNG"
             )
         values.update(label.pixels)
     return values
@@ -208,8 +213,7 @@ def _renumbered(
     for split, part in parts.items():
         folder = out / "labels" / split
         for file in _label_files(part, image_suffix, label_suffix):
-            with Image.open(file) as image:
-                labels = np.asarray(image)
+            labels = read_labels(file)
             copy = np.zeros(labels.shape, np.uint8)
             for value, number in numbers.items():
                 copy[labels == value] = number

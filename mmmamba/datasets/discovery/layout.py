@@ -33,7 +33,8 @@ DEPTH = 3
 class Part:
     """One split: the folder of its images, and its annotation file or folder of label maps.
 
-    Of label maps, `names` is a list of names without suffix where the split is not a folder of its own.
+    With label maps, `names` is a list of names without suffix where the split is not a folder of
+    its own.
     """
 
     images: Path
@@ -42,7 +43,7 @@ class Part:
 
 
 def split_of(path: Path) -> str | None:
-    """train, val or test, as the name of a file or else of the folders above it says; None if they say nothing."""
+    """train, val or test, by the name of a file or of the folders above it; None if none says."""
     for part in (path.stem, *reversed(path.parent.parts)):
         words = re.split(r"[^a-z]+", part.lower())
         for split, names in SPLIT_NAMES.items():
@@ -55,14 +56,16 @@ def walk(root: Path, depth: int = DEPTH) -> Iterator[Path]:
     """A folder and those below it, in order; hidden ones are left out."""
     yield root
     if depth:
-        for folder in sorted(
-            p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")
-        ):
-            yield from walk(folder, depth - 1)
+        for path in sorted(root.iterdir()):
+            if path.is_dir() and not path.name.startswith("."):
+                yield from walk(path, depth - 1)
 
 
 def split_names(names: Iterable[str], share: float) -> tuple[list[str], list[str]]:
-    """Names for training and for validation, `share` of them: chosen by a hash, so the same on every machine."""
+    """Names for training and for validation, `share` of them.
+
+    They are chosen by a hash, so that they are the same on every machine.
+    """
     ordered = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     held_out = set(ordered[: max(round(share * len(ordered)), 1)])
     return sorted(set(ordered) - held_out), sorted(held_out)

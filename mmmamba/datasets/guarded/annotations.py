@@ -1,7 +1,11 @@
-"""COCO annotations looked at while mmdet reads them, where it drops some in silence and fails at others."""
+"""COCO annotations looked at while mmdet reads them.
+
+mmdet drops some in silence and fails at others.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,56 +62,47 @@ class CheckedParse:
             )
             return dict(img_id=image["id"], instances=[], width=0, height=0)
         known = self.dataset.coco.cats
-        usable = [
-            a
-            for a in annotations
-            if _is_plain(a, *size, self.masks, known) or not self._faults(a, size, known)
-        ]
+        usable = []
+        for annotation in annotations:
+            # Nearly all are plain, which is quickly seen; the others are looked at one by one.
+            plain = _is_plain(annotation, *size, self.masks, known)
+            if plain or not self._must_go(annotation, size, known):
+                usable.append(annotation)
         return self.parse(dict(raw, raw_ann_info=usable))
 
-    def _faults(self, annotation: dict, size: tuple[int, int], known: dict) -> bool:
+    def _must_go(self, annotation: dict, size: tuple[int, int], known: dict) -> bool:
         """Count what is wrong with an annotation. Whether it must be left out."""
-        dropped = False
+        place = dict(image=annotation.get("image_id"), annotation=annotation.get("id"))
+        must_go = False
         for kind, detail in _all_faults(annotation, size, self.masks, known):
-            self.report.add(
-                kind, detail, image=annotation.get("image_id"), annotation=annotation.get("id")
-            )
-            dropped |= kind in FATAL or kind == "category-unknown"
-        return dropped
+            self.report.add(kind, detail, **place)
+            must_go |= kind in FATAL or kind == "category-unknown"
+        return must_go
 
     def finish(self) -> None:
         """Log what was left out.
 
         Raises:
-            DataError: an image without a size, or an annotation that cannot be used and is not to be skipped.
+            DataError: an image without a size, or an annotation that cannot be used and is not to
+                be skipped.
         """
-        fatal = [
-            kind
-            for kind in self.report.counts
-            if kind == "image-record" or (kind in FATAL and not self.skip)
-        ]
+        fatal = []
         for kind, number in self.report.counts.items():
-            if kind not in fatal:
-                text = _examples(self.report, kind)
-                print_log(
-                    f"{self.report.file}: of {self.seen} annotations {number}: {KINDS[kind].title}, "
-                    f"{KINDS[kind].advice}{text}",
-                    "current",
-                    30,
-                )
-        if fatal:
-            lines = [
-                f"{self.report.counts[k]} times: {KINDS[k].title}{_examples(self.report, k)}"
-                for k in fatal
-            ]
-            cure = (
-                ""
-                if "image-record" in fatal
-                else ", or train without these annotations: --skip-bad-data"
-            )
-            raise DataError(
-                "\n".join([f"{self.report.file} cannot be used as it is", *lines, f"Mend it{cure}"])
-            )
+            if kind == "image-record" or (kind in FATAL and not self.skip):
+                fatal.append(kind)
+                continue
+            found = f"{self.report.file}: of {self.seen} annotations {number}: {KINDS[kind].title}"
+            text = f"{found}, {KINDS[kind].advice}{_examples(self.report, kind)}"
+            print_log(text, "current", logging.WARNING)
+        if not fatal:
+            return
+        lines = [f"{self.report.file} cannot be used as it is"]
+        for kind in fatal:
+            times = self.report.counts[kind]
+            lines.append(f"{times} times: {KINDS[kind].title}{_examples(self.report, kind)}")
+        skipping = ", or train without these annotations: --skip-bad-data"
+        lines.append("Mend it" + ("" if "image-record" in fatal else skipping))
+        raise DataError("\n".join(lines))
 
 
 def load_checked(dataset: BaseDataset, masks: bool, skip: bool) -> None:
@@ -130,7 +125,10 @@ def load_checked(dataset: BaseDataset, masks: bool, skip: bool) -> None:
 
 
 def _is_plain(annotation: dict, width: float, height: float, masks: bool, known: dict) -> bool:
-    """Whether there is surely nothing wrong. Three seconds for a million; what it doubts is looked at one by one."""
+    """Whether there is surely nothing wrong: a quick look, three seconds for a million.
+
+    Comparisons alone let NaN and wrong types through; the sum of all numbers does not.
+    """
     try:
         x, y, w, h = annotation["bbox"]
         total = annotation["area"]
@@ -146,16 +144,15 @@ def _is_plain(annotation: dict, width: float, height: float, masks: bool, known:
         ):
             return False
         if masks:
+            # No mask at all is None here, which raises a TypeError below.
             for polygon in annotation["segmentation"] or (None,):
                 low, high = min(polygon), max(polygon)
                 # Longer than any outline of so many points.
-                if (
-                    len(polygon) < 6
-                    or len(polygon) % 2
-                    or len(polygon) * max(high - low, high, -low) > FARTHEST
-                ):
+                reach = len(polygon) * max(high - low, high, -low)
+                if len(polygon) < 6 or len(polygon) % 2 or reach > FARTHEST:
                     return False
                 total += sum(polygon)
+        # NaN and infinity are the numbers that minus themselves are not 0.
         return total - total == 0
     except (KeyError, TypeError, ValueError):
         return False

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
-from inspect import isclass
 from typing import Any
 
-from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 from ...errors import UsageError
+from ..nodes import dataset_class, loads_masks, reads_coco, replace_plain
 from .annotations import UNREADABLE, load_checked
 from .ledger import DataError, Ledger
 from .pipeline import CheckedPipeline, CheckedTransform
@@ -26,7 +25,11 @@ def build_checked(dataset: dict, ledger: Ledger, skip: bool) -> Any:
     Raises:
         DataError: annotations cannot be used, or no image is left.
     """
-    built = DATASETS.build(_replaced(deepcopy(dataset), skip))
+
+    def checked(plain: dict) -> dict:
+        return dict(type=_build_leaf, dataset=plain, skip=skip)
+
+    built = DATASETS.build(replace_plain(deepcopy(dataset), checked))
     if hasattr(built, "full_init"):
         built.full_init()
     check_pipelines(built, ledger, skip)
@@ -34,17 +37,20 @@ def build_checked(dataset: dict, ledger: Ledger, skip: bool) -> Any:
 
 
 def check_pipelines(dataset: Any, ledger: Ledger, skip: bool) -> None:
-    """Put checked pipelines in the place of all below a data set; those that are checked already stay."""
+    """Put checked pipelines in the place of all below a data set that are not checked yet."""
     for node in _nodes(dataset):
         pipeline = getattr(node, "pipeline", None)
         # MMEngine's and mmcv's `Compose` are two classes.
         if hasattr(pipeline, "transforms") and not isinstance(pipeline, CheckedPipeline):
             node.pipeline = CheckedPipeline(pipeline, node, ledger, skip)
         elif isinstance(pipeline, list):
-            node.pipeline = [
-                t if isinstance(t, CheckedTransform) else CheckedTransform(t, node.max_refetch)
-                for t in pipeline
-            ]
+            node.pipeline = [_checked(transform, node.max_refetch) for transform in pipeline]
+
+
+def _checked(transform: Any, limit: int) -> CheckedTransform:
+    if isinstance(transform, CheckedTransform):
+        return transform
+    return CheckedTransform(transform, limit)
 
 
 def _nodes(dataset: Any) -> Iterator[Any]:
@@ -56,34 +62,17 @@ def _nodes(dataset: Any) -> Iterator[Any]:
             yield from _nodes(one)
 
 
-def _replaced(node: Any, skip: bool) -> Any:
-    """A data set's config, in which `_build_leaf` builds what wraps no other."""
-    if "dataset" in node:
-        return {**node, "dataset": _replaced(node["dataset"], skip)}
-    if "datasets" in node:
-        return {**node, "datasets": [_replaced(one, skip) for one in node["datasets"]]}
-    return dict(type=_build_leaf, dataset=node, skip=skip)
-
-
 def _build_leaf(dataset: dict, skip: bool) -> Any:
+    """Build a data set that wraps no other, in the place of its class in the config."""
     file = dataset.get("ann_file") or dataset.get("data_root")
-    if _is_coco(dataset.get("type")):
+    if reads_coco(dataset_class(dataset)):
         built = DATASETS.build({**dataset, "lazy_init": True})
-        masks = any(
-            step.get("with_mask")
-            for step in dataset.get("pipeline") or ()
-            if isinstance(step, dict)
-        )
         if not dataset.get("lazy_init"):
+            masks = loads_masks(dataset.get("pipeline"))
             load_checked(built, masks, skip and not built.test_mode)
     else:
-        try:
-            built = DATASETS.build(dataset)
-        except (*UNREADABLE, UsageError) as error:
-            kind = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
-            raise DataError(
-                f"the {dataset.get('type')} of {file} cannot be built: {kind}{error}"
-            ) from error
+        built = _build_other(dataset, file)
+    # Data sets that are no BaseDataset know no lazy start: they are loaded.
     if getattr(built, "_fully_initialized", True) and len(built) == 0:
         raise DataError(
             f"{file} gives no image: the data set is empty. What is wrong: mmmamba check-data"
@@ -91,12 +80,12 @@ def _build_leaf(dataset: dict, skip: bool) -> Any:
     return built
 
 
-def _is_coco(kind: Any) -> bool:
-    """Whether a type is mmdet's reader of COCO files, or reads as it does."""
-    if isinstance(kind, str):
-        with DATASETS.switch_scope_and_registry(None) as registry:
-            kind = registry.get(kind)
-    if not (isclass(kind) and issubclass(kind, BaseDataset)):
-        return False
-    original = next((c for c in kind.__mro__ if c.__module__ == "mmdet.datasets.coco"), None)
-    return original is not None and kind.parse_data_info is original.parse_data_info
+def _build_other(dataset: dict, file: Any) -> Any:
+    """Build a data set whose annotations are read in ways that are not known here."""
+    try:
+        return DATASETS.build(dataset)
+    except (*UNREADABLE, UsageError) as error:
+        kind = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
+        raise DataError(
+            f"the {dataset.get('type')} of {file} cannot be built: {kind}{error}"
+        ) from error

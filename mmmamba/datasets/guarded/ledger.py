@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,13 +26,17 @@ class DataError(UsageError):
     """An image or an annotation that cannot be used; the message names it."""
 
     def __init__(self, message: str) -> None:
-        # From a worker PyTorch hands on the text of the traceback, which ends in this class's name and the message.
+        # From a worker PyTorch hands on the text of the traceback, which ends in this class's name
+        # and the message.
         super().__init__(message.rpartition("DataError: ")[2].strip())
 
 
 @dataclass
 class Ledger:
-    """A file that workers add lines to, each at once, so that those of several do not mix. Without a path: the log."""
+    """A file that workers add lines to, each at once, so that those of several do not mix.
+
+    Without a path they go to the log.
+    """
 
     path: Path | None = None
     counts: Counter = field(default_factory=Counter)
@@ -42,7 +47,7 @@ class Ledger:
     def add(self, kind: str, what: str) -> None:
         """Write down one of `KINDS`."""
         if self.path is None:
-            print_log(f"{KINDS[kind]}: {what}", "current", 30)
+            print_log(f"{KINDS[kind]}: {what}", "current", logging.WARNING)
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
@@ -59,11 +64,8 @@ class Ledger:
                 self.told[kind] = number
                 examples = [entry["what"] for entry in entries if entry["kind"] == kind]
                 text = "".join(f"\n  {example}" for example in examples[:SHOWN])
-                print_log(
-                    f"{number} {KINDS[kind]} ({new} of them new; named in {self.path}){text}",
-                    "current",
-                    30,
-                )
+                told = f"{number} {KINDS[kind]} ({new} of them new; named in {self.path}){text}"
+                print_log(told, "current", logging.WARNING)
 
     def _new_entries(self) -> list[dict]:
         if self.path is None or not self.path.exists():

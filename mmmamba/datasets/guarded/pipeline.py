@@ -16,23 +16,24 @@ from .samples import box_faults, file_faults, image_faults, label_map_faults, pl
 IN_A_ROW = 100
 """Images after one another that may be left out before the data are taken to be all bad."""
 LAST = 3
+LOADED = ("img", "gt_bboxes", "gt_seg_map")
+"""What is looked at when it is loaded."""
 
 
 class CheckedPipeline(Compose):
-    """MMEngine's `Compose`, which also looks at the image, the boxes and the label map as soon as they are loaded.
+    """MMEngine's `Compose`, which also looks at what is loaded as soon as it is.
+
+    That is the image, the boxes and the label map.
 
     Raises:
-        DataError: an image cannot be used, or too many in a row cannot. With `skip`, the former is written down and
-            None returned, for which the data set takes another image.
+        DataError: an image cannot be used, or too many in a row cannot. With `skip`, the former is
+            written down and None returned, for which the data set takes another image.
     """
 
     def __init__(self, pipeline: Compose, dataset: BaseDataset, ledger: Ledger, skip: bool) -> None:
         self.transforms = pipeline.transforms
-        self.ledger, self.skip, self.test_mode = (
-            ledger,
-            skip and not dataset.test_mode,
-            dataset.test_mode,
-        )
+        self.ledger, self.test_mode = ledger, dataset.test_mode
+        self.skip = skip and not dataset.test_mode
         self.limit = min(IN_A_ROW, dataset.max_refetch)
         self.row: list[str] = []
         classes = dataset.metainfo.get("classes")
@@ -46,45 +47,42 @@ class CheckedPipeline(Compose):
         if faults := list(file_faults(sample)):
             return self._bad(Finding("", file, "; ".join(faults), image))
         for transform in self.transforms:
-            loaded = {key for key in ("img", "gt_bboxes", "gt_seg_map") if key not in sample}
+            missing = {key for key in LOADED if key not in sample}
             try:
                 sample = transform(sample)
-                faults = (
-                    list(self._faults(sample, loaded))
-                    if loaded and isinstance(sample, dict)
-                    else []
-                )
+                faults = list(self._faults(sample, missing))
             except DataError:
                 raise
             # Whatever a transform raises is handed on, with the file's name.
             except Exception as error:
-                return self._bad(
-                    Finding("", file, _told(transform, error) + _beside(sample), image), error
-                )
+                what = _told(transform, error) + _beside(sample)
+                return self._bad(Finding("", file, what, image), error)
             if faults:
                 return self._bad(Finding("", file, "; ".join(faults), image))
             if sample is None:
-                return self._left_out(
-                    "empty", str(Finding("", file, type(transform).__name__, image))
-                )
+                finding = Finding("", file, type(transform).__name__, image)
+                return self._left_out("empty", str(finding))
         self.row.clear()
         return sample
 
-    def _faults(self, sample: dict, loaded: set[str]) -> Iterator[str]:
-        if "img" in loaded and "img" in sample:
+    def _faults(self, sample: Any, missing: set[str]) -> Iterator[str]:
+        """What is wrong with what was missing before and is there now."""
+        if not missing or not isinstance(sample, dict):
+            return
+        new = {key for key in missing if key in sample}
+        if "img" in new:
             yield from image_faults(sample)
-        if "gt_bboxes" in loaded and "gt_bboxes" in sample:
+        if "gt_bboxes" in new:
             yield from box_faults(sample, self.classes)
-        if "gt_seg_map" in loaded and "gt_seg_map" in sample and self.ignore_index is not None:
+        if "gt_seg_map" in new and self.ignore_index is not None:
             yield from label_map_faults(sample, self.classes, self.ignore_index)
 
     def _bad(self, finding: Finding, error: Exception | None = None) -> None:
         if not self.skip:
-            cure = (
-                "" if self.test_mode else " To leave such images out of training: --skip-bad-data."
-            )
+            cure = " To leave such images out of training: --skip-bad-data."
             raise DataError(
-                f"{finding}. Mend or remove it.{cure} What else is wrong: mmmamba check-data"
+                f"{finding}. Mend or remove it.{'' if self.test_mode else cure} "
+                "What else is wrong: mmmamba check-data"
             ) from error
         return self._left_out("bad", str(finding))
 
@@ -104,7 +102,7 @@ class CheckedPipeline(Compose):
 
 
 class CheckedTransform:
-    """A transform of a data set that mixes images (mosaic), with the names of the images in its errors."""
+    """A transform of a data set that mixes images (mosaic), whose errors name the images."""
 
     def __init__(self, transform: Any, limit: int) -> None:
         self.transform, self.limit, self.row = transform, limit, 0
@@ -118,15 +116,13 @@ class CheckedTransform:
             others = [place(other)[0] for other in sample.get("mix_results") or ()]
             mixed = f" (mixed with {', '.join(others)})" if others else ""
             file, image = place(sample)
-            raise DataError(
-                str(Finding("", file, _told(self.transform, error) + mixed, image))
-            ) from error
+            finding = Finding("", file, _told(self.transform, error) + mixed, image)
+            raise DataError(str(finding)) from error
         self.row = 0 if result is not None else self.row + 1
         if self.row >= self.limit:
             file, image = place(sample)
-            raise DataError(
-                f"{Finding('', file, type(self.transform).__name__, image)} left nothing, {self.row} times"
-            )
+            finding = Finding("", file, type(self.transform).__name__, image)
+            raise DataError(f"{finding} left nothing, {self.row} times")
         return result
 
     def __getattr__(self, name: str) -> Any:
@@ -141,11 +137,9 @@ class CheckedTransform:
 
 def _beside(sample: Any) -> str:
     """The label map of an image, where that may be what could not be loaded."""
-    path = (
-        sample.get("seg_map_path")
-        if isinstance(sample, dict) and "gt_seg_map" not in sample
-        else None
-    )
+    if not isinstance(sample, dict) or "gt_seg_map" in sample:
+        return ""
+    path = sample.get("seg_map_path")
     return f", label map {path}" if path else ""
 
 

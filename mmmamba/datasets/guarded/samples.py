@@ -16,10 +16,12 @@ from ..checks.regular import irregular
 JPEG, PNG = b"\xff\xd8", b"\x89PNG"
 ENDS = {JPEG: b"\xff\xd9", PNG: b"IEND\xaeB`\x82"}
 LABEL_MODES = ("1", "L", "P")
+TAIL = 64
+"""Bytes at a file's end in which its end mark stands, if nothing is missing."""
 
 
 def file_faults(sample: Any) -> Iterator[str]:
-    """Of the files that a sample is about to be loaded from."""
+    """What is wrong with the files that a sample is about to be loaded from."""
     if not isinstance(sample, dict):
         return
     if found := irregular(sample.get("img_path")):
@@ -29,7 +31,10 @@ def file_faults(sample: Any) -> Iterator[str]:
 
 
 def image_faults(sample: dict) -> Iterator[str]:
-    """Of an image just loaded: cut off, which OpenCV fills with grey, or of another size than the annotations say."""
+    """What is wrong with an image just loaded.
+
+    It may be cut off, which OpenCV fills with grey, or of another size than the annotations say.
+    """
     path = sample.get("img_path")
     if isinstance(path, str) and (error := cut_off(path)):
         yield error
@@ -37,24 +42,26 @@ def image_faults(sample: dict) -> Iterator[str]:
     if not (height and width):
         yield f"the image is {width} x {height}"
     told = sample.get("width"), sample.get("height")
-    if None not in told and told != (width, height):
-        turned = (
-            " (its EXIF orientation turns it, as training sees it)"
-            if told == (height, width)
-            else ""
-        )
-        yield f"the image is {width} x {height}{turned}, its annotations say {told[0]} x {told[1]}"
+    if None in told or told == (width, height):
+        return
+    turned = " (its EXIF orientation turns it, as training sees it)"
+    why = turned if told == (height, width) else ""
+    yield f"the image is {width} x {height}{why}, its annotations say {told[0]} x {told[1]}"
 
 
 def cut_off(path: str) -> str:
-    """Why a JPEG or PNG file is not whole; empty if it is. Files that do not end as they should are decoded anew."""
+    """Why a JPEG or PNG file is not whole; empty if it is.
+
+    Files that do not end as they should are decoded anew.
+    """
     try:
         with open(path, "rb") as file:
-            end = ENDS.get(head := file.read(4)) or ENDS.get(head[:2])
+            head = file.read(len(PNG))
+            end = ENDS.get(head) or ENDS.get(head[: len(JPEG)])
             if end is None:
                 return ""
-            file.seek(0, os.SEEK_END)
-            file.seek(-min(64, file.tell()), os.SEEK_END)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(-min(TAIL, size), os.SEEK_END)
             if end in file.read():
                 return ""
     except OSError:
@@ -64,50 +71,62 @@ def cut_off(path: str) -> str:
 
 
 def box_faults(sample: dict, classes: int | None) -> Iterator[str]:
-    """Of boxes and labels just loaded."""
+    """What is wrong with boxes and labels just loaded."""
     boxes = sample["gt_bboxes"]
-    values = torch.as_tensor(getattr(boxes, "tensor", boxes))
-    wrong = (~values.isfinite().all(-1)).nonzero().flatten().tolist()
+    values_N4 = torch.as_tensor(getattr(boxes, "tensor", boxes))
+    wrong = (~values_N4.isfinite().all(-1)).nonzero().flatten().tolist()
     if wrong:
-        yield f"box {wrong[0]} of its {len(values)} is {values[wrong[0]].tolist()}"
+        yield f"box {wrong[0]} of its {len(values_N4)} is {values_N4[wrong[0]].tolist()}"
     labels = np.asarray(sample.get("gt_bboxes_labels", ()))
-    if classes is not None and labels.size and not 0 <= labels.min() <= labels.max() < classes:
-        yield f"its labels reach from {labels.min()} to {labels.max()}, wanted 0 … {classes - 1}"
+    if classes is None or not labels.size:
+        return
+    lowest, highest = labels.min(), labels.max()
+    if lowest < 0 or highest >= classes:
+        yield f"its labels reach from {lowest} to {highest}, wanted 0 … {classes - 1}"
 
 
 def label_map_faults(sample: dict, classes: int | None, ignore_index: int) -> Iterator[str]:
-    """Of a label map just loaded: colours, more than 8 bits, another size than the image, labels of no class."""
-    labels, path = sample["gt_seg_map"], sample.get("seg_map_path")
-    if labels.ndim != 2:
-        yield f"the label map {path} has {labels.shape[-1]} channels, wanted one number a pixel"
+    """What is wrong with a label map just loaded.
+
+    It may have colours, more than 8 bits, another size than the image, or labels of no class.
+    """
+    labels_HW, path = sample["gt_seg_map"], sample.get("seg_map_path")
+    name = f"the label map {path}"
+    if labels_HW.ndim != 2:
+        yield f"{name} has {labels_HW.shape[-1]} channels, wanted one number a pixel"
         return
-    if (shape := sample.get("ori_shape")) and labels.shape != tuple(shape[:2]):
-        yield f"the label map {path} is {labels.shape[1]} x {labels.shape[0]}, the image is {shape[1]} x {shape[0]}"
-    if isinstance(path, str) and (problem := _wrapped(path)):
-        yield problem
-    elif classes is not None:
-        # Comparisons of bytes: a millisecond for 16 million pixels, beside decoding some 100.
-        wrong = labels[(labels >= classes) & (labels != ignore_index)]
-        if wrong.size:
-            found = ", ".join(map(str, np.unique(wrong)[:8]))
-            yield (
-                f"the label map {path} holds {found} (after reduce_zero_label, if set) in {wrong.size} pixels, "
-                f"wanted 0 … {classes - 1}, or {ignore_index} to ignore"
-            )
+    height, width = labels_HW.shape
+    image = sample.get("ori_shape")
+    if image and (height, width) != tuple(image[:2]):
+        yield f"{name} is {width} x {height}, the image is {image[1]} x {image[0]}"
+    if isinstance(path, str) and (problem := _lost_bits(path)):
+        yield f"{name} {problem}"
+        return
+    if classes is None:
+        return
+    # Comparisons of bytes: a millisecond for 16 million pixels, beside decoding some 100.
+    wrong = labels_HW[(labels_HW >= classes) & (labels_HW != ignore_index)]
+    if wrong.size:
+        found = ", ".join(map(str, np.unique(wrong)[:8]))
+        yield (
+            f"{name} holds {found} (after reduce_zero_label, if set) in {wrong.size} pixels, "
+            f"wanted 0 … {classes - 1}, or {ignore_index} to ignore"
+        )
 
 
-def _wrapped(path: str) -> str:
-    """What of a file mmseg loses, as it reads the lowest 8 bits; empty if nothing."""
+def _lost_bits(path: str) -> str:
+    """What mmseg loses of a label map, as it reads the lowest 8 bits; empty if nothing."""
     try:
         with Image.open(path) as image:
             if image.mode in LABEL_MODES:
                 return ""
             highest = np.asarray(image).max() if image.mode in DEEP_MODES else 0
-            if highest < 256 and image.mode in DEEP_MODES:
+            if image.mode in DEEP_MODES and highest < 256:
                 return ""
-            return f"the label map {path} is of mode {image.mode}, up to {highest}: it is read with 8 bits"
+            return f"is of mode {image.mode}, up to {highest}: it is read with 8 bits"
     except UNREADABLE:
-        # Not an image file that Pillow knows, or in storage of another kind; it was loaded by other means.
+        # Not an image file that Pillow knows, or in storage of another kind; it was loaded by
+        # other means.
         return ""
 
 

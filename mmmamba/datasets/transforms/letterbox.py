@@ -14,12 +14,14 @@ PAD = 114
 class Letterbox(BaseTransform):
     """The long side to `size`, up or down, the other rounded up; then padding with 114, centred.
 
-    Leaves `pad_param`, the pixels added at (top, bottom, left, right), and `scale_factor` (width, height); put both
-    into the `meta_keys` of `PackDetInputs`, so that `YOLODFLHead` finds the way back. Moves `gt_bboxes`, if any.
+    Leaves `pad_param`, the pixels added at (top, bottom, left, right), and `scale_factor` (width,
+    height); put both into the `meta_keys` of `PackDetInputs`, so that `YOLODFLHead` finds the way
+    back. Moves `gt_bboxes`, if any.
 
     Args:
         size: in pixels.
-        rect: pad to the smallest multiples of `size_divisor` above, and half of one, instead of to a square.
+        rect: pad to the smallest multiples of `size_divisor` above, and half of one, instead of to
+            a square.
     """
 
     def __init__(self, size: int = 640, rect: bool = False, size_divisor: int = 32):
@@ -51,11 +53,10 @@ class Letterbox(BaseTransform):
         return results
 
     def _side(self, length: float) -> int:
-        return (
-            math.ceil(length / self.size_divisor + 0.5) * self.size_divisor
-            if self.rect
-            else self.size
-        )
+        """How long a side becomes with its padding."""
+        if not self.rect:
+            return self.size
+        return math.ceil(length / self.size_divisor + 0.5) * self.size_divisor
 
 
 def _halves(pixels: int) -> tuple[int, int]:

@@ -16,16 +16,17 @@ from .letterbox import PAD
 
 @TRANSFORMS.register_module()
 class CenteredRandomAffine(BaseTransform):
-    """Scaling about the image's centre and a shift, into an image of `size`; boxes that hardly remain are dropped.
+    """Scaling about the image's centre and a shift, into an image of `size`.
 
-    mmdet's `RandomAffine` scales about the corner and keeps any box that it still sees.
+    Boxes of which hardly anything remains are dropped; mmdet's `RandomAffine` scales about the
+    corner and keeps any box that it still sees.
 
     Args:
         size: width and height that come out; of the image before a mosaic doubled it.
         max_translate_ratio: of the size, how far the centre moves at most.
         scaling_ratio_range: uniform.
-        min_side, min_area_ratio, max_aspect: boxes below, below or above after clipping are dropped; the side in
-            pixels, the area relative to the scaled box before.
+        min_side, min_area_ratio, max_aspect: boxes below, below or above after clipping are
+            dropped; the side in pixels, the area relative to the scaled box before.
 
     Raises:
         ValueError: there are masks, which it does not move.
@@ -58,8 +59,8 @@ class CenteredRandomAffine(BaseTransform):
     def transform(self, results: dict) -> dict:
         if "gt_masks" in results:
             raise ValueError(
-                "CenteredRandomAffine moves boxes, not masks, and found gt_masks; load annotations with "
-                "LoadAnnotations(with_bbox=True, with_mask=False)"
+                "CenteredRandomAffine moves boxes, not masks, and found gt_masks; load annotations "
+                "with LoadAnnotations(with_bbox=True, with_mask=False)"
             )
         height, width = results["img"].shape[:2]
         scale, x, y = self._draw()
@@ -95,7 +96,10 @@ class CenteredRandomAffine(BaseTransform):
 
 @TRANSFORMS.register_module()
 class HSVGain(BaseTransform):
-    """Hue, saturation and value each times a factor in 1 ± gain; mmdet's `YOLOXHSVRandomAug` adds integers instead."""
+    """Hue, saturation and value each times a factor in 1 ± gain.
+
+    mmdet's `YOLOXHSVRandomAug` adds integers instead.
+    """
 
     def __init__(self, hue: float = 0.015, saturation: float = 0.7, value: float = 0.4):
         self.gains = (hue, saturation, value)

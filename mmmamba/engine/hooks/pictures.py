@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
+import mmcv
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -24,24 +24,24 @@ from ...evaluation.coco_results import (
 )
 from ...evaluation.matching import IOU
 from ...evaluation.segmentation import PixelConfusion
-from ...structures.classes import Classes, choose_colours
+from ...structures.classes import Classes
 from ...visualization.charts.confusion import NOTHING, draw_confusion
 from ...visualization.charts.curves import draw_curves
 from ...visualization.charts.ious import draw_ious
 from ...visualization.charts.precision_recall import draw_precision_recall
 from ...visualization.sheets.batches import draw_batch
-from ...visualization.sheets.predictions import PredictionSheet
+from ...visualization.sheets.validation import ValidationSheet
 
 EVERY = 300.0
 """Seconds between curves while no validation comes."""
 IGNORE_INDEX = 255
-"""Label of pixels that do not count, where no metric says another; mmseg's default."""
 
 
 def add_pictures(cfg: Config, off: bool = False) -> None:
-    """Have any config leave pictures.
+    """Have any config leave pictures, but one whose `default_hooks.pictures` is None.
 
-    One whose `default_hooks.pictures` is None leaves none, nor does any where they are `off`.
+    Args:
+        off: leave none whatever the config says.
     """
     if cfg.get("default_hooks") is None:
         cfg.default_hooks = {}
@@ -67,7 +67,7 @@ class PicturesHook(Hook):
 
     def __init__(self, batches: int = 3, images: int = 8, score_thr: float = 0.3) -> None:
         self.batches, self.images, self.score_thr = batches, images, score_thr
-        self.sheet: PredictionSheet | None = None
+        self.sheet: ValidationSheet | None = None
         self.metric: Any = None
         self.results: list | None = None
         self.pixels: PixelConfusion | None = None
@@ -84,7 +84,6 @@ class PicturesHook(Hook):
             if classes is not None and draw_batch(data_batch, classes, self.folder / name):
                 self._publish(runner, name)
             else:
-                # Nor will the next batches do.
                 self.batches = 0
                 runner.logger.info(
                     "no pictures of batches: their data set names no classes, or they are not made "
@@ -100,10 +99,7 @@ class PicturesHook(Hook):
     def before_val(self, runner: Runner) -> None:
         evaluator = runner.val_loop.evaluator
         if runner.cfg.get("default_scope") == "mmseg" and self.pixels is None:
-            # Counted as the config's own metric counts, which sees the maps anyway.
-            ignored = [getattr(metric, "ignore_index", None) for metric in evaluator.metrics]
-            stated = [index for index in ignored if index is not None]
-            self.pixels = PixelConfusion(stated[0] if stated else IGNORE_INDEX)
+            self.pixels = PixelConfusion(_ignore_index(evaluator.metrics))
             self.pixels.dataset_meta = evaluator.dataset_meta
             evaluator.metrics.append(self.pixels)
         # CocoMetric forgets its results when it has its numbers; they are kept for the curves.
@@ -115,7 +111,7 @@ class PicturesHook(Hook):
         classes = _classes(runner.val_dataloader)
         if is_main_process() and classes is not None:
             total = len(runner.val_dataloader) * (runner.val_dataloader.batch_size or 1)
-            self.sheet = PredictionSheet(self.images, total, classes, self.score_thr, self.metric)
+            self.sheet = ValidationSheet(self.images, total, classes, self.score_thr, self.metric)
 
     def after_val_iter(
         self,
@@ -164,49 +160,48 @@ class PicturesHook(Hook):
         """Where the model errs: precision and recall, classes that it takes for others."""
         with self._writing(runner, "confusion.png"):
             if self.pixels is not None:
-                draw_ious(self.pixels.matrix, names, self.folder / "iou.png")
-                draw_confusion(
-                    self.pixels.matrix,
-                    names,
-                    self.folder / "confusion.png",
-                    "pixels",
-                    "What the pixels of each class were taken for.",
-                )
-                self._publish(runner, "iou.png", "confusion.png")
+                self._draw_pixel_errors(runner, names)
             elif self.results:
-                found = precisions(self.metric, self.results)
-                if found:
-                    draw_precision_recall(found, names, self.folder / "pr_curve.png")
-                    self._publish(runner, "pr_curve.png")
-                matrix = detection_confusion(self.metric, self.results, self.score_thr)
-                draw_confusion(
-                    matrix,
-                    [*names, NOTHING],
-                    self.folder / "confusion.png",
-                    "objects",
-                    f"Score from {self.score_thr:g}, IoU from {IOU:g}; last row: found where "
-                    "nothing is.",
-                )
-                self._publish(runner, "confusion.png")
+                self._draw_object_errors(runner, names)
             else:
                 runner.logger.info(
                     "no precision-recall curve and no confusion matrix: they are drawn from "
                     "mmdet's CocoMetric with an ann_file, or from segmentation"
                 )
 
+    def _draw_pixel_errors(self, runner: Runner, names: Sequence[str]) -> None:
+        matrix, caption = self.pixels.matrix, "What the pixels of each class were taken for."
+        draw_ious(matrix, names, self.folder / "iou.png")
+        draw_confusion(matrix, names, self.folder / "confusion.png", "pixels", caption)
+        self._publish(runner, "iou.png", "confusion.png")
+
+    def _draw_object_errors(self, runner: Runner, names: Sequence[str]) -> None:
+        found = precisions(self.metric, self.results)
+        if found:
+            draw_precision_recall(found, names, self.folder / "pr_curve.png")
+            self._publish(runner, "pr_curve.png")
+        matrix = detection_confusion(self.metric, self.results, self.score_thr)
+        caption = f"Score from {self.score_thr:g}, IoU from {IOU:g}; "
+        caption += "last row: found where nothing is."
+        names = [*names, NOTHING]
+        draw_confusion(matrix, names, self.folder / "confusion.png", "objects", caption)
+        self._publish(runner, "confusion.png")
+
     def _publish(self, runner: Runner, *names: str) -> None:
         """Hand pictures on to TensorBoard and the like.
 
-        MMEngine's own folder is left out, which would hold them twice.
+        MMEngine's own folder is left out: it would hold them twice.
         """
-        all_backends = runner.visualizer._vis_backends.values()
-        backends = [one for one in all_backends if not isinstance(one, LocalVisBackend)]
+        backends = []
+        for backend in runner.visualizer._vis_backends.values():
+            if not isinstance(backend, LocalVisBackend):
+                backends.append(backend)
         if not backends:
             return
         for name in names:
-            image = cv2.cvtColor(cv2.imread(str(self.folder / name)), cv2.COLOR_BGR2RGB)
+            image = mmcv.imread(str(self.folder / name), channel_order="rgb")
             for backend in backends:
-                backend.add_image(f"pictures/{name.split('.')[0]}", image, runner.iter)
+                backend.add_image(f"pictures/{Path(name).stem}", image, runner.iter)
 
     @contextmanager
     def _writing(self, runner: Runner, what: str):
@@ -218,20 +213,23 @@ class PicturesHook(Hook):
 
 
 def _classes(loader: Any) -> Classes | None:
-    """The classes that a loader's data set names, if it does."""
-    meta = getattr(loader.dataset, "metainfo", {})
-    names = meta.get("classes")
-    if not names:
-        return None
-    names = (names,) if isinstance(names, str) else tuple(map(str, names))
-    return Classes(
-        names, choose_colours(meta.get("palette"), len(names)), tuple(range(1, len(names) + 1))
-    )
+    """The classes of a loader's data set, if it names any."""
+    return Classes.from_meta(getattr(loader.dataset, "metainfo", {}))
+
+
+def _ignore_index(metrics: Sequence[Any]) -> int:
+    """The label that the first metric which ignores one ignores."""
+    for metric in metrics:
+        if getattr(metric, "ignore_index", None) is not None:
+            return metric.ignore_index
+    return IGNORE_INDEX
 
 
 def _ends(runner: Runner) -> bool:
-    """Whether no more training comes after this validation."""
+    """No more training comes after this validation."""
     loop = runner.train_loop
+    if loop.stop_training:
+        return True
     if isinstance(loop, EpochBasedTrainLoop):
-        return loop.epoch >= loop.max_epochs or loop.stop_training
-    return loop.iter >= loop.max_iters or loop.stop_training
+        return loop.epoch >= loop.max_epochs
+    return loop.iter >= loop.max_iters

@@ -7,17 +7,22 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 
-from .style import chart_style, save_chart, shortened
+from ..style import save_figure, shortened
+from .chart import DPI, chart_style
 
 NUMBERED = 20
 """Classes up to which the shares stand in the cells."""
 MOST = 200
+"""Classes that are drawn."""
 CELL = 0.52
+"""Inches of a cell with its share in it."""
 SMALL_CELL = 0.15
 NOTHING = "nothing"
+"""Name of the row of what is not there, and of the column of what was not found."""
 
 
 @chart_style
@@ -28,7 +33,7 @@ def draw_confusion(
 
     Args:
         names: C of rows and columns.
-        unit: of what the counts are, in the plural.
+        unit: what the counts are, in the plural.
         caption: a line above the matrix.
 
     Raises:
@@ -40,40 +45,50 @@ def draw_confusion(
         matrix, names = matrix[np.ix_(largest, largest)], [names[index] for index in largest]
     totals = matrix.sum(axis=1, keepdims=True)
     shares = np.divide(matrix, totals, out=np.full(matrix.shape, np.nan), where=totals > 0)
-    numbered = len(matrix) <= NUMBERED
-    side = max(len(matrix) * (CELL if numbered else SMALL_CELL), 2.2)
+    short = [shortened(name) for name in names]
+    if len(matrix) <= NUMBERED:
+        rows = [f"{name} ({int(total):,})" for name, total in zip(short, totals[:, 0])]
+        figure, axis = _matrix(shares, short, rows, CELL, 9, Normalize(0, 1))
+        axis.set(ylabel=f"labelled ({unit})")
+        _write_shares(axis, shares)
+    else:
+        # Without numbers, small shares are seen by their colour alone.
+        figure, axis = _matrix(shares, short, short, SMALL_CELL, 6.5, PowerNorm(0.5, 0, 1))
+        axis.set(ylabel="labelled")
+    axis.set_title(caption, fontsize=9)
+    save_figure(figure, path, DPI)
+
+
+def _matrix(
+    shares: np.ndarray,
+    columns: Sequence[str],
+    rows: Sequence[str],
+    cell: float,
+    size: float,
+    norm: Normalize,
+) -> tuple[Figure, Axes]:
+    """A coloured matrix with the names of its rows and columns, `cell` inches a class."""
+    side = max(len(shares) * cell, 2.2)
     figure = Figure((side + 2.0, side + 1.2))
     axis = figure.subplots()
     axis.grid(False)
     axis.spines[:].set_visible(False)
     colours = colormaps["Blues"].with_extremes(bad="0.92")
-    # Without numbers, small shares are seen by their colour alone.
-    drawn = axis.imshow(
-        shares, cmap=colours, norm=Normalize(0, 1) if numbered else PowerNorm(0.5, 0, 1)
-    )
-    size = 9 if numbered else 6.5
-    short = shortened(names)
-    rows = (
-        [f"{name} ({int(total):,})" for name, total in zip(short, totals[:, 0])]
-        if numbered
-        else short
-    )
-    axis.set_xticks(range(len(matrix)), short, rotation=90 if len(matrix) > 4 else 0, fontsize=size)
-    axis.set_yticks(range(len(matrix)), rows, fontsize=size)
+    drawn = axis.imshow(shares, cmap=colours, norm=norm)
+    turned = 90 if len(shares) > 4 else 0
+    axis.set_xticks(range(len(shares)), columns, rotation=turned, fontsize=size)
+    axis.set_yticks(range(len(shares)), rows, fontsize=size)
     axis.tick_params(length=0)
-    axis.set(xlabel="predicted", ylabel=f"labelled ({unit})" if numbered else "labelled")
-    axis.set_title(caption, loc="left", fontsize=9)
-    for row, column in zip(*np.nonzero(matrix)) if numbered else ():
-        share = shares[row, column]
-        axis.text(
-            column,
-            row,
-            f"{share:.2f}" if share >= 0.005 else "<.01",
-            ha="center",
-            va="center",
-            fontsize=8,
-            color="white" if share > 0.55 else "black",
-        )
+    axis.set(xlabel="predicted")
     bar = figure.colorbar(drawn, ax=axis, fraction=0.035, pad=0.02, label="share of the row")
     bar.outline.set_visible(False)
-    save_chart(figure, path)
+    return figure, axis
+
+
+def _write_shares(axis: Axes, shares: np.ndarray) -> None:
+    """Every share that is not 0 in its cell."""
+    for row, column in zip(*np.nonzero(np.nan_to_num(shares))):
+        share = shares[row, column]
+        text = f"{share:.2f}" if share >= 0.005 else "<.01"
+        colour = "white" if share > 0.55 else "black"
+        axis.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)

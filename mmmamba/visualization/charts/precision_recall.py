@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...evaluation.coco_results import Precision
-from .style import FEW, chart_style, legend_below, line_colours, save_chart, shortened
+from ..style import save_figure, shortened
+from .chart import DPI, FEW, chart_style, legend_below, line_colours
 
 MEANS = {0.5: "-", 0.75: "--"}
+"""Lines of the means at single IoU thresholds."""
 
 
 @chart_style
@@ -26,52 +28,45 @@ def draw_precision_recall(found: Sequence[Precision], names: Sequence[str], path
     figure.get_layout_engine().set(w_pad=0.1)
     for axis, precision in zip(figure.subplots(1, len(found), squeeze=False).ravel(), found):
         _draw(axis, precision, names)
-    save_chart(figure, path)
+    save_figure(figure, path, DPI)
 
 
 def _draw(axis: Axes, precision: Precision, names: Sequence[str]) -> None:
-    lowest = precision.thresholds[0]
+    lowest, highest = precision.thresholds[0], precision.thresholds[-1]
     count = precision.values.shape[2]
-    for label, (name, colour) in enumerate(zip(shortened(names), line_colours(count))):
-        values = precision.values[0, :, label]
-        if (values < 0).any():
-            continue
-        few = count <= FEW
-        axis.plot(
-            precision.recalls,
-            values,
-            color=colour if few else "0.75",
-            linewidth=1.2 if few else 0.6,
-            label=f"{name}  {precision.average(0, label):.3f}" if few else None,
-        )
+    _draw_classes(axis, precision, names)
     for threshold, style in MEANS.items():
         index = precision.index(threshold)
         if index is not None:
-            axis.plot(
-                precision.recalls,
-                _mean(precision.values[index]),
-                "k",
-                linestyle=style,
-                linewidth=2,
-                label=f"mean at IoU {threshold:g}  {precision.average(index):.3f}",
-            )
-    spread = f"{lowest:.2f} to {precision.thresholds[-1]:.2f}"
-    axis.plot(
-        precision.recalls,
-        _mean(precision.values),
-        "k:",
-        linewidth=2,
-        label=f"mean over IoU {spread}  {precision.average():.3f}",
-    )
+            label = f"mean at IoU {threshold:g}  {precision.average(index):.3f}"
+            mean_R = _mean(precision.values[index : index + 1])
+            axis.plot(precision.recalls, mean_R, "k", linestyle=style, linewidth=2, label=label)
+    label = f"mean over IoU {lowest:.2f} to {highest:.2f}  {precision.average():.3f}"
+    axis.plot(precision.recalls, _mean(precision.values), "k:", linewidth=2, label=label)
     each = "each class" if count <= FEW else f"{count} classes, grey,"
     axis.set(xlim=(0, 1.005), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
-    axis.set_title(f"{precision.kind} precision and AP; {each} at IoU {lowest:.2g}", loc="left")
+    axis.set_title(f"{precision.kind} precision and AP; {each} at IoU {lowest:.2g}")
     legend_below(axis)
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Over all but recalls (T?, R, C), of classes with objects; NaN where there are none."""
-    values = np.where(values > -1, values, np.nan)
-    values = values if values.ndim == 2 else values.transpose(1, 0, 2).reshape(values.shape[1], -1)
-    values = values[:, ~np.isnan(values).all(axis=0)]
-    return values.mean(axis=1) if values.size else np.full(len(values), np.nan)
+def _draw_classes(axis: Axes, precision: Precision, names: Sequence[str]) -> None:
+    """A line for each class that has objects: coloured and named where they are few, else grey."""
+    count = precision.values.shape[2]
+    for label, (name, colour) in enumerate(zip(names, line_colours(count))):
+        values_R = precision.values[0, :, label]
+        if (values_R < 0).any():
+            continue
+        if count <= FEW:
+            text = f"{shortened(name)}  {precision.average(0, label):.3f}"
+            axis.plot(precision.recalls, values_R, color=colour, linewidth=1.2, label=text)
+        else:
+            axis.plot(precision.recalls, values_R, color="0.75", linewidth=0.6)
+
+
+def _mean(values_TRC: np.ndarray) -> np.ndarray:
+    """The mean (R,) over thresholds and classes with objects; NaN where there are none."""
+    recalls = values_TRC.shape[1]
+    lines_RX = values_TRC.transpose(1, 0, 2).reshape(recalls, -1)
+    # COCOeval writes -1 for a class without objects.
+    lines_RX = lines_RX[:, (lines_RX > -1).any(axis=0)]
+    return lines_RX.mean(axis=1) if lines_RX.size else np.full(recalls, np.nan)

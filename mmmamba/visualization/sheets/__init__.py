@@ -1,1 +1,1 @@
-"""Sheets of several images, with what is labelled and what was predicted."""
+"""Many images on one sheet: a data set, the first batches, a validation."""

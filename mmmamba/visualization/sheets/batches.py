@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from ...structures.classes import Classes
-from .cells import Cell, input_image, objects_cell, plain_cell, regions_cell, with_ignored
+from ..regions import with_ignored
+from .cells import Cell, input_image, label_map, objects_cell, plain_cell, regions_cell
 from .sheet import save_sheet
 
 MOST = 16
@@ -26,16 +27,13 @@ def draw_batch(batch: Any, classes: Classes, path: Path) -> bool:
     inputs, samples = batch.get("inputs"), batch.get("data_samples")
     if not isinstance(inputs, (list, tuple, Tensor)) or not isinstance(samples, (list, tuple)):
         return False
-    pairs = [
-        pair for pair in zip(inputs, samples) if isinstance(pair[0], Tensor) and pair[0].ndim == 3
-    ][:MOST]
-    if pairs:
-        save_sheet(
-            path,
-            [_cell(tensor, sample, classes) for tensor, sample in pairs],
-            with_ignored(classes),
-        )
-    return bool(pairs)
+    cells = []
+    for image, sample in zip(inputs, samples):
+        if isinstance(image, Tensor) and image.ndim == 3 and len(cells) < MOST:
+            cells.append(_cell(image, sample, classes))
+    if cells:
+        save_sheet(path, cells, with_ignored(classes))
+    return bool(cells)
 
 
 def _cell(tensor: Tensor, sample: Any, classes: Classes) -> Cell:
@@ -43,7 +41,7 @@ def _cell(tensor: Tensor, sample: Any, classes: Classes) -> Cell:
     height, width = image.shape[:2]
     title = f"{Path(sample.get('img_path') or '').name}  {width}x{height}"
     if "gt_sem_seg" in sample:
-        return regions_cell(title, image, sample.gt_sem_seg.data.squeeze().cpu().numpy(), classes)
+        return regions_cell(title, image, label_map(sample.gt_sem_seg), classes)
     if "gt_instances" in sample and "bboxes" in sample.gt_instances:
         return objects_cell(title, image, sample.gt_instances, classes)
     return plain_cell(title, image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,75 +13,110 @@ from torch import Tensor
 
 from ...structures.classes import Classes
 from ...structures.objects import Objects
-from ..predictions import SMALLEST, draw_objects, tint_regions
+from ...structures.samples import Mark
+from ..canvas import READABLE, fit, fit_labels
+from ..objects import Drawn, Line, draw_objects
+from ..predictions import draw_detections
+from ..regions import tint_regions, with_ignored
+from ..style import FAULTY
 
-IGNORED = "ignored"
-WHITE = (255, 255, 255)
 MOST_OBJECTS = 100
+NAMED_MARKS = 15
+"""Marks up to which each is named beside its box; the legend names the rest."""
+BEYOND = 10
+"""Pixels around an image in which boxes that reach beyond it are seen."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A drawn image (H, W, 3; blue, green, red; its long side `SMALLEST`) and the classes that it shows."""
+    """A drawn image (H, W, 3; blue, green, red; its long side `READABLE`) and what it shows."""
 
     title: str
     image: np.ndarray
-    shown: frozenset[int]
+    shown: frozenset[int] = frozenset()
+    """Classes."""
 
 
 def plain_cell(title: str, image: np.ndarray) -> Cell:
     """The image alone."""
-    return Cell(title, _resize(image), frozenset())
+    return Cell(title, fit(image))
 
 
 def objects_cell(
     title: str, image: np.ndarray, found: Any, classes: Classes, score_thr: float = 0.0
 ) -> Cell:
-    """Boxes, masks and names.
+    """Boxes, masks and names of what a model or its labels hold.
 
     Args:
-        found: mmdet's instances (`bboxes`, `labels`, perhaps `scores` and `masks`) in pixels of the image. Those with
-            scores under `score_thr` are left out.
+        found: mmdet's instances (`bboxes`, `labels`, perhaps `scores` and `masks`) in pixels of the
+            image. Those with scores under `score_thr` are left out.
     """
-    scores = found.scores.float().cpu().numpy() if "scores" in found else np.ones(len(found.labels))
+    scored = "scores" in found
+    scores = found.scores.float().cpu().numpy() if scored else np.ones(len(found.labels))
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] >= score_thr][:MOST_OBJECTS]
     labels = np.asarray(found.labels.cpu())[order]
     boxes = getattr(found.bboxes, "tensor", found.bboxes).float().cpu().numpy()[order]
-    masks = _masks(found.masks, order) if "masks" in found else None
-    small = _resize(image)
+    small = fit(image)
     height, width = small.shape[:2]
-    if masks is not None:
-        masks = [
-            _encode(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST))
-            for mask in masks
-        ]
-    boxes = boxes * (np.array([width, height] * 2) / np.array([image.shape[1], image.shape[0]] * 2))
-    objects = Objects(boxes, scores[order], labels, masks)
-    drawn = draw_objects(small, objects, classes, scores="scores" in found)
+    across, down = width / image.shape[1], height / image.shape[0]
+    masks = None
+    if "masks" in found:
+        masks = [_encode(fit_labels(m, height, width)) for m in _masks(found.masks, order)]
+    objects = Objects(boxes * np.array([across, down] * 2), scores[order], labels, masks)
+    drawn = draw_detections(small, objects, classes, scores=scored)
     return Cell(title, drawn, frozenset(labels.tolist()))
+
+
+def marks_cell(title: str, image: np.ndarray, marks: Sequence[Mark], classes: Classes) -> Cell:
+    """What is annotated: faulty annotations red and dashed, crowd regions dotted."""
+    small = fit(image, READABLE - 2 * BEYOND)
+    height, width = small.shape[:2]
+    scale = width / image.shape[1], height / image.shape[0]
+    canvas = cv2.copyMakeBorder(small, *[BEYOND] * 4, cv2.BORDER_CONSTANT, value=(255,) * 3)
+    named = len(marks) <= NAMED_MARKS
+    drawn = []
+    for mark in marks:
+        name = classes.names[mark.label] if named else ""
+        drawn.append(_drawn(mark, name, classes.colours[mark.label], scale, (height, width)))
+    return Cell(title, draw_objects(canvas, drawn), frozenset(mark.label for mark in marks))
+
+
+def _drawn(
+    mark: Mark,
+    name: str,
+    colour: tuple[int, int, int],
+    scale: tuple[float, float],
+    size: tuple[int, int],
+) -> Drawn:
+    """A mark at its place on a canvas that begins `BEYOND` pixels before the image."""
+    box = mask = None
+    if mark.box is not None:
+        x, y, width, height = mark.box
+        across, down = scale
+        left, top = BEYOND + x * across, BEYOND + y * down
+        box = left, top, left + width * across, top + height * down
+    if mark.mask is not None:
+        mask = _encode(np.pad(fit_labels(mark.mask, *size), BEYOND))
+    line = Line.DASHED if mark.faulty else Line.DOTTED if mark.crowd else Line.SOLID
+    return Drawn(colour, box, mask, name, line, FAULTY if mark.faulty else None)
 
 
 def regions_cell(title: str, image: np.ndarray, labels: np.ndarray, classes: Classes) -> Cell:
     """Each pixel's class; `labels` is (H, W), and pixels of no class are whitish."""
-    small = _resize(image)
+    small = fit(image)
     ignored = len(classes.names)
     labels = np.where((labels >= 0) & (labels < ignored), labels, ignored).astype(np.int32)
-    labels = cv2.resize(labels, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-    return Cell(
-        title,
-        tint_regions(small, labels, with_ignored(classes)),
-        frozenset(np.unique(labels).tolist()),
-    )
-
-
-def with_ignored(classes: Classes) -> Classes:
-    """One more class at the end, for pixels that have none."""
-    return Classes((*classes.names, IGNORED), (*classes.colours, WHITE), (*classes.ids, -1))
+    labels = fit_labels(labels, *small.shape[:2])
+    shown = frozenset(np.unique(labels).tolist())
+    return Cell(title, tint_regions(small, labels, with_ignored(classes)), shown)
 
 
 def input_image(tensor: Tensor) -> np.ndarray:
-    """What a pipeline made of an image (C, H, W) as (H, W, 3) in eight bits; normalised values are spread over them."""
+    """What a pipeline made of an image (C, H, W), as (H, W, 3) in eight bits.
+
+    Normalised values are spread over them.
+    """
     image = tensor.cpu().numpy().transpose(1, 2, 0)
     image = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
     low, high = float(image.min()), float(image.max())
@@ -89,20 +125,17 @@ def input_image(tensor: Tensor) -> np.ndarray:
     return np.ascontiguousarray(image.clip(0, 255).astype(np.uint8))
 
 
-def _resize(image: np.ndarray) -> np.ndarray:
-    height, width = image.shape[:2]
-    scale = SMALLEST / max(height, width)
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+def label_map(data: Any) -> np.ndarray:
+    """The labels (H, W) of mmengine's `PixelData`."""
+    return data.data.squeeze().cpu().numpy()
 
 
 def _masks(masks: Any, order: np.ndarray) -> np.ndarray:
     """(N, H, W): predictions are tensors, labels one of mmdet's classes of masks."""
     chosen = masks[order.tolist()]
-    return (chosen.cpu().numpy() if isinstance(chosen, Tensor) else chosen.to_ndarray()).astype(
-        np.uint8
-    )
+    full = chosen.cpu().numpy() if isinstance(chosen, Tensor) else chosen.to_ndarray()
+    return full.astype(np.uint8)
 
 
 def _encode(mask: np.ndarray) -> dict[str, Any]:
-    return coco_mask.encode(np.asfortranarray(mask))
+    return coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))

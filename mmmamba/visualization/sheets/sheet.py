@@ -10,77 +10,68 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ...structures.classes import Classes
-from ..predictions import SMALLEST, drawing_font
+from ..canvas import READABLE
+from ..legend import GAP, Entry, class_entries, legend_lines
+from ..style import drawing_font, fitting, save_image
 from .cells import Cell
 
-GAP = 8
 FONT = 900
 """Size of the image that the font fits."""
 QUALITY = 85
-LEGEND_MOST = 40
+"""Of the JPEGs: many images in one file."""
 
 
 def save_sheet(
-    path: Path, cells: Sequence[Cell], classes: Classes, columns: int | None = None
-) -> None:
-    """Write the cells in rows, each under its title, with a legend of the classes that they show below.
+    path: Path,
+    cells: Sequence[Cell],
+    classes: Classes,
+    columns: int | None = None,
+    heading: str = "",
+    notes: Sequence[Entry] = (),
+) -> Path:
+    """Write the cells in rows, each under its title.
+
+    Below stands a legend of the classes that they show.
+
+    Args:
+        columns: cells in a row; by default as many as there are rows.
+        heading: a line above all.
+        notes: what else the legend explains.
 
     Raises:
         OSError: the file cannot be written.
     """
     columns = min(columns or math.ceil(math.sqrt(len(cells))), len(cells))
-    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    width = GAP + columns * (READABLE + GAP)
     font = drawing_font(FONT)
+    # The sheet is a pile of strips, each as wide as the sheet.
+    strips = [_text(heading, font, width)] if heading else []
+    for start in range(0, len(cells), columns):
+        strips.append(_row(cells[start : start + columns], font, width))
+    shown: set[int] = set()
+    for cell in cells:
+        shown |= cell.shown
+    entries = [*class_entries(shown, classes), *notes]
+    strips += [np.full((GAP, width, 3), 255, np.uint8), legend_lines(entries, font, width)]
+    return save_image(path, np.vstack(strips), QUALITY)
+
+
+def _row(cells: Sequence[Cell], font: ImageFont.FreeTypeFont, width: int) -> np.ndarray:
+    """Cells side by side, a gap and their titles above them."""
     title = round(font.size * 1.5)
-    heights = [title + max(cell.image.shape[0] for cell in row) + GAP for row in rows]
-    width = GAP + columns * (SMALLEST + GAP)
-    shown = sorted(set().union(*(cell.shown for cell in cells)))
-    places, legend = _legend_places(shown, classes, font, width)
-    sheet = Image.new("RGB", (width, GAP + sum(heights) + legend), "white")
-    pen = ImageDraw.Draw(sheet)
-    top = GAP
-    for row, height in zip(rows, heights):
-        for column, cell in enumerate(row):
-            left = GAP + column * (SMALLEST + GAP)
-            pen.text((left, top), _fitting(cell.title, font), font=font, fill="black")
-            sheet.paste(
-                Image.fromarray(np.ascontiguousarray(cell.image[..., ::-1])), (left, top + title)
-            )
-        top += height
-    for x, y, name, colour in places:
-        pen.rectangle((x, top + y, x + font.size, top + y + font.size), fill=colour, outline="grey")
-        pen.text(
-            (x + 1.5 * font.size, top + y + font.size / 2),
-            name,
-            font=font,
-            fill="black",
-            anchor="lm",
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, quality=QUALITY)
+    height = GAP + title + max(cell.image.shape[0] for cell in cells)
+    strip = Image.new("RGB", (width, height), "white")
+    pen = ImageDraw.Draw(strip)
+    for column, cell in enumerate(cells):
+        left = GAP + column * (READABLE + GAP)
+        pen.text((left, GAP), fitting(cell.title, font, READABLE), font=font, fill="black")
+        image = Image.fromarray(np.ascontiguousarray(cell.image[..., ::-1]))
+        strip.paste(image, (left, GAP + title))
+    return np.asarray(strip)[..., ::-1]
 
 
-def _legend_places(
-    shown: Sequence[int], classes: Classes, font: ImageFont.FreeTypeFont, width: int
-) -> tuple[list[tuple[float, float, str, tuple | str]], int]:
-    """x, y, name and colour of each entry, in lines that fit the width, and the height of all lines."""
-    entries = [(classes.names[label], classes.colours[label]) for label in shown[:LEGEND_MOST]]
-    if len(shown) > LEGEND_MOST:
-        entries.append((f"{len(shown) - LEGEND_MOST} more", "white"))
-    places, x, y, line = [], float(GAP), 0.0, font.size * 1.6
-    for name, colour in entries:
-        wide = font.getlength(name) + 3 * font.size
-        if places and x + wide > width:
-            x, y = float(GAP), y + line
-        places.append((x, y, name, colour))
-        x += wide
-    return places, math.ceil(y + line) if places else 0
-
-
-def _fitting(title: str, font: ImageFont.FreeTypeFont) -> str:
-    """The end of a title that is too long."""
-    if font.getlength(title) <= SMALLEST:
-        return title
-    while font.getlength(f"…{title}") > SMALLEST:
-        title = title[1:]
-    return f"…{title}"
+def _text(line: str, font: ImageFont.FreeTypeFont, width: int) -> np.ndarray:
+    strip = Image.new("RGB", (width, GAP + round(font.size * 1.5)), "white")
+    text = fitting(line, font, width - 2 * GAP)
+    ImageDraw.Draw(strip).text((GAP, GAP), text, font=font, fill="black")
+    return np.asarray(strip)[..., ::-1]

@@ -108,7 +108,8 @@ class Data:
         try:
             return list(samples)
         finally:
-            # Left to the garbage collector after an error, PyTorch waits ten seconds for its workers.
+            # Left to the garbage collector after an error, PyTorch waits ten seconds for its
+            # workers.
             if workers:
                 samples._shutdown_workers()
 

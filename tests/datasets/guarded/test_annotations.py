@@ -1,4 +1,7 @@
-"""COCO annotations of every kind while training reads them: used, refused with their id, or left out and counted."""
+"""COCO annotations of every kind while training reads them.
+
+They are used, refused with their id, or left out and counted.
+"""
 
 from __future__ import annotations
 
@@ -185,7 +188,8 @@ FILES = {
     "no lists": "{}",
     "no images": '{"images": [], "annotations": [], "categories": []}',
     "images of null": '{"images": null, "annotations": [], "categories": []}',
-    "images of text": '{"images": ["a"], "annotations": [], "categories": [{"id": 1, "name": "circle"}]}',
+    "images of text": '{"images": ["a"], "annotations": [], '
+    '"categories": [{"id": 1, "name": "circle"}]}',
     "bytes": "\x00\x01",
     "lists in lists": "[" * 100_000,
 }

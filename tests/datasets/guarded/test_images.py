@@ -1,4 +1,4 @@
-"""Images of every kind while training reads them: used, or refused by name, or left out and counted."""
+"""Images of every kind while training reads them: used, refused by name, or left out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def resave(path: Path, **options) -> None:
 
 
 def as_jpeg(data: Data, **options) -> Path:
-    """The spoiled image as a JPEG file under its name, whatever that says: decoders look at the content."""
+    """The spoiled image as a JPEG under its name, whatever that says: decoders look inside."""
     path = data.image(SPOILED)
     Image.open(path).convert("RGB").save(path, format="JPEG", quality=95, **options)
     return path

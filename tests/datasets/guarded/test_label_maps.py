@@ -1,4 +1,7 @@
-"""Label maps of every kind while training reads them. A label of no class would end in a CUDA assert in the loss."""
+"""Label maps of every kind while training reads them.
+
+A label of no class would end in a CUDA assert in the loss.
+"""
 
 from __future__ import annotations
 

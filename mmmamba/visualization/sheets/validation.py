@@ -1,4 +1,4 @@
-"""Some images of a validation, the same ones each time: what is labelled beside what is predicted."""
+"""Some images of a validation, the same each time: what is labelled beside what is predicted."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from mmengine.structures import InstanceData
 
 from ...evaluation.coco_results import labelled_objects
 from ...structures.classes import Classes
-from .cells import Cell, objects_cell, plain_cell, regions_cell, with_ignored
+from ..regions import with_ignored
+from .cells import Cell, label_map, objects_cell, plain_cell, regions_cell
 from .sheet import save_sheet
 
 PAIRS_A_ROW = 2
 
 
-class PredictionSheet:
+class ValidationSheet:
     """Takes images spread over a validation while it runs.
 
     Args:
         number: images to take.
         total: images that this process sees.
-        metric: mmdet's `CocoMetric`, which knows the labels; None of segmentors, whose samples hold them.
+        metric: mmdet's `CocoMetric`, which knows the labels; None for segmentors, whose samples
+            hold them.
     """
 
     def __init__(
@@ -58,26 +60,30 @@ class PredictionSheet:
         return bool(self.cells)
 
     def _pair(self, sample: Any) -> list[Cell]:
-        if "pred_sem_seg" not in sample and "pred_instances" not in sample:
-            return []
-        image, name = mmcv.imread(sample.img_path), Path(sample.img_path).name
-        labelled, predicted = f"{name}  labelled", f"{name}  predicted"
+        """The labelled and the predicted image; nothing for results of another kind."""
         if "pred_sem_seg" in sample:
-            cells = [plain_cell(labelled, image)]
-            if "gt_sem_seg" in sample:
-                cells = [regions_cell(labelled, image, _label_map(sample.gt_sem_seg), self.classes)]
-            return [
-                *cells,
-                regions_cell(predicted, image, _label_map(sample.pred_sem_seg), self.classes),
-            ]
-        truth = plain_cell(labelled.replace("labelled", "image"), image)
+            return self._regions(sample)
+        return self._objects(sample) if "pred_instances" in sample else []
+
+    def _regions(self, sample: Any) -> list[Cell]:
+        image, name = mmcv.imread(sample.img_path), Path(sample.img_path).name
+        truth = plain_cell(f"{name}  labelled", image)
+        if "gt_sem_seg" in sample:
+            labels = label_map(sample.gt_sem_seg)
+            truth = regions_cell(f"{name}  labelled", image, labels, self.classes)
+        labels = label_map(sample.pred_sem_seg)
+        return [truth, regions_cell(f"{name}  predicted", image, labels, self.classes)]
+
+    def _objects(self, sample: Any) -> list[Cell]:
+        image, name = mmcv.imread(sample.img_path), Path(sample.img_path).name
+        truth = plain_cell(f"{name}  image", image)
         if self.metric is not None:
-            truth = objects_cell(labelled, image, self._truth(sample.img_id), self.classes)
+            labels = self._truth(sample.img_id)
+            truth = objects_cell(f"{name}  labelled", image, labels, self.classes)
         found = sample.pred_instances
         found = found[found.scores >= self.score_thr]
-        if not len(found):
-            predicted += f": no score from {self.score_thr:g}"
-        return [truth, objects_cell(predicted, image, found, self.classes)]
+        nothing = "" if len(found) else f": no score from {self.score_thr:g}"
+        return [truth, objects_cell(f"{name}  predicted{nothing}", image, found, self.classes)]
 
     def _truth(self, image_id: int) -> InstanceData:
         """Labels in pixels of the image file; those in the sample may be scaled with the image."""
@@ -90,11 +96,6 @@ class PredictionSheet:
             bboxes=torch.from_numpy(boxes), labels=torch.from_numpy(labelled.labels)
         )
         if "segm" in self.metric.metrics and annotations:
-            truth.masks = torch.from_numpy(
-                np.stack([coco.annToMask(annotation) for annotation in annotations])
-            )
+            masks = np.stack([coco.annToMask(annotation) for annotation in annotations])
+            truth.masks = torch.from_numpy(masks)
         return truth
-
-
-def _label_map(data: Any) -> np.ndarray:
-    return data.data.squeeze().cpu().numpy()

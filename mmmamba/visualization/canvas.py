@@ -1,0 +1,38 @@
+"""An image at the size at which it is drawn on: large enough for names on it to be read."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+READABLE = 480
+"""Pixels of the long side from which names on an image can be read."""
+
+
+def enlarge(image: np.ndarray) -> tuple[np.ndarray, int]:
+    """A copy (H, W, 3) in eight bits to draw on, and how many times larger it is than the image."""
+    canvas = np.clip(image, 0, 255).astype(np.uint8)
+    scale = -(-READABLE // max(canvas.shape[:2]))
+    if scale > 1:
+        canvas = cv2.resize(canvas, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    return canvas, scale
+
+
+def enlarge_labels(labels_HW: np.ndarray, scale: int) -> np.ndarray:
+    """A mask or label map as many times larger, without values between its own."""
+    if scale == 1:
+        return labels_HW
+    return cv2.resize(labels_HW, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+
+
+def fit(image: np.ndarray, side: int = READABLE) -> np.ndarray:
+    """The image made larger or smaller, so that its long side has `side` pixels."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+
+
+def fit_labels(labels_HW: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A mask or label map at another size, without values between its own."""
+    return cv2.resize(labels_HW, (width, height), interpolation=cv2.INTER_NEAREST)

@@ -1,0 +1,29 @@
+"""Classes have colours that stay apart, or those of their data set."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmmamba.errors import UsageError
+from mmmamba.structures.classes import Classes, choose_colours, spread_colours
+
+
+@pytest.mark.parametrize("number", [1, 3, 15, 150])
+def test_colours_differ(number: int) -> None:
+    assert len(set(spread_colours(number))) == number
+
+
+def test_a_data_set_s_palette_comes_first() -> None:
+    assert choose_colours([(1, 2, 3), [4, 5, 6]], 2) == ((1, 2, 3), (4, 5, 6))
+    for other in (None, "random", [(1, 2, 3)]):
+        assert choose_colours(other, 2) == tuple(spread_colours(2))
+    with pytest.raises(UsageError, match="the palette has blue for a colour"):
+        choose_colours([(1, 2, 3), "blue"], 2)
+
+
+def test_classes_of_a_data_set() -> None:
+    assert Classes.from_meta({}) is None
+    assert Classes.from_meta(dict(classes="cell")).names == ("cell",)
+    classes = Classes.from_meta(dict(classes=["cat", "dog"], palette=[(1, 1, 1), (2, 2, 2)]))
+    assert classes == Classes(("cat", "dog"), ((1, 1, 1), (2, 2, 2)), (1, 2))
+    assert classes.categories == [dict(id=1, name="cat"), dict(id=2, name="dog")]
