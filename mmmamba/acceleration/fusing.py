@@ -9,11 +9,13 @@ from mmmamba.layers.conv_norm import fused_copy
 
 
 def fuse(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose batch norms are folded into the convolutions right before them.
+    """A copy in evaluation mode whose batch norms are folded into the convolutions right before
+    them.
 
-    For backbones, detectors and segmentors of any library; the output is the same. Load weights first. Unlike mmcv's
-    `fuse_conv_bn` it leaves the model as it is, folds nothing across a layer in between, and gives each batch norm a
-    convolution of its own where several share one (RTMDet's head).
+    For backbones, detectors and segmentors of any library; the output is the same. Load weights
+    first. Unlike mmcv's `fuse_conv_bn` it leaves the model as it is, folds nothing across a layer
+    in between, and gives each batch norm a convolution of its own where several share one (RTMDet's
+    head).
 
     Raises:
         RuntimeError: it is fused already.

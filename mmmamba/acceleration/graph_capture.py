@@ -28,9 +28,11 @@ class GraphError(RuntimeError):
 
 
 class GraphMemory:
-    """The memory that all graphs of a backbone write their activations into, each over those of the last.
+    """The memory that all graphs of a backbone write their activations into, each over those of the
+    last.
 
-    So a forward pass must not be replayed while what the one before has kept for its backward pass may be needed.
+    So a forward pass must not be replayed while what the one before has kept for its backward pass
+    may be needed.
     """
 
     def __init__(self) -> None:
@@ -53,7 +55,8 @@ class CapturedSize:
     """Replays a captured forward pass, and in autograd the captured backward pass.
 
     Args:
-        backbone: in training mode on a GPU; its buffers and the random state are afterwards what they were.
+        backbone: in training mode on a GPU; its buffers and the random state are afterwards what
+            they were.
         forward: its own.
         x_BCHW: images of the size to capture.
         autocast: the dtype to capture under, None for no autocast.
@@ -115,11 +118,11 @@ class CapturedSize:
 def capturable(
     backbone: nn.Module, forward: Callable[[Tensor], Maps], autocast: torch.dtype | None
 ) -> tuple[Callable[..., Maps], list[nn.Parameter], list[bool]]:
-    """A function of images and trainable parameters, stand-ins for these that share their memory, and, once it has
-    been called, which of its maps need gradients.
+    """A function of images and trainable parameters, stand-ins for these that share their memory,
+    and, once it has been called, which of its maps need gradients.
 
-    Autograd ties a parameter to the stream that it was first used on, for as long as any loss of that step is kept, and
-    a capture must not meet another stream. Stand-ins are new to it.
+    Autograd ties a parameter to the stream that it was first used on, for as long as any loss of
+    that step is kept, and a capture must not meet another stream. Stand-ins are new to it.
     """
     trainable = {
         f"backbone.{name}": p for name, p in backbone.named_parameters() if p.requires_grad
@@ -159,8 +162,9 @@ class _Pass:
 class HandedOver(torch.autograd.Function):
     """Parameters on their way into a graph; on the way back gradients leave the graph's buffers.
 
-    A gradient that autograd gets first becomes the parameter's `.grad` as it is: this would be a buffer of the graph,
-    which the next replay overwrites, and to which accumulating would then add the buffer itself.
+    A gradient that autograd gets first becomes the parameter's `.grad` as it is: this would be a
+    buffer of the graph, which the next replay overwrites, and to which accumulating would then add
+    the buffer itself.
     """
 
     @staticmethod
@@ -219,10 +223,11 @@ def _graphed(
 
 @contextmanager
 def _other_threads_go_on() -> Iterator[None]:
-    """A data loader's thread that pins memory would break a capture that forbids such calls to all threads.
+    """A data loader's thread that pins memory would break a capture that forbids such calls to all
+    threads.
 
-    `make_graphed_callables` says how strict its captures are only in the newest versions of PyTorch; in all of them it
-    enters `torch.cuda.graph`.
+    `make_graphed_callables` says how strict its captures are only in the newest versions of
+    PyTorch; in all of them it enters `torch.cuda.graph`.
     """
     graph = torch.cuda.graph
 

@@ -25,32 +25,36 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 def graph_backbone(backbone: nn.Module, max_sizes: int = MAX_SIZES) -> nn.Module:
-    """Have training passes on a GPU replayed as CUDA graphs, without Python in between; the results are eager mode's.
+    """Have training passes on a GPU replayed as CUDA graphs, without Python in between; the results
+    are eager mode's.
 
-    The first training pass over images of one shape, dtype, memory format and autocast dtype captures forward and
-    backward pass; later ones replay it. Evaluation, passes without gradients or on a CPU, and images that require
-    gradients themselves run as ever. So does, with a line in the log, a forward pass before the backward pass of the
-    one before of that size, and any while modules inside the backbone have hooks.
+    The first training pass over images of one shape, dtype, memory format and autocast dtype
+    captures forward and backward pass; later ones replay it. Evaluation, passes without gradients
+    or on a CPU, and images that require gradients themselves run as ever. So does, with a line in
+    the log, a forward pass before the backward pass of the one before of that size, and any while
+    modules inside the backbone have hooks.
 
-    Each size holds memory of its own as long as the backbone is graphed: what a training pass takes at its peak, with
-    the gradients of all parameters and copies of image and outputs. Sizes cannot share it, as one's forward pass would
-    overwrite what another's backward pass is yet to read.
+    Each size holds memory of its own as long as the backbone is graphed: what a training pass takes
+    at its peak, with the gradients of all parameters and copies of image and outputs. Sizes cannot
+    share it, as one's forward pass would overwrite what another's backward pass is yet to read.
 
-    Where parameters are frozen or freed, moved in memory, or modules switched between training and evaluation, graphs
-    are captured anew. Numbers that Python holds, such as drop rates and momentum, stay as captured.
-    Parameters that only an unused output depends on get gradients of zero instead of none.
+    Where parameters are frozen or freed, moved in memory, or modules switched between training and
+    evaluation, graphs are captured anew. Numbers that Python holds, such as drop rates and
+    momentum, stay as captured. Parameters that only an unused output depends on get gradients of
+    zero instead of none.
 
     Args:
-        backbone: any module called with images alone that returns a tensor or a tuple or list of tensors.
+        backbone: any module called with images alone that returns a tensor or a tuple or list of
+            tensors.
         max_sizes: further ones run in eager mode.
 
     Returns:
         The same backbone; `ungraph_backbone` undoes it.
 
     Raises:
-        GraphError: it is graphed already, recomputes activations (`with_cp`), has hooks on its modules, or normalises
-            over the batches of several processes. Also raised by a pass whose capture fails, and by a second backward
-            pass.
+        GraphError: it is graphed already, recomputes activations (`with_cp`), has hooks on its
+            modules, or normalises over the batches of several processes. Also raised by a pass
+            whose capture fails, and by a second backward pass.
         ValueError: `max_sizes` below 1.
     """
     if max_sizes < 1:
@@ -101,7 +105,10 @@ CHANGES = _State(
 
 
 class _GraphedForward:
-    """In the place of the backbone's `forward`. Copies and pickles of the backbone begin without captured sizes."""
+    """In the place of the backbone's `forward`.
+
+    Copies and pickles of the backbone begin without captured sizes.
+    """
 
     def __init__(self, backbone: nn.Module, max_sizes: int):
         self.backbone, self.max_sizes = backbone, max_sizes

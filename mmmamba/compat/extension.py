@@ -1,10 +1,11 @@
 """Put PyTorch and torchvision behind ``mmcv._ext`` where no compiled one is installed.
 
-Order matters: ``mmcv.ops`` looks its extension up while it is imported, and mmdet and mmseg answer a failed
-import with placeholders that raise, or are None, when they are used. So ``import mmmamba`` before mmdet and
-mmseg. Where they came first (a stock tool that reads ``custom_imports`` from a config), :func:`install` puts
-the operators in the place of the placeholders. Worker processes started by spawn import nothing of ours: a
-dataset whose transforms need mmcv's operators must import mmmamba itself.
+Order matters: ``mmcv.ops`` looks its extension up while it is imported, and mmdet and mmseg answer
+a failed import with placeholders that raise, or are None, when they are used. So ``import mmmamba``
+before mmdet and mmseg. Where they came first (a stock tool that reads ``custom_imports`` from a
+config), :func:`install` puts the operators in the place of the placeholders. Worker processes
+started by spawn import nothing of ours: a dataset whose transforms need mmcv's operators must
+import mmmamba itself.
 """
 
 import logging
@@ -21,7 +22,8 @@ logger = logging.getLogger("mmmamba")
 
 
 class ExtensionModule(ModuleType):
-    """A module that has every name: operators that are not provided raise when called, not when looked up.
+    """A module that has every name: operators that are not provided raise when called, not when
+    looked up.
 
     ``mmcv.ops`` demands some hundred names at import, of which a model uses a few.
     """
@@ -35,7 +37,9 @@ class ExtensionModule(ModuleType):
 
 
 class ExtensionLoader(Loader):
-    """Builds the module at its first import, so that ``install`` itself imports neither torchvision nor mmcv."""
+    """Builds the module at its first import, so that ``install`` itself imports neither torchvision
+    nor mmcv.
+    """
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return ExtensionModule(spec.name)
@@ -52,7 +56,8 @@ class ExtensionLoader(Loader):
 
 
 class ExtensionFinder(MetaPathFinder):
-    """Stands last in ``sys.meta_path``: it is asked only when no compiled ``mmcv._ext`` was found."""
+    """Stands last in ``sys.meta_path``: it is asked only when no compiled ``mmcv._ext`` was found.
+    """
 
     def find_spec(
         self, fullname: str, path: Any = None, target: ModuleType | None = None
@@ -76,7 +81,9 @@ def compiled_extension() -> str | None:
 
 
 def install() -> None:
-    """Make ``import mmcv.ops`` work without a compiled extension. Cheap, and may be called any number of times.
+    """Make ``import mmcv.ops`` work without a compiled extension.
+
+    Cheap, and may be called any number of times.
 
     A compiled ``mmcv._ext`` always wins and is left alone.
 

@@ -9,8 +9,9 @@ CURE = f"pip install --force-reinstall --no-deps opencv-python-headless=={HEADLE
 def check_opencv() -> None:
     """Import ``cv2`` and turn the loader's complaint into one that names the cure.
 
-    mmcv requires ``opencv-python``, imaug requires ``opencv-python-headless`` as well, and both unpack into
-    ``site-packages/cv2``. Where the first one won, the import needs libGL.so.1 and other libraries of a desktop.
+    mmcv requires ``opencv-python``, imaug requires ``opencv-python-headless`` as well, and both
+    unpack into ``site-packages/cv2``. Where the first one won, the import needs libGL.so.1 and
+    other libraries of a desktop.
 
     Raises:
         ImportError: ``cv2`` is missing, or its shared libraries are.

@@ -1,4 +1,5 @@
-"""Instance masks as one bit a pixel, from the data pipeline to where targets are cropped from them."""
+"""Instance masks as one bit a pixel, from the data pipeline to where targets are cropped from them.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +18,11 @@ PIXELS_PER_BYTE = 8
 
 
 class PackedMasks(BitmapMasks):
-    """Masks of 0 and 1, eight pixels to a byte, that go to a GPU with the boxes and are padded when they are read.
+    """Masks of 0 and 1, eight pixels to a byte, that go to a GPU with the boxes and are padded when
+    they are read.
 
-    Wherever mmdet takes `BitmapMasks` it takes these: `masks` unpacks them to an array. Shape suffixes: N masks, H, W
-    pixels, P boxes.
+    Wherever mmdet takes `BitmapMasks` it takes these: `masks` unpacks them to an array. Shape
+    suffixes: N masks, H, W pixels, P boxes.
 
     Args:
         masks: `(N, height, width)`.
@@ -55,7 +57,9 @@ class PackedMasks(BitmapMasks):
     def crop_to(
         self, boxes_P4: Tensor, mask_P: Tensor, size: tuple[int, int], binarize: bool = True
     ) -> Tensor:
-        """`(P, *size)`: of each box what mask `mask_P` holds there, as `crop_and_resize` of mmdet computes it."""
+        """`(P, *size)`: of each box what mask `mask_P` holds there, as `crop_and_resize` of mmdet
+        computes it.
+        """
         if len(boxes_P4) == 0:
             return boxes_P4.new_zeros(0, *size)
         x_P2, y_P2 = boxes_P4[:, 0::2].clamp(0, self.width), boxes_P4[:, 1::2].clamp(0, self.height)

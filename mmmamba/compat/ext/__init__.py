@@ -1,7 +1,9 @@
-"""The entry points of ``mmcv._ext`` that mmcv's Python wrappers call, answered by torchvision and PyTorch.
+"""The entry points of ``mmcv._ext`` that mmcv's Python wrappers call, answered by torchvision and
+PyTorch.
 
-Names, argument order and keywords are those of the calls in ``mmcv/ops/*.py``: results are written into
-tensors that the caller allocated, gradients are added to zeros. Half and bfloat16 are computed in float32.
+Names, argument order and keywords are those of the calls in ``mmcv/ops/*.py``: results are written
+into tensors that the caller allocated, gradients are added to zeros. Half and bfloat16 are computed
+in float32.
 """
 
 from collections.abc import Callable

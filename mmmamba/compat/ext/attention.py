@@ -21,7 +21,8 @@ def ms_deform_attn_forward(
     attention_weights: Tensor,
     im2col_step: int,
 ) -> Tensor:
-    """Attended values (B, Q, M * D) for value (B, S, M, D), locations (B, Q, M, L, P, 2), weights (B, Q, M, L, P).
+    """Attended values (B, Q, M * D) for value (B, S, M, D), locations (B, Q, M, L, P, 2), weights
+    (B, Q, M, L, P).
 
     Levels follow one another in ``value``, as ``spatial_shapes`` (L, 2) lists them.
     """
@@ -45,7 +46,9 @@ def ms_deform_attn_backward(
     grad_attn_weight: Tensor,
     im2col_step: int,
 ) -> None:
-    """Adds to the three gradients; the forward pass is computed once more, so that nothing is kept in between."""
+    """Adds to the three gradients; the forward pass is computed once more, so that nothing is kept
+    in between.
+    """
     if sampling_locations.numel() == 0:
         return
     wide = [

@@ -1,4 +1,6 @@
-"""Suppression and overlap of boxes (x1, y1, x2, y2), as ``mmcv.ops.nms`` and ``mmcv.ops.bbox`` call them."""
+"""Suppression and overlap of boxes (x1, y1, x2, y2), as ``mmcv.ops.nms`` and ``mmcv.ops.bbox`` call
+them.
+"""
 
 import numpy as np
 import torch
@@ -29,10 +31,12 @@ def softnms(
     method: int,
     offset: int,
 ) -> Tensor:
-    """Soft-NMS (Bodla et al. 2017, fig. 2 and eq. 1-3) on CPU tensors; method 0 naive, 1 linear, 2 gaussian.
+    """Soft-NMS (Bodla et al. 2017, fig. 2 and eq. 1-3) on CPU tensors; method 0 naive, 1 linear, 2
+    gaussian.
 
-    Writes (x1, y1, x2, y2, decayed score) of the kept boxes to the first rows of ``dets`` (N, 5) and returns
-    their indices, in the order of selection. A box whose decayed score is below ``min_score`` is dropped.
+    Writes (x1, y1, x2, y2, decayed score) of the kept boxes to the first rows of ``dets`` (N, 5)
+    and returns their indices, in the order of selection. A box whose decayed score is below
+    ``min_score`` is dropped.
 
     Raises:
         ValueError: ``method`` is none of 0, 1, 2.
@@ -41,7 +45,8 @@ def softnms(
         raise ValueError(
             f"softnms: method is {method}, but must be 0 (naive), 1 (linear) or 2 (gaussian)"
         )
-    # NumPy, because the loop runs once per kept box on small arrays, where torch's overhead per call dominates.
+    # NumPy, because the loop runs once per kept box on small arrays, where torch's overhead per
+    # call dominates.
     boxes_N4, scores_N = (t.numpy().copy() for t in widen(boxes.detach(), scores.detach()))
     boxes_N4[:, 2:] += offset
     index_N = np.arange(len(scores_N))
@@ -66,7 +71,8 @@ def softnms(
 
 
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """Each box that NMS keeps, best score first, and behind it those that it suppresses, by their scores.
+    """Each box that NMS keeps, best score first, and behind it those that it suppresses, by their
+    scores.
 
     dets (N, 5) on the CPU, as (x1, y1, x2, y2, score). A box goes to the first one that it overlaps
     by ``iou_threshold`` or more.
@@ -102,7 +108,9 @@ def _decay(overlap_N: np.ndarray, iou_threshold: float, sigma: float, method: in
 def bbox_overlaps(
     bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode: int, aligned: bool, offset: int
 ) -> None:
-    """Writes IoU (mode 0) or intersection over the first box (mode 1) to ``ious``: (M,) if aligned, else (M, N)."""
+    """Writes IoU (mode 0) or intersection over the first box (mode 1) to ``ious``: (M,) if aligned,
+    else (M, N).
+    """
     first, second = widen(bboxes1, bboxes2)
     if not aligned:
         first = first[:, None]

@@ -1,4 +1,5 @@
-"""Deformable convolution, v1 (Dai et al. 2017) and v2 with a mask (Zhu et al. 2019), by torchvision.
+"""Deformable convolution, v1 (Dai et al. 2017) and v2 with a mask (Zhu et al. 2019), by
+torchvision.
 
 Offsets are (B, G * KH * KW * 2, OH, OW) with (dy, dx) innermost, the same in both libraries. They
 differ in two things, where mmcv is followed: the slope at the border (`_inside`), and the maps of
@@ -108,7 +109,9 @@ def deform_conv_forward(
     deformable_group: int,
     im2col_step: int,
 ) -> None:
-    """Writes the convolution to ``output``; ``columns``, ``ones`` and ``im2col_step`` are mmcv's scratch, unused."""
+    """Writes the convolution to ``output``; ``columns``, ``ones`` and ``im2col_step`` are mmcv's
+    scratch, unused.
+    """
     x, w, o = widen(input, weight, offset)
     output.copy_(
         torchvision.ops.deform_conv2d(x, o, w, None, (dH, dW), (padH, padW), (dilationH, dilationW))
@@ -226,7 +229,9 @@ def modulated_deform_conv_backward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """Adds to ``grad_input``, ``grad_weight``, ``grad_offset``, ``grad_mask`` and, with a bias, ``grad_bias``."""
+    """Adds to ``grad_input``, ``grad_weight``, ``grad_offset``, ``grad_mask`` and, with a bias,
+    ``grad_bias``.
+    """
     taps = deformable_group * kernel_h * kernel_w
     offset = _read_prefix("offset", offset, 2 * taps, grad_output.shape[2:])
     mask = _read_prefix("mask", mask, taps, grad_output.shape[2:])

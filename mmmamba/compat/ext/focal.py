@@ -1,4 +1,6 @@
-"""Focal loss (Lin et al. 2017, eq. 5) of sigmoid and of softmax scores, with class indices as targets."""
+"""Focal loss (Lin et al. 2017, eq. 5) of sigmoid and of softmax scores, with class indices as
+targets.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +27,10 @@ def _class_weight(weight: Tensor, target_N: Tensor, classes: int, operator: str)
 
 
 def _sigmoid_terms(x_NC: Tensor, target_N: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Sign y (+1 for the target's class), log p_t and alpha_t, each (N, C). Other targets are all negative."""
+    """Sign y (+1 for the target's class), log p_t and alpha_t, each (N, C).
+
+    Other targets are all negative.
+    """
     positive_NC = target_N[:, None] == torch.arange(x_NC.shape[1], device=x_NC.device)
     sign_NC = positive_NC.to(x_NC.dtype) * 2 - 1
     alpha_NC = torch.where(positive_NC, alpha, 1 - alpha).to(x_NC.dtype)
@@ -45,7 +50,9 @@ def sigmoid_focal_loss_forward(
 def sigmoid_focal_loss_backward(
     input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Adds d loss / d input (Lin et al. 2017, appendix B) to ``grad_input``; finite for every gamma and score."""
+    """Adds d loss / d input (Lin et al. 2017, appendix B) to ``grad_input``; finite for every gamma
+    and score.
+    """
     x_NC, weight_C = widen(input, weight)
     sign_NC, log_pt_NC, alpha_NC = _sigmoid_terms(x_NC, target, alpha)
     pt_NC, rest_NC = log_pt_NC.exp(), -log_pt_NC.expm1()
@@ -56,7 +63,9 @@ def sigmoid_focal_loss_backward(
 
 
 def _softmax_terms(p_NC: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Probability of the target's class (N,), its logarithm, and which targets count (not negative)."""
+    """Probability of the target's class (N,), its logarithm, and which targets count (not
+    negative).
+    """
     valid_N = target_N >= 0
     p_N = p_NC.gather(1, target_N.clamp(min=0)[:, None])[:, 0]
     return p_N, p_N.clamp(min=torch.finfo(p_N.dtype).tiny).log(), valid_N

@@ -12,7 +12,8 @@ MAX_VALUES = 2**24
 def roi_chunks(
     rois_R5: Tensor, channels: int, rows: Sequence[int], columns: Sequence[int]
 ) -> Iterator[slice]:
-    """Slices over the RoIs such that channels * rows * columns * RoIs stays below ``MAX_VALUES``."""
+    """Slices over the RoIs such that channels * rows * columns * RoIs stays below ``MAX_VALUES``.
+    """
     per_roi = max(channels * rows[0] * rows[1] * columns[0] * columns[1], 1)
     step = max(MAX_VALUES // per_roi, 1)
     for start in range(0, len(rois_R5), step):

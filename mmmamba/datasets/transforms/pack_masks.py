@@ -11,7 +11,8 @@ from ...structures.packed_masks import PackedMasks
 class PackMasks(BaseTransform):
     """`gt_masks` from `BitmapMasks` to `PackedMasks`, an eighth of the bytes on the way to the GPU.
 
-    Goes right before `PackDetInputs`; in front of other transforms it costs time, as they unpack what they read.
+    Goes right before `PackDetInputs`; in front of other transforms it costs time, as they unpack
+    what they read.
 
     Raises:
         TypeError: the masks are polygons (`LoadAnnotations(poly2mask=False)`).

@@ -7,9 +7,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmmamba.layers import CROSS, NormPoolHead, Stage, channels_last
-from mmmamba.models.yolo.conv import SPPF, simple_stem
-from mmmamba.models.yolo.odss import ODSSBlock
-from mmmamba.models.yolo.vision_clue import VisionClueMerge
+from mmmamba.models.yolo.blocks import SPPF, ODSSBlock, VisionClueMerge, simple_stem
 
 from ..trunks.pyramid import PyramidBackbone, arch_table, drop_path_rates
 

@@ -1,4 +1,6 @@
-"""A feature pyramid for backbones that start at stride 16 (EfficientViT, arXiv 2305.07027, as MobileMamba uses it)."""
+"""A feature pyramid for backbones that start at stride 16 (EfficientViT, arXiv 2305.07027, as
+MobileMamba uses it).
+"""
 
 from collections.abc import Sequence
 
@@ -21,11 +23,13 @@ class EfficientViTFPN(BaseModule):
         out_channels: of every level.
         num_outs: levels: the finer ones, one for each map, then coarser ones.
         num_extra_trans_convs: finer levels, each of half the stride of the one before.
-        add_extra_convs: what the coarser levels' strided convolutions start from, "on_input" (or True), "on_lateral" or
-            "on_output" of the coarsest map; False: every second row and column of the level before.
+        add_extra_convs: what the coarser levels' strided convolutions start from, "on_input" (or
+            True), "on_lateral" or "on_output" of the coarsest map; False: every second row and
+            column of the level before.
 
     Raises:
-        ValueError: fewer `num_outs` than the maps and finer levels make, or an unknown `add_extra_convs`.
+        ValueError: fewer `num_outs` than the maps and finer levels make, or an unknown
+            `add_extra_convs`.
     """
 
     def __init__(
@@ -69,7 +73,8 @@ class EfficientViTFPN(BaseModule):
         self.extra_fpn_convs = nn.ModuleList(output() for _ in range(num_extra_trans_convs))
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Maps `(B, C, H, W)`, finest first, to `num_outs` maps `(B, out_channels, H, W)`, finest first.
+        """Maps `(B, C, H, W)`, finest first, to `num_outs` maps `(B, out_channels, H, W)`, finest
+        first.
 
         Raises:
             ValueError: another number of maps than of `in_channels`.

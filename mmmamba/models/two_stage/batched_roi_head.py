@@ -21,7 +21,8 @@ from .device_assignment import DeviceMaxIoUAssigner, DeviceRandomSampler, count_
 
 @MODELS.register_module()
 class BatchedRoIHead(StandardRoIHead):
-    """mmdet's `StandardRoIHead` that looks once at how many regions were sampled, not many times for each image.
+    """mmdet's `StandardRoIHead` that looks once at how many regions were sampled, not many times
+    for each image.
 
     Other assigners and samplers than `Device…` go mmdet's way.
     """
@@ -42,7 +43,8 @@ class BatchedRoIHead(StandardRoIHead):
             return super().loss(x, rpn_results_list, batch_data_samples)
         gts, _, _ = unpack_gt_instances(batch_data_samples)
         samples = self._sample([found.bboxes for found in rpn_results_list], gts)
-        # RoIAlign computes in float32 and reads rows of pixels; autocast would convert for each of both heads.
+        # RoIAlign computes in float32 and reads rows of pixels; autocast would convert for each of
+        # both heads.
         x = tuple(
             level.to(
                 torch.promote_types(level.dtype, torch.float32),
@@ -57,7 +59,9 @@ class BatchedRoIHead(StandardRoIHead):
         return losses
 
     def bbox_loss(self, x: tuple[Tensor, ...], sampling_results: list[SamplingResult]) -> dict:
-        """As in mmdet, with the positives of all images before the negatives, so that targets are made once."""
+        """As in mmdet, with the positives of all images before the negatives, so that targets are
+        made once.
+        """
         if self.with_mask and self.share_roi_extractor:
             return super().bbox_loss(x, sampling_results)
         positive, negative = (

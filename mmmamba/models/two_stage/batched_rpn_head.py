@@ -1,6 +1,7 @@
 """The region proposal network's targets, losses and proposals for all images at once.
 
-Shape suffixes: B images, G ground truths, A anchors of all levels, L levels, N boxes that compete, K samples.
+Shape suffixes: B images, G ground truths, A anchors of all levels, L levels, N boxes that compete,
+K samples.
 """
 
 from typing import Any
@@ -22,11 +23,13 @@ from .device_assignment import DeviceMaxIoUAssigner, DeviceRandomSampler, pad_bo
 
 @MODELS.register_module()
 class BatchedRPNHead(RPNHead):
-    """mmdet's `RPNHead` with the same losses and proposals, a tenth of the operations and few waits for the GPU.
+    """mmdet's `RPNHead` with the same losses and proposals, a tenth of the operations and few waits
+    for the GPU.
 
-    Losses are computed at the sampled anchors only: at the others mmdet multiplies them by 0. What the batched way
-    does not know (other assigners and samplers than `Device…`, other priors than anchors, a softmax, boxes decoded for
-    the loss, another suppression, rescaling, tests) goes mmdet's way. Labels of the ground truth need not be 0.
+    Losses are computed at the sampled anchors only: at the others mmdet multiplies them by 0. What
+    the batched way does not know (other assigners and samplers than `Device…`, other priors than
+    anchors, a softmax, boxes decoded for the loss, another suppression, rescaling, tests) goes
+    mmdet's way. Labels of the ground truth need not be 0.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -41,7 +44,9 @@ class BatchedRPNHead(RPNHead):
         batch_img_metas: list[dict],
         batch_gt_instances_ignore: list[InstanceData] | None = None,
     ) -> dict:
-        """`loss_rpn_cls` and `loss_rpn_bbox` by scores and deltas `(B, channels, H, W)` of each level."""
+        """`loss_rpn_cls` and `loss_rpn_bbox` by scores and deltas `(B, channels, H, W)` of each
+        level.
+        """
         batched = (
             isinstance(self.assigner, DeviceMaxIoUAssigner)
             and self.assigner.batches
@@ -89,7 +94,8 @@ class BatchedRPNHead(RPNHead):
         deltas_BK4 = _pick(torch.cat([_last(level, 4) for level in bbox_preds], dim=1), positive_BK)
         priors_BK4 = anchors_A4[positive_BK]
         matched_BK4 = _pick(gts_BG4, (gt_BA.gather(1, positive_BK) - 1).clamp(min=0))
-        # Where no positive is meant there is no ground truth either, and a box without area has no logarithm.
+        # Where no positive is meant there is no ground truth either, and a box without area has no
+        # logarithm.
         matched_BK4 = torch.where(meant_BK[..., None], matched_BK4, priors_BK4)
         targets = self.bbox_coder.encode(priors_BK4.flatten(0, 1), matched_BK4.flatten(0, 1))
         weights = meant_BK.view(-1, 1).expand_as(targets).to(targets)
@@ -175,7 +181,8 @@ class BatchedRPNHead(RPNHead):
         smallest = cfg.get("min_bbox_size", -1)
         if smallest >= 0:
             valid_BLN &= ((boxes_BLN4[..., 2:] - boxes_BLN4[..., :2]) > smallest).all(-1)
-        # What is too small must not suppress others either: a box of zeros does not. Levels do not compete.
+        # What is too small must not suppress others either: a box of zeros does not. Levels do not
+        # compete.
         keep = grouped_nms(
             boxes_BLN4.where(valid_BLN[..., None], 0).flatten(0, 1), cfg.nms.iou_threshold
         )
@@ -198,7 +205,8 @@ class BatchedRPNHead(RPNHead):
     def _candidates(
         self, cls_scores: list[Tensor], bbox_preds: list[Tensor], nms_pre: int
     ) -> tuple[Tensor, Tensor]:
-        """Scores `(B, L, N)` and decoded boxes `(B, L, N, 4)`: the best `nms_pre` of each level, best first.
+        """Scores `(B, L, N)` and decoded boxes `(B, L, N, 4)`: the best `nms_pre` of each level,
+        best first.
 
         Levels with fewer are filled up; there scores are -1.
         """

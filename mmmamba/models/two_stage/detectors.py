@@ -9,7 +9,9 @@ from .batched_rpn_head import BatchedRPNHead
 
 
 class _NoCopy:
-    """mmdet copies all that a sample holds, on the device, to set labels to 0; `BatchedRPNHead` does without them."""
+    """mmdet copies all that a sample holds, on the device, to set labels to 0; `BatchedRPNHead`
+    does without them.
+    """
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict:
         if not (self.with_rpn and isinstance(self.rpn_head, BatchedRPNHead)):

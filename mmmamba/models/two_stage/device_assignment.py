@@ -1,7 +1,7 @@
 """mmdet's assignment and sampling of boxes in operations that leave a GPU running.
 
-The originals read a number back from the GPU for each ground truth, and draw among 250,000 anchors on the CPU.
-Shape suffixes: B images, G ground truths, P priors.
+The originals read a number back from the GPU for each ground truth, and draw among 250,000 anchors
+on the CPU. Shape suffixes: B images, G ground truths, P priors.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,9 @@ class DeviceMaxIoUAssigner(MaxIoUAssigner):
         )
 
     def assign_wrt_overlaps(self, overlaps: Tensor, gt_labels: Tensor) -> AssignResult:
-        """Assign by `overlaps` `(G, P)`; the result's `gt_inds` count from 1, 0 is background, -1 ignored."""
+        """Assign by `overlaps` `(G, P)`; the result's `gt_inds` count from 1, 0 is background, -1
+        ignored.
+        """
         if 0 in overlaps.shape or (self.match_low_quality and not self.gt_max_assign_all):
             return super().assign_wrt_overlaps(overlaps, gt_labels)
         gt_P, max_P = self._match(overlaps)
@@ -44,7 +46,9 @@ class DeviceMaxIoUAssigner(MaxIoUAssigner):
     def assign_batch(
         self, gts_BG4: Tensor, count: Sequence[int], priors_BP4: Tensor, valid_BP: Tensor
     ) -> Tensor:
-        """`gt_inds` `(B, P)` of images with `count` ground truths each; -1 where a prior is not valid."""
+        """`gt_inds` `(B, P)` of images with `count` ground truths each; -1 where a prior is not
+        valid.
+        """
         if not self.batches:
             raise NotImplementedError(
                 "assign_batch ignores no regions, repeats no boxes and stays on the device; use "
@@ -84,7 +88,8 @@ class DeviceMaxIoUAssigner(MaxIoUAssigner):
 
 @TASK_UTILS.register_module()
 class DeviceRandomSampler(RandomSampler):
-    """mmdet's `RandomSampler` that draws where the boxes are: `sample` gives on a CPU the same draw, on a GPU another.
+    """mmdet's `RandomSampler` that draws where the boxes are: `sample` gives on a CPU the same
+    draw, on a GPU another.
 
     `draw` samples a whole batch.
     """
@@ -94,11 +99,12 @@ class DeviceRandomSampler(RandomSampler):
         return gallery[torch.randperm(len(gallery), device=gallery.device)[:num]]
 
     def draw(self, gt_BP: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Random positives and negatives of each image by assigned `gt_inds`, without a look at how many there are.
+        """Random positives and negatives of each image by assigned `gt_inds`, without a look at how
+        many there are.
 
         Returns:
-            Indices of positives `(B, K)` in ascending order and whether there is one `(B, K)`, first those that are;
-            the same of negatives.
+            Indices of positives `(B, K)` in ascending order and whether there is one `(B, K)`,
+            first those that are; the same of negatives.
         """
         priors = gt_BP.shape[1]
         key_BP = torch.rand(gt_BP.shape, device=gt_BP.device)
@@ -113,7 +119,9 @@ class DeviceRandomSampler(RandomSampler):
 def _first(
     key_BP: Tensor, candidate_BP: Tensor, most: int, wanted_B1: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Indices `(B, most)` of candidates with the largest keys, and which are meant: `wanted` at most."""
+    """Indices `(B, most)` of candidates with the largest keys, and which are meant: `wanted` at
+    most.
+    """
     value, index = torch.where(candidate_BP, key_BP, -1).topk(most, dim=1)
     meant = value >= 0
     if wanted_B1 is not None:

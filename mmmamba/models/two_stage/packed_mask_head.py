@@ -15,24 +15,27 @@ from torch.nn.modules.utils import _pair
 
 from ...structures.packed_masks import PackedMasks
 
-# In training regions are filled up to a multiple of this: cuDNN plans each convolution anew for every number of them,
-# which takes 28 ms of a step.
+# In training regions are filled up to a multiple of this: cuDNN plans each convolution anew for
+# every number of them, which takes 28 ms of a step.
 ROWS = 128
-# Masks are unpacked together until they have so many pixels, of 4 bytes each, and those of one more image.
+# Masks are unpacked together until they have so many pixels, of 4 bytes each, and those of one more
+# image.
 PIXELS = 2**27
 
 
 @MODELS.register_module()
 class PackedFCNMaskHead(FCNMaskHead):
-    """mmdet's `FCNMaskHead` without its way over NumPy: targets are cropped from `PackedMasks` on the device.
+    """mmdet's `FCNMaskHead` without its way over NumPy: targets are cropped from `PackedMasks` on
+    the device.
 
-    The targets are the same. Bitmaps that the pipeline did not pack (`PackMasks`) are packed here; polygons are
-    rasterised one by one, as in mmdet.
+    The targets are the same. Bitmaps that the pipeline did not pack (`PackMasks`) are packed here;
+    polygons are rasterised one by one, as in mmdet.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits `(R, classes, 2h, 2w)` by features `(R, channels, h, w)`."""
-        # Half precision convolutions of a GPU read rows of channels: turned so once, not for each of them.
+        # Half precision convolutions of a GPU read rows of channels: turned so once, not for each
+        # of them.
         x = x.contiguous(memory_format=torch.channels_last)
         if not (self.training and x.is_cuda):
             return super().forward(x)
@@ -73,7 +76,9 @@ class PackedFCNMaskHead(FCNMaskHead):
 
 
 def _groups(masks: list[PackedMasks]) -> list[tuple]:
-    """A key for each image: those in a row that share it are of one size, and can be unpacked together."""
+    """A key for each image: those in a row that share it are of one size, and can be unpacked
+    together.
+    """
     pixels = accumulate(len(one) * one.height * one.width for one in masks)
     return [(one.height, one.width, total // PIXELS) for one, total in zip(masks, pixels)]
 

@@ -8,10 +8,12 @@ from torch import Tensor
 
 @MODELS.register_module()
 class SortedRoIExtractor(SingleRoIExtractor):
-    """mmdet's `SingleRoIExtractor`: regions sorted by level once, instead of searched for and written back at each.
+    """mmdet's `SingleRoIExtractor`: regions sorted by level once, instead of searched for and
+    written back at each.
 
-    Regions stay float32 under autocast. mmdet rounds them to the features' type: in bfloat16 a corner at 1000 pixels
-    moves by up to 2. Takes `RoIAlign` with `use_torchvision=True`, which computes in float32.
+    Regions stay float32 under autocast. mmdet rounds them to the features' type: in bfloat16 a
+    corner at 1000 pixels moves by up to 2. Takes `RoIAlign` with `use_torchvision=True`, which
+    computes in float32.
     """
 
     def forward(

@@ -3,12 +3,13 @@
 from mmdet.models.detectors import SingleStageDetector
 from mmengine.registry import MODELS
 
-from ...checkpoints.strict_loading import StrictLoading
+from mmmamba.checkpoints.strict_loading import StrictLoading
 
 
 @MODELS.register_module()
 class MambaYOLO(StrictLoading, SingleStageDetector):
     """mmdet's `SingleStageDetector` that can start from a file its authors' program wrote.
 
-    `init_cfg=dict(type="Pretrained", checkpoint="best.pt")` loads such a file whole, without running what it holds.
+    `init_cfg=dict(type="Pretrained", checkpoint="best.pt")` loads such a file whole, without
+    running what it holds.
     """

@@ -1,4 +1,6 @@
-"""Features of regions are mmdet's, and under autocast those of the regions themselves, not of rounded ones."""
+"""Features of regions are mmdet's, and under autocast those of the regions themselves, not of
+rounded ones.
+"""
 
 import pytest
 import torch

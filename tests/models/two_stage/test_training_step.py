@@ -37,7 +37,9 @@ NARROW = {256: 16, 1024: 32}
 
 
 def config(name: str = "mask_rcnn_fpn", **rpn: object) -> Config:
-    """A few channels, a small backbone of mmdet's, and samplers that take all there is, so that nothing is drawn."""
+    """A few channels, a small backbone of mmdet's, and samplers that take all there is, so that
+    nothing is drawn.
+    """
     cfg = Config.fromfile(CONFIGS / "_base_" / "models" / f"{name}.py")
     model = cfg.model
     model.backbone = dict(type="ResNet", depth=18, base_channels=8, norm_eval=True)
@@ -168,7 +170,9 @@ def test_mmdets_own_proposal_network_fits(part, own):
 
 @pytest.mark.parametrize("device", [pytest.param("cuda", marks=GPU)])
 def test_the_gpu_is_waited_for_as_often_whatever_there_is_to_find(device):
-    """mmdet looks at each ground truth and at each image, and its suppression once more at each image."""
+    """mmdet looks at each ground truth and at each image, and its suppression once more at each
+    image.
+    """
     model = build(config().model).to(device)
     places = []
     # The first pass makes what later ones find in caches.
