@@ -1,5 +1,6 @@
-"""What configs of detectors need beside the backbones: `custom_imports =
-dict(imports=["mmmamba.detection"])`.
+"""What configs of detectors need beside the backbones.
+
+They begin with `custom_imports = dict(imports=["mmmamba.detection"])`.
 
 Apart from `mmmamba`, because it imports mmdet as a whole, which takes seconds that classifiers
 need not spend.

@@ -1,4 +1,4 @@
-"""Configs of mmsegmentation by name, ``mmseg::…``.
+"""Configs of mmsegmentation by name, `mmseg::…`.
 
 MMEngine asks for the distribution `mmsegmentation`, which is called onedl-mmsegmentation where it
 is maintained now.

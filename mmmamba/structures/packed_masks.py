@@ -18,8 +18,9 @@ PIXELS_PER_BYTE = 8
 
 
 class PackedMasks(BitmapMasks):
-    """Masks of 0 and 1, eight pixels to a byte, that go to a GPU with the boxes and are padded when
-    they are read.
+    """Masks of 0 and 1, eight pixels to a byte.
+
+    They go to a GPU with the boxes and are padded when they are read.
 
     Wherever mmdet takes `BitmapMasks` it takes these: `masks` unpacks them to an array. Shape
     suffixes: N masks, H, W pixels, P boxes.
@@ -57,8 +58,9 @@ class PackedMasks(BitmapMasks):
     def crop_to(
         self, boxes_P4: Tensor, mask_P: Tensor, size: tuple[int, int], binarize: bool = True
     ) -> Tensor:
-        """`(P, *size)`: of each box what mask `mask_P` holds there, as `crop_and_resize` of mmdet
-        computes it.
+        """What each box sees of its mask, `(P, *size)`, as mmdet's `crop_and_resize` computes it.
+
+        Box p `(x1, y1, x2, y2)` looks at the mask of index `mask_P[p]`.
         """
         if len(boxes_P4) == 0:
             return boxes_P4.new_zeros(0, *size)

@@ -1,5 +1,4 @@
-"""The detectors and segmentors that mmdet and mmseg ship, one training step and one prediction
-each.
+"""The detectors and segmentors that mmdet and mmseg ship: a training step, a prediction.
 
 Their own config files, with less depth and fewer queries, no pretrained weights and images of 96
 pixels.

@@ -1,5 +1,6 @@
-"""Losses of 20 iterations of a config of each head: tiny backbone, the demo's heads, small images,
-CPU, float32.
+"""Losses of 20 iterations of a config of each head.
+
+Tiny backbone, the demo's heads, small images, CPU, float32.
 
     python -m tests.configs.golden    # writes golden_losses.json anew and says what moved
 
@@ -121,9 +122,8 @@ def main() -> None:
             if key not in before.get(name, {}):
                 print(f"{name}: {key} is new")
             elif (moved := max(drift(values, before[name][key]))) > 1e-6:
-                print(
-                    f"{name}: {key} moved by {moved:.1e}; first {before[name][key][0]:.6f}, now {values[0]:.6f}"
-                )
+                first = before[name][key][0]
+                print(f"{name}: {key} moved by {moved:.1e}; first {first:.6f}, now {values[0]:.6f}")
     rounded = {
         name: {key: [float(f"{v:.7g}") for v in values] for key, values in losses.items()}
         for name, losses in found.items()

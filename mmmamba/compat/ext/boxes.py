@@ -1,5 +1,6 @@
-"""Suppression and overlap of boxes (x1, y1, x2, y2), as ``mmcv.ops.nms`` and ``mmcv.ops.bbox`` call
-them.
+"""Suppression and overlap of boxes (x1, y1, x2, y2).
+
+As `mmcv.ops.nms` and `mmcv.ops.bbox` call them.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ NAIVE, LINEAR, GAUSSIAN = range(3)
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Indices of the kept boxes, best score first; ``offset=1`` counts widths as x2 - x1 + 1."""
+    """Indices of the kept boxes, best score first; `offset=1` counts widths as x2 - x1 + 1."""
     boxes_N4, scores_N = widen(boxes, scores)
     if offset:
         # IoU with inclusive corners is the usual IoU once the far corner is moved by one.
@@ -31,15 +32,16 @@ def softnms(
     method: int,
     offset: int,
 ) -> Tensor:
-    """Soft-NMS (Bodla et al. 2017, fig. 2 and eq. 1-3) on CPU tensors; method 0 naive, 1 linear, 2
-    gaussian.
+    """Soft-NMS (Bodla et al. 2017, fig. 2 and eq. 1-3) on CPU tensors.
 
-    Writes (x1, y1, x2, y2, decayed score) of the kept boxes to the first rows of ``dets`` (N, 5)
+    `method` is 0 (naive), 1 (linear) or 2 (gaussian).
+
+    Writes (x1, y1, x2, y2, decayed score) of the kept boxes to the first rows of `dets` (N, 5)
     and returns their indices, in the order of selection. A box whose decayed score is below
-    ``min_score`` is dropped.
+    `min_score` is dropped.
 
     Raises:
-        ValueError: ``method`` is none of 0, 1, 2.
+        ValueError: `method` is none of 0, 1, 2.
     """
     if method not in (NAIVE, LINEAR, GAUSSIAN):
         raise ValueError(
@@ -71,11 +73,12 @@ def softnms(
 
 
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """Each box that NMS keeps, best score first, and behind it those that it suppresses, by their
-    scores.
+    """Each box that NMS keeps, best score first, and behind it those that it suppresses.
+
+    Suppressed ones stand in the order of their scores.
 
     dets (N, 5) on the CPU, as (x1, y1, x2, y2, score). A box goes to the first one that it overlaps
-    by ``iou_threshold`` or more.
+    by `iou_threshold` or more.
     """
     (dets_N5,) = (t.numpy() for t in widen(dets.detach()))
     left_N = np.argsort(-dets_N5[:, 4], kind="stable")
@@ -108,8 +111,9 @@ def _decay(overlap_N: np.ndarray, iou_threshold: float, sigma: float, method: in
 def bbox_overlaps(
     bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode: int, aligned: bool, offset: int
 ) -> None:
-    """Writes IoU (mode 0) or intersection over the first box (mode 1) to ``ious``: (M,) if aligned,
-    else (M, N).
+    """Writes IoU (mode 0) or intersection over the first box (mode 1) to `ious`.
+
+    That is (M,) if aligned, else (M, N).
     """
     first, second = widen(bboxes1, bboxes2)
     if not aligned:

@@ -1,5 +1,4 @@
-"""Deformable convolution, v1 (Dai et al. 2017) and v2 with a mask (Zhu et al. 2019), by
-torchvision.
+"""Deformable convolution by torchvision: v1 (Dai et al. 2017), v2 with a mask (Zhu et al. 2019).
 
 Offsets are (B, G * KH * KW * 2, OH, OW) with (dy, dx) innermost, the same in both libraries. They
 differ in two things, where mmcv is followed: the slope at the border (`_inside`), and the maps of
@@ -24,7 +23,7 @@ def _inside(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> Tensor:
-    """Which samples are less than a cell away from a map of ``size``, (B, G, KH, KW, 1, OH, OW).
+    """Which samples are less than a cell away from a map of `size`, (B, G, KH, KW, 1, OH, OW).
 
     All others are 0, and in mmcv so is their slope, even at exactly one cell: the samples of the
     padded border while offsets are 0. torchvision gives the slope towards the map there.
@@ -59,7 +58,7 @@ def _read_prefix(name: str, values: Tensor, channels: int, output_size: Sequence
 
 
 def _write_prefix(grad: Tensor, target: Tensor) -> None:
-    """Adds the gradient of what `_read_prefix` read of a tensor like ``target``."""
+    """Adds the gradient of what `_read_prefix` read of a tensor like `target`."""
     unread = target.shape[1:].numel() - grad.shape[1:].numel()
     target += F.pad(grad.flatten(1), (0, unread)).view_as(target).to(target.dtype)
 
@@ -109,8 +108,9 @@ def deform_conv_forward(
     deformable_group: int,
     im2col_step: int,
 ) -> None:
-    """Writes the convolution to ``output``; ``columns``, ``ones`` and ``im2col_step`` are mmcv's
-    scratch, unused.
+    """Writes the convolution to `output`.
+
+    `columns`, `ones` and `im2col_step` are mmcv's scratch, unused.
     """
     x, w, o = widen(input, weight, offset)
     output.copy_(
@@ -138,7 +138,7 @@ def deform_conv_backward_input(
     deformable_group: int,
     im2col_step: int,
 ) -> None:
-    """Adds to ``grad_input`` and ``grad_offset``."""
+    """Adds to `grad_input` and `grad_offset`."""
     geometry = (dH, dW), (padH, padW), (dilationH, dilationW)
     grads = _backward(grad_output, input, weight, offset, None, *geometry, group, deformable_group)
     grad_input += grads[0].to(grad_input.dtype)
@@ -165,7 +165,7 @@ def deform_conv_backward_parameters(
     scale: float,
     im2col_step: int,
 ) -> None:
-    """Adds ``scale`` times the weight's gradient to ``grad_weight``."""
+    """Adds `scale` times the weight's gradient to `grad_weight`."""
     geometry = (dH, dW), (padH, padW), (dilationH, dilationW)
     # mmcv does not pass the weight here, and its own gradient does not depend on it.
     weight = torch.zeros_like(grad_weight)
@@ -194,7 +194,7 @@ def modulated_deform_conv_forward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """Writes the convolution to ``output``; without ``with_bias`` the bias is an empty tensor."""
+    """Writes the convolution to `output`; without `with_bias` the bias is an empty tensor."""
     taps = deformable_group * kernel_h * kernel_w
     offset = _read_prefix("offset", offset, 2 * taps, output.shape[2:])
     mask = _read_prefix("mask", mask, taps, output.shape[2:])
@@ -229,9 +229,7 @@ def modulated_deform_conv_backward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """Adds to ``grad_input``, ``grad_weight``, ``grad_offset``, ``grad_mask`` and, with a bias,
-    ``grad_bias``.
-    """
+    """Adds to the gradients of input, weight, offset and mask, and with a bias to its own."""
     taps = deformable_group * kernel_h * kernel_w
     offset = _read_prefix("offset", offset, 2 * taps, grad_output.shape[2:])
     mask = _read_prefix("mask", mask, taps, grad_output.shape[2:])

@@ -1,6 +1,6 @@
 """Deformable RoI pooling (Dai et al. 2017, sec. 2.2): an average RoIAlign with bins that move.
 
-Offsets (R, 2, PH, PW), dx before dy, count in RoI widths and heights, times ``gamma``.
+Offsets (R, 2, PH, PW), dx before dy, count in RoI widths and heights, times `gamma`.
 """
 
 import torch
@@ -24,7 +24,7 @@ def deform_roi_pool_forward(
     sampling_ratio: int,
     gamma: float,
 ) -> None:
-    """Writes the pooled (R, C, PH, PW) to ``output``; an empty ``offset`` moves nothing."""
+    """Writes the pooled (R, C, PH, PW) to `output`; an empty `offset` moves nothing."""
     x_BCHW, rois_R5, offset = widen(input, rois, offset)
     size = (pooled_height, pooled_width)
     y, x, share = _moved_points(rois_R5, offset, size, spatial_scale, sampling_ratio, gamma)
@@ -49,7 +49,7 @@ def deform_roi_pool_backward(
     sampling_ratio: int,
     gamma: float,
 ) -> None:
-    """Adds to ``grad_input`` (B, C, H, W) and ``grad_offset`` (R, 2, PH, PW).
+    """Adds to `grad_input` (B, C, H, W) and `grad_offset` (R, 2, PH, PW).
 
     The slopes are mmcv's: up to a cell above or left of the map they are those of its first cells,
     carried on, and from the middle of its last row or column on both are 0.

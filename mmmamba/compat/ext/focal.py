@@ -1,5 +1,6 @@
-"""Focal loss (Lin et al. 2017, eq. 5) of sigmoid and of softmax scores, with class indices as
-targets.
+"""Focal loss (Lin et al. 2017, eq. 5) of sigmoid and of softmax scores.
+
+Targets are class indices.
 """
 
 import torch
@@ -20,8 +21,9 @@ def _class_weight(weight: Tensor, target_N: Tensor, classes: int, operator: str)
     outside = (target_N < 0) | (target_N >= classes)
     if bool(outside.any()):
         raise ValueError(
-            f"{operator}: class weights were given for {classes} classes, but {int(outside.sum())} targets are "
-            f"background or ignored (outside 0..{classes - 1}) and have none; weight the loss afterwards instead"
+            f"{operator}: class weights were given for {classes} classes, but "
+            f"{int(outside.sum())} targets are background or ignored (outside 0..{classes - 1}) "
+            "and have none; weight the loss afterwards instead"
         )
     return weight[target_N][:, None]
 
@@ -40,7 +42,7 @@ def _sigmoid_terms(x_NC: Tensor, target_N: Tensor, alpha: float) -> tuple[Tensor
 def sigmoid_focal_loss_forward(
     input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Writes the loss (N, C) to ``output``; a target outside 0..C-1 makes every class negative."""
+    """Writes the loss (N, C) to `output`; a target outside 0..C-1 makes every class negative."""
     x_NC, weight_C = widen(input, weight)
     _, log_pt_NC, alpha_NC = _sigmoid_terms(x_NC, target, alpha)
     loss_NC = -alpha_NC * (-log_pt_NC.expm1()) ** gamma * log_pt_NC
@@ -50,8 +52,9 @@ def sigmoid_focal_loss_forward(
 def sigmoid_focal_loss_backward(
     input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Adds d loss / d input (Lin et al. 2017, appendix B) to ``grad_input``; finite for every gamma
-    and score.
+    """Adds d loss / d input (Lin et al. 2017, appendix B) to `grad_input`.
+
+    Finite for every gamma and score.
     """
     x_NC, weight_C = widen(input, weight)
     sign_NC, log_pt_NC, alpha_NC = _sigmoid_terms(x_NC, target, alpha)
@@ -63,8 +66,9 @@ def sigmoid_focal_loss_backward(
 
 
 def _softmax_terms(p_NC: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Probability of the target's class (N,), its logarithm, and which targets count (not
-    negative).
+    """Probability of the target's class (N,), its logarithm, and which targets count.
+
+    Negative ones do not.
     """
     valid_N = target_N >= 0
     p_N = p_NC.gather(1, target_N.clamp(min=0)[:, None])[:, 0]
@@ -79,7 +83,7 @@ def softmax_focal_loss_forward(
     gamma: float,
     alpha: float,
 ) -> None:
-    """Writes -alpha (1 - p)^gamma log p (N,) to ``output``; 0 where the target is negative."""
+    """Writes -alpha (1 - p)^gamma log p (N,) to `output`; 0 where the target is negative."""
     p_NC, weight_C = widen(input_softmax, weight)
     p_N, log_p_N, valid_N = _softmax_terms(p_NC, target)
     loss_N1 = (-alpha * (1 - p_N) ** gamma * log_p_N * valid_N)[:, None]
@@ -97,7 +101,7 @@ def softmax_focal_loss_backward(
     gamma: float,
     alpha: float,
 ) -> None:
-    """Adds d loss / d logits (N, C) to ``grad_input``; ``buff`` is mmcv's scratch, unused."""
+    """Adds d loss / d logits (N, C) to `grad_input`; `buff` is mmcv's scratch, unused."""
     p_NC, weight_C = widen(input_softmax, weight)
     p_N, log_p_N, valid_N = _softmax_terms(p_NC, target)
     rest_N = 1 - p_N

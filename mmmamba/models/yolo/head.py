@@ -45,8 +45,7 @@ class Decoded(NamedTuple):
 
 @MODELS.register_module()
 class YOLODFLHead(BaseDenseHead):
-    """Boxes as distributions of the distances to their sides, and class scores without an
-    objectness.
+    """Boxes as distributions of the distances to their sides, and class scores; no objectness.
 
     Args:
         num_classes: C.
@@ -198,8 +197,7 @@ class YOLODFLHead(BaseDenseHead):
     def _assign_single(
         self, boxes_P4: Tensor, logits_PC: Tensor, gt_instances: InstanceData, priors_P4: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Target scores `(P,)`, labels `(P,)`, -1 for background, and boxes `(P, 4)` of one image.
-        """
+        """Targets of one image: scores `(P,)`, labels `(P,)`, -1 for background, boxes `(P, 4)`."""
         result = self.assigner.assign(
             InstanceData(priors=priors_P4, bboxes=boxes_P4, scores=logits_PC.sigmoid()),
             gt_instances,

@@ -1,6 +1,4 @@
-"""Boxes chosen for all images of a batch at once are those that mmcv's suppression leaves of each
-image.
-"""
+"""Boxes chosen for a whole batch at once are those that mmcv leaves of each image."""
 
 import warnings
 
@@ -40,8 +38,9 @@ def config(**changed) -> ConfigDict:
 
 
 def maps(batch: int, priors: int = 200, classes: int = 5, ties: bool = False, device: str = "cpu"):
-    """Scores `(B, P, C)` and crowded boxes `(B, P, 4)`, some of them partly outside; the second
-    image has nothing.
+    """Scores `(B, P, C)` and crowded boxes `(B, P, 4)`, some of them partly outside.
+
+    The second image has nothing.
     """
     generator = torch.Generator().manual_seed(batch)
     scores = torch.rand(batch, priors, classes, generator=generator)

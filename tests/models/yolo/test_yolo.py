@@ -1,5 +1,6 @@
-"""Mamba YOLO's parts beyond parity: any size, the way back to the image, fusing, use in other
-necks, the optimizer.
+"""Mamba YOLO's parts beyond parity.
+
+Any size, the way back to the image, fusing, use in other necks, the optimizer.
 """
 
 from pathlib import Path
@@ -48,8 +49,9 @@ def test_sizes(scale):
 
 
 def test_every_parameter_is_in_the_optimizer_and_decays_as_published():
-    """The raw tensors of SS2D among them; 167 decay (168 with the fixed bins), 71 norms and 166
-    biases do not.
+    """The raw tensors of SS2D among them.
+
+    167 decay (168 with the fixed bins), 71 norms and 166 biases do not.
     """
     cfg = Config.fromfile(CONFIGS / "mamba_yolo/mamba_yolo_t_300e_coco.py")
     model = build("t")
@@ -119,8 +121,9 @@ def test_blocks_after_another_neck(block, residual):
 
 
 def head_with(box: list[float], classes: list[int], meta: dict, **cfg) -> InstanceData:
-    """What a head of one 8-pixel level answers that sees this box, in input pixels, at one cell of
-    a 64 x 64 image.
+    """What a head of one 8-pixel level answers that sees this box at one cell.
+
+    The box is in input pixels of a 64 x 64 image.
     """
     head = MODELS.build(
         dict(
@@ -142,8 +145,9 @@ def head_with(box: list[float], classes: list[int], meta: dict, **cfg) -> Instan
 
 
 def test_boxes_find_the_way_back_to_the_image():
-    """A 40 x 64 image enlarged from 20 x 32, with 12 pixels above and below; beyond the image boxes
-    are clipped.
+    """A 40 x 64 image enlarged from 20 x 32, with 12 pixels above and below.
+
+    Beyond the image boxes are clipped.
     """
     meta = dict(scale_factor=(2.0, 2.0), pad_param=(12, 12, 0, 0), ori_shape=(20, 32))
     found = head_with([4, 20, 36, 52], [1], meta)
@@ -163,8 +167,9 @@ def test_one_or_several_classes_of_a_cell():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_boxes_of_half_precision_maps_are_exact(dtype):
-    """On a wide image, where neighbouring cells have the same coordinates in half precision, and
-    under autocast.
+    """On a wide image neighbouring cells have the same coordinates in half precision.
+
+    Also under autocast.
     """
     head = MODELS.build(dict(type="YOLODFLHead", num_classes=2, in_channels=[16], strides=[8]))
     torch.manual_seed(0)
@@ -186,8 +191,9 @@ def test_ciou_counts_the_aspect_ratio_at_any_overlap():
 
 
 def test_assigner_prefers_the_larger_overlap_of_all_boxes():
-    """The first prior, which the first two boxes choose, overlaps the third more, which chose the
-    other prior.
+    """The first prior, which two boxes choose, overlaps the third more.
+
+    The third chose the other prior.
     """
     priors = torch.tensor([[8.0, 8], [9, 9]])
     predictions = InstanceData(

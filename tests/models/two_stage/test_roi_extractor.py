@@ -1,5 +1,6 @@
-"""Features of regions are mmdet's, and under autocast those of the regions themselves, not of
-rounded ones.
+"""Features of regions are mmdet's.
+
+Under autocast they are those of the regions themselves, not of rounded ones.
 """
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 import mmmamba  # noqa: F401  # isort: skip  (before mmcv's operators)
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 
-from mmmamba.models.two_stage.sorted_roi_extractor import SortedRoIExtractor
+from mmmamba.models.two_stage.roi_head import SortedRoIExtractor
 
 ARGUMENTS = dict(out_channels=3, featmap_strides=[4, 8, 16])
 
