@@ -70,7 +70,7 @@ def check(cfg: Config, batches: list[dict], graphs: bool) -> tuple[float, float,
 def milliseconds(
     cfg: Config, batches: list[dict], steps: int, together: bool, graphs: bool = False
 ) -> float:
-    """Of a step of training."""
+    """Milliseconds of a training step."""
     model, wrapper = build(cfg)
     if graphs:
         graph_backbone(model.backbone, len(batches))

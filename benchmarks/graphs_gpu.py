@@ -81,7 +81,7 @@ def step(model: nn.Module, x: Tensor) -> Callable[[], None]:
 
 
 def gradients(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """Of a loss in which every value counts differently.
+    """Gradients of a loss in which every value counts differently.
 
     The mean of a normalised map has next to no gradient.
     """
@@ -115,7 +115,7 @@ def difference(got: dict[str, Tensor], want: dict[str, Tensor]) -> tuple[float, 
 
 
 class Speed(NamedTuple):
-    """Of a step: time, and what PyTorch held of the card at its peak."""
+    """Time of a step, and what PyTorch held of the card at its peak."""
 
     ms: float
     gib: float

@@ -208,7 +208,7 @@ def warm(job) -> str:
 
 
 def parse_tilings(text: str) -> list[tuple]:
-    """Of `--sweep`."""
+    """Tilings as `--sweep` names them."""
     tilings = []
     for one in text.split():
         steps, *configs = one.split(":")

@@ -56,7 +56,7 @@ def infer(model: nn.Module, x: Tensor, cast: bool) -> Tensor:
 
 
 def error(model: nn.Module, x: Tensor, cast: bool, reference: Tensor) -> float:
-    """Of the logits, in standard deviations of the float32 logits; NaN counts as infinite."""
+    """How far logits are off, in standard deviations of the float32 ones; NaN is infinite."""
     got = infer(model, x, cast).float()
     wrong = (got - reference).abs().max() / reference.std()
     return float(wrong) if torch.isfinite(got).all() else float("inf")

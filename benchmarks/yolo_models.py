@@ -42,7 +42,7 @@ SPREAD = 1.5
 DISTANCE = (4.0, 0.7)
 """Mean and standard deviation of the distances to a box's sides, in strides."""
 OVERLAP = 0.25
-"""Of neighbouring tiles."""
+"""By how much of their side neighbouring tiles overlap."""
 
 
 def build(name: str, size: tuple[int, int], device: str) -> nn.Module:

@@ -26,7 +26,7 @@ class Case:
     odd: bool = True
     """The image to predict has odd sides."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Of the config's model, beyond what every case gets."""
+    """Settings of the config's model, beyond what every case gets."""
 
 
 def config_path(name: str) -> Path:

@@ -36,8 +36,8 @@ class PackedMasks(BitmapMasks):
         masks_NHW = BitmapMasks(masks, height, width).masks
         if masks_NHW.max(initial=0) > 1:
             raise ValueError(
-                f"PackedMasks hold 0 and 1, but a pixel is {masks_NHW.max()}; leave out PackMasks where a "
-                "transform makes masks soft"
+                f"PackedMasks hold 0 and 1, but a pixel is {masks_NHW.max()}; leave out PackMasks "
+                "where a transform makes masks soft"
             )
         self.height, self.width = height, width
         self.bits = torch.from_numpy(np.packbits(masks_NHW, axis=-1, bitorder="little"))

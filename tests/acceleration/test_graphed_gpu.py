@@ -29,7 +29,7 @@ A, B, C = (2, 3, 64, 64), (2, 3, 96, 64), (1, 3, 64, 96)
 
 @pytest.fixture
 def same_kernels() -> Iterator[None]:
-    """Of cuDNN those that two runs share."""
+    """Have cuDNN take algorithms that two runs share."""
     with torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
     ):

@@ -61,11 +61,9 @@ def softnms(
         overlap_N = _overlap(boxes_N4[best], boxes_N4[rest_N])
         scores_N = scores_N[rest_N] * _decay(overlap_N, iou_threshold, sigma, method)
         alive_N = scores_N >= min_score
-        boxes_N4, index_N, scores_N = (
-            boxes_N4[rest_N][alive_N],
-            index_N[rest_N][alive_N],
-            scores_N[alive_N],
-        )
+        boxes_N4 = boxes_N4[rest_N][alive_N]
+        index_N = index_N[rest_N][alive_N]
+        scores_N = scores_N[alive_N]
     keep_K = torch.tensor(kept, dtype=torch.long)
     dets[: len(kept), :4] = boxes[keep_K].to(dets.dtype)
     dets[: len(kept), 4] = torch.tensor(kept_scores, dtype=dets.dtype)
@@ -92,16 +90,17 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
 
 
 def _overlap(box_4: np.ndarray, boxes_N4: np.ndarray) -> np.ndarray:
+    """IoU of a box with each of others."""
     size_N2 = np.minimum(box_4[2:], boxes_N4[:, 2:]) - np.maximum(box_4[:2], boxes_N4[:, :2])
     shared_N = size_N2.clip(min=0).prod(axis=1)
-    union_N = (
-        (box_4[2:] - box_4[:2]).prod() + (boxes_N4[:, 2:] - boxes_N4[:, :2]).prod(axis=1) - shared_N
-    )
+    area, area_N = (box_4[2:] - box_4[:2]).prod(), (boxes_N4[:, 2:] - boxes_N4[:, :2]).prod(axis=1)
+    union_N = area + area_N - shared_N
     # Two boxes without area share nothing: their overlap is 0, not 0/0.
     return np.divide(shared_N, union_N, out=np.zeros_like(shared_N), where=union_N > 0)
 
 
 def _decay(overlap_N: np.ndarray, iou_threshold: float, sigma: float, method: int) -> np.ndarray:
+    """What a score is multiplied by for overlapping a better box."""
     if method == GAUSSIAN:
         return np.exp(-(overlap_N**2) / sigma)
     beyond = 1 - overlap_N if method == LINEAR else np.zeros_like(overlap_N)
@@ -118,13 +117,10 @@ def bbox_overlaps(
     first, second = widen(bboxes1, bboxes2)
     if not aligned:
         first = first[:, None]
-    size = (
-        torch.minimum(first[..., 2:], second[..., 2:])
-        - torch.maximum(first[..., :2], second[..., :2])
-        + offset
-    )
-    shared = size.clamp(min=0).prod(dim=-1)
-    area_first, area_second = (
-        (b[..., 2:] - b[..., :2] + offset).prod(dim=-1) for b in (first, second)
-    )
-    ious.copy_(shared / (area_first + area_second - shared if mode == 0 else area_first))
+    near_corner = torch.maximum(first[..., :2], second[..., :2])
+    far_corner = torch.minimum(first[..., 2:], second[..., 2:])
+    shared = (far_corner - near_corner + offset).clamp(min=0).prod(dim=-1)
+    area_first = (first[..., 2:] - first[..., :2] + offset).prod(dim=-1)
+    area_second = (second[..., 2:] - second[..., :2] + offset).prod(dim=-1)
+    whole = area_first + area_second - shared if mode == 0 else area_first
+    ious.copy_(shared / whole)

@@ -6,6 +6,7 @@ v2 that are larger than the output (`_read_prefix`).
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -63,6 +64,16 @@ def _write_prefix(grad: Tensor, target: Tensor) -> None:
     target += F.pad(grad.flatten(1), (0, unread)).view_as(target).to(target.dtype)
 
 
+class Gradients(NamedTuple):
+    """Of a deformable convolution; those of mask and bias mean something where there is one."""
+
+    input: Tensor
+    weight: Tensor
+    offset: Tensor
+    mask: Tensor
+    bias: Tensor
+
+
 def _backward(
     grad_output: Tensor,
     input: Tensor,
@@ -74,8 +85,8 @@ def _backward(
     dilation: tuple[int, int],
     groups: int,
     offset_groups: int,
-) -> tuple[Tensor, ...]:
-    """Gradients of input, weight, offset, mask and bias."""
+) -> Gradients:
+    """Gradients of all that a deformable convolution is made of."""
     with_mask = mask is not None
     mask = mask if with_mask else offset.new_zeros(len(offset), 0)
     grad, x, w, o, m = widen(grad_output, input, weight, offset, mask)
@@ -86,7 +97,7 @@ def _backward(
     kernel = w.shape[2:]
     inside = _inside(o, x.shape[2:], kernel, stride, padding, dilation)
     grad_o = grad_o.unflatten(1, (-1, *kernel, 2)).masked_fill(~inside, 0).view_as(o)
-    return grad_x, grad_w, grad_o, grad_m, grad_b
+    return Gradients(grad_x, grad_w, grad_o, grad_m, grad_b)
 
 
 def deform_conv_forward(
@@ -141,8 +152,8 @@ def deform_conv_backward_input(
     """Adds to `grad_input` and `grad_offset`."""
     geometry = (dH, dW), (padH, padW), (dilationH, dilationW)
     grads = _backward(grad_output, input, weight, offset, None, *geometry, group, deformable_group)
-    grad_input += grads[0].to(grad_input.dtype)
-    grad_offset += grads[2].to(grad_offset.dtype)
+    grad_input += grads.input.to(grad_input.dtype)
+    grad_offset += grads.offset.to(grad_offset.dtype)
 
 
 def deform_conv_backward_parameters(
@@ -170,7 +181,7 @@ def deform_conv_backward_parameters(
     # mmcv does not pass the weight here, and its own gradient does not depend on it.
     weight = torch.zeros_like(grad_weight)
     grads = _backward(grad_output, input, weight, offset, None, *geometry, group, deformable_group)
-    grad_weight += scale * grads[1].to(grad_weight.dtype)
+    grad_weight += scale * grads.weight.to(grad_weight.dtype)
 
 
 def modulated_deform_conv_forward(
@@ -235,9 +246,9 @@ def modulated_deform_conv_backward(
     mask = _read_prefix("mask", mask, taps, grad_output.shape[2:])
     geometry = (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w)
     grads = _backward(grad_output, input, weight, offset, mask, *geometry, group, deformable_group)
-    _write_prefix(grads[2], grad_offset)
-    _write_prefix(grads[3], grad_mask)
-    grad_input += grads[0].to(grad_input.dtype)
-    grad_weight += grads[1].to(grad_weight.dtype)
+    _write_prefix(grads.offset, grad_offset)
+    _write_prefix(grads.mask, grad_mask)
+    grad_input += grads.input.to(grad_input.dtype)
+    grad_weight += grads.weight.to(grad_weight.dtype)
     if with_bias:
-        grad_bias += grads[4].to(grad_bias.dtype)
+        grad_bias += grads.bias.to(grad_bias.dtype)

@@ -3,6 +3,8 @@
 Offsets (R, 2, PH, PW), dx before dy, count in RoI widths and heights, times `gamma`.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -73,13 +75,18 @@ def deform_roi_pool_backward(
             points = corners[0][0].shape
             grad_corners = grad_weight.view(*points[:3], 4, *points[3:]).unbind(3)
             reach_R211 = gamma * _extent(rois_R5[chunk], spatial_scale)[..., None, None]
-            slopes = _slopes(y[chunk], x[chunk], corners)
-            grad_yx = [
-                (sum(g * s for g, s in zip(grad_corners, slope)) * share[chunk]).sum(dim=(-2, -1))
-                for slope in slopes
-            ]
-            grad_offset[chunk] += (torch.stack(grad_yx[::-1], dim=1) * reach_R211).to(grad_offset)
+            slope_y, slope_x = _slopes(y[chunk], x[chunk], corners)
+            grad_y = _of_bins(grad_corners, slope_y, share[chunk])
+            grad_x = _of_bins(grad_corners, slope_x, share[chunk])
+            grad_xy = torch.stack([grad_x, grad_y], dim=1)
+            grad_offset[chunk] += (grad_xy * reach_R211).to(grad_offset)
     grad_input += grad_NC.view(x_BHWC.shape).movedim(-1, 1).to(grad_input.dtype)
+
+
+def _of_bins(grad_corners: Sequence[Tensor], slopes: list[Tensor], share: Tensor) -> Tensor:
+    """What moving a bin (R, P, Q) along one axis changes, over all its points and their corners."""
+    total = sum(grad * slope for grad, slope in zip(grad_corners, slopes))
+    return (total * share).sum(dim=(-2, -1))
 
 
 def _bags(

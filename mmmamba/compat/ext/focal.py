@@ -45,6 +45,7 @@ def sigmoid_focal_loss_forward(
     """Writes the loss (N, C) to `output`; a target outside 0..C-1 makes every class negative."""
     x_NC, weight_C = widen(input, weight)
     _, log_pt_NC, alpha_NC = _sigmoid_terms(x_NC, target, alpha)
+    # 1 - p_t by `expm1`, which keeps its digits where p_t is next to 1.
     loss_NC = -alpha_NC * (-log_pt_NC.expm1()) ** gamma * log_pt_NC
     output.copy_(loss_NC * _class_weight(weight_C, target, x_NC.shape[1], "sigmoid_focal_loss"))
 
@@ -60,9 +61,8 @@ def sigmoid_focal_loss_backward(
     sign_NC, log_pt_NC, alpha_NC = _sigmoid_terms(x_NC, target, alpha)
     pt_NC, rest_NC = log_pt_NC.exp(), -log_pt_NC.expm1()
     grad_NC = alpha_NC * sign_NC * rest_NC**gamma * (gamma * pt_NC * log_pt_NC - rest_NC)
-    grad_input += (
-        grad_NC * _class_weight(weight_C, target, x_NC.shape[1], "sigmoid_focal_loss")
-    ).to(grad_input.dtype)
+    weight = _class_weight(weight_C, target, x_NC.shape[1], "sigmoid_focal_loss")
+    grad_input += (grad_NC * weight).to(grad_input.dtype)
 
 
 def _softmax_terms(p_NC: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -87,9 +87,8 @@ def softmax_focal_loss_forward(
     p_NC, weight_C = widen(input_softmax, weight)
     p_N, log_p_N, valid_N = _softmax_terms(p_NC, target)
     loss_N1 = (-alpha * (1 - p_N) ** gamma * log_p_N * valid_N)[:, None]
-    output.copy_(
-        (loss_N1 * _class_weight(weight_C, target, p_NC.shape[1], "softmax_focal_loss"))[:, 0]
-    )
+    weight = _class_weight(weight_C, target, p_NC.shape[1], "softmax_focal_loss")
+    output.copy_((loss_N1 * weight)[:, 0])
 
 
 def softmax_focal_loss_backward(
@@ -109,9 +108,6 @@ def softmax_focal_loss_backward(
     slope_N = torch.where(rest_N > 0, gamma * rest_N ** (gamma - 1) * p_N * log_p_N, 0)
     scale_N1 = (alpha * (slope_N - rest_N**gamma) * valid_N)[:, None]
     onehot_NC = F.one_hot(target.clamp(min=0), p_NC.shape[1])
-    grad_NC = (
-        scale_N1
-        * (onehot_NC - p_NC)
-        * _class_weight(weight_C, target, p_NC.shape[1], "softmax_focal_loss")
-    )
+    weight = _class_weight(weight_C, target, p_NC.shape[1], "softmax_focal_loss")
+    grad_NC = scale_N1 * (onehot_NC - p_NC) * weight
     grad_input += grad_NC.to(grad_input.dtype)

@@ -22,7 +22,7 @@ FPN_ARGUMENTS = {
     "add_extra_convs",
     "relu_before_extra_convs",
 }
-"""Of an FPN that EfficientViTFPN can stand for."""
+"""What an FPN that EfficientViTFPN can stand for is made with."""
 
 
 @dataclass(frozen=True)

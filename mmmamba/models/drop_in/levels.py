@@ -17,7 +17,7 @@ from ..trunks.base import MambaBackbone
 from ..trunks.column import PlainBackbone
 
 SIDE = 128
-"""Of the image that the old backbone is asked with: whole at every stride up to 128."""
+"""Side of the image that the old backbone is asked with: whole at every stride up to 128."""
 
 
 @dataclass(frozen=True)

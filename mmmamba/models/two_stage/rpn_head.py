@@ -26,7 +26,7 @@ class Grid(NamedTuple):
     """What does not change while maps keep their sizes."""
 
     anchors: list[Tensor]
-    """Of each level, `(anchors, 4)`."""
+    """`(anchors, 4)` of each level."""
     corner_A2: Tensor
     """Where the cell of each anchor begins (y, x), all levels after each other."""
 

@@ -37,9 +37,9 @@ class Choice(NamedTuple):
     """Which candidates are detected."""
 
     index_BN: Tensor
-    """Of candidates, best first; fewer columns than candidates where they are limited."""
+    """Places of candidates, best first."""
     counts: list[int]
-    """How many of an image's row mean something; the row may be shorter where it is limited."""
+    """How many at the start of an image's row mean something."""
 
 
 def select_boxes(

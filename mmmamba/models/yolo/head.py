@@ -34,7 +34,7 @@ class Decoded(NamedTuple):
     """What the head says of all priors, its levels in one row."""
 
     logits_BPC: Tensor
-    """Of classes."""
+    """Class logits."""
     bins_BP4R: Tensor
     """Logits of the distances to the sides of the box."""
     boxes_BP4: Tensor

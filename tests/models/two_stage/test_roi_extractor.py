@@ -38,7 +38,7 @@ def regions(count: int, size: int) -> torch.Tensor:
 @pytest.mark.parametrize("scale", [None, 1.5])
 @pytest.mark.parametrize(("count", "size"), [(40, 512), (5, 64), (0, 64)])
 def test_features_and_gradients(count, size, scale):
-    """Of regions on all levels, on the first only, and of none."""
+    """Features of regions on all levels, on the first only, and of no region."""
     rois = regions(count, size)
     found = []
     for extractor in extractors():
