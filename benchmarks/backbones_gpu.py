@@ -1,24 +1,20 @@
-"""Backbones on a GPU beside timm's Swin-T and ConvNeXt-T: images a second and peak memory, inference and training.
+"""Backbones beside timm's Swin-T and ConvNeXt-T: images a second and memory on a GPU.
 
     python benchmarks/backbones_gpu.py [--models vmamba_t mambavision_t] [--cases 224 800]
 
-bfloat16 autocast, channels-last images. First each of ours is held to its authors' figures in float32 on this device; a
-model that misses them gets no numbers. Training is forward and backward without the optimizer; 224 x 224 is the whole
-classifier, larger images the backbone.
+bfloat16 autocast, channels-last images. First each of ours is held to its authors' figures in
+float32 on this device; a model that misses them gets no numbers. Training is forward and backward
+without the optimizer; 224 x 224 is the whole classifier, larger images the backbone.
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
-from triton.testing import do_bench
+from common import Column, Table, clean, median_ms, parser, peak_gib, save
+from peers import PEERS, timm_peer
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import mmmamba  # noqa: E402
-from tests.parity import harness, recipe  # noqa: E402
+import mmmamba
+from tests.parity import harness, recipe
 
 FIGURES = {
     "vmamba_t": "vmamba/vmamba_tiny_s1l8.json",
@@ -27,7 +23,6 @@ FIGURES = {
     "localvmamba_t": "localmamba/localvmamba_tiny.json",
     "efficientvmamba_t": "efficientvmamba/efficientvmamba_tiny.json",
 }
-PEERS = {"swin_t": "swin_tiny_patch4_window7_224", "convnext_t": "convnext_tiny"}
 CASES = {
     "224": [(128, 224, 224)],
     "800": [(2, 800, 1344), (8, 800, 1344)],
@@ -44,17 +39,14 @@ def check(name: str) -> str | None:
 
 
 def build(name: str, size: tuple[int, int]) -> torch.nn.Module:
-    """The classifier at 224, as such figures are published; else the backbone with its four maps."""
+    """The classifier at 224, as such figures are published; else the backbone with its maps."""
     classifier = size == (224, 224)
-    if name not in PEERS:
-        return mmmamba.create_backbone(name, classifier=classifier)
-    import timm
-
-    more = dict(img_size=size, strict_img_size=False) if name == "swin_t" else {}
-    return timm.create_model(PEERS[name], features_only=not classifier, **more)
+    if name in PEERS:
+        return timm_peer(name, size, classifier)
+    return mmmamba.create_backbone(name, classifier=classifier)
 
 
-def measure(name: str, batch: int, height: int, width: int) -> list[str]:
+def measure(name: str, batch: int, height: int, width: int) -> dict[str, float]:
     """Images a second without and with gradients, and GiB at the peak of training."""
     model = build(name, (height, width)).cuda()
     x = torch.randn(batch, 3, height, width, device="cuda").to(memory_format=torch.channels_last)
@@ -66,33 +58,30 @@ def measure(name: str, batch: int, height: int, width: int) -> list[str]:
     def train() -> None:
         with torch.autocast("cuda", torch.bfloat16):
             outputs = model(x)
-            loss = sum(
-                m.float().mean()
-                for m in (outputs if isinstance(outputs, (tuple, list)) else [outputs])
-            )
+            maps = outputs if isinstance(outputs, (tuple, list)) else [outputs]
+            loss = sum(m.float().mean() for m in maps)
         loss.backward()
         model.zero_grad(set_to_none=True)
 
     model.eval()
-    inference = do_bench(infer, warmup=300, rep=1000, return_mode="median")
+    inference = median_ms(infer, warmup=300, rep=1000)
     model.train()
     train()
     torch.cuda.reset_peak_memory_stats()
-    training = do_bench(train, warmup=300, rep=1500, return_mode="median")
-    memory = torch.cuda.max_memory_allocated() / 2**30
-    return [f"{batch / inference * 1e3:.0f}", f"{batch / training * 1e3:.0f}", f"{memory:.1f}"]
+    training = median_ms(train, warmup=300, rep=1500)
+    return dict(inference=batch / inference * 1e3, training=batch / training * 1e3, gib=peak_gib())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
+    options = parser(__doc__)
+    options.add_argument(
         "--models", nargs="+", choices=FIGURES, default=["vmamba_t", "mambavision_t"]
     )
-    parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    args = parser.parse_args()
+    options.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
+    options.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    args = options.parse_args()
     if harness.DEVICE != "cuda":
-        parser.error(
+        options.error(
             "set MMMAMBA_PARITY_DEVICE=cuda: the figures are checked on the device that is timed"
         )
     wrong = {name: problem for name in args.models if (problem := check(name))}
@@ -100,22 +89,21 @@ def main() -> None:
         print(f"{name}: {problem}")
     models = [name for name in args.models if name not in wrong]
     table = Table(
-        "input",
-        "model",
-        "inference img/s",
-        "forward+backward img/s",
-        "training GiB",
-        title=f"{torch.cuda.get_device_name()}, torch {torch.__version__}, bfloat16 autocast",
+        "speed",
+        "bfloat16 autocast, images a second",
+        Column("input", "input"),
+        Column("model", "model"),
+        Column("inference", "inference", ".0f"),
+        Column("forward + backward", "training", ".0f"),
+        Column("training GiB", "gib", ".1f"),
     )
     for case in args.cases:
-        for batch, height, width in CASES[case]:
+        for size in CASES[case]:
             for name in [*models, *args.peers]:
-                table.add_row(
-                    f"{batch} x {height} x {width}", name, *measure(name, batch, height, width)
-                )
-                torch.cuda.empty_cache()
-            table.add_section()
-    Console(width=110).print(table)
+                table.add(input=" x ".join(map(str, size)), model=name, **measure(name, *size))
+                clean()
+    table.show()
+    save(args.out, table)
     print(f"checked against the authors' figures before: {', '.join(models)}")
     sys.exit(bool(wrong))
 

@@ -1,11 +1,12 @@
-"""What the checks at the start of a run and before each checkpoint cost: Mask R-CNN with VMamba-T and fused AdamW, CPU.
+"""What the checks at the start of a run and before each checkpoint cost, on a CPU.
 
-python benchmarks/checks_cpu.py
+    python benchmarks/checks_cpu.py
+
+Mask R-CNN with VMamba-T and fused AdamW.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import time
@@ -15,18 +16,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from common import MIB, ROOT, Column, Table, parser, save
+
+import mmmamba.detection  # noqa: F401  # isort: skip  (before mmdet: mmcv's operators)
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, DefaultScope
 
-import mmmamba.detection  # noqa: F401  (registers)
 from mmmamba.checkpoints.run_state import read_run_checkpoint
 from mmmamba.engine.reliability.finite import check_run_finite
 from mmmamba.engine.reliability.resume.newest import file_fault, weight_names
 from mmmamba.engine.reliability.resume.optimizer_state import check_optimizer
 from mmmamba.engine.reliability.whole_weights import fit_whole
 
-CONFIG = Path(__file__).parents[1] / "configs/mask_rcnn/vmamba_t_1x_coco.py"
+CONFIG = ROOT / "configs/mask_rcnn/vmamba_t_1x_coco.py"
 
 
 def seconds(call: Callable[[], Any], repeats: int) -> float:
@@ -40,9 +43,9 @@ def seconds(call: Callable[[], Any], repeats: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3, help="of which the least is shown")
-    args = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--repeats", type=int, default=3, help="of which the least is shown")
+    args = options.parse_args()
     cfg = Config.fromfile(CONFIG)
     cfg.model.backbone.init_cfg = None
     with DefaultScope.overwrite_default_scope("mmdet"):
@@ -58,10 +61,17 @@ def main() -> None:
         optimizer=wrapper.state_dict(),
     )
     runner = SimpleNamespace(model=model, hooks=[], optim_wrapper=wrapper)
+    table = Table(
+        "checks",
+        "a checkpoint of Mask R-CNN with VMamba-T and fused AdamW",
+        Column("what", "what"),
+        Column("seconds", "seconds", ".3f"),
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "iter_9.pth")
         torch.save(held, path)
-        print(f"{os.path.getsize(path) / 2**20:.0f} MiB, {torch.get_num_threads()} threads")
+        mib = os.path.getsize(path) / MIB
+        print(f"{mib:.0f} MiB, {torch.get_num_threads()} threads")
         for what, call in {
             "torch.save": lambda: torch.save(held, path),
             "before a checkpoint: is all finite": lambda: check_run_finite(runner, 9),
@@ -72,7 +82,9 @@ def main() -> None:
                 wrapper.state_dict(), wrapper, model, "file"
             ),
         }.items():
-            print(f"{what:40} {seconds(call, args.repeats):.3f} s")
+            table.add(what=what, seconds=seconds(call, args.repeats))
+    table.show()
+    save(args.out, table, mib=mib)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,27 @@
-"""Mask R-CNN with VMamba-T on several GPUs against one: the same gradients first, then images a second.
+"""Mask R-CNN with VMamba-T on several GPUs against one: gradients, then images a second.
 
     torchrun --nproc-per-node=2 benchmarks/ddp_gpu.py --data .data/coco_mini
 
-Batches of 4 real images at 1333 x 800 for each GPU, read once before timing; bfloat16 autocast, AdamW, every loss read
-in each step. The gradients that the processes agree on must be the mean of those of their batches, computed by one
-process; where they are not, nothing is timed. `--graphs` replays the backbone as CUDA graphs wherever the processes
-train one model. Exit code 1 where N GPUs reach less than 0.9 N times the images a second
-of one on the same images. Without GPUs: gloo, smaller heads and images.
+Batches of 4 real images at 1333 x 800 for each GPU, read once before timing; bfloat16 autocast,
+AdamW, every loss read in each step. The gradients that the processes agree on must be the mean of
+those of their batches, computed by one process; where they are not, nothing is timed. `--graphs`
+replays the backbone as CUDA graphs wherever the processes train one model. Exit code 1 where N GPUs
+reach less than 0.9 N times the images a second of one on the same images. Without GPUs: gloo,
+smaller heads and images.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 
 import torch
+from common import DEVICE, Column, Table, parser, save, verdict
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
-from rich.console import Console
-from rich.table import Table
-from short_runs import DEVICE  # before the next one: mmcv's operators
 from torch import Tensor, distributed, nn
 from training_step_gpu import build, load_config, some_batches, step, time_steps
 
@@ -45,9 +43,8 @@ def gradients(model: nn.Module, batch: dict, seed: int) -> tuple[Tensor, float]:
     model.zero_grad()
     loss, _ = inner.parse_losses(model(**inner.data_preprocessor(batch, True), mode="loss"))
     loss.backward()
-    return torch.cat(
-        [p.grad.flatten() for p in model.parameters() if p.grad is not None]
-    ), loss.item()
+    found = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+    return torch.cat(found), loss.item()
 
 
 def check(cfg: Config, batches: list[dict], graphs: bool) -> tuple[float, float, float]:
@@ -66,17 +63,14 @@ def check(cfg: Config, batches: list[dict], graphs: bool) -> tuple[float, float,
     loss = torch.tensor(loss, device=got.device)
     distributed.all_reduce(loss)
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
-    return (
-        ((got - wanted).norm() / wanted.norm()).item(),
-        sum(one for _, one in alone) / world,
-        loss.item() / world,
-    )
+    difference = (got - wanted).norm() / wanted.norm()
+    return difference.item(), sum(one for _, one in alone) / world, loss.item() / world
 
 
 def milliseconds(
     cfg: Config, batches: list[dict], steps: int, together: bool, graphs: bool = False
 ) -> float:
-    """Of a step of training."""
+    """Milliseconds of a training step."""
     model, wrapper = build(cfg)
     if graphs:
         graph_backbone(model.backbone, len(batches))
@@ -87,16 +81,16 @@ def milliseconds(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
+    options = parser(__doc__)
+    options.add_argument(
         "--data", type=Path, default=Path(".data/coco_mini"), help="COCO annotations/ and train/"
     )
-    parser.add_argument("--batch", type=int, default=4, help="images of each GPU")
-    parser.add_argument("--scale", type=int, nargs=2, default=(1333, 800))
-    parser.add_argument("--steps", type=int, default=24)
-    parser.add_argument("--batches", type=int, default=6, help="of each process, repeated")
-    parser.add_argument("--graphs", action="store_true")
-    args = parser.parse_args()
+    options.add_argument("--batch", type=int, default=4, help="images of each GPU")
+    options.add_argument("--scale", type=int, nargs=2, default=(1333, 800))
+    options.add_argument("--steps", type=int, default=24)
+    options.add_argument("--batches", type=int, default=6, help="of each process, repeated")
+    options.add_argument("--graphs", action="store_true")
+    args = options.parse_args()
     args.scale = tuple(args.scale)
     init_default_scope("mmdet")
     MMLogger.get_instance("benchmark", log_level="ERROR")
@@ -116,11 +110,13 @@ def main() -> int:
     difference, alone, all_of_them = check(cfg, halves, args.graphs)
     if rank == 0:
         print(
-            f"loss {alone:.6f} in one process, {all_of_them:.6f} in {world}; gradients differ by {difference:.1e}"
+            f"loss {alone:.6f} in one process, {all_of_them:.6f} in {world}; gradients differ by "
+            f"{difference:.1e}"
         )
     if not difference <= TOLERANCE:
         print(
-            f"MISSED on rank {rank}: gradients differ by {difference:.1e}, wanted {TOLERANCE}: nothing is timed"
+            f"MISSED on rank {rank}: gradients differ by {difference:.1e}, wanted {TOLERANCE}: "
+            "nothing is timed"
         )
         return 1
     one = milliseconds(cfg, batches, args.steps * world, together=False) if rank == 0 else 0.0
@@ -133,29 +129,30 @@ def main() -> int:
     distributed.broadcast(ratio, 0, group=waiting)
     slowest = torch.tensor(each)
     distributed.all_reduce(slowest, distributed.ReduceOp.MAX, group=waiting)
+    missed = []
+    if DEVICE == "cuda" and ratio < WANTED * world:
+        missed.append(f"{ratio:.2f} times one, wanted {WANTED * world:.2f}")
     if rank == 0:
-        machine = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU"
-        title = f"{machine}, torch {torch.__version__}, {args.batch} images of {args.scale} a GPU, bfloat16"
-        table = Table("run", "ms a step", "images a second", "times one", title=title)
+        table = Table(
+            "speed",
+            f"{args.batch} images of {args.scale} a GPU, bfloat16",
+            Column("run", "run"),
+            Column("ms a step", "ms", ".1f"),
+            Column("images a second", "images", ".1f"),
+            Column("times one", "times", ".2f"),
+        )
         for name, spent, gpus in (
             ("one GPU", one, 1),
             (f"{world} GPUs, nothing exchanged", slowest.item(), world),
             (f"{world} GPUs, one model{', graphs' * args.graphs}", many, world),
         ):
-            table.add_row(
-                name,
-                f"{spent:.1f}",
-                f"{1e3 * args.batch * gpus / spent:.1f}",
-                f"{gpus * one / spent:.2f}",
-            )
-        Console(width=110).print(table)
-        print(
-            "reached"
-            if ratio >= WANTED * world
-            else f"MISSED: {ratio:.2f} times one, wanted {WANTED * world:.2f}"
-        )
+            images = 1e3 * args.batch * gpus / spent
+            table.add(run=name, ms=spent, images=images, times=gpus * one / spent)
+        table.show()
+        save(args.out, table, gpus=world)
+        verdict(missed, "reached")
     distributed.destroy_process_group()
-    return int(DEVICE == "cuda" and ratio < WANTED * world)
+    return int(bool(missed))
 
 
 if __name__ == "__main__":

@@ -1,27 +1,24 @@
-"""Times the depthwise 3x3 convolution with SiLU on a CUDA device beside PyTorch's, bfloat16, channels-last.
+"""The depthwise 3x3 convolution with SiLU beside PyTorch's on a GPU, bfloat16, channels-last.
 
     python benchmarks/depthwise_conv_gpu.py
 
-First every case is checked: outputs and gradients at most 1.1 times as far from PyTorch's in float32 as PyTorch's in
-bfloat16 are. "bound": x read and y written once forward; in the backward pass x and the gradient read and x's gradient
-written once; at 4.2 TB/s. "a new size": seconds of the first forward and backward pass of a map of a size that the
-process has not seen, mean and longest of five, after other sizes have gone through.
+First every case is checked: outputs and gradients at most 1.1 times as far from PyTorch's in
+float32 as PyTorch's in bfloat16 are. "bound": x read and y written once forward; in the backward
+pass x and the gradient read and x's gradient written once; at 4.2 TB/s. "a new size": seconds of
+the first forward and backward pass of a map of a size that the process has not seen, mean and
+longest of five, after other sizes have gone through.
 """
 
-import argparse
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.table import Table
+from common import Column, Table, median_ms, now, parser, save
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from mmmamba.ops import depthwise_conv  # noqa: F401
+from mmmamba.ops import depthwise_conv
 
 SHAPES = [
     (2, 96, 200, 336),
@@ -52,12 +49,9 @@ def pytorch(x: Tensor, weight: Tensor) -> Tensor:
 def make(shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
     """Leaves x and weight, and a gradient of the output."""
     torch.manual_seed(0)
-    x, grad = (
-        torch.randn(shape, device="cuda", dtype=torch.bfloat16).to(
-            memory_format=torch.channels_last
-        )
-        for _ in range(2)
-    )
+    x = torch.randn(shape, device="cuda", dtype=torch.bfloat16)
+    grad = torch.randn(shape, device="cuda", dtype=torch.bfloat16)
+    x, grad = (t.to(memory_format=torch.channels_last) for t in (x, grad))
     weight = torch.randn(shape[1], 1, 3, 3, device="cuda", dtype=torch.bfloat16) / 3
     return x.requires_grad_(), weight.requires_grad_(), grad
 
@@ -77,12 +71,11 @@ def check(shape: tuple[int, ...]) -> None:
     """
     given = make(shape)
     want = train(pytorch, *(t.detach().float().requires_grad_() for t in given))
-    results = [train(function, *given) for function in (ours, pytorch)]
-    for name, exact, mine, theirs in zip(
-        ("output", "gradient of x", "gradient of weight"), want, *results
-    ):
+    mine, theirs = train(ours, *given), train(pytorch, *given)
+    names = ("output", "gradient of x", "gradient of weight")
+    for name, exact, our, their in zip(names, want, mine, theirs):
         far, allowed = (
-            float((t.float() - exact).abs().max() / exact.abs().max()) for t in (mine, theirs)
+            float((t.float() - exact).abs().max() / exact.abs().max()) for t in (our, their)
         )
         if not far <= 1.1 * allowed + 1e-3:
             sys.exit(f"{shape}: the {name} is {far:.1e} off, PyTorch's {allowed:.1e}")
@@ -92,62 +85,64 @@ def measure(
     function: Callable[[Tensor, Tensor], Tensor], shape: tuple[int, ...]
 ) -> tuple[float, float]:
     """Milliseconds of the forward pass without gradients, and of both passes."""
-    from triton.testing import do_bench
-
     given = make(shape)
 
     def forward():
         with torch.no_grad():
             function(*given[:2])
 
-    return tuple(
-        do_bench(run, warmup=20, rep=100, return_mode="median")
-        for run in (forward, lambda: train(function, *given))
-    )
+    both = partial(train, function, *given)
+    return median_ms(forward, warmup=20, rep=100), median_ms(both, warmup=20, rep=100)
 
 
 def first_seconds(function: Callable[[Tensor, Tensor], Tensor], shape: tuple[int, ...]) -> float:
     given = make(shape)
-    torch.cuda.synchronize()
-    start = time.perf_counter()
+    start = now()
     train(function, *given)
-    torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return now() - start
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    args = parser(__doc__).parse_args()
     torch.backends.cudnn.allow_tf32 = False
     for shape in SHAPES:
         check(shape)
     table = Table(
-        "map",
-        "forward ms: PyTorch",
-        "ours",
-        "bound",
-        "both passes ms: PyTorch",
-        "ours",
-        "bound",
-        title=f"{torch.cuda.get_device_name()}, torch {torch.__version__}, bfloat16; all checked",
+        "times",
+        "bfloat16, milliseconds; all checked",
+        Column("map", "shape"),
+        Column("forward: PyTorch", "forward_torch", ".3f"),
+        Column("ours", "forward", ".3f"),
+        Column("bound", "forward_bound", ".3f"),
+        Column("both passes: PyTorch", "both_torch", ".3f"),
+        Column("ours", "both", ".3f"),
+        Column("bound", "both_bound", ".3f"),
     )
     for shape in SHAPES:
         theirs, mine = measure(pytorch, shape), measure(ours, shape)
         once = 2 * torch.Size(shape).numel() / BYTES_PER_MS
-        table.add_row(
-            " x ".join(map(str, shape)),
-            f"{theirs[0]:.3f}",
-            f"{mine[0]:.3f}",
-            f"{2 * once:.3f}",
-            f"{theirs[1]:.3f}",
-            f"{mine[1]:.3f}",
-            f"{5 * once:.3f}",
+        table.add(
+            shape=shape,
+            forward_torch=theirs[0],
+            forward=mine[0],
+            forward_bound=2 * once,
+            both_torch=theirs[1],
+            both=mine[1],
+            both_bound=5 * once,
         )
-    sizes = Table("a new size", "mean s", "longest s")
+    sizes = Table(
+        "a_new_size",
+        "the first pass over a new size, seconds",
+        Column("convolution", "name"),
+        Column("mean", "mean", ".4f"),
+        Column("longest", "longest", ".4f"),
+    )
     for name, function in (("PyTorch", pytorch), ("ours", ours)):
         seconds = [first_seconds(function, shape) for shape in NEW_SIZES]
-        sizes.add_row(name, f"{sum(seconds) / len(seconds):.4f}", f"{max(seconds):.4f}")
-    for found in (sizes, table):
-        Console(width=120).print(found)
+        sizes.add(name=name, mean=sum(seconds) / len(seconds), longest=max(seconds))
+    sizes.show()
+    table.show()
+    save(args.out, table, sizes)
 
 
 if __name__ == "__main__":

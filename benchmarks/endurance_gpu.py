@@ -1,39 +1,37 @@
-"""A long training run at changing sizes: memory and speed stay flat, and nothing is compiled after the first quarter.
+"""A long training run at changing sizes: memory and speed stay flat, nothing is compiled again.
 
     python benchmarks/endurance_gpu.py --data .data/coco_mini
 
-`mmmamba train` on Mask R-CNN with VMamba-T, float16, short sides of 320 to 480, batch 2, 64 regions an image: few
-enough that all are found from the first step on, so that training itself does not change the memory it takes. Exit
-code 1 where a quarter differs from the second one by more than 2 % in memory or 5 % in speed, or compiles a kernel.
-Without a GPU: a tiny model, float32, and the memory of the process alone.
+`mmmamba train` on Mask R-CNN with VMamba-T, float16, short sides of 320 to 480, batch 2, 64 regions
+an image: few enough that all are found from the first step on, so that training itself does not
+change the memory it takes. Exit code 1 where a quarter differs from the second one by more than 2 %
+in memory or 5 % in speed, or compiles a kernel. Without a GPU: a tiny model, float32, and the
+memory of the process alone.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
 import torch
+from common import DEVICE, MIB, Column, Table, parser, save, verdict
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from rich.console import Console
-from rich.table import Table
-from short_runs import DEVICE, short_config
+from short_runs import short_config
 
 from mmmamba.commands import main as mmmamba
 from mmmamba.ops import launch
 
 QUARTERS = 4
 SIDES = range(320, 481, 32)
-MIB = 2**20
 clock = time.perf_counter if DEVICE == "cuda" else time.process_time
 
 
 class Compilations:
-    """Counts kernels that Triton compiles or loads from disk, and frames that torch.compile takes."""
+    """Counts kernels that Triton compiles or loads, and frames that torch.compile takes."""
 
     def __init__(self) -> None:
         self.kernels = 0
@@ -69,9 +67,8 @@ class Endurance(Hook):
         self.losses.append(outputs["loss"].item())
         self.times.append(1e3 * (clock() - self.start))
         self.live.append(torch.cuda.memory_allocated() / MIB if DEVICE == "cuda" else 0.0)
-        self.shapes.add(
-            tuple(-(-max(image.shape[i] for image in data_batch["inputs"]) // 32) for i in (1, 2))
-        )
+        height, width = (max(image.shape[i] for image in data_batch["inputs"]) for i in (1, 2))
+        self.shapes.add((-(-height // 32), -(-width // 32)))
         if (runner.iter + 1) % (runner.max_iters // QUARTERS) == 0:
             self._close()
         self.start = clock()
@@ -118,20 +115,22 @@ def misses(rows: list[dict[str, float]], memory: float, speed: float) -> list[st
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
+    options = parser(__doc__)
+    options.add_argument(
         "--data", type=Path, default=Path(".data/coco_mini"), help="COCO annotations/ and train/"
     )
-    parser.add_argument("--config", default="mask_rcnn/vmamba_t_1x_coco")
-    parser.add_argument("--iterations", type=int, default=2000)
-    parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="short sides of images")
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=8)
-    parser.add_argument("--memory", type=float, default=2.0, help="percent it may grow by")
-    parser.add_argument(
+    options.add_argument("--config", default="mask_rcnn/vmamba_t_1x_coco")
+    options.add_argument("--iterations", type=int, default=2000)
+    options.add_argument(
+        "--sides", type=int, nargs="+", default=SIDES, help="short sides of images"
+    )
+    options.add_argument("--batch", type=int, default=2)
+    options.add_argument("--workers", type=int, default=8)
+    options.add_argument("--memory", type=float, default=2.0, help="percent it may grow by")
+    options.add_argument(
         "--speed", type=float, default=5.0, help="percent that a step may get longer by"
     )
-    args = parser.parse_args()
+    args = options.parse_args()
     scales = [(side * 4 // 3, side) for side in args.sides]
     cfg = short_config(
         args.config,
@@ -151,18 +150,18 @@ def main() -> int:
             return 1
         spent = time.time() - start
     rows = Endurance.rows
-    machine = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU"
-    title = (
-        f"{args.iterations} iterations of {args.config} in {spent:.0f} s, batch {args.batch}, sides "
-        f"{', '.join(map(str, args.sides))}. {machine}, torch {torch.__version__}"
+    table = Table(
+        "quarters",
+        f"{args.iterations} iterations of {args.config} in {spent:.0f} s, batch {args.batch}, "
+        f"sides {', '.join(map(str, args.sides))}",
+        Column("quarter", "quarter"),
+        *(Column(name, name, ".5g") for name in rows[0]),
     )
-    table = Table("quarter", *rows[0], title=title)
     for number, row in enumerate(rows, 1):
-        table.add_row(str(number), *(f"{value:.5g}" for value in row.values()))
-    found = misses(rows, args.memory, args.speed)
-    Console(width=130).print(table)
-    print("\n".join(f"MISSED {miss}" for miss in found) or "flat")
-    return int(bool(found))
+        table.add(quarter=number, **row)
+    table.show(width=130)
+    save(args.out, table, iterations=args.iterations, seconds=spent)
+    return verdict(misses(rows, args.memory, args.speed), "flat")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Every family trains in half precision and stays finite: `mmmamba train --amp`, 200 iterations from random weights.
+"""Every family trains in half precision and stays finite: 200 iterations from random weights.
 
     python benchmarks/half_precision_gpu.py --data .data/coco_mini
 
-In float16 with a dynamic loss scale and in bfloat16, the smallest published variant of each family under a detector,
-all at once on one card. Exit code 1 where a run stops, a loss or a weight is not finite at any iteration, or gradients
-overflowed in more than a tenth of the steps after the scale was first low enough for one. Without a GPU: tiny models in
+By `mmmamba train --amp`, in float16 with a dynamic loss scale and in bfloat16, the smallest
+published variant of each family under a detector, all at once on one card. Exit code 1 where a run
+stops, a loss or a weight is not finite at any iteration, or gradients overflowed in more than a
+tenth of the steps after the scale was first low enough for one. Without a GPU: tiny models in
 float32.
 """
 
@@ -21,14 +22,15 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import torch
+from common import DEVICE, Column, Table, parser, save, verdict
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from rich.console import Console
-from rich.table import Table
-from short_runs import DEVICE, MambaBackbone, find_config, short_config
+from short_runs import short_config
 
 from mmmamba.commands import main as mmmamba
+from mmmamba.config.find import find_config
+from mmmamba.models.trunks.base import MambaBackbone
 
 CONFIGS = (
     "mask_rcnn/vmamba_t_1x_coco",
@@ -64,9 +66,8 @@ class Finite(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         Finite.losses.append(outputs["loss"].item())
-        Finite.weights.append(
-            bool(torch.stack(torch._foreach_norm(self.parameters, torch.inf)).isfinite().all())
-        )
+        largest = torch.stack(torch._foreach_norm(self.parameters, torch.inf))
+        Finite.weights.append(bool(largest.isfinite().all()))
         before, Finite.scale = Finite.scale, self._scale(runner)
         Finite.skipped += Finite.scale < before
         if Finite.skipped == len(Finite.losses):
@@ -85,7 +86,8 @@ def run(name: str, dtype: str, data: Path, iterations: int) -> dict[str, object]
     if DEVICE == "cuda":
         cfg.optim_wrapper.dtype = dtype
     if "window_size" in cfg.model.backbone:
-        # Those of the config are made for 800 x 1333: on these images they would be little but padding.
+        # Those of the config are made for 800 x 1333: on these images they would be little but
+        # padding.
         cfg.model.backbone.window_size = (8, 8, 14, 7)
     with tempfile.TemporaryDirectory() as folder:
         cfg.work_dir = folder
@@ -107,7 +109,10 @@ def run(name: str, dtype: str, data: Path, iterations: int) -> dict[str, object]
 
 
 def in_a_process(name: str, args: argparse.Namespace) -> tuple[int, str]:
-    """The runs of a config, one after the other: exit code, and output with a line of JSON for each."""
+    """The runs of a config, one after the other.
+
+    Exit code, and output with a line of JSON for each.
+    """
     command = [
         sys.executable,
         __file__,
@@ -131,16 +136,16 @@ def in_a_process(name: str, args: argparse.Namespace) -> tuple[int, str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
+    options = parser(__doc__)
+    options.add_argument(
         "--data", type=Path, default=Path(".data/coco_mini"), help="COCO annotations/ and train/"
     )
-    parser.add_argument("--iterations", type=int, default=200)
-    parser.add_argument("--configs", nargs="+", default=CONFIGS)
-    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
-    parser.add_argument("--jobs", type=int, default=len(CONFIGS), help="processes at once")
-    parser.add_argument("--in-this-process", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    options.add_argument("--iterations", type=int, default=200)
+    options.add_argument("--configs", nargs="+", default=CONFIGS)
+    options.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
+    options.add_argument("--jobs", type=int, default=len(CONFIGS), help="processes at once")
+    options.add_argument("--in-this-process", help=argparse.SUPPRESS)
+    args = options.parse_args()
     if args.in_this_process:
         for dtype in args.dtypes:
             result = run(args.in_this_process, dtype, args.data.absolute(), args.iterations)
@@ -148,51 +153,43 @@ def main() -> int:
         return 0
     families = {family.__name__ for family in MambaBackbone.families()}
     covered = {Config.fromfile(find_config(name)).model.backbone.type for name in args.configs}
-    machine = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU, float32"
     table = Table(
-        "config",
-        "type",
-        "steps",
-        "loss: first tenth",
-        "last tenth",
-        "left out: first",
-        "later",
-        "last scale",
-        "finite",
-        title=f"{machine}, torch {torch.__version__}, batch 2, {args.iterations} iterations",
+        "runs",
+        f"batch 2, {args.iterations} iterations{'' if DEVICE == 'cuda' else ', float32'}",
+        Column("config", "config"),
+        Column("type", "dtype"),
+        Column("steps", "steps"),
+        Column("loss: first tenth", "first", ".3f"),
+        Column("last tenth", "last", ".3f"),
+        Column("left out: first", "before_the_first"),
+        Column("later", "later"),
+        Column("last scale", "scale", "g"),
+        Column("finite", "ok"),
     )
-    failed = []
+    missed = []
     with ThreadPoolExecutor(args.jobs) as pool:
         running = {pool.submit(in_a_process, name, args): name for name in args.configs}
         for done in as_completed(running):
             name, (code, output) = running[done], done.result()
-            results = [
-                json.loads(line.split(" ", 1)[1])
-                for line in output.splitlines()
-                if line.startswith("RESULT ")
-            ]
+            results = results_of(output)
             for one in results:
                 # A table comes last, which a run that is cut off does not reach.
                 print(name, one, flush=True)
-                table.add_row(
-                    name,
-                    one["dtype"],
-                    str(one["steps"]),
-                    f"{one['first']:.3f}",
-                    f"{one['last']:.3f}",
-                    str(one["before_the_first"]),
-                    str(one["skipped"] - one["before_the_first"]),
-                    f"{one['scale']:g}",
-                    "yes" if one["ok"] else "NO",
-                )
+                later = one["skipped"] - one["before_the_first"]
+                table.add(config=name, later=later, **one)
             if code or len(results) < len(args.dtypes) or not all(one["ok"] for one in results):
-                failed.append(name)
+                missed.append(name)
                 print(f"{name} FAILED, exit code {code}:", output[-3000:], sep="\n", flush=True)
-    Console(width=130).print(table)
-    if missing := sorted(families - covered):
-        print(f"MISSED: no config for {', '.join(missing)}")
-    print(f"MISSED: {', '.join(sorted(failed))}" if failed else "all of these stay finite")
-    return int(bool(failed or missing))
+    table.show(width=130)
+    save(args.out, table, iterations=args.iterations)
+    missed += [f"no config for {family}" for family in sorted(families - covered)]
+    return verdict(sorted(missed), "all of these stay finite")
+
+
+def results_of(output: str) -> list[dict]:
+    """The lines of JSON in what a process printed."""
+    lines = [line for line in output.splitlines() if line.startswith("RESULT ")]
+    return [json.loads(line.split(" ", 1)[1]) for line in lines]
 
 
 if __name__ == "__main__":

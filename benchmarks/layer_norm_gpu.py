@@ -1,22 +1,20 @@
-"""Times `layer_norm` on a CUDA device beside PyTorch's, under bfloat16 autocast, as a linear layer wants it.
+"""`layer_norm` beside PyTorch's on a GPU, under bfloat16 autocast, as a linear layer wants it.
 
     python benchmarks/layer_norm_gpu.py
 
-First every case is checked against float64. PyTorch's side is `F.layer_norm` and the linear layer's cast; with a sum
-before it, the addition too. Backward is from the gradient in bfloat16 (and the residual stream's in float32) to those
-of all inputs. Times are a caller's: on small maps that of launching from Python, which is why these take PyTorch's norm
-by default. "bound": every tensor read or written once at the speed at which this card copies.
+First every case is checked against float64. PyTorch's side is `F.layer_norm` and the linear layer's
+cast; with a sum before it, the addition too. Backward is from the gradient in bfloat16 (and the
+residual stream's in float32) to those of all inputs. Times are a caller's: on small maps that of
+launching from Python, which is why these take PyTorch's norm by default. "bound": every tensor read
+or written once at the speed at which this card copies.
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 import torch
-from triton.testing import do_bench
+from common import Column, Table, copy_speed, median_ms, parser, save
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from mmmamba.ops import add_layer_norm, layer_norm  # noqa: F401
+from mmmamba.ops import add_layer_norm, layer_norm
 
 FLOAT, HALF = torch.float32, torch.bfloat16
 MAPS = {96: (8, 200, 336), 192: (8, 100, 168), 384: (8, 50, 84), 768: (8, 25, 42)}
@@ -59,7 +57,9 @@ def gradients(outputs: tuple, leaves: list, grads: list) -> tuple:
 
 
 def check(kind: str, width: int) -> None:
-    """Outputs and gradients within 1.05 times the distance of PyTorch's from float64, or within float32's rounding.
+    """Outputs and gradients within 1.05 times the distance of PyTorch's from float64.
+
+    Or within float32's rounding.
 
     Raises:
         SystemExit: they are farther off.
@@ -89,35 +89,48 @@ def measure(kind: str, width: int, backend: str) -> tuple[float, float]:
     """Milliseconds forward and backward."""
     leaves, grads = make(kind, width)
     outputs = run(leaves, backend)
-    times = (lambda: run(leaves, backend), lambda: gradients(outputs, leaves, grads))
-    return tuple(do_bench(f, warmup=10, rep=50, return_mode="median") for f in times)
 
+    def forward() -> tuple:
+        return run(leaves, backend)
 
-def copy_speed() -> float:
-    """Bytes a millisecond, read and written."""
-    a = torch.empty(2**28, device="cuda")
-    b = torch.empty_like(a)
-    return 2 * a.numel() * a.element_size() / do_bench(lambda: b.copy_(a), return_mode="median")
+    def backward() -> tuple:
+        return gradients(outputs, leaves, grads)
+
+    return median_ms(forward, warmup=10, rep=50), median_ms(backward, warmup=10, rep=50)
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    args = parser(__doc__).parse_args()
     for case in CASES:
         check(*case)
     speed = copy_speed()
-    print(
-        f"{torch.cuda.get_device_name()}, torch {torch.__version__}, copies at {speed / 1e9:.2f} TB/s; all checked"
-    )
-    print(
-        f"{'map':>20} {'input':>20} | forward ms: torch   ours  bound | backward ms: torch   ours  bound"
+    table = Table(
+        "times",
+        f"milliseconds, copies at {speed / 1e9:.2f} TB/s; all checked",
+        Column("map", "shape"),
+        Column("input", "input"),
+        Column("forward: torch", "forward_torch", ".3f"),
+        Column("ours", "forward", ".3f"),
+        Column("bound", "forward_bound", ".3f"),
+        Column("backward: torch", "backward_torch", ".3f"),
+        Column("ours", "backward", ".3f"),
+        Column("bound", "backward_bound", ".3f"),
     )
     for kind, width in CASES:
         theirs, ours = measure(kind, width, "torch"), measure(kind, width, "triton")
         bound = [b / speed for b in bytes_moved(kind, width)]
-        print(
-            f"{str((*MAPS[width], width)):>20} {kind:>20} | {theirs[0]:17.3f} {ours[0]:6.3f} {bound[0]:6.3f} "
-            f"| {theirs[1]:18.3f} {ours[1]:6.3f} {bound[1]:6.3f}"
+        table.add(
+            shape=(*MAPS[width], width),
+            input=kind,
+            forward_torch=theirs[0],
+            forward=ours[0],
+            forward_bound=bound[0],
+            backward_torch=theirs[1],
+            backward=ours[1],
+            backward_bound=bound[1],
         )
+    table.show(width=130)
+    save(args.out, table, bytes_per_ms=speed)
 
 
 if __name__ == "__main__":

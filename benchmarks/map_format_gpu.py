@@ -1,32 +1,28 @@
 """What the memory format of a backbone's maps costs or gains in the neck and heads behind it.
 
-    python benchmarks/map_format_gpu.py
+    python benchmarks/map_format_gpu.py --out benchmarks/results/map_format_gpu.json
 
-For a config of each kind of head: milliseconds of a training step (losses and backward pass) and of a prediction, wall
-time and GPU time, with maps as they leave the backbone (channels-last in memory), with contiguous copies of them, and
-with neck and heads in channels-last as well. Losses of the formats are compared first. Random weights, autocast.
+For a config of each kind of head: milliseconds of a training step (losses and backward pass) and of
+a prediction, wall time and GPU time, with maps as they leave the backbone (channels-last in
+memory), with contiguous copies of them, and with neck and heads in channels-last as well. Losses of
+the formats are compared first. Random weights, autocast.
 """
 
-import argparse
-import json
-import sys
-import time
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
+from common import DEVICE, NAN, ROOT, Column, Table, now, parser, save, verdict, wall_ms
+from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import mmmamba.detection  # noqa: E402, F401, I001  (before mmdet: mmcv's operators)
-from mmengine.config import Config  # noqa: E402
-from mmengine.logging import MMLogger  # noqa: E402
-from mmengine.model import revert_sync_batchnorm  # noqa: E402
-from mmengine.registry import MODELS, init_default_scope  # noqa: E402
-from mmengine.runner import set_random_seed  # noqa: E402
-from mmengine.structures import InstanceData, PixelData  # noqa: E402
-from torch import nn  # noqa: E402
+import mmmamba.detection  # noqa: F401  # isort: skip  (before mmdet: mmcv's operators)
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import set_random_seed
+from mmengine.structures import InstanceData, PixelData
 
-CONFIGS = Path(__file__).parents[1] / "configs"
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+CONFIGS = ROOT / "configs"
 CASES = {
     "mask_rcnn/vmamba_t_1x_coco": (2, 800, 1344),
     "retinanet/efficientvmamba_t_1x_coco": (4, 800, 1344),
@@ -67,72 +63,105 @@ def batch(cfg: Config, size: tuple[int, int, int]) -> tuple[torch.Tensor, list]:
         scale_factor=(1.0, 1.0),
     )
     if cfg.default_scope == "mmseg":
-        from mmseg.structures import SegDataSample
+        return images, [segmented(meta) for _ in range(count)]
+    masks = "roi_head" in cfg.model
+    return images, [detected(meta, masks) for _ in range(count)]
 
-        samples = []
-        for _ in range(count):
-            sample = SegDataSample(metainfo=meta)
-            sample.gt_sem_seg = PixelData(
-                data=torch.randint(0, 150, (1, height, width), device=DEVICE)
-            )
-            samples.append(sample)
-        return images, samples
+
+def segmented(meta: dict):
+    """A sample of mmseg with a label map of noise."""
+    from mmseg.structures import SegDataSample
+
+    sample = SegDataSample(metainfo=meta)
+    labels = torch.randint(0, 150, (1, *meta["img_shape"]), device=DEVICE)
+    sample.gt_sem_seg = PixelData(data=labels)
+    return sample
+
+
+def detected(meta: dict, masks: bool):
+    """A sample of mmdet with ten boxes of 80 pixels."""
     from mmdet.structures import DetDataSample
     from mmdet.structures.mask import BitmapMasks
 
-    samples = []
-    for _ in range(count):
-        sample = DetDataSample(metainfo=meta)
-        corner = (
-            torch.rand(10, 2, device=DEVICE) * 0.5 * torch.tensor([width, height], device=DEVICE)
-        )
-        boxes = torch.cat([corner, corner + 80], 1)
-        sample.gt_instances = InstanceData(
-            bboxes=boxes, labels=torch.randint(0, 80, (10,), device=DEVICE)
-        )
-        if "roi_head" in cfg.model:
-            whole = torch.ones(height, width, dtype=torch.uint8).numpy()
-            sample.gt_instances.masks = BitmapMasks([whole] * 10, height, width)
-        none = torch.zeros(0, dtype=torch.long, device=DEVICE)
-        sample.ignored_instances = InstanceData(bboxes=boxes[:0], labels=none)
-        samples.append(sample)
-    return images, samples
+    height, width = meta["img_shape"]
+    sample = DetDataSample(metainfo=meta)
+    corner = torch.rand(10, 2, device=DEVICE) * 0.5 * torch.tensor([width, height], device=DEVICE)
+    boxes = torch.cat([corner, corner + 80], 1)
+    labels = torch.randint(0, 80, (10,), device=DEVICE)
+    sample.gt_instances = InstanceData(bboxes=boxes, labels=labels)
+    if masks:
+        whole = torch.ones(height, width, dtype=torch.uint8).numpy()
+        sample.gt_instances.masks = BitmapMasks([whole] * 10, height, width)
+    none = torch.zeros(0, dtype=torch.long, device=DEVICE)
+    sample.ignored_instances = InstanceData(bboxes=boxes[:0], labels=none)
+    return sample
 
 
-def timed(call, repeats: int) -> tuple[float, float]:
+def timed(call: Callable[[], object], repeats: int) -> tuple[float, float]:
     """Wall and GPU milliseconds of a call."""
     for _ in range(3):
         call()
+    wall = wall_ms(call, repeats)
     if DEVICE == "cpu":
-        start = time.perf_counter()
-        for _ in range(repeats):
-            call()
-        return (time.perf_counter() - start) / repeats * 1e3, 0.0
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    torch.cuda.synchronize()
-    wall = (time.perf_counter() - start) / repeats * 1e3
+        return wall, NAN
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         call()
-        torch.cuda.synchronize()
+        now()
     busy = sum(event.self_device_time_total for event in profile.key_averages()) / 1e3
     return wall, busy
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="cases whose name holds this")
-    parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument(
-        "--small", action="store_true", help="images of a quarter of the side, one of them"
+def measure(name: str, size: tuple[int, int, int], form: str, repeats: int) -> dict:
+    """The loss, and times of a step and of a prediction."""
+    model, cfg = build(name, form)
+    images, samples = batch(cfg, size)
+
+    def autocast() -> torch.autocast:
+        return torch.autocast(DEVICE, torch.bfloat16, enabled=DEVICE == "cuda")
+
+    def losses() -> torch.Tensor:
+        with autocast():
+            return model.parse_losses(model(images, samples, mode="loss"))[0]
+
+    def step() -> None:
+        model.zero_grad()
+        losses().backward()
+
+    def predict() -> None:
+        with torch.no_grad(), autocast():
+            model(images[:1], samples[:1], mode="predict")
+
+    set_random_seed(1)
+    row = dict(config=name, size=size, format=form, loss=float(losses().detach()))
+    row["step_wall"], row["step_gpu"] = timed(step, repeats)
+    model.eval()
+    row["predict_wall"], row["predict_gpu"] = timed(predict, repeats)
+    return row
+
+
+def main() -> int:
+    options = parser(__doc__)
+    options.add_argument("--only", default="", help="cases whose name holds this")
+    options.add_argument("--repeats", type=int, default=10)
+    options.add_argument(
+        "--small", action="store_true", help="images of a quarter of the side, two of them"
     )
-    parser.add_argument("--out", type=Path, help="JSON to write")
-    args = parser.parse_args()
-    dtype = torch.bfloat16
+    args = options.parse_args()
     MMLogger.get_current_instance().setLevel("ERROR")
-    rows = []
+    table = Table(
+        "formats",
+        "milliseconds, bfloat16 autocast",
+        Column("config", "config"),
+        Column("images", "size"),
+        Column("maps", "format"),
+        Column("loss", "loss", ".4f"),
+        Column("same", "agree"),
+        Column("step: wall", "step_wall", ".1f"),
+        Column("GPU", "step_gpu", ".1f"),
+        Column("prediction: wall", "predict_wall", ".1f"),
+        Column("GPU", "predict_gpu", ".1f"),
+    )
+    missed = []
     for name, size in CASES.items():
         if args.only not in name:
             continue
@@ -140,44 +169,17 @@ def main() -> None:
             size = (2, size[1] // 4 // 32 * 32, size[2] // 4 // 32 * 32)
         wanted = None
         for form in FORMATS:
-            model, cfg = build(name, form)
-            images, samples = batch(cfg, size)
-
-            def losses(model=model, images=images, samples=samples) -> torch.Tensor:
-                with torch.autocast(DEVICE, dtype, enabled=DEVICE == "cuda"):
-                    return model.parse_losses(model(images, samples, mode="loss"))[0]
-
-            def step(model=model, losses=losses) -> None:
-                model.zero_grad()
-                losses().backward()
-
-            def predict(model=model, images=images, samples=samples) -> None:
-                with torch.no_grad(), torch.autocast(DEVICE, dtype, enabled=DEVICE == "cuda"):
-                    model(images[:1], samples[:1], mode="predict")
-
-            set_random_seed(1)
-            found = float(losses().detach())
-            wanted = found if wanted is None else wanted
-            agree = abs(found - wanted) < 0.02 * abs(wanted)
-            row = dict(config=name, size=size, format=form, loss=found, agree=agree)
-            row["step_wall"], row["step_gpu"] = timed(step, args.repeats)
-            model.eval()
-            row["predict_wall"], row["predict_gpu"] = timed(predict, args.repeats)
-            rows.append(row)
-            verdict = "same" if agree else "DIFFERS"
-            step_times = f"{row['step_wall']:7.1f} / {row['step_gpu']:6.1f}"
-            predict_times = f"{row['predict_wall']:6.1f} / {row['predict_gpu']:6.1f}"
-            print(
-                f"{name:42} {form:32} loss {found:8.4f} {verdict}  step {step_times}  predict {predict_times}",
-                flush=True,
-            )
-            del model
-    if args.out:
-        device = torch.cuda.get_device_name() if DEVICE == "cuda" else "cpu"
-        args.out.write_text(
-            json.dumps(dict(device=device, torch=torch.__version__, rows=rows), indent=1)
-        )
+            row = measure(name, size, form, args.repeats)
+            wanted = row["loss"] if wanted is None else wanted
+            row["agree"] = abs(row["loss"] - wanted) < 0.02 * abs(wanted)
+            if not row["agree"]:
+                missed.append(f"{name}, {form}: the loss is {row['loss']:.4f}, not {wanted:.4f}")
+            table.add(**row)
+            print(row, flush=True)
+    table.show(width=160)
+    save(args.out, table)
+    return verdict(missed, "all losses agree")
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -1,16 +1,16 @@
-"""What `MobileMamba.fuse()` gains on a CPU: first that the outputs are equal, then the times side by side.
+"""What `MobileMamba.fuse()` gains on a CPU: outputs are equal, then the times side by side.
 
     python benchmarks/mobilemamba_fuse.py [names …] [--batch 1] [--threads 1] [--rounds 30]
 
-Times are of the processor, which on one thread are those of an idle machine's clock; both forms run in turn, and the
-fastest round of each counts.
+Times are of the processor, which on one thread are those of an idle machine's clock; both forms run
+in turn, and the fastest round of each counts.
 """
 
-import argparse
 import sys
 import time
 
 import torch
+from common import Column, Table, parser, save
 
 import mmmamba
 
@@ -43,44 +43,61 @@ def seconds(model: torch.nn.Module, image: torch.Tensor) -> float:
 
 @torch.inference_mode()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument(
+    options = parser(__doc__)
+    options.add_argument(
         "names", nargs="*", help="of mmmamba.list_backbones('mobilemamba*'); all if none is given"
     )
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=30)
-    args = parser.parse_args()
+    options.add_argument("--batch", type=int, default=1)
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--rounds", type=int, default=30)
+    args = options.parse_args()
     names = args.names or list(RESOLUTIONS)
     for name in names:
         if name not in RESOLUTIONS:
-            parser.error(f"there is no '{name}'; there are {', '.join(RESOLUTIONS)}")
+            options.error(f"there is no '{name}'; there are {', '.join(RESOLUTIONS)}")
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    print(
-        f"torch {torch.__version__}, {args.threads} thread(s), batch {args.batch}, fastest of {args.rounds} rounds"
+    table = Table(
+        "times",
+        f"milliseconds of the processor, batch {args.batch}, fastest of {args.rounds} rounds",
+        Column("name", "name"),
+        Column("pixels", "side"),
+        Column("unfused", "unfused", ".1f"),
+        Column("fused", "fused", ".1f"),
+        Column("times as fast", "times", ".2f"),
+        Column("difference", "difference", ".1e"),
     )
-    print(f"{'name':16}{'pixels':>8}{'unfused':>12}{'fused':>12}{'ratio':>8}{'difference':>14}")
     for name in names:
-        side = RESOLUTIONS[name]
-        model = mmmamba.create_backbone(name).eval()
-        settle(model)
-        fused = model.fuse()
-        image = torch.randn(args.batch, 3, side, side)
-        difference = max(
-            float((a - b).abs().max() / b.std()) for a, b in zip(fused(image), model(image))
+        table.add(**measure(name, args.batch, args.rounds))
+    table.show()
+    save(args.out, table)
+
+
+def measure(name: str, batch: int, rounds: int) -> dict:
+    """A row of the table.
+
+    Raises:
+        SystemExit: the outputs differ.
+    """
+    side = RESOLUTIONS[name]
+    model = mmmamba.create_backbone(name).eval()
+    settle(model)
+    fused = model.fuse()
+    image = torch.randn(batch, 3, side, side)
+    difference = max(
+        float((a - b).abs().max() / b.std()) for a, b in zip(fused(image), model(image))
+    )
+    if not difference <= TOLERANCE:
+        sys.exit(
+            f"{name}: fused and unfused differ by {difference:.1e} std, wanted {TOLERANCE:.0e}; "
+            "nothing timed"
         )
-        if not difference <= TOLERANCE:
-            sys.exit(
-                f"{name}: fused and unfused differ by {difference:.1e} std, wanted {TOLERANCE:.0e}; nothing timed"
-            )
-        for _ in range(3):
-            model(image), fused(image)
-        times = [(seconds(model, image), seconds(fused, image)) for _ in range(args.rounds)]
-        plain, fast = (min(column) for column in zip(*times))
-        print(
-            f"{name:16}{side:8}{plain * 1e3:10.1f}ms{fast * 1e3:10.1f}ms{plain / fast:8.2f}{difference:14.1e}"
-        )
+    for _ in range(3):
+        model(image), fused(image)
+    times = [(seconds(model, image), seconds(fused, image)) for _ in range(rounds)]
+    plain, fast = (1e3 * min(column) for column in zip(*times))
+    found = dict(unfused=plain, fused=fast, times=plain / fast, difference=difference)
+    return dict(name=name, side=side, **found)
 
 
 if __name__ == "__main__":

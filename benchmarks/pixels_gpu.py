@@ -1,26 +1,21 @@
-"""What a pixel costs on a GPU, from 512 x 512 to 4096 x 4096: nanoseconds a pixel of backbones without gradients.
+"""What a pixel costs on a GPU, from 512 x 512 to 4096 x 4096, without gradients.
 
     MMMAMBA_PARITY_DEVICE=cuda python benchmarks/pixels_gpu.py
 
-bfloat16 autocast, channels-last images. The batch shrinks as images grow, 64 of 512 x 512 down to one of 4096 x 4096,
-so that the work is the same wherever cost is linear; a second figure is for one image. First each of ours is held to
-its authors' figures in float32 on this device, and at each size maps must be finite; else there are no numbers.
+bfloat16 autocast, channels-last images. The batch shrinks as images grow, 64 of 512 x 512 down to
+one of 4096 x 4096, so that the work is the same wherever cost is linear; a second figure is for one
+image. First each of ours is held to its authors' figures in float32 on this device, and at each
+size maps must be finite; else there are no numbers.
 """
 
-import argparse
-import sys
-from pathlib import Path
-
 import torch
-from rich.console import Console
-from rich.table import Table
+from common import NAN, Column, Table, median_ms, parser, save
+from peers import PEERS, timm_peer
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import mmmamba  # noqa: E402
-from tests.parity import columns, harness, recipe  # noqa: E402
+import mmmamba
+from tests.parity import columns, harness, recipe
 
 DEVICE = harness.DEVICE
-PEERS = {"swin_t": "swin_tiny_patch4_window7_224", "convnext_t": "convnext_tiny"}
 PYRAMIDS = {
     "vmamba_t": "vmamba/vmamba_tiny_s1l8.json",
     "mambavision_t": "mambavision/mamba_vision_T.json",
@@ -39,14 +34,9 @@ def check(name: str) -> None:
 
 
 def build(name: str, size: int) -> torch.nn.Module:
-    if name == "vim_t":
-        return mmmamba.create_backbone(name, img_size=size)
-    if name not in PEERS:
-        return mmmamba.create_backbone(name)
-    import timm
-
-    more = dict(img_size=size, strict_img_size=False) if name == "swin_t" else {}
-    return timm.create_model(PEERS[name], features_only=True, **more)
+    if name in PEERS:
+        return timm_peer(name, (size, size))
+    return mmmamba.create_backbone(name, **(dict(img_size=size) if name == "vim_t" else {}))
 
 
 def measure(model: torch.nn.Module, batch: int, size: int) -> float:
@@ -61,48 +51,48 @@ def measure(model: torch.nn.Module, batch: int, size: int) -> float:
         if not all(torch.isfinite(maps).all() for maps in infer()):
             raise FloatingPointError(f"a map at {batch} x {size} x {size} is not finite")
         if DEVICE == "cpu":
-            return float("nan")
-        from triton.testing import do_bench
-
-        return (
-            do_bench(infer, warmup=100, rep=400, return_mode="median") * 1e6 / (batch * size * size)
-        )
+            return NAN
+        return median_ms(infer, warmup=100, rep=400) * 1e6 / (batch * size * size)
     except torch.cuda.OutOfMemoryError:
         torch.cuda.empty_cache()
-        return float("nan")
+        return NAN
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=[*OURS, *PEERS], default=[*OURS, *PEERS])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024, 2048, 4096])
-    parser.add_argument("--pixels", type=int, default=4096**2, help="of a batch")
-    args = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--models", nargs="+", choices=[*OURS, *PEERS], default=[*OURS, *PEERS])
+    options.add_argument("--sizes", type=int, nargs="+", default=[512, 1024, 2048, 4096])
+    options.add_argument("--pixels", type=int, default=4096**2, help="of a batch")
+    args = options.parse_args()
     for name in args.models:
         if name in OURS:
             check(name)
     print("ours equal their authors' figures on this device")
-    device = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU, smoke test"
-    batches = {size: max(args.pixels // size**2, 1) for size in args.sizes}
     table = Table(
-        "model",
-        *(f"{batch} x {size}²" for size, batch in batches.items()),
-        "largest / smallest",
-        "flat",
-        title=f"{device}, torch {torch.__version__}, bfloat16: ns a pixel (of one image)",
+        "pixels",
+        "bfloat16, nanoseconds a pixel; flat: within 15 % over the sizes",
+        Column("model", "model"),
+        Column("side", "side"),
+        Column("batch", "batch"),
+        Column("a pixel", "ns", ".2f"),
+        Column("of one image", "ns_of_one", ".2f"),
+        Column("largest / smallest", "spread", ".2f"),
+        Column("flat", "flat"),
     )
     for name in args.models:
-        costs, cells = [], []
-        for size, batch in batches.items():
+        costs = []
+        for size in args.sizes:
+            batch = max(args.pixels // size**2, 1)
             model = build(name, size).eval().to(DEVICE)
             one = measure(model, 1, size)
             costs.append(measure(model, batch, size) if batch > 1 else one)
-            cells.append(f"{costs[-1]:.2f} ({one:.2f})")
+            table.add(model=name, side=size, batch=batch, ns=costs[-1], ns_of_one=one)
+            print(table.rows[-1], flush=True)
             del model
         spread = max(costs) / min(costs)
-        print(name, *cells, flush=True)
-        table.add_row(name, *cells, f"{spread:.2f}", "yes" if spread <= 1 + FLAT else "no")
-    Console(width=120).print(table)
+        table.rows[-1] |= dict(spread=spread, flat=spread <= 1 + FLAT)
+    table.show()
+    save(args.out, table)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,29 @@
 """The `cpu` backend against mamba-ssm's pure PyTorch reference: check first, then one table.
 
-    MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE pip install --no-build-isolation --no-deps --target .peer \
-        mamba-ssm==2.3.2.post1
+    export MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE
+    pip install --no-build-isolation --no-deps --target .peer mamba-ssm==2.3.2.post1
     python benchmarks/selective_scan_cpu.py --peer .peer
 
 Job: batch 1, 96 channels, the four routes of VMamba over a map, softplus, bias and skip, float32.
 
 - `ours`: `selective_scan`, from maps at their own positions to merged outputs; nothing is left out.
-- `scan`: `selective_scan_ref` alone, on routes already laid out as (1, 4*96, L) tensors: the recurrence, no merging.
-- `cross`: the same with what SS2D needs around it: permuted copies of u, delta, B and C in, merged outputs back.
+- `scan`: `selective_scan_ref` alone, on routes already laid out as (1, 4*96, L) tensors: the
+  recurrence, no merging.
+- `cross`: the same with what SS2D needs around it: permuted copies of u, delta, B and C in, merged
+  outputs back.
 
-- `torch`: our own plain PyTorch backend, the same job as `ours`. A fairer measure of the backward pass: the reference's
-  indexes (B, D, L, N) tensors step by step, and autograd answers each step with a whole tensor of zeros, so that its
-  time grows with the square of L.
+- `torch`: our own plain PyTorch backend, the same job as `ours`. A fairer measure of the backward
+  pass: the reference's indexes (B, D, L, N) tensors step by step, and autograd answers each step
+  with a whole tensor of zeros, so that its time grows with the square of L.
 
-`selective_scan_ref` is called as published. Its package imports CUDA kernels on the way, which stand in empty here;
-the reference uses none of them. A run that is predicted to need more memory than --memory, or to take longer than
---patience, is left out and the table says so. A call that takes longer than --seconds is measured once.
+`selective_scan_ref` is called as published. Its package imports CUDA kernels on the way, which
+stand in empty here; the reference uses none of them. A run that is predicted to need more memory
+than --memory, or to take longer than --patience, is left out and the table says so. A call that
+takes longer than --seconds is measured once.
 """
 
 import argparse
 import importlib
-import os
-import platform
 import statistics
 import sys
 import time
@@ -31,8 +32,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
+from common import Column, Table, parser, save
 
 from mmmamba.ops import route_table, selective_scan
 
@@ -63,7 +63,10 @@ def make_inputs(height: int, width: int, d_state: int, dtype: torch.dtype = torc
 
 
 def load_reference(peer: Path) -> Callable:
-    """`selective_scan_ref` of an installed or --target mamba-ssm, without the package's own imports of CUDA code."""
+    """`selective_scan_ref` of an installed or --target mamba-ssm.
+
+    Without the package's own imports of CUDA code.
+    """
     package = peer / "mamba_ssm"
     if not package.is_dir():
         raise SystemExit(
@@ -132,8 +135,11 @@ def check(backend: str) -> None:
     print(f"check: outputs and gradients equal the float64 loop to {TOLERANCE:g}")
 
 
-def milliseconds(call: Callable[[], object], options) -> float:
-    """Median or best of up to --runs calls in about --seconds, the first left out unless it alone took as long."""
+def milliseconds(call: Callable[[], object], options: argparse.Namespace) -> float:
+    """Median or best of up to --runs calls in about --seconds.
+
+    The first is left out unless it alone took as long.
+    """
     times, end = [], time.perf_counter() + options.seconds
     while len(times) < 4 or (len(times) <= options.runs and time.perf_counter() < end):
         start = time.perf_counter()
@@ -144,13 +150,17 @@ def milliseconds(call: Callable[[], object], options) -> float:
     return (min if options.best else statistics.median)(times[1:]) * 1e3
 
 
-def time_forward(call: Callable[[dict], torch.Tensor], inputs: dict, options) -> float:
+def time_forward(
+    call: Callable[[dict], torch.Tensor], inputs: dict, options: argparse.Namespace
+) -> float:
     """Without autograd."""
     with torch.no_grad():
         return milliseconds(lambda: call(inputs), options)
 
 
-def time_both(call: Callable[[dict], torch.Tensor], inputs: dict, options) -> float:
+def time_both(
+    call: Callable[[dict], torch.Tensor], inputs: dict, options: argparse.Namespace
+) -> float:
     """Forward, and gradients of all inputs for a given gradient of the output."""
     inputs = leaves(inputs)
     with torch.no_grad():
@@ -181,10 +191,14 @@ def contestants(
     }
 
 
-def reason_to_skip(length: int, d_state: int, backward: bool, options) -> str | None:
-    """The reference holds (K*D, L, N) tensors, about 2 forward and 9 with autograd's; its backward writes one per step.
+def reason_to_skip(
+    length: int, d_state: int, backward: bool, options: argparse.Namespace
+) -> str | None:
+    """Why the reference is not timed, or None.
 
-    Written zeros are counted at 3 GB/s, two such tensors a step; measured, that is right within a factor of 2.
+    It holds (K*D, L, N) tensors, about 2 forward and 9 with autograd's; its backward writes one per
+    step. Written zeros are counted at 3 GB/s, two such tensors a step; measured, that is right
+    within a factor of 2.
     """
     gigabytes = len(ROUTES) * CHANNELS * length * d_state * 4 / 1e9
     if gigabytes * (9 if backward else 2.5) > options.memory:
@@ -192,36 +206,25 @@ def reason_to_skip(length: int, d_state: int, backward: bool, options) -> str | 
     return "patience" if backward and 2 * gigabytes * length / 3 > options.patience else None
 
 
-def processor() -> str:
-    for line in (
-        Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ()
-    ):
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return platform.processor() or platform.machine()
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
+    arguments = parser(__doc__)
+    arguments.add_argument(
         "--peer", type=Path, default=Path(".peer"), help="folder that holds mamba_ssm"
     )
-    parser.add_argument("--backend", default="cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--seconds", type=float, default=3.0, help="per measurement, about")
-    parser.add_argument("--runs", type=int, default=50, help="per measurement, at most")
-    parser.add_argument(
+    arguments.add_argument("--backend", default="cpu")
+    arguments.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments.add_argument("--seconds", type=float, default=3.0, help="per measurement, about")
+    arguments.add_argument("--runs", type=int, default=50, help="per measurement, at most")
+    arguments.add_argument(
         "--best", action="store_true", help="the best run instead of the median (on a busy machine)"
     )
-    parser.add_argument("--memory", type=float, default=12.0, help="gigabytes the peer may use")
-    parser.add_argument(
+    arguments.add_argument("--memory", type=float, default=12.0, help="gigabytes the peer may use")
+    arguments.add_argument(
         "--patience", type=float, default=30.0, help="seconds one call of the peer may take"
     )
-    parser.add_argument("--sizes", nargs="+", default=["56x56", "14x14", "200x334"])
-    parser.add_argument("--states", nargs="+", type=int, default=[1, 4, 16])
-    options = parser.parse_args()
+    arguments.add_argument("--sizes", nargs="+", default=["56x56", "14x14", "200x334"])
+    arguments.add_argument("--states", nargs="+", type=int, default=[1, 4, 16])
+    options = arguments.parse_args()
     torch.set_num_threads(options.threads)
     reference = load_reference(options.peer)
     start = time.perf_counter()
@@ -229,41 +232,35 @@ def main() -> None:
     print(f"(first calls included, that took {time.perf_counter() - start:.1f} s)")
 
     table = Table(
-        title=f"{options.backend}, {options.threads} threads on {os.cpu_count()} cores of {processor()}, "
-        f"torch {torch.__version__}; {'best' if options.best else 'median'} milliseconds"
-    )
-    for heading in (
-        "map",
-        "d_state",
-        "pass",
-        "ours",
-        "torch",
         "scan",
-        "cross",
-        "scan / ours",
-        "cross / ours",
-    ):
-        table.add_column(heading, justify="right")
+        f"{options.backend}, {'best' if options.best else 'median'} milliseconds",
+        Column("map", "map"),
+        Column("d_state", "d_state"),
+        Column("pass", "what"),
+        Column("ours", "ours", ".2f"),
+        Column("torch", "torch", ".2f"),
+        Column("scan", "scan", ".2f"),
+        Column("cross", "cross", ".2f"),
+        Column("scan / ours", "scan_by_ours", ".0f"),
+        Column("cross / ours", "cross_by_ours", ".0f"),
+    )
     for size in options.sizes:
         height, width = map(int, size.split("x"))
         index = route_table(ROUTES, height, width)
         for d_state in options.states:
             inputs = make_inputs(height, width, d_state)
             calls = contestants(reference, inputs, index, options.backend)
-            for title, measure in (("forward", time_forward), ("fwd+bwd", time_both)):
+            for title, measure in (("forward", time_forward), ("forward + backward", time_both)):
                 skip = reason_to_skip(height * width, d_state, measure is time_both, options)
-                ms = {
-                    name: measure(*call, options)
-                    for name, call in calls.items()
-                    if not skip or name in OWN
-                }
-                cells = [f"{ms[name]:.2f}" if name in ms else skip for name in calls]
-                ratios = [
-                    f"{ms[name] / ms['ours']:.0f}x" if name in ms else ""
-                    for name in ("scan", "cross")
-                ]
-                table.add_row(size, str(d_state), title, *cells, *ratios)
-    Console(width=120).print(table)
+                row: dict[str, object] = {}
+                for name, call in calls.items():
+                    row[name] = skip if skip and name not in OWN else measure(*call, options)
+                if not skip:
+                    row["scan_by_ours"] = row["scan"] / row["ours"]
+                    row["cross_by_ours"] = row["cross"] / row["ours"]
+                table.add(map=size, d_state=d_state, what=title, **row)
+    table.show()
+    save(options.out, table)
 
 
 if __name__ == "__main__":

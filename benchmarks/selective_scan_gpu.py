@@ -1,23 +1,23 @@
-"""Times `selective_scan` on a CUDA device beside mamba-ssm's kernel and the bytes bound.
+"""`selective_scan` on a GPU beside mamba-ssm's kernel and the bound of its bytes.
 
-    python benchmarks/selective_scan_gpu.py --check          checks against the loop in float64, then the table
-    python benchmarks/selective_scan_gpu.py --sweep          the table for several tilings instead of the chosen ones
+    python benchmarks/selective_scan_gpu.py --check     checks against the loop in float64 first
+    python benchmarks/selective_scan_gpu.py --sweep …   several tilings instead of the chosen ones
 
-mamba-ssm's kernel is timed where `selective_scan_cuda` can be imported, on tensors already in its layout (channels
-first, one copy of the map for each route), without the copies and the merge that it needs for K > 1. Needs torch and
-triton only: `mmmamba.ops` may stand alone on the path.
+mamba-ssm's kernel is timed where `selective_scan_cuda` can be imported, on tensors already in its
+layout (channels first, one copy of the map for each route), without the copies and the merge that
+it needs for K > 1. Needs torch and triton only: `mmmamba.ops` may stand alone on the path.
 """
 
-import argparse
 import importlib
 import importlib.util
 import itertools
 import multiprocessing
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from triton.testing import do_bench
+from common import NAN, Column, Table, copy_speed, median_ms, parser, save
 
 from mmmamba.ops import route_table, selective_scan
 from mmmamba.ops.selective_scan.common import ScanArgs
@@ -103,14 +103,7 @@ def peer(case: Case, x: dict):
 
 
 def milliseconds(pair) -> list[float]:
-    return [do_bench(f, warmup=20, rep=80, return_mode="median") for f in pair]
-
-
-def bandwidth() -> float:
-    """Bytes read and written each second by a large copy."""
-    x = torch.randn(1 << 29, device="cuda")
-    y = torch.empty_like(x)
-    return 2 * x.nbytes / do_bench(lambda: y.copy_(x), return_mode="median") * 1e3
+    return [median_ms(f, warmup=20, rep=80) for f in pair]
 
 
 def relative_errors(case: Case, dtype, shared: bool, merge: bool) -> dict[str, float]:
@@ -140,7 +133,10 @@ def relative_errors(case: Case, dtype, shared: bool, merge: bool) -> dict[str, f
 
 
 def set_warps(warps: float) -> None:
-    """Routes are cut into chunks where there are fewer on each multiprocessor, into as many as make that."""
+    """Routes are cut into chunks where there are fewer on each multiprocessor.
+
+    Into as many as make that.
+    """
     backend.FULL, backend.WANTED = warps, max(1, round(warps))
 
 
@@ -149,7 +145,10 @@ def check(job) -> tuple[str, float, str]:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = True
     set_warps(warps)
-    label = f"{size} N {d_state} D {channels} K {len(routes)} {str(dtype)[6:]} {shared=} {merge=} {warps=}"
+    label = (
+        f"{size} N {d_state} D {channels} K {len(routes)} {str(dtype)[6:]} {shared=} {merge=} "
+        f"{warps=}"
+    )
     try:
         errors = relative_errors(
             Case("", 2, *size, channels, d_state, routes), dtype, shared, merge
@@ -204,31 +203,89 @@ def warm(job) -> str:
         torch.cuda.synchronize()
     except Exception as error:
         return f"{case.name} {tiling}: {type(error).__name__}: {str(error)[:300]}"
-    return f"compiled {case.channels} channels, N {case.d_state}, K {case.K}, {tiling} in {time.time() - started:.0f} s"
+    about = f"{case.channels} channels, N {case.d_state}, K {case.K}, {tiling}"
+    return f"compiled {about} in {time.time() - started:.0f} s"
+
+
+def parse_tilings(text: str) -> list[tuple]:
+    """Tilings as `--sweep` names them."""
+    tilings = []
+    for one in text.split():
+        steps, *configs = one.split(":")
+        tilings.append((int(steps), *(tuple(map(int, c.split(","))) for c in configs)))
+    return tilings
+
+
+def report_checks(results: list[tuple[str, float, str]]) -> int:
+    """Print what failed; how many."""
+    failed = 0
+    for label, error, worst in results:
+        good = error <= tolerance(label)
+        failed += not good
+        if not good or len(results) < 12:
+            print(f"{'ok' if good else 'FAILED'} {label}: {error:.1e} ({worst})")
+    largest = max((error for label, error, _ in results if "float32" in label), default=0)
+    print(
+        f"checked {len(results)} cases against naive in float64, {failed} failed; worst float32 "
+        f"error {largest:.1e}",
+        flush=True,
+    )
+    return failed
+
+
+def measure(case: Case, tilings: list, warps_of_sweep: list[float], rate: float) -> list[dict]:
+    """A row for each tiling, or one for the chosen ones."""
+    x = case.inputs()
+    bound = [b / rate for b in case.bytes()]
+    has_peer = importlib.util.find_spec("selective_scan_cuda") is not None
+    theirs = milliseconds(peer(case, x)) if has_peer else [NAN, NAN]
+    known: dict[str, Any] = dict(
+        case=case.name,
+        batch=case.batch,
+        channels=case.channels,
+        routes=case.K,
+        steps=case.height * case.width,
+        states=case.d_state,
+        bound_forward=bound[0],
+        bound_backward=bound[1],
+        peer_forward=theirs[0],
+        peer_backward=theirs[1],
+    )
+    rows = []
+    for tiling in tilings or [None]:
+        for warps in warps_of_sweep if tiling else [backend.FULL]:
+            if tiling:
+                set_tiling(*tiling, warps)
+            forward, backward = milliseconds(ours(case, x))
+            rows.append(
+                dict(
+                    known,
+                    tiling=str(tiling or "chosen"),
+                    warps=warps,
+                    forward=forward,
+                    backward=backward,
+                )
+            )
+            print(rows[-1], flush=True)
+    return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--check", action="store_true")
-    parser.add_argument(
+    arguments = parser(__doc__)
+    arguments.add_argument("--check", action="store_true")
+    arguments.add_argument(
         "--sweep",
         help="tilings STEPS:WARPS,VECTOR[,REGISTERS]:WARPS,VECTOR[,REGISTERS], "
         "first forward, then backward",
     )
-    parser.add_argument(
+    arguments.add_argument(
         "--warps", default="16", help="for --sweep: warps on each multiprocessor, commas between"
     )
-    parser.add_argument("--jobs", type=int, default=12)
-    options = parser.parse_args()
+    arguments.add_argument("--jobs", type=int, default=12)
+    options = arguments.parse_args()
     pool = multiprocessing.get_context("spawn").Pool(options.jobs)
-    failed = 0
-    tilings = []
-    if options.sweep:
-        for text in options.sweep.split():
-            steps, *configs = text.split(":")
-            tilings.append((int(steps), *(tuple(map(int, c.split(","))) for c in configs)))
+    tilings = parse_tilings(options.sweep or "")
+    if tilings:
         small = (
             Case("", 2, 16, 24, 384, 1),
             Case("", 2, 16, 24, 384, 8),
@@ -236,51 +293,33 @@ def main() -> None:
             Case("", 2, 16, 24, 160, 8),
         )
         warming = pool.map_async(warm, list(itertools.product(small, tilings)), chunksize=1)
-    if options.check:
-        results = pool.map(check, checks(), chunksize=1)
-        failed = sum(not error <= tolerance(label) for label, error, _ in results)
-        for label, error, worst in results:
-            verdict = "ok" if error <= tolerance(label) else "FAILED"
-            if verdict == "FAILED" or len(results) < 12:
-                print(f"{verdict} {label}: {error:.1e} ({worst})")
-        print(
-            f"checked {len(results)} cases against naive in float64, {failed} failed; worst float32 error "
-            f"{max((e for label, e, _ in results if 'float32' in label), default=0):.1e}",
-            flush=True,
-        )
-    if options.sweep:
+    failed = report_checks(pool.map(check, checks(), chunksize=1)) if options.check else 0
+    if tilings:
         for line in warming.get():
             print(line)
     pool.close()
     pool.join()
-    rate = bandwidth()
-    device = torch.cuda.get_device_name()
-    has_peer = importlib.util.find_spec("selective_scan_cuda") is not None
-    print(
-        f"{device}, torch {torch.__version__}, copies at {rate / 1e12:.2f} TB/s; milliseconds, "
-        "forward and backward",
-        flush=True,
+    rate = copy_speed(2**29)
+    table = Table(
+        "scan",
+        f"bfloat16, milliseconds, copies at {rate / 1e9:.2f} TB/s",
+        Column("case", "case"),
+        Column("tiling", "tiling"),
+        Column("warps", "warps", "g"),
+        Column("forward: bound", "bound_forward", ".3f"),
+        Column("mamba-ssm", "peer_forward", ".3f"),
+        Column("ours", "forward", ".3f"),
+        Column("backward: bound", "bound_backward", ".3f"),
+        Column("mamba-ssm", "peer_backward", ".3f"),
+        Column("ours", "backward", ".3f"),
     )
     for case in CASES:
-        x = case.inputs()
-        bound = [b / rate * 1e3 for b in case.bytes()]
-        theirs = milliseconds(peer(case, x)) if has_peer else [float("nan")] * 2
-        print(
-            f"{case.name:20s} bound {bound[0]:.3f} {bound[1]:.3f}   mamba-ssm {theirs[0]:.3f} {theirs[1]:.3f}",
-            flush=True,
-        )
-        for tiling in tilings or [None]:
-            for warps in map(float, options.warps.split(",")) if tiling else [backend.FULL]:
-                if tiling:
-                    set_tiling(*tiling, warps)
-                times = milliseconds(ours(case, x))
-                print(
-                    f"    {tiling or 'chosen'} warps {warps:g}: {times[0]:.3f} {times[1]:.3f}   "
-                    f"x bound {times[0] / bound[0]:.2f} {times[1] / bound[1]:.2f}   "
-                    f"mamba-ssm / ours {theirs[0] / times[0]:.2f} {theirs[1] / times[1]:.2f}",
-                    flush=True,
-                )
-        del x
+        for row in measure(case, tilings, list(map(float, options.warps.split(","))), rate):
+            table.add(**row)
+    # Rows are printed as they come; the table wants one more package.
+    if importlib.util.find_spec("rich"):
+        table.show(width=150)
+    save(options.out, table, bytes_per_ms=rate)
     if failed:
         raise SystemExit(f"{failed} checks failed")
 

@@ -1,20 +1,21 @@
-"""Runs of some iterations that reliability scripts share: a config of this package on COCO-like data, unvalidated."""
+"""Runs of some iterations that reliability scripts share.
+
+A config of this package on COCO-like data, not validated.
+"""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
-import torch
+from common import DEVICE
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import mmmamba.detection  # noqa: E402, F401, I001  (before mmdet: mmcv's operators)
-from mmengine.config import Config  # noqa: E402
-from mmmamba.models.trunks.base import MambaBackbone  # noqa: F401
-from mmmamba.config.find import find_config  # noqa: F401
+import mmmamba.detection  # noqa: F401  # isort: skip  (before mmdet: mmcv's operators)
+from mmengine.config import Config
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+from mmmamba.config.find import find_config
+from mmmamba.models.trunks.base import MambaBackbone
+
 TINY_HEADS = {256: 16, 1024: 32}
 
 
@@ -27,9 +28,11 @@ def short_config(
     workers: int,
     sample: int,
 ) -> Config:
-    """A config, named as by `mmmamba list`, for so many iterations from random weights. Without a GPU: a tiny model.
+    """A config for so many iterations from random weights. Without a GPU: a tiny model.
 
     Args:
+        name: as `mmmamba list` has it.
+        data: folder of COCO's annotations/ and train/.
         scales: (long, short) sides that each image's size is drawn from.
         sample: regions that a box head sees of each image.
     """
@@ -114,11 +117,12 @@ def _shrink(model: Config) -> None:
 
 
 def _narrow(node: Any) -> None:
-    for key, value in (
-        node.items()
-        if isinstance(node, dict)
-        else enumerate(node if isinstance(node, list) else [])
-    ):
+    """Replace the widths of published heads, in place."""
+    if isinstance(node, dict):
+        items = list(node.items())
+    else:
+        items = list(enumerate(node)) if isinstance(node, list) else []
+    for key, value in items:
         if isinstance(value, int) and (isinstance(key, int) or key.endswith("channels")):
             node[key] = TINY_HEADS.get(value, value)
         elif not isinstance(key, int) or isinstance(value, dict):

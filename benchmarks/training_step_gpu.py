@@ -1,20 +1,19 @@
-"""The whole training step of Mask R-CNN on a GPU: mmdet with Swin-T, mmdet with VMamba-T, and this package's config.
+"""The whole training step of Mask R-CNN: mmdet with Swin-T and with VMamba-T, and our config.
 
     python benchmarks/training_step_gpu.py --data .data/coco_mini
 
-Batches of 8 real images at 1333 x 800, bfloat16 autocast, AdamW. First the losses of mmdet's heads and ours on one
-batch, with the same weights, must agree; where they do not, nothing is timed. Then: milliseconds a step with every loss
-read, as mmengine's hooks read them; where they go, part by part with the GPU waited for in between, and how often a
-part waits for the GPU by itself; images a second from files with many workers. `--runs "ours, VMamba-T, graphed"
---brief` replays the backbone as CUDA graphs, one for each of the eight batches. Without a GPU it tries itself out on
-smaller heads.
+Batches of 8 real images at 1333 x 800, bfloat16 autocast, AdamW. First the losses of mmdet's heads
+and ours on one batch, with the same weights, must agree; where they do not, nothing is timed. Then:
+milliseconds a step with every loss read, as mmengine's hooks read them; where they go, part by part
+with the GPU waited for in between, and how often a part waits for the GPU by itself; images a
+second from files with many workers. `--runs "ours, VMamba-T, graphed" --brief` replays the backbone
+as CUDA graphs, one for each of the eight batches. Without a GPU it tries itself out on smaller
+heads.
 """
 
 import argparse
-import gc
 import shutil
 import sys
-import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,40 +21,36 @@ from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
+import common
 import torch
+from common import DEVICE, NAN, ROOT, Column, Table, clean, now, parser, peak_gib, save
+from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import mmmamba.detection  # noqa: E402, F401, I001  (before mmdet: mmcv's operators)
-import mmdet  # noqa: E402
-from mmdet.utils import register_all_modules  # noqa: E402
-from mmengine.config import Config  # noqa: E402
-from mmengine.logging import MMLogger  # noqa: E402
-from mmengine.optim import OptimWrapper, build_optim_wrapper  # noqa: E402
-from mmengine.registry import MODELS  # noqa: E402
-from mmengine.runner import Runner, set_random_seed  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-from torch import nn  # noqa: E402
+import mmmamba.detection  # noqa: F401  # isort: skip  (before mmdet: mmcv's operators)
+import mmdet
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.registry import MODELS
+from mmengine.runner import Runner, set_random_seed
 
-from mmmamba.acceleration.graphed import graph_backbone  # noqa: F401
+from mmmamba.acceleration.graphed import graph_backbone
 
-OURS = Path(__file__).parents[1] / "configs/mask_rcnn/vmamba_t_1x_coco.py"
+OURS = ROOT / "configs/mask_rcnn/vmamba_t_1x_coco.py"
 STOCK = Path(mmdet.__file__).parent / ".mim/configs/swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco.py"
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 RUNS = ("mmdet, Swin-T", "mmdet, VMamba-T", "ours, VMamba-T")
 GRAPHED = "ours, VMamba-T, graphed"
 TOLERANCE = 1e-4
 
 
 def load_config(run: str, args: argparse.Namespace) -> Config:
-    """The config of a run: stock ones are mmdet's own file, with our backbone where the run says so."""
+    """The config of a run: stock ones are mmdet's own file, with our backbone where it says so."""
     ours = Config.fromfile(OURS)
     cfg = ours if run.startswith("ours") else Config.fromfile(STOCK)
     if run == "mmdet, VMamba-T":
-        cfg.model.backbone, cfg.optim_wrapper.paramwise_cfg = (
-            ours.model.backbone,
-            ours.optim_wrapper.paramwise_cfg,
-        )
+        cfg.model.backbone = ours.model.backbone
+        cfg.optim_wrapper.paramwise_cfg = ours.optim_wrapper.paramwise_cfg
     cfg.model.backbone.init_cfg = None
     if DEVICE == "cuda":
         cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype="bfloat16")
@@ -95,14 +90,11 @@ def step(model: nn.Module, wrapper: OptimWrapper, batch: dict) -> dict[str, floa
     return {name: value.item() for name, value in model.train_step(batch, wrapper).items()}
 
 
-def now() -> float:
-    if DEVICE == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
 def check_losses(args: argparse.Namespace) -> bool:
-    """Losses and the size of the gradient of mmdet's heads and ours, from the same weights and batch, in float32."""
+    """Whether mmdet's heads and ours have the same losses and size of the gradient.
+
+    From the same weights and batch, in float32.
+    """
     found = {}
     for run in RUNS[1:]:
         cfg = load_config(run, args)
@@ -120,12 +112,14 @@ def check_losses(args: argparse.Namespace) -> bool:
         }
         del model, data, total, norms
     wanted, got = found.values()
-    table = Table("", *RUNS[1:], title="the same batch, all anchors and regions, float32")
+    columns = [Column("", "loss"), *(Column(run, run, ".6f") for run in RUNS[1:])]
+    table = Table("losses", "the same batch, all anchors and regions, float32", *columns)
     agree = wanted.keys() == got.keys()
     for name, value in wanted.items():
-        agree &= abs(got.get(name, float("nan")) - value) <= TOLERANCE * max(abs(value), 1e-3)
-        table.add_row(name, f"{value:.6f}", f"{got.get(name, float('nan')):.6f}")
-    Console(width=100).print(table)
+        ours = got.get(name, NAN)
+        agree &= abs(ours - value) <= TOLERANCE * max(abs(value), 1e-3)
+        table.add(**{"loss": name, RUNS[1]: value, RUNS[2]: ours})
+    table.show()
     return agree
 
 
@@ -142,7 +136,10 @@ def time_steps(
 
 
 class Parts:
-    """Time spent in functions, without what they spend in others of them, and how often each waits for the GPU."""
+    """Time spent in functions, without what they spend in others of them.
+
+    And how often each waits for the GPU.
+    """
 
     def __init__(self, model: nn.Module, wrapper: OptimWrapper):
         self.milliseconds, self.waits, self.inside = Counter(), Counter(), [[0.0, 0]]
@@ -170,8 +167,8 @@ class Parts:
             self.inside.append([0.0, 0])
             result = function(*args, **kwargs)
             spent = (now() - start) * 1e3
-            # Those of this file are `now` itself.
-            waited = sum(warning.filename != __file__ for warning in self.caught[seen:])
+            # Those of that file are `now` itself.
+            waited = sum(one.filename != common.__file__ for one in self.caught[seen:])
             inner = self.inside.pop()
             self.milliseconds[label] += spent - inner[0]
             self.waits[label] += waited - inner[1]
@@ -205,7 +202,7 @@ def break_down(cfg: Config, batches: list[dict], count: int = 4) -> Parts:
 
 
 def kernels(cfg: Config, batches: list[dict], shown: int) -> float:
-    """Milliseconds of a step in which the GPU computes, and the kernels that take longest, printed."""
+    """Milliseconds of a step in which the GPU computes; prints what takes longest."""
     from torch.profiler import ProfilerActivity, profile
 
     model, wrapper = build(cfg)
@@ -218,21 +215,26 @@ def kernels(cfg: Config, batches: list[dict], shown: int) -> float:
     times = Counter()
     for event in profiler.key_averages():
         times[event.key] += event.self_device_time_total / 2e3
-    table = Table("kernel", "ms a step", title=f"{sum(times.values()):.0f} ms of GPU work a step")
+    title = f"{sum(times.values()):.0f} ms of GPU work a step"
+    table = Table("kernels", title, Column("kernel", "name"), Column("ms a step", "ms", ".2f"))
     for name, spent in times.most_common(shown):
-        table.add_row(name[:110], f"{spent:.2f}")
-    Console(width=130).print(table)
+        table.add(name=name[:110], ms=spent)
+    table.show(width=130)
     return sum(times.values())
 
 
 def from_files(cfg: Config, args: argparse.Namespace) -> tuple[float, float]:
-    """Images a second that the loader delivers, and that training through it reaches; NaN without shared memory."""
+    """Images a second that the loader delivers, and that training through it reaches.
+
+    NaN without shared memory.
+    """
     free = shutil.disk_usage("/dev/shm").free
     if args.workers and free < 2**32:
         print(
-            f"workers hand over images in shared memory, of which {free / 2**20:.0f} MiB are free: not measured"
+            f"workers hand over images in shared memory, of which {free / 2**20:.0f} MiB are "
+            "free: not measured"
         )
-        return float("nan"), float("nan")
+        return NAN, NAN
     cfg.train_dataloader.update(
         num_workers=args.workers,
         persistent_workers=args.workers > 0,
@@ -247,26 +249,26 @@ def from_files(cfg: Config, args: argparse.Namespace) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
+    options = parser(__doc__)
+    options.add_argument(
         "--data", type=Path, default=Path(".data/coco_mini"), help="COCO annotations/ and train/"
     )
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--scale", type=int, nargs=2, default=(1333, 800))
-    parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--workers", type=int, default=16)
-    parser.add_argument("--kernels", type=int, default=25, help="kernels listed for each run")
-    parser.add_argument("--runs", nargs="+", choices=(*RUNS, GRAPHED), default=RUNS)
-    parser.add_argument(
+    options.add_argument("--batch", type=int, default=8)
+    options.add_argument("--scale", type=int, nargs=2, default=(1333, 800))
+    options.add_argument("--steps", type=int, default=16)
+    options.add_argument("--workers", type=int, default=16)
+    options.add_argument("--kernels", type=int, default=25, help="kernels listed for each run")
+    options.add_argument("--runs", nargs="+", choices=(*RUNS, GRAPHED), default=RUNS)
+    options.add_argument(
         "--brief", action="store_true", help="no parts, no kernels, no loading from files"
     )
-    args = parser.parse_args()
+    args = options.parse_args()
     args.scale = tuple(args.scale)
     register_all_modules()
     MMLogger.get_instance("benchmark", log_level="ERROR")
     if not check_losses(args):
         sys.exit("the losses differ: nothing is timed")
-    speeds, parts = [], {}
+    table, parts = speed_table(args), {}
     for run in args.runs:
         cfg = load_config(run, args)
         batches = some_batches(cfg, 8 if DEVICE == "cuda" else 1)
@@ -278,52 +280,57 @@ def main() -> None:
         spent = time_steps(
             partial(step, model, wrapper), cycle(batches), 1 + args.steps // 2, args.steps
         )
-        memory = torch.cuda.max_memory_allocated() / 2**30 if DEVICE == "cuda" else float("nan")
+        row = dict(run=run, ms=spent, gib=peak_gib(), busy=NAN, to_batches=NAN, to_step=NAN)
         model = wrapper = None
-        gc.collect()
+        clean()
         print(f"{run}: {spent:.0f} ms a step", flush=True)
-        busy, files = float("nan"), (float("nan"), float("nan"))
         if not args.brief:
             parts[run] = break_down(cfg, batches)
-            busy = kernels(cfg, batches, args.kernels) if DEVICE == "cuda" else busy
-            files = from_files(cfg, args)
-        speeds.append((run, spent, busy, memory, *files))
-        if DEVICE == "cuda":
-            torch.cuda.empty_cache()
+            row["busy"] = kernels(cfg, batches, args.kernels) if DEVICE == "cuda" else NAN
+            row["to_batches"], row["to_step"] = from_files(cfg, args)
+        row["times"] = (table.rows[0]["ms"] if table.rows else spent) / spent
+        table.add(**row)
+        clean()
+    tables = [table]
     if parts:
-        table = Table(
-            "part: ms, waits for the GPU", *args.runs, title="GPU waited for after each part"
-        )
-        for label in parts[args.runs[0]].milliseconds:
-            table.add_row(
-                label, *(f"{p.milliseconds[label]:.1f}, {p.waits[label]}" for p in parts.values())
-            )
-        table.add_row(
-            "sum", *(f"{p.milliseconds.total():.1f}, {p.waits.total()}" for p in parts.values())
-        )
-        Console(width=110).print(table)
-    table = Table(
-        "run",
-        "ms a step",
-        "GPU works, ms",
-        "times as fast",
-        "GiB",
-        "files to batches, img/s",
-        "files to step, img/s",
-        title=f"{torch.cuda.get_device_name() if DEVICE == 'cuda' else 'CPU'}, torch {torch.__version__}, "
+        tables.insert(0, parts_table(parts))
+    for one in tables:
+        one.show()
+    save(args.out, *tables)
+
+
+def speed_table(args: argparse.Namespace) -> Table:
+    return Table(
+        "speed",
         f"{args.batch} images of {args.scale}, {args.workers} workers",
+        Column("run", "run"),
+        Column("ms a step", "ms", ".0f"),
+        Column("GPU works, ms", "busy", ".0f"),
+        Column("times as fast", "times", ".2f"),
+        Column("GiB", "gib", ".1f"),
+        Column("files to batches, img/s", "to_batches", ".0f"),
+        Column("files to step, img/s", "to_step", ".0f"),
     )
-    for run, spent, busy, memory, alone, training in speeds:
-        table.add_row(
-            run,
-            f"{spent:.0f}",
-            f"{busy:.0f}",
-            f"{speeds[0][1] / spent:.2f}",
-            f"{memory:.1f}",
-            f"{alone:.0f}",
-            f"{training:.0f}",
-        )
-    Console(width=110).print(table)
+
+
+def parts_table(parts: dict[str, Parts]) -> Table:
+    """Where the time of each run goes."""
+    columns = [Column("part", "part")]
+    for run in parts:
+        columns += [Column(f"{run}: ms", f"{run}: ms", ".1f"), Column("waits", f"{run}: waits")]
+    table = Table("parts", "GPU waited for after each part", *columns)
+    for label in next(iter(parts.values())).milliseconds:
+        row = dict(part=label)
+        for run, found in parts.items():
+            row[f"{run}: ms"] = found.milliseconds[label]
+            row[f"{run}: waits"] = found.waits[label]
+        table.add(**row)
+    total = dict(part="sum")
+    for run, found in parts.items():
+        total[f"{run}: ms"] = found.milliseconds.total()
+        total[f"{run}: waits"] = found.waits.total()
+    table.add(**total)
+    return table
 
 
 if __name__ == "__main__":

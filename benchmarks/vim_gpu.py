@@ -1,26 +1,23 @@
-"""Vim-T beside timm's DeiT-T on large images on a GPU: time and peak memory of inference (Zhu et al. 2024, figure 1).
+"""Vim-T beside timm's DeiT-T on large images: time and peak memory (Zhu et al. 2024, figure 1).
 
     MMMAMBA_PARITY_DEVICE=cuda python benchmarks/vim_gpu.py
 
-float16, 1248 x 1248, batch 8: whole classifiers, DeiT with attention as matrices and with PyTorch's fused (flash)
-attention. First Vim-T is held to its authors' figures in float32 on this device, and each half precision output to the
-same model's float32 output; a model that misses either gets no numbers.
+Inference, float16, 1248 x 1248, batch 8: whole classifiers, DeiT with attention as matrices and
+with PyTorch's fused (flash) attention. First Vim-T is held to its authors' figures in float32 on
+this device, and each half precision output to the same model's float32 output; a model that misses
+either gets no numbers.
 """
 
-import argparse
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
+from common import NAN, Column, Table, median_ms, parser, peak_gib, save
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import mmmamba  # noqa: E402
-from tests.parity import columns, harness, recipe  # noqa: E402
+import mmmamba
+from tests.parity import columns, harness, recipe
 
 DEVICE = harness.DEVICE
 TOLERANCE = 0.05
@@ -59,7 +56,7 @@ def infer(model: nn.Module, x: Tensor, cast: bool) -> Tensor:
 
 
 def error(model: nn.Module, x: Tensor, cast: bool, reference: Tensor) -> float:
-    """Of the logits, in standard deviations of the float32 logits; NaN counts as infinite."""
+    """How far logits are off, in standard deviations of the float32 ones; NaN is infinite."""
     got = infer(model, x, cast).float()
     wrong = (got - reference).abs().max() / reference.std()
     return float(wrong) if torch.isfinite(got).all() else float("inf")
@@ -67,29 +64,37 @@ def error(model: nn.Module, x: Tensor, cast: bool, reference: Tensor) -> float:
 
 def measure(model: nn.Module, x: Tensor, cast: bool) -> tuple[float, float]:
     """Milliseconds and GiB at the peak, weights and images included."""
-    from triton.testing import do_bench
-
     torch.cuda.empty_cache()
     infer(model, x, cast)
     torch.cuda.reset_peak_memory_stats()
     infer(model, x, cast)
-    memory = torch.cuda.max_memory_allocated() / 2**30
-    return do_bench(
-        lambda: infer(model, x, cast), warmup=500, rep=2000, return_mode="median"
-    ), memory
+    memory = peak_gib()
+    return median_ms(lambda: infer(model, x, cast), warmup=500, rep=2000), memory
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=1248)
-    parser.add_argument("--batch", type=int, default=8)
-    args = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--size", type=int, default=1248)
+    options.add_argument("--batch", type=int, default=8)
+    args = options.parse_args()
     columns.check_classifier(
         recipe.load_case("vim/vim_tiny.json"), mmmamba.create_backbone("vim_t", classifier=True)
     )
     print("Vim-T equals its authors' figures on this device")
-    missed, rows = False, []
+    table = Table(
+        "inference",
+        f"{args.batch} x {args.size} x {args.size}, inference",
+        Column("precision", "precision"),
+        Column("model", "model"),
+        Column("error, std", "error", ".4f"),
+        Column("ms", "ms", ".1f"),
+        Column("GiB", "gib", ".2f"),
+        Column("plain / this, time", "times", ".2f"),
+        Column("memory saved", "saved", ".1%"),
+    )
+    missed = False
     for cast in (True, False):
+        plain = None
         for name, build in MODELS.items():
             torch.manual_seed(0)
             model = build(args.size).eval().to(DEVICE)
@@ -101,36 +106,20 @@ def main() -> None:
             wrong = error(model, x, cast, reference)
             ok = wrong < TOLERANCE
             missed |= not ok
-            found = (
-                measure(model, x, cast) if ok and DEVICE == "cuda" else (float("nan"), float("nan"))
+            spent, memory = measure(model, x, cast) if ok and DEVICE == "cuda" else (NAN, NAN)
+            plain = plain or (spent, memory)
+            table.add(
+                precision="autocast" if cast else "float16 weights",
+                model=name,
+                error=wrong,
+                ms=spent,
+                gib=memory,
+                times=plain[0] / spent,
+                saved=1 - memory / plain[1],
             )
-            rows.append(("autocast" if cast else "float16 weights", name, wrong, *found))
             del model, x, reference
-    device = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU, smoke test"
-    table = Table(
-        "precision",
-        "model",
-        "error, std",
-        "ms",
-        "GiB",
-        "plain / this, time",
-        "memory saved",
-        title=f"{device}, torch {torch.__version__}, {args.batch} x {args.size} x {args.size}, inference",
-    )
-    for start in (0, len(MODELS)):
-        plain = rows[start]
-        for precision, name, wrong, spent, memory in rows[start : start + len(MODELS)]:
-            table.add_row(
-                precision,
-                name,
-                f"{wrong:.4f}",
-                f"{spent:.1f}",
-                f"{memory:.2f}",
-                f"{plain[3] / spent:.2f}",
-                f"{1 - memory / plain[4]:.1%}",
-            )
-        table.add_section()
-    Console(width=120).print(table)
+    table.show()
+    save(args.out, table)
     sys.exit(missed)
 
 

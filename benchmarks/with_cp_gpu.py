@@ -2,26 +2,24 @@
 
     python benchmarks/with_cp_gpu.py
 
-For the smallest published variant of each family, with the images that its detectors are trained on, bfloat16
-autocast. First outputs, gradients and running means with and without it must be equal in float32, drop path included;
-a family where they are not is not measured. Then the most that is allocated at once in a forward and a backward pass,
-beyond weights and their gradients. Exit code 1 where less than 40 % is saved or something differs. Without a GPU the
-first part alone, on small images.
+For the smallest published variant of each family, with the images that its detectors are trained
+on, bfloat16 autocast. First outputs, gradients and running means with and without it must be equal
+in float32, drop path included; a family where they are not is not measured. Then the most that is
+allocated at once in a forward and a backward pass, beyond weights and their gradients. Exit code 1
+where less than 40 % is saved or something differs. Without a GPU the first part alone, on small
+images.
 """
 
 from __future__ import annotations
 
-import argparse
-import gc
 from collections.abc import Iterator
 
 import torch
-from rich.console import Console
-from rich.table import Table
-from short_runs import DEVICE, MambaBackbone
+from common import DEVICE, MIB, Column, Table, clean, mean_ms, parser, save, verdict
 from torch import Tensor, nn
 
 import mmmamba
+from mmmamba.models.trunks.base import MambaBackbone
 
 # Images and their size, as a GPU gets them in training.
 SUBJECTS = {
@@ -38,7 +36,6 @@ SUBJECTS = {
 }
 WANTED = 0.4
 TOLERANCE = 1e-3
-MIB = 2**20
 
 
 def build(name: str, with_cp: bool) -> nn.Module:
@@ -47,17 +44,14 @@ def build(name: str, with_cp: bool) -> nn.Module:
 
 
 def image(batch: int, height: int, width: int) -> Tensor:
-    return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0)).to(
-        DEVICE
-    )
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(batch, 3, height, width, generator=generator).to(DEVICE)
 
 
 def loss(maps: tuple[Tensor, ...]) -> Tensor:
     """In which every value counts differently."""
-    return sum(
-        (m.float() * torch.linspace(-1, 1, m.numel(), device=m.device).view_as(m)).sum()
-        for m in maps
-    )
+    weights = (torch.linspace(-1, 1, m.numel(), device=m.device).view_as(m) for m in maps)
+    return sum((m.float() * weight).sum() for m, weight in zip(maps, weights))
 
 
 def trained(name: str, with_cp: bool) -> Iterator[tuple[str, Tensor]]:
@@ -80,7 +74,8 @@ def check(name: str) -> str | None:
         if not difference <= worst:
             worst, where = difference, what
     print(
-        f"{name}: outputs, gradients and buffers differ by {worst:.1e} of their largest value ({where})",
+        f"{name}: outputs, gradients and buffers differ by {worst:.1e} of their largest value "
+        f"({where})",
         flush=True,
     )
     return None if worst <= TOLERANCE else f"{where} differs by {worst:.1e}"
@@ -101,31 +96,26 @@ def measure(name: str, with_cp: bool, steps: int) -> tuple[float, float]:
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    start.record()
-    for _ in range(steps):
-        step()
-    end.record()
-    end.synchronize()
-    return (torch.cuda.max_memory_allocated() - before) / MIB, start.elapsed_time(end) / steps
+    spent = mean_ms(step, steps)
+    return (torch.cuda.max_memory_allocated() - before) / MIB, spent
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--names", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
-    parser.add_argument("--steps", type=int, default=5)
-    args = parser.parse_args()
-    machine = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU"
+    options = parser(__doc__)
+    options.add_argument("--names", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
+    options.add_argument("--steps", type=int, default=5)
+    args = options.parse_args()
     table = Table(
-        "backbone",
-        "images",
-        "MiB",
-        "MiB with it",
-        "saved",
-        "ms",
-        "ms with it",
-        "times as long",
-        title=f"with_cp, training, bfloat16 autocast. {machine}, torch {torch.__version__}",
+        "backbones",
+        "with_cp, training, bfloat16 autocast",
+        Column("backbone", "backbone"),
+        Column("images", "images"),
+        Column("MiB", "mib", ".0f"),
+        Column("MiB with it", "mib_cp", ".0f"),
+        Column("saved", "saved", ".0%"),
+        Column("ms", "ms", ".1f"),
+        Column("ms with it", "ms_cp", ".1f"),
+        Column("times as long", "times", ".2f"),
     )
     missed = []
     for name in args.names:
@@ -134,32 +124,30 @@ def main() -> int:
             continue
         if DEVICE == "cpu":
             continue
-        (memory, spent), (memory_cp, spent_cp) = (
-            measure(name, with_cp, args.steps) for with_cp in (False, True)
-        )
+        memory, spent = measure(name, False, args.steps)
+        memory_cp, spent_cp = measure(name, True, args.steps)
         saved = 1 - memory_cp / memory
         if saved < WANTED:
             missed.append(f"{name}: {saved:.1%} saved, wanted {WANTED:.0%}")
-        table.add_row(
-            name,
-            " x ".join(map(str, SUBJECTS[name])),
-            f"{memory:.0f}",
-            f"{memory_cp:.0f}",
-            f"{saved:.0%}",
-            f"{spent:.1f}",
-            f"{spent_cp:.1f}",
-            f"{spent_cp / spent:.2f}",
+        table.add(
+            backbone=name,
+            images=SUBJECTS[name],
+            mib=memory,
+            mib_cp=memory_cp,
+            saved=saved,
+            ms=spent,
+            ms_cp=spent_cp,
+            times=spent_cp / spent,
         )
-        gc.collect()
-        torch.cuda.empty_cache()
+        clean()
     families = {f.__name__ for f in MambaBackbone.families() if f.ARCHS}
     measured = {type(mmmamba.create_backbone(name)).__name__ for name in SUBJECTS}
     missed += [
         f"{family} is not in the table of this script" for family in sorted(families - measured)
     ]
-    Console(width=110).print(table)
-    print("\n".join(f"MISSED {miss}" for miss in missed) or "saved and equal")
-    return int(bool(missed))
+    table.show()
+    save(args.out, table)
+    return verdict(missed, "saved and equal")
 
 
 if __name__ == "__main__":

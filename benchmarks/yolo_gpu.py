@@ -2,164 +2,45 @@
 
     python benchmarks/yolo_gpu.py [--models mamba_yolo_t rtmdet_s] [--dtype bfloat16] [--skip 640]
 
-Random weights. First, for every model in float32 and under autocast: the fused form answers what the model answers,
-half precision is close to it, boxes are finite; a model that fails gets no numbers. Then milliseconds (median of CUDA
-events)
+Random weights. First, for every model in float32 and under autocast: the fused form answers what
+the model answers, half precision is close to it, boxes are finite; a model that fails gets no
+numbers. Then milliseconds (median of CUDA events)
 
-* to the head's maps: 8-bit images on the GPU, normalised, through the network; with --graphs also the network alone in
-  a CUDA graph, for the first batch size, which shows how long a call waits for Python, and
-* to boxes: the same, decoded, scores above 0.001, NMS at 0.7 for each class, the best 300 (YOLOX: all).
+* to the head's maps: 8-bit images on the GPU, normalised, through the network; with --graphs also
+  the network alone in a CUDA graph, for the first batch size, which shows how long a call waits for
+  Python, and * to boxes: the same, decoded, scores above 0.001, NMS at 0.7 for each class, the best
+  300 (YOLOX: all).
 
-How many boxes pass 0.001 decides what NMS costs, and random weights let all pass, or none. The last class layer of each
-model is therefore scaled to logits of standard deviation 1.5 and shifted until the stated number of candidates passes.
+`yolo_models.py` says how random weights come to so many candidates.
 """
 
 import argparse
-import gc
-import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
-from mmengine.config import Config, ConfigDict
-from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import MODELS, init_default_scope
-from rich.console import Console
-from rich.table import Table
+from common import NAN, Column, Table, clean, median_ms, parser, peak_gib, save, verdict, wall_ms
 from torch import Tensor, nn
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import mmmamba.detection  # noqa: E402, F401  isort: skip  (before mmdet; registers the detectors)
-import mmdet  # noqa: E402
-from mmcv.ops import batched_nms  # noqa: E402
-from mmdet.structures import DetDataSample  # noqa: E402
-
-from mmmamba.acceleration.fusing import fuse  # noqa: F401
-
-OURS = Path(__file__).parents[1] / "configs/mamba_yolo"
-PEERS = Path(mmdet.__file__).parent / ".mim/configs"
-MODELS_AND_CONFIGS = {
-    "mamba_yolo_t": OURS / "mamba_yolo_t_300e_coco.py",
-    "mamba_yolo_b": OURS / "mamba_yolo_b_300e_coco.py",
-    "mamba_yolo_l": OURS / "mamba_yolo_l_300e_coco.py",
-    "mamba_yolo_t_v2": OURS / "mamba_yolo_t_v2_300e_coco.py",
-    "yolox_s": PEERS / "yolox/yolox_s_8xb8-300e_coco.py",
-    "rtmdet_s": PEERS / "rtmdet/rtmdet_s_8xb32-300e_coco.py",
-}
-THRESHOLD = 0.001
-NMS = dict(type="nms", iou_threshold=0.7)
-TEST_CFG = ConfigDict(
-    score_thr=THRESHOLD, nms_pre=30000, min_bbox_size=0, multi_label=True, nms=NMS, max_per_img=300
+from yolo_models import (
+    MODELS_AND_CONFIGS,
+    NMS,
+    OVERLAP,
+    batch_of,
+    build,
+    forms,
+    images,
+    prepared,
+    set_candidates,
+    tiles,
 )
+
+from mmcv.ops import batched_nms  # isort: skip  (ours, by yolo_models)
+from mmdet.structures import DetDataSample  # isort: skip
+
 CANDIDATES, CANDIDATES_LARGE = 1000, 8000
-SPREAD = 1.5
-DISTANCE = (4.0, 0.7)
-"""Mean and standard deviation of the distances to a box's sides, in strides."""
 TOLERANCE = {torch.float32: 2e-3, torch.float16: 0.2, torch.bfloat16: 0.8}
 """Largest root mean square difference to float32, unfused, in standard deviations of a map."""
-OVERLAP = 0.25
 TILES_AT_ONCE = 5
-
-
-def build(name: str, size: tuple[int, int], device: str) -> nn.Module:
-    """The config's detector with random weights and, by one batch of noise, batch norms that fit them."""
-    cfg = Config.fromfile(MODELS_AND_CONFIGS[name])
-    init_default_scope("mmdet")
-    cfg.model.backbone.init_cfg = None
-    cfg.model.test_cfg = TEST_CFG
-    torch.manual_seed(0)
-    model = revert_sync_batchnorm(MODELS.build(cfg.model)).to(device)
-    for norm in model.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            norm.momentum = None
-    x = prepared(model, images(4, *size, device))
-    with torch.no_grad():
-        model.train()._forward(x)
-    return model.eval()
-
-
-def images(batch: int, height: int, width: int, device: str) -> dict:
-    """8-bit images of coarse and fine noise on the device, as a data loader hands them over."""
-    # Of fine noise alone all positions look alike further on, and batch norms then enlarge what rounding left of it.
-    random = torch.Generator().manual_seed(1)
-    coarse = nn.functional.interpolate(
-        torch.rand(batch, 3, 9, 9, generator=random), (height, width), mode="bilinear"
-    )
-    fine = torch.rand(batch, 3, height, width, generator=random)
-    pixels = (255 * (0.7 * coarse + 0.3 * fine)).to(device, torch.uint8)
-    return batch_of(list(pixels))
-
-
-def prepared(model: nn.Module, data: dict) -> Tensor:
-    return model.data_preprocessor(data, False)["inputs"]
-
-
-def class_layers(model: nn.Module) -> list[nn.Conv2d]:
-    """The last class layer of each level. YOLOX's objectness, of which scores are the product, becomes 1."""
-    head = model.bbox_head
-    if hasattr(head, "multi_level_conv_obj"):
-        for layer in head.multi_level_conv_obj:
-            nn.init.zeros_(layer.weight)
-            nn.init.constant_(layer.bias, 20.0)
-        return list(head.multi_level_conv_cls)
-    return (
-        list(head.rtm_cls)
-        if hasattr(head, "rtm_cls")
-        else [branch[-1] for branch in head.cls_preds]
-    )
-
-
-def standardise(layer: nn.Conv2d, outputs: Tensor, mean: float, std: float) -> None:
-    """Change a layer that gave these outputs so that it gives such of this mean and deviation."""
-    factor = std / outputs.float().std()
-    layer.bias.sub_(outputs.float().mean()).mul_(factor).add_(mean)
-    layer.weight.mul_(factor)
-
-
-@torch.no_grad()
-def set_candidates(model: nn.Module, data: dict, wanted: int, timer: "Timer") -> None:
-    """Change the class layers so that on average so many scores of an image pass the threshold."""
-    layers = class_layers(model)
-    x = prepared(model, data)
-
-    def forward() -> tuple[list[Tensor], ...]:
-        # Entered anew each time: autocast keeps the weights that it cast.
-        with timer.half():
-            return model._forward(x)
-
-    outputs = forward()
-    for layer, logits in zip(layers, outputs[0]):
-        standardise(layer, logits, 0.0, SPREAD)
-    # Random distances of RTMDet may be negative, and such boxes are dropped.
-    strides = [stride for stride, _ in model.bbox_head.prior_generator.strides]
-    for layer, distances, stride in zip(
-        getattr(model.bbox_head, "rtm_reg", ()), outputs[1], strides
-    ):
-        standardise(layer, distances / stride, *DISTANCE)
-    logits_BPC = torch.cat([m.float().flatten(2).transpose(1, 2) for m in forward()[0]], 1)
-    # YOLOX takes a cell's best class, the others every class.
-    scores_BN = (
-        logits_BPC.amax(2)
-        if hasattr(model.bbox_head, "multi_level_conv_obj")
-        else logits_BPC.flatten(1)
-    )
-    if scores_BN.shape[1] < wanted:
-        raise SystemExit(
-            f"an image has {scores_BN.shape[1]} scores, fewer than the {wanted} candidates wanted"
-        )
-    last = scores_BN.flatten().topk(wanted * len(scores_BN)).values[-1]
-    shift = torch.logit(torch.tensor(THRESHOLD)) - last
-    for layer in layers:
-        layer.bias += shift.to(layer.bias)
-
-
-def forms(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    yield "as built", model
-    fused = fuse(model)
-    yield "fused", fused
-    yield "fused, channels-last", fused.to(memory_format=torch.channels_last)
 
 
 class Timer:
@@ -174,26 +55,18 @@ class Timer:
     @torch.inference_mode()
     def milliseconds(self, run: Callable[[], object]) -> float:
         if self.device == "cuda":
-            from triton.testing import do_bench
-
-            return do_bench(run, warmup=100, rep=400, return_mode="median")
-        times = []
-        for _ in range(2):
-            start = time.perf_counter()
-            run()
-            times.append(1e3 * (time.perf_counter() - start))
-        return statistics.median(times)
+            return median_ms(run, warmup=100, rep=400)
+        return wall_ms(run, 2)
 
     @torch.inference_mode()
     def gibibytes(self, run: Callable[[], object]) -> float:
-        """The most that is allocated at once, weights included; 0 on a CPU."""
-        if self.device != "cuda":
-            run()
-            return 0.0
+        """The most that is allocated at once, weights included; NaN on a CPU."""
         run()
+        if self.device != "cuda":
+            return NAN
         torch.cuda.reset_peak_memory_stats()
         run()
-        return torch.cuda.max_memory_allocated() / 2**30
+        return peak_gib()
 
     def to_maps(self, model: nn.Module, data: dict) -> Callable[[], object]:
         def run() -> object:
@@ -217,9 +90,8 @@ class Timer:
 
         def run() -> object:
             found = []
-            for some in (
-                places[i : i + TILES_AT_ONCE] for i in range(0, len(places), TILES_AT_ONCE)
-            ):
+            for start in range(0, len(places), TILES_AT_ONCE):
+                some = places[start : start + TILES_AT_ONCE]
                 with self.half():
                     samples = model.test_step(batch_of([cut[place] for place in some]))
                 for (top, left), sample in zip(some, samples):
@@ -248,23 +120,6 @@ class Timer:
         with torch.cuda.graph(graph), torch.autocast(self.device, self.dtype, cache_enabled=False):
             model._forward(x)
         return graph.replay
-
-
-def tiles(image: Tensor, tile: int) -> dict[tuple[int, int], Tensor]:
-    """Squares that overlap by a quarter, by their top and left."""
-    step = int(tile * (1 - OVERLAP))
-    starts = [sorted({*range(0, side - tile, step), side - tile}) for side in image.shape[1:]]
-    return {
-        (top, left): image[:, top : top + tile, left : left + tile]
-        for top in starts[0]
-        for left in starts[1]
-    }
-
-
-def batch_of(inputs: list[Tensor]) -> dict:
-    shape = tuple(inputs[0].shape[1:])
-    meta = dict(img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0))
-    return dict(inputs=inputs, data_samples=[DetDataSample(metainfo=meta) for _ in inputs])
 
 
 def flat(outputs: tuple) -> list[Tensor]:
@@ -299,9 +154,8 @@ def check(model: nn.Module, size: tuple[int, int], timer: Timer) -> tuple[str | 
         found = [sample.pred_instances for sample in timer.to_boxes(other, data)()]
         if not sum(map(len, found)):
             wrong.append(f"{form}: no boxes")
-        if not all(
-            torch.isfinite(part).all() for one in found for part in (one.bboxes, one.scores)
-        ):
+        parts = [one.bboxes for one in found] + [one.scores for one in found]
+        if not all(part.isfinite().all() for part in parts):
             wrong.append(f"{form}: boxes or scores are not finite")
     torch.backends.cudnn.allow_tf32 = tf32
     return "; ".join(wrong) or None, ", ".join(measured)
@@ -309,134 +163,148 @@ def check(model: nn.Module, size: tuple[int, int], timer: Timer) -> tuple[str | 
 
 def square_rows(
     name: str, model: nn.Module, args: argparse.Namespace, timer: Timer
-) -> Iterator[list[str]]:
-    """A form of the model each: times and memory of every batch."""
+) -> Iterator[dict]:
+    """A row for each form of the model and batch: times and memory."""
     data = {batch: images(batch, args.side, args.side, timer.device) for batch in args.batches}
     for form, other in forms(model):
-        cells = []
         for batch in args.batches:
-            set_candidates(other, data[batch], args.candidates, timer)
-            maps, boxes = timer.to_maps(other, data[batch]), timer.to_boxes(other, data[batch])
-            times = [timer.milliseconds(run) for run in (maps, boxes)]
-            cells += [
-                *(f"{t:.2f}" for t in times),
-                f"{batch / times[1] * 1e3:.0f}",
-                f"{timer.gibibytes(boxes):.2f}",
-            ]
-        if args.graphs:
-            cells.append(
-                f"{timer.milliseconds(timer.in_a_graph(other, data[args.batches[0]])):.2f}"
-            )
-        yield [name, form, *cells]
+            set_candidates(other, data[batch], args.candidates, timer.half)
+            boxes = timer.to_boxes(other, data[batch])
+            row = dict(model=name, form=form, batch=batch)
+            row["to_maps"] = timer.milliseconds(timer.to_maps(other, data[batch]))
+            row["to_boxes"] = timer.milliseconds(boxes)
+            row["images"] = batch / row["to_boxes"] * 1e3
+            row["gib"] = timer.gibibytes(boxes)
+            if args.graphs and batch == args.batches[0]:
+                row["graph"] = timer.milliseconds(timer.in_a_graph(other, data[batch]))
+            yield row
 
 
-def large_row(name: str, model: nn.Module, args: argparse.Namespace, timer: Timer) -> list[str]:
-    """Wide image, large image whole and in tiles: milliseconds to boxes and GiB. Fused, channels-last."""
-    cells = []
+def large_rows(
+    name: str, model: nn.Module, args: argparse.Namespace, timer: Timer
+) -> Iterator[dict]:
+    """Wide image, large image whole and in tiles: milliseconds to boxes and GiB.
+
+    Fused, channels-last.
+    """
     *_, (_, fused) = forms(model)
     large = images(1, args.large, args.large, timer.device)
     cut = tiles(large["inputs"][0], args.tile)
     some = batch_of(list(cut.values())[:: max(len(cut) // TILES_AT_ONCE, 1)])
     wide = images(1, *args.wide, timer.device)
-    for run, sample, wanted in (
-        (timer.to_boxes(fused, wide), wide, args.candidates),
-        (timer.to_boxes(fused, large), large, args.candidates_large),
-        (timer.tiles_to_boxes(fused, cut), some, args.candidates_large // len(cut)),
+    for what, run, sample, wanted in (
+        (f"{args.wide[0]} x {args.wide[1]}", timer.to_boxes(fused, wide), wide, args.candidates),
+        (
+            f"{args.large} x {args.large}",
+            timer.to_boxes(fused, large),
+            large,
+            args.candidates_large,
+        ),
+        (
+            f"in tiles of {args.tile}",
+            timer.tiles_to_boxes(fused, cut),
+            some,
+            args.candidates_large // len(cut),
+        ),
     ):
-        set_candidates(fused, sample, wanted, timer)
-        cells += [f"{timer.milliseconds(run):.1f}", f"{timer.gibibytes(run):.2f}"]
-    return [name, *cells]
+        set_candidates(fused, sample, wanted, timer.half)
+        yield dict(model=name, image=what, ms=timer.milliseconds(run), gib=timer.gibibytes(run))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
+def arguments() -> argparse.Namespace:
+    options = parser(__doc__)
+    options.add_argument(
         "--models",
         nargs="+",
         choices=MODELS_AND_CONFIGS,
         default=[name for name in MODELS_AND_CONFIGS if not name.endswith("v2")],
     )
-    parser.add_argument(
+    options.add_argument(
         "--dtype", choices=["float16", "bfloat16"], default="float16", help="of autocast"
     )
-    parser.add_argument(
+    options.add_argument(
         "--device", choices=["cuda", "cpu"], default="cuda", help="cpu: to try the script"
     )
-    parser.add_argument("--side", type=int, default=640)
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32])
-    parser.add_argument(
+    options.add_argument("--side", type=int, default=640)
+    options.add_argument("--batches", type=int, nargs="+", default=[1, 32])
+    options.add_argument(
         "--wide", type=int, nargs=2, default=(736, 1280), help="1280 x 720, padded to whole strides"
     )
-    parser.add_argument("--large", type=int, default=4096)
-    parser.add_argument("--tile", type=int, default=1024)
-    parser.add_argument("--candidates", type=int, default=CANDIDATES, help="of an image")
-    parser.add_argument(
+    options.add_argument("--large", type=int, default=4096)
+    options.add_argument("--tile", type=int, default=1024)
+    options.add_argument("--candidates", type=int, default=CANDIDATES, help="of an image")
+    options.add_argument(
         "--candidates-large", type=int, default=CANDIDATES_LARGE, help="of the large image"
     )
-    parser.add_argument(
+    options.add_argument(
         "--graphs", action="store_true", help="time the network in a CUDA graph, too"
     )
-    parser.add_argument("--skip", choices=["640", "large"], help="leave one of the two tables out")
-    args = parser.parse_args()
+    options.add_argument("--skip", choices=["640", "large"], help="leave one of the two tables out")
+    args = options.parse_args()
     args.wide = tuple(args.wide)
-    timer = Timer(args.device, getattr(torch, args.dtype))
-    machine = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
-    about = f"{machine}, torch {torch.__version__}, {args.dtype} autocast, milliseconds"
-    columns = [
-        f"{batch} x: {what}"
-        for batch in args.batches
-        for what in ("to maps", "to boxes", "boxes img/s", "GiB")
-    ]
+    return args
+
+
+def tables_of(args: argparse.Namespace) -> tuple[Table, Table]:
+    about = f"{args.dtype} autocast, milliseconds"
     square = Table(
-        "model",
-        "form",
-        *columns,
-        *["1 x: CUDA graph"] * args.graphs,
-        title=f"{args.side} x {args.side}, {args.candidates} candidates an image. {about}",
+        "square",
+        f"{args.side} x {args.side}, {args.candidates} candidates an image, {about}",
+        Column("model", "model"),
+        Column("form", "form"),
+        Column("batch", "batch"),
+        Column("to maps", "to_maps", ".2f"),
+        Column("to boxes", "to_boxes", ".2f"),
+        Column("boxes img/s", "images", ".0f"),
+        Column("GiB", "gib", ".2f"),
+        Column("CUDA graph", "graph", ".2f"),
     )
-    sizes = [
-        f"{args.wide[0]} x {args.wide[1]}",
-        f"{args.large} x {args.large}",
-        f"in tiles of {args.tile}",
-    ]
     large = Table(
-        "model",
-        *(f"{size}: {what}" for size in sizes for what in ("ms", "GiB")),
-        title=f"To boxes, fused, channels-last; {args.candidates} and {args.candidates_large} candidates, "
-        f"tiles overlap by {OVERLAP:.0%}, {TILES_AT_ONCE} at a time. {about}",
+        "large",
+        f"To boxes, fused, channels-last; {args.candidates} and {args.candidates_large} "
+        f"candidates, tiles overlap by {OVERLAP:.0%}, {TILES_AT_ONCE} at a time, {about}",
+        Column("model", "model"),
+        Column("image", "image"),
+        Column("ms", "ms", ".1f"),
+        Column("GiB", "gib", ".2f"),
     )
-    wrong, checks = {}, []
+    return square, large
+
+
+def main() -> int:
+    args = arguments()
+    timer = Timer(args.device, getattr(torch, args.dtype))
+    square, large = tables_of(args)
+    wrong, checks = [], []
     for name in args.models:
         start = time.time()
-        model = build(name, (args.side, args.side), args.device)
-        set_candidates(model, images(2, args.side, args.side, args.device), args.candidates, timer)
-        problem, measured = check(model, (args.side, args.side), timer)
+        size = (args.side, args.side)
+        model = build(name, size, args.device)
+        set_candidates(model, images(2, *size, args.device), args.candidates, timer.half)
+        problem, measured = check(model, size, timer)
         checks.append(f"{name}: {measured}")
         if problem:
-            wrong[name] = problem
+            wrong.append(f"{name}: {problem}")
             continue
         if args.skip != "640":
             for row in square_rows(name, model, args, timer):
-                square.add_row(*row)
-            square.add_section()
+                square.add(**row)
         if args.skip != "large":
-            large.add_row(*large_row(name, model, args, timer))
+            for row in large_rows(name, model, args, timer):
+                large.add(**row)
         del model
-        gc.collect()
-        torch.cuda.empty_cache()
+        clean()
         print(f"{name}: {time.time() - start:.0f} s", flush=True)
     print(
         "Differences to float32 as built (root mean square, in standard deviations):",
         *checks,
         sep="\n  ",
     )
-    for name, problem in wrong.items():
-        print(f"{name} FAILED: {problem}")
-    console = Console(width=180)
-    for table, skipped in ((square, "640"), (large, "large")):
-        if args.skip != skipped:
-            console.print(table)
-    return int(bool(wrong))
+    tables = [table for table in (square, large) if table.rows]
+    for table in tables:
+        table.show(width=130)
+    save(args.out, *tables)
+    return verdict(wrong, "all fused forms and half precision agree")
 
 
 if __name__ == "__main__":

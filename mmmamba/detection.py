@@ -1,4 +1,6 @@
-"""What configs of detectors need beside the backbones: `custom_imports = dict(imports=["mmmamba.detection"])`.
+"""What configs of detectors need beside the backbones.
+
+They begin with `custom_imports = dict(imports=["mmmamba.detection"])`.
 
 Apart from `mmmamba`, because it imports mmdet as a whole, which takes seconds that classifiers
 need not spend.
@@ -8,4 +10,4 @@ from .datasets import transforms  # noqa: F401
 from .engine import merged_groups  # noqa: F401
 from .engine.hooks import yolo_warmup  # noqa: F401
 from .models import two_stage  # noqa: F401
-from .models.yolo import ciou, detector, dfl_head, task_aligned  # noqa: F401
+from .models.yolo import assigner, detector, head, loss  # noqa: F401

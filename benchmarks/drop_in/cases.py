@@ -26,11 +26,11 @@ class Case:
     odd: bool = True
     """The image to predict has odd sides."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Of the config's model, beyond what every case gets."""
+    """Settings of the config's model, beyond what every case gets."""
 
 
 def config_path(name: str) -> Path:
-    """The file of such as ``mmdet/retinanet/retinanet_r50_fpn_1x_coco.py``."""
+    """The file of a config named as `mmdet/retinanet/retinanet_r50_fpn_1x_coco.py`."""
     package, _, inside = name.partition("/")
     root = Path(find_spec(package).submodule_search_locations[0]) / ".mim" / "configs"
     return root / inside

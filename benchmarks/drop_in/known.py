@@ -1,4 +1,7 @@
-"""What cannot work, with the reason. The sweep fails for anything else, and for what is listed here and works."""
+"""What cannot work, with the reason.
+
+The sweep fails for anything else, and for what is listed here and works.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from .cases import CONTROL
 MMPRETRAIN = "the config needs mmpretrain, which is not installed"
 SOURCES = "needs language models, which are downloads"
 NOT_HERE = {
-    "mmdet/clrnet": "mmdet does not ship the data preprocessor that the config names (LineDetDataProcessor)",
+    "mmdet/clrnet": (
+        "mmdet does not ship the data preprocessor that the config names (LineDetDataProcessor)"
+    ),
     "mmdet/convnext": MMPRETRAIN,
     "mmdet/glip": SOURCES,
     "mmdet/grounding_dino": SOURCES,
@@ -21,7 +26,9 @@ NOT_HERE = {
     "mmdet/timm_example": MMPRETRAIN,
     "mmseg/convnext": MMPRETRAIN,
     "mmseg/poolformer": MMPRETRAIN,
-    "mmseg/san": "mmseg's init_weights of its head fails without CLIP's weights, which are a download",
+    "mmseg/san": (
+        "mmseg's init_weights of its head fails without CLIP's weights, which are a download"
+    ),
     "mmseg/vpd": "needs a diffusion model, which is a download",
 }
 """The config as shipped does not run either."""

@@ -1,4 +1,7 @@
-"""Write the tables of docs/drop_in.md and docs/drop_in_sweep.md anew: python benchmarks/drop_in/page.py"""
+"""Write the tables of docs/drop_in.md and docs/drop_in_sweep.md anew.
+
+python benchmarks/drop_in/page.py
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,13 @@ COLUMNS = (CONTROL, *BACKBONES)
 INTRODUCTION = """\
 # Every method, each backbone
 
-Written by `python benchmarks/drop_in/page.py` from `benchmarks/drop_in/results.json`; do not edit. One config of each
-folder of mmdet's and mmseg's configs, the plainest, as shipped and with the backbone exchanged by the rules of
-[In a config you have](drop_in.md). Each is built without pretrained weights and trained one step on two small images,
-of which a detector's second has no objects; ✓ says that the losses are finite, every parameter that is trained got a
-gradient, and another image, nearly always with odd sides, was predicted. It says that a method runs, not how well it
-learns.
+Written by `python benchmarks/drop_in/page.py` from `benchmarks/drop_in/results.json`; do not edit.
+One config of each folder of mmdet's and mmseg's configs, the plainest, as shipped and with the
+backbone exchanged by the rules of [In a config you have](drop_in.md). Each is built without
+pretrained weights and trained one step on two small images, of which a detector's second has no
+objects; ✓ says that the losses are finite, every parameter that is trained got a gradient, and
+another image, nearly always with odd sides, was predicted. It says that a method runs, not how
+well it learns.
 """
 WHAT_TO_WRITE = """
 For VMamba-T (widths 96, 192, 384, 768); another backbone's widths go to the same places.

@@ -1,11 +1,12 @@
-"""Which backbone goes into which method of mmdet and mmseg: a step and a prediction, beside the config as shipped.
+"""Which backbone goes into which method of mmdet and mmseg: a step and a prediction of each.
 
     OMP_NUM_THREADS=1 python benchmarks/drop_in/run.py --jobs 16
-    OMP_NUM_THREADS=1 python benchmarks/drop_in/run.py --only mmdet/retinanet mmseg/fcn --backbones unmodified vmamba_t
+    OMP_NUM_THREADS=1 python benchmarks/drop_in/run.py --only mmdet/retinanet --backbones vmamba_t
 
-Each case runs in a process of its own, which is stopped after `--limit` seconds. Results go to `results.json` beside
-this file (cases not named keep theirs); `page.py` makes docs/drop_in_sweep.md of them. Exit code 1: something is not as
-`known.py` says.
+Beside the config as shipped, `unmodified`. Each case runs in a process of its own, which is stopped
+after `--limit` seconds. Results go to `results.json` beside this file (cases not named keep
+theirs); `page.py` makes docs/drop_in_sweep.md of them. Exit code 1: something is not as `known.py`
+says.
 """
 
 import argparse
@@ -58,7 +59,8 @@ def _child(name: str, backbone: str, answer: multiprocessing.connection.Connecti
     from benchmarks.drop_in.step import run_case
 
     torch.set_num_threads(1)
-    # What packages log of each parameter is no output of this program; faults come through the pipe.
+    # What packages log of each parameter is no output of this program; faults come through the
+    # pipe.
     with open(os.devnull, "w") as nothing:
         os.dup2(nothing.fileno(), sys.stdout.fileno())
         os.dup2(nothing.fileno(), sys.stderr.fileno())

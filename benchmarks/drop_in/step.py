@@ -31,8 +31,8 @@ def run_case(name: str, backbone: str, record: dict[str, Any]) -> None:
     Args:
         name: of `CASES`.
         backbone: one of ours, or `CONTROL`.
-        record: gets the `stage` that is reached, "reading", "building", "training" or "predicting", and what the
-            rules wrote, as `written` has it.
+        record: gets the `stage` that is reached, "reading", "building", "training" or "predicting",
+            and what the rules wrote, as `written` has it.
 
     Raises:
         Fault: a loss or gradient is not finite, or a parameter got no gradient.

@@ -12,7 +12,10 @@ FIRST = 10
 
 
 class TimeBudget(Hook):
-    """Learning rates rise linearly, then fall as a cosine to a hundredth; when the time is over training ends."""
+    """Learning rates rise linearly, then fall as a cosine to a hundredth.
+
+    When the time is over training ends.
+    """
 
     def __init__(self, seconds: float, warmup: float = 0.04, last: float = 0.01):
         self.seconds, self.warmup, self.last = seconds, warmup, last

@@ -1,9 +1,11 @@
-"""Can each head learn eight images by heart? Boxes, masks and label maps above 0.9, or there is a bug.
+"""Can each head learn eight images by heart? Everything above 0.9, or there is a bug.
 
-    python benchmarks/learn/overfit.py --data ../shared/data --iterations 1500 --backbone vmamba_t --workers 4
-    python benchmarks/learn/overfit.py --data ../shared/data --iterations 1500 --head mamba_yolo_t --workers 4
+    export DATA=../shared/data
+    python benchmarks/learn/overfit.py --data $DATA --iterations 1500 --backbone vmamba_t
+    python benchmarks/learn/overfit.py --data $DATA --iterations 1500 --head mamba_yolo_t
 
-The images of coco_mini hold crowds and COCO's ids with gaps. Nothing is augmented; a head stops once it is there.
+Boxes, masks and label maps are scored. The images of coco_mini hold crowds and COCO's ids with
+gaps. Nothing is augmented; a head stops once it is there.
 """
 
 import argparse
@@ -30,7 +32,10 @@ PLACES = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
 
 
 def coco_subset(data: Path, work_dir: Path) -> Path:
-    """Annotations of eight training images: two with crowds, and of those without small objects the fullest."""
+    """Annotations of eight training images.
+
+    Two with crowds, and of those without small objects the fullest.
+    """
     content = json.loads((data / "coco_mini/annotations/instances_train.json").read_text())
     of_image: dict[int, list[dict]] = {}
     for annotation in content["annotations"]:
@@ -100,7 +105,10 @@ def detector(
 def yolo(
     head: str, backbone: str, data: Path, iterations: int, workers: int, work_dir: Path
 ) -> Config:
-    """Mamba YOLO-T, a backbone of its own, all eight images in each batch, so that batch norms test what they saw."""
+    """Mamba YOLO-T, a backbone of its own.
+
+    All eight images in each batch, so that batch norms test what they saw.
+    """
     import mmmamba.detection  # noqa: F401  (registers it)
 
     cfg = _base(
@@ -148,7 +156,8 @@ def upernet(
         dict(type="LoadAnnotations"),
         dict(type="PackSegInputs"),
     )
-    # One size, so that images can be batched and tested as they were trained; labels are compared at their own.
+    # One size, so that images can be batched and tested as they were trained; labels are compared
+    # at their own.
     resize = dict(type="Resize", scale=(SEGMENTATION_SIDE, SEGMENTATION_SIDE), keep_ratio=False)
     dataset = dict(
         type="BaseSegDataset",
@@ -191,7 +200,10 @@ HEADS = {
 
 
 class StopAtGoal(Hook):
-    """Ends training once every key is above the goal; keeps the metrics and the iteration of the last validation."""
+    """Ends training once every key is above the goal.
+
+    Keeps the metrics and the iteration of the last validation.
+    """
 
     def __init__(self, keys: tuple[str, ...]):
         self.keys, self.metrics, self.iteration = keys, {}, 0
@@ -247,8 +259,8 @@ def main() -> int:
         "iterations",
         "seconds",
         f"above {GOAL}",
-        title=f"{args.backbone} (mamba_yolo_t has its own) on {IMAGES} images, from scratch, at most "
-        f"{args.iterations} iterations",
+        title=f"{args.backbone} (mamba_yolo_t has its own) on {IMAGES} images, from scratch, at "
+        f"most {args.iterations} iterations",
     )
     reached, lines = [], []
     for head in args.head:

@@ -27,7 +27,10 @@ OURS = {
     "localvim_t": dict(pyramid=True),
     "mobilemamba_t2": {},
 }
-"""Each family's smallest member, and what makes it a pyramid; the rest as published but for drop path."""
+"""Each family's smallest member, and what makes it a pyramid.
+
+The rest is as published but for drop path.
+"""
 
 
 def _backbone(name: str) -> tuple[dict, list[int], dict]:
@@ -229,7 +232,8 @@ def bccd(
 ) -> Config:
     """Blood cells: YOLO detectors at 640, with mosaic, the same augmentation for both.
 
-    In float32: mmdet's YOLOX places its cells in the precision of its maps, to 4 pixels in bfloat16.
+    In float32: mmdet's YOLOX places its cells in the precision of its maps, to 4 pixels in
+    bfloat16.
     """
     import mmmamba.detection  # noqa: F401
 

@@ -1,10 +1,12 @@
-"""Does each family learn? Real images, from scratch, the same recipe and the same iterations for all.
+"""Does each family learn? Real images, from scratch, the same recipe and iterations for all.
 
-    python benchmarks/learn/run.py --task dsb2018 --data ../shared/data --iterations 600 --jobs 9
-    python benchmarks/learn/run.py --task bccd --data ../shared/data --minutes 8 --jobs 2 --workers 8
+    export DATA=../shared/data
+    python benchmarks/learn/run.py --task dsb2018 --data $DATA --iterations 600 --jobs 9
+    python benchmarks/learn/run.py --task bccd --data $DATA --minutes 8 --jobs 2 --workers 8
 
-Every backbone trains in a process of its own, `--jobs` at a time spread over the GPUs there are; the table comes last.
-Seconds are of processes that share a card, so they compare backbones only roughly.
+Every backbone trains in a process of its own, `--jobs` at a time spread over the GPUs there are;
+the table comes last. Seconds are of processes that share a card, so they compare backbones only
+roughly.
 """
 
 import argparse

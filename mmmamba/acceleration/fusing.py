@@ -1,5 +1,7 @@
 """A trained model without its batch norms, for inference."""
 
+from itertools import pairwise
+
 from mmcv.cnn import ConvModule
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -9,26 +11,36 @@ from mmmamba.layers.conv_norm import fused_copy
 
 
 def fuse(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose batch norms are folded into the convolutions right before them.
+    """Copy a model with its batch norms folded into the convolutions right before them.
 
-    For backbones, detectors and segmentors of any library; the output is the same. Load weights first. Unlike mmcv's
-    `fuse_conv_bn` it leaves the model as it is, folds nothing across a layer in between, and gives each batch norm a
-    convolution of its own where several share one (RTMDet's head).
+    For backbones, detectors and segmentors of any library; the output is the same. Load weights
+    first. Unlike mmcv's `fuse_conv_bn` it leaves the model as it is, folds nothing across a layer
+    in between, and gives each batch norm a convolution of its own where several share one (RTMDet's
+    head).
 
     Raises:
         RuntimeError: it is fused already.
     """
     model = fused_copy(model)
     for module in model.modules():
-        if isinstance(module, ConvModule) and module.order.index("norm") < module.order.index(
-            "conv"
-        ):
-            continue
-        children = list(module.named_children())
-        for (conv_name, conv), (norm_name, norm) in zip(children, children[1:]):
-            # A convolution of ours may end in an activation, across which nothing can be folded.
-            linear = isinstance(conv, nn.Conv2d) and getattr(conv, "act", None) is None
-            if linear and isinstance(norm, _BatchNorm):
-                setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
-                setattr(module, norm_name, nn.Identity())
+        if not _norm_comes_first(module):
+            _fold_norms(module)
     return model
+
+
+def _norm_comes_first(module: nn.Module) -> bool:
+    """Whether a module of mmcv normalises before it convolves, whatever its children's order."""
+    if not isinstance(module, ConvModule):
+        return False
+    return module.order.index("norm") < module.order.index("conv")
+
+
+def _fold_norms(module: nn.Module) -> None:
+    """Fold each child that is a batch norm into the convolution that stands right before it."""
+    children = list(module.named_children())
+    for (conv_name, conv), (norm_name, norm) in pairwise(children):
+        # A convolution of ours may end in an activation, across which nothing can be folded.
+        linear = isinstance(conv, nn.Conv2d) and getattr(conv, "act", None) is None
+        if linear and isinstance(norm, _BatchNorm):
+            setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+            setattr(module, norm_name, nn.Identity())

@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,22 +28,25 @@ class GraphError(RuntimeError):
 
 
 class GraphMemory:
-    """The memory that all graphs of a backbone write their activations into, each over those of the last.
+    """The memory that all graphs of a backbone write their activations into.
 
-    So a forward pass must not be replayed while what the one before has kept for its backward pass may be needed.
+    Each pass writes over what the last one left. So a forward pass must not be replayed while what
+    the one before has kept for its backward pass may be needed.
     """
 
     def __init__(self) -> None:
         self.pool = torch.cuda.graph_pool_handle()
+        # Weakly: a pass that autograd has let go of has no backward pass to come.
         self._last: weakref.ref[_Pass] | None = None
 
     @property
     def pending(self) -> bool:
+        """Whether the backward pass of the last forward pass may still come."""
         last = None if self._last is None else self._last()
         return last is not None and not last.done
 
     def begin(self) -> _Pass:
-        """A new forward pass."""
+        """Open a new forward pass."""
         last = _Pass()
         self._last = weakref.ref(last)
         return last
@@ -53,7 +56,8 @@ class CapturedSize:
     """Replays a captured forward pass, and in autograd the captured backward pass.
 
     Args:
-        backbone: in training mode on a GPU; its buffers and the random state are afterwards what they were.
+        backbone: in training mode on a GPU; its buffers and the random state are afterwards what
+            they were.
         forward: its own.
         x_BCHW: images of the size to capture.
         autocast: the dtype to capture under, None for no autocast.
@@ -74,16 +78,17 @@ class CapturedSize:
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
         start, reserved = time.perf_counter(), torch.cuda.memory_reserved()
-        buffers, random = (
-            [buffer.clone() for buffer in backbone.buffers()],
-            torch.cuda.get_rng_state(x_BCHW.device),
-        )
+        # Warm-up passes before the capture move running statistics and draw random numbers.
+        buffers = [buffer.clone() for buffer in backbone.buffers()]
+        random = torch.cuda.get_rng_state(x_BCHW.device)
         self.parameters = [p for p in backbone.parameters() if p.requires_grad]
         self.memory = memory
-        function, stand_ins, self._maps_need_grad = capturable(backbone, forward, autocast)
+        captured = capturable(backbone, forward, autocast)
+        self._maps_need_grad = captured.maps_need_grad
         # Replays read route tables at the addresses they have now.
         with keep_tables() as self._tables:
-            self._replay = _graphed(function, (sample(x_BCHW), *stand_ins), memory)
+            inputs = (sample(x_BCHW), *captured.stand_ins)
+            self._replay = _graphed(captured.function, inputs, memory)
         with torch.no_grad():
             for buffer, kept in zip(backbone.buffers(), buffers):
                 buffer.copy_(kept)
@@ -99,10 +104,9 @@ class CapturedSize:
         )
 
     def __call__(self, x_BCHW: Tensor) -> Maps:
-        maps = self._replay(
-            x_BCHW.detach(), *HandedOver.apply(self.memory.begin(), *self.parameters)
-        )
-        # The next replay writes into the graph's own outputs.
+        parameters = HandedOver.apply(self.memory.begin(), *self.parameters)
+        maps = self._replay(x_BCHW.detach(), *parameters)
+        # Copies, as the next replay writes into the graph's own outputs.
         if isinstance(maps, Tensor):
             return maps.clone()
         copies = [
@@ -112,19 +116,28 @@ class CapturedSize:
         return type(maps)(copies)
 
 
+class Capturable(NamedTuple):
+    """A backbone's forward pass in the form that PyTorch captures."""
+
+    function: Callable[..., Maps]
+    """Takes images and the trainable parameters, one by one."""
+    stand_ins: list[nn.Parameter]
+    """To capture with, in the parameters' place; they share their memory.
+
+    Autograd ties a parameter to the stream that it was first used on, for as long as any loss of
+    that step is kept, and a capture must not meet another stream. Stand-ins are new to it.
+    """
+    maps_need_grad: list[bool]
+    """Which of the maps need gradients; filled in when the function is called."""
+
+
 def capturable(
     backbone: nn.Module, forward: Callable[[Tensor], Maps], autocast: torch.dtype | None
-) -> tuple[Callable[..., Maps], list[nn.Parameter], list[bool]]:
-    """A function of images and trainable parameters, stand-ins for these that share their memory, and, once it has
-    been called, which of its maps need gradients.
-
-    Autograd ties a parameter to the stream that it was first used on, for as long as any loss of that step is kept, and
-    a capture must not meet another stream. Stand-ins are new to it.
-    """
-    trainable = {
-        f"backbone.{name}": p for name, p in backbone.named_parameters() if p.requires_grad
-    }
-    holder, need_grad = _Holder(backbone, forward), []
+) -> Capturable:
+    """Make a backbone's own forward pass a function of all that gradients go to."""
+    holder = _Holder(backbone, forward)
+    trainable = {name: p for name, p in holder.named_parameters() if p.requires_grad}
+    need_grad: list[bool] = []
 
     def function(x_BCHW: Tensor, *parameters: Tensor) -> Maps:
         # Inside, so that the backward pass is captured without it, as it runs in eager mode.
@@ -135,7 +148,8 @@ def capturable(
         need_grad[:] = [m.requires_grad for m in ([maps] if isinstance(maps, Tensor) else maps)]
         return maps
 
-    return function, [nn.Parameter(p.detach()) for p in trainable.values()], need_grad
+    stand_ins = [nn.Parameter(p.detach()) for p in trainable.values()]
+    return Capturable(function, stand_ins, need_grad)
 
 
 class _Holder(nn.Module):
@@ -159,8 +173,9 @@ class _Pass:
 class HandedOver(torch.autograd.Function):
     """Parameters on their way into a graph; on the way back gradients leave the graph's buffers.
 
-    A gradient that autograd gets first becomes the parameter's `.grad` as it is: this would be a buffer of the graph,
-    which the next replay overwrites, and to which accumulating would then add the buffer itself.
+    A gradient that autograd gets first becomes the parameter's `.grad` as it is: this would be a
+    buffer of the graph, which the next replay overwrites, and to which accumulating would then add
+    the buffer itself.
     """
 
     @staticmethod
@@ -174,19 +189,22 @@ class HandedOver(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         if ctx.last.done:
             raise GraphError(
-                "a second backward pass through one forward pass of a graphed backbone: the first has overwritten what "
-                "it needs. Add the losses up and call backward once, or train without GraphBackboneHook"
+                "a second backward pass through one forward pass of a graphed backbone: the first "
+                "has overwritten what it needs. Add the losses up and call backward once, or train "
+                "without GraphBackboneHook"
             )
         ctx.last.done = True
         present = [g for g in gradients if g is not None]
         copies = [torch.empty_like(g) for g in present]
         if copies:
+            # One kernel for all of them.
             torch._foreach_copy_(copies, present)
         left = iter(copies)
         return (None, *(None if g is None else next(left) for g in gradients))
 
 
 def memory_format(x_BCHW: Tensor) -> torch.memory_format:
+    """How images lie in memory; a graph reads them as those that it was captured with."""
     channels_last = x_BCHW.dim() == 4 and x_BCHW.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if channels_last else torch.contiguous_format
 
@@ -199,7 +217,11 @@ def sample(x_BCHW: Tensor) -> Tensor:
 def _graphed(
     function: Callable[..., Maps], inputs: tuple[Tensor, ...], memory: GraphMemory
 ) -> Callable[..., Maps]:
-    refused = "hooks on saved tensors are in use (gradient checkpointing in or around the backbone, save_on_cpu)"
+    # A hook would hold activations of the capture, or compute them again outside of it.
+    refused = (
+        "hooks on saved tensors are in use (gradient checkpointing in or around the backbone, "
+        "save_on_cpu)"
+    )
     try:
         with (
             torch.autocast("cuda", enabled=False),
@@ -212,17 +234,19 @@ def _graphed(
     except RuntimeError as error:
         size = " x ".join(map(str, inputs[0].shape))
         raise GraphError(
-            f"the backbone's training pass over {size} could not be captured as a CUDA graph: {error}\nTrain without "
-            "GraphBackboneHook; where memory ran out, with a lower max_sizes."
+            f"the backbone's training pass over {size} could not be captured as a CUDA graph: "
+            f"{error}\nTrain without GraphBackboneHook; where memory ran out, with a lower "
+            "max_sizes."
         ) from error
 
 
 @contextmanager
 def _other_threads_go_on() -> Iterator[None]:
-    """A data loader's thread that pins memory would break a capture that forbids such calls to all threads.
+    """Let other threads call CUDA while a capture is under way.
 
-    `make_graphed_callables` says how strict its captures are only in the newest versions of PyTorch; in all of them it
-    enters `torch.cuda.graph`.
+    A data loader's thread that pins memory would break a capture that forbids such calls to all
+    threads. `make_graphed_callables` says how strict its captures are only in the newest versions
+    of PyTorch; in all of them it enters `torch.cuda.graph`.
     """
     graph = torch.cuda.graph
 

@@ -25,45 +25,51 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 def graph_backbone(backbone: nn.Module, max_sizes: int = MAX_SIZES) -> nn.Module:
-    """Have training passes on a GPU replayed as CUDA graphs, without Python in between; the results are eager mode's.
+    """Have training passes on a GPU replayed as CUDA graphs, without Python in between.
 
-    The first training pass over images of one shape, dtype, memory format and autocast dtype captures forward and
-    backward pass; later ones replay it. Evaluation, passes without gradients or on a CPU, and images that require
-    gradients themselves run as ever. So does, with a line in the log, a forward pass before the backward pass of the
-    one before of that size, and any while modules inside the backbone have hooks.
+    The results are eager mode's.
 
-    Each size holds memory of its own as long as the backbone is graphed: what a training pass takes at its peak, with
-    the gradients of all parameters and copies of image and outputs. Sizes cannot share it, as one's forward pass would
-    overwrite what another's backward pass is yet to read.
+    The first training pass over images of one shape, dtype, memory format and autocast dtype
+    captures forward and backward pass; later ones replay it. Evaluation, passes without gradients
+    or on a CPU, and images that require gradients themselves run as ever. So does, with a line in
+    the log, a forward pass before the backward pass of the one before of that size, and any while
+    modules inside the backbone have hooks.
 
-    Where parameters are frozen or freed, moved in memory, or modules switched between training and evaluation, graphs
-    are captured anew. Numbers that Python holds, such as drop rates and momentum, stay as captured.
-    Parameters that only an unused output depends on get gradients of zero instead of none.
+    Each size holds memory of its own as long as the backbone is graphed: what a training pass takes
+    at its peak, with the gradients of all parameters and copies of image and outputs. Sizes cannot
+    share it, as one's forward pass would overwrite what another's backward pass is yet to read.
+
+    Where parameters are frozen or freed, moved in memory, or modules switched between training and
+    evaluation, graphs are captured anew. Numbers that Python holds, such as drop rates and
+    momentum, stay as captured. Parameters that only an unused output depends on get gradients of
+    zero instead of none.
 
     Args:
-        backbone: any module called with images alone that returns a tensor or a tuple or list of tensors.
+        backbone: any module called with images alone that returns a tensor or a tuple or list of
+            tensors.
         max_sizes: further ones run in eager mode.
 
     Returns:
         The same backbone; `ungraph_backbone` undoes it.
 
     Raises:
-        GraphError: it is graphed already, recomputes activations (`with_cp`), has hooks on its modules, or normalises
-            over the batches of several processes. Also raised by a pass whose capture fails, and by a second backward
-            pass.
+        GraphError: it is graphed already, recomputes activations (`with_cp`), has hooks on its
+            modules, or normalises over the batches of several processes. Also raised by a pass
+            whose capture fails, and by a second backward pass.
         ValueError: `max_sizes` below 1.
     """
     if max_sizes < 1:
         raise ValueError(f"max_sizes is {max_sizes}, wanted 1 or more sizes to capture")
     if isinstance(backbone.__dict__.get("forward"), _GraphedForward):
         raise GraphError(
-            f"this {type(backbone).__name__} is graphed already; ungraph_backbone(backbone) undoes it"
+            f"this {type(backbone).__name__} is graphed already; ungraph_backbone(backbone) "
+            "undoes it"
         )
     _refuse(backbone)
     if hooked := _hooked(backbone):
         raise GraphError(
-            f"{type(backbone).__name__}.{hooked} has hooks, which a CUDA graph would not run: remove "
-            "them, or train without GraphBackboneHook"
+            f"{type(backbone).__name__}.{hooked} has hooks, which a CUDA graph would not run: "
+            "remove them, or train without GraphBackboneHook"
         )
     backbone.forward = _GraphedForward(backbone, max_sizes)
     return backbone
@@ -101,7 +107,10 @@ CHANGES = _State(
 
 
 class _GraphedForward:
-    """In the place of the backbone's `forward`. Copies and pickles of the backbone begin without captured sizes."""
+    """In the place of the backbone's `forward`.
+
+    Copies and pickles of the backbone begin without captured sizes.
+    """
 
     def __init__(self, backbone: nn.Module, max_sizes: int):
         self.backbone, self.max_sizes = backbone, max_sizes
@@ -123,6 +132,7 @@ class _GraphedForward:
         return self.__dict__ | dict(sizes={}, memory=None, state=None, told=set())
 
     def __call__(self, x_BCHW: Tensor) -> Maps:
+        # Passes that no graph is meant for run as ever, and the log says nothing of them.
         if not (self.backbone.training and torch.is_grad_enabled() and unwatched(x_BCHW)):
             return self.forward(x_BCHW)
         if torch.cuda.is_current_stream_capturing():
@@ -134,11 +144,7 @@ class _GraphedForward:
         state = _state(self.backbone)
         if not any(state.requires_grad):
             return self.forward(x_BCHW)
-        if self.sizes and state != self.state:
-            changes = [change for change, old, new in zip(CHANGES, self.state, state) if old != new]
-            self._log(f"{' and '.join(changes)}: graphs are captured anew")
-            self.forget()
-        self.state = state
+        self._forget_if_changed(state)
         if self.memory is None:
             self.memory = GraphMemory()
         if self.memory.pending:
@@ -146,20 +152,27 @@ class _GraphedForward:
                 x_BCHW, "the backward pass of the forward pass before has not come yet"
             )
         key = size_key(x_BCHW)
-        if key not in self.sizes:
-            if len(self.sizes) >= self.max_sizes:
-                return self._eager(
-                    x_BCHW,
-                    f"{self.max_sizes} sizes are captured (max_sizes), and these images have "
-                    f"another, {' x '.join(map(str, x_BCHW.shape))}",
-                )
-            _refuse(self.backbone)
-            with on(x_BCHW.device):
+        if key not in self.sizes and len(self.sizes) >= self.max_sizes:
+            return self._eager(
+                x_BCHW,
+                f"{self.max_sizes} sizes are captured (max_sizes), and these images have "
+                f"another, {' x '.join(map(str, x_BCHW.shape))}",
+            )
+        with on(x_BCHW.device):
+            if key not in self.sizes:
+                _refuse(self.backbone)
                 self.sizes[key] = CapturedSize(
                     self.backbone, self.forward, x_BCHW, autocast_dtype(x_BCHW), self.memory
                 )
-        with on(x_BCHW.device):
             return self.sizes[key](x_BCHW)
+
+    def _forget_if_changed(self, state: _State) -> None:
+        """Let graphs go that took something else for granted."""
+        if self.sizes and state != self.state:
+            changes = [change for change, old, new in zip(CHANGES, self.state, state) if old != new]
+            self._log(f"{' and '.join(changes)}: graphs are captured anew")
+            self.forget()
+        self.state = state
 
     def _eager(self, x_BCHW: Tensor, reason: str) -> Maps:
         """A plain pass, where a graph was to be expected; each reason is told once."""
@@ -198,11 +211,10 @@ def _state(backbone: nn.Module) -> _State:
 
 def _hooked(backbone: nn.Module) -> str | None:
     """The name of a module inside with hooks. The backbone's own run around the graph."""
-    inside = (m for m in backbone.modules() if m is not backbone)
-    found = next((m for m in inside if any(getattr(m, kind) for kind in HOOKS)), None)
-    return (
-        None if found is None else next(name for name, m in backbone.named_modules() if m is found)
-    )
+    for name, module in backbone.named_modules():
+        if module is not backbone and any(getattr(module, kind) for kind in HOOKS):
+            return name
+    return None
 
 
 def _refuse(backbone: nn.Module) -> None:
@@ -210,12 +222,12 @@ def _refuse(backbone: nn.Module) -> None:
     name = type(backbone).__name__
     if any(getattr(m, "with_cp", False) for m in backbone.modules()):
         raise GraphError(
-            f"{name} has with_cp=True, and what a backward pass computes again cannot be captured: set "
-            "with_cp=False, or train without GraphBackboneHook"
+            f"{name} has with_cp=True, and what a backward pass computes again cannot be captured: "
+            "set with_cp=False, or train without GraphBackboneHook"
         )
     several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
     if several and any(isinstance(m, nn.SyncBatchNorm) for m in backbone.modules()):
         raise GraphError(
-            f"{name} has SyncBatchNorm, whose statistics travel between processes, which a CUDA graph "
-            "does not capture: train without sync_bn, or without GraphBackboneHook"
+            f"{name} has SyncBatchNorm, whose statistics travel between processes, which a CUDA "
+            "graph does not capture: train without sync_bn, or without GraphBackboneHook"
         )

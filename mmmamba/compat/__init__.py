@@ -1,8 +1,8 @@
 """What the libraries below need on a bare machine.
 
-:func:`install` answers for mmcv's compiled operators and must run before anything imports ``mmcv.ops``;
-:func:`check_opencv` says what to do where OpenCV does not import; :func:`find_mmseg` lets
-MMEngine read ``mmseg::`` configs.
+`install` answers for mmcv's compiled operators and must run before anything imports
+`mmcv.ops`; `check_opencv` says what to do where OpenCV does not import; `find_mmseg`
+lets MMEngine read `mmseg::` configs.
 """
 
 from .config_names import find_mmseg

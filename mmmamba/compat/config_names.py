@@ -1,6 +1,7 @@
-"""Configs of mmsegmentation by name, ``mmseg::…``.
+"""Configs of mmsegmentation by name, `mmseg::…`.
 
-MMEngine asks for the distribution `mmsegmentation`, which is called onedl-mmsegmentation where it is maintained now.
+MMEngine asks for the distribution `mmsegmentation`, which is called onedl-mmsegmentation where it
+is maintained now.
 """
 
 from mmengine.config.utils import MODULE2PACKAGE

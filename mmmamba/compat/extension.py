@@ -1,10 +1,11 @@
-"""Put PyTorch and torchvision behind ``mmcv._ext`` where no compiled one is installed.
+"""Put PyTorch and torchvision behind `mmcv._ext` where no compiled one is installed.
 
-Order matters: ``mmcv.ops`` looks its extension up while it is imported, and mmdet and mmseg answer a failed
-import with placeholders that raise, or are None, when they are used. So ``import mmmamba`` before mmdet and
-mmseg. Where they came first (a stock tool that reads ``custom_imports`` from a config), :func:`install` puts
-the operators in the place of the placeholders. Worker processes started by spawn import nothing of ours: a
-dataset whose transforms need mmcv's operators must import mmmamba itself.
+Order matters: `mmcv.ops` looks its extension up while it is imported, and mmdet and mmseg answer
+a failed import with placeholders that raise, or are None, when they are used. So `import mmmamba`
+before mmdet and mmseg. Where they came first (a stock tool that reads `custom_imports` from a
+config), `install` puts the operators in the place of the placeholders. Worker processes
+started by spawn import nothing of ours: a dataset whose transforms need mmcv's operators must
+import mmmamba itself.
 """
 
 import logging
@@ -21,9 +22,11 @@ logger = logging.getLogger("mmmamba")
 
 
 class ExtensionModule(ModuleType):
-    """A module that has every name: operators that are not provided raise when called, not when looked up.
+    """A module that has every name.
 
-    ``mmcv.ops`` demands some hundred names at import, of which a model uses a few.
+    Operators that are not provided raise when called, not when looked up.
+
+    `mmcv.ops` demands some hundred names at import, of which a model uses a few.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -35,7 +38,10 @@ class ExtensionModule(ModuleType):
 
 
 class ExtensionLoader(Loader):
-    """Builds the module at its first import, so that ``install`` itself imports neither torchvision nor mmcv."""
+    """Builds the module at its first import.
+
+    So `install` itself imports neither torchvision nor mmcv.
+    """
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return ExtensionModule(spec.name)
@@ -52,7 +58,7 @@ class ExtensionLoader(Loader):
 
 
 class ExtensionFinder(MetaPathFinder):
-    """Stands last in ``sys.meta_path``: it is asked only when no compiled ``mmcv._ext`` was found."""
+    """Stands last in `sys.meta_path`: it is asked only when no compiled `mmcv._ext` was found."""
 
     def find_spec(
         self, fullname: str, path: Any = None, target: ModuleType | None = None
@@ -63,7 +69,7 @@ class ExtensionFinder(MetaPathFinder):
 
 
 def compiled_extension() -> str | None:
-    """Path of the compiled ``mmcv._ext``, or None if there is none. Imports nothing.
+    """Path of the compiled `mmcv._ext`, or None if there is none. Imports nothing.
 
     Raises:
         ModuleNotFoundError: mmcv itself is not installed.
@@ -76,9 +82,11 @@ def compiled_extension() -> str | None:
 
 
 def install() -> None:
-    """Make ``import mmcv.ops`` work without a compiled extension. Cheap, and may be called any number of times.
+    """Make `import mmcv.ops` work without a compiled extension.
 
-    A compiled ``mmcv._ext`` always wins and is left alone.
+    Cheap, and may be called any number of times.
+
+    A compiled `mmcv._ext` always wins and is left alone.
 
     Raises:
         ModuleNotFoundError: mmcv is not installed.

@@ -1,7 +1,8 @@
-"""Mend mmdet and mmseg where they were imported while ``mmcv.ops`` could not be.
+"""Mend mmdet and mmseg where they were imported while `mmcv.ops` could not be.
 
-Where ``from mmcv.ops import ...`` fails, they keep a function or class that raises when used, or None; mmseg's
-mask heads are built on another base class, and mmdet.models itself stays half imported.
+Where `from mmcv.ops import ...` fails, they keep a function or class that raises when used, or
+None; mmseg's mask heads are built on another base class, and mmdet.models itself stays half
+imported.
 """
 
 import importlib
@@ -32,7 +33,10 @@ logger = logging.getLogger("mmmamba")
 
 
 def replace_placeholders() -> list[str]:
-    """Put mmcv's operators where modules imported too early hold placeholders; returns what was replaced."""
+    """Put mmcv's operators where modules imported too early hold placeholders.
+
+    Returns the full names of what was replaced.
+    """
     candidates = [
         (module, attribute)
         for name, module in sorted(sys.modules.items())
@@ -69,7 +73,8 @@ def _raises_when_used(module: ModuleType, value: Any) -> bool:
 def _finish_import(package: str) -> None:
     """Import again a package whose first import failed.
 
-    Its finished submodules are taken from ``sys.modules``, where Python does not make them attributes again.
+    Its finished submodules are taken from `sys.modules`, where Python does not make them
+    attributes again.
     """
     importlib.import_module(package)
     for name in [name for name in sys.modules if name.startswith(f"{package}.")]:

@@ -29,8 +29,10 @@ def image(*shape: int, seed: int = 0, device: str = "cpu") -> Tensor:
 
 
 def loss(maps: tuple[Tensor, ...]) -> Tensor:
-    """In which every value counts differently. Its gradients lie in memory as the maps do: other layouts take other
-    kernels, which round in other ways.
+    """A loss in which every value counts differently.
+
+    Its gradients lie in memory as the maps do: other layouts take other kernels, which round in
+    other ways.
     """
     weights = (torch.linspace(-1, 1, m.numel(), device=m.device).view_as(m) for m in maps)
     return sum(
@@ -44,8 +46,9 @@ def gradients(model: nn.Module) -> dict[str, Tensor]:
 
 
 def assert_equal(got: dict[str, Tensor], want: dict[str, Tensor], tolerance: float = EXACT) -> None:
-    """Up to a part of each tensor's largest value, or of a tenth of the largest of all: gradients of biases before a
-    batch norm are nothing but rounding.
+    """Compare up to a part of each tensor's largest value, or of a tenth of the largest of all.
+
+    Gradients of biases before a batch norm are nothing but rounding.
     """
     assert got.keys() == want.keys()
     floor = 0.1 * max((float(w.detach().abs().max()) for w in want.values()), default=0.0)

@@ -29,7 +29,7 @@ A, B, C = (2, 3, 64, 64), (2, 3, 96, 64), (1, 3, 64, 96)
 
 @pytest.fixture
 def same_kernels() -> Iterator[None]:
-    """Of cuDNN those that two runs share."""
+    """Have cuDNN take algorithms that two runs share."""
     with torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
     ):
@@ -59,7 +59,10 @@ def lines(caplog: pytest.LogCaptureFixture, text: str) -> int:
 def test_passes_over_changing_sizes_equal_eager(
     family: str, autocast: bool, same_kernels: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Outputs, gradients and running statistics; the third size is one too many. Losses of old steps stay alive."""
+    """Outputs, gradients and running statistics; the third size is one too many.
+
+    Losses of old steps stay alive.
+    """
     eager, graphed = pair(family, max_sizes=2)
     tolerance = HALF if autocast else EXACT
     kept = []

@@ -32,7 +32,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Case:
-    """A deformable convolution; with ``modulated`` it has a mask and a bias (v2).
+    """A deformable convolution; with `modulated` it has a mask and a bias (v2).
 
     offsets: "initial" (zeros, by a convolution without weights), "whole" (integers, so that many
         samples lie exactly on the border) or "random".

@@ -3,9 +3,10 @@
 import subprocess
 import sys
 
+SWIN = "mmseg::swin/swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py"
 CONFIGS = {
     "mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py": "ResNet",
-    "mmseg::swin/swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py": "SwinTransformer",
+    SWIN: "SwinTransformer",
 }
 READ = f"""
 import mmmamba

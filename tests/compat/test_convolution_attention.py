@@ -52,7 +52,8 @@ def plain_deform_conv(x, offset, mask, weight, bias):
 
 def deform_inputs(dtype=torch.float64) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
-    # A 3x2 kernel, so that rows and columns can't be exchanged unnoticed; 4x6 outputs for a 7x5 map.
+    # A 3x2 kernel, so that rows and columns can't be exchanged unnoticed; 4x6 outputs for a 7x5
+    # map.
     shapes = dict(
         x=(2, 4, 7, 5), offset=(2, 2 * 6 * OFFSET_GROUPS, 4, 7), mask=(2, 6 * OFFSET_GROUPS, 4, 7)
     )

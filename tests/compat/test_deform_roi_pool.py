@@ -25,7 +25,7 @@ def offsets(rois: torch.Tensor = ROIS, spread: float = 2.0) -> torch.Tensor:
 
 
 def points_of_a_bin(roi, move, p, q, ratio):
-    """(y, x) of the points of bin (p, q), whose (dx, dy) is ``move``."""
+    """(y, x) of the points of bin (p, q), whose (dx, dy) is `move`."""
     x1, y1, x2, y2 = (c * SCALE - 0.5 for c in roi)
     bin_h, bin_w = (y2 - y1) / SIZE[0], (x2 - x1) / SIZE[1]
     rows, columns = ratio or math.ceil(bin_h), ratio or math.ceil(bin_w)

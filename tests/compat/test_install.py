@@ -1,4 +1,4 @@
-"""What ``install`` does to a fresh interpreter, in each order of imports."""
+"""What `install` does to a fresh interpreter, in each order of imports."""
 
 import os
 import subprocess

@@ -1,6 +1,7 @@
-"""The detectors and segmentors that mmdet and mmseg ship, one training step and one prediction each.
+"""The detectors and segmentors that mmdet and mmseg ship: a training step, a prediction.
 
-Their own config files, with less depth and fewer queries, no pretrained weights and images of 96 pixels.
+Their own config files, with less depth and fewer queries, no pretrained weights and images of 96
+pixels.
 """
 
 from pathlib import Path
@@ -21,7 +22,8 @@ from mmseg.utils import register_all_modules as register_mmseg
 
 SIZE = 96
 
-# Few classes, so that an untrained softmax exceeds the score threshold and suppression has something to do.
+# Few classes, so that an untrained softmax exceeds the score threshold and suppression has
+# something to do.
 CLASSES = 5
 
 SHARED = {

@@ -1,4 +1,6 @@
-"""Losses of 20 iterations of a config of each head: tiny backbone, the demo's heads, small images, CPU, float32.
+"""Losses of 20 iterations of a config of each head.
+
+Tiny backbone, the demo's heads, small images, CPU, float32.
 
     python -m tests.configs.golden    # writes golden_losses.json anew and says what moved
 
@@ -28,7 +30,8 @@ from .conftest import CONFIGS
 
 FILE = Path(__file__).with_name("golden_losses.json")
 ITERATIONS = 20
-# Config and side of its images. Batch norm over the last map's few positions makes rounding errors large.
+# Config and side of its images. Batch norm over the last map's few positions makes rounding errors
+# large.
 NAMES = {
     "mask_rcnn/vmamba_t_1x_coco": 64,
     "cascade_mask_rcnn/vmamba_t_1x_coco": 64,
@@ -39,7 +42,8 @@ NAMES = {
     "yolo/vmamba_t_rtmdet_36e_coco": 64,
     "mamba_yolo/mamba_yolo_t_300e_coco": 64,
 }
-# Adam divides gradients by their own size, so that rounding decides about those that are next to nothing.
+# Adam divides gradients by their own size, so that rounding decides about those that are next to
+# nothing.
 OPTIMIZER = dict(type="SGD", lr=1e-3, momentum=0.9)
 # Of backbones, what belongs to the head.
 KEPT = ("out_indices", "norm_eval")
@@ -51,7 +55,8 @@ def golden_losses(name: str, folder: Path, noise: float = 0.0) -> Losses:
     """Each loss over the iterations, in batches of two of the shapes that are drawn into `folder`.
 
     Args:
-        noise: weights differ by so much of themselves at the start, as they might by another CPU's rounding.
+        noise: weights differ by so much of themselves at the start, as they might by another CPU's
+            rounding.
     """
     cfg = Config.fromfile(CONFIGS / f"{name}.py")
     init_default_scope(cfg.default_scope)
@@ -80,7 +85,8 @@ def golden_losses(name: str, folder: Path, noise: float = 0.0) -> Losses:
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     steps = []
     for number, batch in enumerate(islice(cycle(loader), ITERATIONS)):
-        # Where rounding decides whether a region is positive, only that step draws another number of samples.
+        # Where rounding decides whether a region is positive, only that step draws another number
+        # of samples.
         set_random_seed(number)
         steps.append(model.train_step(batch, wrapper))
     return {key: [step[key].item() for step in steps] for key in steps[0] if "loss" in key}
@@ -116,9 +122,8 @@ def main() -> None:
             if key not in before.get(name, {}):
                 print(f"{name}: {key} is new")
             elif (moved := max(drift(values, before[name][key]))) > 1e-6:
-                print(
-                    f"{name}: {key} moved by {moved:.1e}; first {before[name][key][0]:.6f}, now {values[0]:.6f}"
-                )
+                first = before[name][key][0]
+                print(f"{name}: {key} moved by {moved:.1e}; first {first:.6f}, now {values[0]:.6f}")
     rounded = {
         name: {key: [float(f"{v:.7g}") for v in values] for key, values in losses.items()}
         for name, losses in found.items()

@@ -1,4 +1,4 @@
-"""Every config of every method builds from an empty directory with the widths, weights and results it should have."""
+"""Every config builds from an empty directory with its widths, weights and results."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _BUILT: dict[str, nn.Module] = {}
 
 
 def build_on_meta(cfg: Config) -> nn.Module:
-    """The config's model without memory for its parameters; configs with one model share it here."""
+    """The config's model without memory for its parameters, made once for configs that share it."""
     cfg.model.backbone.init_cfg = None
     key = repr(cfg.model)
     if key not in _BUILT:
@@ -124,7 +124,10 @@ def test_named_after_its_backbone_with_its_weights_and_results(file: Path) -> No
 
 
 def shrink(cfg: Config) -> Config:
-    """The config with its family's smallest variant and four or three narrow maps in place of the published ones."""
+    """The config with its family's smallest variant and four or three narrow maps.
+
+    They stand in place of the published ones.
+    """
     family = MODELS.get(cfg.model.backbone.type)
     assert issubclass(family, MambaBackbone)
     kept = {

@@ -1,4 +1,7 @@
-"""Mask R-CNN with VMamba and MambaVision builds and trains from an empty directory, with what the authors used."""
+"""Mask R-CNN with VMamba and MambaVision builds and trains from an empty directory.
+
+With what the authors used.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +79,10 @@ def test_weights_and_expected_results_are_the_published_ones(path: Path) -> None
     ],
 )
 def test_the_parameters_without_decay_are_those_of_the_original_runs(name: str, case: str) -> None:
-    """The originals spared names that hold `norm`, under their own names: norms called by a number are decayed."""
+    """The originals spared names that hold `norm`, under their own names.
+
+    Norms called by a number are decayed.
+    """
     original = load_case(case)["state_dict"]
     backbone = mmmamba.create_backbone(name)
     wanted = {

@@ -1,4 +1,7 @@
-"""Every YOLO config trains a step and answers, with its family's smallest backbone; its pipelines run on an image."""
+"""Every YOLO config trains a step and answers, with its family's smallest backbone.
+
+Its pipelines run on an image.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +86,10 @@ def image(tmp_path: Path) -> dict:
     "name", ["mamba_yolo/mamba_yolo_t_300e_coco", "yolo/vmamba_t_yolox_36e_coco"]
 )
 def test_pipelines(name: str, image: dict) -> None:
-    """Boxes stay where the white is, in training with mosaic and without; tests get theirs untouched."""
+    """Boxes stay where the white is, in training with mosaic and without.
+
+    Tests get theirs untouched.
+    """
     cfg = Config.fromfile(CONFIGS / f"{name}.py")
     init_default_scope(cfg.default_scope)
     late = next(

@@ -1,6 +1,9 @@
-"""What each of `torchrun`'s processes finds for test_two_processes.py: python two_processes.py FOLDER
+"""What each of `torchrun`'s processes finds for test_two_processes.py.
 
-Two steps of DDP, each process with an image of its own. DDP raises in the second where a parameter got no gradient.
+    python two_processes.py FOLDER
+
+Two steps of DDP, each process with an image of its own. DDP raises in the second where a parameter
+got no gradient.
 """
 
 from __future__ import annotations
@@ -91,7 +94,7 @@ def _sample(cfg: Config):
 
 
 def two_steps(cfg: Config, batches: list[dict]) -> dict[str, float]:
-    """Whether both steps came to a finite loss, and how far apart the processes' weights are after them."""
+    """Tell whether both steps came to a finite loss, and how far apart the weights are then."""
     set_random_seed(0)
     model = revert_sync_batchnorm(MODELS.build(cfg.model)).train()
     wrapped = MMDistributedDataParallel(model, device_ids=None, broadcast_buffers=False)

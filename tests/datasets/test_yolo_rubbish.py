@@ -10,7 +10,7 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.structures import InstanceData
 
 from mmmamba.datasets.transforms import CenteredRandomAffine, HSVGain, Letterbox
-from mmmamba.models.yolo.task_aligned import NormalizedTaskAlignedAssigner
+from mmmamba.models.yolo.assigner import NormalizedTaskAlignedAssigner
 
 COORDINATE = st.one_of(st.floats(-3000, 3000, width=32), st.sampled_from([0.0, 1e9, -1e9]))
 BOXES = st.lists(st.tuples(COORDINATE, COORDINATE, COORDINATE, COORDINATE), max_size=5)

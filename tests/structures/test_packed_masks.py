@@ -12,8 +12,8 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 from mmmamba.datasets.transforms import PackMasks
-from mmmamba.models.two_stage import packed_mask_head
-from mmmamba.models.two_stage.packed_mask_head import PackedFCNMaskHead
+from mmmamba.models.two_stage import mask_head
+from mmmamba.models.two_stage.mask_head import PackedFCNMaskHead
 from mmmamba.structures.packed_masks import PackedMasks
 
 SIZES = [(1, 1), (7, 8), (25, 42), (33, 65)]
@@ -78,7 +78,7 @@ def test_polygons_are_not_packed():
 @pytest.mark.parametrize("together", [1, 20_000, 2**27])
 def test_targets_are_those_of_mmdet(monkeypatch, together, form, soft):
     """Four images of one padded batch; the second has no instances, the third no positive box."""
-    monkeypatch.setattr(packed_mask_head, "PIXELS", together)
+    monkeypatch.setattr(mask_head, "PIXELS", together)
     torch.manual_seed(0)
     cfg = ConfigDict(mask_size=28, soft_mask_target=soft)
     plain, results, masks = [], [], []

@@ -114,7 +114,7 @@ def test_scans_are_chosen_by_stage_and_block():
 
 
 def test_a_neck_s_scans_are_seen_too():
-    from mmmamba.models.yolo.pafpn import MambaYOLOPAFPN
+    from mmmamba.models.yolo.neck import MambaYOLOPAFPN
 
     torch.manual_seed(0)
     neck = MambaYOLOPAFPN(in_channels=[16, 24, 32]).eval()

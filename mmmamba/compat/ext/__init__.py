@@ -1,7 +1,8 @@
-"""The entry points of ``mmcv._ext`` that mmcv's Python wrappers call, answered by torchvision and PyTorch.
+"""What mmcv's Python wrappers call in `mmcv._ext`, answered by torchvision and PyTorch.
 
-Names, argument order and keywords are those of the calls in ``mmcv/ops/*.py``: results are written into
-tensors that the caller allocated, gradients are added to zeros. Half and bfloat16 are computed in float32.
+Names, argument order and keywords are those of the calls in `mmcv/ops/*.py`: results are written
+into tensors that the caller allocated, gradients are added to zeros. Half and bfloat16 are computed
+in float32.
 """
 
 from collections.abc import Callable
@@ -99,9 +100,10 @@ def missing_operator(name: str) -> Callable[..., NoReturn]:
     def operator(*args: Any, **kwargs: Any) -> NoReturn:
         mmcv = version("onedl-mmcv")
         raise NotImplementedError(
-            f"mmcv's operator {name!r} needs the compiled extension mmcv._ext, which the installed onedl-mmcv {mmcv} "
-            f"lacks; mmmamba.compat answers only for {', '.join(OPERATORS)}. To get it, build mmcv with a C++ "
-            f"compiler beside the installed torch (FORCE_CUDA=1 and nvcc for the GPU): `pip install setuptools wheel "
+            f"mmcv's operator {name!r} needs the compiled extension mmcv._ext, which the "
+            f"installed onedl-mmcv {mmcv} lacks; mmmamba.compat answers only for "
+            f"{', '.join(OPERATORS)}. To get it, build mmcv with a C++ compiler beside the "
+            f"installed torch (FORCE_CUDA=1 and nvcc for the GPU): `pip install setuptools wheel "
             f"ninja && pip install --force-reinstall --no-deps --no-cache-dir --no-build-isolation "
             f"--no-binary onedl-mmcv onedl-mmcv=={mmcv}`"
         )

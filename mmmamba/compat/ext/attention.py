@@ -21,9 +21,11 @@ def ms_deform_attn_forward(
     attention_weights: Tensor,
     im2col_step: int,
 ) -> Tensor:
-    """Attended values (B, Q, M * D) for value (B, S, M, D), locations (B, Q, M, L, P, 2), weights (B, Q, M, L, P).
+    """Attended values `(B, Q, M * D)`.
 
-    Levels follow one another in ``value``, as ``spatial_shapes`` (L, 2) lists them.
+    For value `(B, S, M, D)`, locations `(B, Q, M, L, P, 2)` and weights `(B, Q, M, L, P)`.
+
+    Levels follow one another in `value`, as `spatial_shapes` (L, 2) lists them.
     """
     if sampling_locations.numel() == 0:
         return value.new_zeros(
@@ -45,7 +47,10 @@ def ms_deform_attn_backward(
     grad_attn_weight: Tensor,
     im2col_step: int,
 ) -> None:
-    """Adds to the three gradients; the forward pass is computed once more, so that nothing is kept in between."""
+    """Adds to the three gradients.
+
+    The forward pass is computed once more, so that nothing is kept in between.
+    """
     if sampling_locations.numel() == 0:
         return
     wide = [

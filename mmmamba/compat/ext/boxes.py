@@ -1,4 +1,7 @@
-"""Suppression and overlap of boxes (x1, y1, x2, y2), as ``mmcv.ops.nms`` and ``mmcv.ops.bbox`` call them."""
+"""Suppression and overlap of boxes (x1, y1, x2, y2).
+
+As `mmcv.ops.nms` and `mmcv.ops.bbox` call them.
+"""
 
 import numpy as np
 import torch
@@ -11,7 +14,7 @@ NAIVE, LINEAR, GAUSSIAN = range(3)
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Indices of the kept boxes, best score first; ``offset=1`` counts widths as x2 - x1 + 1."""
+    """Indices of the kept boxes, best score first; `offset=1` counts widths as x2 - x1 + 1."""
     boxes_N4, scores_N = widen(boxes, scores)
     if offset:
         # IoU with inclusive corners is the usual IoU once the far corner is moved by one.
@@ -29,19 +32,23 @@ def softnms(
     method: int,
     offset: int,
 ) -> Tensor:
-    """Soft-NMS (Bodla et al. 2017, fig. 2 and eq. 1-3) on CPU tensors; method 0 naive, 1 linear, 2 gaussian.
+    """Soft-NMS (Bodla et al. 2017, fig. 2 and eq. 1-3) on CPU tensors.
 
-    Writes (x1, y1, x2, y2, decayed score) of the kept boxes to the first rows of ``dets`` (N, 5) and returns
-    their indices, in the order of selection. A box whose decayed score is below ``min_score`` is dropped.
+    `method` is 0 (naive), 1 (linear) or 2 (gaussian).
+
+    Writes (x1, y1, x2, y2, decayed score) of the kept boxes to the first rows of `dets` (N, 5)
+    and returns their indices, in the order of selection. A box whose decayed score is below
+    `min_score` is dropped.
 
     Raises:
-        ValueError: ``method`` is none of 0, 1, 2.
+        ValueError: `method` is none of 0, 1, 2.
     """
     if method not in (NAIVE, LINEAR, GAUSSIAN):
         raise ValueError(
             f"softnms: method is {method}, but must be 0 (naive), 1 (linear) or 2 (gaussian)"
         )
-    # NumPy, because the loop runs once per kept box on small arrays, where torch's overhead per call dominates.
+    # NumPy, because the loop runs once per kept box on small arrays, where torch's overhead per
+    # call dominates.
     boxes_N4, scores_N = (t.numpy().copy() for t in widen(boxes.detach(), scores.detach()))
     boxes_N4[:, 2:] += offset
     index_N = np.arange(len(scores_N))
@@ -54,11 +61,9 @@ def softnms(
         overlap_N = _overlap(boxes_N4[best], boxes_N4[rest_N])
         scores_N = scores_N[rest_N] * _decay(overlap_N, iou_threshold, sigma, method)
         alive_N = scores_N >= min_score
-        boxes_N4, index_N, scores_N = (
-            boxes_N4[rest_N][alive_N],
-            index_N[rest_N][alive_N],
-            scores_N[alive_N],
-        )
+        boxes_N4 = boxes_N4[rest_N][alive_N]
+        index_N = index_N[rest_N][alive_N]
+        scores_N = scores_N[alive_N]
     keep_K = torch.tensor(kept, dtype=torch.long)
     dets[: len(kept), :4] = boxes[keep_K].to(dets.dtype)
     dets[: len(kept), 4] = torch.tensor(kept_scores, dtype=dets.dtype)
@@ -66,10 +71,12 @@ def softnms(
 
 
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """Each box that NMS keeps, best score first, and behind it those that it suppresses, by their scores.
+    """Each box that NMS keeps, best score first, and behind it those that it suppresses.
+
+    Suppressed ones stand in the order of their scores.
 
     dets (N, 5) on the CPU, as (x1, y1, x2, y2, score). A box goes to the first one that it overlaps
-    by ``iou_threshold`` or more.
+    by `iou_threshold` or more.
     """
     (dets_N5,) = (t.numpy() for t in widen(dets.detach()))
     left_N = np.argsort(-dets_N5[:, 4], kind="stable")
@@ -83,16 +90,17 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
 
 
 def _overlap(box_4: np.ndarray, boxes_N4: np.ndarray) -> np.ndarray:
+    """IoU of a box with each of others."""
     size_N2 = np.minimum(box_4[2:], boxes_N4[:, 2:]) - np.maximum(box_4[:2], boxes_N4[:, :2])
     shared_N = size_N2.clip(min=0).prod(axis=1)
-    union_N = (
-        (box_4[2:] - box_4[:2]).prod() + (boxes_N4[:, 2:] - boxes_N4[:, :2]).prod(axis=1) - shared_N
-    )
+    area, area_N = (box_4[2:] - box_4[:2]).prod(), (boxes_N4[:, 2:] - boxes_N4[:, :2]).prod(axis=1)
+    union_N = area + area_N - shared_N
     # Two boxes without area share nothing: their overlap is 0, not 0/0.
     return np.divide(shared_N, union_N, out=np.zeros_like(shared_N), where=union_N > 0)
 
 
 def _decay(overlap_N: np.ndarray, iou_threshold: float, sigma: float, method: int) -> np.ndarray:
+    """What a score is multiplied by for overlapping a better box."""
     if method == GAUSSIAN:
         return np.exp(-(overlap_N**2) / sigma)
     beyond = 1 - overlap_N if method == LINEAR else np.zeros_like(overlap_N)
@@ -102,17 +110,17 @@ def _decay(overlap_N: np.ndarray, iou_threshold: float, sigma: float, method: in
 def bbox_overlaps(
     bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode: int, aligned: bool, offset: int
 ) -> None:
-    """Writes IoU (mode 0) or intersection over the first box (mode 1) to ``ious``: (M,) if aligned, else (M, N)."""
+    """Writes IoU (mode 0) or intersection over the first box (mode 1) to `ious`.
+
+    That is (M,) if aligned, else (M, N).
+    """
     first, second = widen(bboxes1, bboxes2)
     if not aligned:
         first = first[:, None]
-    size = (
-        torch.minimum(first[..., 2:], second[..., 2:])
-        - torch.maximum(first[..., :2], second[..., :2])
-        + offset
-    )
-    shared = size.clamp(min=0).prod(dim=-1)
-    area_first, area_second = (
-        (b[..., 2:] - b[..., :2] + offset).prod(dim=-1) for b in (first, second)
-    )
-    ious.copy_(shared / (area_first + area_second - shared if mode == 0 else area_first))
+    near_corner = torch.maximum(first[..., :2], second[..., :2])
+    far_corner = torch.minimum(first[..., 2:], second[..., 2:])
+    shared = (far_corner - near_corner + offset).clamp(min=0).prod(dim=-1)
+    area_first = (first[..., 2:] - first[..., :2] + offset).prod(dim=-1)
+    area_second = (second[..., 2:] - second[..., :2] + offset).prod(dim=-1)
+    whole = area_first + area_second - shared if mode == 0 else area_first
+    ious.copy_(shared / whole)

@@ -1,6 +1,6 @@
 """CARAFE (Wang et al. 2019, eq. 2): upsampling by a weighted sum of the cells around each source.
 
-The K x K weights of a cell are its channels in ``masks`` (B, G * K * K, H * S, W * S), one kernel
+The K x K weights of a cell are its channels in `masks` (B, G * K * K, H * S, W * S), one kernel
 for each of G groups of the features' channels; features outside of the map are 0. One tap at a
 time, so that memory stays at a few outputs.
 """
@@ -21,7 +21,7 @@ def carafe_naive_forward(
     group_size: int,
     scale_factor: int,
 ) -> None:
-    """Writes the upsampled features (B, C, H * S, W * S) to ``output``."""
+    """Writes the upsampled features (B, C, H * S, W * S) to `output`."""
     x_BCHW, masks = widen(features, masks)
     mask_tiles = _tiles(masks, (group_size, kernel_size**2), scale_factor)
     padded = F.pad(x_BCHW, [kernel_size // 2] * 4)
@@ -42,7 +42,7 @@ def carafe_naive_backward(
     group_size: int,
     scale_factor: int,
 ) -> None:
-    """Adds to ``grad_input`` and ``grad_masks``."""
+    """Adds to `grad_input` and `grad_masks`."""
     grad, x_BCHW, masks = widen(grad_output, features, masks)
     grad_tiles = _tiles(grad, (group_size, -1), scale_factor)
     mask_tiles = _tiles(masks, (group_size, kernel_size**2), scale_factor)
@@ -71,7 +71,7 @@ def carafe_forward(
     group_size: int,
     scale_factor: int,
 ) -> None:
-    """Writes to ``output``, and to ``rfeatures`` what mmcv gives the backward pass for features."""
+    """Writes to `output`, and to `rfeatures` what mmcv gives the backward pass for features."""
     rfeatures.copy_(features)
     carafe_naive_forward(features, masks, output, kernel_size, group_size, scale_factor)
 
@@ -90,7 +90,7 @@ def carafe_backward(
     group_size: int,
     scale_factor: int,
 ) -> None:
-    """Adds to ``grad_input`` and ``grad_masks``; mmcv's ``rgrad_`` scratch is unused."""
+    """Adds to `grad_input` and `grad_masks`; mmcv's `rgrad_` scratch is unused."""
     carafe_naive_backward(
         grad_output, rfeatures, masks, grad_input, grad_masks, kernel_size, group_size, scale_factor
     )

@@ -1,4 +1,4 @@
-"""Deformable convolution, v1 (Dai et al. 2017) and v2 with a mask (Zhu et al. 2019), by torchvision.
+"""Deformable convolution by torchvision: v1 (Dai et al. 2017), v2 with a mask (Zhu et al. 2019).
 
 Offsets are (B, G * KH * KW * 2, OH, OW) with (dy, dx) innermost, the same in both libraries. They
 differ in two things, where mmcv is followed: the slope at the border (`_inside`), and the maps of
@@ -6,6 +6,7 @@ v2 that are larger than the output (`_read_prefix`).
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,7 @@ def _inside(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> Tensor:
-    """Which samples are less than a cell away from a map of ``size``, (B, G, KH, KW, 1, OH, OW).
+    """Which samples are less than a cell away from a map of `size`, (B, G, KH, KW, 1, OH, OW).
 
     All others are 0, and in mmcv so is their slope, even at exactly one cell: the samples of the
     padded border while offsets are 0. torchvision gives the slope towards the map there.
@@ -58,9 +59,19 @@ def _read_prefix(name: str, values: Tensor, channels: int, output_size: Sequence
 
 
 def _write_prefix(grad: Tensor, target: Tensor) -> None:
-    """Adds the gradient of what `_read_prefix` read of a tensor like ``target``."""
+    """Adds the gradient of what `_read_prefix` read of a tensor like `target`."""
     unread = target.shape[1:].numel() - grad.shape[1:].numel()
     target += F.pad(grad.flatten(1), (0, unread)).view_as(target).to(target.dtype)
+
+
+class Gradients(NamedTuple):
+    """Of a deformable convolution; those of mask and bias mean something where there is one."""
+
+    input: Tensor
+    weight: Tensor
+    offset: Tensor
+    mask: Tensor
+    bias: Tensor
 
 
 def _backward(
@@ -74,8 +85,8 @@ def _backward(
     dilation: tuple[int, int],
     groups: int,
     offset_groups: int,
-) -> tuple[Tensor, ...]:
-    """Gradients of input, weight, offset, mask and bias."""
+) -> Gradients:
+    """Gradients of all that a deformable convolution is made of."""
     with_mask = mask is not None
     mask = mask if with_mask else offset.new_zeros(len(offset), 0)
     grad, x, w, o, m = widen(grad_output, input, weight, offset, mask)
@@ -86,7 +97,7 @@ def _backward(
     kernel = w.shape[2:]
     inside = _inside(o, x.shape[2:], kernel, stride, padding, dilation)
     grad_o = grad_o.unflatten(1, (-1, *kernel, 2)).masked_fill(~inside, 0).view_as(o)
-    return grad_x, grad_w, grad_o, grad_m, grad_b
+    return Gradients(grad_x, grad_w, grad_o, grad_m, grad_b)
 
 
 def deform_conv_forward(
@@ -108,7 +119,10 @@ def deform_conv_forward(
     deformable_group: int,
     im2col_step: int,
 ) -> None:
-    """Writes the convolution to ``output``; ``columns``, ``ones`` and ``im2col_step`` are mmcv's scratch, unused."""
+    """Writes the convolution to `output`.
+
+    `columns`, `ones` and `im2col_step` are mmcv's scratch, unused.
+    """
     x, w, o = widen(input, weight, offset)
     output.copy_(
         torchvision.ops.deform_conv2d(x, o, w, None, (dH, dW), (padH, padW), (dilationH, dilationW))
@@ -135,11 +149,11 @@ def deform_conv_backward_input(
     deformable_group: int,
     im2col_step: int,
 ) -> None:
-    """Adds to ``grad_input`` and ``grad_offset``."""
+    """Adds to `grad_input` and `grad_offset`."""
     geometry = (dH, dW), (padH, padW), (dilationH, dilationW)
     grads = _backward(grad_output, input, weight, offset, None, *geometry, group, deformable_group)
-    grad_input += grads[0].to(grad_input.dtype)
-    grad_offset += grads[2].to(grad_offset.dtype)
+    grad_input += grads.input.to(grad_input.dtype)
+    grad_offset += grads.offset.to(grad_offset.dtype)
 
 
 def deform_conv_backward_parameters(
@@ -162,12 +176,12 @@ def deform_conv_backward_parameters(
     scale: float,
     im2col_step: int,
 ) -> None:
-    """Adds ``scale`` times the weight's gradient to ``grad_weight``."""
+    """Adds `scale` times the weight's gradient to `grad_weight`."""
     geometry = (dH, dW), (padH, padW), (dilationH, dilationW)
     # mmcv does not pass the weight here, and its own gradient does not depend on it.
     weight = torch.zeros_like(grad_weight)
     grads = _backward(grad_output, input, weight, offset, None, *geometry, group, deformable_group)
-    grad_weight += scale * grads[1].to(grad_weight.dtype)
+    grad_weight += scale * grads.weight.to(grad_weight.dtype)
 
 
 def modulated_deform_conv_forward(
@@ -191,7 +205,7 @@ def modulated_deform_conv_forward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """Writes the convolution to ``output``; without ``with_bias`` the bias is an empty tensor."""
+    """Writes the convolution to `output`; without `with_bias` the bias is an empty tensor."""
     taps = deformable_group * kernel_h * kernel_w
     offset = _read_prefix("offset", offset, 2 * taps, output.shape[2:])
     mask = _read_prefix("mask", mask, taps, output.shape[2:])
@@ -226,15 +240,15 @@ def modulated_deform_conv_backward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """Adds to ``grad_input``, ``grad_weight``, ``grad_offset``, ``grad_mask`` and, with a bias, ``grad_bias``."""
+    """Adds to the gradients of input, weight, offset and mask, and with a bias to its own."""
     taps = deformable_group * kernel_h * kernel_w
     offset = _read_prefix("offset", offset, 2 * taps, grad_output.shape[2:])
     mask = _read_prefix("mask", mask, taps, grad_output.shape[2:])
     geometry = (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w)
     grads = _backward(grad_output, input, weight, offset, mask, *geometry, group, deformable_group)
-    _write_prefix(grads[2], grad_offset)
-    _write_prefix(grads[3], grad_mask)
-    grad_input += grads[0].to(grad_input.dtype)
-    grad_weight += grads[1].to(grad_weight.dtype)
+    _write_prefix(grads.offset, grad_offset)
+    _write_prefix(grads.mask, grad_mask)
+    grad_input += grads.input.to(grad_input.dtype)
+    grad_weight += grads.weight.to(grad_weight.dtype)
     if with_bias:
-        grad_bias += grads[4].to(grad_bias.dtype)
+        grad_bias += grads.bias.to(grad_bias.dtype)

@@ -1,7 +1,9 @@
 """Deformable RoI pooling (Dai et al. 2017, sec. 2.2): an average RoIAlign with bins that move.
 
-Offsets (R, 2, PH, PW), dx before dy, count in RoI widths and heights, times ``gamma``.
+Offsets (R, 2, PH, PW), dx before dy, count in RoI widths and heights, times `gamma`.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +26,7 @@ def deform_roi_pool_forward(
     sampling_ratio: int,
     gamma: float,
 ) -> None:
-    """Writes the pooled (R, C, PH, PW) to ``output``; an empty ``offset`` moves nothing."""
+    """Writes the pooled (R, C, PH, PW) to `output`; an empty `offset` moves nothing."""
     x_BCHW, rois_R5, offset = widen(input, rois, offset)
     size = (pooled_height, pooled_width)
     y, x, share = _moved_points(rois_R5, offset, size, spatial_scale, sampling_ratio, gamma)
@@ -49,7 +51,7 @@ def deform_roi_pool_backward(
     sampling_ratio: int,
     gamma: float,
 ) -> None:
-    """Adds to ``grad_input`` (B, C, H, W) and ``grad_offset`` (R, 2, PH, PW).
+    """Adds to `grad_input` (B, C, H, W) and `grad_offset` (R, 2, PH, PW).
 
     The slopes are mmcv's: up to a cell above or left of the map they are those of its first cells,
     carried on, and from the middle of its last row or column on both are 0.
@@ -73,13 +75,18 @@ def deform_roi_pool_backward(
             points = corners[0][0].shape
             grad_corners = grad_weight.view(*points[:3], 4, *points[3:]).unbind(3)
             reach_R211 = gamma * _extent(rois_R5[chunk], spatial_scale)[..., None, None]
-            slopes = _slopes(y[chunk], x[chunk], corners)
-            grad_yx = [
-                (sum(g * s for g, s in zip(grad_corners, slope)) * share[chunk]).sum(dim=(-2, -1))
-                for slope in slopes
-            ]
-            grad_offset[chunk] += (torch.stack(grad_yx[::-1], dim=1) * reach_R211).to(grad_offset)
+            slope_y, slope_x = _slopes(y[chunk], x[chunk], corners)
+            grad_y = _of_bins(grad_corners, slope_y, share[chunk])
+            grad_x = _of_bins(grad_corners, slope_x, share[chunk])
+            grad_xy = torch.stack([grad_x, grad_y], dim=1)
+            grad_offset[chunk] += (grad_xy * reach_R211).to(grad_offset)
     grad_input += grad_NC.view(x_BHWC.shape).movedim(-1, 1).to(grad_input.dtype)
+
+
+def _of_bins(grad_corners: Sequence[Tensor], slopes: list[Tensor], share: Tensor) -> Tensor:
+    """What moving a bin (R, P, Q) along one axis changes, over all its points and their corners."""
+    total = sum(grad * slope for grad, slope in zip(grad_corners, slopes))
+    return (total * share).sum(dim=(-2, -1))
 
 
 def _bags(

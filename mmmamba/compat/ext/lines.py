@@ -7,7 +7,7 @@ from .precision import widen
 
 
 def line_nms_forward(boxes: Tensor, scores: Tensor, overlap: float, top_k: int) -> list[Tensor]:
-    """Keeps at most ``top_k`` lanes, each nearer to no better one than ``overlap``.
+    """Keeps at most `top_k` lanes, each nearer to no better one than `overlap`.
 
     boxes (N, 5 + R): column 2 is the lane's first row in units of the last one, column 4 how many
     rows it has, and from column 5 on there is one place for each of R rows. Lanes without a shared

@@ -15,9 +15,9 @@ def masked_im2col_forward(
     pad_h: int,
     pad_w: int,
 ) -> None:
-    """Writes what the kernel sees at each chosen cell of features (1, C, H, W) to ``data_col``.
+    """Writes what the kernel sees at each chosen cell of features (1, C, H, W) to `data_col`.
 
-    ``data_col`` is (C * KH * KW, N); outside of the map everything is 0.
+    `data_col` is (C * KH * KW, N); outside of the map everything is 0.
     """
     padded_CHW = F.pad(features[0], (pad_w, pad_w, pad_h, pad_h))
     row_NK = mask_h_idx[:, None] + torch.arange(kernel_h, device=features.device)
@@ -35,5 +35,5 @@ def masked_col2im_forward(
     width: int,
     channels: int,
 ) -> None:
-    """Writes the columns (C, N) to the chosen cells of ``output`` (1, C, H, W)."""
+    """Writes the columns (C, N) to the chosen cells of `output` (1, C, H, W)."""
     output[0, :, mask_h_idx, mask_w_idx] = masked_output

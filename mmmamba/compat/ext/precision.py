@@ -5,7 +5,10 @@ from torch import Tensor
 
 
 def working_dtype(*tensors: Tensor) -> torch.dtype:
-    """float64 if any tensor is float64, else float32 (torchvision lacks half on CPU and bfloat16 everywhere)."""
+    """float64 if any tensor is float64, else float32.
+
+    torchvision lacks half on a CPU and bfloat16 everywhere.
+    """
     return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
 
 

@@ -1,6 +1,6 @@
 """Point-wise spatial attention (Zhao et al. 2018, sec. 3.2): masks around cells, laid on the map.
 
-The mask of a cell has ``h_mask`` x ``w_mask`` values, its channels, with the middle on the cell.
+The mask of a cell has `h_mask` x `w_mask` values, its channels, with the middle on the cell.
 """
 
 import torch
@@ -21,9 +21,9 @@ def psamask_forward(
     half_h_mask: int,
     half_w_mask: int,
 ) -> None:
-    """Writes the masks (B, HM * WM, H, W), cut at the map's border, to ``output`` (B, H * W, H, W).
+    """Writes the masks (B, HM * WM, H, W), cut at the map's border, to `output` (B, H * W, H, W).
 
-    Channels of ``output`` are the cells that a mask covers where masks collect (``psa_type`` 0),
+    Channels of `output` are the cells that a mask covers where masks collect (`psa_type` 0),
     and the cells that masks belong to where they distribute (1).
     """
     row_RH = _difference(h_feature, input.device) + half_h_mask
@@ -45,7 +45,7 @@ def psamask_backward(
     half_h_mask: int,
     half_w_mask: int,
 ) -> None:
-    """Adds the gradient of the masks to ``grad_input`` (B, HM * WM, H, W)."""
+    """Adds the gradient of the masks to `grad_input` (B, HM * WM, H, W)."""
     grad_BTS = grad_output.flatten(2)
     if psa_type == DISTRIBUTE:
         grad_BTS = grad_BTS.transpose(1, 2)

@@ -1,7 +1,8 @@
-"""RoIAlign (He et al. 2017, sec. 3): torchvision's for averages, our own for ``pool_mode='max'``.
+"""RoIAlign (He et al. 2017, sec. 3): torchvision's for averages, our own for `pool_mode='max'`.
 
-torchvision's backward pass on a GPU adds in any order and is refused under `torch.use_deterministic_algorithms`. Ours
-takes its place then: the average of bilinear samples is a matrix product along each axis, and so is its gradient.
+torchvision's backward pass on a GPU adds in any order and is refused under
+`torch.use_deterministic_algorithms`. Ours takes its place then: the average of bilinear samples is
+a matrix product along each axis, and so is its gradient.
 """
 
 import logging
@@ -31,14 +32,18 @@ def roi_align_forward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Writes the pooled features (R, C, PH, PW) to ``output``; in max mode the winning points to ``argmax_*``.
+    """Writes the pooled features (R, C, PH, PW) to `output`.
 
-    input (B, C, H, W); rois (R, 5) as (image, x1, y1, x2, y2); ``sampling_ratio`` 0 takes about one point per cell.
+    In max mode the winning points go to `argmax_y` and `argmax_x`.
+
+    input (B, C, H, W); rois (R, 5) as (image, x1, y1, x2, y2); `sampling_ratio` 0 takes about one
+    point per cell.
     """
     x_BCHW, rois_R5 = widen(input, rois)
     size = (aligned_height, aligned_width)
     if pool_mode == AVERAGE:
-        # `torchvision.ops.roi_align` itself goes through minutes of compilation where algorithms are deterministic.
+        # `torchvision.ops.roi_align` itself goes through minutes of compilation where algorithms
+        # are deterministic.
         output.copy_(
             torch.ops.torchvision.roi_align(
                 x_BCHW, rois_R5, spatial_scale, *size, sampling_ratio, aligned
@@ -74,7 +79,7 @@ def roi_align_backward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Adds the gradient of the input (B, C, H, W) to ``grad_input``."""
+    """Adds the gradient of the input (B, C, H, W) to `grad_input`."""
     grad_RCPQ, rois_R5 = widen(grad_output, rois)
     if pool_mode == AVERAGE and torch.are_deterministic_algorithms_enabled():
         log_once("deterministic algorithms: RoIAlign's gradients are computed as matrix products")
@@ -110,7 +115,10 @@ def _average_backward(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    """(B, C, H, W): each image's sum over its RoIs of rows.T @ gradient @ columns, in the RoIs' order."""
+    """The gradient of the input (B, C, H, W) of an average.
+
+    Each image's is the sum over its RoIs of rows.T @ gradient @ columns, in the RoIs' order.
+    """
     batch, channels, height, width = shape
     points = sample_points(rois_R5, grad_RCPQ.shape[-2:], spatial_scale, sampling_ratio, aligned)
     grad_BCHW = grad_RCPQ.new_zeros(shape)
@@ -127,7 +135,7 @@ def _average_backward(
 
 
 def _average_weights(point_RPS: Tensor, count_R: Tensor, length: int) -> Tensor:
-    """What each of ``length`` cells adds to the average along one axis, (R, P, length)."""
+    """What each of `length` cells adds to the average along one axis, (R, P, length)."""
     used_RPS = (
         torch.arange(point_RPS.shape[-1], device=point_RPS.device) < count_R[:, None, None]
     ) & ((point_RPS >= -1) & (point_RPS <= length))

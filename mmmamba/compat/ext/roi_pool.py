@@ -1,6 +1,7 @@
 """RoIPool (Girshick 2015, sec. 2.1) with mmcv's bins.
 
-torchvision's RoIPool rounds the region to whole cells first; mmcv's does not, so it can't be used here.
+torchvision's RoIPool rounds the region to whole cells first; mmcv's does not, so it can't be used
+here.
 """
 
 import torch
@@ -19,10 +20,12 @@ def roi_pool_forward(
     pooled_width: int,
     spatial_scale: float,
 ) -> None:
-    """Writes the maximum of each bin to ``output`` (R, C, PH, PW) and its cell, row * W + column, to ``argmax``.
+    """Writes the maximum of each bin to `output` (R, C, PH, PW).
 
-    The region is [x1 * scale, (x2 + 1) * scale); a bin holds every cell it touches. Bins without a cell give 0
-    and argmax -1.
+    Its cell, row * W + column, goes to `argmax`.
+
+    The region is [x1 * scale, (x2 + 1) * scale); a bin holds every cell it touches. Bins without a
+    cell give 0 and argmax -1.
     """
     x_BCHW, rois_R5 = widen(input, rois)
     height, width = x_BCHW.shape[-2:]
@@ -54,7 +57,7 @@ def roi_pool_backward(
     pooled_width: int,
     spatial_scale: float,
 ) -> None:
-    """Adds each output's gradient to the cell of ``grad_input`` (B, C, H, W) that was its maximum."""
+    """Adds each output's gradient to the cell of `grad_input` (B, C, H, W) that was its maximum."""
     grad_RCPQ, rois_R5 = widen(grad_output, rois)
     batch, channels, height, width = grad_input.shape
     plane_RC = rois_R5[:, :1].long() * channels + torch.arange(channels, device=rois_R5.device)

@@ -12,7 +12,7 @@ MAX_VALUES = 2**24
 def roi_chunks(
     rois_R5: Tensor, channels: int, rows: Sequence[int], columns: Sequence[int]
 ) -> Iterator[slice]:
-    """Slices over the RoIs such that channels * rows * columns * RoIs stays below ``MAX_VALUES``."""
+    """Slices over the RoIs such that channels * rows * columns * RoIs stays below `MAX_VALUES`."""
     per_roi = max(channels * rows[0] * rows[1] * columns[0] * columns[1], 1)
     step = max(MAX_VALUES // per_roi, 1)
     for start in range(0, len(rois_R5), step):
@@ -49,7 +49,7 @@ def sample_points(
 
 
 def sample_cells(x_BCHW: Tensor, image_R: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """Values (R, C, *points) at ``row`` and ``column``, which broadcast to (R, *points)."""
+    """Values (R, C, *points) at `row` and `column`, which broadcast to (R, *points)."""
     row, column = torch.broadcast_tensors(row, column)
     x_BHWC = x_BCHW.permute(0, 2, 3, 1)
     image = image_R.view(-1, *[1] * (row.dim() - 1))

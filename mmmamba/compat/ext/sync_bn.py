@@ -1,6 +1,6 @@
 """Batch normalisation in steps, between which mmcv's `SyncBatchNorm` averages over the processes.
 
-Maps are (N, C, S); statistics, ``norm`` and ``std`` are float32.
+Maps are (N, C, S); statistics, `norm` and `std` are float32.
 """
 
 from torch import Tensor
@@ -35,9 +35,9 @@ def sync_bn_forward_output(
     momentum: Tensor | float,
     group_size: int,
 ) -> None:
-    """Writes ``std``, ``norm`` and ``output``, and moves the running statistics.
+    """Writes `std`, `norm` and `output`, and moves the running statistics.
 
-    The running variance is the unbiased one of ``group_size`` maps like this one.
+    The running variance is the unbiased one of `group_size` maps like this one.
     """
     (x_NCS,) = widen(input)
     std.copy_((var + eps).sqrt())
@@ -54,7 +54,7 @@ def sync_bn_forward_output(
 def sync_bn_backward_param(
     grad_output: Tensor, norm: Tensor, grad_weight: Tensor, grad_bias: Tensor
 ) -> None:
-    """Adds to ``grad_weight`` and ``grad_bias`` (C,)."""
+    """Adds to `grad_weight` and `grad_bias` (C,)."""
     (grad_NCS,) = widen(grad_output)
     grad_weight += (grad_NCS * norm).sum(dim=(0, 2)).to(grad_weight.dtype)
     grad_bias += grad_NCS.sum(dim=(0, 2)).to(grad_bias.dtype)
@@ -69,7 +69,7 @@ def sync_bn_backward_data(
     std: Tensor,
     grad_input: Tensor,
 ) -> None:
-    """Adds to ``grad_input``, with the parameters' gradients averaged over the processes."""
+    """Adds to `grad_input`, with the parameters' gradients averaged over the processes."""
     (grad_NCS,) = widen(grad_output)
     count = grad_NCS.shape[0] * grad_NCS.shape[2]
     shared_NCS = (grad_bias[:, None] + norm * grad_weight[:, None]) / count

@@ -8,10 +8,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmmamba.layers import CROSS, Stage, channels_last
-from mmmamba.models.yolo.conv import SPPF, simple_stem
+from mmmamba.models.yolo.blocks import SPPF, ODSSBlock, VisionClueMerge, simple_stem
 from mmmamba.models.yolo.key_maps import BACKBONE_KEY_MAP
-from mmmamba.models.yolo.odss import ODSSBlock
-from mmmamba.models.yolo.vision_clue import VisionClueMerge
 
 from ..trunks.pyramid import Pyramid, PyramidArch, PyramidBackbone, check_per_stage
 

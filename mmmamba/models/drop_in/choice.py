@@ -22,7 +22,7 @@ FPN_ARGUMENTS = {
     "add_extra_convs",
     "relu_before_extra_convs",
 }
-"""Of an FPN that EfficientViTFPN can stand for."""
+"""What an FPN that EfficientViTFPN can stand for is made with."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,16 @@ class Maps:
 
 
 class Choice:
-    """Chooses maps for a model; `indices` are the arguments of the new backbone that give them."""
+    """Chooses maps for a model; `indices` are the arguments of the new backbone that give them.
+
+    Args:
+        name: of the config, for messages.
+        part: the dict that holds the backbone, its neck and heads.
+        trunk: the new backbone.
+        old: the old backbone's maps.
+    """
 
     def __init__(self, name: str, part: dict, trunk: Trunk, old: list[Level]):
-        """
-        Args:
-            name: of the config, for messages.
-            part: the dict that holds the backbone, its neck and heads.
-        """
         self.name, self.part, self.trunk, self.old = name, part, trunk, old
         self.strides = [level.stride for level in old]
         self.native = [level.stride for level in trunk.levels]
@@ -80,9 +82,9 @@ class Choice:
         read = maps_read(self.part, len(self.strides))
         chosen = self._at(sorted({self._nearest(self.strides[i]) for i in read}))
         new = [level.stride for level in chosen.new]
-        place = [
-            new.index(self._nearest(s)) if i in read else -1 for i, s in enumerate(self.strides)
-        ]
+        place = [-1] * len(self.strides)
+        for i in read:
+            place[i] = new.index(self._nearest(self.strides[i]))
         return Maps(self.old, chosen.new, place)
 
     def _has(self, strides: Sequence[int]) -> bool:
@@ -92,7 +94,11 @@ class Choice:
         return min(self.offered, key=lambda one: (abs(one - stride), one))
 
     def _at(self, strides: Sequence[int]) -> Maps:
-        """The maps at ascending strides."""
+        """The maps at ascending strides.
+
+        A pyramid gives those stages. A plain column gives its last map, or, for other strides than
+        its own, maps of chosen depth that `pyramid` brings to those strides.
+        """
         if not self._has(strides):
             raise self._lacking(strides)
         trunk = self.trunk
@@ -131,32 +137,34 @@ class Choice:
             self.indices["out_indices"] = tuple(blocks)
 
     def _finer_by_neck(self) -> Maps:
-        """For a backbone that begins late: an FPN that makes the finer levels itself."""
+        """For a backbone that begins late: an FPN that makes the finer levels itself.
+
+        Raises:
+            UsageError: the neck is no plain FPN, or the backbone begins early enough, so that it is
+                another stride that is lacking.
+        """
         neck, trunk = self.part.get("neck"), self.trunk
         plain_fpn = isinstance(neck, dict) and neck["type"] == "FPN" and set(neck) <= FPN_ARGUMENTS
         first = self.strides[neck.get("start_level", 0)] if plain_fpn else 0
         if not plain_fpn or first >= self.native[0]:
-            more = (
-                ""
-                if plain_fpn
-                else (
-                    ", and only a plain FPN can be exchanged for "
-                    "EfficientViTFPN, which makes finer ones"
-                )
+            reason = (
+                ", and only a plain FPN can be exchanged for EfficientViTFPN, which makes finer "
+                "ones"
             )
-            raise self._lacking(self.strides, more)
+            raise self._lacking(self.strides, "" if plain_fpn else reason)
+        # Each finer level has half the stride of the one before.
         finer = (self.native[0] // first).bit_length() - 1
         kept = min(len(trunk.levels), neck["num_outs"] - finer)
         self._set_blocks(trunk.out_indices[:kept])
-        coarser = neck.get("add_extra_convs")
         self.part["neck"] = dict(
             type="EfficientViTFPN",
             in_channels=[level.width for level in trunk.levels[:kept]],
             out_channels=neck["out_channels"],
             num_outs=neck["num_outs"],
             num_extra_trans_convs=finer,
-            **(dict(add_extra_convs=coarser) if coarser else {}),
         )
+        if coarser := neck.get("add_extra_convs"):
+            self.part["neck"]["add_extra_convs"] = coarser
         return Maps(self.old, list(trunk.levels[:kept]), [])
 
     def _strides_after_neck(self) -> list[int] | None:

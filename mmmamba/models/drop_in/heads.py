@@ -44,5 +44,8 @@ def maps_read(part: dict, count: int) -> set[int]:
     """Places of the maps that any head of a segmentor without a neck reads."""
     read = set()
     for _, head in segmentation_heads(part):
-        read |= set(places_read(head, count)) | ({0} if head.get("c1_in_channels") else set())
+        read |= set(places_read(head, count))
+        if head.get("c1_in_channels"):
+            # DeepLabV3+ reads the finest map beside those of `in_index`.
+            read.add(0)
     return read

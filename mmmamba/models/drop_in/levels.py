@@ -17,7 +17,7 @@ from ..trunks.base import MambaBackbone
 from ..trunks.column import PlainBackbone
 
 SIDE = 128
-"""Of the image that the old backbone is asked with: whole at every stride up to 128."""
+"""Side of the image that the old backbone is asked with: whole at every stride up to 128."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def levels_of(backbone: dict, scope: str) -> list[Level]:
     """The maps of the backbone that a config describes, in order. No weights are loaded.
 
     Args:
-        scope: registry that the config's names belong to, ``"mmdet"`` or ``"mmseg"``.
+        scope: registry that the config's names belong to, `mmdet` or `mmseg`.
 
     Raises:
         UsageError: it gives something else than maps `(B, C, H, W)`.

@@ -47,6 +47,7 @@ def _expression(old: Any, new: Any, place: str, depth: int, used: int) -> str:
         }
         return _call(items, depth, used)
     if isinstance(new, dict):
+        # Of another type or with fewer keys: MMEngine would merge what is left of the old one.
         deleted = {"_delete_": "True"} if isinstance(old, dict) else {}
         arguments = {key: source(_plain(value)) for key, value in new.items()}
         return _call(deleted | arguments, depth, used)

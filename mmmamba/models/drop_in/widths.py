@@ -93,10 +93,12 @@ class Widths:
                 raise self._unknown(where, value)
         head["in_channels"] = type(value)(widths) if several else widths[0]
         if head.get("num_convs") == 0 and not several:
-            # It classifies the map itself.
+            # Without convolutions of its own it classifies the map itself.
             head["channels"] = widths[0]
         moved, count = [self.maps.place[i] for i in places], len(self.new)
-        if any(i not in (place, place - count) for i, place in zip(indices_of(head, count), moved)):
+        # An index that says the same already, perhaps counted from the end, stays as it is.
+        indices = zip(indices_of(head, count), moved)
+        if any(index not in (place, place - count) for index, place in indices):
             head["in_index"] = moved if several else moved[0]
         if head.get("c1_in_channels"):
             head["c1_in_channels"] = self.new[self.maps.place[0]]

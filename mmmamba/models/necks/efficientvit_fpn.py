@@ -1,4 +1,7 @@
-"""A feature pyramid for backbones that start at stride 16 (EfficientViT, arXiv 2305.07027, as MobileMamba uses it)."""
+"""A feature pyramid for backbones that start at stride 16.
+
+That of EfficientViT (arXiv 2305.07027), as MobileMamba uses it.
+"""
 
 from collections.abc import Sequence
 
@@ -21,11 +24,13 @@ class EfficientViTFPN(BaseModule):
         out_channels: of every level.
         num_outs: levels: the finer ones, one for each map, then coarser ones.
         num_extra_trans_convs: finer levels, each of half the stride of the one before.
-        add_extra_convs: what the coarser levels' strided convolutions start from, "on_input" (or True), "on_lateral" or
-            "on_output" of the coarsest map; False: every second row and column of the level before.
+        add_extra_convs: what the coarser levels' strided convolutions start from, "on_input" (or
+            True), "on_lateral" or "on_output" of the coarsest map; False: every second row and
+            column of the level before.
 
     Raises:
-        ValueError: fewer `num_outs` than the maps and finer levels make, or an unknown `add_extra_convs`.
+        ValueError: fewer `num_outs` than the maps and finer levels make, or an unknown
+            `add_extra_convs`.
     """
 
     def __init__(
@@ -41,14 +46,15 @@ class EfficientViTFPN(BaseModule):
         coarser = num_outs - len(in_channels) - num_extra_trans_convs
         if num_extra_trans_convs < 0 or coarser < 0:
             raise ValueError(
-                f"num_outs of EfficientViTFPN is {num_outs}, wanted at least {len(in_channels)} for the "
-                f"maps and {num_extra_trans_convs} for the finer levels (num_extra_trans_convs)"
+                f"num_outs of EfficientViTFPN is {num_outs}, wanted at least "
+                f"{len(in_channels)} for the maps and {num_extra_trans_convs} for the finer "
+                "levels (num_extra_trans_convs)"
             )
         self.source = "on_input" if add_extra_convs is True else add_extra_convs
         if self.source not in (False, *SOURCES):
             raise ValueError(
-                f"add_extra_convs of EfficientViTFPN is {add_extra_convs!r}, wanted a bool or one of "
-                f"{', '.join(SOURCES)}"
+                f"add_extra_convs of EfficientViTFPN is {add_extra_convs!r}, wanted a bool or one "
+                f"of {', '.join(SOURCES)}"
             )
         self.in_channels, self.num_outs = tuple(in_channels), num_outs
 
@@ -69,29 +75,28 @@ class EfficientViTFPN(BaseModule):
         self.extra_fpn_convs = nn.ModuleList(output() for _ in range(num_extra_trans_convs))
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Maps `(B, C, H, W)`, finest first, to `num_outs` maps `(B, out_channels, H, W)`, finest first.
+        """Make `num_outs` maps `(B, out_channels, H, W)`, finest first, of the backbone's.
 
         Raises:
             ValueError: another number of maps than of `in_channels`.
         """
         if len(maps) != len(self.in_channels):
             raise ValueError(
-                f"EfficientViTFPN got {len(maps)} maps, wanted {len(self.in_channels)}, one for each of "
-                f"in_channels {self.in_channels}"
+                f"EfficientViTFPN got {len(maps)} maps, wanted {len(self.in_channels)}, one for "
+                f"each of in_channels {self.in_channels}"
             )
         laterals = [conv(x) for conv, x in zip(self.lateral_convs, maps)]
         for i in range(len(laterals) - 1, 0, -1):
-            laterals[i - 1] = laterals[i - 1] + F.interpolate(
-                laterals[i], laterals[i - 1].shape[2:], mode="nearest"
-            )
+            size = laterals[i - 1].shape[2:]
+            laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], size, mode="nearest")
         outputs = [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
         if self.source:
-            x = {"on_input": maps[-1], "on_lateral": laterals[-1], "on_output": outputs[-1]}[
-                self.source
-            ]
+            coarsest = dict(on_input=maps[-1], on_lateral=laterals[-1], on_output=outputs[-1])
+            x = coarsest[self.source]
             for conv in self.fpn_convs[len(maps) :]:
                 x = conv(x)
                 outputs.append(x)
+        # Finer levels grow out of the finest lateral, each of the one before.
         finer, x = [], laterals[0]
         for enlarge in self.extra_trans_convs:
             x = enlarge(x)

@@ -1,4 +1,7 @@
-"""A pyramid from the last map of a plain backbone (ViTDet, arXiv 2203.16527, section 3 and appendix A.2)."""
+"""A pyramid from the last map of a plain backbone (ViTDet, arXiv 2203.16527).
+
+Section 3 and appendix A.2.
+"""
 
 from collections.abc import Sequence
 
@@ -11,12 +14,15 @@ from mmmamba.layers import LayerNorm2d, rescale
 
 @MODELS.register_module()
 class SimpleFPN(BaseModule):
-    """Every level is made of the same map: resized, then a 1x1 and a 3x3 convolution, each with LayerNorm.
+    """Every level is made of the same map.
+
+    It is resized, then goes through a 1x1 and a 3x3 convolution, each with LayerNorm.
 
     Args:
         in_channels: of the map.
         out_channels: of every level.
-        scales: sizes of the levels against the map's, finest first; 4, 2, 1, 0.5 take stride 16 to 4, 8, 16, 32.
+        scales: sizes of the levels against the map's, finest first; 4, 2, 1, 0.5 take stride 16 to
+            4, 8, 16, 32.
         num_outs: levels; those beyond `scales` are every second row and column of the one before.
 
     Raises:
@@ -34,7 +40,8 @@ class SimpleFPN(BaseModule):
         super().__init__(init_cfg)
         if num_outs < len(scales):
             raise ValueError(
-                f"num_outs of SimpleFPN is {num_outs}, wanted at least one for each scale of {scales}"
+                f"num_outs of SimpleFPN is {num_outs}, wanted at least one for each scale of "
+                f"{scales}"
             )
         self.levels = nn.ModuleList()
         for scale in scales:
@@ -51,7 +58,7 @@ class SimpleFPN(BaseModule):
         self.num_outs = num_outs
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The backbone's maps, of which the last is used, to `num_outs` maps `(B, out_channels, H, W)`."""
+        """Make `num_outs` maps `(B, out_channels, H, W)` of the last of the backbone's."""
         outputs = [level(maps[-1]) for level in self.levels]
         while len(outputs) < self.num_outs:
             outputs.append(outputs[-1][..., ::2, ::2])

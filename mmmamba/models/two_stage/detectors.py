@@ -5,11 +5,15 @@ from mmdet.structures import DetDataSample
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from .batched_rpn_head import BatchedRPNHead
+from .rpn_head import BatchedRPNHead
 
 
 class _NoCopy:
-    """mmdet copies all that a sample holds, on the device, to set labels to 0; `BatchedRPNHead` does without them."""
+    """Both stages are given the same samples.
+
+    mmdet copies all that a sample holds, on the device, to set labels to 0 for the proposal
+    network; `BatchedRPNHead` does without labels.
+    """
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict:
         if not (self.with_rpn and isinstance(self.rpn_head, BatchedRPNHead)):

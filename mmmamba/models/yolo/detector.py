@@ -3,7 +3,8 @@
 from mmdet.models.detectors import SingleStageDetector
 from mmengine.registry import MODELS
 
-from ...checkpoints.strict_loading import StrictLoading
+from mmmamba.checkpoints.strict_loading import StrictLoading
+
 from .key_maps import DETECTOR_KEY_MAP
 
 

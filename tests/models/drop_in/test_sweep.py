@@ -1,4 +1,7 @@
-"""Our backbones under the shipped configs of mmdet and mmseg: a handful here, all of them where `slow` tests run."""
+"""Our backbones under the shipped configs of mmdet and mmseg.
+
+A handful here, all of them where `slow` tests run.
+"""
 
 from __future__ import annotations
 

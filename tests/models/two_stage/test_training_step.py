@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
 
-from mmmamba.models.two_stage.device_assignment import DeviceRandomSampler
+from mmmamba.models.two_stage.assignment import DeviceRandomSampler
 from mmmamba.structures.packed_masks import PackedMasks
 from tests.configs.conftest import CONFIGS
 
@@ -37,7 +37,10 @@ NARROW = {256: 16, 1024: 32}
 
 
 def config(name: str = "mask_rcnn_fpn", **rpn: object) -> Config:
-    """A few channels, a small backbone of mmdet's, and samplers that take all there is, so that nothing is drawn."""
+    """A few channels, a small backbone of mmdet's, and samplers that take all there is.
+
+    So nothing is drawn.
+    """
     cfg = Config.fromfile(CONFIGS / "_base_" / "models" / f"{name}.py")
     model = cfg.model
     model.backbone = dict(type="ResNet", depth=18, base_channels=8, norm_eval=True)
@@ -168,7 +171,7 @@ def test_mmdets_own_proposal_network_fits(part, own):
 
 @pytest.mark.parametrize("device", [pytest.param("cuda", marks=GPU)])
 def test_the_gpu_is_waited_for_as_often_whatever_there_is_to_find(device):
-    """mmdet looks at each ground truth and at each image, and its suppression once more at each image."""
+    """mmdet looks at each ground truth and at each image, its suppression at each image again."""
     model = build(config().model).to(device)
     places = []
     # The first pass makes what later ones find in caches.
@@ -222,28 +225,26 @@ def test_what_is_drawn_of_a_batch(neg_pos_ub):
     sampler = DeviceRandomSampler(num=20, pos_fraction=0.25, neg_pos_ub=neg_pos_ub)
     gts = torch.zeros(4, 60, dtype=torch.long)
     gts[0, 10:40], gts[1, :2], gts[2], gts[3, 5:] = 1, 4, -1, -1
-    positive, meant, negative, meant_negative = sampler.draw(gts)
-    assert meant.sum(1).tolist() == [5, 2, 0, 0]
-    assert meant_negative.sum(1).tolist() == ([15, 18, 0, 5] if neg_pos_ub < 0 else [15, 6, 0, 3])
+    positive, negative = sampler.draw(gts)
+    assert positive.meant_BK.sum(1).tolist() == [5, 2, 0, 0]
+    negatives = [15, 18, 0, 5] if neg_pos_ub < 0 else [15, 6, 0, 3]
+    assert negative.meant_BK.sum(1).tolist() == negatives
     for image in range(4):
-        for index, given, wanted in (
-            (positive, meant, gts[image] > 0),
-            (negative, meant_negative, gts[image] == 0),
-        ):
-            chosen = index[image][given[image]]
-            assert (
-                wanted[chosen].all()
-                and len(chosen.unique()) == len(chosen)
-                and chosen.tolist() == sorted(chosen)
-            )
-            assert given[image].tolist() == sorted(given[image].tolist(), reverse=True)
+        for drawn, wanted in ((positive, gts[image] > 0), (negative, gts[image] == 0)):
+            meant = drawn.meant_BK[image]
+            chosen = drawn.index_BK[image][meant]
+            assert wanted[chosen].all()
+            assert len(chosen.unique()) == len(chosen)
+            assert chosen.tolist() == sorted(chosen)
+            assert meant.tolist() == sorted(meant.tolist(), reverse=True)
 
 
 def test_every_candidate_is_drawn_equally_often():
     torch.manual_seed(0)
     gts = torch.ones(4000, 10, dtype=torch.long)
-    positive, meant, _, _ = DeviceRandomSampler(num=8, pos_fraction=0.5).draw(gts)
-    assert meant.all()
+    drawn, _ = DeviceRandomSampler(num=8, pos_fraction=0.5).draw(gts)
+    positive = drawn.index_BK
+    assert drawn.meant_BK.all()
     # 1600 each, four standard deviations of a binomial on both sides.
     counts = positive.flatten().bincount(minlength=10)
     assert counts.min() > 1476 and counts.max() < 1724

@@ -1,4 +1,4 @@
-"""Boxes chosen for all images of a batch at once are those that mmcv's suppression leaves of each image."""
+"""Boxes chosen for a whole batch at once are those that mmcv leaves of each image."""
 
 import warnings
 
@@ -38,7 +38,10 @@ def config(**changed) -> ConfigDict:
 
 
 def maps(batch: int, priors: int = 200, classes: int = 5, ties: bool = False, device: str = "cpu"):
-    """Scores `(B, P, C)` and crowded boxes `(B, P, 4)`, some of them partly outside; the second image has nothing."""
+    """Scores `(B, P, C)` and crowded boxes `(B, P, 4)`, some of them partly outside.
+
+    The second image has nothing.
+    """
     generator = torch.Generator().manual_seed(batch)
     scores = torch.rand(batch, priors, classes, generator=generator)
     scores[1:2] *= 0.2
@@ -50,7 +53,10 @@ def maps(batch: int, priors: int = 200, classes: int = 5, ties: bool = False, de
 
 
 def one_by_one(scores_BPC, boxes_BP4, metas, cfg, rescale=False, with_nms=True):
-    """What is promised, image by image. Of equal scores the first prior, and of a prior the first class, goes first."""
+    """What is promised, image by image.
+
+    Of equal scores the first prior, and of a prior the first class, goes first.
+    """
     results = []
     for scores_PC, boxes_P4, meta in zip(scores_BPC, boxes_BP4, metas):
         if not cfg.multi_label:

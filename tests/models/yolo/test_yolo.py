@@ -1,4 +1,7 @@
-"""Mamba YOLO's parts beyond parity: any size, the way back to the image, fusing, use in other necks, the optimizer."""
+"""Mamba YOLO's parts beyond parity.
+
+Any size, the way back to the image, fusing, use in other necks, the optimizer.
+"""
 
 from pathlib import Path
 
@@ -13,15 +16,15 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
 from torch import nn
 
-from mmmamba.models.yolo import ciou
-from mmmamba.models.yolo.ciou import UnclampedCIoULoss
-from mmmamba.models.yolo.task_aligned import NormalizedTaskAlignedAssigner
+from mmmamba.models.yolo.assigner import NormalizedTaskAlignedAssigner
+from mmmamba.models.yolo.loss import UnclampedCIoULoss, ciou
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 TEST_CFG = ConfigDict(
     score_thr=0.001, nms_pre=30000, nms=dict(type="nms", iou_threshold=0.7), max_per_img=300
 )
-# Of the published code, and of the final paper's network; without the 16 fixed bins that the authors count.
+# Of the published code, and of the final paper's network; without the 16 fixed bins that the
+# authors count.
 PARAMETERS = {
     "t": 6_131_704,
     "b": 21_828_000,
@@ -46,7 +49,10 @@ def test_sizes(scale):
 
 
 def test_every_parameter_is_in_the_optimizer_and_decays_as_published():
-    """The raw tensors of SS2D among them; 167 decay (168 with the fixed bins), 71 norms and 166 biases do not."""
+    """The raw tensors of SS2D among them.
+
+    167 decay (168 with the fixed bins), 71 norms and 166 biases do not.
+    """
     cfg = Config.fromfile(CONFIGS / "mamba_yolo/mamba_yolo_t_300e_coco.py")
     model = build("t")
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
@@ -115,7 +121,10 @@ def test_blocks_after_another_neck(block, residual):
 
 
 def head_with(box: list[float], classes: list[int], meta: dict, **cfg) -> InstanceData:
-    """What a head of one 8-pixel level answers that sees this box, in input pixels, at one cell of a 64 x 64 image."""
+    """What a head of one 8-pixel level answers that sees this box at one cell.
+
+    The box is in input pixels of a 64 x 64 image.
+    """
     head = MODELS.build(
         dict(
             type="YOLODFLHead",
@@ -136,7 +145,10 @@ def head_with(box: list[float], classes: list[int], meta: dict, **cfg) -> Instan
 
 
 def test_boxes_find_the_way_back_to_the_image():
-    """A 40 x 64 image enlarged from 20 x 32, with 12 pixels above and below; beyond the image boxes are clipped."""
+    """A 40 x 64 image enlarged from 20 x 32, with 12 pixels above and below.
+
+    Beyond the image boxes are clipped.
+    """
     meta = dict(scale_factor=(2.0, 2.0), pad_param=(12, 12, 0, 0), ori_shape=(20, 32))
     found = head_with([4, 20, 36, 52], [1], meta)
     torch.testing.assert_close(found.bboxes, torch.tensor([[2.0, 4.0, 18.0, 20.0]]))
@@ -155,7 +167,10 @@ def test_one_or_several_classes_of_a_cell():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_boxes_of_half_precision_maps_are_exact(dtype):
-    """On a wide image, where neighbouring cells have the same coordinates in half precision, and under autocast."""
+    """On a wide image neighbouring cells have the same coordinates in half precision.
+
+    Also under autocast.
+    """
     head = MODELS.build(dict(type="YOLODFLHead", num_classes=2, in_channels=[16], strides=[8]))
     torch.manual_seed(0)
     scores, bins = torch.randn(1, 2, 4, 512).to(dtype), torch.randn(1, 64, 4, 512).to(dtype)
@@ -176,7 +191,10 @@ def test_ciou_counts_the_aspect_ratio_at_any_overlap():
 
 
 def test_assigner_prefers_the_larger_overlap_of_all_boxes():
-    """The first prior, which the first two boxes choose, overlaps the third more, which chose the other prior."""
+    """The first prior, which two boxes choose, overlaps the third more.
+
+    The third chose the other prior.
+    """
     priors = torch.tensor([[8.0, 8], [9, 9]])
     predictions = InstanceData(
         priors=priors,

@@ -1,4 +1,4 @@
-"""Task-aligned assignment (TOOD, arXiv 2108.07755, section 3.2) with the target scores that YOLO detectors train on.
+"""Which prior learns which box: task-aligned assignment (TOOD, arXiv 2108.07755, section 3.2).
 
 Shape suffixes: P priors, G ground truths.
 """
@@ -9,7 +9,7 @@ from mmengine.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from .ciou import ciou
+from .loss import ciou
 
 
 @TASK_UTILS.register_module()
@@ -22,16 +22,17 @@ class CIoUOverlaps:
 
 @TASK_UTILS.register_module()
 class NormalizedTaskAlignedAssigner(TaskAlignedAssigner):
-    """mmdet's `TaskAlignedAssigner`, where it differs from the one of YOLO detectors.
+    """The assigner of YOLO detectors, which differs from mmdet's `TaskAlignedAssigner`.
 
-    Only priors strictly inside a box count, and they do before the `topk` are chosen; one that several boxes chose goes
-    to the box it overlaps most, of all boxes; `assign_metrics` are target scores, which reach for each box the largest
-    overlap among its priors.
+    Only priors strictly inside a box count, and they do before the `topk` are chosen; one that
+    several boxes chose goes to the box it overlaps most, of all boxes; `assign_metrics` are target
+    scores, which reach for each box the largest overlap among its priors.
 
     Args:
         topk: priors a box chooses, over all levels.
         alpha, beta: powers of score and overlap in the alignment metric.
-        eps: in pixels what "strictly inside" means, and what keeps the normalisation from dividing by zero.
+        eps: in pixels what "strictly inside" means, and what keeps the normalisation from dividing
+            by zero.
     """
 
     def __init__(
@@ -55,42 +56,42 @@ class NormalizedTaskAlignedAssigner(TaskAlignedAssigner):
         """Assign the priors of one image.
 
         Args:
-            pred_instances: `priors` `(P, 2 or more)`, centres first; `bboxes` `(P, 4)` and `scores` `(P, classes)`.
+            pred_instances: `priors` `(P, 2 or more)`, centres first; `bboxes` `(P, 4)` and `scores`
+                `(P, classes)`.
             gt_instances: `bboxes` `(G, 4)` as corners in pixels, and `labels` `(G,)`.
-            gt_instances_ignore: not looked at; boxes to be ignored are background here, as in the original.
+            gt_instances_ignore: not looked at; boxes to be ignored are background here, as in the
+                original.
 
         Returns:
             mmdet's result with the target scores `(P,)` as `assign_metrics`, 0 for background.
         """
-        priors_P2, gt_G4, labels_G = (
-            pred_instances.priors[:, :2],
-            gt_instances.bboxes,
-            gt_instances.labels,
-        )
+        priors_P2 = pred_instances.priors[:, :2]
+        gt_G4 = gt_instances.bboxes
+        labels_G = gt_instances.labels
         P, G = len(priors_P2), len(gt_G4)
         gt_inds_P = labels_G.new_zeros(P)
-        scores_P = pred_instances.scores.new_zeros(P)
         if P == 0 or G == 0:
+            scores_P = pred_instances.scores.new_zeros(P)
             return self._result(G, gt_inds_P, scores_P, scores_P, labels_G.new_full((P,), -1))
-        to_sides_PG4 = torch.cat(
-            [priors_P2[:, None] - gt_G4[None, :, :2], gt_G4[None, :, 2:] - priors_P2[:, None]], -1
-        )
-        inside_PG = to_sides_PG4.amin(-1) > self.eps
-        overlaps_PG = (
-            self.iou_calculator(pred_instances.bboxes, gt_G4.to(pred_instances.bboxes)) * inside_PG
-        )
-        metric_PG = (
-            pred_instances.scores[:, labels_G] * inside_PG
-        ) ** self.alpha * overlaps_PG**self.beta
+
+        to_corner_PG2 = priors_P2[:, None] - gt_G4[None, :, :2]
+        from_corner_PG2 = gt_G4[None, :, 2:] - priors_P2[:, None]
+        inside_PG = torch.cat([to_corner_PG2, from_corner_PG2], -1).amin(-1) > self.eps
+        overlaps_PG = self.iou_calculator(pred_instances.bboxes, gt_G4.to(pred_instances.bboxes))
+        overlaps_PG = overlaps_PG * inside_PG
+        scores_PG = pred_instances.scores[:, labels_G] * inside_PG
+        metric_PG = scores_PG**self.alpha * overlaps_PG**self.beta
 
         chosen = metric_PG.topk(min(self.topk, P), dim=0).indices
-        # Among priors of metric 0 the choice of `topk` is arbitrary, and their target scores would be 0 anyhow.
+        # Among priors of metric 0 the choice of `topk` is arbitrary, and their target scores would
+        # be 0 anyhow.
         candidates_PG = torch.zeros_like(inside_PG).scatter_(0, chosen, True) & (metric_PG > 0)
         wanted_P = candidates_PG.sum(1)
         gt_P = torch.where(wanted_P > 1, overlaps_PG.argmax(1), candidates_PG.int().argmax(1))
         positive_P = wanted_P > 0
         positive_PG = torch.zeros_like(inside_PG).scatter_(1, gt_P[:, None], positive_P[:, None])
 
+        # The best prior of a box gets that box's largest overlap as its target, the others less.
         metric_PG = metric_PG * positive_PG
         scale_G = (overlaps_PG * positive_PG).amax(0) / (metric_PG.amax(0) + self.eps)
         gt_inds_P[positive_P] = gt_P[positive_P] + 1

@@ -1,10 +1,13 @@
 """mmdet's assignment and sampling of boxes in operations that leave a GPU running.
 
-The originals read a number back from the GPU for each ground truth, and draw among 250,000 anchors on the CPU.
-Shape suffixes: B images, G ground truths, P priors.
+The originals read a number back from the GPU for each ground truth, and draw among 250,000 anchors
+on the CPU. Shape suffixes: B images, G ground truths, P priors, K samples.
+
+Assigned indices (`gt_inds`) are mmdet's: they count from 1, 0 is background and -1 is ignored.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +17,8 @@ from mmengine.registry import TASK_UTILS
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-# Overlaps held at once while a batch is assigned: some ten tensors of this many numbers.
 MAX_OVERLAPS = 2**25
+"""Held at once while a batch is assigned: some ten tensors of this many numbers."""
 
 
 @TASK_UTILS.register_module()
@@ -34,7 +37,7 @@ class DeviceMaxIoUAssigner(MaxIoUAssigner):
         )
 
     def assign_wrt_overlaps(self, overlaps: Tensor, gt_labels: Tensor) -> AssignResult:
-        """Assign by `overlaps` `(G, P)`; the result's `gt_inds` count from 1, 0 is background, -1 ignored."""
+        """Assign the priors of one image by `overlaps` `(G, P)`."""
         if 0 in overlaps.shape or (self.match_low_quality and not self.gt_max_assign_all):
             return super().assign_wrt_overlaps(overlaps, gt_labels)
         gt_P, max_P = self._match(overlaps)
@@ -44,83 +47,108 @@ class DeviceMaxIoUAssigner(MaxIoUAssigner):
     def assign_batch(
         self, gts_BG4: Tensor, count: Sequence[int], priors_BP4: Tensor, valid_BP: Tensor
     ) -> Tensor:
-        """`gt_inds` `(B, P)` of images with `count` ground truths each; -1 where a prior is not valid."""
+        """Assign the priors of several images at once.
+
+        Args:
+            gts_BG4: ground truths of each image, filled up.
+            count: how many of them are there.
+            priors_BP4: of each image.
+            valid_BP: where a prior counts.
+
+        Returns:
+            Assigned indices `(B, P)`, -1 where a prior does not count.
+
+        Raises:
+            NotImplementedError: `batches` is false.
+        """
         if not self.batches:
             raise NotImplementedError(
                 "assign_batch ignores no regions, repeats no boxes and stays on the device; use "
                 "assign with these settings"
             )
+        # A few images at a time: overlaps of all with all would fill the memory.
         step = max(MAX_OVERLAPS // max(gts_BG4.shape[1] * priors_BP4.shape[1], 1), 1)
         given_BG = count_mask(count, gts_BG4.shape[1], gts_BG4.device)
+        pieces = zip(
+            gts_BG4.split(step), given_BG.split(step), priors_BP4.split(step), valid_BP.split(step)
+        )
         parts = []
-        for gts, given, priors, valid in zip(
-            *(t.split(step) for t in (gts_BG4, given_BG, priors_BP4, valid_BP))
-        ):
-            overlaps = self.iou_calculator(gts, priors)
-            gt, _ = self._match(overlaps.masked_fill_(~(given[:, :, None] & valid[:, None]), -1))
+        for gts, given, priors, valid in pieces:
+            counts = given[:, :, None] & valid[:, None]
+            overlaps = self.iou_calculator(gts, priors).masked_fill_(~counts, -1)
+            gt, _ = self._match(overlaps)
             # Without ground truths all is background.
             parts.append(torch.where(valid & ~given.any(dim=1, keepdim=True), 0, gt))
         return torch.cat(parts)
 
     def _match(self, overlaps: Tensor) -> tuple[Tensor, Tensor]:
-        """`gt_inds` and largest overlap `(..., P)` by overlaps `(..., G, P)`."""
+        """Assigned indices and largest overlap `(..., P)` by overlaps `(..., G, P)`."""
         max_P, argmax_P = overlaps.max(dim=-2)
-        low, high = (
-            self.neg_iou_thr if isinstance(self.neg_iou_thr, tuple) else (0, self.neg_iou_thr)
-        )
+        low, high = 0, self.neg_iou_thr
+        if isinstance(self.neg_iou_thr, tuple):
+            low, high = self.neg_iou_thr
         gt_P = torch.where((max_P >= low) & (max_P < high), 0, -1)
         gt_P = torch.where(max_P >= self.pos_iou_thr, argmax_P + 1, gt_P)
-        if self.match_low_quality:
-            best_G1 = overlaps.amax(dim=-1, keepdim=True)
-            order_G1 = torch.arange(
-                1, overlaps.shape[-2] + 1, dtype=torch.int32, device=overlaps.device
-            )[:, None]
-            near = (overlaps == best_G1) & (best_G1 >= max(self.min_pos_iou, 0))
-            # Of several ground truths that are nearest to one prior the last one gets it.
-            chosen_P = torch.where(near, order_G1, 0).amax(dim=-2)
-            gt_P = torch.where(chosen_P > 0, chosen_P, gt_P)
-        return gt_P, max_P
+        if not self.match_low_quality:
+            return gt_P, max_P
+        # Each ground truth also gets the priors nearest to it, however far off they are. mmdet goes
+        # through the ground truths in turn, so that of several for one prior the last one gets it.
+        best_G1 = overlaps.amax(dim=-1, keepdim=True)
+        near = (overlaps == best_G1) & (best_G1 >= max(self.min_pos_iou, 0))
+        turn_G = torch.arange(1, overlaps.shape[-2] + 1, dtype=torch.int32, device=overlaps.device)
+        last_P = torch.where(near, turn_G[:, None], 0).amax(dim=-2)
+        return torch.where(last_P > 0, last_P, gt_P), max_P
+
+
+class Drawn(NamedTuple):
+    """Samples of each image, in ascending order; images with fewer are filled up at the end."""
+
+    index_BK: Tensor
+    meant_BK: Tensor
+    """False for what only fills an image up."""
 
 
 @TASK_UTILS.register_module()
 class DeviceRandomSampler(RandomSampler):
-    """mmdet's `RandomSampler` that draws where the boxes are: `sample` gives on a CPU the same draw, on a GPU another.
+    """mmdet's `RandomSampler` that draws where the boxes are.
 
-    `draw` samples a whole batch.
+    `sample` gives on a CPU the same draw, on a GPU another; `draw` samples a whole batch.
     """
 
     def random_choice(self, gallery: Tensor, num: int) -> Tensor:
         """`num` entries of `gallery` `(P,)`, each at most once."""
         return gallery[torch.randperm(len(gallery), device=gallery.device)[:num]]
 
-    def draw(self, gt_BP: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Random positives and negatives of each image by assigned `gt_inds`, without a look at how many there are.
+    def draw(self, gt_BP: Tensor) -> tuple[Drawn, Drawn]:
+        """Draw positives and negatives of each image by its assigned indices.
 
-        Returns:
-            Indices of positives `(B, K)` in ascending order and whether there is one `(B, K)`, first those that are;
-            the same of negatives.
+        Without a look at how many there are.
         """
         priors = gt_BP.shape[1]
+        # Candidates with the largest keys are drawn, so that each is drawn equally often.
         key_BP = torch.rand(gt_BP.shape, device=gt_BP.device)
-        positive = _first(key_BP, gt_BP > 0, min(int(self.num * self.pos_fraction), priors))
-        found_B1 = positive[1].sum(dim=1, keepdim=True)
+        most = min(int(self.num * self.pos_fraction), priors)
+        positive = _largest(key_BP, gt_BP > 0, most)
+        found_B1 = positive.meant_BK.sum(dim=1, keepdim=True)
         wanted_B1 = self.num - found_B1
         if self.neg_pos_ub >= 0:
             wanted_B1 = torch.minimum(wanted_B1, (self.neg_pos_ub * found_B1.clamp(min=1)).long())
-        return *positive, *_first(key_BP, gt_BP == 0, min(self.num, priors), wanted_B1)
+        negative = _largest(key_BP, gt_BP == 0, min(self.num, priors), wanted_B1)
+        return positive, negative
 
 
-def _first(
+def _largest(
     key_BP: Tensor, candidate_BP: Tensor, most: int, wanted_B1: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Indices `(B, most)` of candidates with the largest keys, and which are meant: `wanted` at most."""
-    value, index = torch.where(candidate_BP, key_BP, -1).topk(most, dim=1)
-    meant = value >= 0
+) -> Drawn:
+    """The candidates with the largest keys, `most` or `wanted` at most."""
+    value_BK, index_BK = torch.where(candidate_BP, key_BP, -1).topk(most, dim=1)
+    meant_BK = value_BK >= 0
     if wanted_B1 is not None:
-        meant &= torch.arange(most, device=value.device) < wanted_B1
+        meant_BK &= torch.arange(most, device=value_BK.device) < wanted_B1
+    # What is not meant is sorted behind all others, then moved to an index that exists.
     end = key_BP.shape[1]
-    index = index.masked_fill(~meant, end).sort(dim=1).values
-    return index.clamp(max=max(end - 1, 0)), meant
+    index_BK = index_BK.masked_fill(~meant_BK, end).sort(dim=1).values
+    return Drawn(index_BK.clamp(max=max(end - 1, 0)), meant_BK)
 
 
 def pad_boxes(tensors: Sequence[Tensor]) -> Tensor:

@@ -11,7 +11,7 @@ from mmdet.models.task_modules.samplers import RandomSampler
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
-from mmmamba.models.two_stage.device_assignment import DeviceMaxIoUAssigner, DeviceRandomSampler
+from mmmamba.models.two_stage.assignment import DeviceMaxIoUAssigner, DeviceRandomSampler
 
 SETTINGS = {
     "rpn": dict(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3),

@@ -5,6 +5,7 @@ Shape suffixes: B images, P priors over all levels, C classes, R bins.
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
@@ -16,28 +17,49 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmmamba.layers.precision import full_precision
-from mmmamba.models.yolo.conv import conv_norm_act
 
+from .blocks import conv_norm_act
 from .box_selection import select_boxes
+
+LOSS_CLS = dict(type="mmdet.CrossEntropyLoss", use_sigmoid=True, reduction="sum", loss_weight=0.5)
+LOSS_BBOX = dict(type="UnclampedCIoULoss", reduction="sum", loss_weight=7.5)
+# A quarter: the sum is over the four sides, the published loss their mean.
+LOSS_DFL = dict(type="mmdet.DistributionFocalLoss", reduction="sum", loss_weight=1.5 / 4)
 
 LARGEST = 0.01
 """How far the largest distance that a distribution is trained on stays below its last bin."""
 
 
+class Decoded(NamedTuple):
+    """What the head says of all priors, its levels in one row."""
+
+    logits_BPC: Tensor
+    """Class logits."""
+    bins_BP4R: Tensor
+    """Logits of the distances to the sides of the box."""
+    boxes_BP4: Tensor
+    """Corners in pixels of the input."""
+    priors_P4: Tensor
+    """Centre and stride, twice."""
+
+
 @MODELS.register_module()
 class YOLODFLHead(BaseDenseHead):
-    """Boxes as distributions of the distances to their sides, and class scores without an objectness.
+    """Boxes as distributions of the distances to their sides, and class scores; no objectness.
 
     Args:
         num_classes: C.
         in_channels: of each level's map.
         strides: of each level.
         reg_max: R; distances reach R - 1 strides.
-        assigner: assigns priors to boxes and gives target scores, see `NormalizedTaskAlignedAssigner`.
-        loss_cls, loss_bbox, loss_dfl: losses of sums; the head divides by the sum of the target scores.
+        assigner: assigns priors to boxes and gives target scores, see
+            `NormalizedTaskAlignedAssigner`.
+        loss_cls, loss_bbox, loss_dfl: losses of sums; the head divides by the sum of the target
+            scores.
         train_cfg: `assigner` in it takes the place of the argument.
-        test_cfg: `score_thr`, `nms_pre` (candidates of an image over all levels; -1: all), `nms`, `max_per_img` (-1:
-            all), and `multi_label` (default true: a prior may be a candidate of several classes).
+        test_cfg: `score_thr`, `nms_pre` (candidates of an image over all levels; -1: all), `nms`,
+            `max_per_img` (-1: all), and `multi_label` (default true: a prior may be a candidate of
+            several classes).
 
     Raises:
         ValueError: not one stride a level.
@@ -60,8 +82,8 @@ class YOLODFLHead(BaseDenseHead):
         super().__init__(init_cfg)
         if len(in_channels) != len(strides):
             raise ValueError(
-                f"YOLODFLHead got {len(in_channels)} in_channels and {len(strides)} strides, wanted one "
-                "of each for every level"
+                f"YOLODFLHead got {len(in_channels)} in_channels and {len(strides)} strides, "
+                "wanted one of each for every level"
             )
         self.num_classes, self.reg_max, self.strides = num_classes, reg_max, tuple(strides)
         self.train_cfg, self.test_cfg = train_cfg, test_cfg
@@ -76,20 +98,9 @@ class YOLODFLHead(BaseDenseHead):
             or assigner
             or dict(type="NormalizedTaskAlignedAssigner")
         )
-        self.loss_cls = MODELS.build(
-            loss_cls
-            or dict(
-                type="mmdet.CrossEntropyLoss", use_sigmoid=True, reduction="sum", loss_weight=0.5
-            )
-        )
-        self.loss_bbox = MODELS.build(
-            loss_bbox or dict(type="UnclampedCIoULoss", reduction="sum", loss_weight=7.5)
-        )
-        # A quarter: the sum is over the four sides, the loss their mean.
-        self.loss_dfl = MODELS.build(
-            loss_dfl
-            or dict(type="mmdet.DistributionFocalLoss", reduction="sum", loss_weight=1.5 / 4)
-        )
+        self.loss_cls = MODELS.build(loss_cls or LOSS_CLS)
+        self.loss_bbox = MODELS.build(loss_bbox or LOSS_BBOX)
+        self.loss_dfl = MODELS.build(loss_dfl or LOSS_DFL)
         reg_channels = max(16, in_channels[0] // 4, 4 * reg_max)
         cls_channels = max(in_channels[0], min(num_classes, 100))
         self.reg_preds = nn.ModuleList(_branch(c, reg_channels, 4 * reg_max) for c in in_channels)
@@ -106,40 +117,30 @@ class YOLODFLHead(BaseDenseHead):
             nn.init.constant_(cls[-1].bias, math.log(5 / self.num_classes / (640 / stride) ** 2))
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Class logits `(B, C, H, W)` and box logits `(B, 4 R, H, W)`, side by side, of each level."""
-        return (
-            [cls(x) for cls, x in zip(self.cls_preds, maps)],
-            [reg(x) for reg, x in zip(self.reg_preds, maps)],
-        )
+        """Class logits `(B, C, H, W)` and box logits `(B, 4 R, H, W)` of each level."""
+        cls_scores = [cls(x) for cls, x in zip(self.cls_preds, maps)]
+        bbox_preds = [reg(x) for reg, x in zip(self.reg_preds, maps)]
+        return cls_scores, bbox_preds
 
-    def decode(
-        self, cls_scores: list[Tensor], bbox_preds: list[Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """All levels in one row, in full precision: a coordinate in bfloat16 may be off by two strides.
+    def decode(self, cls_scores: list[Tensor], bbox_preds: list[Tensor]) -> Decoded:
+        """Put all levels in one row and turn distributions into boxes.
 
-        Returns:
-            class logits `(B, P, C)`, box logits `(B, P, 4, R)`, boxes `(B, P, 4)` as corners in pixels of the input,
-            and priors `(P, 4)`: centre and stride, twice.
+        In full precision: a coordinate in bfloat16 may be off by two strides.
         """
-        logits_BPC, bins_BPn = (
-            full_precision(torch.cat([m.flatten(2) for m in maps], 2)).transpose(1, 2)
-            for maps in (cls_scores, bbox_preds)
+        logits_BPC = _in_one_row(cls_scores)
+        bins_BP4R = _in_one_row(bbox_preds).unflatten(-1, (4, self.reg_max))
+        priors_of_levels = self.prior_generator.grid_priors(
+            [m.shape[2:] for m in cls_scores],
+            dtype=logits_BPC.dtype,
+            device=logits_BPC.device,
+            with_stride=True,
         )
-        bins_BP4R = bins_BPn.unflatten(-1, (4, self.reg_max))
-        priors_P4 = torch.cat(
-            self.prior_generator.grid_priors(
-                [m.shape[2:] for m in cls_scores],
-                dtype=logits_BPC.dtype,
-                device=logits_BPC.device,
-                with_stride=True,
-            )
-        )
+        priors_P4 = torch.cat(priors_of_levels)
         # No matrix product, which autocast would take in half precision.
         distances_BP4 = (bins_BP4R.softmax(-1) * self.project).sum(-1) * priors_P4[:, 2:3]
-        boxes_BP4 = self.bbox_coder.decode(
-            priors_P4[None, :, :2].expand(len(logits_BPC), -1, -1), distances_BP4
-        )
-        return logits_BPC, bins_BP4R, boxes_BP4, priors_P4
+        centres_BP2 = priors_P4[None, :, :2].expand(len(logits_BPC), -1, -1)
+        boxes_BP4 = self.bbox_coder.decode(centres_BP2, distances_BP4)
+        return Decoded(logits_BPC, bins_BP4R, boxes_BP4, priors_P4)
 
     def loss_by_feat(
         self,
@@ -149,11 +150,13 @@ class YOLODFLHead(BaseDenseHead):
         batch_img_metas: list[dict] | None = None,
         batch_gt_instances_ignore: list[InstanceData] | None = None,
     ) -> dict[str, Tensor]:
-        """`loss_cls`, `loss_bbox` and `loss_dfl`: per unit of target score, times the images of all GPUs.
+        """`loss_cls`, `loss_bbox`, `loss_dfl`: per unit of target score, times all GPUs' images.
 
-        DDP averages the gradients over the GPUs, so their number makes that average a sum, as the original has it.
+        DDP averages the gradients over the GPUs, so their number makes that average a sum, as the
+        original has it.
         """
         logits_BPC, bins_BP4R, boxes_BP4, priors_P4 = self.decode(cls_scores, bbox_preds)
+        # Targets are found by what the head says now, but they are no function of it.
         results = multi_apply(
             self._assign_single,
             boxes_BP4.detach(),
@@ -163,47 +166,46 @@ class YOLODFLHead(BaseDenseHead):
         )
         scores_BP, labels_BP, targets_BP4 = (torch.stack(list(part)) for part in results)
         positive_BP = labels_BP >= 0
-        total = scores_BP.sum().clamp(min=1)
-        soft_BPC = torch.zeros_like(logits_BPC)
-        soft_BPC[positive_BP] = scores_BP[positive_BP, None] * nn.functional.one_hot(
-            labels_BP[positive_BP], self.num_classes
-        ).to(scores_BP)
         weight_N = scores_BP[positive_BP]
+        total = scores_BP.sum().clamp(min=1)
+        scale = len(boxes_BP4) * get_world_size() / total
+
+        one_hot_NC = nn.functional.one_hot(labels_BP[positive_BP], self.num_classes).to(scores_BP)
+        soft_BPC = torch.zeros_like(logits_BPC)
+        soft_BPC[positive_BP] = weight_N[:, None] * one_hot_NC
+        loss_cls = self.loss_cls(logits_BPC.flatten(0, 1), soft_BPC.flatten(0, 1))
+
+        # Boxes are compared in strides, so that a pixel counts more on finer levels.
         priors_N4 = priors_P4.expand(len(boxes_BP4), -1, -1)[positive_BP]
         stride_N1 = priors_N4[:, 2:3]
         targets_N4 = targets_BP4[positive_BP]
-        distances_N4 = (self.bbox_coder.encode(priors_N4[:, :2], targets_N4) / stride_N1).clamp(
-            0, self.reg_max - 1 - LARGEST
+        loss_bbox = self.loss_bbox(
+            boxes_BP4[positive_BP] / stride_N1, targets_N4 / stride_N1, weight_N
         )
-        scale = len(boxes_BP4) * get_world_size() / total
+
+        distances_N4 = self.bbox_coder.encode(priors_N4[:, :2], targets_N4) / stride_N1
+        distances_N4 = distances_N4.clamp(0, self.reg_max - 1 - LARGEST)
+        loss_dfl = self.loss_dfl(
+            bins_BP4R[positive_BP].flatten(0, 1),
+            distances_N4.flatten(),
+            weight_N.repeat_interleave(4),
+        )
         return dict(
-            loss_cls=self.loss_cls(logits_BPC.flatten(0, 1), soft_BPC.flatten(0, 1)) * scale,
-            loss_bbox=self.loss_bbox(
-                boxes_BP4[positive_BP] / stride_N1, targets_N4 / stride_N1, weight_N
-            )
-            * scale,
-            loss_dfl=self.loss_dfl(
-                bins_BP4R[positive_BP].flatten(0, 1),
-                distances_N4.flatten(),
-                weight_N.repeat_interleave(4),
-            )
-            * scale,
+            loss_cls=loss_cls * scale, loss_bbox=loss_bbox * scale, loss_dfl=loss_dfl * scale
         )
 
     def _assign_single(
         self, boxes_P4: Tensor, logits_PC: Tensor, gt_instances: InstanceData, priors_P4: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Target scores `(P,)`, labels `(P,)`, -1 for background, and boxes `(P, 4)` of one image."""
+        """Targets of one image: scores `(P,)`, labels `(P,)`, -1 for background, boxes `(P, 4)`."""
         result = self.assigner.assign(
             InstanceData(priors=priors_P4, bboxes=boxes_P4, scores=logits_PC.sigmoid()),
             gt_instances,
         )
         gt_P = result.gt_inds.clamp(min=1) - 1
-        targets_P4 = (
-            gt_instances.bboxes.to(boxes_P4)[gt_P]
-            if len(gt_instances)
-            else torch.zeros_like(boxes_P4)
-        )
+        targets_P4 = torch.zeros_like(boxes_P4)
+        if len(gt_instances):
+            targets_P4 = gt_instances.bboxes.to(boxes_P4)[gt_P]
         return result.assign_metrics, result.labels, targets_P4
 
     def predict_by_feat(
@@ -217,10 +219,14 @@ class YOLODFLHead(BaseDenseHead):
     ) -> list[InstanceData]:
         """Boxes of each image after NMS; with `rescale` in pixels of the original image."""
         cfg = ConfigDict(self.test_cfg if cfg is None else cfg)
-        logits_BPC, _, boxes_BP4, _ = self.decode(cls_scores, bbox_preds)
-        return select_boxes(
-            logits_BPC.sigmoid(), boxes_BP4, batch_img_metas, cfg, rescale, with_nms
-        )
+        decoded = self.decode(cls_scores, bbox_preds)
+        scores_BPC = decoded.logits_BPC.sigmoid()
+        return select_boxes(scores_BPC, decoded.boxes_BP4, batch_img_metas, cfg, rescale, with_nms)
+
+
+def _in_one_row(maps: list[Tensor]) -> Tensor:
+    """`(B, channels, H, W)` of each level to `(B, P, channels)` in full precision."""
+    return full_precision(torch.cat([m.flatten(2) for m in maps], 2)).transpose(1, 2)
 
 
 def _branch(in_channels: int, channels: int, out_channels: int) -> nn.Sequential:

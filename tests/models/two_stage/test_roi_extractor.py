@@ -1,4 +1,7 @@
-"""Features of regions are mmdet's, and under autocast those of the regions themselves, not of rounded ones."""
+"""Features of regions are mmdet's.
+
+Under autocast they are those of the regions themselves, not of rounded ones.
+"""
 
 import pytest
 import torch
@@ -6,7 +9,7 @@ import torch
 import mmmamba  # noqa: F401  # isort: skip  (before mmcv's operators)
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 
-from mmmamba.models.two_stage.sorted_roi_extractor import SortedRoIExtractor
+from mmmamba.models.two_stage.roi_head import SortedRoIExtractor
 
 ARGUMENTS = dict(out_channels=3, featmap_strides=[4, 8, 16])
 
@@ -35,7 +38,7 @@ def regions(count: int, size: int) -> torch.Tensor:
 @pytest.mark.parametrize("scale", [None, 1.5])
 @pytest.mark.parametrize(("count", "size"), [(40, 512), (5, 64), (0, 64)])
 def test_features_and_gradients(count, size, scale):
-    """Of regions on all levels, on the first only, and of none."""
+    """Features of regions on all levels, on the first only, and of no region."""
     rois = regions(count, size)
     found = []
     for extractor in extractors():

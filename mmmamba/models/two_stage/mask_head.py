@@ -13,26 +13,31 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn.modules.utils import _pair
 
-from ...structures.packed_masks import PackedMasks
+from mmmamba.structures.packed_masks import PackedMasks
 
-# In training regions are filled up to a multiple of this: cuDNN plans each convolution anew for every number of them,
-# which takes 28 ms of a step.
 ROWS = 128
-# Masks are unpacked together until they have so many pixels, of 4 bytes each, and those of one more image.
+"""In training regions are filled up to a multiple of this.
+
+cuDNN plans each convolution anew for every number of them, which takes 28 ms of a step.
+"""
+
 PIXELS = 2**27
+"""Masks are unpacked together until they have so many pixels, of 4 bytes each, and those of one
+more image."""
 
 
 @MODELS.register_module()
 class PackedFCNMaskHead(FCNMaskHead):
-    """mmdet's `FCNMaskHead` without its way over NumPy: targets are cropped from `PackedMasks` on the device.
+    """mmdet's `FCNMaskHead` that crops its targets from `PackedMasks` on the device.
 
-    The targets are the same. Bitmaps that the pipeline did not pack (`PackMasks`) are packed here; polygons are
-    rasterised one by one, as in mmdet.
+    mmdet goes by way of NumPy; the targets are the same. Bitmaps that the pipeline did not pack
+    (`PackMasks`) are packed here; polygons are rasterised one by one, as in mmdet.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits `(R, classes, 2h, 2w)` by features `(R, channels, h, w)`."""
-        # Half precision convolutions of a GPU read rows of channels: turned so once, not for each of them.
+        # Half precision convolutions of a GPU read rows of channels: turned so once, not for each
+        # of them.
         x = x.contiguous(memory_format=torch.channels_last)
         if not (self.training and x.is_cuda):
             return super().forward(x)
@@ -53,27 +58,28 @@ class PackedFCNMaskHead(FCNMaskHead):
             _packed(found.masks, result.pos_priors.device)
             for result, found in zip(sampling_results, batch_gt_instances, strict=True)
         ]
-        groups, targets = _groups(masks), []
+        targets = []
+        groups = _groups(masks)
         for _, images in groupby(range(len(masks)), key=groups.__getitem__):
-            images = list(images)
-            starts = accumulate([0, *(len(masks[i]) for i in images)])
+            chosen = list(images)
+            together = [masks[i] for i in chosen]
+            results = [sampling_results[i] for i in chosen]
+            # A region names its image's mask; the masks of the images before it come first.
+            starts = accumulate([0, *map(len, together)])
             mask_P = torch.cat(
-                [
-                    sampling_results[i].pos_assigned_gt_inds + start
-                    for i, start in zip(images, starts)
-                ]
+                [one.pos_assigned_gt_inds + start for one, start in zip(results, starts)]
             )
-            boxes_P4 = torch.cat([sampling_results[i].pos_priors for i in images])
-            targets.append(
-                PackedMasks.join([masks[i] for i in images]).crop_to(
-                    boxes_P4, mask_P, size, binarize
-                )
-            )
+            boxes_P4 = torch.cat([one.pos_priors for one in results])
+            joined = PackedMasks.join(together)
+            targets.append(joined.crop_to(boxes_P4, mask_P, size, binarize))
         return torch.cat(targets)
 
 
-def _groups(masks: list[PackedMasks]) -> list[tuple]:
-    """A key for each image: those in a row that share it are of one size, and can be unpacked together."""
+def _groups(masks: list[PackedMasks]) -> list[tuple[int, int, int]]:
+    """A key for each image: those in a row that share it can be unpacked together.
+
+    They are of one size and have not too many pixels.
+    """
     pixels = accumulate(len(one) * one.height * one.width for one in masks)
     return [(one.height, one.width, total // PIXELS) for one, total in zip(masks, pixels)]
 

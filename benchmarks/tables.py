@@ -1,0 +1,538 @@
+"""Write the tables of measured numbers in docs/ anew from the data files in results/.
+
+    python benchmarks/tables.py           replace what stands between the markers
+    python benchmarks/tables.py --check   only say which pages would change; exit code 1 if any
+
+A page marks a table by `<!-- table: NAME -->` above it and `<!-- end -->` below. `TABLES` says of
+each which file it comes from and how its cells are written; what a run measured is in the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+RESULTS = Path(__file__).with_name("results")
+MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
+
+Row = dict[str, Any]
+Cell = Callable[[Row], str]
+
+NAMES = {
+    "vmamba_t": "VMamba-T",
+    "vmamba_v0_t": "VMamba-T, first generation",
+    "localvmamba_t": "LocalVMamba-T",
+    "efficientvmamba_t": "EfficientVMamba-T",
+    "efficientvmamba_b": "EfficientVMamba-B",
+    "mambavision_t": "MambaVision-T",
+    "mobilemamba_b1": "MobileMamba-B1",
+    "mobilemamba_t2": "MobileMamba-T2 (starts at stride 16)",
+    "localvim_t": "LocalVim-T",
+    "vim_t": "Vim-T",
+    "mamba_yolo_t": "Mamba YOLO-T",
+    "swin_t": "Swin-T (timm)",
+    "swin_t (mmdet)": "Swin-T (mmdet)",
+    "convnext_t": "ConvNeXt-T (timm)",
+    "yolox_s": "YOLOX-S",
+    "rtmdet_s": "RTMDet-S",
+}
+"""What the pages call the models that scripts name."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows of one table of a file in results/."""
+
+    file: str
+    table: str
+
+    def record(self) -> dict[str, Any]:
+        return json.loads((RESULTS / f"{self.file}.json").read_text(encoding="utf-8"))
+
+    def rows(self) -> list[Row]:
+        return self.record()["tables"][self.table]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A table of a page.
+
+    Args:
+        source: where its rows come from.
+        columns: heading and cell of each column.
+        repeats: columns in which a cell is left empty where it is that of the row above.
+        bold: cells by row and heading that are printed bold.
+        arrange: makes the page's rows of those in the file.
+    """
+
+    source: Source
+    columns: dict[str, Cell]
+    repeats: tuple[str, ...] = ()
+    bold: Callable[[Row, str], bool] = lambda row, heading: False
+    arrange: Callable[[list[Row]], list[Row]] = list
+
+    def markdown(self) -> str:
+        lines = [_line(self.columns), _line("---" for _ in self.columns)]
+        above: dict[str, str] = {}
+        for row in self.arrange(self.source.rows()):
+            cells = {heading: cell(row) for heading, cell in self.columns.items()}
+            shown = dict(cells)
+            for heading in self.repeats:
+                if above.get(heading) == cells[heading]:
+                    shown[heading] = ""
+            for heading in shown:
+                if self.bold(row, heading):
+                    shown[heading] = f"**{shown[heading]}**"
+            lines.append(_line(shown.values()))
+            above = cells
+        return "\n".join(lines) + "\n"
+
+
+def _line(cells: Iterable[str]) -> str:
+    # An empty cell takes one blank, not two.
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
+
+
+def number(key: str, form: str = ".0f", after: str = "") -> Cell:
+    """A number; nothing where the run did not measure it."""
+
+    def cell(row: Row) -> str:
+        value = row.get(key)
+        if value is None or isinstance(value, str):
+            return value or ""
+        return format(value, form) + after
+
+    return cell
+
+
+def text(key: str, before: str = "") -> Cell:
+    """A word of the row, or the sizes of a shape."""
+
+    def cell(row: Row) -> str:
+        value = row.get(key)
+        if value is None:
+            return ""
+        return before + (" x ".join(map(str, value)) if isinstance(value, list) else str(value))
+
+    return cell
+
+
+def model(key: str = "model") -> Cell:
+    """The pages' name for a model."""
+    return lambda row: NAMES.get(row[key], row[key])
+
+
+def joined(*cells: Cell, by: str = ", ") -> Cell:
+    """Several cells in one; nothing where one of them has nothing."""
+
+    def cell(row: Row) -> str:
+        parts = [part(row) for part in cells]
+        return by.join(parts) if all(parts) else ""
+
+    return cell
+
+
+def short(key: str) -> Cell:
+    """A number of any size, or several, with two or three digits that count."""
+
+    def written(value: float) -> str:
+        return format(value, ".0f" if value >= 20 else ".1f" if value >= 1 else ".2f")
+
+    def cell(row: Row) -> str:
+        value = row[key]
+        return " – ".join(map(written, value if isinstance(value, list) else [value]))
+
+    return cell
+
+
+def percent(key: str, form: str = ".0f") -> Cell:
+    return lambda row: f"{format(100 * row[key], form)} %"
+
+
+def side_by_side(*keys: str, by: str, values: tuple[str, ...]) -> Callable[[list[Row]], list[Row]]:
+    """Rows that agree in `keys` become one, with `VALUE@BY` for each value.
+
+    Args:
+        keys: what a row of the page stands for.
+        by: what tells rows of one group apart.
+        values: what is measured.
+    """
+
+    def arrange(rows: list[Row]) -> list[Row]:
+        made: dict[tuple, Row] = {}
+        for row in rows:
+            group = tuple(str(row[key]) for key in keys)
+            one = made.setdefault(group, {key: row[key] for key in keys})
+            for value in values:
+                one[f"{value}@{row[by]}"] = row.get(value)
+        return list(made.values())
+
+    return arrange
+
+
+def with_originals(rows: list[Row]) -> list[Row]:
+    """Beside each model what its authors' code reached, where that was measured."""
+    theirs = {(row["input"], row["model"]): row for row in ORIGINALS.rows()}
+    made = []
+    for row in rows:
+        found = theirs.get((row["input"], row["model"]), {})
+        ratios = {f"original_{key}": value for key, value in found.items()}
+        made.append(row | ratios)
+    return made
+
+
+def with_spread(rows: list[Row]) -> list[Row]:
+    """A model's costs side by side, and how much they differ."""
+    made = side_by_side("model", by="side", values=("ns", "ns_of_one"))(rows)
+    for one in made:
+        costs = [value for key, value in one.items() if key.startswith("ns@")]
+        one["spread"] = max(costs) / min(costs)
+    return made
+
+
+def scan_case(row: Row) -> str:
+    routes = f"{row['routes']} routes of " if row["routes"] > 1 else ""
+    where = ", in place" if row["routes"] > 1 else ""
+    return f"{row['batch']}, {routes}{row['channels']}, {row['steps']}, {row['states']}{where}"
+
+
+def formats(key: str) -> Cell:
+    """Milliseconds of both formats of maps, and their ratio."""
+
+    def cell(row: Row) -> str:
+        as_is, copied = row[f"{key}@channels-last"], row[f"{key}@contiguous"]
+        return f"{as_is:.1f} / {copied:.1f} ({copied / as_is:.2f})"
+
+    return cell
+
+
+def pixel(side: int) -> Cell:
+    """Nanoseconds of a pixel, in brackets of one image; one figure where a batch is one image."""
+
+    def cell(row: Row) -> str:
+        batch, one = row[f"ns@{side}"], row[f"ns_of_one@{side}"]
+        return f"{batch:.2f}" if batch == one else f"{batch:.2f} ({one:.2f})"
+
+    return cell
+
+
+def scale(row: Row) -> str:
+    value = row["scale"]
+    return f"{value:g}" if value >= 1 else f"1/{1 / value:g}"
+
+
+def is_ours(row: Row) -> bool:
+    return "mamba" in row["model"]
+
+
+ORIGINALS = Source("backbones_originals", "ratios")
+GRAPHS = {
+    "model": model(),
+    "eager: ms, img/s": joined(number("eager_ms", ".1f"), number("eager_images")),
+    "graphed: ms, img/s": joined(number("graphed_ms", ".1f"), number("graphed_images")),
+    "GiB eager / graphed": lambda row: " / ".join(
+        f"{row[key]:.1f}" for key in ("eager_gib", "graphed_gib") if row.get(key) is not None
+    ),
+}
+LEARNED = {"iterations": number("iterations"), "seconds": number("seconds")}
+
+TABLES = {
+    "backbones": Page(
+        Source("backbones_gpu", "speed"),
+        {
+            "input": text("input"),
+            "model": model(),
+            "inference": number("inference"),
+            "of the original": number("original_inference", ".1f", " x"),
+            "training": number("training"),
+            "of the original, training": number("original_training", ".1f", " x"),
+            "training GiB (original)": lambda row: (
+                number("gib", ".1f")(row)
+                + (f" ({row['original_gib']:.1f})" if row.get("original_gib") else "")
+            ),
+        },
+        repeats=("input",),
+        # Where the authors' code is the faster one.
+        bold=lambda row, heading: (
+            heading == "of the original, training" and row.get("original_training", 1) < 1
+        ),
+        arrange=with_originals,
+    ),
+    "hosts": Page(
+        Source("hosts", "training"),
+        {
+            "training, img/s": lambda row: f"{row['input']}: {row['models']}",
+            "this table's host": text("this"),
+            "another": text("another"),
+            "the slowest": text("slowest"),
+        },
+    ),
+    "graphs": Page(
+        Source("graphs_gpu", "fixed"),
+        {"input": text("input"), **GRAPHS},
+        repeats=("input",),
+        bold=lambda row, heading: heading == "graphed: ms, img/s" and is_ours(row),
+    ),
+    "graphs_changing": Page(
+        Source("graphs_gpu", "changing"),
+        GRAPHS,
+        bold=lambda row, heading: heading == "graphed: ms, img/s" and is_ours(row),
+    ),
+    "training_step": Page(
+        Source("training_step_gpu", "speed"),
+        {
+            "run": text("run"),
+            "ms a step": number("ms"),
+            "times as fast": number("times", ".2f"),
+            "GPU works, ms": number("busy"),
+            "GiB": number("gib", ".1f"),
+            "files to batches, img/s": number("to_batches"),
+            "files to step, img/s": number("to_step"),
+        },
+        bold=lambda row, heading: (
+            row["run"].startswith("ours") and heading in ("ms a step", "times as fast")
+        ),
+    ),
+    "vim": Page(
+        Source("vim_gpu", "inference"),
+        {
+            "precision": text("precision"),
+            "model": text("model"),
+            "ms": number("ms", ".1f"),
+            "GiB": number("gib", ".2f"),
+            "plain / this": number("times", ".2f"),
+            "memory saved": lambda row: percent("saved", ".1f")(row) if row["saved"] else "",
+        },
+        repeats=("precision",),
+        # What the paper's figures are reached by.
+        bold=lambda row, heading: (
+            row["model"] == "Vim-T"
+            and row["precision"] == "autocast"
+            and heading in ("plain / this", "memory saved")
+        ),
+    ),
+    "pixels": Page(
+        Source("pixels_gpu", "pixels"),
+        {
+            "model": model(),
+            "64 x 512²": pixel(512),
+            "16 x 1024²": pixel(1024),
+            "4 x 2048²": pixel(2048),
+            "1 x 4096²": pixel(4096),
+            "largest / smallest": number("spread", ".2f"),
+        },
+        arrange=with_spread,
+    ),
+    "scan_gpu": Page(
+        Source("selective_scan_gpu", "scan"),
+        {
+            "batch, channels, steps, states": scan_case,
+            "bound": joined(
+                number("bound_forward", ".2f"), number("bound_backward", ".2f"), by=" / "
+            ),
+            "mamba-ssm": joined(
+                number("peer_forward", ".2f"), number("peer_backward", ".2f"), by=" / "
+            ),
+            "ours": joined(number("forward", ".2f"), number("backward", ".2f"), by=" / "),
+        },
+    ),
+    "scan_cpu": Page(
+        Source("selective_scan_cpu", "scan"),
+        {
+            "map, states": lambda row: f"{row['map'].replace('x', ' x ')}, {row['d_state']}",
+            "pass": text("what"),
+            "ours": short("ours"),
+            "`torch`": short("torch"),
+            "reference": short("scan"),
+            "reference / ours": number("scan_by_ours"),
+        },
+        repeats=("map, states",),
+    ),
+    "map_format": Page(
+        Source("map_format_gpu", "formats"),
+        {
+            "config, images": lambda row: f"`{row['config']}`, {text('size')(row)}",
+            "training step": formats("step_gpu"),
+            "prediction of one image": formats("predict_gpu"),
+        },
+        arrange=side_by_side("config", "size", by="format", values=("step_gpu", "predict_gpu")),
+    ),
+    "yolo": Page(
+        Source("yolo_gpu", "square"),
+        {
+            "model": model(),
+            "form": text("form"),
+            "batch 1: maps, boxes": joined(number("to_maps@1", ".1f"), number("to_boxes@1", ".1f")),
+            "batch 32: maps, boxes": joined(
+                number("to_maps@32", ".1f"), number("to_boxes@32", ".1f")
+            ),
+            "img/s to boxes": number("images@32"),
+            "GiB at 32": number("gib@32", ".2f"),
+        },
+        repeats=("model",),
+        arrange=side_by_side(
+            "model", "form", by="batch", values=("to_maps", "to_boxes", "images", "gib")
+        ),
+    ),
+    "box_selection": Page(
+        Source("box_selection_gpu", "boxes"),
+        {
+            "milliseconds on an H200": text("batch", "batch "),
+            "candidates an image": number("candidates", ","),
+            "image by image": short("one_by_one"),
+            "at once": short("at_once"),
+        },
+        repeats=("milliseconds on an H200",),
+    ),
+    "yolo_large": Page(
+        Source("yolo_gpu_large", "large"),
+        {
+            "model": model(),
+            "736 x 1280": joined(number("ms@736 x 1280", ".1f"), number("gib@736 x 1280", ".2f")),
+            "4096 x 4096": joined(
+                number("ms@4096 x 4096", ".1f"), number("gib@4096 x 4096", ".2f")
+            ),
+            "the same in tiles": joined(
+                number("ms@in tiles of 1024", ".1f"), number("gib@in tiles of 1024", ".2f")
+            ),
+        },
+        arrange=side_by_side("model", by="image", values=("ms", "gib")),
+    ),
+    "ddp": Page(
+        Source("ddp_gpu", "speed"),
+        {
+            "run": text("run"),
+            "ms a step": number("ms", ".1f"),
+            "images a second": number("images", ".1f"),
+            "times one": number("times", ".2f"),
+        },
+        bold=lambda row, heading: heading == "times one" and "one model" in row["run"],
+    ),
+    "with_cp": Page(
+        Source("with_cp_gpu", "backbones"),
+        {
+            "backbone": model("backbone"),
+            "images": text("images"),
+            "MiB": number("mib"),
+            "with it": number("mib_cp"),
+            "saved": percent("saved"),
+            "times as long": number("times", ".2f"),
+        },
+        repeats=("images",),
+    ),
+    "endurance": Page(
+        Source("endurance_gpu", "quarters"),
+        {
+            "quarter": number("quarter"),
+            "loss": number("loss", ".2f"),
+            "ms a step": number("ms a step", ".1f"),
+            "MiB between steps, at the peak, reserved": joined(
+                number("MiB between steps"), number("MiB at the peak"), number("MiB reserved")
+            ),
+            "process MiB": number("process MiB"),
+            "kernels compiled": number("compiled so far"),
+            "sizes": number("sizes so far"),
+        },
+    ),
+    "half_precision": Page(
+        Source("half_precision_gpu", "runs"),
+        {
+            "family": text("config"),
+            "left out before the first step": text("before_the_first"),
+            "later": text("later"),
+            "last loss scale": scale,
+        },
+        # In bfloat16 there is no scale, and no step is left out.
+        arrange=lambda rows: [row for row in rows if row["dtype"] == "float16"],
+    ),
+    "learn": Page(
+        Source("learn", "backbones"),
+        {
+            "backbone": text("backbone"),
+            "dsb2018 box AP": number("box_ap", ".1f"),
+            "mask AP": number("mask_ap", ".1f"),
+            "seconds": number("dsb2018_seconds"),
+            "camvid mIoU": number("miou", ".1f"),
+            "mAcc": number("macc", ".1f"),
+            "seconds, camvid": number("camvid_seconds"),
+        },
+    ),
+    "learn_yolo": Page(
+        Source("learn_yolo", "detectors"),
+        {
+            "detector": text("detector"),
+            "box AP": number("box_ap", ".1f"),
+            "AP50": number("ap50", ".1f"),
+            **LEARNED,
+        },
+    ),
+    "learn_by_heart": Page(
+        Source("learn_by_heart", "heads"),
+        {
+            "head": text("head"),
+            "box AP": number("box_ap", ".3f"),
+            "mask AP": number("mask_ap", ".3f"),
+            "mIoU": number("miou", ".3f"),
+            **LEARNED,
+        },
+    ),
+}
+
+
+def made_anew(page: str) -> str:
+    """A page's text with its tables made of the data.
+
+    Raises:
+        KeyError: it marks a table that `TABLES` does not have.
+    """
+
+    def table(marked: re.Match) -> str:
+        if marked[2] not in TABLES:
+            raise KeyError(f"no table {marked[2]!r}; there are {', '.join(TABLES)}")
+        return marked[1] + TABLES[marked[2]].markdown() + marked[3]
+
+    return MARKED.sub(table, page)
+
+
+def marked_tables() -> list[str]:
+    """Names of the tables that pages mark."""
+    names = []
+    for path in sorted(DOCS.glob("*.md")):
+        names += [found[2] for found in MARKED.finditer(path.read_text(encoding="utf-8"))]
+    return names
+
+
+def stale_pages() -> dict[Path, str]:
+    """What pages would have to say that say something else."""
+    stale = {}
+    for path in sorted(DOCS.glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        if made_anew(text) != text:
+            stale[path] = made_anew(text)
+    return stale
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    args = parser.parse_args()
+    stale = stale_pages()
+    for path, new in stale.items():
+        if not args.check:
+            path.write_text(new, encoding="utf-8")
+        print(f"{path.relative_to(ROOT)}: {'differs from the data' if args.check else 'written'}")
+    return int(args.check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
