@@ -15,8 +15,7 @@ from torchvision.ops import Conv2dNormActivation
 from mmmamba.layers.activated import DepthwiseConv
 from mmmamba.layers.blocks import drop_path
 from mmmamba.layers.layout import channels_first, channels_last
-from mmmamba.layers.mixers.ss2d import CROSS, SS2D
-from mmmamba.layers.mixers.ssm_init import flat_ssm_
+from mmmamba.layers.mixers.ss2d import CROSS, SS2D, flat_ssm_
 from mmmamba.layers.rescale import LayerNorm2d
 
 yolo_norm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.03)
