@@ -1,4 +1,4 @@
-"""``python -m mmmamba``"""
+"""`python -m mmmamba` is the command line."""
 
 import sys
 

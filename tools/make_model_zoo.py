@@ -1,4 +1,7 @@
-"""Write docs/model_zoo.md and the table of docs/checkpoints.md: python tools/make_model_zoo.py"""
+"""Write docs/model_zoo.md and the table of docs/checkpoints.md.
+
+Run as `python tools/make_model_zoo.py`.
+"""
 
 from __future__ import annotations
 

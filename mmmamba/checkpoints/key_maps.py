@@ -9,7 +9,7 @@ from ..suggest import did_you_mean
 from .errors import CheckpointError
 from .key_map import KeyMap
 from .unported import MARKS
-from .unwrap import BACKBONE
+from .unwrap import BACKBONE, all_begin_with
 
 KEY_MAPS: dict[str, KeyMap] = {}
 """By the name of the class that brings it as its `KEY_MAP` (`strict_loading`)."""
@@ -44,9 +44,7 @@ def own_layout(module: nn.Module) -> KeyMap:
     """The key map of what a module saved itself: wrappers are taken off, no name is changed."""
     names = list(module.state_dict())
     # A prefix that the module's own names have belongs to them, not to a wrapper.
-    wrappers = [
-        prefix for prefix in KeyMap.prefixes if not all(name.startswith(prefix) for name in names)
-    ]
+    wrappers = [prefix for prefix in KeyMap.prefixes if not all_begin_with(names, prefix)]
     has_backbone = any(name.startswith(BACKBONE) for name in names)
     return KeyMap(("state_dict", "model"), prefixes=tuple(wrappers), whole=has_backbone)
 

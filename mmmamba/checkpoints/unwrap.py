@@ -1,6 +1,6 @@
 """From what a file holds to the backbone's tensors: without wrapper, prefix and detector."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -65,9 +65,7 @@ def unwrap(
         }
         return Unwrapped(taken, under, prefix, base != prefix and _is_detector(beside), others)
     off = ""
-    while common := next(
-        (p for p in key_map.prefixes if all(name.startswith(p) for name in state)), None
-    ):
+    while common := next((p for p in key_map.prefixes if all_begin_with(state, p)), None):
         state = {name[len(common) :]: tensor for name, tensor in state.items()}
         off += common
     detector = _is_detector(state)
@@ -121,6 +119,10 @@ def _tensors(state: Mapping) -> dict[str, Tensor]:
             f"it holds a tensor named {printable(too_long)}. No network here has such names."
         )
     return {name: plain(item) for name, item in state.items() if isinstance(item, Tensor)}
+
+
+def all_begin_with(names: Iterable[str], prefix: str) -> bool:
+    return all(name.startswith(prefix) for name in names)
 
 
 def _is_detector(state: Mapping[str, Tensor]) -> bool:

@@ -1,4 +1,7 @@
-"""The command line, ``mmmamba COMMAND`` or ``python -m mmmamba``: a module for each command, thin over the library."""
+"""The command line, `mmmamba COMMAND` or `python -m mmmamba`.
+
+A module for each command, thin over the library; a folder where it has machinery of its own.
+"""
 
 from .main import COMMANDS, main
 

@@ -103,11 +103,11 @@ class Output:
 @contextmanager
 def safe_output(goes_on: bool = False) -> Iterator[None]:
     """Put `Output` in the place of both standard streams."""
-    out, err = (
-        Output(stream or open(os.devnull, "w"), goes_on) for stream in (sys.stdout, sys.stderr)
-    )
-    with redirect_stdout(out), redirect_stderr(err):
-        yield
+    with open(os.devnull, "w") as nowhere:
+        out = Output(sys.stdout or nowhere, goes_on)
+        err = Output(sys.stderr or nowhere, goes_on)
+        with redirect_stdout(out), redirect_stderr(err):
+            yield
 
 
 def guarded(run: Callable[[], int], goes_on: bool = False) -> int:

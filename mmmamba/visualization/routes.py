@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from os import PathLike
 from typing import NamedTuple
 
@@ -77,7 +78,7 @@ def _draw(axes: Axes, order: Tensor, height: int, width: int, alone: bool) -> No
     visits = _visits(order, width)
     _draw_grid(axes, order, height, width)
     near, far = [], []
-    for one, after in zip(visits, visits[1:]):
+    for one, after in pairwise(visits):
         line = ((one.x, one.y), (after.x, after.y))
         if after.step > one.step + 1:
             _draw_holes(axes, one, after)

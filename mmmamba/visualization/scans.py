@@ -47,7 +47,7 @@ class Scan:
 
     @property
     def routes(self) -> tuple[str, ...]:
-        """Names of the routes; those of the first head, then of the second, …"""
+        """Names of the routes; those of the first head, then of the second."""
         return self.on_map.routes
 
     @property

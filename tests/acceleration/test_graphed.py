@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -146,7 +147,7 @@ def test_what_a_graph_takes_for_granted_is_watched() -> None:
     moved = model.levels[0].blocks[0].norm1
     moved.running_mean = moved.running_mean.clone()
     states.append(_state(model))
-    assert all(a != b for a, b in zip(states, states[1:])) and _state(model) == states[-1]
+    assert all(a != b for a, b in pairwise(states)) and _state(model) == states[-1]
 
 
 def test_copies_are_graphed_on_their_own() -> None:

@@ -188,7 +188,7 @@ def test_what_a_replay_would_overwrite_is_not_lost(same_kernels: None) -> None:
     graphed = graph_backbone(build(device="cuda"))
     kept = graphed(image(*A, seed=1, device="cuda"))[0].detach()
     was = kept.clone()
-    total, _ = train(graphed, image(*A, seed=2, device="cuda"))
+    _total, _ = train(graphed, image(*A, seed=2, device="cuda"))
     assert torch.equal(kept, was)
     maps = graphed(image(*A, seed=3, device="cuda"))
     loss(maps).backward(retain_graph=True)
@@ -212,7 +212,7 @@ def test_frozen_parts_and_parts_that_are_frozen_later(
                         p.requires_grad_(name not in frozen)
                 model.zero_grad(set_to_none=True)
                 for seed in range(2):
-                    total, _ = train(model, image(*A, seed=seed, device="cuda"))
+                    _total, _ = train(model, image(*A, seed=seed, device="cuda"))
             assert not any(name in frozen for name in gradients(graphed))
             assert_equal(gradients(graphed), gradients(eager))
     assert last and lines(caplog, "parameters were frozen or freed: graphs are captured anew") == 2

@@ -17,7 +17,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 import mmmamba
-import mmmamba.detection  # noqa: F401  (registers the detector)
+import mmmamba.detection
 from mmmamba.checkpoints import CheckpointError, load_weights, read_checkpoint
 
 from ..attacks.programs import PROGRAMS
@@ -54,7 +54,7 @@ def tree(program: types.ModuleType, state: dict[str, torch.Tensor]) -> nn.Module
             if part not in node._modules:
                 node.add_module(part, program.DetectionModel())
             node = node._modules[part]
-        if leaf.startswith("running") or leaf.startswith("num"):
+        if leaf.startswith(("running", "num")):
             node.register_buffer(leaf, tensor)
         else:
             node.register_parameter(leaf, nn.Parameter(tensor))

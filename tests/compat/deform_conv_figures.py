@@ -181,9 +181,11 @@ def compile_mmcv(csrc: Path) -> ModuleType:
     from torch.utils.cpp_extension import load
 
     bindings = (csrc / "pytorch/pybind.cpp").read_text()
-    names = re.findall(r"^void ((?:modulated_)?deform_conv_\w+)\(", bindings, re.M)
-    declared = [re.search(rf"^void {name}\([^;]*;", bindings, re.M).group() for name in names]
-    bound = [re.search(rf'^  m\.def\("{name}",[^;]*;', bindings, re.M).group() for name in names]
+    names = re.findall(r"^void ((?:modulated_)?deform_conv_\w+)\(", bindings, re.MULTILINE)
+    declared, bound = [], []
+    for name in names:
+        declared.append(re.search(rf"^void {name}\([^;]*;", bindings, re.MULTILINE).group())
+        bound.append(re.search(rf'^  m\.def\("{name}",[^;]*;', bindings, re.MULTILINE).group())
     module = ["PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {", *bound, "}"]
     folder = Path(tempfile.mkdtemp(prefix="mmcv_cpu_"))
     header = ["#include <torch/extension.h>", "using at::Tensor;"]

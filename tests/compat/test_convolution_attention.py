@@ -25,7 +25,7 @@ def sample(plane_CHW: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.T
 
 def plain_deform_conv(x, offset, mask, weight, bias):
     """y(p) = sum_k w_k m_k x(p + p_k + dp_k), one kernel position and offset group at a time."""
-    out_channels, _, kernel_h, kernel_w = weight.shape
+    _out_channels, _, kernel_h, kernel_w = weight.shape
     out_h, out_w = offset.shape[2:]
     per_group = x.shape[1] // OFFSET_GROUPS
     offset = offset.view(len(x), OFFSET_GROUPS, kernel_h, kernel_w, 2, out_h, out_w)

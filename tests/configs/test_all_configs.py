@@ -105,7 +105,7 @@ def test_named_after_its_backbone_with_its_weights_and_results(file: Path) -> No
     arch = cfg.model.backbone.arch
     assert file.stem.startswith(f"{arch}_")
     init_cfg = cfg.model.backbone.get("init_cfg")
-    files = [p for p in list_published(arch, "classification")]
+    files = list_published(arch, "classification")
     assert (init_cfg is not None) == bool(files)
     if init_cfg is not None and not files[0].page:
         assert init_cfg.checkpoint == files[0].url

@@ -101,7 +101,7 @@ def test_the_parameters_without_decay_are_those_of_the_original_runs(name: str, 
         for p in group["params"]
     }
     assert spared == wanted
-    assert {key for key in names.values()} - spared == {
+    assert set(names.values()) - spared == {
         k for k in original if "norm" not in k and k in names.values()
     }
 

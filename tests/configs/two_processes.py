@@ -19,20 +19,20 @@ import torch.distributed as dist
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from mmengine.config import Config  # noqa: E402
-from mmengine.hub import get_config  # noqa: E402
-from mmengine.logging import MMLogger  # noqa: E402
-from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm  # noqa: E402
-from mmengine.optim import OptimWrapper  # noqa: E402
-from mmengine.registry import MODELS, init_default_scope  # noqa: E402
-from mmengine.runner import Runner, set_random_seed  # noqa: E402
-from mmengine.structures import PixelData  # noqa: E402
+from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.logging import MMLogger
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.optim import OptimWrapper
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner, set_random_seed
+from mmengine.structures import PixelData
 
-import mmmamba.detection  # noqa: E402, F401  before mmdet
-from mmmamba.datasets.shapes import ShapesSpec  # noqa: F401
-from mmmamba.engine.demo import apply_demo  # noqa: F401
-from tests.configs.conftest import CONFIGS, SIZE, sample_with_a_square  # noqa: E402
-from tests.configs.golden import shrink  # noqa: E402
+import mmmamba.detection  # noqa: F401  before mmdet
+from mmmamba.datasets.shapes import ShapesSpec
+from mmmamba.engine.demo import apply_demo
+from tests.configs.conftest import CONFIGS, SIZE, sample_with_a_square
+from tests.configs.golden import shrink
 
 VMAMBA = dict(type="VMamba", arch=dict(embed_dims=16, depths=(1, 1, 1, 1)))
 WIDTHS = [16, 32, 64, 128]

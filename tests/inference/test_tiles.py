@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,14 +23,14 @@ def test_tiles_cover_the_image_with_the_overlap_asked_for(height, width, size, o
     seen = np.zeros((height, width), dtype=int)
     for row in rows:
         assert len({tile.y for tile in row}) == 1
-        for tile, after in zip(row, row[1:]):
+        for tile, after in pairwise(row):
             assert tile.x + size - after.x >= overlap - 1
         for tile in row:
             part = tile.of(seen)
             assert part.shape == (min(size, height), min(size, width))
             part += 1
     assert seen.min() >= 1
-    for row, below in zip(rows, rows[1:]):
+    for row, below in pairwise(rows):
         assert row[0].y + size - below[0].y >= overlap - 1
 
 

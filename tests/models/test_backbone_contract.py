@@ -131,7 +131,7 @@ def test_frozen_stages_stay_frozen(family):
         for name, p in model.named_parameters():
             assert p.requires_grad == (id(p) not in frozen), name
         assert not any(m.training for part in parts[: stages + 1] for m in part)
-    before = copy.deepcopy({k: v for k, v in tiny(family, frozen_stages=1).state_dict().items()})
+    before = copy.deepcopy(dict(tiny(family, frozen_stages=1).state_dict()))
     model = tiny(family, frozen_stages=1).train()
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
     loss(model(image())).backward()

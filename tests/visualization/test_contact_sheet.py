@@ -115,7 +115,7 @@ def test_boxes_of_any_size_are_drawn_and_seen_beyond_the_image(tmp_path: Path) -
     file = draw_contact_sheet([Sample("a.png", black, beyond)], ANIMALS, tmp_path / "a.png", "")
     sheet = np.asarray(Image.open(file).convert("RGB")).astype(int)
     colour = np.array(ANIMALS.colours[0])
-    rows, columns = (np.abs(sheet - colour).sum(axis=-1) < 30).nonzero()
+    _rows, columns = (np.abs(sheet - colour).sum(axis=-1) < 30).nonzero()
     # The image begins 10 pixels after its cell, which begins 8 pixels after the sheet.
     assert columns.min() < 18 and columns.max() > 8 + 480 - 10
 

@@ -39,7 +39,6 @@ def test_the_field_grows_with_depth_and_stride():
 
 def test_a_norm_at_the_end_does_not_hide_it():
     """The sum of a LayerNorm's channels is a constant: a plain sum would have no gradient."""
-
     conv, norm = nn.Conv2d(3, 8, 3, padding=1), LayerNorm(8)
     field = effective_receptive_field(
         lambda x: [norm(conv(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)], images()
@@ -77,7 +76,7 @@ def test_the_picture_has_a_panel_for_each(tmp_path):
     figure = draw_receptive_fields(
         {"one": torch.rand(32, 32), "two": torch.rand(48, 32)}, tmp_path / "erf.png"
     )
-    *axes, bar = figure.axes
+    *axes, _bar = figure.axes
     assert [a.get_title() for a in axes] == ["one", "two"] and "hold 50 / 95 / 99 %" in axes[
         0
     ].get_xlabel()

@@ -44,7 +44,7 @@ def returned(scan, sequence, step, route):
 def test_attention_times_the_input_is_what_the_layer_scans(family):
     """The explicit row times u, with the skip, equals the scan's output, in each scan."""
     for scan in record_scans(tiny(family), images()):
-        _, K, T = scan.cells_GKT.shape
+        _, _K, _T = scan.cells_GKT.shape
         merged = scan.output.shape[2] == 1
         for cell in {0, scan.height * scan.width // 2, scan.height * scan.width - 1}:
             want, got = {}, {}

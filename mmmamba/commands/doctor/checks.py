@@ -42,7 +42,7 @@ def run_check(
     try:
         found = {name: value.detach().double().cpu() for name, value in got().items()}
     # Whatever a backend raises, compilers' errors too, is its result here.
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         lines = str(error).strip().splitlines()
         problem = f"{type(error).__name__}: {lines[0] if lines else ''}"
         return Check(operator, backend, str(device), dtype, problem=problem)

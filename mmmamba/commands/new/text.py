@@ -135,9 +135,10 @@ def _num_classes(node: Any, place: str) -> str | None:
             elif key not in WITHOUT_CLASSES and (text := _num_classes(value, f"{place}.{key}")):
                 inner.append(f"{key}={text}")
         return f"dict({', '.join(inner)})" if inner else None
-    if isinstance(node, (list, tuple)):
-        if any(isinstance(one, dict) and "num_classes" in one for one in node):
-            return f"[dict(one, num_classes=num_classes) for one in {place}]"
+    if not isinstance(node, (list, tuple)):
+        return None
+    if any(isinstance(one, dict) and "num_classes" in one for one in node):
+        return f"[dict(one, num_classes=num_classes) for one in {place}]"
     return None
 
 

@@ -59,7 +59,7 @@ def roi_pool_backward(
 ) -> None:
     """Adds each output's gradient to the cell of `grad_input` (B, C, H, W) that was its maximum."""
     grad_RCPQ, rois_R5 = widen(grad_output, rois)
-    batch, channels, height, width = grad_input.shape
+    channels, height, width = grad_input.shape[1:]
     plane_RC = rois_R5[:, :1].long() * channels + torch.arange(channels, device=rois_R5.device)
     cell = plane_RC[..., None, None] * (height * width) + argmax.clamp(min=0)
     grad_flat = grad_RCPQ.new_zeros(grad_input.numel())

@@ -34,10 +34,8 @@ def sample_points(
         start_R, stop_R = corners_R4[:, axis], corners_R4[:, axis + 2]
         length_R = stop_R - start_R if aligned else (stop_R - start_R).clamp(min=1)
         bin_R = length_R / bins
-        if sampling_ratio > 0:
-            count_R = torch.full_like(bin_R, sampling_ratio)
-        else:
-            count_R = bin_R.ceil()
+        given = sampling_ratio > 0
+        count_R = torch.full_like(bin_R, sampling_ratio) if given else bin_R.ceil()
         some_R = count_R.clamp(min=1)
         most = int(some_R.max()) if len(some_R) else 1
         sample_S = torch.arange(most, device=bin_R.device, dtype=bin_R.dtype)

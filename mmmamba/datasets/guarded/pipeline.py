@@ -54,7 +54,7 @@ class CheckedPipeline(Compose):
             except DataError:
                 raise
             # Whatever a transform raises is handed on, with the file's name.
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 what = _told(transform, error) + _beside(sample)
                 return self._bad(Finding("", file, what, image), error)
             if faults:

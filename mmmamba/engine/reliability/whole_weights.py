@@ -17,7 +17,7 @@ from ...checkpoints.errors import UnfitError
 from ...checkpoints.key_maps import key_map_of
 from ...checkpoints.loading import Report, fit
 from ...checkpoints.strict_loading import StrictLoading
-from ...checkpoints.unwrap import BACKBONE, Unwrapped, unwrap
+from ...checkpoints.unwrap import BACKBONE, Unwrapped, all_begin_with, unwrap
 from ..bare_model import bare_model
 
 logger = logging.getLogger("mmmamba")
@@ -62,10 +62,8 @@ def fit_whole(
         return _fit_backbone(model, held, label, "", may_differ)
     target = _tensors(model)
     # A prefix that the network's own names have is none of a wrapper.
-    wrappers = [
-        prefix for prefix in WHOLE.prefixes if not all(name.startswith(prefix) for name in target)
-    ]
-    key_map = replace(WHOLE, prefixes=tuple(wrappers))
+    wrappers = tuple(prefix for prefix in WHOLE.prefixes if not all_begin_with(target, prefix))
+    key_map = replace(WHOLE, prefixes=wrappers)
     found = unwrap(held, key_map)
     network = type(model).__name__
     backbone = getattr(model, "backbone", None)

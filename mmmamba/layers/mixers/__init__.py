@@ -10,16 +10,16 @@ from .split_mixer import SplitMixer
 from .ss2d import CROSS, SS2D
 
 __all__ = [
-    "Attention",
-    "BidirectionalMixer",
     "CROSS",
     "ES2D",
-    "GatedMerge",
-    "Projected",
-    "RouteMixer",
     "S6",
     "SKIP",
     "SS2D",
+    "Attention",
+    "BidirectionalMixer",
+    "GatedMerge",
+    "Projected",
+    "RouteMixer",
     "SplitMixer",
     "dt_bias",
     "dt_projection",

@@ -1,4 +1,4 @@
-"""Backbones by name: `vmamba_t`, `mambavision_b_21k`, …"""
+"""Backbones by name, such as `vmamba_t` or `mambavision_b_21k`."""
 
 import fnmatch
 from collections.abc import Mapping

@@ -10,8 +10,8 @@ from mmmamba.layers import BidirectionalMixer, PatchEmbed, TokenEmbedding
 
 from ..trunks.stream import Stream, StreamArch, StreamBackbone, stream_norm
 
-# Around the blocks: names of ours, and names that only classifiers have. Rotary tables are constants,
-# made anew here.
+# Around the blocks: names of ours, and names that only classifiers have. Rotary tables are
+# constants, made anew here.
 TOKENS = ((r"^(pos_embed|cls_token)$", r"tokens.\1"),)
 CLASSIFIER = (r"norm_f\.(weight|bias)", r"head\.(weight|bias)", r"rope\.freqs_(cos|sin)")
 

@@ -152,7 +152,7 @@ class PlainBackbone(MambaBackbone):
 
     @staticmethod
     def _level(out_stride: int) -> str:
-        """The published name of what brings a map to a stride: `fpn1` to 4, `fpn2` to 8, …"""
+        """The published name of what brings a map to a stride: `fpn1` to 4, `fpn2` to 8."""
         return f"fpn{PYRAMID_STRIDES.index(out_stride) + 1}"
 
     def _output_parts(self, n: int) -> list[nn.Module]:

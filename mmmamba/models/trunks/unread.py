@@ -28,12 +28,14 @@ def watch_maps(
     # A compiled backward pass takes zeros for what nobody reads by itself.
     if not recorded or torch.compiler.is_compiling():
         return tuple(maps)
-    trainable = [
-        [p for m in modules for p in m.parameters() if p.requires_grad] for modules in owners
-    ]
+    trainable = [_trainable(modules) for modules in owners]
     counts = [len(parameters) for parameters in trainable]
     flat = [p for parameters in trainable for p in parameters]
     return _Watched.apply(on_unread, counts, *maps, *flat)
+
+
+def _trainable(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
+    return [p for module in modules for p in module.parameters() if p.requires_grad]
 
 
 class _Watched(torch.autograd.Function):

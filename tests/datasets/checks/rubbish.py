@@ -13,5 +13,16 @@ VALUES = st.one_of(
     st.dictionaries(st.sampled_from(["size", "counts"]), st.text() | st.lists(st.integers())),
 )
 KEYS = st.sampled_from(
-    "id image_id category_id bbox area segmentation iscrowd width height file_name".split()
+    [
+        "id",
+        "image_id",
+        "category_id",
+        "bbox",
+        "area",
+        "segmentation",
+        "iscrowd",
+        "width",
+        "height",
+        "file_name",
+    ]
 )

@@ -99,7 +99,7 @@ def test_a_pipeline_that_a_hook_exchanges_is_checked_too(tmp_path, capsys) -> No
     cfg = detection(tmp_path)
     [bad] = spoil_images(tmp_path, 3)
     good = bad.with_name("good.png")
-    good.write_bytes(sorted(bad.parent.iterdir())[0].read_bytes())
+    good.write_bytes(min(bad.parent.iterdir()).read_bytes())
     pipeline = cfg.train_dataloader.dataset.pipeline
     cfg.custom_hooks.append(
         dict(type="PipelineSwitchHook", switch_epoch=0, switch_pipeline=pipeline)

@@ -1,4 +1,4 @@
-"""What processes of `torchrun` find out for test_many_processes.py: many_processes.py FOLDER
+"""What processes of `torchrun` find out for test_many_processes.py: many_processes.py FOLDER.
 
 Each sees one image. Process 0 also sees both, together and one after the other, as one process
 would.
@@ -17,21 +17,21 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
-from mmengine.config import Config  # noqa: E402
+from mmengine.config import Config
 from mmengine.model import (
     MMDistributedDataParallel,
     MMFullyShardedDataParallel,
     revert_sync_batchnorm,
-)  # noqa: E402
-from mmengine.optim import OptimWrapper  # noqa: E402
-from mmengine.registry import MODELS, init_default_scope  # noqa: E402
-from mmengine.runner import Runner, set_random_seed  # noqa: E402
-from torch.distributed.fsdp import FullyShardedDataParallel  # noqa: E402
+)
+from mmengine.optim import OptimWrapper
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner, set_random_seed
+from torch.distributed.fsdp import FullyShardedDataParallel
 
-import mmmamba.detection  # noqa: E402, F401  before mmdet
-from mmmamba.engine.hooks.graphs import GraphBackboneHook  # noqa: F401
-from mmmamba.errors import UsageError  # noqa: F401
-from tests.engine import tiny_models  # noqa: E402
+import mmmamba.detection  # noqa: F401  before mmdet
+from mmmamba.engine.hooks.graphs import GraphBackboneHook
+from mmmamba.errors import UsageError
+from tests.engine import tiny_models
 
 STEPS = 3
 

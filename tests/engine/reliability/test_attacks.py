@@ -177,7 +177,7 @@ def test_a_detectors_weights(
         [
             "infer",
             "detector.py",
-            str(sorted((tmp_path / "shapes/train").iterdir())[0]),
+            str(min((tmp_path / "shapes/train").iterdir())),
             "--checkpoint",
             "evil.pth",
         ],
