@@ -37,6 +37,7 @@ def replace_placeholders() -> list[str]:
 
     Returns the full names of what was replaced.
     """
+    # Listed before anything is imported below, which adds to `sys.modules`.
     candidates = [
         (module, attribute)
         for name, module in sorted(sys.modules.items())
@@ -47,6 +48,7 @@ def replace_placeholders() -> list[str]:
     replaced = []
     for module, attribute in candidates:
         path = f"{module.__name__}.{attribute}"
+        # A placeholder may have a leading underscore before the operator's name.
         source, name = RENAMED.get(path, ("mmcv.ops", attribute.lstrip("_")))
         operators = importlib.import_module(source)
         if hasattr(operators, name):

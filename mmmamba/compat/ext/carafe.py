@@ -28,6 +28,7 @@ def carafe_naive_forward(
     total = x_BCHW.new_zeros(output.shape)
     tiles = _tiles(total, (group_size, -1), scale_factor)
     for tap, window in _taps(padded, kernel_size):
+        # Written into `total`, of which the tiles are a view.
         tiles.addcmul_(_spread(window, group_size), mask_tiles[:, :, tap, None])
     output.copy_(total)
 

@@ -95,6 +95,7 @@ def _backward(
         grad, x, w, o, m, bias, *stride, *padding, *dilation, groups, offset_groups, with_mask
     )
     kernel = w.shape[2:]
+    # torchvision's slope at the border is taken out again.
     inside = _inside(o, x.shape[2:], kernel, stride, padding, dilation)
     grad_o = grad_o.unflatten(1, (-1, *kernel, 2)).masked_fill(~inside, 0).view_as(o)
     return Gradients(grad_x, grad_w, grad_o, grad_m, grad_b)

@@ -30,6 +30,7 @@ def deform_roi_pool_forward(
     x_BCHW, rois_R5, offset = widen(input, rois, offset)
     size = (pooled_height, pooled_width)
     y, x, share = _moved_points(rois_R5, offset, size, spatial_scale, sampling_ratio, gamma)
+    # Each bin is a bag of cells with weights, summed without a copy of all that it reads.
     table_NC = x_BCHW.permute(0, 2, 3, 1).flatten(0, 2)
     for chunk in roi_chunks(rois_R5, 4, (y.shape[1], y.shape[3]), (x.shape[2], x.shape[4])):
         corners = list(bilinear_corners(y[chunk], x[chunk], x_BCHW.shape[-2:]))
@@ -130,6 +131,8 @@ def _slopes(y: Tensor, x: Tensor, corners: Corners) -> tuple[list[Tensor], list[
     """d value / dy and d value / dx per corner's value, in the order of `bilinear_corners`."""
     (low_row, low_column, _), _, _, (high_row, high_column, _) = corners
     inside = sum(weight for _, _, weight in corners) > 0
+    # A corner's weight is its share along y times that along x, so that moving along one axis
+    # changes it by plus or minus its share along the other.
     part_y, part_x = (high_row - y, y - low_row), (high_column - x, x - low_column)
     slope_y = [sign * part_x[j] * inside for sign in (-1, 1) for j in (0, 1)]
     slope_x = [sign * part_y[i] * inside for i in (0, 1) for sign in (-1, 1)]

@@ -22,6 +22,7 @@ def line_nms_forward(boxes: Tensor, scores: Tensor, overlap: float, top_k: int) 
     row_R = torch.arange(place_NR.shape[1], device=boxes.device)
     first_N1 = (lanes_NC[:, 2:3] * (len(row_R) - 1) + 0.5).trunc()
     covered_NR = (row_R >= first_N1) & (row_R < first_N1 + lanes_NC[:, 4:5].floor())
+    # A loop: whether a lane is kept depends on all that were kept before it.
     kept: list[int] = []
     parent = torch.zeros_like(order)
     for lane in range(len(order)):

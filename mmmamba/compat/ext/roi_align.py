@@ -59,6 +59,7 @@ def roi_align_forward(
                 y[..., None, None], x[:, None, None], x_BCHW.shape[-2:]
             )
         )
+        # All S x T samples of a bin in one row; the winner's place in it tells row and column.
         best_RCPQ, winner_RCPQ = value_RCPSQT.transpose(3, 4).flatten(4).max(dim=-1)
         output[chunk] = best_RCPQ.to(output.dtype)
         sample_y, sample_x = winner_RCPQ // x.shape[-1], winner_RCPQ % x.shape[-1]
@@ -122,6 +123,7 @@ def _average_backward(
     batch, channels, height, width = shape
     points = sample_points(rois_R5, grad_RCPQ.shape[-2:], spatial_scale, sampling_ratio, aligned)
     grad_BCHW = grad_RCPQ.new_zeros(shape)
+    # Image by image: matrix products add up in one order, which scattering to cells does not.
     for image in range(batch):
         chosen = (rois_R5[:, 0] == image).nonzero().squeeze(1)
         for chunk in roi_chunks(chosen, channels, (grad_RCPQ.shape[-2], 1), (width, 1)):
@@ -140,6 +142,7 @@ def _average_weights(point_RPS: Tensor, count_R: Tensor, length: int) -> Tensor:
         torch.arange(point_RPS.shape[-1], device=point_RPS.device) < count_R[:, None, None]
     ) & ((point_RPS >= -1) & (point_RPS <= length))
     cell_L = torch.arange(length, device=point_RPS.device, dtype=point_RPS.dtype)
+    # A hat around each sample: its neighbours' bilinear weights, and 0 for all other cells.
     share_RPSL = (1 - (point_RPS.clamp(0, length - 1)[..., None] - cell_L).abs()).clamp(min=0)
     return (share_RPSL * used_RPS[..., None]).sum(2) / count_R.clamp(min=1)[:, None, None]
 

@@ -31,6 +31,7 @@ def roi_pool_forward(
     height, width = x_BCHW.shape[-2:]
     row_RPS, row_used_RP = _bin_cells(rois_R5[:, [2, 4]], spatial_scale, pooled_height, height)
     col_RQT, col_used_RQ = _bin_cells(rois_R5[:, [1, 3]], spatial_scale, pooled_width, width)
+    # A bin of rows or columns alone may be empty, at the map's border; then it has no cell.
     used_RPQ = row_used_RP[:, :, None] & col_used_RQ[:, None]
     for chunk in roi_chunks(rois_R5, x_BCHW.shape[1], row_RPS.shape[1:], col_RQT.shape[1:]):
         row, column, used = row_RPS[chunk], col_RQT[chunk], used_RPQ[chunk, None]

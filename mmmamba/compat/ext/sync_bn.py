@@ -72,5 +72,6 @@ def sync_bn_backward_data(
     """Adds to `grad_input`, with the parameters' gradients averaged over the processes."""
     (grad_NCS,) = widen(grad_output)
     count = grad_NCS.shape[0] * grad_NCS.shape[2]
+    # What every position gives back through the mean and the variance that it took part in.
     shared_NCS = (grad_bias[:, None] + norm * grad_weight[:, None]) / count
     grad_input += ((grad_NCS - shared_NCS) * (weight / std)[:, None]).to(grad_input.dtype)

@@ -40,6 +40,7 @@ def levels_of(backbone: dict, scope: str) -> list[Level]:
     config = copy.deepcopy(dict(backbone))
     for key in ("init_cfg", "pretrained"):
         config.pop(key, None)
+    # Backbones with a table of positions take images of one size only.
     if "img_size" in config:
         config["img_size"] = SIDE
     with MODELS.switch_scope_and_registry(scope) as registry:
@@ -48,6 +49,7 @@ def levels_of(backbone: dict, scope: str) -> list[Level]:
                 f"the old backbone, {config['type']}, whose maps say what is wanted, "
                 "is not known here: install the package that has it"
             )
+    # Drawing its weights must not move the caller's random numbers.
     with DefaultScope.overwrite_default_scope(scope), torch.random.fork_rng(devices=[]):
         model = MODELS.build(config)
         model.eval()

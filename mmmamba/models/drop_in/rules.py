@@ -49,8 +49,10 @@ def drop_in(cfg: Config, arch: str, **arguments: Any) -> Config:
     memory = dict(contiguous_maps=True) if views_maps(part) else {}
     part["backbone"] = dict(type=trunk.family, arch=arch) | choice.indices | memory | arguments
     Widths(name, part, trunk, maps).write()
+    # Weights of the old backbone, which the new one could not read.
     if part.get("pretrained") is not None:
         part["pretrained"] = None
+    # A tracker has one for itself, and the detector in it may have another that nothing calls.
     for holder in (cfg.model, part):
         if isinstance(holder.get("data_preprocessor"), dict):
             _set_images(holder["data_preprocessor"])

@@ -65,6 +65,7 @@ class EfficientViTFPN(BaseModule):
             ConvModule(c, out_channels, 1, act_cfg=None) for c in in_channels
         )
         self.fpn_convs = nn.ModuleList(output() for _ in in_channels)
+        # Each coarser level is a strided convolution of the one before, the first of its source.
         for i in range(coarser if self.source else 0):
             first = i == 0 and self.source == "on_input"
             self.fpn_convs.append(output(in_channels[-1] if first else out_channels, 2))

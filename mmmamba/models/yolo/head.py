@@ -101,6 +101,7 @@ class YOLODFLHead(BaseDenseHead):
         self.loss_cls = MODELS.build(loss_cls or LOSS_CLS)
         self.loss_bbox = MODELS.build(loss_bbox or LOSS_BBOX)
         self.loss_dfl = MODELS.build(loss_dfl or LOSS_DFL)
+        # Widths as published: of both branches they follow the finest level's map.
         reg_channels = max(16, in_channels[0] // 4, 4 * reg_max)
         cls_channels = max(in_channels[0], min(num_classes, 100))
         self.reg_preds = nn.ModuleList(_branch(c, reg_channels, 4 * reg_max) for c in in_channels)
