@@ -22,7 +22,7 @@ def image(dim: int = 8) -> torch.Tensor:
 
 
 def walked(m: SS2D, x_BHWD: torch.Tensor, k: int) -> torch.Tensor:
-    """Route k by its definition, `(B, L, D)`: read the map in order, scan step by step, put back."""
+    """Route k by its definition, `(B, L, D)`: read the map, scan step by step, put back."""
     order = route(m.routes[k], H, W)
     u_BTD = torch.where(order[:, None] >= 0, x_BHWD.flatten(1, 2)[:, order], 0)
     rho, B, C = F.linear(u_BTD, m.x_proj_weight[k]).split(m.s6().splits, -1)
