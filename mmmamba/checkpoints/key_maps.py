@@ -32,11 +32,9 @@ def key_map_of(module: nn.Module, family: str | KeyMap | None = None) -> tuple[s
                 + did_you_mean(family, KEY_MAPS)
             )
         return family, KEY_MAPS[family]
-    for base in type(module).__mro__:
-        if "KEY_MAP" in vars(base):
-            if base.KEY_MAP is not None:
-                return base.__name__, base.KEY_MAP
-            break
+    says = next((base for base in type(module).__mro__ if "KEY_MAP" in vars(base)), None)
+    if says is not None and vars(says)["KEY_MAP"] is not None:
+        return says.__name__, vars(says)["KEY_MAP"]
     return type(module).__name__, own_layout(module)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -158,18 +159,37 @@ def fit(
     theirs = translate(found.state, key_map, label, family_name)
     report = Report(label, family_name, notes=_notes(found))
     matched = _match(theirs, target, module, key_map, report)
+    # A network whose last map lies early lacks what whole files have behind it.
     not_built = getattr(module, "not_built", ())
-    _judge(
-        report,
-        found,
-        theirs,
-        target,
-        key_map,
-        allow_missing,
-        [*not_built, *allow_unexpected],
-        allow_mismatched,
+    allowed = _Allowed(
+        missing=[COUNTERS, *allow_missing, *_lacking_as_usual(found, theirs, key_map)],
+        unexpected=[*key_map.may_be_surplus, *not_built, *allow_unexpected],
+        mismatched=allow_mismatched,
     )
+    if problems := _problems(report, target, allowed):
+        raise UnfitError(
+            f"{report.source} does not fit this {report.family}; nothing was loaded.\n"
+            + "".join(f"  {problem}\n" for problem in problems.texts)
+            + str(report),
+            _cure(report, found, theirs, target, key_map),
+            problems.names,
+        )
     return matched, report
+
+
+class _Allowed(NamedTuple):
+    """Patterns of the names that may differ, by the way in which they differ."""
+
+    missing: Sequence[str]
+    unexpected: Sequence[str]
+    mismatched: Sequence[str]
+
+
+class _Problems(NamedTuple):
+    """What is no clean match: in words, a line each, and the names that it is about."""
+
+    texts: list[str]
+    names: list[str]
 
 
 def translate(
@@ -263,50 +283,38 @@ def _same_but_for_ones(tensor: Tensor, wanted: Tensor) -> Tensor:
     return tensor
 
 
-def _judge(
-    report: Report,
-    found: Unwrapped,
-    theirs: Mapping[str, Tensor],
-    target: Mapping[str, Tensor],
-    key_map: KeyMap,
-    allow_missing: Iterable[str],
-    allow_unexpected: Iterable[str],
-    allow_mismatched: Iterable[str],
-) -> None:
-    """Raises UnfitError unless all that differs is known to differ."""
-    lacking = [COUNTERS, *allow_missing]
-    # A file has all of its output norms or none: norms that are left at the identity would give a
-    # trained detector wrong results.
-    if not found.detector:
-        lacking += [p for p in key_map.may_be_missing if not _matches_any(p, theirs)]
-    missing = [name for name in report.missing if not _any_matches(lacking, name)]
-    surplus = [*key_map.may_be_surplus, *allow_unexpected]
-    unexpected = [name for name in report.unexpected if not _any_matches(surplus, name)]
-    mismatched = [name for name in report.mismatched if not _any_matches(allow_mismatched, name)]
-    if not (missing or unexpected or mismatched or report.unfit):
-        return
-    problems = []
+def _lacking_as_usual(found: Unwrapped, theirs: Mapping[str, Tensor], key_map: KeyMap) -> list[str]:
+    """Patterns of the names that this file may lack because its family's classifiers do.
+
+    A file has all that a pattern names or nothing of it: norms that are left at the identity would
+    give a trained detector wrong results.
+    """
+    if found.detector:
+        return []
+    return [pattern for pattern in key_map.may_be_missing if not _matches_any(pattern, theirs)]
+
+
+def _problems(report: Report, target: Mapping[str, Tensor], allowed: _Allowed) -> _Problems | None:
+    """What differs and is not allowed to; None if that is nothing."""
+    missing = [name for name in report.missing if not _any_matches(allowed.missing, name)]
+    unexpected = [name for name in report.unexpected if not _any_matches(allowed.unexpected, name)]
+    mismatched = [name for name in report.mismatched if not _any_matches(allowed.mismatched, name)]
+    texts = []
     if missing:
-        problems.append(
+        texts.append(
             f"{len(missing)} of {len(target)} tensors are not in the file: "
             + printable_names(missing)
         )
     if unexpected:
-        problems.append(
+        texts.append(
             f"{len(unexpected)} tensors of the file have no place: {printable_names(unexpected)}"
         )
     if mismatched:
-        problems.append(f"{len(mismatched)} tensors have another shape")
+        texts.append(f"{len(mismatched)} tensors have another shape")
     for reason in dict.fromkeys(report.unfit.values()):
         names = [name for name, its in report.unfit.items() if its == reason]
-        problems.append(f"{len(names)} tensors {reason}: {printable_names(names)}")
-    raise UnfitError(
-        f"{report.source} does not fit this {report.family}; nothing was loaded.\n"
-        + "".join(f"  {problem}\n" for problem in problems)
-        + str(report),
-        _cure(report, found, theirs, target, key_map),
-        [*missing, *unexpected, *mismatched],
-    )
+        texts.append(f"{len(names)} tensors {reason}: {printable_names(names)}")
+    return _Problems(texts, [*missing, *unexpected, *mismatched]) if texts else None
 
 
 def _cure(

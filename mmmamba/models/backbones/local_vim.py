@@ -34,7 +34,7 @@ _KEY_MAP = KeyMap(
 _PUBLISHED_FILES = (
     LOCALMAMBA.file("localvim_t", "classification", top1=76.2, at="local_vim_tiny.ckpt"),
     LOCALMAMBA.file("localvim_t_midcls", "classification", top1=77.8,
-          at="local_vim_tiny_middle_cls_token.ckpt"),
+                    at="local_vim_tiny_middle_cls_token.ckpt"),
 )
 # fmt: on
 _SIZES = {
