@@ -40,6 +40,7 @@ class Opened:
     config: Path
     checkpoint: str
     meta: Mapping[str, Any]
+    """What the checkpoint says beside the weights."""
 
 
 def open_model(
@@ -68,8 +69,8 @@ def open_model(
         raise UsageError(f"{config} describes no model; name the config of a detector or segmentor")
     source = str(checkpoint or found or _published(config, cfg))
     held = read_checkpoint(source)
-    # Statistics of one process are all that there are here.
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmdet")):
+        # Batch norm over several processes would ask for others, of which there are none.
         network = revert_sync_batchnorm(MODELS.build(cfg.model))
     try:
         load_whole(network, held)

@@ -28,8 +28,8 @@ class Key(NamedTuple):
     iteration: int
     place: int
     """In the batch."""
-    index: int
-    """In the data set."""
+    sample: int
+    """Its index in the data set."""
     before: tuple[Key, ...] | None = None
     """With the first sample of a worker: those that its caches would hold by now, oldest first."""
 
@@ -134,7 +134,7 @@ class SeededDataset:
             self._fill_caches(key.before)
         # From 1, because a key with a 0 behind it is that of the training step itself.
         seed_all(*self._key, key.iteration, key.place + 1)
-        return self._dataset[key.index]
+        return self._dataset[key.sample]
 
     def _fill_caches(self, before: tuple[Key, ...]) -> None:
         """Read what a worker's caches would hold, had it read all that lies before."""
