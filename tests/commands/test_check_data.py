@@ -1,4 +1,4 @@
-"""``mmmamba check-data``: exit codes, findings for people and for programs, contact sheets."""
+"""`mmmamba check-data`: exit codes, findings for people and for programs, contact sheets."""
 
 from __future__ import annotations
 
