@@ -1,4 +1,4 @@
-"""Instance masks as one bit a pixel, from the data pipeline to where targets are cropped from them."""
+"""Instance masks as one bit a pixel, from the data pipeline to where targets are cropped."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ PIXELS_PER_BYTE = 8
 
 
 class PackedMasks(BitmapMasks):
-    """Masks of 0 and 1, eight pixels to a byte.
+    """Masks of 0 and 1, eight pixels to a byte, that go to a GPU with the boxes.
 
-    They go to a GPU with the boxes and are padded when they are read.
-
-    Wherever mmdet takes `BitmapMasks` it takes these: `masks` unpacks them to an array. Shape
-    suffixes: N masks, H, W pixels, P boxes.
+    They are padded when they are read. Wherever mmdet takes `BitmapMasks` it takes these: `masks`
+    unpacks them to an array. Shape suffixes: N masks, H, W pixels, P boxes.
 
     Args:
         masks: `(N, height, width)`.
@@ -58,9 +56,10 @@ class PackedMasks(BitmapMasks):
     def crop_to(
         self, boxes_P4: Tensor, mask_P: Tensor, size: tuple[int, int], binarize: bool = True
     ) -> Tensor:
-        """What each box sees of its mask, `(P, *size)`, as mmdet's `crop_and_resize` computes it.
+        """What mask `mask_P` holds in each box: `(P, *size)`, as mmdet's `crop_and_resize` has it.
 
-        Box p `(x1, y1, x2, y2)` looks at the mask of index `mask_P[p]`.
+        Args:
+            binarize: 0 and 1; otherwise the shares of the pixels that the mask covers.
         """
         if len(boxes_P4) == 0:
             return boxes_P4.new_zeros(0, *size)
