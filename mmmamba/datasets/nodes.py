@@ -53,6 +53,7 @@ def dataset_class(dataset: Mapping[str, Any], scope: str | None = None) -> type 
 
 def reads_coco(kind: type | None) -> bool:
     """Whether a class is mmdet's reader of COCO files, or derived from it and reads as it does."""
+    # A class that reads entries in its own way may mean something else by them.
     original = _ancestor(kind, "mmdet.datasets.coco", "CocoDataset")
     return original is not None and kind.parse_data_info is original.parse_data_info
 

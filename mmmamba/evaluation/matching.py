@@ -57,6 +57,7 @@ def count_pairs(
     # A crowd region can be no detection's own object.
     free = ~crowd
     for detection, row in zip(order, overlaps):
+        # Taken objects and crowd regions cannot be the best.
         best = int(np.argmax(np.where(free, row, -1.0))) if free.any() else -1
         if best >= 0 and row[best] >= IOU:
             free[best] = False

@@ -31,6 +31,7 @@ class PixelConfusion(BaseMetric):
             labelled = sample["gt_sem_seg"]["data"].flatten().to(predicted)
             counts = labelled != self.ignore_index
             counts &= (labelled < count) & (predicted < count)
+            # One number for each pair of classes: the row and column of the matrix, flattened.
             times = torch.bincount(labelled[counts] * count + predicted[counts]).cpu().numpy()
             pairs = np.flatnonzero(times)
             self.results.append((pairs, times[pairs]))

@@ -70,7 +70,8 @@ def _coco_table(metrics: dict, coco: dict[str, re.Match], title: str) -> Table:
     for row, label in COCO_ROWS.items():
         cells = {m["column"]: metrics[key] for key, m in coco.items() if m["row"] == row}
         if cells:
-            table.add_row(label, *(_coco_cell(cells.get(column)) for column in COCO_COLUMNS))
+            values = [_coco_cell(cells.get(column)) for column in COCO_COLUMNS]
+            table.add_row(label, *values)
     return table
 
 

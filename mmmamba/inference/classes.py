@@ -34,6 +34,7 @@ def find_classes(model: nn.Module, cfg: Config, meta: Mapping[str, Any]) -> Clas
     dataset = dataset_of_tests(cfg)
     declared = _declared(dataset, cfg.get("default_scope"))
     meta = _lower(meta)
+    # MMDetection 2 put its classes beside the rest of the meta data.
     found = _lower(meta.get("dataset_meta") or meta)
     if not isinstance(found.get("classes", ()), (str, list, tuple)):
         raise UsageError(

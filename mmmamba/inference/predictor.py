@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ class Predictor:
         overlap: float = OVERLAP,
         batch_size: int = 1,
     ) -> None:
+        # Before the model is opened, which takes seconds.
         _check_range("score_thr", score_thr, 0 <= score_thr <= 1, "from 0 to 1")
         _check_range("tile", tile, tile is None or tile >= 32, "of 32 pixels or more")
         _check_range("overlap", overlap, 0 <= overlap <= 0.9, "a share of the tile from 0 to 0.9")
@@ -109,7 +111,7 @@ class Predictor:
         height, width = image.shape[:2]
         overlap = round(self.overlap * self.tile)
         rows = tile_rows(height, width, self.tile, overlap)
-        tiles = [tile for row in rows for tile in row]
+        tiles = list(chain.from_iterable(rows))
         samples = self._forward_tiles(image, tiles)
         if self.task == "detection":
             found = [self._objects(sample) for sample in samples]
@@ -133,6 +135,7 @@ class Predictor:
         Only images of one size share a batch: padding would change results.
         """
         packed = [self._preparation.pack(image, index) for index, image in enumerate(images)]
+        # Images of different sizes may become equal when resized, and must be scaled back apart.
         alike = defaultdict(list)
         for index, (image, data) in enumerate(zip(images, packed)):
             alike[tuple(data["inputs"].shape), image.shape[:2]].append(index)

@@ -66,6 +66,7 @@ class Preparation:
 
     def pack(self, image: np.ndarray, number: int = 0, path: str | None = None) -> dict[str, Any]:
         """`inputs` and `data_samples` of an image, as a model's data preprocessor takes them."""
+        # What the loader would have left, for an image that is already in memory.
         size = image.shape[:2]
         return self.steps(
             dict(img=image, img_shape=size, ori_shape=size, img_id=number, img_path=path)

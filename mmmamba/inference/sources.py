@@ -87,6 +87,7 @@ def find_sources(inputs: Sequence[str | Path]) -> list[Source]:
     places: dict[str, None] = {}
     for given in map(str, inputs):
         found = [given] if is_url(given) else map(os.path.abspath, _files(given))
+        # A dict keeps the order, in which results are written, and each place once.
         places.update(dict.fromkeys(found))
     local = [os.path.dirname(place) for place in places if not is_url(place)]
     shared = os.path.commonpath(local) if local else ""
@@ -119,10 +120,12 @@ def read_frames(
         yield Frame(source, read(source.place))
         return
     with local_file(source.place) as file, _opened(file) as video:
+        # Some containers do not say how fast they run.
         fps = video.get(cv2.CAP_PROP_FPS) or 25.0
         number = -1
         while video.grab():
             number += 1
+            # `grab` only steps on; decoding, which takes the time, is done for wanted frames.
             if number % every == 0:
                 yield Frame(source, video.retrieve()[1], number, number / fps, fps / every)
     if number < 0:
@@ -177,6 +180,7 @@ def _files(given: str) -> list[str]:
         return [str(path)]
     if glob.has_magic(given):
         return _matching(given, str(path))
+    # A slip of the pen is likely close to what lies in the same folder.
     near = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
     raise UsageError(
         f"there is no {given}, seen from {Path.cwd()}.{did_you_mean(str(path), near, 3)}"

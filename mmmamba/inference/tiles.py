@@ -98,6 +98,7 @@ def merge_objects(
     masks = _moved_masks(tiles, found, height, width)
     boxes, best, merged = [], [], []
     for members in groups:
+        # A find that its tile cuts off has a wrong box, however sure it is.
         whole = [m for m in members if not cut_N[m]]
         surest = max(whole or members, key=lambda m: scores_N[m])
         used = [surest] if whole else members
@@ -105,6 +106,7 @@ def merge_objects(
         boxes.append([*boxes_N4[used, :2].min(0), *boxes_N4[used, 2:].max(0)])
         if masks is not None:
             merged.append(coco_mask.merge([masks[m] for m in used]))
+    # Other code relies on the surest object standing first.
     order = np.argsort(-scores_N[best], kind="stable") if best else np.zeros(0, dtype=int)
     best = np.array(best, dtype=int)[order]
     return Objects(
@@ -139,6 +141,7 @@ def _neighbours(tiles: Sequence[Tile]) -> Iterator[tuple[int, int]]:
 
 def _cut_off(boxes_N4: torch.Tensor, tile: Tile, height: int, width: int) -> torch.Tensor:
     """Which boxes reach a side of their tile that is none of the image's."""
+    # Detectors rarely draw a box up to the very side that cuts an object off.
     near = max(0.01 * max(tile.width, tile.height), 2)
     x1, y1, x2, y2 = tile.box
     inner_4 = torch.tensor([x1 > 0, y1 > 0, x2 < width, y2 < height])
@@ -171,6 +174,7 @@ def _agreement(one: _Finds, other: _Finds) -> torch.Tensor:
     iou_AB = box_iou(a_A4, b_B4).nan_to_num(0)
     area_A1, area_B = box_area(a_A4)[:, None], box_area(b_B4)
     # From iou = common / (area_a + area_b - common).
+    # Areas as columns and rows, so that each pair of boxes is compared.
     common_AB = iou_AB / (1 + iou_AB) * (area_A1 + area_B)
     a_within_b = (common_AB >= WITHIN * area_A1) & one.cut_N[:, None]
     b_within_a = (common_AB >= WITHIN * area_B) & other.cut_N
@@ -191,6 +195,7 @@ def _group(matches: Iterable[_Match], tile_of: np.ndarray) -> list[list[int]]:
         one.extend(other)
         for member in other:
             groups[member] = one
+    # Joined finds share one list: each list counts once.
     return list({id(group): group for group in groups}.values())
 
 
@@ -212,6 +217,7 @@ def _move(mask: dict, tile: Tile, height: int, width: int) -> dict:
     Full maps of a large image would take seconds.
     """
     # A row of zeros ends every column, so that no run goes on into the next.
+    # COCO counts runs down the columns, one after the other.
     columns = np.pad(coco_mask.decode(mask), ((0, 1), (0, 0))).T
     steps = np.diff(columns.ravel(), prepend=0).astype(np.int8)
     starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
@@ -292,6 +298,7 @@ def _ramp(start: int, length: int, whole: int, overlap: int) -> np.ndarray:
 
     They are 1 and fall over `overlap` pixels towards ends that are none of the image's.
     """
+    # From half a pixel on: no weight is 0, as a corner may lie in no other tile.
     steps = (np.arange(length) + 0.5) / max(overlap, 1)
     weights = np.ones(length)
     if start > 0:

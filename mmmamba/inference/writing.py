@@ -86,6 +86,7 @@ class ResultFolder(AbstractContextManager):
         )
         if source.video:
             entry |= dict(frame=frame.number, seconds=round(frame.seconds, 3))
+            # A video becomes one picture file and a label map for each frame.
             picture = Path(PICTURES, f"{source.stem}.mp4")
             labels = Path(LABELS, f"{source.stem}.mp4", f"{frame.number:06d}.png")
             self._add_to_video(frame, self.folder / picture, result.draw())
@@ -108,6 +109,7 @@ class ResultFolder(AbstractContextManager):
             self._end_video()
             path.parent.mkdir(parents=True, exist_ok=True)
             size = picture.shape[1::-1]
+            # MPEG-4, the codec that every build of OpenCV brings along.
             writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), frame.rate, size)
             if not writer.isOpened():
                 raise UsageError(

@@ -67,6 +67,7 @@ def spread_colours(count: int) -> list[tuple[int, int, int]]:
     """Hues that stay apart however many there are: each lies a golden section after the last."""
     colours = []
     for index in range(count):
+        # Steps of the golden section never come back near where they were.
         parts = colorsys.hsv_to_rgb((0.02 + index * GOLDEN) % 1, 0.75, 0.9)
         red, green, blue = (round(255 * part) for part in parts)
         colours.append((red, green, blue))

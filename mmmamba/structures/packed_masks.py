@@ -46,6 +46,7 @@ class PackedMasks(BitmapMasks):
 
     def unpack(self, dtype: torch.dtype = torch.uint8) -> Tensor:
         """`(N, height, width)` of 0 and 1, on the device that holds the bits."""
+        # Bit n of a byte is its pixel n ("little"), so a shift by n brings it to the front.
         shifts = torch.arange(PIXELS_PER_BYTE, dtype=torch.uint8, device=self.bits.device)
         pixels_NHW = ((self.bits[..., None] >> shifts) & 1).flatten(2).to(dtype)
         # A negative padding crops the pixels that fill the last byte.

@@ -12,6 +12,7 @@ READABLE = 480
 def enlarge(image: np.ndarray) -> tuple[np.ndarray, int]:
     """A copy (H, W, 3) in eight bits to draw on, and how many times larger it is than the image."""
     canvas = np.clip(image, 0, 255).astype(np.uint8)
+    # A whole number, so that masks and label maps grow without a shift.
     scale = -(-READABLE // max(canvas.shape[:2]))
     if scale > 1:
         canvas = cv2.resize(canvas, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)

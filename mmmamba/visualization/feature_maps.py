@@ -63,6 +63,7 @@ def principal_colours(map_HWC: Tensor) -> Tensor:
     parts = centred @ directions
     furthest = parts.gather(0, parts.abs().argmax(0, keepdim=True))
     parts = parts * torch.where(furthest < 0, -1, 1)
+    # A few extreme cells must not take all the contrast.
     low, high = (parts.quantile(q, 0) for q in (TAIL, 1 - TAIL))
     spread = torch.where(high > low, high - low, 1)
     return ((parts - low) / spread).clamp(0, 1).view(H, W, 3).float()

@@ -133,6 +133,7 @@ def segmentation_cam(
             seen_HW = (logits_CHW[1] > 0).long()
         else:
             seen_HW = logits_CHW.argmax(0)
+        # The class that covers most is what a viewer asks about first.
         if label is None:
             label = int(seen_HW.flatten().mode().values)
         region_HW = seen_HW == label
@@ -182,6 +183,7 @@ def _weigh(maps: list[Tensor], score: Tensor, size: tuple[int, int]) -> Heats:
         if gradient_BCHW is None or not gradient_BCHW.any():
             continue
         x_CHW, gradient_CHW = x_BCHW[0].data, gradient_BCHW[0]
+        # Grad-CAM weighs a channel by its mean gradient, HiResCAM each cell by its own.
         heats.append((x_CHW * gradient_CHW.mean((1, 2), keepdim=True)).sum(0).relu())
         local.append((x_CHW * gradient_CHW).sum(0).relu())
     if not heats:
@@ -193,6 +195,7 @@ def _weigh(maps: list[Tensor], score: Tensor, size: tuple[int, int]) -> Heats:
 
 def _join(heats: list[Tensor], size: tuple[int, int]) -> Tensor:
     """Heats of several maps added at the input's size, the largest value 1."""
+    # Levels of a pyramid are of different sizes.
     whole = torch.zeros(size, dtype=heats[0].dtype)
     for heat_HW in heats:
         whole += F.interpolate(heat_HW[None, None], size, mode="bilinear")[0, 0].cpu()

@@ -44,6 +44,7 @@ def legend_lines(entries: Sequence[Entry], font: ImageFont.FreeTypeFont, width: 
     room = 0.0
     for entry in entries:
         needed = _width(entry, font)
+        # An entry that the line has no room for begins the next.
         if needed > room:
             lines.append([])
             room = width - GAP

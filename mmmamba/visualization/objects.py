@@ -80,6 +80,7 @@ def draw_box(
     if line is Line.SOLID:
         pen.rectangle(box, outline=colour, width=width)
         return
+    # On a white ground the gaps of a broken line are seen on any image.
     pen.rectangle(box, outline="white", width=width)
     dash, gap = (length * width for length in line.value)
     for part in _dashes(box, width, dash, dash + gap):
@@ -135,6 +136,7 @@ def draw_name(
         (x1, y2),
         (x2 - width, y2 - height),
     ]
+    # A name that would reach over the right side is moved in; above and below there is no choice.
     for x, y in corners:
         x = min(max(x, 0), max(limit_x - width, 0))
         place = (x, y, x + width, y + height)

@@ -35,6 +35,7 @@ def panels(
     rows = math.ceil(count / columns)
     panel = min((WIDTH - BAR) / columns, WIDEST)
     size = panel * columns + BAR, rows * (panel * aspect + rows_high) + 0.25
+    # A figure of its own, without pyplot, whose global state would keep it in memory.
     figure = Figure(size, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.02, wspace=0.01, hspace=0.01)
     axes = figure.subplots(rows, columns, squeeze=False).flatten()

@@ -69,6 +69,7 @@ class Picture:
     def draw(self, axes: Axes, title: str = "", dim: float = 0.0) -> None:
         """The image, washed out towards white by `dim`."""
         H, W = self.image_HW3.shape[:2]
+        # Lines on top of a washed-out image stand out.
         shown = self.image_HW3 / 255 * (1 - dim) + dim
         axes.imshow(shown, extent=(0, W, H, 0), interpolation="antialiased")
         axes.set(xlim=(0, W), ylim=(H, 0), autoscale_on=False)

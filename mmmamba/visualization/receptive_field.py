@@ -46,6 +46,7 @@ def effective_receptive_field(
         image_1CHW = image_1CHW.detach().requires_grad_()
         with torch.enable_grad():
             centre_C = _centre(model(image_1CHW), level)
+            # Drawn on the CPU, so that a GPU gives the same picture.
             weights_C = torch.randn(len(centre_C), generator=generator).to(centre_C)
             (gradient_1CHW,) = torch.autograd.grad((centre_C * weights_C).sum(), image_1CHW)
         field_HW += gradient_1CHW[0].abs().sum(0).double().cpu()
@@ -103,6 +104,7 @@ def random_crops(image: Tensor, size: int, count: int) -> Tensor:
     """
     generator = torch.Generator().manual_seed(0)
     shortest = min(image.shape[1:])
+    # Crops of the size that is asked for exist in a larger image only.
     if shortest < size:
         sides = [max(round(side * size / shortest), size) for side in image.shape[1:]]
         larger = nn.functional.interpolate(

@@ -24,6 +24,7 @@ def tint_regions(image: np.ndarray, labels_HW: np.ndarray, classes: Classes) -> 
     tinted = cv2.addWeighted(
         canvas, 1 - REGION_OPACITY, np.ascontiguousarray(tint), REGION_OPACITY, 0
     )
+    # A border is where a pixel differs from its left or upper neighbour.
     border_HW = np.zeros(labels_HW.shape, dtype=bool)
     border_HW[:, 1:] |= labels_HW[:, 1:] != labels_HW[:, :-1]
     border_HW[1:] |= labels_HW[1:] != labels_HW[:-1]

@@ -32,8 +32,12 @@ QUICK = ["--size", "64x90", "--seconds", "0.01", "--device", "cpu"]
 def rows(printed: str) -> dict[str, list[str]]:
     """Cells of the table's rows by their model."""
     table = [line.split("  ") for line in printed.splitlines() if line.startswith("  ")]
-    cells = [[cell.strip() for cell in line if cell.strip()] for line in table]
-    return {line[0]: line[1:] for line in cells if len(line) == 7 and line[0] != "model"}
+    found = {}
+    for line in table:
+        cells = [cell.strip() for cell in line if cell.strip()]
+        if len(cells) == 7 and cells[0] != "model":
+            found[cells[0]] = cells[1:]
+    return found
 
 
 @pytest.fixture(params=TINY)

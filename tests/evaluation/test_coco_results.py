@@ -126,10 +126,10 @@ def test_confusion_counts_every_object_once(evaluated, annotations: Path, tmp_pa
 
 def test_no_detections_give_no_curve(evaluated) -> None:
     metric, kept, _ = evaluated
-    nothing = [
-        (truth, {name: value[:0] if name != "img_id" else value for name, value in found.items()})
-        for truth, found in kept
-    ]
+    nothing = []
+    for truth, found in kept:
+        empty = {name: value[:0] for name, value in found.items() if name != "img_id"}
+        nothing.append((truth, dict(empty, img_id=found["img_id"])))
     assert precisions(metric, nothing) == []
     matrix = detection_confusion(metric, nothing)
     assert matrix[:3, 3].sum() == matrix.sum() > 0

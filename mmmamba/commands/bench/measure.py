@@ -30,7 +30,7 @@ class Result:
     """Median of a step; None if it does not fit into memory."""
     images_per_second: float | None
     peak_mib: float | None
-    """Of PyTorch's allocations on a GPU."""
+    """The most that PyTorch had allocated on a GPU."""
 
 
 def measure(subject: Subject, task: Task) -> Result:
@@ -44,6 +44,7 @@ def measure(subject: Subject, task: Task) -> Result:
     make_step = _training_step if task.train else _inference_step
     step = make_step(subject, task)
     try:
+        # Kernels are compiled and memory is allocated on the first calls.
         for _ in range(WARM_UP):
             step()
         gflops = _gflops(subject, task)
@@ -69,6 +70,7 @@ def measure_each(makers: list[Callable[[], Subject]], task: Task) -> Iterator[Re
     """One after another, so that only one model takes memory at a time."""
     for make in makers:
         yield measure(make(), task)
+        # Models hold cycles, which keep their tensors until they are collected.
         gc.collect()
         if task.device.type == "cuda":
             torch.cuda.empty_cache()

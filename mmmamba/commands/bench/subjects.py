@@ -76,6 +76,7 @@ def timm_subject(name: str, task: Task) -> Subject:
 
 def config_subject(name: str, cfg: Config, task: Task) -> Subject:
     """The whole detector or segmentor of a config."""
+    # Below, the config is changed for the measurement.
     scope, cfg = cfg.default_scope, deepcopy(cfg)
     preprocessor = cfg.model.get("data_preprocessor")
     if preprocessor is not None:

@@ -34,6 +34,7 @@ def measure_rates(device: torch.device, seconds: float = 0.5) -> list[Rate]:
 
 
 def _copy(device: torch.device, seconds: float) -> Rate:
+    # Larger than caches, whose speed is not asked for.
     source = torch.ones(COPY_BYTES[device.type] // 4, device=device)
     target = torch.empty_like(source)
     return _rate("copy", device, 2 * source.nbytes, lambda: target.copy_(source), seconds)

@@ -152,7 +152,8 @@ def _results(checks: list[Check]) -> Table:
     for check in checks:
         rows.setdefault((check.device, check.operator, check.backend), {})[check.dtype] = check
     for row, by_dtype in rows.items():
-        table.add_row(*row, *(_cell(by_dtype.get(dtype)) for dtype in dtypes))
+        cells = [_cell(by_dtype.get(dtype)) for dtype in dtypes]
+        table.add_row(*row, *cells)
     return table
 
 

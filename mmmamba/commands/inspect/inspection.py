@@ -211,7 +211,9 @@ class Inspection:
 
     def _own_backbones(self, device: torch.device) -> dict[str, nn.Module]:
         """The model's backbone before and, if it is, after training, by title."""
+        # The network of the config anew: the opened one has its trained weights.
         fresh = build_untrained(self.cfg, device).backbone
+        # Published variants have names; a custom one is called by its class.
         arch = self.cfg.model.backbone.get("arch")
         name = arch if isinstance(arch, str) else type(fresh).__name__
         models = {f"{name}, {RANDOM}": fresh}
@@ -232,6 +234,7 @@ class Inspection:
 
     def _choose(self, stage: int | None, block: int | None) -> Scan:
         with _told():
+            # Map and image are compared at the size that the network sees.
             size = tuple(self.subject.inputs.shape[2:])
             return choose_scan(self._known_scans(), size, stage, block)
 

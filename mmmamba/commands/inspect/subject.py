@@ -37,6 +37,7 @@ class Subject:
     def from_file(self, x: float, y: float) -> tuple[float, float]:
         """A pixel of the image file as one of the picture."""
         across, down = self.sample.metainfo.get("scale_factor", (1.0, 1.0))
+        # Letterboxed images are moved as well as scaled.
         top, _, left, _ = self.sample.metainfo.get("pad_param", (0, 0, 0, 0))
         return x * across + left, y * down + top
 
@@ -62,6 +63,7 @@ def read_subject(model: nn.Module, cfg: Config, path: str | PathLike) -> Subject
     seen_HW3 = packed["inputs"].permute(1, 2, 0).numpy()[..., ::-1]
     seen_HW3 = np.ascontiguousarray(seen_HW3.clip(0, 255).astype(np.uint8))
     height, width = data["inputs"].shape[2:]
+    # The preprocessor pads at the bottom and right, so that strides divide the sides.
     filled = seen_HW3.shape[0] / height, seen_HW3.shape[1] / width
     return Subject(
         data["inputs"],

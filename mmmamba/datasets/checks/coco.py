@@ -122,6 +122,7 @@ def check_categories(categories: list[dict], classes: Sequence[str] | None, repo
     missing = [name for name in classes if name not in names]
     if missing:
         report.add("classes-missing", _missing(missing, names, classes))
+    # mmdet keeps the file's order whatever the config's: names would be exchanged.
     common = [name for name in classes if name in names]
     in_file = [name for name in names if name in classes]
     if not missing and len(common) == len(in_file) and common != in_file:
@@ -218,6 +219,7 @@ def _check_annotations(
         count.images = len(images_of[name])
         if not count.amount:
             report.add("class-empty", repr(name))
+    # Images without objects may be meant so.
     for number in sizes:
         if number not in used:
             report.add("image-empty", image=number)

@@ -55,6 +55,7 @@ def read_image_facts(path: str | Path, decode: bool = True) -> ImageFacts:
         with Image.open(path) as image:
             if decode:
                 image.load()
+            # Pillow gives the size as stored, mmcv turns the image when it reads it.
             turned = image.getexif().get(ExifTags.Base.Orientation) in TURNING
             return ImageFacts(*image.size, mode=image.mode, turned=turned)
     except FileNotFoundError:

@@ -68,6 +68,7 @@ def config_splits(cfg: Config, names: tuple[str, ...] = SPLITS) -> list[Split]:
     found = []
     for name in names:
         node = _dataset_of(cfg, name)
+        # Most configs test on what they validate on: once is enough.
         if name == "test" and "val" in names and node == _dataset_of(cfg, "val"):
             continue
         evaluators = tuple(as_list(cfg.get(f"{name}_evaluator")))
@@ -97,6 +98,7 @@ def same_file(one: str | Path, other: str | Path) -> bool:
 def _build(node: dict, scope: str | None, name: str) -> BaseDataset:
     with DATASETS.switch_scope_and_registry(scope) as registry:
         try:
+            # Without a pipeline and unread: only what the config says is wanted.
             return registry.build({**node, "pipeline": [], "lazy_init": True})
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise UsageError(

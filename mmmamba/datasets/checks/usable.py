@@ -98,6 +98,7 @@ def check_coco_use(content: dict, split: Split, report: Report) -> None:
     if not any(evaluator.get("format_only") for evaluator in split.evaluators):
         _check_objects(found, len(content["annotations"]), split.masks, report)
     with_objects = found.images
+    # The images that mmdet keeps by its `filter_cfg`.
     left = [
         number
         for number, image in images.items()

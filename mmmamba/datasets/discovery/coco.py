@@ -88,8 +88,12 @@ def find_coco(root: Path, out: Path, val_share: float | None = None) -> CocoData
 
 def annotation_files(root: Path) -> list[Path]:
     """JSON files below a folder, those for other tasks by their names left out."""
-    files = (file for folder in walk(root) for file in sorted(folder.glob("*.json")))
-    return [file for file in files if not set(_words(file.stem)) & set(OTHER_TASKS)]
+    files = []
+    for folder in walk(root):
+        for file in sorted(folder.glob("*.json")):
+            if not set(_words(file.stem)) & set(OTHER_TASKS):
+                files.append(file)
+    return files
 
 
 def _divided(

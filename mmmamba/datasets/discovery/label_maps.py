@@ -79,6 +79,7 @@ def find_label_maps(root: Path, out: Path, val_share: float | None = None) -> La
             for split, part in parts.items()
         ]
     values = _values(parts, image_suffix, label_suffix)
+    # Masks of nothing and something are often saved as black and white.
     if set(values) <= {0, IGNORED} and IGNORED in values:
         parts = _renumbered(parts, values, image_suffix, label_suffix, out)
         said.append(

@@ -112,6 +112,7 @@ def load_checked(dataset: BaseDataset, masks: bool, skip: bool) -> None:
         DataError: the file or annotations of it cannot be used.
     """
     checked = CheckedParse(dataset, masks, skip)
+    # On this object alone, and only while it reads.
     dataset.parse_data_info = checked
     try:
         dataset.full_init()

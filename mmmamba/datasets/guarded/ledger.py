@@ -57,6 +57,7 @@ class Ledger:
         """Log what came since the last report, of all processes together. Each must call it."""
         entries = self._new_entries()
         self.counts.update(entry["kind"] for entry in entries)
+        # Each process counts what its own workers left out.
         total = tensor([self.counts[kind] for kind in KINDS])
         all_reduce(total)
         for kind, number in zip(KINDS, total.tolist()):

@@ -89,6 +89,7 @@ class CheckedPipeline(Compose):
     def _left_out(self, kind: str, what: str) -> None:
         if self.test_mode:
             raise DataError(f"{what} left nothing of an image to test")
+        # A data set that is all bad would otherwise look for a good image for ever.
         self.row.append(what)
         if len(self.row) > self.limit:
             self._stop()

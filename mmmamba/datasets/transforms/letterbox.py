@@ -32,6 +32,7 @@ class Letterbox(BaseTransform):
         image = results["img"]
         old_height, old_width = image.shape[:2]
         ratio = self.size / max(old_height, old_width)
+        # Rounding up must not make the long side a pixel too long.
         height = min(math.ceil(old_height * ratio), self.size)
         width = min(math.ceil(old_width * ratio), self.size)
         if ratio != 1:

@@ -64,6 +64,7 @@ class CenteredRandomAffine(BaseTransform):
             )
         height, width = results["img"].shape[:2]
         scale, x, y = self._draw()
+        # Scaled about its own centre, which then moves to x, y of the new size.
         matrix = np.array(
             [
                 [scale, 0, x * self.size[0] - scale * width / 2],

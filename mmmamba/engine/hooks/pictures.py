@@ -35,6 +35,7 @@ from ...visualization.sheets.validation import ValidationSheet
 EVERY = 300.0
 """Seconds between curves while no validation comes."""
 IGNORE_INDEX = 255
+"""Label of pixels that do not count, where no metric says another; mmseg's default."""
 
 
 def add_pictures(cfg: Config, off: bool = False) -> None:
@@ -84,6 +85,7 @@ class PicturesHook(Hook):
             if classes is not None and draw_batch(data_batch, classes, self.folder / name):
                 self._publish(runner, name)
             else:
+                # Nor will the next batches do.
                 self.batches = 0
                 runner.logger.info(
                     "no pictures of batches: their data set names no classes, or they are not made "
@@ -99,10 +101,11 @@ class PicturesHook(Hook):
     def before_val(self, runner: Runner) -> None:
         evaluator = runner.val_loop.evaluator
         if runner.cfg.get("default_scope") == "mmseg" and self.pixels is None:
+            # Counted as the config's own metric counts, which sees the maps anyway.
             self.pixels = PixelConfusion(_ignore_index(evaluator.metrics))
             self.pixels.dataset_meta = evaluator.dataset_meta
             evaluator.metrics.append(self.pixels)
-        # CocoMetric forgets its results when it has its numbers; they are kept for the curves.
+        # CocoMetric forgets its results when it has its numbers; they are kept for the charts.
         if self.metric is None:
             self.metric = find_coco_metric(evaluator.metrics)
             self.results = keep_results(self.metric) if self.metric is not None else None
@@ -226,7 +229,7 @@ def _ignore_index(metrics: Sequence[Any]) -> int:
 
 
 def _ends(runner: Runner) -> bool:
-    """No more training comes after this validation."""
+    """Whether no more training comes after this validation."""
     loop = runner.train_loop
     if loop.stop_training:
         return True

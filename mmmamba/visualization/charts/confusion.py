@@ -44,6 +44,7 @@ def draw_confusion(
         caption += f" The {MOST} most frequent of {len(matrix)} classes."
         matrix, names = matrix[np.ix_(largest, largest)], [names[index] for index in largest]
     totals = matrix.sum(axis=1, keepdims=True)
+    # Rows of classes that do not occur have no shares: they stay NaN, which is drawn grey.
     shares = np.divide(matrix, totals, out=np.full(matrix.shape, np.nan), where=totals > 0)
     short = [shortened(name) for name in names]
     if len(matrix) <= NUMBERED:

@@ -113,6 +113,7 @@ def _draw(
             _draw_panel(axis, panel, training, per_epoch or 1)
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=last > 2, steps=(1, 2, 5, 10)))
         axis.set_xlabel("epoch" if per_epoch else "iteration")
+    # The last row may not be full.
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
     save_figure(figure, path, DPI)

@@ -64,6 +64,7 @@ def objects_cell(
     if "masks" in found:
         masks = [_encode(fit_labels(m, height, width)) for m in _masks(found.masks, order)]
     objects = Objects(boxes * np.array([across, down] * 2), scores[order], labels, masks)
+    # Labels of a data set have no score to be written.
     drawn = draw_detections(small, objects, classes, scores=scored)
     return Cell(title, drawn, frozenset(labels.tolist()))
 
@@ -105,6 +106,7 @@ def _drawn(
 def regions_cell(title: str, image: np.ndarray, labels: np.ndarray, classes: Classes) -> Cell:
     """Each pixel's class; `labels` is (H, W), and pixels of no class are whitish."""
     small = fit(image)
+    # Whatever stands for "ignored" (255, -1) becomes one class more.
     ignored = len(classes.names)
     labels = np.where((labels >= 0) & (labels < ignored), labels, ignored).astype(np.int32)
     labels = fit_labels(labels, *small.shape[:2])
@@ -119,6 +121,7 @@ def input_image(tensor: Tensor) -> np.ndarray:
     """
     image = tensor.cpu().numpy().transpose(1, 2, 0)
     image = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
+    # Values from 0 to 1 or around 0 were normalised, others are the file's.
     low, high = float(image.min()), float(image.max())
     if image.dtype != np.uint8 and (low < 0 or not 1 < high <= 255):
         image = (image - low) / max(high - low, 1e-6) * 255

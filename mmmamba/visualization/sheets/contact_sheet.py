@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...structures.classes import Classes
-from ...structures.samples import Sample
+from ...structures.samples import Mark, Sample
 from ..legend import Entry
 from ..objects import Line
 from ..regions import with_ignored
@@ -32,7 +32,9 @@ def draw_contact_sheet(
     """
     if not samples:
         raise ValueError("no samples to draw")
-    marks = [mark for sample in samples for mark in sample.marks]
+    marks: list[Mark] = []
+    for sample in samples:
+        marks += sample.marks
     notes = []
     if any(mark.faulty for mark in marks):
         notes.append(FAULTY_NOTE)

@@ -18,7 +18,7 @@ from .cells import Cell
 FONT = 900
 """Size of the image that the font fits."""
 QUALITY = 85
-"""Of the JPEGs: many images in one file."""
+"""Lower than for single images: a sheet holds many."""
 
 
 def save_sheet(

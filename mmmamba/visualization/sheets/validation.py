@@ -47,6 +47,7 @@ class ValidationSheet:
         for sample in samples:
             if self.seen in self.chosen and sample.get("img_path") is not None:
                 self.cells += self._pair(sample)
+            # Counted also where nothing is drawn, so that the chosen images stay the same.
             self.seen += 1
 
     def save(self, path: Path) -> bool:

@@ -160,11 +160,10 @@ def test_images_are_read(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no image")
     Image.fromarray(np.zeros((30, 40), np.uint16)).save(tmp_path / "deep.png")
     report = check_coco(content, tmp_path)
-    found = {
-        kind: [f.image for f in kept]
-        for kind, kept in report.examples.items()
-        if kind != "image-empty"
-    }
+    found = {}
+    for kind, kept in report.examples.items():
+        if kind != "image-empty":
+            found[kind] = [finding.image for finding in kept]
     assert found == {
         "image-missing": [3],
         "image-unreadable": [2, 6],

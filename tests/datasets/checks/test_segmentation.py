@@ -33,7 +33,9 @@ def test_labels_and_their_faults(tmp_path: Path) -> None:
     ]
     Path(pairs[4][1]).write_bytes(b"no png")
     report = check_segmentation(pairs, ("road", "sky"))
-    found = {kind: [Path(f.file).stem for f in kept] for kind, kept in report.examples.items()}
+    found = {}
+    for kind, kept in report.examples.items():
+        found[kind] = [Path(finding.file).stem for finding in kept]
     assert found == {
         "label-range": ["range"],
         "label-size": ["size"],
