@@ -16,6 +16,7 @@ from mmseg.structures import SegDataSample
 
 import mmmamba
 from mmmamba.checkpoints import KEY_MAPS, CheckpointError, catalogue, published
+from mmmamba.commands import main
 from mmmamba.datasets.shapes import CLASSES
 from mmmamba.inference import Predictor
 from mmmamba.models import backbones
@@ -198,3 +199,12 @@ def test_a_segmentor_trains_a_step_with_it(segmentor):
 def test_infer_with_its_detector_and_its_segmentor(detector, segmentor, image):
     assert len(Predictor(detector)(image)) > 0
     assert Predictor(segmentor)(image).labels.shape == (72, 96)
+
+
+@pytest.mark.parametrize("run", ["detector", "segmentor"])
+def test_inspect_draws_where_its_scans_go(run, image, request, tmp_path):
+    folder = request.getfixturevalue(run)
+    asked = ["--what", "scan", "attention", "features", "cam"]
+    assert main(["inspect", str(folder), str(image), *asked, "--out", str(tmp_path)]) == 0
+    names = {path.stem for path in tmp_path.glob("*.png")}
+    assert names == {"scan", "attention", "features", "cam"}
