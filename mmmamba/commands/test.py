@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from ..engine.runs import run_test as run
 from ..evaluation.expected import TOLERANCE
 from .run_arguments import add_run_arguments
+
+__all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

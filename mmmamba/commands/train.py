@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 
 from ..acceleration.graphed import MAX_SIZES
+from ..engine.runs import run_train as run
 from ..engine.tracking import TRACKERS
 from .run_arguments import add_run_arguments
+
+__all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
