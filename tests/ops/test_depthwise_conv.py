@@ -1,4 +1,7 @@
-"""The depthwise convolution's kernels against PyTorch's operators: on a GPU, and small in Triton's interpreter."""
+"""Depthwise convolutions: by definition, and the kernels against PyTorch's operators.
+
+The kernels run on a GPU, and small in Triton's interpreter.
+"""
 
 import pytest
 import torch
@@ -103,7 +106,7 @@ def test_kernels_equal_pytorch(interpreter, shape, side, bias, silu, sliced):
 
 @inside
 def test_gradients_in_other_strides(interpreter):
-    """A sum's gradient has no strides at all, that of a channels-first layer has others, a crop's has gaps."""
+    """A sum's gradient has no strides, that of a channels-first layer others, a crop's has gaps."""
     from mmmamba.ops.kernels.depthwise_conv import backward
 
     x, weight, bias, grad = make(2, 8, 4, 5)
@@ -179,7 +182,7 @@ def test_on_a_gpu(shape, side, bias, silu, sliced, dtype):
 
 @gpu
 def test_autocast_on_a_gpu():
-    """The map in half precision and nothing but it kept; the parameters and their gradients in full."""
+    """The map in half precision and nothing but it kept; parameters and their gradients in full."""
     x, weight, bias, grad = make(2, 96, 50, 84, device="cuda")
     x, weight, bias = (t.requires_grad_() for t in (x, weight, bias))
     with torch.autocast("cuda", torch.bfloat16):
