@@ -52,7 +52,8 @@ def depthwise_conv(
 
 
 def _check(x: Tensor, weight: Tensor, stride: int) -> None:
-    channels = x.shape[1] if x.dim() == 4 else "C"
+    # PyTorch's convolution takes a single map without its batch, too.
+    channels = x.shape[-3] if x.dim() in (3, 4) else "C"
     if weight.dim() != 4 or weight.shape[:2] != (channels, 1):
         raise ValueError(
             f"depthwise_conv: weight is {tuple(weight.shape)} and x {tuple(x.shape)}, wanted "
@@ -69,7 +70,7 @@ def _check(x: Tensor, weight: Tensor, stride: int) -> None:
 
 def _kernels_take(x: Tensor, weight: Tensor, stride: int) -> bool:
     """Whether Triton's kernels exist for it, and PyTorch's convolution would take it too."""
-    if not (HAS_TRITON and unwatched(x)):
+    if not (HAS_TRITON and unwatched(x) and x.dim() == 4):
         return False
     if stride != 1 or weight.shape[2] != weight.shape[3] or weight.shape[2] not in SIDES:
         return False

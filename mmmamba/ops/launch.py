@@ -75,9 +75,8 @@ def _check_sizes(kernel, sizes: Mapping[str, int | float]) -> None:
         )
 
 
-def _in_order(kernel, arguments: Mapping[str, Any]) -> list:
-    """The arguments as the kernel declares them: first of all its parameters, before constants."""
-    names = kernel.arg_names[: len(arguments)]
+def _in_order(names: list[str], arguments: Mapping[str, Any], kernel) -> list:
+    """The arguments' values as the kernel declares them."""
     try:
         return [arguments[name] for name in names]
     except KeyError:
@@ -102,7 +101,7 @@ def launch(
 
     Args:
         programs: the length of the grid.
-        tensors: by the kernel's names for them, at least one that is not None.
+        tensors: by the kernel's names for them; the one it declares first is not None.
         sizes: likewise; the kernel declares them behind the tensors, before its constants.
         constants: the kernel's, and options of the compiler such as `num_warps`.
 
@@ -110,21 +109,22 @@ def launch(
         TypeError: names that are not the kernel's, or a kernel that is specialised on one of
             `sizes`; it would be taken for other sizes.
     """
-    values = _in_order(kernel, {**tensors, **sizes})
-    given = values[: len(tensors)]
-    device = next(x.device for x in given if x is not None)
-    if device.type != "cuda" or not _takes_constants():
+    # Every microsecond here counts as often as there are kernels in a step.
+    names, behind = kernel.arg_names, len(tensors) + len(sizes)
+    given = _in_order(names[: len(tensors)], tensors, kernel)
+    numbers = _in_order(names[len(tensors) : behind], sizes, kernel)
+    first = given[0]
+    if not (first.is_cuda and _takes_constants()):
         _check_sizes(kernel, sizes)
-        kernel[(programs,)](*values, **constants)
+        kernel[(programs,)](*given, *numbers, **constants)
         return
     kinds = [x if x is None else (x.dtype, x.data_ptr() % 16 == 0) for x in given]
-    small = max(sizes.values()) < 2**31
-    key = (id(kernel), device.index, small, *kinds, *constants.items())
+    small = max(numbers) < 2**31
+    key = (id(kernel), first.device.index, small, *kinds, *constants, *constants.values())
     found = _COMPILED.get(key)
     if found is None:
         _check_sizes(kernel, sizes)
-        compiled = kernel[(programs,)](*values, **constants)
-        declared = kernel.arg_names[len(values) :]
-        _COMPILED[key] = _Compiled(compiled, [constants[name] for name in declared])
+        compiled = kernel[(programs,)](*given, *numbers, **constants)
+        _COMPILED[key] = _Compiled(compiled, [constants[name] for name in names[behind:]])
         return
-    found.kernel[(programs, 1, 1)](*values, *found.constants)
+    found.kernel[(programs, 1, 1)](*given, *numbers, *found.constants)

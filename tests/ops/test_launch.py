@@ -21,5 +21,5 @@ def test_a_kernel_specialised_on_a_size_is_refused():
 
 
 def test_names_that_are_not_the_kernels_are_refused():
-    with pytest.raises(TypeError, match="is given x, lines, width, wanted x, rows, width"):
+    with pytest.raises(TypeError, match="of_any_rows is given lines, width, wanted rows, width"):
         launch(of_any_rows, 1, dict(x=torch.zeros(1)), dict(lines=3, width=4), C=2)

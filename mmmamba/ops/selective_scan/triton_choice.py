@@ -108,7 +108,8 @@ class Cut(NamedTuple):
 
 def row_strides(x: Tensor) -> tuple[int, int, int]:
     """Strides of batch, position and route; zero for a route dimension that all routes share."""
-    return x.stride(0), x.stride(1), 0 if x.shape[2] == 1 else x.stride(2)
+    batch, position, route, _ = x.stride()
+    return batch, position, 0 if x.shape[2] == 1 else route
 
 
 def choose_tile(sizes: Sizes, config: Config, maps: Sequence[Tensor]) -> Tile:
@@ -133,7 +134,8 @@ def _begins_on_vectors(x: Tensor, vector: int) -> bool:
     """Whether every row begins on a multiple of the vector's size in memory."""
     if x.data_ptr() % (vector * x.element_size()):
         return False
-    return all(stride % vector == 0 for stride in row_strides(x))
+    batch, position, route = row_strides(x)
+    return batch % vector == position % vector == route % vector == 0
 
 
 def choose_cut(sizes: Sizes, tile: Tile, routes: int, processors: int) -> Cut:

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ class Problem:
     complete: bool
     """Every route visits every position once, so that there are no holes and nothing to clear."""
 
-    @property
+    @cached_property
     def sizes(self) -> Sizes:
         batch, length, routes, channels = self.delta.shape
         steps = length if self.index is None else self.index.shape[1]
