@@ -20,6 +20,7 @@ import torch
 from common import NAN, Column, Table, copy_speed, median_ms, parser, save
 
 from mmmamba.ops import route_table, selective_scan
+from mmmamba.ops.selective_scan import triton_choice
 from mmmamba.ops.selective_scan.common import ScanArgs
 
 backend = importlib.import_module("mmmamba.ops.selective_scan.triton")
@@ -137,7 +138,7 @@ def set_warps(warps: float) -> None:
 
     Into as many as make that.
     """
-    backend.FULL, backend.WANTED = warps, max(1, round(warps))
+    triton_choice.FULL, triton_choice.WANTED = warps, max(1, round(warps))
 
 
 def check(job) -> tuple[str, float, str]:
@@ -187,9 +188,11 @@ def set_tiling(
 ) -> None:
     """One tiling for all; at least `warps` on each multiprocessor."""
     set_warps(warps)
-    backend.ONE_STATE = backend.FEW_STATES = backend.MANY_STATES = backend.Tiling(
-        steps, backend.Config(*forward), backend.Config(*backward)
+    tiling = triton_choice.Tiling(
+        steps, triton_choice.Config(*forward), triton_choice.Config(*backward)
     )
+    for name in ("ONE_STATE", "FEW_STATES", "MANY_STATES"):
+        setattr(triton_choice, name, tiling)
 
 
 def warm(job) -> str:
@@ -254,7 +257,7 @@ def measure(case: Case, tilings: list, warps_of_sweep: list[float], rate: float)
     )
     rows = []
     for tiling in tilings or [None]:
-        for warps in warps_of_sweep if tiling else [backend.FULL]:
+        for warps in warps_of_sweep if tiling else [triton_choice.FULL]:
             if tiling:
                 set_tiling(*tiling, warps)
             forward, backward = milliseconds(ours(case, x))

@@ -146,7 +146,7 @@ def test_no_circle_of_folders():
 def test_the_reader_of_imports_sees_relative_ones():
     taken = imported(PACKAGE / "ops" / "__init__.py")
     assert "mmmamba.ops.routes" in {name.rpartition(".")[0] for name in taken}
-    assert "ops.selective_scan.common" in IMPORTS["ops.selective_scan.naive"]
+    assert "ops.selective_scan.common" in IMPORTS["ops.selective_scan.torch"]
 
 
 def test_a_circle_would_be_seen():

@@ -211,8 +211,9 @@ def _read(file: Path, changed: int) -> _File:
 def _at(node: Any, keys: Keys) -> Any:
     """The value below a node, or `_NOTHING`."""
     for key in keys:
-        is_list = isinstance(node, (list, tuple)) and isinstance(key, int)
-        if (isinstance(node, dict) and key in node) or (is_list and key < len(node)):
+        if isinstance(node, dict):
+            node = node.get(key, _NOTHING)
+        elif isinstance(node, (list, tuple)) and isinstance(key, int) and key < len(node):
             node = node[key]
         else:
             return _NOTHING

@@ -5,7 +5,10 @@ from torch import Tensor
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
-    """Autocast's dtype where x is, None where it is off. Can be traced by torch.compile of PyTorch 2.6 and newer."""
+    """Autocast's dtype where x is, None where it is off.
+
+    Can be traced by `torch.compile` of PyTorch 2.6 and newer.
+    """
     device = x.device.type
     if device == "meta" or not torch.is_autocast_enabled(device):
         return None

@@ -1,8 +1,12 @@
-"""Depthwise convolution with SiLU on maps whose memory is channels-last, in one kernel on CUDA.
+"""Depthwise convolution of any odd kernel, with SiLU, on maps whose memory is channels-last.
 
-cuDNN makes a plan for every new size of a map, which takes longer than the training step of a detector that gets it,
-and PyTorch's operators read and write the map for the convolution and for SiLU. These kernels are compiled once for all
-sizes; training keeps the input alone.
+Which way is taken is decided in `_kernels_take` and nowhere else. On CUDA, Triton's kernels take
+square kernels of up to five columns and stride 1: cuDNN makes a plan for every new size of a map,
+which takes longer than the training step of a detector that gets it, and PyTorch's operators read
+and write the map for the convolution and for SiLU. These kernels are compiled once for all sizes;
+training keeps the input alone. All else is PyTorch's convolution: larger kernels, whose weights and
+sums the registers of a program do not hold, stride 2, kernels along one side, maps whose memory is
+channels-first, float64, and a CPU.
 """
 
 import torch
@@ -15,47 +19,76 @@ from .launch import DTYPES, HAS_TRITON
 from .recompute import unwatched
 
 SIDES = (1, 3, 5)
-"""Of the kernel; the registers of a program do not hold what a larger one needs."""
+"""Of the kernels that Triton's take."""
+STRIDES = (1, 2)
 
 
 def depthwise_conv(
-    x_BCHW: Tensor, weight: Tensor, bias: Tensor | None = None, silu: bool = False
+    x_BCHW: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    silu: bool = False,
+    stride: int = 1,
 ) -> Tensor:
-    """`conv2d(x)` of stride 1 that keeps the size, or its SiLU, `(B, C, H, W)` in x's dtype or autocast's.
+    """`conv2d(x)` with a kernel for each channel, or its SiLU, in x's dtype or autocast's.
+
+    The map is padded with zeros by half a kernel, so that `(B, C, H, W)` becomes itself with stride
+    1 and `(B, C, ceil(H / 2), ceil(W / 2))` with stride 2.
 
     Args:
-        weight: `(C, 1, S, S)` with S odd. Under autocast the kernels take it, and give its gradient, as it is.
+        weight: `(C, 1, S, T)`, both sides odd; `(C, 1, S, 1)` and `(C, 1, 1, T)` are kernels along
+            one side. Under autocast the kernels take it, and give its gradient, as it is.
         bias: `(C,)` or None.
         silu: apply SiLU.
+        stride: 1 or 2.
+
+    Raises:
+        ValueError: a weight of another shape, an even side, or another stride.
     """
-    if not _fused(x_BCHW, weight):
-        return _plain(x_BCHW, weight, bias, silu)
+    _check(x_BCHW, weight, stride)
+    if not _kernels_take(x_BCHW, weight, stride):
+        return _plain(x_BCHW, weight, bias, silu, stride)
     return _Fused.apply(x_BCHW.to(autocast_dtype(x_BCHW) or x_BCHW.dtype), weight, bias, silu)
 
 
-def _fused(x: Tensor, weight: Tensor) -> bool:
-    """On CUDA, channels-last, and what PyTorch's convolution would take too."""
-    if not (
-        HAS_TRITON
-        and unwatched(x)
-        and x.dim() == 4
-        and x.stride(1) == 1
-        and x.shape[1] == len(weight)
-    ):
+def _check(x: Tensor, weight: Tensor, stride: int) -> None:
+    # PyTorch's convolution takes a single map without its batch, too.
+    channels = x.shape[-3] if x.dim() in (3, 4) else "C"
+    if weight.dim() != 4 or weight.shape[:2] != (channels, 1):
+        raise ValueError(
+            f"depthwise_conv: weight is {tuple(weight.shape)} and x {tuple(x.shape)}, wanted "
+            f"({channels}, 1, S, T) and (B, {channels}, H, W)"
+        )
+    if weight.shape[2] % 2 == 0 or weight.shape[3] % 2 == 0:
+        raise ValueError(
+            f"depthwise_conv: the kernel is {weight.shape[2]} x {weight.shape[3]}, wanted odd "
+            "sides, which have a middle; pad the map and use F.conv2d for an even one"
+        )
+    if stride not in STRIDES:
+        raise ValueError(f"depthwise_conv: stride is {stride}, wanted 1 or 2")
+
+
+def _kernels_take(x: Tensor, weight: Tensor, stride: int) -> bool:
+    """Whether Triton's kernels exist for it, and PyTorch's convolution would take it too."""
+    if not (HAS_TRITON and unwatched(x) and x.dim() == 4):
         return False
-    dtypes_fit = x.dtype == weight.dtype or autocast_dtype(x) is not None
-    square = weight.shape[2] == weight.shape[3] and weight.shape[2] in SIDES
-    return square and dtypes_fit and x.dtype in DTYPES and weight.dtype in DTYPES
+    if stride != 1 or weight.shape[2] != weight.shape[3] or weight.shape[2] not in SIDES:
+        return False
+    channels_last = x.stride(1) == 1
+    one_dtype = x.dtype == weight.dtype or autocast_dtype(x) is not None
+    known = x.dtype in DTYPES and weight.dtype in DTYPES
+    return channels_last and one_dtype and known
 
 
-def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor:
-    y = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
+def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, stride: int = 1) -> Tensor:
+    padding = (weight.shape[2] // 2, weight.shape[3] // 2)
+    y = F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
     return F.silu(y) if silu else y
 
 
-def _of_one_dtype(x: Tensor, *parameters: Tensor | None) -> list[Tensor | None]:
-    """As PyTorch's convolution wants them where autocast is off."""
-    return [x, *(p if p is None else p.to(x.dtype) for p in parameters)]
+def _plain_of_one_dtype(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor:
+    """PyTorch's convolution wants one dtype where autocast is off, as it is in a backward pass."""
+    return _plain(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype), silu)
 
 
 class _Fused(torch.autograd.Function):
@@ -71,7 +104,7 @@ class _Fused(torch.autograd.Function):
     def backward(ctx, grad):
         if differentiated_again(grad):
             return gradients(
-                lambda *x: _plain(*_of_one_dtype(*x), ctx.silu),
+                lambda *x: _plain_of_one_dtype(*x, ctx.silu),
                 ctx.saved_tensors,
                 ctx.needs_input_grad,
                 grad,
@@ -79,4 +112,5 @@ class _Fused(torch.autograd.Function):
         from .kernels.depthwise_conv import backward
 
         wants_dx, *wants_parameters = ctx.needs_input_grad[:3]
-        return *backward(grad, *ctx.saved_tensors, ctx.silu, wants_dx, any(wants_parameters)), None
+        grads = backward(grad, *ctx.saved_tensors, ctx.silu, wants_dx, any(wants_parameters))
+        return *grads, None

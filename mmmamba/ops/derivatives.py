@@ -14,23 +14,19 @@ from torch.autograd import forward_ad
 
 
 def transformed() -> bool:
-    """Inside a transform of `torch.func` or a level of forward mode.
+    """Whether this runs inside a transform of `torch.func` or a level of forward mode.
 
-    Not for code that torch.compile traces.
+    Not for code that `torch.compile` traces.
     """
-    return (
-        torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
-    )
+    in_a_transform = torch._C._functorch.peek_interpreter_stack() is not None
+    return in_a_transform or forward_ad._current_level >= 0
 
 
 def differentiated_again(grad: Tensor) -> bool:
-    """In a backward pass from `grad`: its results are to be differentiated too, or transformed."""
+    """Whether what a backward pass makes of `grad` is to be differentiated or transformed too."""
     # Gradients that come many at once, by `is_grads_batched=True`, are none of torch.func's.
-    return (
-        torch.is_grad_enabled()
-        or transformed()
-        or torch._C._functorch.is_legacy_batchedtensor(grad)
-    )
+    batched = torch._C._functorch.is_legacy_batchedtensor(grad)
+    return torch.is_grad_enabled() or transformed() or batched
 
 
 def gradients(
@@ -39,7 +35,7 @@ def gradients(
     wants: Sequence[bool],
     grad: Tensor,
 ) -> tuple[Tensor | None, ...]:
-    """Of `plain(*tensors)`, for an autograd function to return; they can be differentiated again.
+    """Gradients of `plain(*tensors)` for an autograd function to return; differentiable again.
 
     Args:
         tensors: the function's first inputs.
@@ -47,12 +43,14 @@ def gradients(
     """
     again = torch.is_grad_enabled()
     with torch.enable_grad(), torch.autocast(grad.device.type, enabled=False):
-        # One may be made of another, or be it: none depends on another's view.
-        tensors = [x.view_as(x) if want else x for x, want in zip(tensors, wants)]
-        wanted = [x for x, want in zip(tensors, wants) if want]
-        found = iter(
-            torch.autograd.grad(
-                plain(*tensors), wanted, grad, create_graph=again, allow_unused=True
-            )
-        )
-    return tuple(next(found) if want else None for want in wants)
+        given, wanted = [], []
+        for x, want in zip(tensors, wants):
+            if x is not None and want:
+                # One may be made of another, or be it: none depends on another's view.
+                x = x.view_as(x)
+                wanted.append(x)
+            given.append(x)
+        y = plain(*given)
+        found = torch.autograd.grad(y, wanted, grad, create_graph=again, allow_unused=True)
+    remaining = iter(found)
+    return tuple(next(remaining) if want else None for want in wants)

@@ -1,7 +1,8 @@
-"""Mamba's gate: the scan's output times SiLU of a second projection (Gu and Dao, arXiv 2312.00752, section 3.4).
+"""Mamba's gate: the scan's output times SiLU of a second projection.
 
-On CUDA one kernel reads both once and writes what the projection after it takes, where PyTorch's operators write four
-tensors of the inner width; training keeps the two inputs alone.
+(Gu and Dao, arXiv 2312.00752, section 3.4.) On CUDA one kernel reads both once and writes what the
+projection after it takes, where PyTorch's operators write four tensors of the inner width; training
+keeps the two inputs alone.
 """
 
 import torch

@@ -5,16 +5,22 @@ from torch import Tensor
 
 from .launch import HAS_TRITON
 
-# Pairs of boxes whose overlap is noted at once, a bit each: half a GiB. More are left to torchvision, group by group.
 PAIRS = 2**32
+"""Pairs of boxes whose overlap is noted at once, a bit each: half a GiB.
+
+More are left to torchvision, group by group.
+"""
 
 
 @torch.no_grad()
 def grouped_nms(boxes_GN4: Tensor, threshold: float) -> Tensor:
-    """Which boxes `(G, N, 4)`, best first, overlap no better kept one of their group by more than `threshold` `(G, N)`.
+    """Which boxes overlap no better kept one of their group by more than `threshold`, `(G, N)`.
 
-    What `torchvision.ops.nms` keeps of each group. A box of zeros, as fills up a short group, suppresses nothing. On
-    CUDA overlaps are computed in float32.
+    This is what `torchvision.ops.nms` keeps of each group. A box of zeros, as fills up a short
+    group, suppresses nothing. On CUDA overlaps are computed in float32.
+
+    Args:
+        boxes_GN4: corners x1, y1, x2, y2; each group's best first.
     """
     groups, length, _ = boxes_GN4.shape
     if boxes_GN4.is_cuda and HAS_TRITON and groups * length**2 <= PAIRS:

@@ -1,11 +1,15 @@
 """LayerNorm over the last dimension, alone or with the residual sum before it.
 
-Under CUDA autocast PyTorch's `F.layer_norm` writes float32, and a linear layer that follows reads that and writes it
-again in the low precision. Here one kernel computes in float32 and writes what the consumer takes.
+Under CUDA autocast PyTorch's `F.layer_norm` writes float32, and a linear layer that follows reads
+that and writes it again in the low precision. Here one kernel computes in float32 and writes what
+the consumer takes.
 
-Which way is taken is decided in `_kernels_take` and nowhere else: Triton's kernels on CUDA for float32, float16 and
-bfloat16; else `F.layer_norm`, the same arithmetic in float32: on a CPU, without Triton and for float64.
+Which way is taken is decided in `_kernels_take` and nowhere else: Triton's kernels on CUDA for
+float32, float16 and bfloat16; else `F.layer_norm`, the same arithmetic in float32: on a CPU,
+without Triton and for float64.
 """
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -30,14 +34,16 @@ def layer_norm(
     feeds_linear: bool = False,
     backend: str = "",
 ) -> Tensor:
-    """`(x - mean) / sqrt(var + eps) * weight + bias` over the last dimension C (Ba et al., arXiv 1607.06450).
+    """`(x - mean) / sqrt(var + eps) * weight + bias` over the last dimension C.
+
+    (Ba et al., arXiv 1607.06450.)
 
     Args:
         x: `(..., C)`.
         weight, bias: `(C,)`.
-        feeds_linear: every consumer takes autocast's dtype, as linear layers and convolutions do: under autocast return
-            that, rounded once from float32, as the consumer would. Otherwise it is what `F.layer_norm` returns: under
-            CUDA autocast float32, else x's dtype.
+        feeds_linear: every consumer takes autocast's dtype, as linear layers and convolutions do:
+            under autocast return that, rounded once from float32, as the consumer would. Otherwise
+            it is what `F.layer_norm` returns: under CUDA autocast float32, else x's dtype.
         backend: "triton" or "torch"; by default the kernels where they can run.
 
     Raises:
@@ -68,13 +74,15 @@ def add_layer_norm(
     _check(x, weight, bias, backend)
     if x.shape != branch.shape:
         raise ValueError(
-            f"add_layer_norm: x is {tuple(x.shape)}, branch {tuple(branch.shape)}, wanted the same shape"
+            f"add_layer_norm: x is {tuple(x.shape)}, branch {tuple(branch.shape)}, "
+            "wanted the same shape"
         )
     total = torch.promote_types(x.dtype, branch.dtype)
     dtype = _out_dtype(x, total, feeds_linear)
     if _kernels_take(x, total, backend):
-        y, residual, _ = _launch(x, branch, weight, bias, eps, dtype)
-        return y, residual
+        y, sums, _ = _launch(x, branch, weight, bias, eps, dtype)
+        assert sums is not None
+        return y, sums
     residual = x + branch
     return _plain(residual, weight, bias, eps, dtype, feeds_linear), residual
 
@@ -112,6 +120,13 @@ def _out_dtype(x: Tensor, dtype: torch.dtype, feeds_linear: bool) -> torch.dtype
     return low if feeds_linear else torch.float32
 
 
+def _kernels(*inputs) -> tuple[Tensor, Tensor | None, Tensor]:
+    """y, the sum with the branch (None without one), and the rows' mean and 1 / std."""
+    from .kernels import layer_norm as layer_norm_triton
+
+    return layer_norm_triton.forward(*inputs)
+
+
 def _layer_norm(
     x: Tensor,
     branch: Tensor | None,
@@ -120,9 +135,8 @@ def _layer_norm(
     eps: float,
     out_dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    from .kernels import layer_norm as layer_norm_triton
-
-    y, sums, stats = layer_norm_triton.forward(x, branch, weight, bias, eps, out_dtype)
+    """The operator's body."""
+    y, sums, stats = _kernels(x, branch, weight, bias, eps, out_dtype)
     return y, x.new_empty(0) if sums is None else sums, stats
 
 
@@ -180,10 +194,8 @@ def _plain_operator(
     """The operator's outputs from PyTorch's own operators, without the rows' mean and deviation."""
     sums = x if branch is None else x + branch
     dtype = torch.promote_types(sums.dtype, torch.float32)
-    y = F.layer_norm(sums.to(dtype), x.shape[-1:], weight.to(dtype), bias.to(dtype), eps).to(
-        out_dtype
-    )
-    return y, x.new_empty(0) if branch is None else sums, x.new_empty(0)
+    y = F.layer_norm(sums.to(dtype), x.shape[-1:], weight.to(dtype), bias.to(dtype), eps)
+    return y.to(out_dtype), x.new_empty(0) if branch is None else sums, x.new_empty(0)
 
 
 def _save(ctx, inputs, output) -> None:
@@ -195,44 +207,58 @@ def _save(ctx, inputs, output) -> None:
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx, grad_y, grad_sum, compute):
+class _Gradients(NamedTuple):
+    """What the autograd functions return: gradients of the operator's six inputs."""
+
+    x: Tensor | None = None
+    branch: Tensor | None = None
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+    eps: None = None
+    out_dtype: None = None
+
+
+def _backward(ctx, grad_y, grad_sum, compute) -> _Gradients:
+    """The gradients, by the kernels that `compute` calls or by PyTorch's operators."""
     x_dtype, branch_dtype = ctx.dtypes
     if branch_dtype is None:
+        # Then the second output is nothing, and whatever is said of it too.
         grad_sum = None
     if grad_y is None:
         if grad_sum is None:
-            return (None,) * 6
-        return grad_sum.to(x_dtype), grad_sum.to(branch_dtype), None, None, None, None
+            return _Gradients()
+        return _Gradients(grad_sum.to(x_dtype), grad_sum.to(branch_dtype))
     if differentiated_again(grad_y):
         return _plain_backward(ctx, grad_y, grad_sum)
     normed, stats, weight, _ = ctx.saved_tensors
     dx, dweight, dbias, *dbranch = compute(
         grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype
     )
-    if branch_dtype is not None and not dbranch:
-        dbranch = [dx]
-    return dx, dbranch[0] if dbranch else None, dweight, dbias, None, None
+    if branch_dtype is None:
+        return _Gradients(dx, None, dweight, dbias)
+    # Both sides of a sum have one gradient, written twice where their dtypes differ.
+    return _Gradients(dx, dbranch[0] if dbranch else dx, dweight, dbias)
 
 
-def _plain_backward(ctx, grad_y, grad_sum):
+def _plain_backward(ctx, grad_y, grad_sum) -> _Gradients:
     normed, _, weight, bias = ctx.saved_tensors
     x_dtype, branch_dtype = ctx.dtypes
 
-    def norm(*tensors):
-        return _plain_operator(tensors[0], None, *tensors[1:], ctx.eps, grad_y.dtype)[0]
+    def norm(normed, weight, bias):
+        return _plain_operator(normed, None, weight, bias, ctx.eps, grad_y.dtype)[0]
 
-    of_x, of_branch, *of_parameters = ctx.needs_input_grad[:4]
-    dnormed, *dparameters = gradients(
-        norm, (normed, weight, bias), (of_x or of_branch, *of_parameters), grad_y
-    )
-    if grad_sum is not None and dnormed is not None:
+    of_x, of_branch, of_weight, of_bias = ctx.needs_input_grad[:4]
+    wants = (of_x or of_branch, of_weight, of_bias)
+    dnormed, dweight, dbias = gradients(norm, (normed, weight, bias), wants, grad_y)
+    if dnormed is None:
+        return _Gradients(weight=dweight, bias=dbias)
+    if grad_sum is not None:
         dnormed = dnormed + grad_sum
-    return (
+    return _Gradients(
         dnormed.to(x_dtype) if of_x else None,
         dnormed.to(branch_dtype) if of_branch else None,
-        *dparameters,
-        None,
-        None,
+        dweight,
+        dbias,
     )
 
 
@@ -254,13 +280,11 @@ differentiate(layer_norm_op, _Watched, _plain_operator)
 
 
 class _Eager(torch.autograd.Function):
-    """The operator without the dispatcher, whose way through Python takes longer than the kernels."""
+    """The operator without the dispatcher, whose way through Python is longer than the kernels'."""
 
     @staticmethod
     def forward(ctx, *inputs):
-        from .kernels import layer_norm as layer_norm_triton
-
-        output = layer_norm_triton.forward(*inputs)
+        output = _kernels(*inputs)
         _save(ctx, inputs, output)
         return output
 
@@ -271,13 +295,9 @@ class _Eager(torch.autograd.Function):
         return _backward(ctx, grad_y, grad_sum, layer_norm_triton.backward)
 
 
-def _launch(*inputs) -> tuple[Tensor, Tensor, Tensor]:
+def _launch(*inputs) -> tuple[Tensor, Tensor | None, Tensor]:
     if torch.compiler.is_compiling():
         return layer_norm_op(*inputs)
     if transformed():
         return _plain_operator(*inputs)
-    if torch.is_grad_enabled():
-        return _Eager.apply(*inputs)
-    from .kernels import layer_norm as layer_norm_triton
-
-    return layer_norm_triton.forward(*inputs)
+    return _Eager.apply(*inputs) if torch.is_grad_enabled() else _kernels(*inputs)

@@ -11,7 +11,7 @@ LIBRARY = torch.library.Library("mmmamba", "FRAGMENT")
 
 
 def register(name: str, function: Callable):
-    """An operator whose body runs as it is.
+    """An operator whose body runs as it is, with the schema of the function's annotations.
 
     `torch.library.custom_op` would look at every argument and result again.
     """
@@ -22,7 +22,7 @@ def register(name: str, function: Callable):
 
 
 def below_autograd(op, *inputs):
-    """The operator's body, for the forward pass of an autograd function."""
+    """Runs the operator's body, for the forward pass of an autograd function."""
     with torch._C._AutoDispatchBelowAutograd():
         return op(*inputs)
 

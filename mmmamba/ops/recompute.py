@@ -1,8 +1,9 @@
 """An activation before a linear layer, computed again in the backward pass instead of kept.
 
-Autograd keeps both sides of an activation. Of a feed-forward layer these are the largest tensors of a block, and
-computing the one from the other takes a fraction of the time of the products around it (the idea of arXiv 1604.06174,
-for single operators). Used on a GPU where gradients are wanted; a compiler makes this choice by itself.
+Autograd keeps both sides of an activation. In a feed-forward layer these are the largest tensors of
+a block, and computing the one from the other takes a fraction of the time of the products around it
+(the idea of arXiv 1604.06174, for single operators). Used on a GPU where gradients are wanted; a
+compiler makes this choice by itself.
 """
 
 import torch
@@ -17,7 +18,10 @@ aten = torch.ops.aten
 
 
 def unwatched(x: Tensor) -> bool:
-    """On a GPU, without a compiler, a counter of operators or a transform: they want to see every operator as it is."""
+    """Whether x is on a GPU, without a compiler, a counter of operators or a transform.
+
+    Those want to see every operator as it is.
+    """
     return (
         x.is_cuda
         and not torch.compiler.is_compiling()
@@ -27,6 +31,7 @@ def unwatched(x: Tensor) -> bool:
 
 
 def recompute_pays(x: Tensor) -> bool:
+    """Whether `gelu_linear` of x saves memory that nobody else saves."""
     return torch.is_grad_enabled() and unwatched(x)
 
 
@@ -34,13 +39,14 @@ def gelu_linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str = "none"
 ) -> Tensor:
     """`linear(gelu(x))`, `(..., C)` to `(..., D)` with weight `(D, C)`, keeping x alone."""
-    inputs = (*_autocast(x, weight, bias), approximate)
-    return _plain(*inputs) if transformed() else _GeluLinear.apply(*inputs)
-
-
-def _autocast(*tensors: Tensor | None) -> list[Tensor | None]:
-    low = autocast_dtype(tensors[0])
-    return [x if x is None or low is None else x.to(low) for x in tensors]
+    low = autocast_dtype(x)
+    if low is not None:
+        # An autograd function's inside does not see autocast, so its inputs are cast before it.
+        x, weight = x.to(low), weight.to(low)
+        bias = None if bias is None else bias.to(low)
+    if transformed():
+        return _plain(x, weight, bias, approximate)
+    return _GeluLinear.apply(x, weight, bias, approximate)
 
 
 def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str) -> Tensor:
@@ -67,11 +73,11 @@ class _GeluLinear(torch.autograd.Function):
         grad_RD = grad.flatten(0, -2)
         dx = dweight = dbias = None
         if ctx.needs_input_grad[0]:
-            dx = aten.gelu_backward(
-                (grad_RD @ weight).view(x.shape), x, approximate=ctx.approximate
-            )
+            dactivated = (grad_RD @ weight).view(x.shape)
+            dx = aten.gelu_backward(dactivated, x, approximate=ctx.approximate)
         if ctx.needs_input_grad[1]:
-            dweight = grad_RD.t() @ F.gelu(x, approximate=ctx.approximate).flatten(0, -2)
+            activated_RC = F.gelu(x, approximate=ctx.approximate).flatten(0, -2)
+            dweight = grad_RD.t() @ activated_RC
         if bias is not None and ctx.needs_input_grad[2]:
             dbias = grad_RD.sum(0)
         return dx, dweight, dbias, None

@@ -1,8 +1,8 @@
-"""Vim's two depthwise convolutions along a sequence, one that looks back and one that looks ahead, with SiLU.
+"""Vim's two depthwise convolutions along a sequence, one looking back and one ahead, with SiLU.
 
-On CUDA one kernel reads the sequence once and writes both results side by side, as the scan takes them: PyTorch's
-depthwise convolution wants the channels first and takes longer than the scan. The backward pass goes through PyTorch's
-convolutions, on activations that it computes again.
+On CUDA one kernel reads the sequence once and writes both results side by side, as the scan takes
+them: PyTorch's depthwise convolution wants the channels first and takes longer than the scan. The
+backward pass goes through PyTorch's convolutions, on activations that it computes again.
 """
 
 import torch
@@ -17,10 +17,10 @@ from .recompute import unwatched
 def two_way_conv_silu(
     x_BLD: Tensor, back: Tensor, ahead: Tensor, back_bias: Tensor | None, ahead_bias: Tensor | None
 ) -> Tensor:
-    """`(B, L, D)` to `(B, L, 2, D)`: SiLU of the causal convolution, and of the one that looks ahead.
+    """`(B, L, D)` to `(B, L, 2, D)`: SiLU of the causal convolution, and of the one looking ahead.
 
     Args:
-        back, ahead: `(D, 1, W)`, as `nn.Conv1d` holds them; that of `ahead` for the reversed sequence.
+        back, ahead: `(D, 1, W)`, as `nn.Conv1d` holds them; `ahead` for the reversed sequence.
         back_bias, ahead_bias: `(D,)`, or None for both.
     """
     inputs = (x_BLD, back, ahead, back_bias, ahead_bias)
@@ -33,9 +33,10 @@ def _plain(x_BLD, back, ahead, back_bias, ahead_bias) -> Tensor:
     x_BDL = x_BLD.transpose(1, 2)
     back_BDL = F.conv1d(x_BDL, back, back_bias, padding=past, groups=x_BDL.shape[1])
     ahead_BDL = F.conv1d(x_BDL, ahead.flip(-1), ahead_bias, padding=past, groups=x_BDL.shape[1])
-    return F.silu(
-        torch.stack((back_BDL[..., :L].transpose(1, 2), ahead_BDL[..., past:].transpose(1, 2)), 2)
-    )
+    # Both are padded at both ends: the causal one keeps its start, the other its end.
+    back_BLD = back_BDL[..., :L].transpose(1, 2)
+    ahead_BLD = ahead_BDL[..., past:].transpose(1, 2)
+    return F.silu(torch.stack((back_BLD, ahead_BLD), 2))
 
 
 def _plain_in_its_dtype(x_BLD: Tensor, *parameters: Tensor | None) -> Tensor:

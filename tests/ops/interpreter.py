@@ -1,4 +1,7 @@
-"""Tests of Triton's kernels on a CPU, in its interpreter: a process of its own, as it is chosen when Triton loads."""
+"""Tests of Triton's kernels on a CPU, in its interpreter.
+
+That takes a process of its own, as it is chosen when Triton loads.
+"""
 
 import os
 import subprocess

@@ -22,7 +22,8 @@ class _Checked:
         for start, end in self.ranges:
             inside |= (touched >= start) & (touched + np.uint64(size) <= end)
         assert inside.all(), (
-            f"{int((~inside).sum())} addresses lie outside of every tensor that the kernel was given"
+            f"{int((~inside).sum())} addresses lie outside of every tensor that the kernel "
+            "was given"
         )
 
     def load(self, addresses, mask, other, dtype):

@@ -1,4 +1,4 @@
-"""What the compiled CPU backend adds to the contract: its own exponentials, its threads, its compiler."""
+"""What the compiled CPU backend adds to the contract: exponentials, threads, a compiler."""
 
 import importlib
 import logging
@@ -170,7 +170,8 @@ def test_a_forked_process_starts_its_own_threads(threads):
     want = selective_scan(**inputs, backend="cpu")
     context = multiprocessing.get_context("fork")
     answer = context.Queue()
-    # torch's own OpenMP threads do not survive a fork, so that the child must not need them before it begins.
+    # torch's own OpenMP threads do not survive a fork, so that the child must not need them
+    # before it begins.
     child = context.Process(target=_in_child, args=(inputs, answer))
     child.start()
     try:

@@ -1,10 +1,15 @@
-"""The depthwise convolution's kernels against PyTorch's operators: on a GPU, and small in Triton's interpreter."""
+"""Depthwise convolutions: by definition, and the kernels against PyTorch's operators.
+
+The kernels run on a GPU, and small in Triton's interpreter.
+"""
+
+import importlib
 
 import pytest
 import torch
 
 from mmmamba.ops import depthwise_conv
-from mmmamba.ops.depthwise_conv import _Fused, _plain
+from mmmamba.ops.depthwise_conv import _Fused, _kernels_take, _plain
 
 from .interpreter import check_in_the_interpreter, inside, outside
 from .interpreter_memory import check_addresses
@@ -59,18 +64,101 @@ def assert_close(got, want, tolerance):
         torch.testing.assert_close(found.to(wanted.dtype), wanted, rtol=tolerance, atol=atol)
 
 
-@pytest.mark.parametrize("silu", [True, False])
-def test_definition(silu):
-    x, weight, bias, _ = make(2, 3, 2, 4, dtype=torch.float64)
-    padded = torch.nn.functional.pad(x, (1, 1, 1, 1))
-    want = bias[:, None, None] + sum(
-        weight[:, 0, i, j][:, None, None] * padded[:, :, i : i + 2, j : j + 4]
-        for i in range(3)
-        for j in range(3)
-    )
-    torch.testing.assert_close(
-        depthwise_conv(x, weight, bias, silu), want * want.sigmoid() if silu else want
-    )
+def by_definition(x, weight, bias, silu, stride):
+    """The weighted sum of the shifted map, every stride-th row and column of it."""
+    (rows, columns), (H, W) = weight.shape[2:], x.shape[2:]
+    half = (columns // 2, columns // 2, rows // 2, rows // 2)
+    padded = torch.nn.functional.pad(x, half)
+    y = torch.zeros_like(x) + (0 if bias is None else bias[:, None, None])
+    for i in range(rows):
+        for j in range(columns):
+            y = y + weight[:, 0, i, j][:, None, None] * padded[:, :, i : i + H, j : j + W]
+    y = y[:, :, ::stride, ::stride]
+    return y * y.sigmoid() if silu else y
+
+
+KERNELS = [(1, 1), (3, 3), (5, 5), (7, 7), (11, 11), (1, 7), (3, 1), (3, 5)]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_definition(kernel, stride):
+    """Values, gradients and second derivatives of any odd kernel, on odd and even maps."""
+    for height, width in ((6, 5), (3, 8)):
+        x, _, bias, _ = make(2, 3, height, width, dtype=torch.float64)
+        generator = torch.Generator().manual_seed(1)
+        weight = torch.randn(3, 1, *kernel, generator=generator, dtype=torch.float64)
+        for silu, offset in ((True, bias), (False, None)):
+            given = [t for t in (x, weight, offset) if t is not None]
+            got = depthwise_conv(x, weight, offset, silu, stride)
+            assert got.shape == (2, 3, -(-height // stride), -(-width // stride))
+            torch.testing.assert_close(got, by_definition(x, weight, offset, silu, stride))
+            assert_second_order_equal(
+                lambda x, weight, bias=None, silu=silu: depthwise_conv(
+                    x, weight, bias, silu, stride
+                ),
+                lambda x, weight, bias=None, silu=silu: by_definition(
+                    x, weight, bias, silu, stride
+                ),
+                given,
+                1e-9,
+            )
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [(3, 3), (7, 7), (1, 5)])
+def test_compiles_into_one_graph(kernel, stride):
+    x, _, bias, _ = make(1, 4, 5, 6)
+    weight = torch.randn(4, 1, *kernel, requires_grad=True)
+
+    def convolve(x, weight):
+        return depthwise_conv(x, weight, bias, True, stride)
+
+    compiled = torch.compile(convolve, fullgraph=True, backend="aot_eager")
+    y, want = compiled(x, weight), convolve(x, weight)
+    torch.testing.assert_close(y, want)
+    (got,), (wanted,) = (torch.autograd.grad(z.square().sum(), weight) for z in (y, want))
+    torch.testing.assert_close(got, wanted)
+
+
+@pytest.mark.parametrize(
+    ("shape", "stride", "message"),
+    [
+        ((4, 1, 2, 2), 1, r"kernel is 2 x 2, wanted odd sides"),
+        ((4, 1, 3, 4), 2, r"kernel is 3 x 4, wanted odd sides"),
+        ((4, 1, 3, 3), 3, r"stride is 3, wanted 1 or 2"),
+        ((5, 1, 3, 3), 1, r"weight is \(5, 1, 3, 3\) and x \(1, 4, 5, 6\), wanted \(4, 1, S, T\)"),
+        ((4, 4, 3, 3), 1, r"weight is \(4, 4, 3, 3\)"),
+        ((4, 1, 3), 1, r"weight is \(4, 1, 3\)"),
+    ],
+)
+def test_what_it_does_not_do_is_named(shape, stride, message):
+    with pytest.raises(ValueError, match=message):
+        depthwise_conv(make(1, 4, 5, 6)[0], torch.ones(shape), stride=stride)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "takes"),
+    [
+        ((3, 3), 1, True),
+        ((5, 5), 1, True),
+        ((3, 3), 2, False),
+        ((7, 7), 1, False),
+        ((1, 5), 1, False),
+        ((5, 3), 1, False),
+    ],
+)
+def test_which_way_is_taken(monkeypatch, kernel, stride, takes):
+    """As on a GPU that nobody watches."""
+    module = importlib.import_module("mmmamba.ops.depthwise_conv")
+    monkeypatch.setattr(module, "unwatched", lambda x: True)
+    monkeypatch.setattr(module, "HAS_TRITON", True)
+    x, _, _, _ = make(1, 8, 5, 6)
+    weight = torch.ones(8, 1, *kernel)
+    assert _kernels_take(x, weight, stride) == takes
+    assert not _kernels_take(x.contiguous(), weight, stride)
+    assert not _kernels_take(x.double(), weight.double(), stride)
+    assert not _kernels_take(x, weight.half(), stride)
 
 
 @outside
@@ -103,7 +191,7 @@ def test_kernels_equal_pytorch(interpreter, shape, side, bias, silu, sliced):
 
 @inside
 def test_gradients_in_other_strides(interpreter):
-    """A sum's gradient has no strides at all, that of a channels-first layer has others, a crop's has gaps."""
+    """A sum's gradient has no strides, that of a channels-first layer others, a crop's has gaps."""
     from mmmamba.ops.kernels.depthwise_conv import backward
 
     x, weight, bias, grad = make(2, 8, 4, 5)
@@ -179,7 +267,7 @@ def test_on_a_gpu(shape, side, bias, silu, sliced, dtype):
 
 @gpu
 def test_autocast_on_a_gpu():
-    """The map in half precision and nothing but it kept; the parameters and their gradients in full."""
+    """The map in half precision and nothing but it kept; parameters and their gradients in full."""
     x, weight, bias, grad = make(2, 96, 50, 84, device="cuda")
     x, weight, bias = (t.requires_grad_() for t in (x, weight, bias))
     with torch.autocast("cuda", torch.bfloat16):
@@ -203,6 +291,15 @@ def test_channels_first_on_a_gpu():
         outputs(_plain, x, weight, bias, grad, True),
         1e-3,
     )
+
+
+@gpu
+@pytest.mark.parametrize(("side", "stride"), [(7, 1), (3, 2), (9, 2)])
+def test_pytorchs_convolution_on_a_gpu(side, stride):
+    x, weight, bias, _ = make(2, 64, 21, 14, side, device="cuda")
+    got = depthwise_conv(x, weight, bias, True, stride)
+    want = by_definition(x.double(), weight.double(), bias.double(), True, stride)
+    torch.testing.assert_close(got.double(), want, rtol=1e-3, atol=1e-3)
 
 
 @gpu

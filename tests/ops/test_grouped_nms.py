@@ -1,4 +1,4 @@
-"""Suppression in groups keeps what torchvision's keeps of each, and its kernels compute the same."""
+"""Suppression in groups keeps what torchvision's keeps of each; its kernels compute the same."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from .interpreter import check_in_the_interpreter, inside, outside
 
 
 def groups(count, length, seed=0):
-    """Crowded boxes with duplicates, boxes without area, an empty group and one filled up with zeros."""
+    """Crowded boxes with duplicates, some without area, an empty group, one filled with zeros."""
     generator = torch.Generator().manual_seed(seed)
     corner = 60 * length**0.5 * torch.rand(count, length, 2, generator=generator)
     boxes = torch.cat(

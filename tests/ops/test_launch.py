@@ -17,4 +17,9 @@ def test_a_kernel_specialised_on_a_size_is_refused():
     with pytest.raises(
         TypeError, match="of_any_rows is specialised on width, .* do_not_specialize"
     ):
-        launch(of_any_rows, 1, (torch.zeros(1),), (3, 4), C=2)
+        launch(of_any_rows, 1, dict(x=torch.zeros(1)), dict(rows=3, width=4), C=2)
+
+
+def test_names_that_are_not_the_kernels_are_refused():
+    with pytest.raises(TypeError, match="of_any_rows is given lines, width, wanted rows, width"):
+        launch(of_any_rows, 1, dict(x=torch.zeros(1)), dict(lines=3, width=4), C=2)

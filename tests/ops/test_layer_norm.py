@@ -1,4 +1,4 @@
-"""LayerNorm's kernels against `F.layer_norm`: on a GPU, and small in Triton's interpreter in a process of its own."""
+"""LayerNorm's kernels against `F.layer_norm`: on a GPU, and small in Triton's interpreter."""
 
 import functools
 
@@ -171,7 +171,7 @@ def test_second_derivatives_and_forward_mode(where, branch_dtype):
 
 @kernels
 def test_autocast_rounds_once(where, low_dtype=torch.float16):
-    """What the kernels hand to a linear layer is autocast's float32 result, rounded as the layer would."""
+    """A linear layer gets autocast's float32 result, rounded as the layer would."""
     x, branch, weight, bias, _, _ = make((50, 96), branch_dtype=low_dtype)
     with torch.autocast(DEVICE, low_dtype):
         plain = layer_norm(x, weight, bias, backend="triton")
@@ -189,7 +189,7 @@ def test_autocast_rounds_once(where, low_dtype=torch.float16):
 
 @pytest.mark.parametrize("mlp", [True, False])
 def test_block_is_what_its_docstring_says(mlp):
-    """Norms, sums and gradients of a residual block, on whatever device the layer's own choice is made for."""
+    """Norms, sums and gradients of a residual block, whichever way the device's choice takes."""
     torch.manual_seed(0)
     block = MixerBlock(24, torch.nn.Linear(24, 24), Mlp(24) if mlp else None).to(DEVICE)
     torch.nn.init.normal_(block.norm.weight)

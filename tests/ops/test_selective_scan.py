@@ -1,4 +1,6 @@
-"""Every backend against the loop (`naive`), outputs and all gradients; and what `torch.library` promises."""
+"""Every backend against the loop, outputs and gradients; and what `torch.library` promises."""
+
+import math
 
 import pytest
 import torch
@@ -219,6 +221,35 @@ def test_memory_is_not_proportional_to_d_state():
     assert max(saved) < inputs["delta"].numel() * 16 / 8
 
 
+@pytest.mark.parametrize("merge", [True, False])
+@pytest.mark.parametrize("routes", [CROSS, "holes", None])
+def test_the_loop_by_hand(routes, merge):
+    """`naive` against the formula for one image, route and channel after the other."""
+    hole = torch.tensor([[0, -1, 2, 1, -1], [3, 5, 4, -1, -1]], dtype=torch.int32)
+    inputs = make_inputs(2, 3, channels=2, d_state=2, routes=hole if routes == "holes" else CROSS)
+    index = inputs["index"].tolist()
+    if routes is None:
+        inputs, index = inputs | dict(index=None), [list(range(6))] * 4
+    u, delta, A, B, C, D, bias = (inputs[name].tolist() for name in NAMES)
+    want = torch.zeros(2, 6, len(index), 2, dtype=torch.float64)
+    for image in range(2):
+        for k, order in enumerate(index):
+            for d in range(2):
+                h = [0.0, 0.0]
+                for p in order:
+                    seen = u[image][p][d] if p >= 0 else 0.0
+                    raw = (delta[image][p][k][d] if p >= 0 else 0.0) + bias[k][d]
+                    step, y = math.log1p(math.exp(raw)), D[k][d] * seen
+                    for n in range(2):
+                        drive = step * B[image][p][k][n] * seen if p >= 0 else 0.0
+                        h[n] = math.exp(step * A[k][d][n]) * h[n] + drive
+                        y += C[image][p][k][n] * h[n] if p >= 0 else 0.0
+                    if p >= 0:
+                        want[image, p, k, d] = y
+    got = selective_scan(**inputs, backend="naive", merge=merge)
+    torch.testing.assert_close(got, want.sum(2) if merge else want, rtol=1e-12, atol=1e-12)
+
+
 def test_errors_name_what_was_wanted(monkeypatch):
     inputs = make_inputs(3, 3, dtype=torch.float32)
     with pytest.raises(ValueError, match=r"B is \(2, 9, 4, 2\).*\(2, 9, 4, 3\)"):
@@ -267,11 +298,11 @@ def test_an_index_outside_the_map_is_an_error():
 
 def test_rows_too_far_apart_for_the_kernels_are_copied():
     """Their offsets are products of 32 bits."""
-    from mmmamba.ops.selective_scan.triton import _contiguous_rows
+    from mmmamba.ops.selective_scan.triton_problem import contiguous_rows
 
     near, far = (
         torch.empty_strided((1, 2, 1, 4), (2**31, step, 4, 1), dtype=torch.bfloat16, device="meta")
         for step in (2**29, 2**30)
     )
-    assert _contiguous_rows(near) is near
-    assert _contiguous_rows(far).stride() == (8, 4, 4, 1)
+    assert contiguous_rows(near) is near
+    assert contiguous_rows(far).stride() == (8, 4, 4, 1)

@@ -1,10 +1,14 @@
-"""The Triton backend on a CUDA device: against the loop, bit-equal from run to run, never compiled for a new size."""
+"""The Triton backend on a CUDA device: against the loop, bit-equal from run to run.
+
+Nor is anything compiled for a new size.
+"""
 
 import pytest
 import torch
 
 from mmmamba.ops import list_routes, route_table, selective_scan
-from mmmamba.ops.selective_scan.dispatch import backend_module, resolve
+from mmmamba.ops.selective_scan import triton_choice
+from mmmamba.ops.selective_scan.dispatch import resolve
 
 from .test_selective_scan import CROSS, NAMES, assert_close, make_inputs, run
 
@@ -18,9 +22,8 @@ DTYPES = {torch.float32: 5e-5, torch.float16: 6e-3, torch.bfloat16: 3e-2}
 
 @pytest.fixture(params=["whole routes", "chunks", "chunks, route by route"])
 def schedule(request, monkeypatch):
-    backend = backend_module("triton")
-    monkeypatch.setattr(backend, "FULL", 0 if request.param == "whole routes" else 1e9)
-    monkeypatch.setattr(backend, "LARGE_MAP", 1 if "route by route" in request.param else 1e9)
+    monkeypatch.setattr(triton_choice, "FULL", 0 if request.param == "whole routes" else 1e9)
+    monkeypatch.setattr(triton_choice, "LARGE_MAP", 1 if "route by route" in request.param else 1e9)
     return request.param
 
 
@@ -152,7 +155,7 @@ def test_cross_scan_in_a_graph():
 
 
 def test_a_map_of_more_elements_than_32_bits_count():
-    """Where decay is strong the last steps depend on their neighbours only, and those alone are a small map."""
+    """Where decay is strong the last steps depend on their neighbours only, a small map."""
     L, D, last, margin = 2**22 + 40, 512, 256, 64
     assert L * D >= 2**31
     if torch.cuda.mem_get_info()[0] < 48 * 2**30:

@@ -1,10 +1,10 @@
-"""The Triton backend on a CPU, in Triton's interpreter: in a process of its own, as it is chosen when Triton loads."""
+"""The Triton backend on a CPU, in Triton's interpreter and a process of its own."""
 
 import pytest
 import torch
 
 from mmmamba.ops import selective_scan
-from mmmamba.ops.selective_scan import naive
+from mmmamba.ops.selective_scan import naive, triton_choice
 from mmmamba.ops.selective_scan.common import ScanArgs
 from mmmamba.ops.selective_scan.dispatch import backend_module, resolve
 
@@ -24,11 +24,6 @@ def test_in_the_interpreter():
     check_in_the_interpreter(__file__)
 
 
-@pytest.fixture
-def backend():
-    return backend_module("triton")
-
-
 @pytest.fixture(autouse=INTERPRETED)
 def own_memory(monkeypatch):
     """Kernels touch nothing but the tensors they are given."""
@@ -36,9 +31,9 @@ def own_memory(monkeypatch):
 
 
 @pytest.fixture(params=["whole routes", "chunks", "chunks, route by route"])
-def schedule(request, backend, monkeypatch):
-    monkeypatch.setattr(backend, "FULL", 0 if request.param == "whole routes" else 1e9)
-    monkeypatch.setattr(backend, "LARGE_MAP", 1 if "route by route" in request.param else 1e9)
+def schedule(request, monkeypatch):
+    monkeypatch.setattr(triton_choice, "FULL", 0 if request.param == "whole routes" else 1e9)
+    monkeypatch.setattr(triton_choice, "LARGE_MAP", 1 if "route by route" in request.param else 1e9)
     return request.param
 
 
@@ -97,7 +92,7 @@ def test_half_precision_without_index_or_options(dtype, schedule):
 
 
 @inside
-def test_route_by_route_adds_in_the_order_of_the_merge(backend, monkeypatch):
+def test_route_by_route_adds_in_the_order_of_the_merge(monkeypatch):
     """The last route writes in another dtype than the sums before it."""
     inputs = make_inputs(
         3,
@@ -108,20 +103,20 @@ def test_route_by_route_adds_in_the_order_of_the_merge(backend, monkeypatch):
         batch=1,
         dtype=torch.bfloat16,
     )
-    monkeypatch.setattr(backend, "FULL", 1e9)
-    monkeypatch.setattr(backend, "WANTED", 10**9)
+    monkeypatch.setattr(triton_choice, "FULL", 1e9)
+    monkeypatch.setattr(triton_choice, "WANTED", 10**9)
     found = []
     for large in (1, 1e9):
-        monkeypatch.setattr(backend, "LARGE_MAP", large)
+        monkeypatch.setattr(triton_choice, "LARGE_MAP", large)
         found.append(selective_scan(**inputs, backend="triton"))
     assert found[0].dtype == torch.bfloat16
     assert torch.equal(*found)
 
 
 @inside
-def test_several_pieces_in_either_direction(backend, monkeypatch):
-    both = backend.Tiling(2, backend.Config(2, 1), backend.Config(2, 1))
-    monkeypatch.setattr(backend, "ONE_STATE", both)
+def test_several_pieces_in_either_direction(monkeypatch):
+    both = triton_choice.Tiling(2, triton_choice.Config(2, 1), triton_choice.Config(2, 1))
+    monkeypatch.setattr(triton_choice, "ONE_STATE", both)
     assert_same(
         make_inputs(3, 3, d_state=1, routes=PAIR, batch=1, dtype=torch.float32), "triton", 2e-5
     )
@@ -190,12 +185,12 @@ def test_errors_and_choice():
 
 
 @inside
-def test_tiles_beyond_the_route_touch_nothing(backend, monkeypatch):
-    """The last chunk may have more tiles than are left: 17 steps are five tiles, in chunks of three."""
-    monkeypatch.setattr(backend, "FULL", 1e9)
-    monkeypatch.setattr(backend, "WANTED", 1)
+def test_tiles_beyond_the_route_touch_nothing(monkeypatch):
+    """The last chunk may have more tiles than are left: 17 steps are five, in chunks of three."""
+    monkeypatch.setattr(triton_choice, "FULL", 1e9)
+    monkeypatch.setattr(triton_choice, "WANTED", 1)
     inputs = make_inputs(
         1, 17, channels=3, d_state=2, routes=("row",), batch=1, dtype=torch.float32
     )
-    monkeypatch.setattr(backend, "multiprocessors", lambda device: 2)
+    monkeypatch.setattr(backend_module("triton"), "multiprocessors", lambda device: 2)
     assert_same(inputs, "triton", 2e-5)

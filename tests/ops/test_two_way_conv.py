@@ -23,7 +23,7 @@ def inputs(length, channels, dtype, device="cpu", bias=True, width=4):
 
 
 def test_definition():
-    """Step t of the first sees t - 3 … t, of the second t … t + 3 with the weights the other way round."""
+    """Step t of the first sees t - 3 … t, of the second t … t + 3, weights the other way round."""
     x, back, ahead, back_bias, ahead_bias = inputs(5, 3, torch.float64)
     got = two_way_conv_silu(
         x, back.double(), ahead.double(), back_bias.double(), ahead_bias.double()

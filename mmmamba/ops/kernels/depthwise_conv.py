@@ -1,7 +1,10 @@
-"""Kernels of `depthwise_conv`: a program walks down a strip of columns and keeps the rows that its kernel covers.
+# mypy: disable-error-code="assignment, var-annotated"
+# Triton's language adds to tuples while it unrolls a loop, which Python's types cannot follow.
+"""Kernels of `depthwise_conv`: a program walks down a strip of columns and keeps the rows it needs.
 
-Shape suffixes: W columns and D channels of a tile; S is the kernel's side. A row is read once for each column of the
-kernel, all but the first time from the cache. A step loads S rows before it stores one, so that the loads overlap.
+Those are the rows that the convolution's kernel covers. Shape suffixes: W columns and D channels of
+a tile; S is the kernel's side. A row is read once for each column of the kernel, all but the first
+time from the cache. A step loads S rows before it stores one, so that the loads overlap.
 """
 
 import math
@@ -13,27 +16,41 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import launch, multiprocessors, on
+from ..launch import ceil_div, launch, multiprocessors, on
 
 TILE = 512
 """Columns times channels of a program."""
 EACH = 4
-"""Of them for each thread, which keeps weights, rows and sums of its channels in registers; one with larger kernels."""
+"""Of them for each thread, which keeps weights, rows and sums of its channels in registers.
+
+With kernels of more than three columns it is one.
+"""
 REGISTERS = 168
-"""At most for each thread of the backward kernel: three programs share a multiprocessor then instead of two."""
+"""At most for each thread of the backward kernel.
+
+Three programs share a multiprocessor then instead of two.
+"""
 PROGRAMS = 24
 """For each multiprocessor, wanted before strips become longer."""
 ROWS = 9, 33
 """Fewest and most of a strip."""
+SIZES = ["x_b", "x_h", "x_w", "g_b", "g_h", "g_w", "height", "width", "strips", "rows", "vectors"]
+"""Arguments that no kernel is specialised on."""
+
+
+class Gradients(NamedTuple):
+    """None for what is not wanted or not there."""
+
+    x: Tensor | None
+    weight: Tensor | None
+    bias: Tensor | None
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor:
     """`x` `(B, C, H, W)` with its channels side by side in memory."""
-    weight, y = weight.contiguous(), _empty_map(x)
+    y = _empty_map(x)
     if x.numel():
-        _launch(
-            conv_kernel, (x, weight, bias, y), [x], SILU=silu, HAS_BIAS=bias is not None, FLIP=False
-        )
+        _convolve(x, weight.contiguous(), bias, y, silu=silu, flip=False)
     return y
 
 
@@ -45,59 +62,69 @@ def backward(
     silu: bool,
     wants_dx: bool,
     wants_parameters: bool,
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of x, weight and bias, None for what is not wanted or not there."""
-    grad = grad if grad.stride(1) == 1 else grad.contiguous(memory_format=torch.channels_last)
+) -> Gradients:
+    """Gradients of x, weight and bias.
+
+    One kernel passes the gradient through SiLU, for which it computes the convolution again, and
+    sums up the parameters' gradients; the other convolves what came through with the kernel turned
+    round.
+    """
+    if grad.stride(1) != 1:
+        grad = grad.contiguous(memory_format=torch.channels_last)
     weight = weight.contiguous()
     if not x.numel():
-        return (
-            torch.empty_like(x),
-            torch.zeros_like(weight),
-            None if bias is None else torch.zeros_like(bias),
-        )
-    parts = inner = dx = dweight = dbias = None
-    if wants_parameters:
-        taps = weight[0].numel()
-        parts = torch.empty(
-            _grid_of(x, weight).tiles,
-            x.shape[1],
-            taps + (bias is not None),
-            device=x.device,
-            dtype=torch.float32,
-        )
+        dbias = None if bias is None else torch.zeros_like(bias)
+        return Gradients(torch.empty_like(x), torch.zeros_like(weight), dbias)
+    # The gradient of the convolution's output; without SiLU it is the one that comes in.
+    inner = None
     if wants_dx:
         inner = _empty_map(x) if silu else grad
+    parts = _new_parts(x, weight, bias) if wants_parameters else None
     if silu or wants_parameters:
         _launch(
             conv_backward_kernel,
-            (x, weight, bias, grad, inner, parts),
-            [x, grad],
+            x,
+            weight,
+            tensors=dict(x=x, weight=weight, bias=bias, grad=grad, inner=inner, parts=parts),
+            strided=dict(x=x, g=grad),
             SILU=silu,
             HAS_BIAS=bias is not None,
             INNER=silu and wants_dx,
             PARTS=wants_parameters,
             maxnreg=min(REGISTERS, 2**16 // (32 * _warps(weight.shape[-1]))),
         )
-    if wants_parameters:
+    dx = dweight = dbias = None
+    if parts is not None:
         sums = parts.sum(0)
+        taps = weight[0].numel()
         dweight = sums[:, :taps].reshape(weight.shape).to(weight.dtype)
         dbias = None if bias is None else sums[:, -1].to(bias.dtype)
-    if wants_dx:
+    if inner is not None:
         dx = _empty_map(x)
-        _launch(
-            conv_kernel, (inner, weight, None, dx), [inner], SILU=False, HAS_BIAS=False, FLIP=True
-        )
-    return dx, dweight, dbias
+        _convolve(inner, weight, None, dx, silu=False, flip=True)
+    return Gradients(dx, dweight, dbias)
 
 
 def _empty_map(x: Tensor) -> Tensor:
     return torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
-def _tile(channels: int) -> tuple[int, int]:
-    """Columns and channels of a program."""
+def _new_parts(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Each program's share of the parameters' gradients, added up in one order afterwards."""
+    numbers = weight[0].numel() + (bias is not None)
+    shape = (_grid_of(x, weight).tiles, x.shape[1], numbers)
+    return torch.empty(shape, device=x.device, dtype=torch.float32)
+
+
+class _Tile(NamedTuple):
+    columns: int
+    channels: int
+
+
+def _tile(channels: int) -> _Tile:
+    """Of a program: as many channels as leave few lanes idle, and columns for the rest."""
     block = 32 if channels % 64 else 64
-    return TILE // block, block
+    return _Tile(TILE // block, block)
 
 
 def _warps(side: int) -> int:
@@ -115,13 +142,19 @@ class _Grid(NamedTuple):
 
 @lru_cache(1024)
 def _grid(shape: torch.Size, side: int, processors: int) -> _Grid:
+    """Strips short enough that the card is full, long enough that few rows are read twice.
+
+    The S - 1 rows above a strip are read by it and by the one before.
+    """
     batch, channels, height, width = shape
-    columns, block = _tile(channels)
-    across = batch * -(-width // columns)
-    wanted = -(-PROGRAMS * processors // (across * -(-channels // block)))
-    strips = max(1, min(max(wanted, -(-height // ROWS[1])), height // ROWS[0]))
-    rows = -(-height // (strips * side)) * side
-    strips = -(-height // rows)
+    tile = _tile(channels)
+    fewest_rows, most_rows = ROWS
+    across = batch * ceil_div(width, tile.columns)
+    for_the_card = ceil_div(PROGRAMS * processors, across * ceil_div(channels, tile.channels))
+    wanted = max(for_the_card, ceil_div(height, most_rows))
+    strips = max(1, min(wanted, height // fewest_rows))
+    rows = ceil_div(height, strips * side) * side
+    strips = ceil_div(height, rows)
     return _Grid(strips, rows, across * strips)
 
 
@@ -129,43 +162,71 @@ def _grid_of(x: Tensor, weight: Tensor) -> _Grid:
     return _grid(x.shape, weight.shape[-1], multiprocessors(x.device))
 
 
-def _launch(kernel, tensors: tuple[Tensor | None, ...], strided: list[Tensor], **constants) -> None:
-    """`tensors`: first a map, then the weight. `strided`: maps in strides of their own; all others are without gaps.
+def _convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, y: Tensor, *, silu: bool, flip: bool
+) -> None:
+    """Writes the convolution of x into y; with `flip`, with the kernel turned round."""
+    _launch(
+        conv_kernel,
+        x,
+        weight,
+        tensors=dict(x=x, weight=weight, bias=bias, y=y),
+        strided=dict(x=x),
+        SILU=silu,
+        HAS_BIAS=bias is not None,
+        FLIP=flip,
+    )
 
-    Strides and channels are counted in vectors of VECTOR channels: the compiler sees where whole vectors begin.
+
+def _launch(
+    kernel,
+    x: Tensor,
+    weight: Tensor,
+    tensors: dict[str, Tensor | None],
+    strided: dict[str, Tensor],
+    **constants,
+) -> None:
+    """Launches a kernel over x.
+
+    Args:
+        strided: maps in strides of their own, which the kernel calls `x_b`, `x_h` and `x_w` with
+            these names; all others are without gaps.
+
+    Strides and channels are counted in vectors of VECTOR channels, as many as divide them all: so
+    the compiler sees where whole vectors begin, though it knows none of these numbers.
     """
-    x, weight = tensors[:2]
     _, channels, height, width = x.shape
-    strides = [0 if x.shape[dim] == 1 else x.stride(dim) for x in strided for dim in (0, 2, 3)]
-    vector = math.gcd(8, channels, *strides)
+    strides = {}
+    for name, of in strided.items():
+        for axis, dim in (("b", 0), ("h", 2), ("w", 3)):
+            strides[f"{name}_{axis}"] = 0 if of.shape[dim] == 1 else of.stride(dim)
+    vector = math.gcd(8, channels, *strides.values())
     side = weight.shape[-1]
-    columns, block = _tile(channels)
-    strips, rows, tiles = _grid_of(x, weight)
+    tile, grid = _tile(channels), _grid_of(x, weight)
+    sizes = {name: stride // vector for name, stride in strides.items()}
+    sizes |= dict(height=height, width=width, strips=grid.strips, rows=grid.rows)
     with on(x.device):
         launch(
             kernel,
-            tiles * -(-channels // block),
+            grid.tiles * ceil_div(channels, tile.channels),
             tensors,
-            (
-                *(stride // vector for stride in strides),
-                height,
-                width,
-                strips,
-                rows,
-                channels // vector,
-            ),
+            sizes | dict(vectors=channels // vector),
             **constants,
             S=side,
             VECTOR=vector,
-            WB=columns,
-            DB=block,
+            WB=tile.columns,
+            DB=tile.channels,
             num_warps=_warps(side),
         )
 
 
 @triton.jit
 def _place(width, strips, rows, height, C, WB: tl.constexpr, DB: tl.constexpr):
-    """This program's image, first row, end of its rows, columns, channels, and its number among those of the latter."""
+    """Where this program stands: image, first row, end of its rows, columns, channels, tile.
+
+    The tile is its number among the programs of the same channels. Neighbouring programs take
+    neighbouring channels, whose memory lies side by side.
+    """
     blocks = tl.cdiv(C, DB)
     tile = tl.program_id(0) // blocks
     d = (tl.program_id(0) % blocks) * DB + tl.arange(0, DB)
@@ -177,13 +238,16 @@ def _place(width, strips, rows, height, C, WB: tl.constexpr, DB: tl.constexpr):
 
 @triton.jit
 def _add_row(rows, x, h, x_h, x_w, height, width, w, d, C, S: tl.constexpr, VECTOR: tl.constexpr):
-    """`rows` with row h behind them, a tile for each column of the kernel; zeros beyond the map."""
+    """`rows` with row h behind them, a tile for each column of the kernel; zeros beyond the map.
+
+    Each column is loaded anew rather than shifted: lanes hold channels, not columns, and the cache
+    answers all but the first.
+    """
     row = x + h.to(tl.int64) * x_h * VECTOR
     for s in tl.static_range(S):
         column = w + (s - S // 2)
-        there = ((column >= 0) & (column < width) & (h >= 0) & (h < height))[:, None] & (d < C)[
-            None, :
-        ]
+        on_map_W = (column >= 0) & (column < width) & (h >= 0) & (h < height)
+        there = on_map_W[:, None] & (d < C)[None, :]
         x_WD = tl.load(row + (column * x_w)[:, None] * VECTOR + d[None, :], mask=there, other=0.0)
         rows = rows + (x_WD.to(tl.float32),)
     return rows
@@ -191,11 +255,11 @@ def _add_row(rows, x, h, x_h, x_w, height, width, w, d, C, S: tl.constexpr, VECT
 
 @triton.jit
 def _taps(weight, d, C, S: tl.constexpr, FLIP: tl.constexpr):
+    """The kernel's weights, row by row, `[1, DB]` each in float32."""
     taps = ()
     for j in tl.static_range(S * S):
-        tap_D = tl.load(
-            weight + d * (S * S) + (S * S - 1 - j if FLIP else j), mask=d < C, other=0.0
-        )
+        at_D = weight + d * (S * S) + (S * S - 1 - j if FLIP else j)
+        tap_D = tl.load(at_D, mask=d < C, other=0.0)
         taps = taps + (tap_D.to(tl.float32)[None, :],)
     return taps
 
@@ -209,7 +273,7 @@ def _correlate(rows, first: tl.constexpr, taps, start_D):
     return y_WD
 
 
-@triton.jit(do_not_specialize=["x_b", "x_h", "x_w", "height", "width", "strips", "rows", "vectors"])
+@triton.jit(do_not_specialize=SIZES)
 def conv_kernel(
     x,
     weight,
@@ -231,6 +295,7 @@ def conv_kernel(
     WB: tl.constexpr,
     DB: tl.constexpr,
 ):
+    """The convolution of a strip, or its SiLU. FLIP: with the kernel turned round."""
     C = vectors * VECTOR
     b, first, end, w, d, _ = _place(width, strips, rows, height, C, WB, DB)
     taps = _taps(weight, d, C, S, FLIP)
@@ -242,9 +307,8 @@ def conv_kernel(
     on_WD = (w < width)[:, None] & (d < C)[None, :]
     above = ()
     for s in tl.static_range(S - 1):
-        above = _add_row(
-            above, x, first + (s - S // 2), x_h, x_w, height, width, w, d, C, S, VECTOR
-        )
+        h = first + (s - S // 2)
+        above = _add_row(above, x, h, x_h, x_w, height, width, w, d, C, S, VECTOR)
     for step in range(0, end - first, S):
         h, seen = first + step, above
         for s in tl.static_range(S):
@@ -262,21 +326,7 @@ def conv_kernel(
         above = seen[S * S :]
 
 
-@triton.jit(
-    do_not_specialize=[
-        "x_b",
-        "x_h",
-        "x_w",
-        "g_b",
-        "g_h",
-        "g_w",
-        "height",
-        "width",
-        "strips",
-        "rows",
-        "vectors",
-    ]
-)
+@triton.jit(do_not_specialize=SIZES)
 def conv_backward_kernel(
     x,
     weight,
@@ -304,7 +354,11 @@ def conv_backward_kernel(
     WB: tl.constexpr,
     DB: tl.constexpr,
 ):
-    """INNER: the gradient of the convolution's output. PARTS: this program's share of those of weight and bias."""
+    """What a gradient of the output becomes of it.
+
+    INNER: the gradient of the convolution's output, through SiLU. PARTS: this program's share of
+    those of weight and bias.
+    """
     C = vectors * VECTOR
     b, first, end, w, d, tile = _place(width, strips, rows, height, C, WB, DB)
     taps = _taps(weight, d, C, S, False)
@@ -321,9 +375,8 @@ def conv_backward_kernel(
         sums = sums + (tl.zeros([WB, DB], tl.float32),)
     above = ()
     for s in tl.static_range(S - 1):
-        above = _add_row(
-            above, x, first + (s - S // 2), x_h, x_w, height, width, w, d, C, S, VECTOR
-        )
+        h = first + (s - S // 2)
+        above = _add_row(above, x, h, x_h, x_w, height, width, w, d, C, S, VECTOR)
     for step in range(0, end - first, S):
         h, seen, grads = first + step, above, ()
         for s in tl.static_range(S):

@@ -5,36 +5,46 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import launch, on
+from ..launch import ceil_div, launch, on
 
 ROWS, CHANNELS = 8, 256
 
+MAPS = ("y", "z", "out", "g", "dy", "dz")
+SIZES = ["rows", "length", "channels"] + [f"{name}_{axis}" for name in MAPS for axis in "bl"]
+"""Arguments that no kernel is specialised on."""
+
 
 def forward(y: Tensor, z: Tensor, scale: float) -> Tensor:
+    """`scale * y * silu(z)` in z's dtype; channels side by side in memory, as in all here."""
     gated = torch.empty(z.shape, dtype=z.dtype, device=z.device)
-    _run(gate_kernel, (y, z, gated), scale)
+    _run(gate_kernel, dict(y=y, z=z, out=gated), scale)
     return gated
 
 
 def backward(grad: Tensor, y: Tensor, z: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Gradients of y and z."""
     grad = grad if grad.stride(-1) == 1 else grad.contiguous()
-    dy, dz = (torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (y, z))
-    _run(gate_backward_kernel, (y, z, grad, dy, dz), scale)
+    dy = torch.empty(y.shape, dtype=y.dtype, device=y.device)
+    dz = torch.empty(z.shape, dtype=z.dtype, device=z.device)
+    _run(gate_backward_kernel, dict(y=y, z=z, g=grad, dy=dy, dz=dz), scale)
     return dy, dz
 
 
-def _run(kernel, tensors: tuple[Tensor, ...], scale: float) -> None:
-    """`tensors` `(B, L, D)`, each in its own strides."""
-    batch, length, channels = tensors[0].shape
-    if tensors[0].numel() == 0:
+def _run(kernel, tensors: dict[str, Tensor], scale: float) -> None:
+    """`tensors` `(B, L, D)`, each in its own strides, which the kernel calls `y_b` and `y_l`."""
+    y = tensors["y"]
+    batch, length, channels = y.shape
+    if y.numel() == 0:
         return
-    strides = [stride for x in tensors for stride in (x.stride(0), x.stride(1))]
-    with on(tensors[0].device):
+    strides = {}
+    for name, x in tensors.items():
+        strides[f"{name}_b"], strides[f"{name}_l"] = x.stride(0), x.stride(1)
+    with on(y.device):
         launch(
             kernel,
-            -(-batch * length // ROWS) * -(-channels // CHANNELS),
+            ceil_div(batch * length, ROWS) * ceil_div(channels, CHANNELS),
             tensors,
-            (*strides, batch * length, length, channels),
+            strides | dict(rows=batch * length, length=length, channels=channels),
             SCALE=scale,
             RB=ROWS,
             DB=CHANNELS,
@@ -53,9 +63,7 @@ def _tile(rows, length, channels, RB: tl.constexpr, DB: tl.constexpr):
     return (row // length)[:, None], (row % length)[:, None], d[None, :], there
 
 
-@triton.jit(
-    do_not_specialize=["y_b", "y_l", "z_b", "z_l", "out_b", "out_l", "rows", "length", "channels"]
-)
+@triton.jit(do_not_specialize=SIZES)
 def gate_kernel(
     y,
     z,
@@ -80,27 +88,11 @@ def gate_kernel(
     tl.store(out + b * out_b + t * out_l + d, gated.to(out.dtype.element_ty), mask=on)
 
 
-@triton.jit(
-    do_not_specialize=[
-        "y_b",
-        "y_l",
-        "z_b",
-        "z_l",
-        "g_b",
-        "g_l",
-        "dy_b",
-        "dy_l",
-        "dz_b",
-        "dz_l",
-        "rows",
-        "length",
-        "channels",
-    ]
-)
+@triton.jit(do_not_specialize=SIZES)
 def gate_backward_kernel(
     y,
     z,
-    grad,
+    g,
     dy,
     dz,
     y_b,
@@ -123,7 +115,7 @@ def gate_backward_kernel(
     b, t, d, on = _tile(rows, length, channels, RB, DB)
     z_RD = tl.load(z + b * z_b + t * z_l + d, mask=on, other=0.0).to(tl.float32)
     y_RD = tl.load(y + b * y_b + t * y_l + d, mask=on, other=0.0).to(tl.float32)
-    g_RD = SCALE * tl.load(grad + b * g_b + t * g_l + d, mask=on, other=0.0).to(tl.float32)
+    g_RD = SCALE * tl.load(g + b * g_b + t * g_l + d, mask=on, other=0.0).to(tl.float32)
     sigmoid = 1.0 / (1.0 + tl.exp(-z_RD))
     tl.store(dy + b * dy_b + t * dy_l + d, (g_RD * z_RD * sigmoid).to(dy.dtype.element_ty), mask=on)
     slope = sigmoid * (1.0 + z_RD * (1.0 - sigmoid))

@@ -1,6 +1,7 @@
-"""Kernels of `grouped_nms`: overlaps of all pairs as bits, then a walk over the boxes of each group.
+"""Kernels of `grouped_nms`: overlaps of all pairs as bits, then a walk over each group's boxes.
 
-Bit c of word w in a box's row says that the box overlaps box 32 w + c, which stands behind it, by too much.
+Bit c of word w in a box's row says that the box overlaps box 32 w + c, which stands behind it, by
+too much.
 """
 
 import torch
@@ -15,7 +16,7 @@ ROWS, WORDS = 32, 4
 
 
 def kept(boxes_GN4: Tensor, threshold: float) -> Tensor:
-    """`(G, N)` by contiguous boxes of float32."""
+    """Which boxes are kept, `(G, N)`, of contiguous ones `(G, N, 4)` in float32, best first."""
     groups, length = boxes_GN4.shape[:2]
     keep_GN = torch.empty(groups, length, dtype=torch.int8, device=boxes_GN4.device)
     if keep_GN.numel() == 0:
@@ -29,8 +30,8 @@ def kept(boxes_GN4: Tensor, threshold: float) -> Tensor:
         launch(
             overlap_kernel,
             groups * triton.cdiv(length, ROWS) * triton.cdiv(words, WORDS),
-            (boxes_GN4, bits_GNW),
-            (length, words),
+            dict(boxes=boxes_GN4, bits=bits_GNW),
+            dict(length=length, words=words),
             THRESHOLD=threshold,
             RB=ROWS,
             WB=WORDS,
@@ -40,8 +41,8 @@ def kept(boxes_GN4: Tensor, threshold: float) -> Tensor:
         launch(
             walk_kernel,
             groups,
-            (bits_GNW, keep_GN),
-            (length, words),
+            dict(bits=bits_GNW, keep=keep_GN),
+            dict(length=length, words=words),
             WB=block,
             num_warps=1 if block <= 128 else 8,
         )
@@ -58,6 +59,7 @@ def overlap_kernel(
     group = (pid // (across * down)).to(tl.int64)
     first_row = pid // across % down * RB
     first_word = pid % across * WB
+    # Only boxes behind this tile's rows could be suppressed by them.
     if (first_word + WB) * BITS <= first_row:
         return
     row = first_row + tl.arange(0, RB)
@@ -92,6 +94,7 @@ def _boxes(boxes, index, length):
 
 @triton.jit(do_not_specialize=["length", "words"])
 def walk_kernel(bits, keep, length, words, WB: tl.constexpr):
+    """Walks the boxes of a group from the best on: each that stays removes what it overlaps."""
     group = tl.program_id(0).to(tl.int64)
     bits += group * length * words
     keep += group * length
@@ -99,16 +102,15 @@ def walk_kernel(bits, keep, length, words, WB: tl.constexpr):
     bit = tl.arange(0, BITS)
     removed = tl.zeros([WB], tl.int32)
     for w in range(words):
-        # What earlier words removed of this one; its own boxes come on top, one after the other. No load depends on
-        # what is removed, so that all of a word's are under way at once.
+        # What earlier words removed of this one; its own boxes come on top, one after the other.
+        # No load depends on what is removed, so that all of a word's are under way at once.
         gone = tl.sum(tl.where(word == w, removed, 0), axis=0)
         for k in tl.static_range(BITS):
             row = w * BITS + k
             there = row < length
             own = tl.load(bits + row * words + w, mask=there, other=0)
-            later = tl.load(
-                bits + row * words + word, mask=there & (word > w) & (word < words), other=0
-            )
+            behind = there & (word > w) & (word < words)
+            later = tl.load(bits + row * words + word, mask=behind, other=0)
             stays = (gone >> k) & 1 == 0
             gone |= tl.where(stays, own, 0)
             removed |= tl.where(stays, later, 0)

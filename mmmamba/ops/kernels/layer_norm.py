@@ -1,8 +1,9 @@
-"""Triton kernels of `layer_norm`: tiles of whole rows in registers, everything read and written once.
+"""Triton kernels of `layer_norm`: tiles of whole rows in registers, all read and written once.
 
-The gradients of weight and bias are sums over rows: each of a fixed number of programs adds up its own rows, and the
-programs' parts are added in order, so two runs are bit-equal. Widths are constants of a kernel, as of a layer; the
-number of rows is an argument that is not specialised on, so a new image size compiles nothing.
+The gradients of weight and bias are sums over rows: each of a fixed number of programs adds up its
+own rows, and the programs' parts are added in order, so two runs are bit-equal. Widths are
+constants of a kernel, as of a layer; the number of rows is an argument that is not specialised on,
+so a new image size compiles nothing.
 
 Shape suffixes: R rows of a tile, C width.
 """
@@ -15,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import launch, multiprocessors, on
+from ..launch import ceil_div, launch, multiprocessors, on
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Config:
 
 
 @cache
-def options_of(config: Config, width: int) -> dict:
+def options_of(config: Config, width: int) -> dict[str, int]:
+    """The constants of a kernel: rows of a tile BR, and the width rounded up to a power of two."""
     BC = triton.next_power_of_2(width)
     return dict(
         C=width,
@@ -50,27 +52,36 @@ def forward(
     eps: float,
     out_dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """y, the sum with the branch (None without one), and mean and 1 / std of each row, `(2, rows)` float32."""
-    x, branch, weight, bias = (
-        None if t is None else t.contiguous() for t in (x, branch, weight, bias)
-    )
+    """y, the sum with the branch (None without one), and each row's mean and 1 / std.
+
+    The latter are `(2, rows)` in float32.
+    """
     width = x.shape[-1]
     rows = x.numel() // width
     y = torch.empty(x.shape, dtype=out_dtype, device=x.device)
     sums = None
     if branch is not None:
-        sums = torch.empty(
-            x.shape, dtype=torch.promote_types(x.dtype, branch.dtype), device=x.device
-        )
+        branch = branch.contiguous()
+        total = torch.promote_types(x.dtype, branch.dtype)
+        sums = torch.empty(x.shape, dtype=total, device=x.device)
     stats = torch.empty((2, rows), dtype=torch.float32, device=x.device)
     if rows:
         options = options_of(FORWARD, width)
+        tensors = dict(
+            x=x.contiguous(),
+            branch=branch,
+            weight=weight.contiguous(),
+            bias=bias.contiguous(),
+            y=y,
+            sums=sums,
+            stats=stats,
+        )
         with on(x.device):
             launch(
                 forward_kernel,
-                -(-rows // options["BR"]),
-                (x, branch, weight, bias, y, sums, stats),
-                (rows, eps),
+                ceil_div(rows, options["BR"]),
+                tensors,
+                dict(rows=rows, eps=eps),
                 **options,
                 HAS_BRANCH=branch is not None,
             )
@@ -90,31 +101,39 @@ def backward(
 
     `normed` is what was normalised: x, or its sum with the branch.
     """
-    grad_y, grad_sum, normed, weight = (
-        None if t is None else t.contiguous() for t in (grad_y, grad_sum, normed, weight)
-    )
     width = normed.shape[-1]
     rows = normed.numel() // width
     options = options_of(BACKWARD, width)
-    tiles = -(-rows // options["BR"])
+    tiles = ceil_div(rows, options["BR"])
     programs = min(tiles, PROGRAMS * multiprocessors(normed.device))
     dx = torch.empty(normed.shape, dtype=x_dtype, device=normed.device)
-    split = branch_dtype not in (None, x_dtype)
-    dbranch = torch.empty(normed.shape, dtype=branch_dtype, device=normed.device) if split else None
+    dbranch = None
+    if branch_dtype not in (None, x_dtype):
+        dbranch = torch.empty(normed.shape, dtype=branch_dtype, device=normed.device)
     parts = torch.empty((2, programs, width), dtype=torch.float32, device=normed.device)
     if rows:
+        tensors = dict(
+            grad_y=grad_y.contiguous(),
+            grad_sum=None if grad_sum is None else grad_sum.contiguous(),
+            normed=normed.contiguous(),
+            stats=stats,
+            weight=weight.contiguous(),
+            dx=dx,
+            dbranch=dbranch,
+            parts=parts,
+        )
         with on(normed.device):
             launch(
                 backward_kernel,
                 programs,
-                (grad_y, grad_sum, normed, stats, weight, dx, dbranch, parts),
-                (rows, tiles, programs),
+                tensors,
+                dict(rows=rows, tiles=tiles, programs=programs),
                 **options,
                 HAS_SUM=grad_sum is not None,
-                SPLIT=split,
+                SPLIT=dbranch is not None,
             )
-    dparameters = parts.sum(1).to(weight.dtype)
-    return [dx, dparameters[0], dparameters[1], *([dbranch] if split else [])]
+    dweight, dbias = parts.sum(1).to(weight.dtype)
+    return [dx, dweight, dbias] if dbranch is None else [dx, dweight, dbias, dbranch]
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -133,6 +152,11 @@ def forward_kernel(
     BR: tl.constexpr,
     HAS_BRANCH: tl.constexpr,
 ):
+    """y, the sum with the branch, and what the way back wants to know of each row.
+
+    The mean is taken off before squares are summed: a difference of two large sums would round away
+    the variance of rows that stand far from zero.
+    """
     c = tl.arange(0, BC)
     r = tl.arange(0, BR)
     first = tl.program_id(0).to(tl.int64) * BR
@@ -142,7 +166,7 @@ def forward_kernel(
     x_RC = tl.load(x + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
     if HAS_BRANCH:
         x_RC += tl.load(branch + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
-        # What is normalised is the sum as it is stored.
+        # What is normalised is the sum as it is stored, from which the backward pass goes on.
         rounded_RC = x_RC.to(sums.dtype.element_ty)
         tl.store(sums + base + place_RC, rounded_RC, mask=on_RC)
         x_RC = rounded_RC.to(tl.float32)
@@ -176,7 +200,7 @@ def backward_kernel(
     HAS_SUM: tl.constexpr,
     SPLIT: tl.constexpr,
 ):
-    """dx, with the gradient that reaches the sum directly; and this program's part of dweight and dbias."""
+    """dx, with what reaches the sum directly; and this program's part of dweight and dbias."""
     c = tl.arange(0, BC)
     r = tl.arange(0, BR)
     in_C = c < C

@@ -1,11 +1,11 @@
-"""The kernel of `two_way_conv_silu`: tiles of steps by channels, each step's neighbours read from the cache."""
+"""The kernel of `two_way_conv_silu`: tiles of steps by channels, neighbours from the cache."""
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import launch, on
+from ..launch import ceil_div, launch, on
 
 STEPS, CHANNELS = 16, 128
 
@@ -13,22 +13,31 @@ STEPS, CHANNELS = 16, 128
 def forward(
     x_BLD: Tensor, back: Tensor, ahead: Tensor, back_bias: Tensor | None, ahead_bias: Tensor | None
 ) -> Tensor:
+    """Both convolutions of `x_BLD`, channels side by side in memory, `(B, L, 2, D)`."""
     batch, length, channels = x_BLD.shape
     y_BLKD = torch.empty(batch, length, 2, channels, dtype=x_BLD.dtype, device=x_BLD.device)
-    back, ahead = back.contiguous(), ahead.contiguous()
-    if y_BLKD.numel():
-        with on(x_BLD.device):
-            launch(
-                two_way_conv_kernel,
-                batch * -(-length // STEPS) * -(-channels // CHANNELS),
-                (x_BLD, back, ahead, back_bias, ahead_bias, y_BLKD),
-                (x_BLD.stride(0), x_BLD.stride(1), length, channels),
-                W=back.shape[-1],
-                HAS_BIAS=back_bias is not None,
-                TB=STEPS,
-                DB=CHANNELS,
-                num_warps=4,
-            )
+    if not y_BLKD.numel():
+        return y_BLKD
+    tensors = dict(
+        x=x_BLD,
+        back=back.contiguous(),
+        ahead=ahead.contiguous(),
+        back_bias=back_bias,
+        ahead_bias=ahead_bias,
+        y=y_BLKD,
+    )
+    with on(x_BLD.device):
+        launch(
+            two_way_conv_kernel,
+            batch * ceil_div(length, STEPS) * ceil_div(channels, CHANNELS),
+            tensors,
+            dict(x_b=x_BLD.stride(0), x_l=x_BLD.stride(1), length=length, channels=channels),
+            W=back.shape[-1],
+            HAS_BIAS=back_bias is not None,
+            TB=STEPS,
+            DB=CHANNELS,
+            num_warps=4,
+        )
     return y_BLKD
 
 
@@ -54,6 +63,11 @@ def two_way_conv_kernel(
     TB: tl.constexpr,
     DB: tl.constexpr,
 ):
+    """A tile of both results.
+
+    Tap k meets the step W - 1 - k before for the one and as far after for the other, so that one
+    loop serves both.
+    """
     blocks, tiles = tl.cdiv(channels, DB), tl.cdiv(length, TB)
     pid = tl.program_id(0)
     d = (pid % blocks) * DB + tl.arange(0, DB)
@@ -70,20 +84,16 @@ def two_way_conv_kernel(
         before, after = t - (W - 1) + k, t + (W - 1) - k
         on_before = ((before >= 0) & t_in)[:, None] & d_in[None, :]
         on_after = (after < length)[:, None] & d_in[None, :]
-        before_TD = tl.load(
-            x + before.to(tl.int64)[:, None] * x_l + d[None, :], mask=on_before, other=0.0
-        )
-        after_TD = tl.load(
-            x + after.to(tl.int64)[:, None] * x_l + d[None, :], mask=on_after, other=0.0
-        )
-        back_TD += (
-            before_TD.to(tl.float32)
-            * tl.load(back + d * W + k, mask=d_in, other=0.0).to(tl.float32)[None, :]
-        )
-        ahead_TD += (
-            after_TD.to(tl.float32)
-            * tl.load(ahead + d * W + k, mask=d_in, other=0.0).to(tl.float32)[None, :]
-        )
+        before_at = x + before.to(tl.int64)[:, None] * x_l + d[None, :]
+        before_TD = tl.load(before_at, mask=on_before, other=0.0)
+        after_at = x + after.to(tl.int64)[:, None] * x_l + d[None, :]
+        after_TD = tl.load(after_at, mask=on_after, other=0.0)
+        before_TD = before_TD.to(tl.float32)
+        back_D = tl.load(back + d * W + k, mask=d_in, other=0.0).to(tl.float32)
+        back_TD += before_TD * back_D[None, :]
+        after_TD = after_TD.to(tl.float32)
+        ahead_D = tl.load(ahead + d * W + k, mask=d_in, other=0.0).to(tl.float32)
+        ahead_TD += after_TD * ahead_D[None, :]
     rows = y + (batch * length + t.to(tl.int64))[:, None] * (2 * channels) + d[None, :]
     on_TD = t_in[:, None] & d_in[None, :]
     tl.store(rows, _silu(back_TD).to(y.dtype.element_ty), mask=on_TD)

@@ -1,8 +1,8 @@
 """In which order the cells of a map are visited: index tables over row-major positions.
 
-A route is a pure function of the map's height and width that returns the visited positions in order, `(T,)` int64;
--1 is a hole, a step on padding. It visits no position twice. Register one with `@register_route("name")`; every
-route also exists walked backwards, as `"name_reversed"`.
+A route is a pure function of the map's height and width that returns the visited positions in
+order, `(T,)` int64; -1 is a hole, a step on padding. It visits no position twice. Register one with
+`@register_route("name")`; every route also exists walked backwards, as `"name_reversed"`.
 """
 
 from . import atrous, centred, hilbert, lines, scales, windows

@@ -1,4 +1,7 @@
-"""Skip sampling: routes that visit every second (third, …) row and column (EfficientVMamba, arXiv 2403.09977)."""
+"""Skip sampling: routes that visit every second (third, …) row and column.
+
+(EfficientVMamba, arXiv 2403.09977.)
+"""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,16 +13,18 @@ OFFSETS = range(4)
 
 
 def atrous(height: int, width: int, step: int, row: int, column: int, by: str) -> Tensor:
-    """Every `step`-th row and column from an offset, walked row by row or column by column (section 3.2).
+    """Every `step`-th row and column from an offset, walked by rows or columns (section 3.2).
 
-    Each offset's sub-grid has the size of the first one's: what lies outside the map is walked too, as holes.
+    Each offset's sub-grid has the size of the first one's: what lies outside the map is walked too,
+    as holes.
 
     Raises:
         ValueError: an offset beyond the step.
     """
     if max(row, column) >= step:
         raise ValueError(
-            f"atrous route of step {step} from row {row}, column {column}: offsets must be below the step"
+            f"atrous route of step {step} from row {row}, column {column}: "
+            "offsets must be below the step"
         )
     padded = F.pad(grid(height, width), (0, -width % step, 0, -height % step), value=-1)
     cells = padded[row::step, column::step]

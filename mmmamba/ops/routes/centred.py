@@ -24,7 +24,7 @@ def spiral(height: int, width: int) -> Tensor:
 
 @register_route("radial", exact=True)
 def radial(height: int, width: int) -> Tensor:
-    """Outwards from the centre by distance; at one distance clockwise, the place to the left last."""
+    """Outwards from the centre by distance; at one distance clockwise, the left place last."""
     row_L, column_L = places(height, width)
     down_L, right_L = 2 * row_L - (height - 1), 2 * column_L - (width - 1)
     return ordered(down_L**2 + right_L**2, torch.atan2(down_L.double(), right_L.double()))

@@ -36,7 +36,10 @@ def column(height: int, width: int) -> Tensor:
 
 @register_route("snake", exact=True)
 def snake(height: int, width: int) -> Tensor:
-    """Rows, every other one from right to left: each step goes to a neighbour (PlainMamba, arXiv 2403.17695)."""
+    """Rows, every other one from right to left, so that each step goes to a neighbour.
+
+    (PlainMamba, arXiv 2403.17695.)
+    """
     rows = grid(height, width)
     rows[1::2] = rows[1::2].flip(1)
     return rows.flatten()

@@ -31,7 +31,10 @@ _SIZED: dict[str, _Sized] = {}
 
 
 def register_route(name: str, exact: bool = False) -> Callable[[Route], Route]:
-    """Add a route under a new name; `exact`: it visits every position and has no holes, so T is height x width.
+    """Add a route under a new name.
+
+    Args:
+        exact: it visits every position and has no holes, so T is height x width.
 
     Raises:
         ValueError: the name is taken.
@@ -54,7 +57,8 @@ def register_sized_route(
     """Add the routes `prefix` + 1 … 999, a function of height, width and that size.
 
     Args:
-        steps: T from height, width and size, without making the route, so that the compiler can know it.
+        steps: T from height, width and size, without making the route, so that the compiler can
+            know it.
         examples: sizes that `list_routes` names.
 
     Raises:
@@ -71,13 +75,11 @@ def register_sized_route(
 
 
 def list_routes() -> list[str]:
-    """The names of all registered routes, without their reverses; of those with a size, the usual ones."""
-    return sorted(
-        [
-            *_ROUTES,
-            *(f"{prefix}{size}" for prefix, sized in _SIZED.items() for size in sized.examples),
-        ]
-    )
+    """The names of all registered routes without their reverses; with a size, the usual ones."""
+    names = list(_ROUTES)
+    for prefix, sized in _SIZED.items():
+        names += [f"{prefix}{size}" for size in sized.examples]
+    return sorted(names)
 
 
 def _sized(base: str) -> tuple[_Sized, int] | None:
@@ -113,7 +115,10 @@ def unknown_route(name: str) -> str:
     message = f"no route '{name}'; there are {', '.join(list_routes())} and their '{REVERSED}'."
     for prefix in _SIZED:
         if base.startswith(prefix):
-            return f"{message} Routes of the form '{prefix}N' want a whole number N of 1 … 999 without leading zeros."
+            return (
+                f"{message} Routes of the form '{prefix}N' want a whole number N of 1 … 999 "
+                "without leading zeros."
+            )
     return message + did_you_mean(base, list_routes())
 
 
@@ -128,22 +133,24 @@ def _steps(name: str, height: int, width: int) -> int:
 
 
 def cover(names: Sequence[str]) -> bool:
-    """Whether each of these routes is known, for any size, to visit every position of the map once."""
+    """Whether each of these routes is known, for any size, to visit every position once."""
     return all(name.removesuffix(REVERSED) in _EXACT for name in names)
 
 
 def route_table(
     names: Sequence[str], height: int, width: int, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """The index table `(K, T)`, int32, of K routes over a map; shorter routes end in holes. Cached per map size.
+    """The index table `(K, T)`, int32, of K routes over a map; shorter routes end in holes.
 
-    Do not write into it: every caller shares the same table.
+    It is cached for each map size. Do not write into it: every caller shares the same table.
 
     Raises:
         KeyError: an unknown name.
-        ValueError: a route that leaves the map or visits a position twice, or positions that no route visits.
+        ValueError: a route that leaves the map or visits a position twice, or positions that no
+            route visits.
     """
-    # What is made inside a transform or under a mode is theirs; the cache is for all, so an operator fills it.
+    # What is made inside a transform or under a mode is theirs; the cache is for all, so an
+    # operator fills it.
     if torch.compiler.is_compiling() or transformed() or torch._C._len_torch_dispatch_stack():
         return _table_op(" ".join(names), height, width, torch.device(device))
     table = _table(tuple(names), int(height), int(width), torch.device(device))
@@ -157,7 +164,10 @@ _KEEPERS: list[list[Tensor]] = []
 
 @contextmanager
 def keep_tables() -> Iterator[list[Tensor]]:
-    """The tables asked for inside, for one who goes on reading their memory when the cache may have let them go."""
+    """The tables asked for inside, kept for whoever goes on reading their memory.
+
+    The cache may have let them go by then.
+    """
     kept: list[Tensor] = []
     _KEEPERS.append(kept)
     try:
@@ -170,7 +180,8 @@ def keep_tables() -> Iterator[list[Tensor]]:
 def _table_op(names: str, height: int, width: int, device: torch.device) -> Tensor:
     """One node for the compiler, which would else trace how the table is made."""
     table = _table(tuple(names.split()), height, width, device)
-    # CUDA graphs own the memory of what a node returns; but a table that has to be looked at is known by its memory.
+    # CUDA graphs own the memory of what a node returns; but a table that has to be looked at is
+    # known by its memory.
     return table.clone() if cover(names.split()) else table
 
 
@@ -211,8 +222,8 @@ def _check(name: str, order: Tensor, length: int) -> None:
     visited = order[order >= 0]
     if order.numel() and (int(order.max()) >= length or int(order.min()) < -1):
         raise ValueError(
-            f"route '{name}' leaves the map of {length} positions: it goes from {int(order.min())} to "
-            f"{int(order.max())}"
+            f"route '{name}' leaves the map of {length} positions: it goes from "
+            f"{int(order.min())} to {int(order.max())}"
         )
     if len(visited.unique()) != len(visited):
         raise ValueError(f"route '{name}' visits a position twice")

@@ -28,32 +28,42 @@ def list_route_sets() -> dict[str, tuple[str, ...]]:
 def expand_routes(
     routes: str | Sequence[str] | Sequence[Sequence[str]],
 ) -> tuple[tuple[str, ...], ...]:
-    """The routes of each head, sets replaced by their members: `"cross"` or `("row", "column")` is one head.
+    """The routes of each head, sets replaced by their members.
+
+    `"cross"` or `("row", "column")` is one head, `(("row",), ("column",))` are two.
 
     Raises:
         KeyError: no route or set of that name.
         ValueError: no routes, or heads of different numbers of routes.
     """
-    if isinstance(routes, str):
-        routes = (routes,)
-    if all(isinstance(name, str) for name in routes):
-        routes = (routes,)
-    heads = tuple(_members(head) for head in routes)
-    if not heads or not all(heads) or len(set(map(len, heads))) > 1:
+    heads = tuple(_members(head) for head in _heads(routes))
+    lengths = [len(head) for head in heads]
+    if not heads or not all(lengths) or len(set(lengths)) > 1:
         raise ValueError(
-            f"routes are {routes}, wanted names, or for each head a tuple of names, all of one length "
-            f"(not {', '.join(str(len(head)) for head in heads) or 'none'})"
+            f"routes are {routes}, wanted names, or for each head a tuple of names, all of one "
+            f"length (not {', '.join(map(str, lengths)) or 'none'})"
         )
     return heads
 
 
+def _heads(
+    routes: str | Sequence[str] | Sequence[Sequence[str]],
+) -> Sequence[str | Sequence[str]]:
+    """The same as what is asked of each head."""
+    if isinstance(routes, str):
+        return (routes,)
+    names = [name for name in routes if isinstance(name, str)]
+    return (names,) if len(names) == len(routes) else routes
+
+
 def _members(head: str | Sequence[str]) -> tuple[str, ...]:
-    names = (head,) if isinstance(head, str) else head
-    for name in names:
+    members: list[str] = []
+    for name in (head,) if isinstance(head, str) else head:
         if name not in _SETS and not known(name):
             hint = did_you_mean(name, _SETS, kind="the set ")
             raise KeyError(f"{unknown_route(name)} Sets of routes: {', '.join(_SETS)}.{hint}")
-    return sum((_SETS.get(name, (name,)) for name in names), ())
+        members.extend(_SETS.get(name, (name,)))
+    return tuple(members)
 
 
 def _and_backwards(*names: str) -> tuple[str, ...]:

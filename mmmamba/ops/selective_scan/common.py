@@ -1,22 +1,29 @@
 """What the backends share.
 
-Shape suffixes: B batch, L positions of a map, K routes, T steps of a route, D channels, N states (d_state).
-A backend is a module with
+Shape suffixes: B batch, L positions of a map, K routes, T steps of a route, D channels, N states
+(d_state). A backend is a module with
 
-    unavailable(device)   None, or why it cannot run there
-    states_shape(B, T, K, D, N)   shape of the tensor (in scan precision) it keeps for its backward
-    forward(u, delta, A, B, C, D, bias, args, keep_states)   -> y, states
-    backward(grad_y, states, u, delta, A, B, C, D, bias, args)   -> seven gradients, None where the input is None
+    unavailable(device)
+        None, or why it cannot run there
+    states_shape(B, T, K, D, N)
+        shape of the tensor (in scan precision) that it keeps for its backward pass
+    forward(u, delta, A, B, C, D, bias, args, keep_states)
+        y and the states
+    backward(grad_y, states, u, delta, A, B, C, D, bias, args)
+        seven gradients, None where the input is None
 
 and those that `dispatch.PLAIN` lists
 
-    scan(u, delta, A, B, C, D, bias, args)   -> y in scan precision, for PyTorch to differentiate: no writing in place
+    scan(u, delta, A, B, C, D, bias, args)
+        y in scan precision, for PyTorch to differentiate: no writing in place
 
-with u `(B, L, K or 1, D)`, delta `(B, L, K, D)`, A `(K, D, N)`, B and C `(B, L, K, N)`, D and bias `(K, D)` or None, of
-any strides, and y, grad_y `(B, L, K, D)`, or `(B, L, 1, D)` when merged. Gradients have their input's shape and dtype.
+with u `(B, L, K or 1, D)`, delta `(B, L, K, D)`, A `(K, D, N)`, B and C `(B, L, K, N)`, D and bias
+`(K, D)` or None, of any strides, and y, grad_y `(B, L, K, D)`, or `(B, L, 1, D)` when merged.
+Gradients have their input's shape and dtype.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +42,10 @@ class ScanArgs:
     out_dtype: torch.dtype
     index_complete: bool = False
     gradients: tuple[Tensor, Tensor, Tensor] | None = None
-    """Where a backend that can writes the gradients of delta, B and C: of their shapes, any strides but the last."""
+    """Where a backend that can writes the gradients of delta, B and C.
+
+    They have the shapes of these and any strides but the last.
+    """
 
 
 def scan_dtype(*tensors: Tensor) -> torch.dtype:
@@ -65,22 +75,19 @@ def read_route(x_BLKX: Tensor, index_KT: Tensor | None, routes: int) -> Tensor:
 
 def write_route(y_BTKD: Tensor, index_KT: Tensor | None, length: int, merge: bool) -> Tensor:
     """Each route's outputs back at their positions, `(B, L, K, D)`, or their sum `(B, L, 1, D)`."""
-    if index_KT is None:
-        y_BLKD = y_BTKD
-    else:
-        index_TK, lane_K = _lanes(index_KT)
-        B, _, K, D = y_BTKD.shape
-        y_BLKD = y_BTKD.new_zeros(B, length + 1, K, D)
-        # Holes all land on the extra last row, which is cut off.
-        y_BLKD = y_BLKD.index_put(
-            (
-                torch.arange(B, device=y_BTKD.device)[:, None, None],
-                torch.where(index_TK < 0, length, index_TK),
-                lane_K,
-            ),
-            y_BTKD,
-        )[:, :length]
+    y_BLKD = y_BTKD if index_KT is None else _scattered(y_BTKD, index_KT, length)
     return y_BLKD.sum(2, keepdim=True) if merge else y_BLKD
+
+
+def _scattered(y_BTKD: Tensor, index_KT: Tensor, length: int) -> Tensor:
+    index_TK, lane_K = _lanes(index_KT)
+    B, _, K, D = y_BTKD.shape
+    image_B11 = torch.arange(B, device=y_BTKD.device)[:, None, None]
+    # Holes all land on an extra last row, which is cut off.
+    place_TK = torch.where(index_TK < 0, length, index_TK)
+    rows = y_BTKD.new_zeros(B, length + 1, K, D)
+    # Not in place: torch.func's transforms and second derivatives go through here.
+    return rows.index_put((image_B11, place_TK, lane_K), y_BTKD)[:, :length]
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,7 @@ class Walk:
 
     u_BTKD: Tensor
     raw_BTKD: Tensor
+    """delta with its bias, before softplus."""
     delta_BTKD: Tensor
     A_KDN: Tensor
     B_BTKN: Tensor
@@ -97,24 +105,47 @@ class Walk:
 
 
 def walk(u_BLKD, delta_BLKD, A_KDN, B_BLKN, C_BLKN, D_KD, bias_KD, args: ScanArgs) -> Walk:
+    """The operator's inputs as each route meets them, step after step."""
     dtype, K = scan_dtype(u_BLKD, delta_BLKD, A_KDN), A_KDN.shape[0]
-    u, raw, B, C = (
-        read_route(x.to(dtype), args.index_KT, K) for x in (u_BLKD, delta_BLKD, B_BLKN, C_BLKN)
-    )
+
+    def along(x_BLKX: Tensor) -> Tensor:
+        return read_route(x_BLKX.to(dtype), args.index_KT, K)
+
+    raw = along(delta_BLKD)
     if bias_KD is not None:
         raw = raw + bias_KD.to(dtype)
-    delta = F.softplus(raw) if args.delta_softplus else raw
-    return Walk(u, raw, delta, A_KDN.to(dtype), B, C, None if D_KD is None else D_KD.to(dtype))
+    return Walk(
+        u_BTKD=along(u_BLKD),
+        raw_BTKD=raw,
+        delta_BTKD=F.softplus(raw) if args.delta_softplus else raw,
+        A_KDN=A_KDN.to(dtype),
+        B_BTKN=along(B_BLKN),
+        C_BTKN=along(C_BLKN),
+        D_KD=None if D_KD is None else D_KD.to(dtype),
+    )
+
+
+class RecurrenceGradients(NamedTuple):
+    """Gradients of what the recurrence takes, along the routes: without skip, softplus and bias."""
+
+    du_BTKD: Tensor
+    ddelta_BTKD: Tensor
+    dA_KDN: Tensor
+    dB_BTKN: Tensor
+    dC_BTKN: Tensor
 
 
 def unwalk(
     walked: Walk,
-    grads: tuple[Tensor, ...],
+    grads: RecurrenceGradients,
     grad_y_BTKD: Tensor,
     inputs: tuple[Tensor | None, ...],
     args: ScanArgs,
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of the inputs from those of the recurrence: du, ddelta, dA, dB, dC without skip, softplus and bias."""
+    """Gradients of the seven inputs of `walk` from those of the recurrence."""
+    u, delta, _, _, _, _, bias = inputs
+    assert u is not None and delta is not None
+    length, shared = delta.shape[1], u.shape[2] == 1 and delta.shape[2] > 1
     du_BTKD, ddelta_BTKD, dA_KDN, dB_BTKN, dC_BTKN = grads
     dD_KD = None
     if walked.D_KD is not None:
@@ -122,17 +153,25 @@ def unwalk(
         dD_KD = (grad_y_BTKD * walked.u_BTKD).sum((0, 1))
     if args.delta_softplus:
         # The derivative of F.softplus, which is the identity above its threshold of 20.
-        ddelta_BTKD = ddelta_BTKD * torch.where(
-            walked.raw_BTKD > 20, 1, torch.sigmoid(walked.raw_BTKD)
-        )
-    u, delta, A, B, C, D, bias = inputs
-    length, shared = delta.shape[1], u.shape[2] == 1 and delta.shape[2] > 1
-    grads = (
-        write_route(du_BTKD, args.index_KT, length, shared),
-        write_route(ddelta_BTKD, args.index_KT, length, False),
+        slope_BTKD = torch.where(walked.raw_BTKD > 20, 1, torch.sigmoid(walked.raw_BTKD))
+        ddelta_BTKD = ddelta_BTKD * slope_BTKD
+    dbias_KD = None if bias is None else ddelta_BTKD.sum((0, 1))
+    found = (
+        write_route(du_BTKD, args.index_KT, length, merge=shared),
+        write_route(ddelta_BTKD, args.index_KT, length, merge=False),
         dA_KDN,
-        *(write_route(g, args.index_KT, length, False) for g in (dB_BTKN, dC_BTKN)),
+        write_route(dB_BTKN, args.index_KT, length, merge=False),
+        write_route(dC_BTKN, args.index_KT, length, merge=False),
         dD_KD,
-        None if bias is None else ddelta_BTKD.sum((0, 1)),
+        dbias_KD,
     )
-    return tuple(None if x is None else g.to(x.dtype) for g, x in zip(grads, inputs))
+    return as_inputs(found, inputs)
+
+
+def as_inputs(
+    grads: tuple[Tensor | None, ...], inputs: tuple[Tensor | None, ...]
+) -> tuple[Tensor | None, ...]:
+    """Each gradient in its input's dtype, None where there is no input."""
+    return tuple(
+        None if x is None or grad is None else grad.to(x.dtype) for grad, x in zip(grads, inputs)
+    )

@@ -1,6 +1,7 @@
-"""Compiled loops for the CPU (`cpu_kernels`): no C compiler needed, numba translates them on first use.
+"""Compiled loops for the CPU (`cpu_kernels`), without a C compiler: numba translates them.
 
-The loops release the GIL and run on a pool of Python threads, as many as `torch.get_num_threads()` says at the call.
+The loops release the GIL and run on a pool of Python threads, as many as `torch.get_num_threads()`
+says at the call.
 """
 
 import functools
@@ -10,20 +11,26 @@ import math
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .common import ScanArgs, no_states, scan_dtype
+from .common import ScanArgs, as_inputs, no_states, scan_dtype
 
-# A batch of one is cut into up to this many tasks, whatever the number of threads: sums keep their order.
 TASKS = 32
-# Below this many state updates a second thread costs more than it saves.
+"""A batch of one is cut into up to this many tasks, whatever the number of threads.
+
+So sums keep their order.
+"""
 SMALL = 1 << 16
+"""Below this many state updates a second thread costs more than it saves."""
 
 
 def unavailable(device: torch.device) -> str | None:
+    """Why it cannot run: another device than the CPU, or no numba."""
     if device.type != "cpu":
         return f"it runs on the CPU, not on {device.type}"
     if importlib.util.find_spec("numba") is None:
@@ -55,12 +62,12 @@ class _Pool:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._executor = None
+        self._executor: ThreadPoolExecutor | None = None
         self._size = 0
 
-    def submit(self, threads: int, work: Callable[[], None]):
+    def submit(self, threads: int, work: Callable[[], None]) -> Future:
         with self._lock:
-            if self._size < threads:
+            if self._executor is None or self._size < threads:
                 # The smaller pool ends by itself once its last work is done and nobody holds it.
                 self._executor = ThreadPoolExecutor(threads, thread_name_prefix="mmmamba-scan")
                 self._size = threads
@@ -79,21 +86,35 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_threads)
 
 
-def _run(loops: Callable, tasks: int, work: int, *arguments) -> None:
-    """Call loops(first, last, ...) over all tasks, in this thread and others."""
-    threads = min(torch.get_num_threads(), tasks) if work >= SMALL else 1
+class _Job(NamedTuple):
+    """A loop over tasks that write to different places."""
+
+    loops: Callable
+    arguments: dict[str, Any]
+    tasks: int
+    work: int
+    """State updates of all tasks together."""
+
+    def run(self, first: int, last: int) -> None:
+        self.loops(first, last, **self.arguments)
+
+
+def _run(job: _Job) -> None:
+    """Runs all tasks, in this thread and others."""
+    threads = min(torch.get_num_threads(), job.tasks) if job.work >= SMALL else 1
     if threads <= 1:
-        loops(0, tasks, *arguments)
+        job.run(0, job.tasks)
         return
-    # Several pieces for each thread: whoever is done first takes the next (`next` on a count is atomic).
-    pieces = min(tasks, 4 * threads)
+    # Several pieces for each thread: whoever is done first takes the next (`next` on a count is
+    # atomic).
+    pieces = min(job.tasks, 4 * threads)
     turn = itertools.count()
 
     def take() -> None:
         for piece in iter(turn.__next__, None):
             if piece >= pieces:
                 return
-            loops(piece * tasks // pieces, (piece + 1) * tasks // pieces, *arguments)
+            job.run(piece * job.tasks // pieces, (piece + 1) * job.tasks // pieces)
 
     others = [_pool.submit(threads - 1, take) for _ in range(threads - 1)]
     try:
@@ -103,69 +124,103 @@ def _run(loops: Callable, tasks: int, work: int, *arguments) -> None:
             other.result()
 
 
-def _flat(x: Tensor, dtype: torch.dtype):
-    """A tensor (B, L, K, X) as its memory from first to last element, and the strides of B, L and K.
+class _Flat(NamedTuple):
+    """A tensor `(B, L, K, X)` as the loops take it.
 
     A dimension of size 1 has stride 0: every route reads the same map, or adds to it.
     """
+
+    memory: np.ndarray
+    """From its first to its last element."""
+    at: tuple[int, int, int]
+    """Strides of B, L and K."""
+
+
+def _flat(x: Tensor, dtype: torch.dtype) -> _Flat:
     x = x.detach().to(dtype)
     if (x.stride(3) != 1 and x.shape[3] > 1) or not x.numel():
         x = x.contiguous()
-    at = tuple(0 if size == 1 else stride for size, stride in zip(x.shape[:3], x.stride()[:3]))
-    extent = (
-        x.numel() and sum((size - 1) * stride for size, stride in zip(x.shape[:3], at)) + x.shape[3]
-    )
-    return x.as_strided((extent,), (1,)).numpy(), at
+    strides = [0 if size == 1 else stride for size, stride in zip(x.shape[:3], x.stride()[:3])]
+    extent = 0
+    if x.numel():
+        extent = x.shape[3]
+        extent += sum((size - 1) * stride for size, stride in zip(x.shape[:3], strides))
+    images, positions, routes = strides
+    return _Flat(x.as_strided((extent,), (1,)).numpy(), (images, positions, routes))
 
 
-def _table(index_KT: Tensor | None, length: int):
+def _named(**flats: _Flat) -> dict[str, Any]:
+    """The arguments `x` and `x_at` of the loops for each x."""
+    named: dict[str, Any] = {}
+    for name, flat in flats.items():
+        named[name], named[f"{name}_at"] = flat
+    return named
+
+
+def _table(index_KT: Tensor | None, length: int) -> np.ndarray:
+    """The route table in one row; nothing for the plain order.
+
+    Raises:
+        IndexError: a position outside the map, which the loops would read all the same.
+    """
     if index_KT is None:
         return torch.empty(0, dtype=torch.int32).numpy()
     if index_KT.numel():
         low, high = (int(x) for x in index_KT.aminmax())
         if low < -1 or high >= length:
             raise IndexError(
-                f"selective_scan: the index goes from {low} to {high}, but the map has positions 0 to "
-                f"{length - 1}, and -1 is a hole"
+                f"selective_scan: the index goes from {low} to {high}, but the map has positions "
+                f"0 to {length - 1}, and -1 is a hole"
             )
     return index_KT.to(torch.int32).contiguous().view(-1).numpy()
 
 
-def _padded_rows(x: Tensor | None, routes: int, channels: int, dtype: torch.dtype):
-    """(…, D) flat, channels padded with zeros; None is zeros."""
+def _padded_rows(x: Tensor | None, routes: int, channels: int, dtype: torch.dtype) -> np.ndarray:
+    """`(…, D)` flat, channels padded with zeros; None is zeros."""
+    padded = _padded(channels)
     if x is None:
-        return torch.zeros(routes * _padded(channels), dtype=dtype).numpy()
-    return (
-        torch.nn.functional.pad(x.detach().to(dtype), (0, _padded(channels) - channels))
-        .reshape(-1)
-        .numpy()
-    )
+        return torch.zeros(routes * padded, dtype=dtype).numpy()
+    rows = torch.nn.functional.pad(x.detach().to(dtype), (0, padded - channels))
+    return rows.reshape(-1).numpy()
 
 
-def _common(u, delta, A, B, C, D, bias, args: ScanArgs, dtype: torch.dtype):
-    """Number of tasks, state updates, and the arguments both loops begin with."""
+def _groups(batch: int, channels: int) -> int:
+    """Groups of channel blocks that each image is cut into: a task each."""
+    blocks = _padded(channels) // _kernels().LANES
+    return min(blocks, max(1, TASKS // max(1, batch)))
+
+
+def _inputs(u, delta, A, B, C, D, bias, args: ScanArgs, dtype: torch.dtype) -> dict[str, Any]:
+    """What both loops take."""
     batch, length, K, channels = delta.shape
-    N, padded = A.shape[2], _padded(channels)
+    N = A.shape[2]
     steps = length if args.index_KT is None else args.index_KT.shape[1]
-    groups = min(padded // _kernels().LANES, max(1, TASKS // max(1, batch)))
+    groups = _groups(batch, channels)
+    # In units of log(2): the loops' exponential is a power of two.
     A2_KND = (A.detach().to(dtype) * (1 / math.log(2))).transpose(1, 2)
-    arguments = (
-        (groups, length, K, steps, channels, N, padded),
-        _table(args.index_KT, length),
-        *_flat(u, dtype),
-        *_flat(delta, dtype),
-        _padded_rows(A2_KND, K, channels, dtype),
-        *_flat(B, dtype),
-        *_flat(C, dtype),
-        _padded_rows(D, K, channels, dtype),
-        _padded_rows(bias, K, channels, dtype),
-        args.delta_softplus,
+    return dict(
+        sizes=(groups, length, K, steps, channels, N, _padded(channels)),
+        index=_table(args.index_KT, length),
+        **_named(
+            u=_flat(u, dtype), delta=_flat(delta, dtype), B=_flat(B, dtype), C=_flat(C, dtype)
+        ),
+        A2_KNP=_padded_rows(A2_KND, K, channels, dtype),
+        skip_KP=_padded_rows(D, K, channels, dtype),
+        bias_KP=_padded_rows(bias, K, channels, dtype),
+        use_softplus=args.delta_softplus,
     )
-    return groups, batch * steps * K * channels * N, arguments
+
+
+def _updates(delta: Tensor, A: Tensor, args: ScanArgs) -> int:
+    """How many states are computed, one after the other."""
+    batch, length, K, channels = delta.shape
+    steps = length if args.index_KT is None else args.index_KT.shape[1]
+    return batch * steps * K * channels * A.shape[2]
 
 
 def _sum(parts: Tensor, dim: int) -> Tensor:
-    # torch would wake its OpenMP threads for this, which then spin for a while on the cores the scan needs next.
+    # torch would wake its OpenMP threads for this, which then spin for a while on the cores the
+    # scan needs next.
     return parts.squeeze(dim) if parts.shape[dim] == 1 else torch.from_numpy(parts.numpy().sum(dim))
 
 
@@ -173,19 +228,14 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
     dtype = scan_dtype(u, delta, A)
     batch, length, K, channels = delta.shape
     steps = length if args.index_KT is None else args.index_KT.shape[1]
-    groups, work, arguments = _common(u, delta, A, B, C, D, bias, args, dtype)
     y = torch.empty(batch, length, 1 if args.merge else K, channels, dtype=dtype)
     states = no_states(u, delta, A)
     if keep_states:
         states = torch.empty(states_shape(batch, steps, K, channels, A.shape[2]), dtype=dtype)
-    _run(
-        _kernels().forward_loops,
-        batch * groups,
-        work,
-        *arguments,
-        *_flat(y, dtype),
-        states.view(-1).numpy(),
-    )
+    arguments = _inputs(u, delta, A, B, C, D, bias, args, dtype)
+    arguments |= _named(y=_flat(y, dtype)) | dict(states=states.view(-1).numpy())
+    tasks = batch * _groups(batch, channels)
+    _run(_Job(_kernels().forward_loops, arguments, tasks, _updates(delta, A, args)))
     return y.to(args.out_dtype), states
 
 
@@ -194,33 +244,30 @@ def backward(
 ) -> tuple[Tensor | None, ...]:
     dtype = scan_dtype(u, delta, A)
     batch, length, K, channels = delta.shape
-    N, padded = A.shape[2], _padded(channels)
-    groups, work, arguments = _common(u, delta, A, B, C, D, bias, args, dtype)
+    N, padded, groups = A.shape[2], _padded(channels), _groups(batch, channels)
     du, ddelta = torch.empty(u.shape, dtype=dtype), torch.empty(delta.shape, dtype=dtype)
+    # Sums over images, and over groups of channels, are written in parts: no two tasks add to one
+    # number.
     dA_BKNP = torch.empty(batch, K, N, padded, dtype=dtype)
-    dD_BKP, dbias_BKP = (torch.empty(batch, K, padded, dtype=dtype) for _ in range(2))
-    dB, dC = (torch.empty(batch, groups, length, K, N, dtype=dtype) for _ in range(2))
-    _run(
-        _kernels().backward_loops,
-        batch * groups,
-        4 * work,
-        *arguments,
-        *_flat(grad_y, dtype),
-        states.view(-1).numpy(),
-        *_flat(du, dtype),
-        *_flat(ddelta, dtype),
-        *(x.view(-1).numpy() for x in (dA_BKNP, dB, dC, dD_BKP, dbias_BKP)),
-    )
+    dskip_BKP = torch.empty(batch, K, padded, dtype=dtype)
+    dbias_BKP = torch.empty(batch, K, padded, dtype=dtype)
+    dB = torch.empty(batch, groups, length, K, N, dtype=dtype)
+    dC = torch.empty(batch, groups, length, K, N, dtype=dtype)
+    parts = dict(dA_BKNP=dA_BKNP, dB=dB, dC=dC, dskip_BKP=dskip_BKP, dbias_BKP=dbias_BKP)
+    arguments = _inputs(u, delta, A, B, C, D, bias, args, dtype)
+    arguments |= _named(dy=_flat(grad_y, dtype), du=_flat(du, dtype), ddelta=_flat(ddelta, dtype))
+    arguments |= {name: x.view(-1).numpy() for name, x in parts.items()}
+    arguments["states"] = states.view(-1).numpy()
+    work = 4 * _updates(delta, A, args)
+    _run(_Job(_kernels().backward_loops, arguments, batch * groups, work))
     grads = (
         du,
         ddelta,
         _sum(dA_BKNP, 0).transpose(1, 2)[:, :channels],
         _sum(dB, 1),
         _sum(dC, 1),
-        _sum(dD_BKP, 0)[:, :channels],
+        _sum(dskip_BKP, 0)[:, :channels],
         _sum(dbias_BKP, 0)[:, :channels],
     )
-    return tuple(
-        None if x is None else g.to(x.dtype).contiguous()
-        for g, x in zip(grads, (u, delta, A, B, C, D, bias))
-    )
+    found = as_inputs(grads, (u, delta, A, B, C, D, bias))
+    return tuple(None if x is None else x.contiguous() for x in found)

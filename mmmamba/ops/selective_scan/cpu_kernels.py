@@ -1,15 +1,22 @@
-"""The scan's loops for numba: chunk after chunk of a route, LANES channels at a time, states in registers.
+"""The scan's loops for numba: chunk after chunk of a route, LANES channels at a time.
 
-Arrays are flat; `*_at` are the strides of batch, position and route in elements (channels and states are neighbours),
-`index` is the flat (K, T) table, empty for the plain order. P is D rounded up to LANES; A2_KNP is A * log2(e), padded
-with zeros like skip_KP and bias_KP. A task is one batch entry and one group of channel blocks: it walks all routes,
-and no two tasks write to the same place, so that sums have one order however many threads there are.
+States stay in registers. Arrays are flat; `*_at` are the strides of batch, position and route in
+elements (channels and states are neighbours), `index` is the flat `(K, T)` table, empty for the
+plain order. P is D rounded up to LANES; A2_KNP is A * log2(e), padded with zeros like skip_KP and
+bias_KP.
+
+A task is one batch entry and one group of channel blocks: it walks all routes, and no two tasks
+write to the same place, so that sums have one order however many threads there are. Within a task
+the order is route, chunk, block of channels, state, step: what steps and channels share (positions,
+B, C) is read once a chunk, what states share (delta, delta times u) once a block, and a state's
+walk over a chunk's steps carries only itself, in a register.
 """
 
 import hashlib
 import logging
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -33,21 +40,23 @@ CHUNK = 32
 
 logger = logging.getLogger("mmmamba")
 
-# A product and a sum may become one instruction; everything else stays IEEE, NaN and infinity included.
-_OPTIONS = dict(nogil=True, fastmath={"contract"})
+# A product and a sum may become one instruction; everything else stays IEEE, NaN and infinity
+# included.
+_OPTIONS: dict[str, Any] = dict(nogil=True, fastmath={"contract"})
 
 
 def _compiled(loops):
-    # Numba's cache on disk only notices changes of a function's own file: the name carries the other file's digest.
-    loops.__qualname__ += (
-        "_" + hashlib.sha256(Path(cpu_lanes.__file__).read_bytes()).hexdigest()[:12]
-    )
+    # Numba's cache on disk only notices changes of a function's own file: the name carries the
+    # other file's digest.
+    digest = hashlib.sha256(Path(cpu_lanes.__file__).read_bytes()).hexdigest()
+    loops.__qualname__ += f"_{digest[:12]}"
     try:
         return njit(cache=True, **_OPTIONS)(loops)
     except RuntimeError as error:
         logger.warning(
-            "the selective scan's compiled loops are not kept between runs, so that each run compiles them "
-            "anew (seconds): %s. Set NUMBA_CACHE_DIR to a directory that can be written to.",
+            "the selective scan's compiled loops are not kept between runs, so that each run "
+            "compiles them anew (seconds): %s. Set NUMBA_CACHE_DIR to a directory that can be "
+            "written to.",
             error,
         )
         return njit(**_OPTIONS)(loops)
@@ -55,11 +64,13 @@ def _compiled(loops):
 
 @njit(**_OPTIONS)
 def _read(x, at, count):
+    """The lanes x[at : at + count]; a whole block takes no mask."""
     return load(x, at) if count == LANES else load_part(x, at, count)
 
 
 @njit(**_OPTIONS)
 def _write(x, at, value, count):
+    """The first `count` lanes of the value, at x[at]."""
     if count == LANES:
         store(x, at, value)
     else:
@@ -68,13 +79,22 @@ def _write(x, at, value, count):
 
 @njit(**_OPTIONS)
 def _walk(index, route, steps, start, stop, position, x, x_at, base, out, N):
-    """Where a chunk's steps stand, and what is read there of B or C, state-major; zeros at holes."""
+    """Where a chunk's steps stand, and what is read there of B or C; zeros at holes.
+
+    `out` is state-major, `(N, CHUNK)`: a state's walk reads its steps side by side.
+    """
     for s in range(stop - start):
         p = index[route * steps + start + s] if index.size else start + s
         position[s] = p
         at = base + p * x_at[1] + route * x_at[2]
         for n in range(N):
             out[n * CHUNK + s] = x[at + n] if p >= 0 else 0.0
+
+
+@njit(**_OPTIONS)
+def _scratch(like):
+    """Room for LANES channels of every step of a chunk."""
+    return np.empty(CHUNK * LANES, like.dtype)
 
 
 @njit(**_OPTIONS)
@@ -85,12 +105,8 @@ def _clear(x, x_at, batch, routes, length, first, last, channels):
         for k in range(routes):
             for block in range(first, last):
                 d = block * LANES
-                _write(
-                    x,
-                    batch * x_at[0] + p * x_at[1] + k * x_at[2] + d,
-                    nothing,
-                    min(LANES, channels - d),
-                )
+                at = batch * x_at[0] + p * x_at[1] + k * x_at[2] + d
+                _write(x, at, nothing, min(LANES, channels - d))
 
 
 @_compiled
@@ -120,15 +136,12 @@ def forward_loops(
     chunks, blocks = (T + CHUNK - 1) // CHUNK, P // LANES
     position = np.empty(CHUNK, np.int64)
     B_NS, C_NS = np.empty(N * CHUNK, u.dtype), np.empty(N * CHUNK, u.dtype)
-    deltas, drives, ys = (
-        np.empty(CHUNK * LANES, u.dtype),
-        np.empty(CHUNK * LANES, u.dtype),
-        np.empty(CHUNK * LANES, u.dtype),
-    )
+    deltas, drives, ys = _scratch(u), _scratch(u), _scratch(u)
     h = np.empty(P * N, u.dtype)
     for task in range(first, last):
         b, group = task // groups, task % groups
         first_block, last_block = group * blocks // groups, (group + 1) * blocks // groups
+        # Routes add to y, and a route may leave positions out.
         _clear(y, y_at, b, K if y_at[2] else 1, L, first_block, last_block, D)
         for k in range(K):
             h[:] = 0.0
@@ -139,10 +152,8 @@ def forward_loops(
                 for block in range(first_block, last_block):
                     d = block * LANES
                     count = min(LANES, D - d)
-                    u_base, delta_base = (
-                        b * u_at[0] + k * u_at[2] + d,
-                        b * delta_at[0] + k * delta_at[2] + d,
-                    )
+                    u_base = b * u_at[0] + k * u_at[2] + d
+                    delta_base = b * delta_at[0] + k * delta_at[2] + d
                     bias, skip = load(bias_KP, k * P + d), load(skip_KP, k * P + d)
                     for s in range(stop - start):
                         p = position[s]
@@ -162,14 +173,10 @@ def forward_loops(
                             store(states, (((b * K + k) * chunks + chunk) * N + n) * P + d, state)
                         for s in range(stop - start):
                             decay = exp2(load(deltas, s * LANES) * decay_rate)
-                            state = decay * state + load(drives, s * LANES) * splat(
-                                B_NS[n * CHUNK + s]
-                            )
-                            store(
-                                ys,
-                                s * LANES,
-                                load(ys, s * LANES) + state * splat(C_NS[n * CHUNK + s]),
-                            )
+                            B_s = splat(B_NS[n * CHUNK + s])
+                            state = decay * state + load(drives, s * LANES) * B_s
+                            C_s = splat(C_NS[n * CHUNK + s])
+                            store(ys, s * LANES, load(ys, s * LANES) + state * C_s)
                         store(h, n * P + d, state)
                     y_base = b * y_at[0] + k * y_at[2] + d
                     for s in range(stop - start):
@@ -209,8 +216,10 @@ def backward_loops(
     dskip_BKP,
     dbias_BKP,
 ):
-    """The adjoint `g[t] = C[t] dy[t] + decay[t+1] g[t+1]` from the last chunk to the first, each recomputed.
+    """The adjoint `g[t] = C[t] dy[t] + decay[t+1] g[t+1]` from the last chunk to the first.
 
+    Each chunk's states are computed again from the one that enters it, and one state's are held at
+    a time. What reaches delta and delta times u is summed over states in `dsteps` and `ddrives`.
     dB and dC are `(B, groups, L, K, N)`, to be summed over the groups.
     """
     groups, L, K, T, D, N, P = sizes
@@ -218,18 +227,10 @@ def backward_loops(
     position = np.empty(CHUNK, np.int64)
     B_NS, C_NS = np.empty(N * CHUNK, u.dtype), np.empty(N * CHUNK, u.dtype)
     dB_NS, dC_NS = np.empty(N * CHUNK, u.dtype), np.empty(N * CHUNK, u.dtype)
-    us, dys, deltas = (
-        np.empty(CHUNK * LANES, u.dtype),
-        np.empty(CHUNK * LANES, u.dtype),
-        np.empty(CHUNK * LANES, u.dtype),
-    )
-    drives, slopes, decays = (
-        np.empty(CHUNK * LANES, u.dtype),
-        np.empty(CHUNK * LANES, u.dtype),
-        np.empty(CHUNK * LANES, u.dtype),
-    )
+    us, dys, deltas = _scratch(u), _scratch(u), _scratch(u)
+    drives, slopes, decays = _scratch(u), _scratch(u), _scratch(u)
     hs = np.empty((CHUNK + 1) * LANES, u.dtype)
-    ddrives, dsteps = np.empty(CHUNK * LANES, u.dtype), np.empty(CHUNK * LANES, u.dtype)
+    ddrives, dsteps = _scratch(u), _scratch(u)
     carry = np.empty(P * N, u.dtype)
     zero, one = splat(u.dtype.type(0)), splat(u.dtype.type(1))
     log_2 = splat(u.dtype.type(math.log(2)))
@@ -258,10 +259,8 @@ def backward_loops(
                 for block in range(first_block, last_block):
                     d = block * LANES
                     count, row = min(LANES, D - d), (b * K + k) * P + d
-                    u_base, delta_base = (
-                        b * u_at[0] + k * u_at[2] + d,
-                        b * delta_at[0] + k * delta_at[2] + d,
-                    )
+                    u_base = b * u_at[0] + k * u_at[2] + d
+                    delta_base = b * delta_at[0] + k * delta_at[2] + d
                     dy_base = b * dy_at[0] + k * dy_at[2] + d
                     bias, skip = load(bias_KP, k * P + d), load(skip_KP, k * P + d)
                     dskip, dbias = load(dskip_BKP, row), load(dbias_BKP, row)
@@ -289,9 +288,8 @@ def backward_loops(
                         store(hs, 0, state)
                         for s in range(stop - start):
                             decay = exp2(load(deltas, s * LANES) * decay_rate)
-                            state = decay * state + load(drives, s * LANES) * splat(
-                                B_NS[n * CHUNK + s]
-                            )
+                            B_s = splat(B_NS[n * CHUNK + s])
+                            state = decay * state + load(drives, s * LANES) * B_s
                             store(decays, s * LANES, decay)
                             store(hs, (s + 1) * LANES, state)
                         g = load(carry, n * P + d)
@@ -302,11 +300,8 @@ def backward_loops(
                             g = g + grad * splat(C_NS[n * CHUNK + s])
                             dC_NS[n * CHUNK + s] += lane_sum(load(hs, (s + 1) * LANES) * grad)
                             dB_NS[n * CHUNK + s] += lane_sum(g * load(drives, s * LANES))
-                            store(
-                                ddrives,
-                                s * LANES,
-                                load(ddrives, s * LANES) + g * splat(B_NS[n * CHUNK + s]),
-                            )
+                            B_s = splat(B_NS[n * CHUNK + s])
+                            store(ddrives, s * LANES, load(ddrives, s * LANES) + g * B_s)
                             g = g * load(decays, s * LANES)
                             faded = g * load(hs, s * LANES)
                             store(dsteps, s * LANES, load(dsteps, s * LANES) + faded * decay_rate)
@@ -318,9 +313,9 @@ def backward_loops(
                     for s in range(stop - start):
                         p, at = position[s], s * LANES
                         ddrive = load(ddrives, at)
-                        dstep = (ddrive * load(us, at) + load(dsteps, at) * log_2) * load(
-                            slopes, at
-                        )
+                        # dsteps is in units of A2, which is A / log(2).
+                        dstep = ddrive * load(us, at) + load(dsteps, at) * log_2
+                        dstep = dstep * load(slopes, at)
                         dbias = dbias + dstep
                         if p >= 0:
                             here = du_base + p * du_at[1]

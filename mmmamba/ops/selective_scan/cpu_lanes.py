@@ -1,7 +1,8 @@
-"""SIMD lanes for numba: `LANES` neighbouring channels as one value with arithmetic, exp2 and softplus.
+"""SIMD lanes for numba: `LANES` neighbouring channels as one value.
 
-LLVM splits such a value over the registers a machine has. Numba alone leaves exp and log as one libm call per
-element, and its arrays may overlap, so that loops over channels keep going through memory.
+It has arithmetic, exp2 and softplus. LLVM splits such a value over the registers a machine has.
+Numba alone leaves exp and log as one libm call per element, and its arrays may overlap, so that
+loops over channels keep going through memory.
 """
 
 import math
@@ -16,7 +17,8 @@ LANES = 16
 SOFTPLUS_IS_IDENTITY_ABOVE = 20.0
 """The threshold of torch.nn.functional.softplus."""
 
-# 2^r = 1 + r (c[0] + c[1] r + ...) for |r| <= 1/2, and artanh(z) = z (1 + z^2 (c[0] + c[1] z^2 + ...)) for z <= 1/3.
+# 2^r = 1 + r (c[0] + c[1] r + ...) for |r| <= 1/2, and
+# artanh(z) = z (1 + z^2 (c[0] + c[1] z^2 + ...)) for z <= 1/3.
 # float32: least relative error (2e-9, 5e-9); float64: Taylor (4e-18, 2e-18).
 _EXP2 = {
     32: (
@@ -121,20 +123,15 @@ def load_part(typingctx, array, at, count):
         wide = lanes.ir_type
         pointer = _address(context, builder, signature.args[0], args[0], args[1], wide)
         align = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
-        return _masked(
-            builder,
-            "load",
-            wide,
-            wide,
-            [pointer, align, _mask(builder, args[2]), _constant(wide, 0.0)],
-        )
+        arguments = [pointer, align, _mask(builder, args[2]), _constant(wide, 0.0)]
+        return _masked(builder, "load", wide, wide, arguments)
 
     return lanes(array, types.intp, types.intp), codegen
 
 
 @intrinsic
 def store(typingctx, array, at, value):
-    """array[at : at + LANES] = value"""
+    """Writes the value to array[at : at + LANES]."""
 
     def codegen(context, builder, signature, args):
         pointer = _address(context, builder, signature.args[0], args[0], args[1], value.ir_type)
@@ -146,7 +143,7 @@ def store(typingctx, array, at, value):
 
 @intrinsic
 def store_part(typingctx, array, at, value, count):
-    """array[at : at + count] = value[:count]"""
+    """Writes the first lanes of the value to array[at : at + count]."""
 
     def codegen(context, builder, signature, args):
         pointer = _address(context, builder, signature.args[0], args[0], args[1], value.ir_type)
@@ -181,13 +178,13 @@ def lane_sum(typingctx, value):
         total, width = args[0], LANES
         while width > 1:
             width //= 2
-            halves = [
-                ir.Constant(ir.VectorType(ir.IntType(32), width), list(range(start, start + width)))
-                for start in (0, width)
-            ]
+            lanes = ir.VectorType(ir.IntType(32), width)
             undefined = ir.Constant(total.type, ir.Undefined)
+            low = ir.Constant(lanes, list(range(width)))
+            high = ir.Constant(lanes, list(range(width, 2 * width)))
             total = builder.fadd(
-                *(builder.shuffle_vector(total, undefined, half) for half in halves)
+                builder.shuffle_vector(total, undefined, low),
+                builder.shuffle_vector(total, undefined, high),
             )
         return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
 
@@ -243,14 +240,18 @@ def _power(builder, shifted, rest, bits):
 
 @intrinsic
 def exp2(typingctx, value):
-    """2 to the power of each lane; relative error 1e-7 in float32. 0 up to -127 (-1023), inf from 128 (1024)."""
+    """2 to the power of each lane; relative error 1e-7 in float32.
+
+    It is 0 up to -127 (-1023) and infinite from 128 (1024).
+    """
 
     def codegen(context, builder, signature, args):
         x, bits = args[0], value.dtype.bitwidth
         top, magic = _LARGEST_EXPONENT[bits], _constant(x.type, 1.5 * 2 ** _MANTISSA[bits])
         # Ordered comparisons are false for NaN, which therefore stays.
-        for relation, bound in (("<", _constant(x.type, 1 - top)), (">", _constant(x.type, top))):
-            x = builder.select(builder.fcmp_ordered(relation, x, bound), bound, x)
+        lowest, highest = _constant(x.type, 1 - top), _constant(x.type, top)
+        x = builder.select(builder.fcmp_ordered("<", x, lowest), lowest, x)
+        x = builder.select(builder.fcmp_ordered(">", x, highest), highest, x)
         shifted = builder.fadd(x, magic)
         return _power(builder, shifted, builder.fsub(x, builder.fsub(shifted, magic)), bits)
 
@@ -263,24 +264,28 @@ def _tail(builder, x, bits):
     zero, magic = _constant(wide, 0.0), _constant(wide, 1.5 * 2 ** _MANTISSA[bits])
     size = builder.select(builder.fcmp_ordered("<", x, zero), x, builder.fneg(x))
     shifted = builder.fadd(builder.fmul(size, _constant(wide, 1 / math.log(2))), magic)
+    # exp(size) = 2^whole exp(rest): log(2) is taken off in two parts, as the rest of a large size
+    # would be nothing but rounding otherwise.
     whole, rest = builder.fsub(shifted, magic), size
     for part in _LN2[bits]:
         rest = builder.fsub(
             rest, builder.fmul(whole, _constant(wide, part), flags=_FUSE), flags=_FUSE
         )
     tail = _power(builder, shifted, builder.fmul(rest, _constant(wide, 1 / math.log(2))), bits)
-    gone = builder.or_(
-        builder.fcmp_ordered(
-            "<", size, _constant(wide, (2 - _LARGEST_EXPONENT[bits]) * math.log(2))
-        ),
-        builder.fcmp_ordered(">", x, _constant(wide, SOFTPLUS_IS_IDENTITY_ABOVE)),
-    )
+    smallest = _constant(wide, (2 - _LARGEST_EXPONENT[bits]) * math.log(2))
+    identity = _constant(wide, SOFTPLUS_IS_IDENTITY_ABOVE)
+    vanished = builder.fcmp_ordered("<", size, smallest)
+    gone = builder.or_(vanished, builder.fcmp_ordered(">", x, identity))
     return builder.select(gone, zero, tail)
 
 
 @intrinsic
 def softplus(typingctx, value):
-    """log(1 + exp(x)) = max(x, 0) + 2 artanh(e / (2 + e)) with e = exp(-|x|); relative error 2e-7 in float32."""
+    """log(1 + exp(x)) = max(x, 0) + 2 artanh(e / (2 + e)) with e = exp(-|x|).
+
+    The relative error is 2e-7 in float32: artanh near zero does not round away what log(1 + e)
+    would.
+    """
 
     def codegen(context, builder, signature, args):
         x, bits = args[0], value.dtype.bitwidth

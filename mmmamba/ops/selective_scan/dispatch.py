@@ -29,14 +29,15 @@ class BackendError(RuntimeError):
 
 
 def _unknown(name: str, asker: str = "") -> str:
+    asked = f", asked for by {asker}" if asker else ""
     return (
-        f"there is no selective-scan backend {name!r}{asker and f', asked for by {asker}'}; there are "
-        f"{', '.join(BACKENDS)}.{did_you_mean(name, BACKENDS)}"
+        f"there is no selective-scan backend {name!r}{asked}; there are {', '.join(BACKENDS)}."
+        f"{did_you_mean(name, BACKENDS)}"
     )
 
 
 def check_environment() -> None:
-    """Before work that comes to a scan late.
+    """Looks at the environment variable before work that comes to a scan late.
 
     Raises:
         BackendError: $MMMAMBA_SCAN_BACKEND names none.
@@ -48,6 +49,11 @@ def check_environment() -> None:
 
 @cache
 def backend_module(name: str) -> ModuleType:
+    """The module of a backend, as `common` describes it.
+
+    Raises:
+        BackendError: there is none of that name.
+    """
     if name not in BACKENDS:
         raise BackendError(_unknown(name))
     return importlib.import_module(f".{name}", __package__)
@@ -62,25 +68,29 @@ def why_not_by_itself(name: str, device: torch.device) -> str | None:
     """None if the backend may be chosen on the device without being asked for, else why not."""
     reason = why_not(name, device)
     if reason is None and (device.type, name) in _ONLY_WHEN_ASKED:
-        return f"slow on {device.type}, runs only when asked for (backend='{name}' or {ENVIRONMENT}={name})"
+        return (
+            f"slow on {device.type}, runs only when asked for "
+            f"(backend='{name}' or {ENVIRONMENT}={name})"
+        )
     return reason
 
 
 def resolve(device: torch.device, backend: str = "") -> str:
-    """The name of the backend to use on `device`: the argument, else $MMMAMBA_SCAN_BACKEND, else the best there is.
+    """The name of the backend to use on `device`.
+
+    The argument decides, else $MMMAMBA_SCAN_BACKEND, else it is the best there is.
 
     Raises:
-        BackendError: the one asked for does not exist or cannot run (with the reason), or only slow ones could run on a
-            GPU.
+        BackendError: the one asked for does not exist or cannot run (with the reason), or only slow
+            ones could run on a GPU.
     """
     environment = os.environ.get(ENVIRONMENT, "")
-    return _resolve(
-        device.type, backend or environment, "the argument" if backend else f"${ENVIRONMENT}"
-    )
+    asker = "the argument" if backend else f"${ENVIRONMENT}"
+    return _resolve(device.type, backend or environment, asker)
 
 
 def plain_module(device: torch.device, backend: str = "") -> ModuleType:
-    """The backend whose `scan` PyTorch differentiates by itself, in place of the one that `resolve` gives.
+    """The backend whose `scan` PyTorch differentiates, in place of the one that `resolve` gives.
 
     Raises:
         BackendError: as `resolve`.
@@ -93,8 +103,8 @@ def _plain_module(device_type: str, backend: str) -> ModuleType:
     name = backend if backend in PLAIN else PLAIN[0]
     if name != backend:
         logger.info(
-            "selective_scan on %s: backend '%s' in place of '%s' for forward mode, torch.func and gradients "
-            "that are differentiated again",
+            "selective_scan on %s: backend '%s' in place of '%s' for forward mode, torch.func and "
+            "gradients that are differentiated again",
             device_type,
             name,
             backend,
@@ -117,15 +127,12 @@ def _resolve(device_type: str, asked: str, asker: str) -> str:
             "selective_scan on %s: backend '%s', asked for by %s", device_type, asked, asker
         )
         return asked
-    reasons = {}
+    passed: list[str] = []
     for name in BACKENDS:
-        reasons[name] = why_not_by_itself(name, device)
-        if reasons[name] is None:
-            passed = (
-                "; ".join(f"{other}: {why}" for other, why in reasons.items() if why)
-                or "first choice"
-            )
-            logger.info("selective_scan on %s: backend '%s' (%s)", device_type, name, passed)
+        reason = why_not_by_itself(name, device)
+        if reason is None:
+            why = "; ".join(passed) or "first choice"
+            logger.info("selective_scan on %s: backend '%s' (%s)", device_type, name, why)
             return name
-    listed = "; ".join(f"{name}: {why}" for name, why in reasons.items())
-    raise BackendError(f"no selective-scan backend can run on {device_type}. {listed}")
+        passed.append(f"{name}: {reason}")
+    raise BackendError(f"no selective-scan backend can run on {device_type}. {'; '.join(passed)}")

@@ -4,11 +4,20 @@ It wants channels-first copies of every route, `(B, K D, T)`, which this backend
 """
 
 import importlib.util
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .common import NO_STATES, ScanArgs, no_states, read_route, scan_dtype, write_route
+from .common import (
+    NO_STATES,
+    ScanArgs,
+    as_inputs,
+    no_states,
+    read_route,
+    scan_dtype,
+    write_route,
+)
 
 
 def unavailable(device: torch.device) -> str | None:
@@ -16,7 +25,10 @@ def unavailable(device: torch.device) -> str | None:
     if device.type != "cuda":
         return f"its kernel is for CUDA, not {device.type}"
     if importlib.util.find_spec("selective_scan_cuda") is None:
-        return "mamba-ssm with its compiled selective_scan_cuda is not installed (pip install mmmamba[mamba-ssm])"
+        return (
+            "mamba-ssm with its compiled selective_scan_cuda is not installed "
+            "(pip install mmmamba[mamba-ssm])"
+        )
     return None
 
 
@@ -26,29 +38,56 @@ def states_shape(
     return NO_STATES
 
 
-def _channels_first(u, delta, A, B, C, D, bias, args: ScanArgs) -> list[Tensor | None]:
-    """The kernel's arguments: `(B, E, T)` maps, E = K D; `(B, K, N, T)` projections, one dtype; float32 parameters."""
+class _Arguments(NamedTuple):
+    """The kernel's arguments in its order, E = K D; maps of one dtype, parameters float32."""
+
+    u_BET: Tensor
+    delta_BET: Tensor
+    A_EN: Tensor
+    B_BKNT: Tensor
+    C_BKNT: Tensor
+    D_E: Tensor | None
+    z: None
+    bias_E: Tensor | None
+
+
+def _channels_first(x: Tensor, args: ScanArgs, routes: int, dtype: torch.dtype) -> Tensor:
+    """`(B, L, K, D)` to `(B, K D, T)`, each route in its order."""
+    x_BTKD = read_route(x.to(dtype), args.index_KT, routes)
+    return x_BTKD.flatten(2).transpose(1, 2).contiguous()
+
+
+def _weights_first(x: Tensor, args: ScanArgs, routes: int, dtype: torch.dtype) -> Tensor:
+    """`(B, L, K, N)` to `(B, K, N, T)`."""
+    return read_route(x.to(dtype), args.index_KT, routes).permute(0, 2, 3, 1).contiguous()
+
+
+def _flat(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.float().flatten()
+
+
+def _arguments(u, delta, A, B, C, D, bias, args: ScanArgs) -> _Arguments:
     K = A.shape[0]
-    u_BET, delta_BET = (
-        read_route(x.to(u.dtype), args.index_KT, K).flatten(2).transpose(1, 2).contiguous()
-        for x in (u, delta)
+    return _Arguments(
+        u_BET=_channels_first(u, args, K, u.dtype),
+        delta_BET=_channels_first(delta, args, K, u.dtype),
+        A_EN=A.float().flatten(0, 1),
+        B_BKNT=_weights_first(B, args, K, u.dtype),
+        C_BKNT=_weights_first(C, args, K, u.dtype),
+        D_E=_flat(D),
+        z=None,
+        bias_E=_flat(bias),
     )
-    B_BKNT, C_BKNT = (
-        read_route(x.to(u.dtype), args.index_KT, K).permute(0, 2, 3, 1).contiguous() for x in (B, C)
-    )
-    D_E, bias_E = (None if x is None else x.float().flatten() for x in (D, bias))
-    return [u_BET, delta_BET, A.float().flatten(0, 1), B_BKNT, C_BKNT, D_E, None, bias_E]
 
 
 def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tuple[Tensor, Tensor]:
     import selective_scan_cuda
 
-    arguments = _channels_first(u, delta, A, B, C, D, bias, args)
+    arguments = _arguments(u, delta, A, B, C, D, bias, args)
     y_BET = selective_scan_cuda.fwd(*arguments, args.delta_softplus)[0]
     y_BTKD = y_BET.transpose(1, 2).unflatten(2, A.shape[:2]).to(scan_dtype(u))
-    return write_route(y_BTKD, args.index_KT, delta.shape[1], args.merge).to(
-        args.out_dtype
-    ), no_states(u, delta, A)
+    y = write_route(y_BTKD, args.index_KT, delta.shape[1], args.merge)
+    return y.to(args.out_dtype), no_states(u, delta, A)
 
 
 def backward(
@@ -57,23 +96,23 @@ def backward(
     import selective_scan_cuda
 
     inputs, K, length = (u, delta, A, B, C, D, bias), A.shape[0], delta.shape[1]
-    arguments = _channels_first(*inputs, args)
-    grad_BET = (
-        read_route(grad_y.to(u.dtype), args.index_KT, K).flatten(2).transpose(1, 2).contiguous()
-    )
+    arguments = _arguments(*inputs, args)
+    grad_BET = _channels_first(grad_y, args, K, u.dtype)
     states = selective_scan_cuda.fwd(*arguments, args.delta_softplus)[1]
     du, ddelta, dA, dB, dC, dD, dbias, *_ = selective_scan_cuda.bwd(
         *arguments, grad_BET, states, None, None, args.delta_softplus, False
     )
-    du_BTKD, ddelta_BTKD = (x.transpose(1, 2).unflatten(2, A.shape[:2]) for x in (du, ddelta))
-    dB_BTKN, dC_BTKN = (x.permute(0, 3, 1, 2) for x in (dB, dC))
+
+    def at_positions(x_BTKX: Tensor, merge: bool = False) -> Tensor:
+        return write_route(x_BTKX, args.index_KT, length, merge)
+
     grads = (
-        write_route(du_BTKD, args.index_KT, length, u.shape[2] == 1 and K > 1),
-        write_route(ddelta_BTKD, args.index_KT, length, False),
+        at_positions(du.transpose(1, 2).unflatten(2, A.shape[:2]), u.shape[2] == 1 and K > 1),
+        at_positions(ddelta.transpose(1, 2).unflatten(2, A.shape[:2])),
         dA.view(A.shape),
-        write_route(dB_BTKN, args.index_KT, length, False),
-        write_route(dC_BTKN, args.index_KT, length, False),
+        at_positions(dB.permute(0, 3, 1, 2)),
+        at_positions(dC.permute(0, 3, 1, 2)),
         None if D is None else dD.view(D.shape),
         None if bias is None else dbias.view(bias.shape),
     )
-    return tuple(None if x is None else g.to(x.dtype) for g, x in zip(grads, inputs))
+    return as_inputs(grads, inputs)

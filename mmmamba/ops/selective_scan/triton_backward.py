@@ -1,4 +1,11 @@
-"""The kernel of the backward pass over tiles."""
+# mypy: disable-error-code="assignment, var-annotated"
+# Triton's language adds to tuples while it unrolls a loop, which Python's types cannot follow.
+"""The kernel of the backward pass over tiles, from the last of a chunk to its first.
+
+States are not kept but for those that enter the pieces: a tile is walked forwards from these, its
+states held in registers, and then backwards. Registers are what it is short of; several functions
+here trade instructions for them. Suffixes as in `triton_tiles`.
+"""
 
 import triton
 import triton.language as tl
@@ -46,9 +53,10 @@ def _weights(
     HOLES: tl.constexpr,
     SHUFFLE: tl.constexpr,
 ):
-    """B or C of state n along a tile: TT rows `[W, 1]`, or with SHUFFLE `[W, lanes]` of one value each.
+    """B or C of state n along a tile: TT rows `[W, 1]`, or with SHUFFLE `[W, lanes]` of one value.
 
-    With SHUFFLE lane l loads that of step l % TT, and the others ask it: two pointers to keep instead of 2 TT.
+    With SHUFFLE lane l loads that of step l % TT, and the others ask it: two pointers to keep
+    instead of 2 TT.
     """
     rows = ()
     if SHUFFLE:
@@ -74,7 +82,7 @@ def _of_lane(x, LANE: tl.constexpr):
 
 @triton.jit
 def _fold(rows, lane, COUNT: tl.constexpr):
-    """Of rows `[W, lanes]` one, in which lane l holds a part of the sum of row l % COUNT."""
+    """One row made of COUNT rows `[W, lanes]`: lane l holds a part of the sum of row l % COUNT."""
     if COUNT == 1:
         return rows[0]
     else:
@@ -86,16 +94,18 @@ def _fold(rows, lane, COUNT: tl.constexpr):
 
 @triton.jit
 def _sums(rows, lane, TT: tl.constexpr, W: tl.constexpr, V: tl.constexpr, FOLD: tl.constexpr):
-    """Sums over channels of TT rows `[W, DB]`: `[W, TT]`, or with FOLD `[W, DB / V]`, that of row l % TT in lane l.
+    """Sums over channels of TT rows `[W, DB]`: `[W, TT]`, or with FOLD `[W, DB / V]`.
 
-    Halving the rows with each exchange between lanes takes 16 exchanges for 16 rows, where row by row takes 80.
+    With FOLD lane l holds the sum of row l % TT. Halving the rows with each exchange between lanes
+    takes 16 exchanges for 16 rows, where row by row takes 80.
     """
     sums = ()
     if FOLD:
         for i in tl.static_range(TT):
-            sums += (
-                tl.sum(tl.reshape(rows[i], [W, rows[i].shape[1] // V, V]), 2) if V > 1 else rows[i],
-            )
+            row = rows[i]
+            if V > 1:
+                row = tl.sum(tl.reshape(row, [W, row.shape[1] // V, V]), 2)
+            sums += (row,)
         total = _fold(sums, lane, TT)
         if TT <= 16:
             total += _other_lane(total, 16)
@@ -124,9 +134,11 @@ def _adjoint(
     TT: tl.constexpr,
     W: tl.constexpr,
 ):
-    """One state of a tile: the state h forwards, its adjoint backwards, and what they give each gradient.
+    """One state of a tile: h forwards, its adjoint backwards, and what they give each gradient.
 
-    With c = C dy and q[t] = a[t] (c[t] + q[t+1]), the adjoint state is g[t] = c[t] + q[t+1], and a[t] g[t] = q[t].
+    With c = C dy and q[t] = a[t] (c[t] + q[t+1]), the adjoint state is g[t] = c[t] + q[t+1], and
+    a[t] g[t] = q[t]. Carrying q instead of g needs no decay of the step after, which belongs to
+    another piece or tile.
     """
     decays = ()
     q_WD = tl.zeros_like(sum_WD)
@@ -146,6 +158,8 @@ def _adjoint(
         h_WD = decays[i] * h_WD + deltas[i] * us[i] * Bs[i]
         hs += (h_WD,)
         dCs += (dys[i] * h_WD,)
+    # Gradients of u and delta are sums over states: `throughs` gathers g B, which both need, and
+    # `ddeltas` what reaches delta through the decay.
     dA_WD = tl.zeros_like(sum_WD)
     more_throughs, more_ddeltas, dBs = (), (), ()
     for i in tl.static_range(TT - 1, -1, -1):
@@ -179,27 +193,27 @@ def scan_backward_kernel(
     sums,
     dB,
     dC,
-    x_b,
-    x_l,
-    x_k,
+    u_b,
+    u_l,
+    u_k,
     delta_b,
     delta_l,
     delta_k,
-    W_b,
-    W_l,
-    W_k,
+    B_b,
+    B_l,
+    B_k,
     C_b,
     C_l,
     C_k,
-    y_b,
-    y_l,
-    y_k,
+    dy_b,
+    dy_l,
+    dy_k,
     du_b,
     du_l,
     du_k,
-    dd_b,
-    dd_l,
-    dd_k,
+    ddelta_b,
+    ddelta_l,
+    ddelta_k,
     states_bk,
     length,
     steps,
@@ -223,9 +237,11 @@ def scan_backward_kernel(
 ):
     """Walks a chunk of a route from its last tile.
 
-    `states` holds the state that enters each piece of a tile, `adjoints` the q that enters each chunk from later steps
-    (zero unless `given`; overwritten). dB and dC are sums over a block of channels, `(blocks, B, L, K, N)`; dA, dD and
-    dbias are sums over a chunk, in `sums` one after the other, `(B, K, chunks, N + 2, D)`.
+    `states` holds the state that enters each piece of a tile, `adjoints` the q that enters each
+    chunk from later steps (zero unless `given`; overwritten). dB and dC are sums over a block of
+    channels, `(blocks, B, L, K, N)`; dA, dD and dbias are sums over a chunk, in `sums` one after
+    the other, `(B, K, chunks, N + 2, D)`. No two programs add to one number, so the result does not
+    depend on their order.
     """
     PRECISE: tl.constexpr = delta.dtype.element_ty == tl.float32
     blocks = tl.cdiv(channels, DB)
@@ -236,12 +252,12 @@ def scan_backward_kernel(
     d = tl.max_contiguous(tl.multiple_of(block * DB + tl.arange(0, DB), V), V)
     d_in = tl.max_constancy(d < channels, V)
     in_1D = d_in[None, :]
-    u_1D = u + tl.multiple_of(batch * x_b + route * x_k, V) + d[None, :]
+    u_1D = u + tl.multiple_of(batch * u_b + route * u_k, V) + d[None, :]
     delta_1D = delta + tl.multiple_of(batch * delta_b + route * delta_k, V) + d[None, :]
-    dy_1D = dy + tl.multiple_of(batch * y_b + route * y_k, V) + d[None, :]
+    dy_1D = dy + tl.multiple_of(batch * dy_b + route * dy_k, V) + d[None, :]
     du_1D = du + tl.multiple_of(batch * du_b + route * du_k, V) + d[None, :]
-    ddelta_1D = ddelta + tl.multiple_of(batch * dd_b + route * dd_k, V) + d[None, :]
-    B += batch * W_b + route * W_k
+    ddelta_1D = ddelta + tl.multiple_of(batch * ddelta_b + route * ddelta_k, V) + d[None, :]
+    B += batch * B_b + route * B_k
     C += batch * C_b + route * C_k
     if HAS_INDEX:
         index += route * steps
@@ -255,7 +271,7 @@ def scan_backward_kernel(
     dB += part
     dC += part
     FOLD: tl.constexpr = TT >= 8 and TT <= 32 and not INTERPRETED
-    # What holds the sums of a tile: a warp's lanes, of which the first TT write, or as many columns.
+    # What holds the sums of a tile: a warp's lanes, of which the first TT write, or TT columns.
     lane = tl.arange(0, DB // V if FOLD else TT)[None, :]
     SHUFFLE: tl.constexpr = FOLD and V == 1
     dD_D = tl.zeros([DB], tl.float32)
@@ -275,22 +291,14 @@ def scan_backward_kernel(
             if HAS_D
             else tl.zeros([DB], tl.float32)
         )
-        positions, reals, us, deltas, slopes, dys, throughs, ddeltas = (
-            (),
-            (),
-            (),
-            (),
-            (),
-            (),
-            (),
-            (),
-        )
+        positions, reals, us, deltas, slopes, dys = (), (), (), (), (), ()
+        throughs, ddeltas = (), ()
         sum_WD = tl.zeros([W, DB], tl.float32)
         for i in tl.static_range(TT):
             t_W = tile * (TT * W) + tl.arange(0, W) * TT + i
             pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES)
-            u_WD = load_row(row_pointers(u_1D, pos_W, x_l, V), real_W, d_in, HOLES, EVEN)
-            dy_WD = load_row(row_pointers(dy_1D, pos_W, y_l, V), real_W, d_in, HOLES, EVEN)
+            u_WD = load_row(row_pointers(u_1D, pos_W, u_l, V), real_W, d_in, HOLES, EVEN)
+            dy_WD = load_row(row_pointers(dy_1D, pos_W, dy_l, V), real_W, d_in, HOLES, EVEN)
             raw_WD = load_row(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN)
             delta_WD, slope_WD = step_size(raw_WD, bias_D, SOFTPLUS, PRECISE)
             sum_WD += delta_WD
@@ -299,20 +307,21 @@ def scan_backward_kernel(
             us += (u_WD,)
             slopes += (slope_WD,)
             deltas += (delta_WD,)
-            # Nothing may flow back from beyond the route. So the adjoint is zero there, and whatever it multiplies.
+            # Nothing may flow back from beyond the route: the adjoint is zero there, and so is
+            # whatever it multiplies.
             dys += (tl.where(real_W[:, None], dy_WD, 0.0),)
             throughs += (tl.zeros_like(u_WD),)
             ddeltas += (tl.zeros_like(u_WD),)
         t_WT = tile * (TT * W) + tl.arange(0, W)[:, None] * TT + lane % TT
         pos_WT, there_WT = position(index, t_WT, steps, HAS_INDEX, HOLES)
         real_WT = there_WT & (lane < TT)
-        B_WT, C_WT = entries(B, pos_WT, W_l), entries(C, pos_WT, C_l)
+        B_WT, C_WT = entries(B, pos_WT, B_l), entries(C, pos_WT, C_l)
         dB_WT, dC_WT = entries(dB, pos_WT, routes * d_state), entries(dC, pos_WT, routes * d_state)
         piece_W = tile * W + tl.arange(0, W)
         pieces_WD = states_1D + (piece_W.to(tl.int64) * d_state * channels)[:, None]
         entered_WD = in_1D & (piece_W * TT < steps)[:, None]
         if SINGLE:
-            Bs = _weights(B, B_WT, there_WT, positions, reals, W_l, 0, TT, HOLES, SHUFFLE)
+            Bs = _weights(B, B_WT, there_WT, positions, reals, B_l, 0, TT, HOLES, SHUFFLE)
             Cs = _weights(C, C_WT, there_WT, positions, reals, C_l, 0, TT, HOLES, SHUFFLE)
             entry_WD = tl.load(pieces_WD, mask=entered_WD, other=0.0)
             A_n_D = tl.load(A_D, mask=d_in, other=0.0)
@@ -324,7 +333,7 @@ def scan_backward_kernel(
             dCs_WT = _sums(dCs, lane, TT, W, V, FOLD)
         else:
             for n in range(0, d_state):
-                Bs = _weights(B, B_WT, there_WT, positions, reals, W_l, n, TT, HOLES, SHUFFLE)
+                Bs = _weights(B, B_WT, there_WT, positions, reals, B_l, n, TT, HOLES, SHUFFLE)
                 Cs = _weights(C, C_WT, there_WT, positions, reals, C_l, n, TT, HOLES, SHUFFLE)
                 entry_WD = tl.load(pieces_WD + n * channels, mask=entered_WD, other=0.0)
                 q_entry_1D = tl.load(
@@ -363,7 +372,7 @@ def scan_backward_kernel(
                 ddelta_WD *= power_of_two(slopes[i])
             dbias_WD += ddelta_WD
             on = reals[i][:, None] if EVEN else reals[i][:, None] & in_1D
-            at = row_pointers(ddelta_1D, positions[i], dd_l, V)
+            at = row_pointers(ddelta_1D, positions[i], ddelta_l, V)
             tl.store(at, ddelta_WD.to(ddelta.dtype.element_ty), mask=on)
             at = row_pointers(du_1D, positions[i], du_l, V)
             tl.store(at, du_WD.to(du.dtype.element_ty), mask=on)

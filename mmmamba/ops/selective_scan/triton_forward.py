@@ -1,4 +1,9 @@
-"""Kernels of the forward pass, and the first two passes over chunks of either direction."""
+# mypy: disable-error-code="assignment, var-annotated"
+# Triton's language adds to tuples while it unrolls a loop, which Python's types cannot follow.
+"""Kernels of the forward pass, and the first two passes over chunks of either direction.
+
+Suffixes as in `triton_tiles`: W pieces of a tile by D channels, 1D a row for all of them.
+"""
 
 import triton
 import triton.language as tl
@@ -29,7 +34,10 @@ def _end(
     W: tl.constexpr,
     REVERSE: tl.constexpr,
 ):
-    """What leaves a tile of one state, `[1, DB]`."""
+    """What leaves a tile of one state, `[1, DB]`.
+
+    In reverse the step's own decay applies to its input too, as in `chunk_ends_kernel`.
+    """
     h_WD = tl.zeros_like(sum_WD)
     for i in tl.static_range(TT):
         a_WD = power_of_two(deltas[i] * A_D[None, :])
@@ -57,9 +65,9 @@ def chunk_ends_kernel(
     delta_b,
     delta_l,
     delta_k,
-    W_b,
-    W_l,
-    W_k,
+    weight_b,
+    weight_l,
+    weight_k,
     states_bk,
     states_chunk,
     steps,
@@ -80,13 +88,18 @@ def chunk_ends_kernel(
     EVEN: tl.constexpr,
     REVERSE: tl.constexpr,
 ):
-    """Each chunk walked from a zero state: the state it ends with, `(B, K, chunks, N, D)`, and its sum of delta.
+    """Each chunk walked from zero: its last state, `(B, K, chunks, N, D)`, and its sum of delta.
 
-    Forward, x is u and the weight is B. In reverse, x is dy, the weight is C, and the state is the adjoint's
-    q[t] = a[t] (C[t] dy[t] + q[t+1]).
+    Forward, x is u and the weight is B. In reverse, x is dy, the weight is C, and the state is the
+    adjoint's q[t] = a[t] (C[t] dy[t] + q[t+1]).
+
+    The sum of delta is all that is needed of a chunk's decay: exp(A delta) of all its steps
+    multiplied is exp(A times the sum), for every state.
     """
     PRECISE: tl.constexpr = delta.dtype.element_ty == tl.float32
     blocks = tl.cdiv(channels, DB)
+    # Neighbouring programs take neighbouring channels of the same steps, so that rows, B and C are
+    # read from memory once and by the others from the cache.
     pid = tl.program_id(0)
     block, chunk, bk = pid % blocks, (pid // blocks) % chunks, pid // (blocks * chunks)
     batch, route = (bk // routes).to(tl.int64), (bk % routes).to(tl.int64)
@@ -94,7 +107,7 @@ def chunk_ends_kernel(
     d_in = tl.max_constancy(d < channels, V)
     x_1D = x + tl.multiple_of(batch * x_b + route * x_k, V) + d[None, :]
     delta_1D = delta + tl.multiple_of(batch * delta_b + route * delta_k, V) + d[None, :]
-    weight += batch * W_b + route * W_k
+    weight += batch * weight_b + route * weight_k
     if HAS_INDEX:
         index += route * steps
     A_D = A + route * d_state * channels + d
@@ -102,6 +115,8 @@ def chunk_ends_kernel(
     chunk_sum_D = tl.zeros([DB], tl.float32)
     carry_1D = tl.zeros([1, DB], tl.float32)
     first, last = chunk * tiles * (TT * W), (chunk + 1) * tiles * (TT * W) - 1
+    # With one state it stays in registers from tile to tile; several would not fit, so each tile
+    # reads and writes them where the ends go, which the first-level cache holds.
     for tile in range(0, tiles):
         bias_D = (
             tl.load(bias + route * channels + d, mask=d_in, other=0.0)
@@ -127,12 +142,12 @@ def chunk_ends_kernel(
             xs += (tl.where(real_W[:, None], x_WD, 0.0) if REVERSE else x_WD * delta_WD,)
         chunk_sum_D += tl.sum(sum_WD, 0)
         if SINGLE:
-            weights = load_weights(weight, positions, reals, W_l, 0, TT, HOLES)
+            weights = load_weights(weight, positions, reals, weight_l, 0, TT, HOLES)
             A_n_D = tl.load(A_D, mask=d_in, other=0.0) * LOG2E
             carry_1D = _end(deltas, xs, weights, sum_WD, A_n_D, carry_1D, TT, W, REVERSE)
         else:
             for n in range(0, d_state):
-                weights = load_weights(weight, positions, reals, W_l, n, TT, HOLES)
+                weights = load_weights(weight, positions, reals, weight_l, n, TT, HOLES)
                 A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0) * LOG2E
                 entry_1D = tl.load(
                     (ends_D + n * channels)[None, :], mask=d_in[None, :] & (tile > 0), other=0.0
@@ -161,7 +176,10 @@ def carry_kernel(
     DB: tl.constexpr,
     REVERSE: tl.constexpr,
 ):
-    """Ends of chunks walked from zero become, in place, the states that enter them."""
+    """Ends of chunks walked from zero become, in place, the states that enter them.
+
+    A program takes one state of a block of channels and scans CT chunks at a time.
+    """
     blocks = tl.cdiv(channels, DB)
     pid = tl.program_id(0)
     block, n, bk = pid % blocks, (pid // blocks) % d_state, pid // (blocks * d_state)
@@ -189,7 +207,12 @@ def carry_kernel(
 
 @triton.jit
 def _outputs(ys, deltas, drives, Bs, Cs, sum_WD, A_D, entry_1D, TT: tl.constexpr, W: tl.constexpr):
-    """y with one more state, what enters each piece, `[W, DB]`, and what leaves the tile, `[1, DB]`."""
+    """y with one more state, what enters each piece, `[W, DB]`, and what leaves, `[1, DB]`.
+
+    Pieces are walked twice: first from zero, for the states that enter them, then from these. A
+    single piece is entered by what enters the tile, so it is walked once. Decays are kept between,
+    because the exponentials take longer than all else.
+    """
     decays = ()
     h_WD = tl.zeros_like(sum_WD)
     for i in tl.static_range(TT):
@@ -224,15 +247,15 @@ def scan_kernel(
     states,
     sums,
     y,
-    x_b,
-    x_l,
-    x_k,
+    u_b,
+    u_l,
+    u_k,
     delta_b,
     delta_l,
     delta_k,
-    W_b,
-    W_l,
-    W_k,
+    B_b,
+    B_l,
+    B_k,
     C_b,
     C_l,
     C_k,
@@ -265,23 +288,25 @@ def scan_kernel(
     KEEP: tl.constexpr,
     ADD: tl.constexpr,
 ):
-    """Walks a chunk of one of `walked` routes from `first` on and writes its y; with ADD, y on top of `sums`.
+    """Walks a chunk of one of `walked` routes from `first` on and writes its y.
 
-    `states` holds the state that enters each chunk (taken as zero unless `given`), and with KEEP receives the one that
-    enters each piece of a tile.
+    With ADD, y comes on top of `sums`. `states` holds the state that enters each chunk (taken as
+    zero unless `given`), and with KEEP receives the one that enters each piece of a tile.
     """
     PRECISE: tl.constexpr = delta.dtype.element_ty == tl.float32
     blocks = tl.cdiv(channels, DB)
+    # Neighbouring programs take neighbouring channels of the same steps, so that rows, B and C are
+    # read from memory once and by the others from the cache.
     pid = tl.program_id(0)
     block, chunk, bk = pid % blocks, (pid // blocks) % chunks, pid // (blocks * chunks)
     batch, route = (bk // walked).to(tl.int64), (first + bk % walked).to(tl.int64)
     d = tl.max_contiguous(tl.multiple_of(block * DB + tl.arange(0, DB), V), V)
     d_in = tl.max_constancy(d < channels, V)
-    u_1D = u + tl.multiple_of(batch * x_b + route * x_k, V) + d[None, :]
+    u_1D = u + tl.multiple_of(batch * u_b + route * u_k, V) + d[None, :]
     delta_1D = delta + tl.multiple_of(batch * delta_b + route * delta_k, V) + d[None, :]
     y_offset_1D = tl.multiple_of(batch * y_b + route * y_k, V) + d[None, :]
     sums_1D, y_1D = sums + y_offset_1D, y + y_offset_1D
-    B += batch * W_b + route * W_k
+    B += batch * B_b + route * B_k
     C += batch * C_b + route * C_k
     if HAS_INDEX:
         index += route * steps
@@ -312,7 +337,7 @@ def scan_kernel(
         for i in tl.static_range(TT):
             t_W = start + tl.arange(0, W) * TT + i
             pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES)
-            u_WD = load_row(row_pointers(u_1D, pos_W, x_l, V), real_W, d_in, HOLES, EVEN)
+            u_WD = load_row(row_pointers(u_1D, pos_W, u_l, V), real_W, d_in, HOLES, EVEN)
             raw_WD = load_row(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN)
             delta_WD, _ = step_size(raw_WD, bias_D, SOFTPLUS, PRECISE)
             # Beyond the route zero, the step that changes nothing.
@@ -330,7 +355,7 @@ def scan_kernel(
         entered = in_1D & (start < steps)
         more = (tile + 1 < tiles) & (start + TT * W < steps)
         if SINGLE:
-            Bs = load_weights(B, positions, reals, W_l, 0, TT, HOLES)
+            Bs = load_weights(B, positions, reals, B_l, 0, TT, HOLES)
             Cs = load_weights(C, positions, reals, C_l, 0, TT, HOLES)
             A_n_D = tl.load(A_D, mask=d_in, other=0.0) * LOG2E
             ys, entry_WD, carry_1D = _outputs(
@@ -340,7 +365,7 @@ def scan_kernel(
                 tl.store(pieces_WD, entry_WD, mask=there_WD)
         else:
             for n in range(0, d_state):
-                Bs = load_weights(B, positions, reals, W_l, n, TT, HOLES)
+                Bs = load_weights(B, positions, reals, B_l, n, TT, HOLES)
                 Cs = load_weights(C, positions, reals, C_l, n, TT, HOLES)
                 entry_1D = tl.load(
                     tile_1D + n * channels, mask=entered & ((given > 0) | (tile > 0)), other=0.0
@@ -350,6 +375,7 @@ def scan_kernel(
                     ys, deltas, drives, Bs, Cs, sum_WD, A_n_D, entry_1D, TT, W
                 )
                 if KEEP:
+                    # The entry of the tile stands there already, unless it is the zero of a start.
                     new_W1 = (tl.arange(0, W) > 0)[:, None] | ((tile == 0) & (given == 0))
                     tl.store(pieces_WD + n * channels, entry_WD, mask=there_WD & new_W1)
                 tl.store(tile_1D + W * states_piece + n * channels, leave_1D, mask=in_1D & more)

@@ -1,10 +1,13 @@
-"""What the Triton kernels share: rows of channels along a route, and the recurrence inside a tile.
+# mypy: disable-error-code="assignment, var-annotated, misc"
+# Triton's language adds to tuples while it unrolls a loop, which Python's types cannot follow.
+"""What the Triton kernels share: rows of channels along a route, and the recurrence in a tile.
 
-A tile is W pieces of TT consecutive steps of a route by DB channels, held as TT rows `[W, DB]`: Triton's default layout
-gives each piece to one warp and each lane V channels, so a lane walks its TT steps in registers, and only the ends of
-the W pieces meet through shared memory. Within a tile each piece is walked twice: once from zero for its end, once from
-the state that enters it. All sizes but the tile's are run-time arguments that are not specialised on, so a new image
-size compiles nothing.
+A tile is W pieces of TT consecutive steps of a route by DB channels, held as TT rows `[W, DB]`:
+Triton's default layout gives each piece to one warp and each lane V channels, so a lane walks its
+TT steps in registers, and only the ends of the W pieces meet through shared memory. Within a tile
+each piece is walked twice: once from zero for its end, once from the state that enters it. All
+sizes but the tile's are run-time arguments that are not specialised on, so a new image size
+compiles nothing.
 """
 
 import os
@@ -20,48 +23,22 @@ LOG2E = tl.constexpr(1.4426950408889634)
 
 LN2 = tl.constexpr(0.6931471805599453)
 
-SIZES = [
-    "steps",
-    "length",
-    "channels",
-    "d_state",
-    "routes",
-    "chunks",
-    "tiles",
-    "given",
-    "first",
-    "walked",
-    "x_b",
-    "x_l",
-    "x_k",
-    "delta_b",
-    "delta_l",
-    "delta_k",
-    "W_b",
-    "W_l",
-    "W_k",
-    "C_b",
-    "C_l",
-    "C_k",
-    "y_b",
-    "y_l",
-    "y_k",
-    "du_b",
-    "du_l",
-    "du_k",
-    "dd_b",
-    "dd_l",
-    "dd_k",
-    "states_bk",
-    "states_chunk",
-    "states_piece",
-]
+MAPS = ("x", "u", "delta", "weight", "B", "C", "y", "dy", "du", "ddelta")
+"""Tensors whose strides of batch, position and route are arguments, `x_b`, `x_l` and `x_k`."""
+
+COUNTS = ["steps", "length", "channels", "d_state", "routes", "chunks", "tiles", "given", "first"]
+SIZES = [*COUNTS, "walked", "states_bk", "states_chunk", "states_piece"]
+SIZES += [f"{name}_{axis}" for name in MAPS for axis in "blk"]
 """Arguments that no kernel is specialised on."""
 
 
 @triton.jit
 def position(index, t_W, steps, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr):
-    """Positions at steps t: within the map even for holes and beyond the route; and which of them are real."""
+    """Positions at steps t, and which of them are real.
+
+    Holes and steps beyond the route have positions within the map too, so that loads need no mask
+    for their addresses.
+    """
     real_W = t_W < steps
     pos_W = tl.minimum(t_W, steps - 1)
     if HAS_INDEX:
@@ -74,10 +51,11 @@ def position(index, t_W, steps, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr):
 
 @triton.jit
 def entries(base, pos, stride, V: tl.constexpr = 1):
-    """Pointers to entries `stride` elements apart, less than 2 GiB; V neighbours of those `[W, DB]` are one access.
+    """Pointers to entries `stride` elements apart, less than 2 GiB.
 
-    The offset is a product of 32 bits by 32, which the pointer's sum in 64 makes one instruction with. From pointers to
-    elements and a stride that does not change in a loop LLVM makes three, or six in 64 bits: a quarter of a kernel.
+    V neighbours of those `[W, DB]` are one access. The offset is a product of 32 bits by 32, which
+    the pointer's sum in 64 makes one instruction with. From pointers to elements and a stride that
+    does not change in a loop LLVM makes three, or six in 64 bits: a quarter of a kernel.
     """
     TYPE: tl.constexpr = base.dtype.scalar.element_ty
     SIZE: tl.constexpr = TYPE.primitive_bitwidth // 8
@@ -92,8 +70,8 @@ def entries(base, pos, stride, V: tl.constexpr = 1):
         tl.pointer_type(TYPE), bitcast=True
     )
     if V > 1 and pos.shape[0] > 1:
-        # Triton forgets this of pointers to bytes, and whatever a function's caller says of its result. With one piece
-        # states would lie in other lanes than rows.
+        # Triton forgets this of pointers to bytes, and whatever a function's caller says of its
+        # result. With one piece states would lie in other lanes than rows.
         entry = tl.max_contiguous(tl.multiple_of(entry, [1, V * SIZE]), [1, V])
     return entry
 
@@ -106,14 +84,16 @@ def row_pointers(base_1D, pos_W, stride, V: tl.constexpr):
 
 @triton.jit
 def load_row(pointers, real_W, d_in_D, HOLES: tl.constexpr, EVEN: tl.constexpr):
-    """A row in float32; zero in holes and beyond the channels. EVEN: all channels of the block exist."""
+    """A row in float32; zero in holes and beyond the channels.
+
+    EVEN: all channels of the block exist, so that nothing is masked for them.
+    """
     if HOLES:
         if EVEN:
             return tl.load(pointers, mask=real_W[:, None], other=0.0).to(tl.float32)
         else:
-            return tl.load(pointers, mask=real_W[:, None] & d_in_D[None, :], other=0.0).to(
-                tl.float32
-            )
+            there_WD = real_W[:, None] & d_in_D[None, :]
+            return tl.load(pointers, mask=there_WD, other=0.0).to(tl.float32)
     elif EVEN:
         return tl.load(pointers).to(tl.float32)
     else:
@@ -133,7 +113,11 @@ def power_of_two(x):
 
 @triton.jit
 def softplus(x2, PRECISE: tl.constexpr):
-    """log2(1 + 2**x2), and the identity above 20 LOG2E, as PyTorch; PRECISE keeps the relative error small below 0."""
+    """log2(1 + 2**x2), and the identity above 20 LOG2E, as PyTorch.
+
+    PRECISE keeps the relative error small below 0, where 1 + 2**x2 rounds away what counts; half
+    precision would not hold it anyway.
+    """
     e = power_of_two(x2)
     if INTERPRETED:
         log = tl.log(1.0 + e) * LOG2E
@@ -161,7 +145,10 @@ def step_size(raw_WD, bias_D, SOFTPLUS: tl.constexpr, PRECISE: tl.constexpr):
 
 @triton.jit
 def then_with_before(a1, b1, x1, y1, a2, b2, x2, y2):
-    """The map x -> a1 x + b1, then x -> a2 x + b2; (x, y) is the map up to but not including the last step."""
+    """The map x -> a1 x + b1, then x -> a2 x + b2.
+
+    (x, y) is the map up to but not including the last step: what enters it, not what leaves.
+    """
     return a1 * a2, a2 * b1 + b2, a1 * x2, x2 * b1 + y2
 
 
@@ -188,14 +175,11 @@ def load_weights(base, positions, reals, stride, n, TT: tl.constexpr, HOLES: tl.
     """B or C of state n along a tile: TT times `[W]` float32, zero in holes."""
     rows = ()
     for i in tl.static_range(TT):
+        entry_W = entries(base, positions[i], stride) + n
         if HOLES:
-            rows += (
-                tl.load(entries(base, positions[i], stride) + n, mask=reals[i], other=0.0).to(
-                    tl.float32
-                ),
-            )
+            rows += (tl.load(entry_W, mask=reals[i], other=0.0).to(tl.float32),)
         else:
-            rows += (tl.load(entries(base, positions[i], stride) + n).to(tl.float32),)
+            rows += (tl.load(entry_W).to(tl.float32),)
     return rows
 
 

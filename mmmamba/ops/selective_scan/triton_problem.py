@@ -1,0 +1,153 @@
+"""A scan's tensors as the Triton kernels want them, and route tables known to be complete."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..launch import DTYPES
+from .common import ScanArgs
+from .triton_choice import Sizes, Tile, row_strides
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A scan's tensors: maps whose last dimension is contiguous, parameters in float32.
+
+    A is handed over as `(K, N, D)`, because a program reads one state of neighbouring channels.
+    """
+
+    u: Tensor
+    delta: Tensor
+    A_KND: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor | None
+    bias: Tensor | None
+    index: Tensor | None
+    softplus: bool
+    complete: bool
+    """Every route visits every position once, so that there are no holes and nothing to clear."""
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        batch, length, routes, channels = self.delta.shape
+        steps = length if self.index is None else self.index.shape[1]
+        return Sizes(batch, length, routes, channels, self.A_KND.shape[1], steps)
+
+    def programs(self, tile: Tile, chunks: int, routes: int) -> int:
+        """Of a launch that walks so many routes, a program for each chunk and block of channels."""
+        sizes = self.sizes
+        return sizes.batch * routes * chunks * tile.blocks(sizes.channels)
+
+    def constants(self, tile: Tile) -> dict[str, int]:
+        """What the kernels are compiled for, with the compiler's own options."""
+        sizes = self.sizes
+        constants = dict(
+            TT=tile.steps,
+            W=tile.warps,
+            DB=tile.block,
+            V=tile.vector,
+            num_warps=tile.warps,
+            SINGLE=sizes.d_state == 1,
+            SOFTPLUS=self.softplus,
+            HAS_BIAS=self.bias is not None,
+            HAS_INDEX=self.index is not None,
+            HOLES=not self.complete,
+            EVEN=sizes.channels % tile.block == 0,
+        )
+        return constants if tile.registers is None else constants | dict(maxnreg=tile.registers)
+
+
+def make_problem(u, delta, A, B, C, D, bias, args: ScanArgs) -> Problem:
+    """The operator's inputs, copied only where the kernels could not read them.
+
+    Raises:
+        TypeError: a dtype that the kernels do not know.
+        IndexError: a route that leaves the map.
+    """
+    for name, x in dict(u=u, delta=delta, A=A, B=B, C=C).items():
+        if x.dtype not in DTYPES:
+            raise TypeError(
+                f"selective_scan backend 'triton': {name} is {x.dtype}, wanted float32, float16 or "
+                "bfloat16; float64 runs with backend='naive' or 'torch'"
+            )
+    index = args.index_KT
+    return Problem(
+        u=contiguous_rows(u),
+        delta=contiguous_rows(delta),
+        A_KND=A.float().transpose(1, 2).contiguous(),
+        B=contiguous_rows(B),
+        C=contiguous_rows(C),
+        D=None if D is None else D.float().contiguous(),
+        bias=None if bias is None else bias.float().contiguous(),
+        index=None if index is None else index.contiguous(),
+        softplus=args.delta_softplus,
+        complete=index is None or args.index_complete or _complete(index, delta.shape[1]),
+    )
+
+
+def contiguous_rows(x: Tensor) -> Tensor:
+    """x with neighbouring channels, and positions less than 2 GiB apart, as the kernels take it."""
+    whole = x.stride(-1) == 1 or x.shape[-1] == 1
+    return x if whole and x.stride(1) * x.element_size() < 2**31 else x.contiguous()
+
+
+def named_strides(**maps: Tensor) -> dict[str, int]:
+    """`x_b`, `x_l` and `x_k` for each map x: its strides, as the kernels name them."""
+    named = {}
+    for name, x in maps.items():
+        named[f"{name}_b"], named[f"{name}_l"], named[f"{name}_k"] = row_strides(x)
+    return named
+
+
+_TABLES: OrderedDict[tuple, tuple[Tensor, bool]] = OrderedDict()
+_TABLES_KEPT = 256
+
+
+def _complete(index_KT: Tensor, length: int) -> bool:
+    """Whether every route visits every position once: then outputs need no zeros underneath.
+
+    Asking the GPU waits for it, so answers are kept, each with its table, whose memory thus stays
+    its own.
+
+    Raises:
+        IndexError: a position outside the map.
+    """
+    version = 0 if index_KT.is_inference() else index_KT._version
+    key = (
+        index_KT.data_ptr(),
+        index_KT.shape,
+        index_KT.stride(),
+        index_KT.dtype,
+        index_KT.device,
+        length,
+        version,
+    )
+    if key in _TABLES:
+        _TABLES.move_to_end(key)
+        return _TABLES[key][1]
+    if index_KT.is_cuda and torch.cuda.is_current_stream_capturing():
+        # A graph that is being captured cannot wait; holes are the general case.
+        return False
+    complete = _looks_complete(index_KT, length)
+    _TABLES[key] = (index_KT, complete)
+    if len(_TABLES) > _TABLES_KEPT:
+        _TABLES.popitem(last=False)
+    return complete
+
+
+def _looks_complete(index_KT: Tensor, length: int) -> bool:
+    if not index_KT.numel():
+        return False
+    low, high = (int(x) for x in torch.stack(index_KT.aminmax()).tolist())
+    if low < -1 or high >= length:
+        raise IndexError(
+            f"selective_scan: index holds positions {low} to {high} of a map of {length}"
+        )
+    if index_KT.shape[1] != length:
+        return False
+    everything = torch.arange(length, device=index_KT.device)
+    return bool((index_KT.sort(1).values == everything).all())
