@@ -158,7 +158,7 @@ def test_second_derivatives_under_a_counter_of_operators():
 
 
 def test_a_backward_pass_as_an_operator_has_no_derivative():
-    scan, inputs = scan_and_inputs("naive")
+    _scan, inputs = scan_and_inputs("naive")
     u, *others = leaves(inputs)
     arguments = (
         torch.ones(1, 4, 1, 2).double(),
@@ -252,8 +252,10 @@ def test_the_log_names_the_backend_that_computes_them(caplog):
         for _ in range(2):
             jvp(scan, inputs, inputs)
     assert [r.getMessage() for r in caplog.records if "in place of" in r.getMessage()] == [
-        "selective_scan on cpu: backend 'torch' in place of 'cpu' for forward mode, torch.func and "
-        "gradients that are differentiated again"
+        (
+            "selective_scan on cpu: backend 'torch' in place of 'cpu' for forward mode, torch.func and "
+            "gradients that are differentiated again"
+        )
     ]
 
 

@@ -5,7 +5,7 @@ import torch
 
 triton = pytest.importorskip("triton")
 
-from mmmamba.ops.launch import launch  # noqa: F401
+from mmmamba.ops.launch import launch
 
 
 @triton.jit(do_not_specialize=["rows"])
