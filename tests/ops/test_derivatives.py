@@ -252,9 +252,9 @@ def test_the_log_names_the_backend_that_computes_them(caplog):
         for _ in range(2):
             jvp(scan, inputs, inputs)
     assert [r.getMessage() for r in caplog.records if "in place of" in r.getMessage()] == [
-        ("selective_scan on cpu: backend 'torch' in place of 'cpu' for forward mode, torch.func "
-        "and gradients that are differentiated again")
-            "gradients that are differentiated again"
+        (
+            "selective_scan on cpu: backend 'torch' in place of 'cpu' for forward mode, torch.func "
+            "and gradients that are differentiated again"
         )
     ]
 
