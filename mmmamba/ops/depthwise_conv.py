@@ -19,7 +19,7 @@ from .launch import DTYPES, HAS_TRITON
 from .recompute import unwatched
 
 SIDES = (1, 3, 5)
-"""Of the kernels that Triton's take."""
+"""Rows and columns of a kernel that Triton's take."""
 STRIDES = (1, 2)
 
 
@@ -96,6 +96,7 @@ class _Fused(torch.autograd.Function):
     def forward(ctx, x, weight, bias, silu):
         from .kernels.depthwise_conv import forward
 
+        # Not the convolution's output, which SiLU's gradient needs: the kernel computes it again.
         ctx.save_for_backward(x, weight, bias)
         ctx.silu = silu
         return forward(x, weight, bias, silu)

@@ -50,7 +50,7 @@ def make(
 
 
 def outputs(function, x, weight, bias, grad, silu):
-    """Of the function, and the gradients of what it takes."""
+    """What the function gives, and the gradients of what it takes."""
     leaves = [None if t is None else t.detach().requires_grad_() for t in (x, weight, bias)]
     y = function(*leaves, silu)
     return [y.detach(), *torch.autograd.grad(y, [t for t in leaves if t is not None], grad)]

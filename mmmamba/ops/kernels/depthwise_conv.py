@@ -8,7 +8,6 @@ time from the cache. A step loads S rows before it stores one, so that the loads
 """
 
 import math
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -16,24 +15,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import ceil_div, launch, multiprocessors, on
+from ..launch import ceil_div, launch, on
+from .depthwise_grid import grid_of, tile_of, warps_of
 
-TILE = 512
-"""Columns times channels of a program."""
-EACH = 4
-"""Of them for each thread, which keeps weights, rows and sums of its channels in registers.
-
-With kernels of more than three columns it is one.
-"""
 REGISTERS = 168
 """At most for each thread of the backward kernel.
 
 Three programs share a multiprocessor then instead of two.
 """
-PROGRAMS = 24
-"""For each multiprocessor, wanted before strips become longer."""
-ROWS = 9, 33
-"""Fewest and most of a strip."""
 SIZES = ["x_b", "x_h", "x_w", "g_b", "g_h", "g_w", "height", "width", "strips", "rows", "vectors"]
 """Arguments that no kernel is specialised on."""
 
@@ -91,7 +80,7 @@ def backward(
             HAS_BIAS=bias is not None,
             INNER=silu and wants_dx,
             PARTS=wants_parameters,
-            maxnreg=min(REGISTERS, 2**16 // (32 * _warps(weight.shape[-1]))),
+            maxnreg=min(REGISTERS, 2**16 // (32 * warps_of(weight.shape[-1]))),
         )
     dx = dweight = dbias = None
     if parts is not None:
@@ -112,54 +101,8 @@ def _empty_map(x: Tensor) -> Tensor:
 def _new_parts(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Each program's share of the parameters' gradients, added up in one order afterwards."""
     numbers = weight[0].numel() + (bias is not None)
-    shape = (_grid_of(x, weight).tiles, x.shape[1], numbers)
+    shape = (grid_of(x, weight).tiles, x.shape[1], numbers)
     return torch.empty(shape, device=x.device, dtype=torch.float32)
-
-
-class _Tile(NamedTuple):
-    columns: int
-    channels: int
-
-
-def _tile(channels: int) -> _Tile:
-    """Of a program: as many channels as leave few lanes idle, and columns for the rest."""
-    block = 32 if channels % 64 else 64
-    return _Tile(TILE // block, block)
-
-
-def _warps(side: int) -> int:
-    return TILE // (32 * (EACH if side <= 3 else 1))
-
-
-class _Grid(NamedTuple):
-    strips: int
-    """That an image's column tile is cut into."""
-    rows: int
-    """Of a strip, whole steps of the kernels."""
-    tiles: int
-    """Programs for each block of channels."""
-
-
-@lru_cache(1024)
-def _grid(shape: torch.Size, side: int, processors: int) -> _Grid:
-    """Strips short enough that the card is full, long enough that few rows are read twice.
-
-    The S - 1 rows above a strip are read by it and by the one before.
-    """
-    batch, channels, height, width = shape
-    tile = _tile(channels)
-    fewest_rows, most_rows = ROWS
-    across = batch * ceil_div(width, tile.columns)
-    for_the_card = ceil_div(PROGRAMS * processors, across * ceil_div(channels, tile.channels))
-    wanted = max(for_the_card, ceil_div(height, most_rows))
-    strips = max(1, min(wanted, height // fewest_rows))
-    rows = ceil_div(height, strips * side) * side
-    strips = ceil_div(height, rows)
-    return _Grid(strips, rows, across * strips)
-
-
-def _grid_of(x: Tensor, weight: Tensor) -> _Grid:
-    return _grid(x.shape, weight.shape[-1], multiprocessors(x.device))
 
 
 def _convolve(
@@ -202,7 +145,7 @@ def _launch(
             strides[f"{name}_{axis}"] = 0 if of.shape[dim] == 1 else of.stride(dim)
     vector = math.gcd(8, channels, *strides.values())
     side = weight.shape[-1]
-    tile, grid = _tile(channels), _grid_of(x, weight)
+    tile, grid = tile_of(channels), grid_of(x, weight)
     sizes = {name: stride // vector for name, stride in strides.items()}
     sizes |= dict(height=height, width=width, strips=grid.strips, rows=grid.rows)
     with on(x.device):
@@ -216,7 +159,7 @@ def _launch(
             VECTOR=vector,
             WB=tile.columns,
             DB=tile.channels,
-            num_warps=_warps(side),
+            num_warps=warps_of(side),
         )
 
 
@@ -305,6 +248,7 @@ def conv_kernel(
     x += b.to(tl.int64) * x_b * VECTOR
     y += b.to(tl.int64) * height * width * C
     on_WD = (w < width)[:, None] & (d < C)[None, :]
+    # Rows are handed from step to step in registers, so that each is loaded once for a strip.
     above = ()
     for s in tl.static_range(S - 1):
         h = first + (s - S // 2)
@@ -370,9 +314,11 @@ def conv_backward_kernel(
     if INNER:
         inner += b.to(tl.int64) * height * width * C
     on_WD = (w < width)[:, None] & (d < C)[None, :]
+    # Sums are kept for each column of the tile and added up once, behind the last row.
     sums = ()
     for _ in tl.static_range(S * S + HAS_BIAS):
         sums = sums + (tl.zeros([WB, DB], tl.float32),)
+    # Rows are handed from step to step in registers, so that each is loaded once for a strip.
     above = ()
     for s in tl.static_range(S - 1):
         h = first + (s - S // 2)

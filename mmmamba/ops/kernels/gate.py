@@ -116,6 +116,7 @@ def gate_backward_kernel(
     z_RD = tl.load(z + b * z_b + t * z_l + d, mask=on, other=0.0).to(tl.float32)
     y_RD = tl.load(y + b * y_b + t * y_l + d, mask=on, other=0.0).to(tl.float32)
     g_RD = SCALE * tl.load(g + b * g_b + t * g_l + d, mask=on, other=0.0).to(tl.float32)
+    # Computed again from z: keeping it would cost a tensor of the inner width.
     sigmoid = 1.0 / (1.0 + tl.exp(-z_RD))
     tl.store(dy + b * dy_b + t * dy_l + d, (g_RD * z_RD * sigmoid).to(dy.dtype.element_ty), mask=on)
     slope = sigmoid * (1.0 + z_RD * (1.0 - sigmoid))

@@ -41,7 +41,7 @@ def options_of(config: Config, width: int) -> dict[str, int]:
 
 FORWARD, BACKWARD = Config(2048, 4), Config(2048, 4)
 PROGRAMS = 6
-"""Of the backward pass, on each multiprocessor."""
+"""For each multiprocessor, in the backward pass."""
 
 
 def forward(
@@ -110,6 +110,7 @@ def backward(
     dbranch = None
     if branch_dtype not in (None, x_dtype):
         dbranch = torch.empty(normed.shape, dtype=branch_dtype, device=normed.device)
+    # No program adds to another's sum: atomic additions would come in another order each time.
     parts = torch.empty((2, programs, width), dtype=torch.float32, device=normed.device)
     if rows:
         tensors = dict(

@@ -146,28 +146,6 @@ def _new_maps(p: Problem, dtype: torch.dtype, merge: bool) -> Tensor:
     return make(batch, length, K, channels, dtype=dtype, device=p.u.device)
 
 
-def _merged(y_BLKD: Tensor, dtype: torch.dtype) -> Tensor:
-    """The sum over routes, `(B, L, 1, D)`."""
-    from .triton_forward import merge_kernel
-
-    batch, length, K, channels = y_BLKD.shape
-    if K == 1:
-        return y_BLKD
-    total = torch.empty(batch, length, 1, channels, dtype=dtype, device=y_BLKD.device)
-    rows, width = 8, 4 * LANES
-    if total.numel():
-        launch(
-            merge_kernel,
-            ceil_div(batch * length, rows) * ceil_div(channels, width),
-            tensors=dict(parts=y_BLKD, total=total),
-            sizes=dict(rows=batch * length, channels=channels),
-            K=K,
-            ROWS=rows,
-            DB=width,
-        )
-    return total
-
-
 class _Plan(NamedTuple):
     """How the forward pass is launched."""
 
@@ -182,7 +160,7 @@ class _Plan(NamedTuple):
 def _plan(p: Problem, args: ScanArgs) -> _Plan:
     """All routes in one launch, or one after the other where that saves a map for each.
 
-    The sums are then those of `_merged`, in its order.
+    The sums are then those of `merged`, in its order.
     """
     sizes = p.sizes
     processors = multiprocessors(p.u.device)
@@ -237,6 +215,8 @@ def _walk(p: Problem, plan: _Plan, states: _States, y: Tensor, first: int) -> No
 
 
 def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tuple[Tensor, Tensor]:
+    from .triton_merge import merged
+
     p = make_problem(u, delta, A, B, C, D, bias, args)
     K = p.sizes.routes
     with on(u.device):
@@ -252,7 +232,7 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
                     y = torch.empty_like(plan.sums, dtype=args.out_dtype)
                 _walk(p, plan, states, y, first)
         if args.merge:
-            y = _merged(y, args.out_dtype)
+            y = merged(y, args.out_dtype)
     return y, states.tensor if keep_states else no_states(u, delta, A)
 
 
@@ -288,6 +268,8 @@ def _new_ddelta(p: Problem, args: ScanArgs) -> Tensor:
 def backward(
     grad_y, states, u, delta, A, B, C, D, bias, args: ScanArgs
 ) -> tuple[Tensor | None, ...]:
+    from .triton_merge import merged
+
     p = make_problem(u, delta, A, B, C, D, bias, args)
     batch, _, K, channels, d_state, steps = p.sizes
     config = tiling(d_state).backward
@@ -297,6 +279,7 @@ def backward(
         du, ddelta = _new_maps(p, u.dtype, merge=shared), _new_ddelta(p, args)
         tile = choose_tile(p.sizes, config, (p.u, p.delta, dy, ddelta, du))
         cut = choose_cut(p.sizes, tile, K, multiprocessors(u.device))
+        # Few warps wait for memory together then, and gain more from registers than from company.
         if cut.chunks == 1 and config.registers_uncut:
             tile = tile._replace(registers=config.registers_uncut)
         sums = _new_sums(p, tile.blocks(channels), cut.chunks)
@@ -304,13 +287,14 @@ def backward(
         adjoints = _States(q, kept=False, chunk=q.stride(2), piece=0)
         if ddelta.numel() and steps:
             if cut.chunks > 1:
+                # The first pass reads two maps only, and has registers for the larger tile.
                 first_tile = choose_tile(p.sizes, tiling(d_state).forward, (dy, p.delta))
                 _enter_chunks(p, dy, p.C, adjoints, first_tile, cut, reverse=True)
             _walk_back(p, tile, cut, states, adjoints, sums, dy, du, ddelta)
         else:
             sums.parameters_BKMSD.zero_()
         if shared:
-            du = _merged(du, u.dtype)
+            du = merged(du, u.dtype)
         dB, dC = _weights_gradients(sums.dBC, args, B.dtype, C.dtype)
         sums_KSD = sums.parameters_BKMSD.sum((0, 2))
     return (

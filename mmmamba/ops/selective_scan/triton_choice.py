@@ -36,7 +36,7 @@ class Tiling:
     """Tiles of the two directions; a first pass over chunks takes the forward one's."""
 
     steps: int
-    """Of a piece: between the states that are kept for the backward pass."""
+    """In a piece: between the states that are kept for the backward pass."""
     forward: Config
     backward: Config
 

@@ -304,6 +304,7 @@ def scan_kernel(
     d_in = tl.max_constancy(d < channels, V)
     u_1D = u + tl.multiple_of(batch * u_b + route * u_k, V) + d[None, :]
     delta_1D = delta + tl.multiple_of(batch * delta_b + route * delta_k, V) + d[None, :]
+    # Offsets within the map are 32 bits; only those of image and route need 64.
     y_offset_1D = tl.multiple_of(batch * y_b + route * y_k, V) + d[None, :]
     sums_1D, y_1D = sums + y_offset_1D, y + y_offset_1D
     B += batch * B_b + route * B_k
@@ -347,6 +348,7 @@ def scan_kernel(
             reals += (real_W,)
             deltas += (delta_WD,)
             drives += (delta_WD * u_WD,)
+            # The skip first, then state after state on top: y stays in registers until all are in.
             ys += (u_WD * D_D[None, :],)
         tile_1D = states_1D + tile * W * states_piece
         pieces_WD = tile_1D + (tl.arange(0, W) * states_piece)[:, None]
@@ -387,23 +389,3 @@ def scan_kernel(
             if ADD:
                 y_WD += tl.load(row_pointers(sums_1D, positions[i], y_l, V), mask=on, other=0.0)
             tl.store(row_pointers(y_1D, positions[i], y_l, V), y_WD.to(y.dtype.element_ty), mask=on)
-
-
-@triton.jit(do_not_specialize=["rows", "channels"])
-def merge_kernel(
-    parts, total, rows, channels, K: tl.constexpr, ROWS: tl.constexpr, DB: tl.constexpr
-):
-    """Outputs of K routes, `(rows, K, D)`, added in their order."""
-    blocks = tl.cdiv(channels, DB)
-    pid = tl.program_id(0)
-    row = (pid // blocks).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    d = (pid % blocks) * DB + tl.arange(0, DB)
-    on = (row < rows)[:, None] & (d < channels)[None, :]
-    sum_RD = tl.zeros([ROWS, DB], tl.float32)
-    for k in tl.static_range(K):
-        sum_RD += tl.load(
-            parts + ((row * K + k) * channels)[:, None] + d[None, :], mask=on, other=0.0
-        )
-    tl.store(
-        total + (row * channels)[:, None] + d[None, :], sum_RD.to(total.dtype.element_ty), mask=on
-    )

@@ -38,7 +38,7 @@ class Problem:
         return Sizes(batch, length, routes, channels, self.A_KND.shape[1], steps)
 
     def programs(self, tile: Tile, chunks: int, routes: int) -> int:
-        """Of a launch that walks so many routes, a program for each chunk and block of channels."""
+        """How many walk so many routes: one for each chunk and block of channels."""
         sizes = self.sizes
         return sizes.batch * routes * chunks * tile.blocks(sizes.channels)
 

@@ -19,7 +19,7 @@ INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 """Triton's interpreter runs the kernels on a CPU."""
 
 LOG2E = tl.constexpr(1.4426950408889634)
-"""Decays are computed as powers of two, from A in units of this."""
+"""Decays are computed as powers of two, from A times this: the hardware has no other."""
 
 LN2 = tl.constexpr(0.6931471805599453)
 

@@ -1,0 +1,51 @@
+"""Maps of several routes added up, in the routes' order: bit-equal from run to run."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..launch import ceil_div, launch
+from .triton_choice import LANES
+
+ROWS, CHANNELS = 8, 4 * LANES
+"""Of a program."""
+
+
+def merged(y_BLKD: Tensor, dtype: torch.dtype) -> Tensor:
+    """The sum over routes, `(B, L, 1, D)`, of maps in float32 without gaps."""
+    batch, length, K, channels = y_BLKD.shape
+    if K == 1:
+        return y_BLKD
+    total = torch.empty(batch, length, 1, channels, dtype=dtype, device=y_BLKD.device)
+    if total.numel():
+        launch(
+            merge_kernel,
+            ceil_div(batch * length, ROWS) * ceil_div(channels, CHANNELS),
+            tensors=dict(parts=y_BLKD, total=total),
+            sizes=dict(rows=batch * length, channels=channels),
+            K=K,
+            ROWS=ROWS,
+            DB=CHANNELS,
+        )
+    return total
+
+
+@triton.jit(do_not_specialize=["rows", "channels"])
+def merge_kernel(
+    parts, total, rows, channels, K: tl.constexpr, ROWS: tl.constexpr, DB: tl.constexpr
+):
+    """Outputs of K routes, `(rows, K, D)`, added in their order."""
+    blocks = tl.cdiv(channels, DB)
+    pid = tl.program_id(0)
+    row = (pid // blocks).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    d = (pid % blocks) * DB + tl.arange(0, DB)
+    on = (row < rows)[:, None] & (d < channels)[None, :]
+    sum_RD = tl.zeros([ROWS, DB], tl.float32)
+    for k in tl.static_range(K):
+        sum_RD += tl.load(
+            parts + ((row * K + k) * channels)[:, None] + d[None, :], mask=on, other=0.0
+        )
+    tl.store(
+        total + (row * channels)[:, None] + d[None, :], sum_RD.to(total.dtype.element_ty), mask=on
+    )
