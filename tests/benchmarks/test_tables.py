@@ -12,9 +12,9 @@ import pytest
 # Scripts of one folder import one another by name, as they do when they are run.
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 tables = importlib.import_module("tables")
-RESULTS = importlib.import_module("cells").RESULTS
+cells = importlib.import_module("cells")
 
-RECORDS = sorted(RESULTS.glob("*.json"))
+RECORDS = sorted(cells.RESULTS.glob("*.json"))
 
 
 def test_pages_show_the_stored_results() -> None:
@@ -51,7 +51,7 @@ def test_another_number_makes_the_page_stale(tmp_path: Path, monkeypatch) -> Non
     record = json.loads(file.read_text())
     record["tables"]["speed"][0]["ms"] += 1
     file.write_text(json.dumps(record))
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    monkeypatch.setattr(cells, "RESULTS", tmp_path)
     assert [path.name for path in tables.stale_pages()] == ["reliability.md"]
 
 

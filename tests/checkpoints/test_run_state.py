@@ -219,7 +219,10 @@ def test_numpy_files_are_no_checkpoints(read, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        b'{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},"b":{"dtype":"F32","shape":[4],"data_offsets":[8,24]}}',
+        (
+            b'{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},'
+            b'"b":{"dtype":"F32","shape":[4],"data_offsets":[8,24]}}'
+        ),
         b'{"a":{"dtype":"F32","shape":[9223372036854775807,9],"data_offsets":[0,16]}}',
         b'{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,1099511627776]}}',
         b'{"a":{"dtype":"F32","shape":[4],"data_offsets":[-16,0]}}',

@@ -65,7 +65,7 @@ def _write_prefix(grad: Tensor, target: Tensor) -> None:
 
 
 class Gradients(NamedTuple):
-    """Of a deformable convolution; those of mask and bias mean something where there is one."""
+    """Gradients of a deformable convolution; mask's and bias's mean something where there is one."""
 
     input: Tensor
     weight: Tensor

@@ -9,7 +9,7 @@ from ..launch import ceil_div, launch
 from .triton_choice import LANES
 
 ROWS, CHANNELS = 8, 4 * LANES
-"""Of a program."""
+"""What one program sums."""
 
 
 def merged(y_BLKD: Tensor, dtype: torch.dtype) -> Tensor:
