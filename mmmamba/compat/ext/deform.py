@@ -65,7 +65,7 @@ def _write_prefix(grad: Tensor, target: Tensor) -> None:
 
 
 class Gradients(NamedTuple):
-    """Gradients of a deformable convolution; mask's and bias's mean something where there is one."""
+    """Gradients of a deformable convolution; mask and bias have theirs where there is one."""
 
     input: Tensor
     weight: Tensor
