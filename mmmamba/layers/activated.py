@@ -65,9 +65,4 @@ class DepthwiseConv(nn.Conv2d):
         return y_BCHW if self.act is None else self.act(y_BCHW)
 
     def _convolve(self, x_BCHW: Tensor, silu: bool) -> Tensor:
-        # What the operator takes. Sizes for which it has no kernel it gives to PyTorch by itself.
-        square = self.kernel_size[0] == self.kernel_size[1]
-        if square and self.stride == (1, 1):
-            return depthwise_conv(x_BCHW, self.weight, self.bias, silu=silu)
-        y_BCHW = super().forward(x_BCHW)
-        return F.silu(y_BCHW) if silu else y_BCHW
+        return depthwise_conv(x_BCHW, self.weight, self.bias, silu, self.stride[0])

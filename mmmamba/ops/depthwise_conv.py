@@ -5,8 +5,8 @@ square kernels of up to five columns and stride 1: cuDNN makes a plan for every 
 which takes longer than the training step of a detector that gets it, and PyTorch's operators read
 and write the map for the convolution and for SiLU. These kernels are compiled once for all sizes;
 training keeps the input alone. All else is PyTorch's convolution: larger kernels, whose weights and
-sums the registers of a program do not hold, stride 2, kernels along one side, maps whose memory is
-channels-first, float64, and a CPU.
+sums the registers of a program do not hold, other strides, kernels along one side, maps whose
+memory is channels-first, float64, and a CPU.
 """
 
 import torch
@@ -20,7 +20,6 @@ from .recompute import unwatched
 
 SIDES = (1, 3, 5)
 """Rows and columns of a kernel that Triton's take."""
-STRIDES = (1, 2)
 
 
 def depthwise_conv(
@@ -32,18 +31,18 @@ def depthwise_conv(
 ) -> Tensor:
     """`conv2d(x)` with a kernel for each channel, or its SiLU, in x's dtype or autocast's.
 
-    The map is padded with zeros by half a kernel, so that `(B, C, H, W)` becomes itself with stride
-    1 and `(B, C, ceil(H / 2), ceil(W / 2))` with stride 2.
+    The map is padded with zeros by half a kernel, so that `(B, C, H, W)` becomes
+    `(B, C, ceil(H / stride), ceil(W / stride))`.
 
     Args:
         weight: `(C, 1, S, T)`, both sides odd; `(C, 1, S, 1)` and `(C, 1, 1, T)` are kernels along
             one side. Under autocast the kernels take it, and give its gradient, as it is.
         bias: `(C,)` or None.
         silu: apply SiLU.
-        stride: 1 or 2.
+        stride: from one output to the next, along both sides.
 
     Raises:
-        ValueError: a weight of another shape, an even side, or another stride.
+        ValueError: a weight of another shape, an even side, or a stride below 1.
     """
     _check(x_BCHW, weight, stride)
     if not _kernels_take(x_BCHW, weight, stride):
@@ -64,8 +63,8 @@ def _check(x: Tensor, weight: Tensor, stride: int) -> None:
             f"depthwise_conv: the kernel is {weight.shape[2]} x {weight.shape[3]}, wanted odd "
             "sides, which have a middle; pad the map and use F.conv2d for an even one"
         )
-    if stride not in STRIDES:
-        raise ValueError(f"depthwise_conv: stride is {stride}, wanted 1 or 2")
+    if stride < 1:
+        raise ValueError(f"depthwise_conv: stride is {stride}, wanted 1 or more")
 
 
 def _kernels_take(x: Tensor, weight: Tensor, stride: int) -> bool:
