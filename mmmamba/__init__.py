@@ -8,10 +8,12 @@ from then on are looked at in their first pass: heads must get maps of their str
 
 from . import compat
 
+# The order matters: what follows imports mmcv, which needs OpenCV and asks for its operators.
 compat.check_opencv()
 compat.install()
 compat.find_mmseg()
 
+# Imported for what they register.
 from .engine import reliability  # noqa: F401
 from .engine.hooks import graphs  # noqa: F401
 from .engine.log import forward_to_mmengine

@@ -6,6 +6,7 @@ Apart from `mmmamba`, because it imports mmdet as a whole, which takes seconds t
 need not spend.
 """
 
+# All of these are imported for what they register with MMEngine.
 from .datasets import transforms  # noqa: F401
 from .engine import merged_groups  # noqa: F401
 from .engine.hooks import yolo_warmup  # noqa: F401

@@ -18,8 +18,10 @@ def naming(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        # A name that is there says more; without a number it is no error of the disk.
         if error.errno is None or error.filename is not None:
             raise
+        # Python chooses the class (FileNotFoundError, …) by the number.
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 

@@ -17,7 +17,9 @@ def printable(name: object, longest: int = LONGEST) -> str:
     """
     text = name if isinstance(name, str) else str(name)
     more = f"… ({len(text):,} characters)" if len(text) > longest else ""
+    # Cut first: a name of megabytes costs no more than a short one.
     text = text[:longest]
+    # `repr` spells out what cannot be printed; its quotes are no part of the name.
     return (text if text.isprintable() else repr(text)[1:-1]) + more
 
 

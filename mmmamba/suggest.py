@@ -18,6 +18,7 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 1, kind: str = "")
     An old name is told its new one instead. Empty where nothing is close.
     """
     known = list(known)
+    # What was renamed may resemble nothing, or something else more closely than its new name.
     if RENAMED.get(name) in known:
         return f" {name!r} is called {RENAMED[name]!r}."
     close = get_close_matches(name, known, most)

@@ -3,11 +3,17 @@
 from itertools import pairwise
 
 from mmcv.cnn import ConvModule
+from mmcv.cnn.bricks.wrappers import Conv2d
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from mmmamba.layers import DepthwiseConv
 from mmmamba.layers.conv_norm import fused_copy
+
+PLAIN = (nn.Conv2d, Conv2d, DepthwiseConv)
+"""Classes that convolve with their weight as it is. Others may standardise it first (`ConvAWS`),
+which would undo what is folded into it."""
 
 
 def fuse(model: nn.Module) -> nn.Module:
@@ -23,16 +29,19 @@ def fuse(model: nn.Module) -> nn.Module:
     """
     model = fused_copy(model)
     for module in model.modules():
-        if not _norm_comes_first(module):
+        if _norm_follows(module):
             _fold_norms(module)
     return model
 
 
-def _norm_comes_first(module: nn.Module) -> bool:
-    """Whether a module of mmcv normalises before it convolves, whatever its children's order."""
+def _norm_follows(module: nn.Module) -> bool:
+    """Whether a norm behind a convolution among the children comes next in the forward pass too.
+
+    A `ConvModule` has its children in one order and calls them in another.
+    """
     if not isinstance(module, ConvModule):
-        return False
-    return module.order.index("norm") < module.order.index("conv")
+        return True
+    return module.order.index("norm") == module.order.index("conv") + 1
 
 
 def _fold_norms(module: nn.Module) -> None:
@@ -40,7 +49,9 @@ def _fold_norms(module: nn.Module) -> None:
     children = list(module.named_children())
     for (conv_name, conv), (norm_name, norm) in pairwise(children):
         # A convolution of ours may end in an activation, across which nothing can be folded.
-        linear = isinstance(conv, nn.Conv2d) and getattr(conv, "act", None) is None
+        linear = type(conv) in PLAIN and getattr(conv, "act", None) is None
         if linear and isinstance(norm, _BatchNorm):
+            # The fused one is a copy: modules that share the convolution keep it as it was.
             setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+            # In its place, as the module's forward pass calls it by name.
             setattr(module, norm_name, nn.Identity())

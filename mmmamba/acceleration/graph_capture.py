@@ -75,6 +75,8 @@ class CapturedSize:
         autocast: torch.dtype | None,
         memory: GraphMemory,
     ):
+        # A capture takes memory from a pool of its own and cannot use the blocks that eager passes
+        # left in the allocator's cache.
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
         start, reserved = time.perf_counter(), torch.cuda.memory_reserved()
@@ -89,6 +91,7 @@ class CapturedSize:
         with keep_tables() as self._tables:
             inputs = (sample(x_BCHW), *captured.stand_ins)
             self._replay = _graphed(captured.function, inputs, memory)
+        # In place: the graphs read buffers at their addresses.
         with torch.no_grad():
             for buffer, kept in zip(backbone.buffers(), buffers):
                 buffer.copy_(kept)
@@ -104,11 +107,14 @@ class CapturedSize:
         )
 
     def __call__(self, x_BCHW: Tensor) -> Maps:
+        # Autograd's node holds what `begin` returns, so the pass is pending until its backward pass
+        # has run or its outputs are dropped.
         parameters = HandedOver.apply(self.memory.begin(), *self.parameters)
         maps = self._replay(x_BCHW.detach(), *parameters)
         # Copies, as the next replay writes into the graph's own outputs.
         if isinstance(maps, Tensor):
             return maps.clone()
+        # The replay's outputs all require gradients, even those that eager mode's would not.
         copies = [
             (m if needs_grad else m.detach()).clone()
             for m, needs_grad in zip(maps, self._maps_need_grad)
@@ -136,11 +142,14 @@ def capturable(
 ) -> Capturable:
     """Make a backbone's own forward pass a function of all that gradients go to."""
     holder = _Holder(backbone, forward)
+    # The name of each is its place in the holder; `function` takes them in this order.
     trainable = {name: p for name, p in holder.named_parameters() if p.requires_grad}
     need_grad: list[bool] = []
 
     def function(x_BCHW: Tensor, *parameters: Tensor) -> Maps:
         # Inside, so that the backward pass is captured without it, as it runs in eager mode.
+        # Its cache is off: a cast of a weight that was kept from an earlier pass would be no part
+        # of the graph, which would go on reading the weight as it was.
         with torch.autocast(
             x_BCHW.device.type, autocast, autocast is not None, cache_enabled=False
         ):
@@ -181,6 +190,7 @@ class HandedOver(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, last: _Pass, *parameters: Tensor) -> tuple[Tensor, ...]:
         ctx.last = last
+        # Gradients that nobody computed stay None instead of zeros.
         ctx.set_materialize_grads(False)
         return parameters
 
@@ -224,6 +234,8 @@ def _graphed(
     )
     try:
         with (
+            # PyTorch refuses to capture while autocast keeps casts; `function` turns it on without
+            # that, for the forward pass alone.
             torch.autocast("cuda", enabled=False),
             disable_saved_tensors_hooks(refused),
             _other_threads_go_on(),

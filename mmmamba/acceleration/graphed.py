@@ -71,6 +71,7 @@ def graph_backbone(backbone: nn.Module, max_sizes: int = MAX_SIZES) -> nn.Module
             f"{type(backbone).__name__}.{hooked} has hooks, which a CUDA graph would not run: "
             "remove them, or train without GraphBackboneHook"
         )
+    # On the instance, where `nn.Module` finds it before the class's own; hooks still run around it.
     backbone.forward = _GraphedForward(backbone, max_sizes)
     return backbone
 
@@ -129,12 +130,14 @@ class _GraphedForward:
         torch.cuda.empty_cache()
 
     def __getstate__(self) -> dict[str, Any]:
+        # Captured graphs hold addresses of this process's memory: a copy has to capture its own.
         return self.__dict__ | dict(sizes={}, memory=None, state=None, told=set())
 
     def __call__(self, x_BCHW: Tensor) -> Maps:
         # Passes that no graph is meant for run as ever, and the log says nothing of them.
         if not (self.backbone.training and torch.is_grad_enabled() and unwatched(x_BCHW)):
             return self.forward(x_BCHW)
+        # Within somebody else's capture no other can begin.
         if torch.cuda.is_current_stream_capturing():
             return self.forward(x_BCHW)
         if x_BCHW.requires_grad:
@@ -147,6 +150,7 @@ class _GraphedForward:
         self._forget_if_changed(state)
         if self.memory is None:
             self.memory = GraphMemory()
+        # Replaying would overwrite activations that the pending backward pass is yet to read.
         if self.memory.pending:
             return self._eager(
                 x_BCHW, "the backward pass of the forward pass before has not come yet"
@@ -160,6 +164,7 @@ class _GraphedForward:
             )
         with on(x_BCHW.device):
             if key not in self.sizes:
+                # Once more: layers may have been converted since, or processes joined.
                 _refuse(self.backbone)
                 self.sizes[key] = CapturedSize(
                     self.backbone, self.forward, x_BCHW, autocast_dtype(x_BCHW), self.memory
@@ -176,6 +181,7 @@ class _GraphedForward:
 
     def _eager(self, x_BCHW: Tensor, reason: str) -> Maps:
         """A plain pass, where a graph was to be expected; each reason is told once."""
+        # Reasons differ in the numbers behind the comma, which are no reason to tell them again.
         kind = reason.partition(",")[0]
         if kind not in self.told:
             self.told.add(kind)
@@ -198,6 +204,7 @@ def size_key(x_BCHW: Tensor) -> tuple:
 
 
 def _state(backbone: nn.Module) -> _State:
+    # Read directly: `parameters()` and `buffers()` look for duplicates, and this runs in each step.
     modules = list(backbone.modules())
     parameters = [p for m in modules for p in m._parameters.values() if p is not None]
     buffers = [b for m in modules for b in m._buffers.values() if b is not None]
@@ -205,6 +212,7 @@ def _state(backbone: nn.Module) -> _State:
         tuple(m.training for m in modules),
         tuple(p.requires_grad for p in parameters),
         tuple(map(id, parameters)),
+        # By address, too: `.to()` moves data while the parameter stays the same object.
         tuple(x.data_ptr() for x in (*parameters, *buffers)),
     )
 

@@ -12,6 +12,7 @@ from .errors import CheckpointError
 from .published_files import Published, Size
 from .unported import UNPORTED
 
+# Empty until the backbones are imported: each class enters its own when it is defined.
 PUBLISHED: dict[str, Sequence[Published]] = {}
 """The files of each family, by the name of its class."""
 SIZES: dict[str, Mapping[str, Size]] = {}

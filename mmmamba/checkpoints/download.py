@@ -42,6 +42,7 @@ def as_local_file(source: str | os.PathLike) -> Path:
         CheckpointError: no such file, a kind of URL that is not read, or a download that failed.
     """
     text = os.fspath(source)
+    # "://", not a colon: that of "C:\file.pth" would make a scheme of the drive's letter.
     scheme = urllib.parse.urlsplit(text).scheme.lower() if "://" in text else ""
     if scheme in ("http", "https"):
         return _download(text)
@@ -53,6 +54,7 @@ def as_local_file(source: str | os.PathLike) -> Path:
             "Give a path, or an http://, https:// or file:// URL."
         )
     path = Path(text).expanduser()
+    # Before anything opens it: a pipe without a writer would be waited for without end.
     _check_regular(path, source)
     return path
 
@@ -68,6 +70,7 @@ def _check_regular(path: Path, source: Any) -> None:
         reason = getattr(error, "strerror", None) or error
         raise _nothing_there(path, f" ({reason})") from error
     if kind == stat.S_IFDIR:
+        # What may be checkpoints: .pt, .pth, .safetensors.
         names = sorted(p.name for p in path.glob("*.[ps][tatf]*"))
         inside = printable_names(names, 5) or "no checkpoints"
         raise CheckpointError(f"{source} is a folder (it holds {inside}). Give the path of a file.")
@@ -97,6 +100,7 @@ def check_kind(path: Path, source: Any) -> None:
         raise CheckpointError(f"{source} cannot be read: {error.strerror}.") from error
     if not head:
         raise CheckpointError(f"{source} is empty (0 bytes). Download it again.")
+    # A byte order mark and blanks may stand before a page's first tag.
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         raise CheckpointError(
@@ -107,7 +111,9 @@ def check_kind(path: Path, source: Any) -> None:
         raise CheckpointError(
             f"{source} is a Git LFS pointer, not the file. Run `git lfs pull` where it came from."
         )
-    if text.startswith((b"{", b"[")):
+    # The length at the head of a safetensors file may look like a blank and a brace; it ends in
+    # zeros, which no text has.
+    if text.startswith((b"{", b"[")) and b"\0" not in head[:8]:
         raise CheckpointError(f"{source} is a JSON text, not a checkpoint: {text[:80]!r}…")
 
 
@@ -139,13 +145,16 @@ def _download(url: str) -> Path:
         )
     wanted = entry.sha256 if entry else None
     target = cached_path(url)
+    # Without the lock: a file appears there in one step and whole (`_fetch_whole`).
     if target.is_file():
         logger.info("%s: cached at %s", url, target)
+        # Compared each time: a disk, or another program, may have changed it since.
         _check_digest(target, url, wanted)
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     # When several processes ask for it, one downloads and the others find the file.
     with FileLock(f"{target}.lock"):
+        # Who waited for the lock may find the file that its holder fetched.
         if not target.is_file():
             _fetch_whole(url, target, wanted)
     return target
@@ -174,6 +183,7 @@ class _StayOnTheWeb(urllib.request.HTTPRedirectHandler):
     """Follows redirects to http and https only, and never from https back to http."""
 
     def redirect_request(self, request, answer, code, message, headers, url):
+        # urllib's own handler would go on to ftp, and from https to http.
         scheme = urllib.parse.urlsplit(url).scheme
         if scheme not in ("http", "https") or (request.type == "https" and scheme == "http"):
             raise CheckpointError(
@@ -196,6 +206,7 @@ def _fetch(url: str, path: Path) -> None:
         with opener.open(request, timeout=TIMEOUT) as answer, path.open("wb") as file:
             _copy(answer, file)
             said = answer.headers.get("Content-Length")
+    # All errors of the network are OSErrors, too. They come first; the rest are of the disk.
     except urllib.error.HTTPError as error:
         raise CheckpointError(
             f"{url}: the server answered {error.code} {error.reason}. {CURE}"
@@ -208,10 +219,12 @@ def _fetch(url: str, path: Path) -> None:
         ValueError,
     ) as error:
         raise CheckpointError(f"{url}: the download failed ({error}). {CURE}") from error
+    # The file lies in a temporary folder of the cache, which is gone when this is read.
     except OSError as error:
         raise CheckpointError(
             f"{url} cannot be stored in {path.parent.parent}: {error}."
         ) from error
+    # `read` with a number of bytes does not complain where the connection ends early.
     came = path.stat().st_size
     if said is not None and said != str(came):
         raise CheckpointError(

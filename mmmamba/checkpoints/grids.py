@@ -38,6 +38,7 @@ class PositionGrid:
             raise CheckpointError(
                 f"{tuple(table.shape)} cannot become {tuple(wanted.shape)}: only rows may differ"
             )
+        # One row more than a square of cells is never a square itself: the number tells them apart.
         has_class = self.class_row != "none" and isqrt(rows) ** 2 != rows
         cells = rows - has_class
         side = isqrt(cells)
@@ -49,12 +50,14 @@ class PositionGrid:
         wants_class = wanted.shape[-2] == height * width + 1
         if wants_class and not has_class:
             raise CheckpointError("the module has a class token and the file has no row for it")
+        # Rows are (class,) cells in row-major order; only the cells have neighbours to interpolate.
         grid_LC = table.reshape(rows, channels)
         if has_class:
             place = self._place(cells)
             class_1C = grid_LC[place : place + 1]
             grid_LC = torch.cat([grid_LC[:place], grid_LC[place + 1 :]])
         resized_LC = resize_cells(grid_LC[None], (side, side), (height, width))[0]
+        # "middle" is counted in cells, so the place moves with the size of the grid.
         if wants_class:
             place = self._place(height * width)
             resized_LC = torch.cat([resized_LC[:place], class_1C, resized_LC[place:]])
@@ -62,6 +65,7 @@ class PositionGrid:
 
     def _grid_of(self, wanted: Tensor, module: nn.Module) -> tuple[int, int]:
         rows = wanted.shape[-2]
+        # A module whose grid may be oblong has to say which: rows alone tell of squares only.
         if self.grid_size:
             height, width = attrgetter(self.grid_size)(module)
         else:

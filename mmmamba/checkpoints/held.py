@@ -32,13 +32,17 @@ def _settle(value: Any, real: Callable, done: dict[int, tuple[Any, Any]], depth:
     if depth > MOST_DEPTH:
         raise RefusedPickleError(f"its objects are nested more than {MOST_DEPTH} levels deep")
     if isinstance(value, (dict, list)):
+        # Known before its content is gone through: it may hold itself. Changed in place, so that
+        # all who hold it see the same; keys stay, so a dict may be changed while it is iterated.
         done[id(value)] = (value, value)
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             value[key] = _settle(item, real, done, depth + 1)
         return value
     settled: Any
+    # An `nn.Parameter` as well, whose gradient and attributes end here.
     if isinstance(value, Tensor):
         settled = plain(value)
+    # A tuple cannot be changed: a new one is made of what stands in its place.
     elif type(value) is tuple:
         settled = tuple([_settle(item, real, done, depth + 1) for item in value])
     else:

@@ -10,6 +10,7 @@ from ..suggest import did_you_mean
 from .errors import CheckpointError
 from .loading import Report, load_weights
 
+# Read off the function, so that an option of `load_weights` is one of `init_cfg`, too.
 OPTIONS = tuple(
     p.name for p in inspect.signature(load_weights).parameters.values() if p.kind is p.KEYWORD_ONLY
 )
@@ -30,6 +31,7 @@ def is_pretrained(init_cfg: object) -> bool:
                 "give the dict(type='Pretrained', checkpoint=...) alone."
             )
         return False
+    # The class itself stands there in configs that import it (`read_base`).
     return isinstance(init_cfg, Mapping) and init_cfg.get("type") in (
         "Pretrained",
         "PretrainedInit",

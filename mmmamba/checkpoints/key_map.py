@@ -41,6 +41,7 @@ class Fingerprint:
                 stages.setdefault(tuple(stage), set()).add(block)
         if not stages:
             return None
+        # Sorted as numbers: stage 10 comes after stage 9, in whatever order the file has them.
         numbers = [len(stages[stage]) for stage in sorted(stages)]
         for pattern in self.widths:
             first = next((t for name, t in state.items() if re.fullmatch(pattern, name)), None)
@@ -57,6 +58,7 @@ class Fingerprint:
         numbers = self.of(state)
         if numbers is None:
             return None
+        # Blocks first, then one number for each pattern: `of` puts them so.
         depths, widths = numbers[: -len(self.widths)], numbers[-len(self.widths) :]
         name = self.variants.get(numbers, "no published variant")
         blocks = ", ".join(map(str, depths))

@@ -32,6 +32,7 @@ def key_map_of(module: nn.Module, family: str | KeyMap | None = None) -> tuple[s
                 + did_you_mean(family, KEY_MAPS)
             )
         return family, KEY_MAPS[family]
+    # A class that says None has its own layout, even where a base of it has a key map.
     says = next((base for base in type(module).__mro__ if "KEY_MAP" in vars(base)), None)
     if says is not None and vars(says)["KEY_MAP"] is not None:
         return says.__name__, vars(says)["KEY_MAP"]
@@ -44,6 +45,7 @@ def own_layout(module: nn.Module) -> KeyMap:
     # A prefix that the module's own names have belongs to them, not to a wrapper.
     wrappers = [prefix for prefix in KeyMap.prefixes if not all_begin_with(names, prefix)]
     has_backbone = any(name.startswith(BACKBONE) for name in names)
+    # The reverse of a family's order: our own checkpoints have `state_dict`.
     return KeyMap(("state_dict", "model"), prefixes=tuple(wrappers), whole=has_backbone)
 
 

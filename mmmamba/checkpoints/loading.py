@@ -130,6 +130,7 @@ def load_weights(
         allow_unexpected,
         allow_mismatched,
     )
+    # Not strict: `fit` has judged every name, and what may be missing stays as it is.
     module.load_state_dict(matched, strict=False)
     logger.info("%s", report)
     return report
@@ -151,6 +152,7 @@ def fit(
     Raises:
         UnfitError: it is no clean match.
     """
+    # Compared with meta tensors everything would fit, and nothing would be loaded.
     if any(tensor.is_meta for tensor in target.values()):
         raise CheckpointError(
             f"{family_name} is on the meta device, which holds no values. "
@@ -251,6 +253,7 @@ def _match(
             report.unexpected.append(name)
             continue
         wanted = target[name]
+        # From what never fits to what may be made to fit: kind, axes of length 1, image size.
         if reason := misfit(tensor, wanted):
             report.unfit[name] = f"are {reason}"
             continue
@@ -267,15 +270,18 @@ def _match(
         if tensor.shape != wanted.shape:
             report.mismatched[name] = (tuple(tensor.shape), tuple(wanted.shape))
         else:
+            # Judged once converted: what is finite in float32 may be infinite in half.
             matched[name], flaw = store(tensor, wanted)
             report.matched.append(name)
             if flaw:
                 report.unfit[name] = f"hold {flaw}"
+    # Those that fit neither in shape nor in kind are in the file: they are not missing.
     report.missing.extend(name for name in target if name not in theirs)
     return matched
 
 
 def _same_but_for_ones(tensor: Tensor, wanted: Tensor) -> Tensor:
+    # A linear layer's (out, in) and a 1x1 convolution's (out, in, 1, 1) hold the same numbers.
     axes = min(tensor.dim(), wanted.dim())
     rest = (*tensor.shape[axes:], *wanted.shape[axes:])
     if tensor.shape[:axes] == wanted.shape[:axes] and all(length == 1 for length in rest):
@@ -289,6 +295,7 @@ def _lacking_as_usual(found: Unwrapped, theirs: Mapping[str, Tensor], key_map: K
     A file has all that a pattern names or nothing of it: norms that are left at the identity would
     give a trained detector wrong results.
     """
+    # Its backbone was trained with its norms: none of them may be absent.
     if found.detector:
         return []
     return [pattern for pattern in key_map.may_be_missing if not _matches_any(pattern, theirs)]
@@ -324,9 +331,11 @@ def _cure(
     target: Mapping[str, Tensor],
     key_map: KeyMap,
 ) -> str:
+    # First whose file it is, then which variant, and only then what the user may allow.
     family = looks_like(list(found.state))
     # A detector's backbone is marked as the detector.
     ours = report.family.removesuffix("Backbone")
+    # A file without our mark is foreign; where we have none, little has to match.
     told_by_mark = family is not None and key_map.mark != ""
     if family != ours and (told_by_mark or len(report.matched) * 2 < len(target)):
         seen = f"looks like one of {family}" if family else "is of no family known here"

@@ -90,9 +90,11 @@ def check_pickles(path: Path) -> None:
         # Read as torch.load will, so that both see the same.
         check_pickle(BytesIO(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")))
         return
+    # torch tries this layout first, and what is packed in it would not be seen here.
     if _is_tar(path):
         raise RefusedPickleError("it is a tar archive, as torch wrote before 2017")
     with path.open("rb") as file:
+        # The layout of torch before 1.6: this number, four more pickles, then raw storages.
         if check_pickle(file) == torch.serialization.MAGIC_NUMBER:
             for _ in LEGACY_PICKLES:
                 check_pickle(file)
@@ -127,6 +129,7 @@ class _Follower:
 
     def follow(self) -> Any:
         start = self.file.tell()
+        # A stack or memo that lacks something raises LookupError, which callers take for damage.
         for opcode, argument, position in pickletools.genops(self.file):
             if opcode.name == "STOP":
                 break
@@ -137,6 +140,7 @@ class _Follower:
             # It is none only for files that cannot tell theirs.
             assert position is not None
             read = position - start + (len(argument) if isinstance(argument, str) else 0)
+            # Bytes so far: the size of the whole file must not pay for what its beginning asks.
             self.allowed = FREE_WORK + WORK_PER_BYTE * read
             handler(self, argument)
             if self.work > self.allowed:
@@ -161,6 +165,7 @@ class _Follower:
         self.memo[argument] = self.stack[-1]
 
     def get(self, argument: int) -> None:
+        # The object itself, not a copy: what it will hold later counts wherever it stands.
         self.stack.append(self.memo[argument])
 
     def mark(self, _: Any) -> None:
@@ -174,6 +179,7 @@ class _Follower:
     def tuple_of(self, items: Iterable[Any]) -> None:
         held = tuple(items)
         node = _Node(items=held)
+        # An item that was read once and is held twice counts twice, as a hash visits it twice.
         for item in held:
             node.work += _cost(item)
             node.depth = max(node.depth, _depth(item) + 1)
@@ -199,10 +205,12 @@ class _Follower:
         target = self.stack[-1]
         if not isinstance(target, _Node):
             raise ValueError("it adds to what is no dict")
+        # Keys and values alternate. Keys are hashed now, values are not.
         for key in items[::2]:
             if _is_unusual(key):
                 target.unusual += 1
                 self.work += UNUSUAL_KEY + _cost(key)
+        # `extend` counts values as well, which nobody hashes.
         unusual = target.unusual
         self.extend(items)
         target.unusual = unusual
@@ -215,6 +223,7 @@ class _Follower:
         if not isinstance(function, _Node) or not isinstance(arguments, _Node):
             raise ValueError("it calls what is no function")
         name, given = function.name, arguments.items
+        # A tensor of a subclass names the function that makes it: that one is judged, too.
         if name == TYPED:
             inner = given[0].name if given and isinstance(given[0], _Node) else ""
             if not inner.startswith("torch._utils._rebuild_") or REFUSED.fullmatch(inner):
@@ -225,10 +234,12 @@ class _Follower:
             if given is None or not _is_latin(given):
                 raise RefusedPickleError(f"it calls {name} with other than text in latin-1")
         elif name in HASHING:
+            # A tuple counts a list in it as one; here the list's content is copied and hashed.
             for item in given or ():
                 self.work += UNUSUAL_KEY * getattr(item, "unusual", 0) + getattr(item, "work", 1)
         self.work += _cost(arguments)
         result = _Node(_cost(arguments) + 1, _depth(arguments) + 1)
+        # Marked, so that `bytearray` of it is known to be no longer than the text was.
         if name == ENCODE:
             result.name = BYTES
         elif name in HASHING:
@@ -246,11 +257,13 @@ class _Follower:
         self.bounded(target)
 
     def storage(self, _: Any) -> None:
+        # The reader sets a storage in the place of its description, whose bytes stand elsewhere.
         self.stack[-1] = _Node()
 
     def bounded(self, node: _Node) -> None:
         if node.depth > MOST_DEPTH:
             raise RefusedPickleError(f"its objects are nested more than {MOST_DEPTH} levels deep")
+        # A list costs something only where it is copied or hashed, which `call` counts.
         if node.work > self.allowed and not isinstance(node, _List):
             raise RefusedPickleError(TOO_MUCH)
 
@@ -279,12 +292,15 @@ def _depth(value: Any) -> int:
 
 
 def _is_unusual(key: Any) -> bool:
+    # Python's hash of a text depends on a secret of the process, and of the numbers below 2^63 only
+    # a few share one (it is the rest modulo 2^61 - 1). All else can be made to collide.
     return isinstance(key, _Node) or (isinstance(key, int) and key.bit_length() > 63)
 
 
 HANDLERS: dict[str, Callable[[_Follower, Any], None]] = {
     "PROTO": lambda self, argument: None,
     "GLOBAL": _Follower.name,
+    # To the weights-only reader both are a call with the tuple on top of the stack.
     "NEWOBJ": _Follower.reduce,
     "REDUCE": _Follower.reduce,
     "BUILD": _Follower.build,

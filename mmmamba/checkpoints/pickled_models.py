@@ -45,6 +45,7 @@ class Record:
     def __new__(cls, *arguments: Any) -> "Record":
         # Pickles make objects without calling __init__.
         record = super().__new__(cls)
+        # Set here, because not every pickle gives an object a state afterwards.
         record.state = {}
         return record
 
@@ -69,6 +70,7 @@ def foreign_names(path: Path) -> list[str]:
 
 def is_pickled_model(path: Path) -> bool:
     """Whether an archive names the program's classes, and else only what its models are made of."""
+    # The classes that stand on the reader's list already are not among the names.
     names = foreign_names(path)
     return any(re.fullmatch(PROGRAM, name) for name in names) and all(map(_may_be_named, names))
 
@@ -87,6 +89,7 @@ def read_pickled_model(path: Path, map_location: Any) -> Any:
     room = ROOM_PER_BYTE * path.stat().st_size + FREE_ROOM
     if not isinstance(held, Mapping):
         return _unfold(held, room)
+    # Entries that are no module, such as the program's options, stay what they are.
     return {key: _unfold(value, room) for key, value in held.items()}
 
 
@@ -119,9 +122,11 @@ class _Tensors:
         """
         if id(module) in self.done:
             return self.done[id(module)]
+        # A module met again is shared if it is in `done`, a circle if it is still being read.
         if id(module) in self.above:
             raise RefusedPickleError("it holds a module that holds itself")
         self.above.add(id(module))
+        # Buffers that `state_dict` leaves out, too.
         passing = module.state.get("_non_persistent_buffers_set") or ()
         own = [
             *module.state["_parameters"].items(),
@@ -131,6 +136,7 @@ class _Tensors:
         for prefix, child in module.state["_modules"].items():
             if isinstance(child, Record) and child.is_module():
                 found |= {f"{prefix}.{name}": t for name, t in self.of(child).items()}
+                # After each child: shared modules double the names with every level.
                 self.check(found, prefix)
         self.above.remove(id(module))
         self.done[id(module)] = found
@@ -140,6 +146,7 @@ class _Tensors:
         """In float32 if it is floating point."""
         if id(tensor) not in self.read:
             bare = plain(tensor)
+            # Before it is made: a tensor with strides of 0 claims any size over a few bytes.
             self.room -= bare.numel() * 4
             if self.room < 0:
                 raise RefusedPickleError("its tensors claim to be far larger than the file")

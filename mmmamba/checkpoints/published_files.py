@@ -46,6 +46,7 @@ class Published:
     """Bytes of the file where they are known."""
 
     def __post_init__(self) -> None:
+        # Told when the family is imported; `results` would fail on it only when it is shown.
         if unknown := self.expected.keys() - METRICS.keys():
             raise ValueError(
                 f"{self.name}, {self.task}: there is no result {', '.join(sorted(unknown))}; "

@@ -92,6 +92,7 @@ def read_checkpoint(
         CheckpointError: no such file, failed download, not a checkpoint, damaged, or refused as
             unsafe.
     """
+    # torch's own complaint would come after the download, and pass for a damaged file.
     if torch.device(map_location).type == "cuda" and not torch.cuda.is_available():
         raise CheckpointError(
             f"map_location={map_location!r}, but there is no CUDA device here. Use 'cpu'."
@@ -177,8 +178,10 @@ def _oddity(entries: list[zipfile.ZipInfo], size: int) -> str | None:
         return "its entries are compressed (they could unfold to any size)"
     if any(name.startswith(("/", "\\")) or ".." in Path(name).parts for name in names):
         return "an entry's path leads out of the archive"
+    # Which of them is read depends on the reader.
     if len(set(names)) != len(names):
         return "it holds two entries of one name"
+    # Entries that overlap would unfold to more than there is, even without compression.
     if sum(entry.file_size for entry in entries) > size:
         return "its entries claim to be larger than the file"
     if not any(name.endswith("data.pkl") for name in names):
@@ -188,16 +191,20 @@ def _oddity(entries: list[zipfile.ZipInfo], size: int) -> str | None:
 
 def _read_torch(path: Path, source: Any, trust: bool, map_location: Any) -> Any:
     try:
+        # With trust the pickle may do anything: to bound it would be no protection.
         if not trust:
             check_pickles(path)
+        # `settle` within the guard, as it refuses what is nested too deeply.
         with torch.serialization.safe_globals(ALLOWED):
             return settle(torch.load(path, map_location=map_location, weights_only=True))
+    # An unpickling error as well: it has to stand before the others.
     except RefusedPickleError as error:
         raise refused_file(source, error) from error
     except UNREADABLE as error:
         refused = refused_name(error)
         if not refused:
             raise damaged_file(path, source, error) from error
+        # Tried even with trust: tensors that can be had without running code are had so.
         if (held := _read_pickled(path, source, map_location)) is not None:
             return held
         if not trust:
@@ -207,6 +214,7 @@ def _read_torch(path: Path, source: Any, trust: bool, map_location: Any) -> Any:
                 "alone; only if you trust whoever made this file as you trust a program of theirs, "
                 "pass trust=True."
             ) from error
+    # Only a name that was refused leads here: damage is told above, with trust or without.
     logger.warning(
         "trust=True: unpickling %s, which runs code that the file holds (%s)", source, refused
     )
@@ -224,6 +232,7 @@ def _read_pickled(path: Path, source: Any, map_location: Any) -> Any | None:
 
     None if it is no such file, or names anything else.
     """
+    # torch lists the names of archives only.
     if not is_archive(path):
         return None
     try:

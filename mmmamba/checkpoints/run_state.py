@@ -42,6 +42,7 @@ class _DType:
         self.name, self.order = name, "="
 
     def __setstate__(self, state: Any) -> None:
+        # (version, order of bytes, …), as NumPy pickles it; "|" and "=" are the machine's own.
         self.order = state[1] if state[1] in ("<", ">") else "="
 
     def real(self) -> np.dtype:
@@ -64,6 +65,7 @@ class _Array:
         self.state = state
 
     def real(self) -> np.ndarray:
+        # As ndarray.__reduce__ writes it. The copy can be written to, a view of the bytes cannot.
         _, shape, dtype, fortran, raw = self.state
         return np.frombuffer(raw, dtype.real()).reshape(shape, order="F" if fortran else "C").copy()
 
@@ -77,6 +79,7 @@ class _History:
         self.state = state
 
     def real(self) -> HistoryBuffer:
+        # Made by its public arguments: the methods that the file names stay behind.
         logs, counts = (self.state[name].real() for name in ("_log_history", "_count_history"))
         return HistoryBuffer(logs, counts, int(self.state["max_length"]))
 
@@ -122,12 +125,14 @@ def read_run_checkpoint(
         CheckpointError: no such file, failed download, not a checkpoint, damaged, or it holds
             anything else.
     """
+    # A checksum is known only once all of the file is read, which is what is put off.
     path = checked_file(source, checksums=not lazily)
     if is_safetensors(path):
         return read_safetensors(path, source, map_location or "cpu")
     try:
         check_pickles(path)
         with torch.serialization.safe_globals(ALLOWED):
+            # torch maps archives only, and raises for a file of the old format.
             held = torch.load(
                 path, map_location=map_location, weights_only=True, mmap=lazily and is_archive(path)
             )
@@ -135,6 +140,7 @@ def read_run_checkpoint(
     except RefusedPickleError as error:
         raise refused_file(source, error) from error
     except UNREADABLE as error:
+        # `as_mapping` has said what is wrong; its error is a RuntimeError, too.
         if isinstance(error, CheckpointError):
             raise
         if not (refused := refused_name(error)):

@@ -11,7 +11,9 @@ INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch
 
 def plain(tensor: Tensor) -> Tensor:
     """The tensor without its history and without attributes of a file, which can hide methods."""
+    # Called by the class: a file may give a tensor an attribute `detach`, or any other.
     bare = Tensor.detach(tensor)
+    # A subclass stays what it is, so that `peculiarity` can name it.
     return bare if type(bare) is Tensor else tensor
 
 
@@ -40,6 +42,7 @@ def misfit(tensor: Tensor, wanted: Tensor) -> str:
     """
     if found := peculiarity(tensor):
         return found
+    # Buffers that count may come as fractions; `store` looks whether these are whole.
     known = FLOATS if wanted.dtype.is_floating_point else (*FLOATS, *INTEGERS)
     if tensor.dtype in known or tensor.dtype == wanted.dtype:
         return ""
@@ -53,6 +56,7 @@ def store(tensor: Tensor, wanted: Tensor) -> tuple[Tensor, str]:
     """
     stored = tensor.to(wanted.dtype)
     if not (wanted.dtype.is_floating_point or wanted.dtype.is_complex):
+        # There and back: NaN, fractions and numbers out of range do not come back as they were.
         same = bool((stored.to(tensor.dtype) == tensor).all())
         return (
             stored,

@@ -32,6 +32,7 @@ class StrictLoading(BaseModule):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Make what the class itself brings known under its name; what it inherits is known."""
         super().__init_subclass__(**kwargs)
+        # By `vars`: a variant that inherits a family's key map is no family of its own.
         own = vars(cls)
         if own.get("KEY_MAP"):
             KEY_MAPS[cls.__name__] = own["KEY_MAP"]
@@ -48,6 +49,7 @@ class StrictLoading(BaseModule):
         """
         if not is_pretrained(self.init_cfg):
             super().init_weights()
+        # Not by MMEngine's way, which initialises the children first and then loads what matches.
         elif not self.is_init:
             load_init_cfg(self, self.init_cfg)
             self._is_init = True

@@ -67,6 +67,7 @@ _plain_mamba = Repository(
     files="https://huggingface.co/ChenhongyiYang/PlainMamba/resolve/main/{}",
 ).file
 
+# A row a file, as tables have them: a formatter would give each argument a line of its own.
 # fmt: off
 UNPORTED: tuple[Published, ...] = (
     _msvmamba("msvmamba_nano", "classification", top1=77.3, page=True,

@@ -59,16 +59,19 @@ def unwrap(
             raise CheckpointError(
                 f"no tensor's name starts with prefix='{prefix}'; there are {_parts(state)}."
             )
+        # Without the detector's own prefix, as in `model.backbone.`, parts show beside `backbone.`.
         base = prefix.removesuffix(BACKBONE)
         beside = {
             name[len(base) :]: tensor for name, tensor in state.items() if name.startswith(base)
         }
         return Unwrapped(taken, under, prefix, base != prefix and _is_detector(beside), others)
+    # As often as there are wrappers. It ends: a state dict is never empty, and names get shorter.
     off = ""
     while common := next((p for p in key_map.prefixes if all_begin_with(state, p)), None):
         state = {name[len(common) :]: tensor for name, tensor in state.items()}
         off += common
     detector = _is_detector(state)
+    # All of it is the module's: no backbone is taken out of it.
     if key_map.whole:
         return Unwrapped(state, under, off, False, others)
     if inner := {n[len(BACKBONE) :]: t for n, t in state.items() if n.startswith(BACKBONE)}:
@@ -105,6 +108,7 @@ def _is_state_dict(value: object) -> bool:
         or not all(isinstance(name, str) for name in value)
     ):
         return False
+    # A whole checkpoint has few tensors at its top: they stand a level below.
     return sum(isinstance(item, Tensor) for item in value.values()) * 2 > len(value)
 
 

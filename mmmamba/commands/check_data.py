@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    # Imported when it runs: `--help` need not wait for OpenMMLab.
     from rich.console import Console
 
     from ..datasets.checks.run import check_overlap, check_split
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"{cfg.filename} has no data set in {', '.join(f'{s}_dataloader' for s in args.splits)}"
         )
+    # Ends here where files are missing: the checks below open them.
     check_data(cfg, tuple(dict.fromkeys(split.name for split in splits)))
     console, reports, train_images = Console(), [], []
     for split in splits:
@@ -75,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         if split.name == "train":
             train_images += checked.images()
         else:
+            # Images that are trained on and scored make a score mean nothing.
             check_overlap(train_images, checked.images(), checked.report)
         print_report(checked.report, console)
         reports.append(checked.report)

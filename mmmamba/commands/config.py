@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.sections or any(_within(dotted, section) for section in args.sections):
             line = f"{dotted} = {value!r}"
             origin = Text(f"  # {origins.of(keys)}", style="dim")
+            # Text, not markup: brackets of lists would be taken for styles.
             console.print(Text(f"{line:<{ORIGIN_COLUMN}}") + origin)
     if args.dump:
         _dump(cfg, args.dump)
@@ -58,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_section(section: str, places: Iterable[Keys], file: str) -> None:
     """Raises UsageError where no value is at or below a dotted key."""
+    # All beginnings of a place are sections: `model`, `model.backbone`, …
     known = set()
     for keys in places:
         known |= {".".join(map(str, keys[: depth + 1])) for depth in range(len(keys))}

@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    # All names are looked up first: a mistyped one at the end costs no downloads.
     entries = [published(name, args.task) for name in args.names]
     console = Console(highlight=False, markup=False, soft_wrap=True)
     for entry in entries:
@@ -33,11 +34,13 @@ def run(args: argparse.Namespace) -> int:
         console.print(f"licence: {entry.licence}")
         if entry.note:
             console.print(f"note: {entry.note}")
+        # Asked before it is fetched: afterwards it is always there.
         where = "was there already" if cached_path(entry.url).is_file() else "file"
         try:
             path = as_local_file(entry.url)
         except KeyboardInterrupt:
             print("stopped; nothing of the file is kept", file=sys.stderr)
+            # The code of a program that SIGINT ends, as shells count.
             return 130
         known = "as published" if entry.sha256 else "none is published to compare with"
         console.print(f"sha256: {sha256(path)} ({known})")

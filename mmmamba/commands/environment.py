@@ -44,6 +44,7 @@ def hardware(device: torch.device) -> str:
             f"{found.name}, {found.total_memory / 2**30:.0f} GiB, compute capability "
             f"{found.major}.{found.minor}, CUDA {torch.version.cuda}"
         )
+    # A container or a job may have fewer cores than the machine.
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
         f"{cpu_name()}, {usable} of {os.cpu_count()} cores usable, {torch.get_num_threads()} "
@@ -53,6 +54,7 @@ def hardware(device: torch.device) -> str:
 
 def cpu_name() -> str:
     """As the kernel calls it."""
+    # Where Linux tells the model: Python's own answer there is the architecture or nothing.
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

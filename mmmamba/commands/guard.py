@@ -42,6 +42,7 @@ OF_THE_MACHINE = FULL | {
 """Faults of files and disks, which whoever calls the program can put right."""
 
 
+# No `Exception`: logging and rich swallow those that a write raises.
 class Unread(SystemExit):
     """Raised by a write whose reader is gone; ends the program without a word."""
 
@@ -63,6 +64,7 @@ class Output:
 
     def __init__(self, stream: Any, goes_on: bool) -> None:
         self._stream, self._goes_on = stream, goes_on
+        # A terminal in ASCII would raise on "→" or "…". Streams that take all stay as they are.
         if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
@@ -74,6 +76,7 @@ class Output:
             return self._stream.write(text)
         except OSError as error:
             self._give_up(error)
+            # As if it were written: whoever counts characters must not try again.
             return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -104,6 +107,7 @@ class Output:
 def safe_output(goes_on: bool = False) -> Iterator[None]:
     """Put `Output` in the place of both standard streams."""
     with open(os.devnull, "w") as nowhere:
+        # `sys.stdout` is None in a process without streams.
         out = Output(sys.stdout or nowhere, goes_on)
         err = Output(sys.stderr or nowhere, goes_on)
         with redirect_stdout(out), redirect_stderr(err):
@@ -118,9 +122,12 @@ def guarded(run: Callable[[], int], goes_on: bool = False) -> int:
     Args:
         goes_on: it does where its output cannot be written any more.
     """
+    # Before a command reads any file.
     refuse_unpickling()
     with safe_output(goes_on):
         try:
+            # Two levels: what `run` raises is told while the streams are there, and what flushing
+            # raises, then or after an error, by the outer one.
             try:
                 return _told(run)
             finally:
@@ -139,6 +146,7 @@ def _told(run: Callable[[], int]) -> int:
     except (UsageError, CheckpointError, BackendError) as error:
         return _tell(str(error))
     except OSError as error:
+        # A worker's broken pipe or a lost connection is none of these and keeps its traceback.
         if error.errno not in OF_THE_MACHINE:
             raise
         return _tell(_of_the_machine(error))

@@ -99,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
         overlap=args.overlap,
         batch_size=args.batch_size,
     )
+    # Results go to the output stream, the bar to that of errors: a pipe gets results alone.
     summary, console = Summary(), Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -111,8 +112,10 @@ def run(args: argparse.Namespace) -> int:
         task = bar.add_task(
             model.task, total=sum(count_frames(source, args.every) for source in sources)
         )
+        # One stream of frames over all sources: batches are filled across files.
         frames = summary.watch(sources, model, args.every)
         while batch := list(islice(frames, args.batch_size)):
+            # The model's time alone, without reading, drawing and writing.
             started = perf_counter()
             try:
                 results = model.predict([frame.image for frame in batch])
@@ -144,6 +147,7 @@ class Summary:
         for source in sources:
             try:
                 yield from read_frames(source, model.read, every)
+            # The frames before the fault were given out already and keep their results.
             except UnreadableImage as error:
                 self.failures.append(str(error))
 

@@ -34,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] != ["train"]:
         return guarded(partial(_run, argv))
+    # Signals end a training with a code of its own, before the loop hears them as after.
     with nothing_to_save():
         return guarded(partial(_run, argv), goes_on=True)
 
@@ -49,6 +50,7 @@ def _run(argv: list[str]) -> int:
             name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."
         )
         # Only the module that is asked for is imported: some load half of OpenMMLab.
+        # Told by the first word, as argparse has not read it yet.
         if name in argv[:1]:
             module = import_module(f".{name.replace('-', '_')}", __package__)
             module.add_arguments(sub)

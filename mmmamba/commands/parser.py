@@ -27,9 +27,11 @@ class Parser(argparse.ArgumentParser):
         return namespace, unknown
 
     def error(self, message: str) -> NoReturn:
+        # argparse would print its whole usage before the line that counts.
         self.exit(2, f"error: {message}{self._hint(message)} (see {self.prog} --help)\n")
 
     def _hint(self, message: str) -> str:
+        # argparse keeps neither word nor choices in its error: they are read out of its message.
         unknown = re.match(r"unrecognized arguments: (-\S+)", message)
         if unknown:
             return "." + did_you_mean(unknown[1].partition("=")[0], self._option_string_actions, 2)

@@ -39,6 +39,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_settings(args: argparse.Namespace) -> dict[str, Any]:
     """These arguments as `engine.runs.open_run` takes them."""
+    # MMEngine reads the variable; what torchrun has set there is right already.
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     return dict(
         name=args.config,

@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     """Score a checkpoint; the exit code is that of `engine.runs.test`."""
     cfg = open_run(**run_settings(args))
     show_dir = args.show_dir
+    # A demo is for looking at.
     if args.demo and show_dir is None:
         show_dir = str(Path(cfg.work_dir) / "predictions")
     return test(

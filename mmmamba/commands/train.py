@@ -76,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; the exit code is that of `engine.runs.train`."""
+    # Mixed precision is a part of the config, whose keys are checked: `train` takes the rest.
     cfg = open_run(**run_settings(args), amp=args.amp)
     return train(
         cfg,

@@ -19,9 +19,11 @@ def build_untrained(cfg: Any, device: torch.device) -> nn.Module:
 
     It is the same each time.
     """
+    # The caller's config stays whole: keys are taken out below.
     settings = deepcopy(cfg.model)
     # Pretrained weights are named there; without it a backbone starts as its class does.
     settings.backbone.pop("init_cfg", None)
+    # Weights are drawn on the CPU, whatever the device: its generator is put back afterwards.
     with (
         DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmdet")),
         torch.random.fork_rng(devices=[]),

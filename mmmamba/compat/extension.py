@@ -30,6 +30,7 @@ class ExtensionModule(ModuleType):
     """
 
     def __getattr__(self, name: str) -> Any:
+        # The import system asks modules for such names, and would take the answer for the truth.
         if name.startswith("__"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         from .ext import missing_operator
@@ -74,6 +75,7 @@ def compiled_extension() -> str | None:
     Raises:
         ModuleNotFoundError: mmcv itself is not installed.
     """
+    # Not `importlib.util.find_spec`, which would import mmcv, and would ask our own finder, too.
     mmcv = PathFinder.find_spec("mmcv")
     if mmcv is None or mmcv.submodule_search_locations is None:
         raise ModuleNotFoundError("mmcv is not installed: `pip install onedl-mmcv`")
@@ -95,5 +97,6 @@ def install() -> None:
         return
     if not any(isinstance(finder, ExtensionFinder) for finder in sys.meta_path):
         sys.meta_path.append(ExtensionFinder())
+    # A failed import leaves no `mmcv.ops` behind; where it stands, no placeholders do any more.
     if "mmcv.ops" not in sys.modules:
         replace_placeholders()

@@ -2,6 +2,7 @@
 
 import importlib
 
+# The version that `requirements/tested.txt` holds, which goes with its NumPy.
 HEADLESS_VERSION = "4.12.0.88"
 CURE = f"pip install --force-reinstall --no-deps opencv-python-headless=={HEADLESS_VERSION}"
 

@@ -51,6 +51,7 @@ def replace_placeholders() -> list[str]:
         # A placeholder may have a leading underscore before the operator's name.
         source, name = RENAMED.get(path, ("mmcv.ops", attribute.lstrip("_")))
         operators = importlib.import_module(source)
+        # Modules hold None under many names; those that mmcv does not have are no placeholders.
         if hasattr(operators, name):
             setattr(module, attribute, getattr(operators, name))
             replaced.append(path)
@@ -65,6 +66,8 @@ def replace_placeholders() -> list[str]:
 def _raises_when_used(module: ModuleType, value: Any) -> bool:
     if getattr(value, "__module__", None) != module.__name__:
         return False
+    # A class is a placeholder if its constructor raises. The error's text is a constant of the
+    # code, so that nothing has to be called to find out.
     function = value.__dict__.get("__init__") if isinstance(value, type) else value
     code = getattr(function, "__code__", None)
     return code is not None and any(
@@ -97,6 +100,7 @@ def _rebase_mask_heads() -> list[str]:
         base = getattr(dense_heads, name)
         if module is not None and not issubclass(getattr(module, alias), base):
             setattr(module, alias, base)
+            # Instances and the registry refer to the class itself: it gets another base.
             getattr(module, name).__bases__ = (base,)
             rebased.append(f"{path}.{name}")
     return rebased

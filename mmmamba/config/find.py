@@ -40,6 +40,7 @@ def find_config(name: str | Path) -> Path:
     Raises:
         UsageError: no such config, or several.
     """
+    # A file comes first: a user's own may have the name of a shipped one.
     path = Path(name)
     if path.is_file():
         return path
@@ -53,6 +54,7 @@ def find_config(name: str | Path) -> Path:
     # A glob of a folder that is not there finds nothing.
     beside = [str(p) for p in path.parent.glob("*.py")] if path.parent != Path(".") else []
     shipped = [config_name(p) for p in list_configs()]
+    # With the method or without it, as the user wrote the name.
     if "/" not in wanted:
         shipped = sorted({name.split("/")[1] for name in shipped})
     raise UsageError(
@@ -65,5 +67,6 @@ def weights_of(config: Path, arch: str) -> list[Published]:
     """What a backbone's authors published for the method and schedule of a config of ours."""
     if not config.resolve().is_relative_to(configs_folder().resolve()):
         return []
+    # Names of published tasks are those of our folders and schedules: `mask_rcnn` and `1x`.
     schedule = config.stem.removeprefix(f"{arch}_").split("_")[0]
     return list_published(arch, f"{config.parent.name}_{schedule}")

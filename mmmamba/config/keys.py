@@ -75,6 +75,7 @@ Arguments = Callable[[Any, "str | None"], "set[str] | None"]
 
 RUNNER = set(inspect.signature(Runner.__init__).parameters) - {"self"}
 SECTIONS = RUNNER | {"tta_model", "tta_pipeline"}
+# The runner takes `num_batch_per_epoch` out before it builds the loader.
 DATALOADER = {*inspect.signature(DataLoader.__init__).parameters, "num_batch_per_epoch"} - {"self"}
 # These read PARAMWISE; others have keys of their own.
 PLAIN_CONSTRUCTORS = (None, "DefaultOptimWrapperConstructor", "MergedOptimWrapperConstructor")
@@ -127,6 +128,7 @@ def check_keys(cfg: Config, options: Iterable[str] = ()) -> None:
         UsageError: a line for each key that nothing takes: what set it and the closest names.
     """
     found = list(unknown_keys(cfg))
+    # Origins run and parse every base again: only where there is something to tell.
     if found:
         origins = Origins(cfg.filename, options)
         raise UsageError("\n".join(unknown.message(origins) for unknown in found))
@@ -143,6 +145,7 @@ def unknown_keys(cfg: Config, arguments: Arguments | None = None) -> Iterator[Un
     for key in cfg:
         if key in SECTIONS:
             yield from _walk(cfg[key], (key,), cfg.get("default_scope"), arguments)
+        # Only what a section may be: numbers and texts are the config's own variables.
         elif isinstance(cfg[key], (dict, list)) and key not in TOP_LEVEL:
             close = get_close_matches(key, SECTIONS, 1, SLIP)
             if close:
@@ -156,6 +159,7 @@ def _walk(node: Any, keys: Keys, scope: str | None, arguments: Arguments) -> Ite
             yield from _walk(value, (*keys, index), scope, arguments)
     if not isinstance(node, dict):
         return
+    # `_scope_` holds for what is built below as well, as MMEngine's registries have it.
     scope = node.get("_scope_", scope)
     known = known_keys(node, keys, scope, arguments)
     if keys == ("optim_wrapper",):
@@ -183,8 +187,12 @@ def known_keys(
 ) -> set[str] | None:
     """The keys that the dictionary at `keys` may have, or None where that cannot be told."""
     if "type" in node:
+        # A `type` that is a dictionary or a list is nothing's; building says so.
+        if isinstance(node["type"], (dict, list)):
+            return None
         taken = arguments(node["type"], scope)
         return None if taken is None else taken | TAKEN_OUT.get(class_name(node["type"]), set())
+    # Without a `type` only the runner's own sections say what is built from them.
     if len(keys) != 1:
         return None
     section = keys[0]
@@ -193,6 +201,7 @@ def known_keys(
     if section not in UNTYPED:
         return None
     known: set[str] = set()
+    # Which of them is built depends on other keys: what any of them takes is taken.
     for built in UNTYPED[section]:
         known |= arguments(built, scope) or set()
     return known

@@ -34,6 +34,7 @@ def open_config(
     if adapt is not None:
         adapt(cfg)
     chosen = dict(options or {})
+    # Before they are merged: afterwards an option's key is one that the config has.
     check_options(cfg, chosen)
     cfg.merge_from_dict(chosen)
     return cfg

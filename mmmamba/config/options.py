@@ -28,6 +28,7 @@ def _check_option(cfg: Config, dotted: str) -> None:
     keys = dotted.split(".")
     for depth, key in enumerate(keys):
         place = ".".join(keys[:depth])
+        # MMEngine takes the number of an entry for a key where the config has a list.
         if isinstance(node, (list, tuple)):
             if not key.isdigit() or int(key) >= len(node):
                 raise UsageError(
@@ -36,10 +37,12 @@ def _check_option(cfg: Config, dotted: str) -> None:
                 )
             node = node[int(key)]
         elif node is cfg or isinstance(node, dict):
+            # Below a new key everything is new; whoever builds it will say what is wrong there.
             if key not in node:
                 _check_new_key(cfg, node, key, place, dotted)
                 return
             node = node[key]
+        # A setting that is None may become a dictionary.
         elif node is None:
             return
         else:
@@ -61,6 +64,7 @@ def _check_new_key(cfg: Config, node: Any, key: str, place: str, dotted: str) ->
         known, strict = {*node.keys(), *(arguments or ())}, arguments is not None
     if key in known or key in READ_BY_BUILDERS:
         return
+    # Where arguments are not known, a key may be right that resembles none.
     hint = did_you_mean(key, known, 3)
     if strict or hint:
         kind = None if node is cfg else node.get("type")

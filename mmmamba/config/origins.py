@@ -19,6 +19,7 @@ from mmengine.config import Config
 from .read import bases
 
 Keys = tuple[str | int, ...]
+# None is a value that configs have.
 _NOTHING = object()
 
 
@@ -53,6 +54,7 @@ class Origins:
             keys: the way to it, such as `("model", "backbone", "type")`; list entries by number.
         """
         words = tuple(map(str, keys))
+        # An option for a section sets all that lies below it, too.
         if any(words[: len(option)] == option for option in self._options):
             return Origin("--cfg-options")
         return _origin(self._file, keys)
@@ -132,6 +134,7 @@ class _File:
 
     def _meant(self, node: ast.expr) -> ast.expr:
         """What a variable of the file stands for."""
+        # A variable may be written in terms of itself (`x = x`), or two of each other.
         seen = set()
         while isinstance(node, ast.Name) and node.id in self.assigned and node.id not in seen:
             seen.add(node.id)
@@ -142,6 +145,7 @@ class _File:
 def _origin(file: Path, keys: Keys) -> Origin:
     read = _read(file, file.stat().st_mtime_ns)
     certain, line = read.written(keys)
+    # What the text does not settle is settled by values: a base has this one, or it is ours.
     if not certain:
         value = _at(read.values, keys)
         for base in read.bases:
@@ -161,6 +165,7 @@ def _entries(node: ast.expr) -> dict[str | int, _Entry] | None:
     if isinstance(node, ast.Dict):
         return _key_entries(node)
     if isinstance(node, (ast.List, ast.Tuple)):
+        # A starred entry moves those behind it: their places cannot be read off the text.
         if any(isinstance(element, ast.Starred) for element in node.elts):
             return None
         return {index: _Entry(value, value.lineno) for index, value in enumerate(node.elts)}
@@ -197,6 +202,8 @@ def _key_entries(node: ast.Dict) -> dict[str | int, _Entry] | None:
 def _read(file: Path, changed: int) -> _File:
     """A file by its path and the time of its last change, which the cache tells apart by."""
     values = Config.fromfile(file, import_custom_modules=False).to_dict()
+    # Only the top level: what loops, branches and functions assign counts as computed. A name that
+    # is assigned twice has its last value, as when the file runs.
     assigned = {}
     for statement in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(statement, ast.Assign):

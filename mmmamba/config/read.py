@@ -31,6 +31,7 @@ def read_config(path: Path) -> Config:
     """
     _refuse_other_languages(path)
     try:
+        # Before the files are run: MMEngine would take in bases of other languages on its way.
         _refuse_other_bases(path)
         return Config.fromfile(path)
     except UNREADABLE as error:
@@ -54,6 +55,7 @@ def _refuse_other_languages(path: Path, owner: Path | None = None) -> None:
 
 def _refuse_other_bases(path: Path) -> None:
     """MMEngine would read JSON and YAML, the latter with a reader that makes any object."""
+    # Bases may name one another, or one of them twice.
     seen, waiting = set(), [path]
     while waiting:
         file = waiting.pop()

@@ -54,6 +54,8 @@ def class_name(kind: Any) -> str:
 
 def constructor_arguments(name: Any, scope: str | None) -> set[str] | None:
     """Argument names of the registered class or function, or None if it is unknown or takes any."""
+    # One name may be registered in several places, and which is meant is not known here. So a
+    # key is taken if any of them takes it, and one of them that takes any key ends the search.
     names: set[str] = set()
     for target in targets(name, scope):
         arguments = _arguments(target)
@@ -74,10 +76,12 @@ def _arguments(target: Callable) -> frozenset[str] | None:
     for function in constructors(target):
         if function is object.__init__:
             break
+        # `signature` looks through decorators that keep what they wrap.
         parameters = list(inspect.signature(function).parameters.values())
         names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
         names |= _old_names(function)
         rest = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
+        # Nothing is handed on: the constructors behind this one get no key of the config.
         if rest is None:
             return frozenset(names - {"self"})
         if not _only_hands_on(function, rest):
@@ -89,6 +93,7 @@ def constructors(target: Any) -> list[Callable]:
     """The constructors of a class in the order in which they are called, or the function itself."""
     if not inspect.isclass(target):
         return [target]
+    # By ancestor, not by attribute: an inherited constructor would be found once for each heir.
     own = [vars(ancestor) for ancestor in target.__mro__]
     return [members["__init__"] for members in own if "__init__" in members]
 
@@ -111,6 +116,7 @@ def _only_hands_on(function: Callable, rest: str) -> bool:
         tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
     except (OSError, TypeError):
         return False
+    # Each mention of the name has to be one that hands it on; any other reads or changes it.
     handed = used = 0
     for node in ast.walk(tree):
         used += _is_name(node, rest)

@@ -13,4 +13,5 @@ def source(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         inner = ", ".join(map(source, value))
         return f"[{inner}]" if isinstance(value, list) else f"({inner}{',' * (len(value) == 1)})"
+    # JSON's texts are Python's, in double quotes, with what is not ASCII left readable.
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

@@ -22,6 +22,7 @@ LONGEST = 400_000
 DEEPEST = 60
 """Levels of dictionaries and lists; Python's recursion reaches hundreds."""
 CLOSING = {"(": ")", "[": "]", "{": "}"}
+# Line breaks within brackets are layout (NL); only those that end a setting are left (NEWLINE).
 LAYOUT = {tokenize.NL, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING}
 LINE_ENDS = (tokenize.NEWLINE, tokenize.ENDMARKER)
 Tree = dict[str, Any] | list[Any] | str
@@ -89,6 +90,8 @@ class _Reader:
         found: dict[str, Tree] = {}
         while self._token.string != close:
             key = self._take()
+            # One key of a dictionary that is no name makes MMEngine quote them all: quotes are
+            # taken off, so that this alone is no change.
             if key[:1] in ("'", '"'):
                 key = key[1:-1]
             self._expect(between)
@@ -108,6 +111,7 @@ class _Reader:
 
     def _leaf(self) -> str:
         """Numbers, texts, names and whatever else has a line to itself."""
+        # Blanks between tokens are lost, which is the same for both texts that are compared.
         parts = []
         while self._token.type not in LINE_ENDS and self._token.string not in (",", ")", "]", "}"):
             parts.append(self._take())

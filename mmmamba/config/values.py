@@ -19,6 +19,7 @@ from .origins import Keys, Origins
 from .signatures import constructors, targets
 
 NUMBERS = {int: "a whole number", float: "a number", bool: "True or False"}
+# Beside a number these may stand in an annotation; any other kind there may be a text.
 NO_TEXT = {*NUMBERS, type(None), Tensor}
 LOOP: Keys = ("train_cfg",)
 Numbers = dict[str, frozenset[type]]
@@ -116,6 +117,7 @@ def _number_arguments(name: Any, scope: str | None) -> Numbers:
     found = [_numbers_of(target) for target in targets(name, scope)]
     if not found:
         return {}
+    # Only what all of them call a number: which of them is meant is not known here.
     common = set(found[0]).intersection(*found)
     return {key: kinds for key, kinds in found[0].items() if key in common}
 
@@ -127,6 +129,7 @@ def _numbers_of(target: Any) -> Numbers:
         for key, kind in _annotations(function).items():
             # The constructor that is called first decides.
             kinds.setdefault(key, frozenset(_members(kind)))
+    # At least one number among the kinds, and none of them that a text could be.
     return {
         key: found for key, found in kinds.items() if found <= NO_TEXT and found & NUMBERS.keys()
     }

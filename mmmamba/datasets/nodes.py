@@ -46,6 +46,7 @@ def dataset_class(dataset: Mapping[str, Any], scope: str | None = None) -> type 
     """
     kind = dataset.get("type")
     if isinstance(kind, str):
+        # Several libraries may register a name; a scope says whose is meant.
         with DATASETS.switch_scope_and_registry(scope) as registry:
             kind = registry.get(kind)
     return kind if isclass(kind) else None

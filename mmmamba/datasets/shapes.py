@@ -19,6 +19,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 CLASSES = ("circle", "square", "triangle")
+# Not 0, 1, 2: who takes ids for labels is found out.
 CATEGORY_IDS = (1, 4, 9)
 PALETTE = [(220, 60, 60), (60, 160, 60), (60, 90, 220)]
 SEG_CLASSES = ("background", *CLASSES)
@@ -92,12 +93,14 @@ def make_shapes(root: str | Path, spec: ShapesSpec | None = None) -> Path:
     try:
         for split, count in (("train", spec.num_train), ("val", spec.num_val)):
             _write_split(draft, split, count, spec)
+        # Below `root` this file says that the folder is ours, and what is in it.
         (draft / SPEC_FILE).write_text(json.dumps(wanted))
         if root.exists() and read_spec(root) != wanted:
             shutil.rmtree(root)
         try:
             os.replace(draft, root)
         except OSError:
+            # The folder of another process that was first is as good; other errors are real.
             if read_spec(root) != wanted:
                 raise
     finally:
@@ -127,6 +130,7 @@ def draw_scene(
             center = rng.uniform(0.6 * radius, spec.size - 0.6 * radius, size=2)
             outline = _outline(rng, label, center, radius)
             mask_HW = _rasterise(outline, spec.size)
+            # What could still be seen of those before, if this shape were drawn over them.
             left = [instance.mask_HW & ~mask_HW for instance in drawn]
             if not _enough_left(drawn, left):
                 continue
@@ -190,6 +194,7 @@ def _paint_crowd(rng: np.random.Generator, image_HWC: np.ndarray) -> Instance:
 
 def _write_split(root: Path, split: str, count: int, spec: ShapesSpec) -> None:
     """Draw and write one split."""
+    # A stream for each split: more training images leave the validation images as they are.
     rng = np.random.default_rng([spec.seed, {"train": 0, "val": 1}[split]])
     image_dir, label_dir = root / split, root / "labels" / split
     for directory in (image_dir, label_dir, root / "annotations"):
@@ -217,6 +222,7 @@ def label_map(instances: list[Instance], size: int) -> np.ndarray:
     """Label map (H, W) whose values index `SEG_CLASSES`."""
     labels_HW = np.zeros((size, size), dtype=np.uint8)
     for instance in instances:
+        # Masks hold visible pixels only: no two meet, and their order does not matter.
         labels_HW[instance.mask_HW] = instance.label + 1
     return labels_HW
 
@@ -224,6 +230,7 @@ def label_map(instances: list[Instance], size: int) -> np.ndarray:
 def coco_annotation(instance: Instance, annotation_id: int, image_id: int) -> dict:
     """One COCO annotation: a polygon if all of it is seen, else an RLE, plain for a crowd."""
     rle = coco_mask.encode(np.asfortranarray(instance.mask_HW.astype(np.uint8)))
+    # The three forms in which COCO files hold masks, so that readers meet each of them.
     if instance.iscrowd:
         segmentation = dict(
             size=list(instance.mask_HW.shape), counts=_run_lengths(instance.mask_HW)
@@ -245,12 +252,14 @@ def coco_annotation(instance: Instance, annotation_id: int, image_id: int) -> di
 
 def _rasterise(outline: np.ndarray, size: int) -> np.ndarray:
     """Outline to a mask (H, W), by COCO's own rule."""
+    # A polygon that is read back covers just the pixels that were painted.
     rles = coco_mask.frPyObjects([outline.ravel().tolist()], size, size)
     return coco_mask.decode(coco_mask.merge(rles)).astype(bool)
 
 
 def _run_lengths(mask_HW: np.ndarray) -> list[int]:
     """Uncompressed COCO counts: run lengths down the columns, starting with zeros."""
+    # Where the value changes a run ends; a mask that begins with 1 has a first run of no zeros.
     flat = mask_HW.ravel(order="F")
     edges = np.flatnonzero(np.diff(flat)) + 1
     bounds = np.concatenate([[0], edges, [flat.size]])

@@ -138,6 +138,7 @@ def _scale_heads(node: Any) -> None:
         for key, value in node.items():
             if key == "num_classes":
                 node[key] = len(CLASSES)
+            # A list of channels is that of the backbone's maps, which keep their widths.
             elif key in HEAD_KEYS and isinstance(value, int):
                 node[key] = HEAD_WIDTHS.get(value, value)
             else:

@@ -9,6 +9,7 @@ class _CurrentLog(logging.Handler):
     """Hands a record to MMEngine's current logger."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        # Asked for with each record, as a later run of this process has another logger.
         MMLogger.get_current_instance().handle(record)
 
 

@@ -30,6 +30,7 @@ def merge_groups(groups: list[dict]) -> list[dict]:
     merged: dict[str, dict] = {}
     for group in groups:
         settings = {key: value for key, value in group.items() if key != "params"}
+        # By text, as settings such as betas may be lists, which cannot be keys.
         found = merged.setdefault(repr(sorted(settings.items())), {"params": [], **settings})
         found["params"].extend(group["params"])
     return list(merged.values())

@@ -43,6 +43,7 @@ def check_run(cfg: Config, mode: str) -> None:
     check_checkpoints(cfg, mode)
     if mode == "train":
         check_precision(cfg)
+    # Last, as it builds the data sets and reads all of their annotations.
     check_annotations(cfg, splits)
 
 
@@ -145,6 +146,7 @@ def dataset_roots(dataset: Any) -> Iterator[str]:
 def check_checkpoints(cfg: Config, mode: str) -> None:
     """Checkpoint files named by the config or the command line are on disk."""
     named = [("load_from", cfg.get("load_from"))]
+    # A test initialises no weights, so what `init_cfg` names is not read.
     if mode == "train":
         named += list(_pretrained(cfg.get("model"), "model"))
     for where, path in named:
@@ -200,6 +202,7 @@ def check_fit(model: torch.nn.Module) -> None:
 def _get(cfg: Config, *keys: str) -> Any:
     node: Any = cfg
     for key in keys:
+        # MMEngine's Config is no dictionary, its sections are.
         node = node.get(key) if isinstance(node, dict) or node is cfg else None
         if node is None:
             return None

@@ -113,6 +113,7 @@ def train(
     """
     reliability.check_work_dir(cfg.work_dir)
     check_sections(cfg, TRAIN_KEYS)
+    # Before the options below: it makes `default_hooks` and the loading hook that they write to.
     reliability.make_reliable(cfg, skip_nan)
     add_pictures(cfg, off=not pictures)
     add_trackers(cfg, log_to)
@@ -126,6 +127,8 @@ def train(
         _resume(cfg, resume)
     if may_differ:
         _let_differ(cfg, may_differ)
+    # Before the data are asked for and the folder is locked: a saved step has its batch with it and
+    # may be replayed while another run trains there.
     if replay is not None:
         return _replay(cfg, replay)
     check_run(cfg, "train")
@@ -271,6 +274,7 @@ def _distribute_without_gpu(cfg: Config) -> None:
     """MMEngine's own start of several processes picks a CUDA device for each."""
     print_log("no GPU: the processes run on the CPU and talk through gloo", logger="current")
     torch.distributed.init_process_group("gloo")
+    # As MMEngine wraps by itself, but for `device_ids`, where it names a GPU.
     cfg.model_wrapper_cfg = dict(
         type="MMDistributedDataParallel",
         device_ids=None,

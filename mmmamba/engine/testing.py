@@ -54,7 +54,8 @@ def add_output(cfg: Config, out: str | None) -> None:
     if out is None:
         return
     if cfg.get("default_scope") == "mmseg":
-        cfg.test_evaluator.update(output_dir=out, keep_results=True)
+        for evaluator in _evaluators(cfg):
+            evaluator.update(output_dir=out, keep_results=True)
         return
     if not out.endswith((".pkl", ".pickle")):
         raise UsageError(
@@ -87,6 +88,7 @@ def use_test_time_augmentation(cfg: Config) -> None:
 def _flip_pipeline(pipeline: Any) -> list:
     """The test pipeline, its last step done twice: as it is and mirrored."""
     *before, pack = deepcopy(pipeline)
+    # By these the predictions are turned back. The flip that never comes is there to write them.
     if "meta_keys" in pack:
         pack["meta_keys"] = tuple(dict.fromkeys((*pack["meta_keys"], *FLIP_KEYS)))
     flips = [dict(type="RandomFlip", prob=prob) for prob in (0.0, 1.0)]

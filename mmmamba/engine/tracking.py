@@ -38,6 +38,7 @@ def add_trackers(cfg: Config, names: Sequence[str]) -> None:
             raise UsageError(f"--log-to {name} needs the package {package}: pip install {package}")
         if cfg.get("visualizer") is None:
             cfg.visualizer = dict(type="Visualizer")
+        # Beside the local one, which writes the scalars.json that our curves are drawn from.
         backends = cfg.visualizer.get("vis_backends") or [dict(type="LocalVisBackend")]
         if all(backend["type"] != kind for backend in backends):
             backends = [*backends, dict(type=kind)]

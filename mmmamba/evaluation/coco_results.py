@@ -38,6 +38,7 @@ def keep_results(metric: Any) -> Results:
     compute = metric.compute_metrics
 
     def keeping(results: Results) -> dict[str, float]:
+        # In place: the caller holds this very list.
         kept[:] = results
         return compute(results)
 
@@ -58,6 +59,7 @@ class Precision:
 
     def average(self, threshold: int | None = None, label: int | None = None) -> float:
         """AP as COCO averages it, over all that is not asked for; NaN without objects."""
+        # A slice keeps the axis of thresholds, so that classes stay the third.
         part = self.values if threshold is None else self.values[threshold : threshold + 1]
         part = part if label is None else part[:, :, label]
         part = part[part > -1]
@@ -77,6 +79,7 @@ def precisions(metric: Any, results: Results) -> list[Precision]:
     found = []
     predictions = [prediction for _, prediction in results]
     with tempfile.TemporaryDirectory() as folder:
+        # By way of the metric's own files: boxes and categories are written as it scores them.
         files = metric.results2json(predictions, str(Path(folder, "results")))
         for kind in KINDS:
             entries = _entries(files, kind) if kind in metric.metrics else []
@@ -97,6 +100,7 @@ def _entries(files: dict[str, str], kind: str) -> list[dict]:
 
 def _accumulate(metric: Any, entries: list[dict], kind: str) -> Precision:
     """Match the entries with the labels as the metric does, but with objects of all sizes alone."""
+    # Not at the top: importing mmdet takes seconds.
     from mmdet.datasets.api_wrappers import COCOeval
 
     # It prints what it does.
@@ -132,6 +136,7 @@ def labelled_objects(coco: Any, image: int, categories: list[int]) -> LabelledIm
     """
     label_of = {category: label for label, category in enumerate(categories)}
     annotations = []
+    # Of other categories than the model's there may be objects, which it cannot find.
     for annotation in coco.load_anns(coco.get_ann_ids(img_ids=[image])):
         if annotation["category_id"] in label_of:
             annotations.append(annotation)
@@ -147,6 +152,7 @@ def detection_confusion(metric: Any, results: Results, score_thr: float = SCORE)
     for _, prediction in results:
         labelled = labelled_objects(metric._coco_api, prediction["img_id"], metric.cat_ids).objects
         boxes = prediction["bboxes"].astype(np.float64).reshape(-1, 4).copy()
+        # mmdet's boxes have a second corner, COCO's a size.
         boxes[:, 2:] -= boxes[:, :2]
         found = Found(boxes, prediction["labels"], prediction["scores"])
         count_pairs(matrix, labelled, found, score_thr)

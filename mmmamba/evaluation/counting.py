@@ -42,6 +42,7 @@ def multiply_adds(call: Callable[[], Any]) -> dict[str, float]:
 
     A multiply-add is one, and a scan counts as in `Count.scan`.
     """
+    # Seen by operator, so fused and custom ones count too, if they have a formula.
     with FlopCounterMode(display=False) as counter:
         call()
     counts = {

@@ -80,6 +80,7 @@ def compare(
                 f"--verify: the run did not measure {name}; it measured {', '.join(metrics)}."
                 f"{did_you_mean(name, metrics, 3)}"
             )
+        # mmdet gives fractions, mmseg percents already.
         scale = 100.0 if COCO_KEY.match(name) else 1.0
         comparisons.append(Comparison(name, scale * metrics[name], scale * value, tolerance))
     return comparisons

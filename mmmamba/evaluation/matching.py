@@ -53,6 +53,7 @@ def count_pairs(
     crowd = np.asarray(labelled.crowd, dtype=bool)
     overlaps = np.zeros((len(boxes), len(truth)))
     if len(boxes) and len(truth):
+        # With a crowd region, pycocotools divides by the detection's own area.
         overlaps = coco_mask.iou(boxes, truth, crowd.astype(np.uint8))
     # A crowd region can be no detection's own object.
     free = ~crowd
@@ -60,6 +61,7 @@ def count_pairs(
         # Taken objects and crowd regions cannot be the best.
         best = int(np.argmax(np.where(free, row, -1.0))) if free.any() else -1
         if best >= 0 and row[best] >= IOU:
+            # Objects go to detections in the order of their scores, as in COCO's evaluation.
             free[best] = False
             matrix[labelled.labels[best], found.labels[detection]] += 1
         elif not (row[crowd] >= IOU).any():

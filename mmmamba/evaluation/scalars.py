@@ -20,8 +20,10 @@ def read_scalars(work_dir: str | Path) -> tuple[Lines, Lines]:
     """
     training: Lines = []
     validation: Lines = []
+    # MMEngine names the folder of each start by its time: sorted is the order of the starts.
     for file in sorted(Path(work_dir).glob("*/vis_data/scalars.json")):
         for line in _read(file):
+            # MMEngine writes both sorts into one file; validation has neither.
             if "lr" in line or "loss" in line:
                 _cut(training, line["step"])
                 # Validation counts epochs where the log does.

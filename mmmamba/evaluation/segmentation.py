@@ -29,11 +29,13 @@ class PixelConfusion(BaseMetric):
         for sample in data_samples:
             predicted = sample["pred_sem_seg"]["data"].flatten().long()
             labelled = sample["gt_sem_seg"]["data"].flatten().to(predicted)
+            # Labels beyond the classes would land in the row of another pair.
             counts = labelled != self.ignore_index
             counts &= (labelled < count) & (predicted < count)
             # One number for each pair of classes: the row and column of the matrix, flattened.
             times = torch.bincount(labelled[counts] * count + predicted[counts]).cpu().numpy()
             pairs = np.flatnonzero(times)
+            # MMEngine gathers these from all processes: full matrices would be large.
             self.results.append((pairs, times[pairs]))
 
     def compute_metrics(self, results: list) -> dict[str, float]:

@@ -19,6 +19,7 @@ COCO_COLUMNS = {
     "mAP_l": "AP large",
 }
 COCO_ROWS = {"bbox": "box", "segm": "mask"}
+# With or without the metric's prefix: `coco/bbox_mAP_50`, `segm_mAP`.
 COCO_KEY = re.compile(r"^(?:\w+/)?(?P<row>bbox|segm)_(?P<column>mAP(?:_\w+)?)$")
 
 

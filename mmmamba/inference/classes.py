@@ -66,6 +66,7 @@ def _numbered(count: int | None) -> tuple[str, ...]:
 
 def count_classes(model: nn.Module) -> int | None:
     """How many classes the model's last head tells apart; None if it does not say."""
+    # Two-stage detectors first: their class is told by the RoI head.
     boxes = getattr(getattr(model, "roi_head", None), "bbox_head", None)
     for head in (boxes, getattr(model, "bbox_head", None), getattr(model, "decode_head", None)):
         if head is not None:
@@ -85,6 +86,7 @@ def category_ids(names: Sequence[str], dataset: Mapping[str, Any]) -> list[int]:
     if file.suffix == ".json" and file.is_file():
         content = json.loads(file.read_text(encoding="utf-8"))
         listed = {c["name"]: c["id"] for c in content.get("categories", ())}
+        # A file of other categories tells nothing about these classes.
         if all(name in listed for name in names):
             return [listed[name] for name in names]
     if len(names) == COCO_CLASSES and names[0] == "person" and names[-1] == "toothbrush":

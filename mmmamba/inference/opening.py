@@ -68,6 +68,7 @@ def open_model(
     if cfg.get("model") is None:
         raise UsageError(f"{config} describes no model; name the config of a detector or segmentor")
     source = str(checkpoint or found or _published(config, cfg))
+    # Before the network is built: a missing file is told sooner.
     held = read_checkpoint(source)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmdet")):
         # Batch norm over several processes would ask for others, of which there are none.
@@ -132,6 +133,7 @@ def _config_of_run(folder: Path) -> Path:
 
     Our runs give it a name of its own, MMEngine's that of the user's.
     """
+    # The run's own comes first: beside it the user's may lie as well.
     if (folder / RUN_CONFIG).is_file():
         return folder / RUN_CONFIG
     configs = sorted(folder.glob("*.py"))

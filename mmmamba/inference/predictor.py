@@ -90,6 +90,7 @@ class Predictor:
         for index, sample in zip(whole, self._forward([loaded[index] for index in whole])):
             results[index] = self._result(loaded[index], sample)
         for index, image in enumerate(loaded):
+            # What did not go through the model whole.
             if results[index] is None:
                 results[index] = self._predict_in_tiles(image)
         return results
@@ -119,6 +120,7 @@ class Predictor:
             return Detections(_eight_bits(image), merged, self.classes)
         # One tile's at a time: those of all tiles of a large image would not fit into memory.
         logits = (sample.seg_logits.data.float().cpu().numpy() for sample in samples)
+        # Only heads with one channel compare with it.
         threshold = getattr(self.model.decode_head, "threshold", None)
         labels = merge_logits(rows, logits, height, width, overlap, threshold)
         return Segmentation(_eight_bits(image), labels, self.classes)
@@ -156,6 +158,7 @@ class Predictor:
 
     def _objects(self, sample: Any) -> Objects:
         found = sample.pred_instances
+        # Selected on the device: masks of weak objects are never copied.
         found = found[found.scores >= self.score_thr].cpu()
         found = found[found.scores.argsort(descending=True)]
         boxes = getattr(found.bboxes, "tensor", found.bboxes)

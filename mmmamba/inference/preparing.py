@@ -42,6 +42,7 @@ class Preparation:
                 "must begin with dict(type='LoadImageFromFile')"
             )
         with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmdet")):
+            # The loader stands apart, as arrays and tiles do not pass through it.
             return cls(TRANSFORMS.build(steps[0]), Compose(steps[1:]))
 
     def read(self, path: str | Path) -> np.ndarray:

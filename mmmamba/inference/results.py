@@ -82,6 +82,7 @@ class Segmentation(_Result):
 
         Classes that do not occur are left out.
         """
+        # One pass over the pixels, whatever the number of classes.
         counts = np.bincount(self.labels.ravel(), minlength=len(self.classes.names))
         shares = {}
         for index in np.argsort(-counts, kind="stable"):

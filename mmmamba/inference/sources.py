@@ -89,6 +89,7 @@ def find_sources(inputs: Sequence[str | Path]) -> list[Source]:
         found = [given] if is_url(given) else map(os.path.abspath, _files(given))
         # A dict keeps the order, in which results are written, and each place once.
         places.update(dict.fromkeys(found))
+    # Names are relative to the deepest folder that holds all files.
     local = [os.path.dirname(place) for place in places if not is_url(place)]
     shared = os.path.commonpath(local) if local else ""
     taken: set[str] = set()
@@ -229,6 +230,7 @@ def _free(stem: str, taken: set[str]) -> str:
 def _url_name(url: str) -> str:
     """The last part of an address's path as the name of a file."""
     last = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name
+    # The address is foreign: no separators or odd characters get into a path.
     plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in last)
     return plain.lstrip(".") or "download"
 
@@ -265,6 +267,7 @@ def _check_kind(url: str, headers: Message) -> None:
 def _copy(url: str, answer: IO[bytes], path: Path) -> int:
     """Write the answer to a file. Returns how many bytes it has."""
     with path.open("wb") as file:
+        # In pieces, so that a size that is not announced cannot fill disk or memory.
         while chunk := answer.read(CHUNK):
             file.write(chunk)
             if file.tell() > LARGEST:

@@ -51,6 +51,7 @@ def tile_rows(height: int, width: int, size: int, overlap: int) -> list[list[Til
 
 def _starts(length: int, size: int, overlap: int) -> list[int]:
     """Evenly spread, so that no tile is narrower than the others."""
+    # n tiles cover n (size - overlap) + overlap pixels; rounded up, they share a little more.
     count = max(-(-(length - overlap) // (size - overlap)), 1)
     return [round(start) for start in np.linspace(0, max(length - size, 0), count)]
 
@@ -187,6 +188,7 @@ def _group(matches: Iterable[_Match], tile_of: np.ndarray) -> list[list[int]]:
     A tile tells its own objects apart: no group holds two finds of one tile.
     """
     groups = [[index] for index in range(len(tile_of))]
+    # Tuples sort by their first field, the agreement.
     for match in sorted(matches, reverse=True):
         one, other = groups[match.one], groups[match.other]
         tiles = {tile_of[member] for member in one}
@@ -219,6 +221,7 @@ def _move(mask: dict, tile: Tile, height: int, width: int) -> dict:
     # A row of zeros ends every column, so that no run goes on into the next.
     # COCO counts runs down the columns, one after the other.
     columns = np.pad(coco_mask.decode(mask), ((0, 1), (0, 0))).T
+    # In 8 bits without sign 0 - 1 is 255; read with a sign it is -1, the end of a run.
     steps = np.diff(columns.ravel(), prepend=0).astype(np.int8)
     starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
     column, row = np.divmod(starts, tile.height + 1)
@@ -285,7 +288,10 @@ class _Band:
             # The largest sum is the largest mean.
             labels_HW = ready_CHW.argmax(0)
         else:
+            # mmseg gives one channel after the sigmoid: a mean over the threshold is a sum over
+            # the weighted one.
             labels_HW = ready_CHW[0] > threshold * weight_HW
+        # NumPy copies overlapping parts safely; what moved up leaves zeros behind it.
         kept = len(self.weight_HW) - rows
         self.sum_CHW[:, :kept] = self.sum_CHW[:, rows:]
         self.weight_HW[:kept] = self.weight_HW[rows:]

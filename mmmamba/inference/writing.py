@@ -34,6 +34,7 @@ class JsonList(AbstractContextManager):
 
     def __exit__(self, *error: Any) -> None:
         with naming(self._path), self._file:
+            # Also after an error: what was written until then is a whole list.
             self._file.write("\n]\n" if self._before != "[\n" else "[]\n")
 
 
@@ -105,6 +106,7 @@ class ResultFolder(AbstractContextManager):
         self._images.append(entry)
 
     def _add_to_video(self, frame: Frame, path: Path, picture: np.ndarray) -> None:
+        # Frames of a video come one after the other: one writer is open at a time.
         if self._video is None or self._video[0] != frame.source:
             self._end_video()
             path.parent.mkdir(parents=True, exist_ok=True)

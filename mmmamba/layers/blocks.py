@@ -31,8 +31,11 @@ class MixerBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         branch = self.drop_path(self.op(self.norm(x)))
+        # Both are there or neither; the second is asked for the type checker's sake.
         if self.mlp is None or self.norm2 is None:
             return x + branch
+        # The norm adds the branch on its way in, one pass over the map on a GPU, and hands the sum
+        # back.
         normed, x = self.norm2(x, branch)
         return x + self.drop_path(self.mlp(normed))
 

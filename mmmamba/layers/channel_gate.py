@@ -36,6 +36,8 @@ class ChannelGate(nn.Module):
         over: Sequence[int] = (1, 2),
     ):
         super().__init__()
+        # Not `feeds_linear`: a mean over the whole map follows, and under autocast it is taken of
+        # float32.
         self.norm = LayerNorm(dim) if norm else nn.Identity()
         self.global_reduce = nn.Linear(dim, dim // reduction, bias=bias)
         self.act = act_layer()

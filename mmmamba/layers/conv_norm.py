@@ -31,6 +31,7 @@ def fused_copy(model: Model) -> Model:
     """
     if getattr(model, "is_fused", False):
         raise RuntimeError(f"this {type(model).__name__} is fused already")
+    # In evaluation mode: a norm that uses the batch's own statistics is no constant to fold.
     model = copy.deepcopy(model).eval()
     # Children come after their parents in modules(), and have to be fused before them.
     for module in reversed(list(model.modules())):
@@ -98,6 +99,8 @@ class ConvNormAct(Fusible):
         self, conv: nn.Conv2d, norm: bool = True, act_layer: type[nn.Module] | None = nn.ReLU
     ):
         super().__init__()
+        # Folding takes convolution and norm for one linear step; an activation in between breaks
+        # it.
         if norm and getattr(conv, "act", None) is not None:
             raise ValueError(
                 "ConvNormAct wants a convolution without an activation of its own before the norm; "
@@ -164,6 +167,7 @@ class NormLinear(Fusible):
         norm: Any = self.bn
         scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
         with torch.no_grad():
+            # The bias first: it needs the weights as they were before the scale went into them.
             self.l.bias.add_(self.l.weight @ (norm.bias - norm.running_mean * scale))
             self.l.weight *= scale
         self.bn = nn.Identity()
@@ -182,6 +186,8 @@ class Residual(Fusible):
 
     def fuse_(self) -> None:
         """A depthwise convolution takes the identity into the middle of its kernels."""
+        # Fused before this one (`fused_copy`), the convolution has its norm inside: adding 1 to the
+        # weights of one whose norm still follows would be scaled by that.
         if isinstance(self.m, ConvNorm) and self.m.c.groups == self.m.c.in_channels:
             # The kernel that returns its middle cell is the identity.
             middle = self.m.c.kernel_size[0] // 2

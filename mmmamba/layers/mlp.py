@@ -13,6 +13,7 @@ class Mlp(nn.Module):
         super().__init__()
         hidden = int(dim * mlp_ratio)
         self.fc1 = nn.Linear(dim, hidden)
+        # The activation is part of the second layer, which then keeps one wide tensor and not two.
         self.fc2 = ActLinear(hidden, dim, act_layer())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,6 +49,7 @@ class ConvMlp(nn.Module):
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         wide = self.fc1(x_BHWC)
+        # Views on both sides: the map stays channels-last in memory, as the convolution wants it.
         local = channels_last(self.dwconv(channels_first(wide)))
         return self.fc2(wide + local if self.residual else local)
 

@@ -22,6 +22,7 @@ class PatchEmbed(nn.Module):
     def __init__(self, in_channels: int, dim: int, patch_size: int, stride: int, pad: bool = False):
         super().__init__()
         self.proj = nn.Conv2d(in_channels, dim, patch_size, stride)
+        # With gain 1 this is LeCun's normal start, which Vim has here.
         nn.init.kaiming_normal_(self.proj.weight, nonlinearity="linear")
         if self.proj.bias is not None:
             nn.init.zeros_(self.proj.bias)
@@ -41,6 +42,8 @@ class PatchEmbed(nn.Module):
         return self._patches(height), self._patches(width)
 
     def _patches(self, side: int) -> int:
+        # A ceiling where the last patch is filled up, else a floor. An image smaller than a patch
+        # is one padded patch.
         rest = self.stride - 1 if self.pad else 0
         return max(side - self.patch_size + rest, 0) // self.stride + 1
 
@@ -82,6 +85,8 @@ class StreamBlock(nn.Module):
         The rotary table, where there is one, turns both inputs; the first block has no stream.
         """
         if rotation_2LE is not None:
+            # In every block anew: rotations add up with depth, as in the models that were
+            # published.
             hidden_BLC = rotate(hidden_BLC, rotation_2LE)
             stream_BLC = None if stream_BLC is None else rotate(stream_BLC, rotation_2LE)
         stream_BLC = hidden_BLC if stream_BLC is None else stream_BLC + self.drop_path(hidden_BLC)

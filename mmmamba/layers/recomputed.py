@@ -26,6 +26,8 @@ def recomputed(module: nn.Module, *inputs: Any) -> Any:
         for m in module.modules()
         if isinstance(m, _BatchNorm) and m.training and m.track_running_stats
     ]
+    # Contexts of the first pass and of the second. The graph whose backward runs is the first's,
+    # which notes there how much memory to spare; the second only makes again what it did not keep.
     return checkpoint(
         module, *inputs, use_reentrant=False, context_fn=lambda: (sparing_memory(), _still(norms))
     )
@@ -34,6 +36,9 @@ def recomputed(module: nn.Module, *inputs: Any) -> Any:
 @contextmanager
 def _still(norms: list[_BatchNorm]) -> Iterator[None]:
     """Running means and variances take nothing in, and no batch is counted."""
+    # Not `eval()`: the second pass has to normalise by the batch's statistics as the first did.
+    # With momentum 0 running values are written back unchanged, and without a counter PyTorch
+    # counts nothing.
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum, norm.num_batches_tracked = 0.0, None

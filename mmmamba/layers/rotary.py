@@ -8,6 +8,8 @@ from torch import Tensor
 
 from .tokens import resize_cells
 
+# Images of 224 pixels in patches of 16: the grid that angles are counted in for the published
+# weights, whatever the map.
 PRETRAINED_SIDE = 14
 
 
@@ -33,10 +35,12 @@ def rotary_table(
     """
     if dim % 4:
         raise ValueError(f"rotary embedding wants a width that is a multiple of 4, got {dim}")
+    # Half of the channels for each axis, in pairs: so a step of two in steps of dim / 2.
     exponent_J = torch.arange(0, dim // 2, 2, device=device, dtype=torch.float32) / (dim // 2)
     frequency_J = 10000 ** (-exponent_J)
     y_HJ = torch.arange(height, device=device)[:, None] * scale[0] * frequency_J
     x_WJ = torch.arange(width, device=device)[:, None] * scale[1] * frequency_J
+    # All combinations of row and column, row-major as the tokens are.
     y_HWJ = y_HJ[:, None].expand(-1, width, -1)
     x_HWJ = x_WJ[None].expand(height, -1, -1)
     angles_HWE = torch.cat([y_HWJ, x_HWJ], -1)
@@ -54,6 +58,7 @@ def resize_rotary_table(table_2LE: Tensor, grid: tuple[int, int], size: tuple[in
 def rotate(x_BLC: Tensor, table_2LE: Tensor) -> Tensor:
     """Turns the channel pairs (2j, 2j + 1) of every token by its angles."""
     cos_LE, sin_LE = table_2LE
+    # Neighbours are a pair, not the halves of the width as in most language models.
     a_BLE, b_BLE = x_BLC.unflatten(-1, (-1, 2)).unbind(-1)
     turned = [a_BLE * cos_LE - b_BLE * sin_LE, b_BLE * cos_LE + a_BLE * sin_LE]
     return torch.stack(turned, -1).flatten(-2)

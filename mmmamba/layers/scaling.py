@@ -66,6 +66,7 @@ class PatchMerging(nn.Module):
     def forward(self, x_BHWC: Tensor) -> Tensor:
         H, W = x_BHWC.shape[1:3]
         x = F.pad(x_BHWC, (0, 0, 0, W % 2, 0, H % 2))
+        # Down the columns first: published projections have their inputs in this order.
         neighbours = [x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]]
         return self.reduction(self.norm(torch.cat(neighbours, -1)))
 
@@ -97,6 +98,8 @@ class ResidualStem(nn.Module):
         self.pad = pad
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
+        # Zeros beyond the image go through a norm and come out as its shift, unlike the zeros that
+        # a convolution pads with: so the last row and column differ.
         x = pad_to_multiple(x_BCHW, 4) if self.pad else x_BCHW
         x = self.conv1(x)
         x = x + self.conv2(x)
@@ -139,6 +142,7 @@ class WideDownsample(nn.Module):
 def pad_to_multiple(x_BCHW: Tensor, multiple: int) -> Tensor:
     """Zeros at the right and the bottom, so that both sides are multiples of a number."""
     H, W = x_BCHW.shape[2:]
+    # Python's remainder is never negative: -W % m is what is lacking to the next multiple of m.
     return F.pad(x_BCHW, (0, -W % multiple, 0, -H % multiple))
 
 

@@ -40,6 +40,7 @@ class TokenLayout(NamedTuple):
     def cut(self, sequence: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
         """The cells and the extra tokens of a sequence, the inverse of `insert`."""
         if not self.places:
+            # No extra tokens: an empty piece of the right shape, so that callers need not ask.
             return sequence, sequence.narrow(dim, 0, 0)
         pieces, start = [], 0
         for place in self.places:
@@ -123,6 +124,8 @@ class TokenEmbedding(nn.Module):
         x_BLC = x_BHWC.flatten(1, 2)
         if self.cls_token is not None:
             x_BLC = layout.insert(x_BLC, self.cls_token.expand(len(x_BLC), -1, -1))
+        # Each time anew: the table learns, and at other sizes its gradient comes through the
+        # resizing.
         positions_1LC = resize_positions(self.pos_embed, self.layout(*self.grid_size), layout)
         return x_BLC + positions_1LC, layout
 

@@ -36,8 +36,10 @@ class MapWalk:
     @classmethod
     def of_tokens(cls, routes: Sequence[str], layout: TokenLayout, tokens_KT: Tensor) -> "MapWalk":
         """The walk of routes that read the tokens of a sequence, -1 for holes."""
+        # Extra tokens stand on no cell of the map.
         extra_E = torch.full((len(layout.places),), -1)
         cells_L = layout.insert(torch.arange(layout.cells), extra_E, 0)
+        # Holes are clamped for the look-up alone: -1 would read the last cell.
         cells_KT = torch.where(tokens_KT < 0, -1, cells_L[tokens_KT.clamp(min=0)])
         return cls(tuple(routes), layout.height, layout.width, cells_KT[None])
 
@@ -49,6 +51,8 @@ class MapWalk:
             height, width: of the map.
         """
         own = self.cells_GKT
+        # Holes of the route stay holes, whatever the clamped look-up reads; padding of a piece is
+        # one already. (G, cells) at (1, K, T) gives (G, 1, K, T).
         cells = torch.where(own < 0, -1, cells_GL[:, own.clamp(min=0)])
         return MapWalk(self.routes, height, width, cells.flatten(0, 1), self.heads)
 

@@ -11,6 +11,7 @@ def window_partition(x_BHWC: Tensor, size: int) -> Tensor:
     Sides are padded with zeros at the bottom and right up to multiples of the window.
     """
     B, H, W, C = x_BHWC.shape
+    # -W % size is what is lacking to the next multiple. The first pair of pads is for the channels.
     x = F.pad(x_BHWC, (0, 0, 0, -W % size, 0, -H % size))
     # Rows of windows, rows of a window, columns of windows, columns of a window.
     rows, columns = x.shape[1] // size, x.shape[2] // size

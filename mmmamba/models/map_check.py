@@ -50,6 +50,7 @@ def check_maps(model: nn.Module) -> None:
         MapError: another number, width or stride of maps than the neck or a head was built for.
     """
     model = _detector(model)
+    # Once is enough, whoever asked: the hook of `check_at_first_pass` goes, if there is one.
     _forget(model)
     if not isinstance(getattr(model, "backbone", None), MambaBackbone):
         return
@@ -61,6 +62,7 @@ def check_maps(model: nn.Module) -> None:
         return
     try:
         given = strides_after_neck(model, _side_for(model, heads))
+    # A RuntimeError too, but no fault of the neck's.
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
@@ -108,6 +110,7 @@ def strides_after_neck(model: nn.Module, side: int = SIDE) -> list[float]:
 def _passed(model: nn.Module, function: Callable[[Tensor], Any], batch: int, side: int) -> Any:
     """What a function of the model makes of empty images in evaluation mode."""
     like = next(model.backbone.parameters())
+    # Of each module: `train()` afterwards would wake what was put into evaluation by hand.
     modes = [(m, m.training) for m in model.modules()]
     model.eval()
     try:
@@ -127,6 +130,7 @@ def check_at_first_pass(model: nn.Module) -> None:
 def watch_built_models() -> None:
     """Have models that MMEngine's runner builds from now on looked at in their first pass."""
     build = MODELS.build_func
+    # Called twice, this would wrap its own wrapper.
     if getattr(build, "watches", False):
         return
 
@@ -146,6 +150,7 @@ def _first_pass(model: nn.Module, inputs: tuple) -> None:
 
 
 def _forget(model: nn.Module) -> None:
+    # By what they call: no handle of the hook is kept.
     hooks = model._forward_pre_hooks
     for key in [key for key, hook in hooks.items() if hook is _first_pass]:
         del hooks[key]
@@ -172,6 +177,7 @@ def _strides_of(part: nn.Module) -> list[float]:
         for name in path.split("."):
             found = getattr(found, name, None)
         if isinstance(found, (list, tuple)) and found:
+            # mmdet's generators keep a pair for each level.
             return [float(max(s) if isinstance(s, (list, tuple)) else s) for s in found]
     return []
 
@@ -253,6 +259,7 @@ def _check_widths(model: nn.Module) -> None:
     if neck is not None:
         first = neck[0] if isinstance(neck, nn.Sequential) else neck
         wanted = getattr(first, "in_channels", None)
+        # Some necks name the coarsest map first, as YOLOv3's does.
         if isinstance(wanted, (list, tuple)) and list(wanted) not in (given, given[::-1]):
             raise MapError(
                 f"{type(first).__name__} expects maps of {list(wanted)} channels, "
@@ -294,6 +301,7 @@ def _check_segmentation_head(name: str, head: nn.Module, given: list[int], backb
         return
     places = list(places) if several else [places]
     wanted = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
+    # A head that resizes and joins its maps keeps the sum of their widths, which says too little.
     if len(wanted) != len(places):
         return
     if max(places) >= len(given) or min(places) < -len(given):

@@ -10,6 +10,7 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
     Can be traced by `torch.compile` of PyTorch 2.6 and newer.
     """
     device = x.device.type
+    # PyTorch knows no autocast for meta tensors and raises an error when asked about it.
     if device == "meta" or not torch.is_autocast_enabled(device):
         return None
     return torch.get_autocast_dtype(device)

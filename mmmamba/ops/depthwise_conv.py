@@ -74,6 +74,7 @@ def _kernels_take(x: Tensor, weight: Tensor, stride: int) -> bool:
     if stride != 1 or weight.shape[2] != weight.shape[3] or weight.shape[2] not in SIDES:
         return False
     channels_last = x.stride(1) == 1
+    # Where dtypes are mixed without autocast, PyTorch's convolution raises an error, and is to.
     one_dtype = x.dtype == weight.dtype or autocast_dtype(x) is not None
     known = x.dtype in DTYPES and weight.dtype in DTYPES
     return channels_last and one_dtype and known

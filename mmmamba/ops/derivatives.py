@@ -18,6 +18,7 @@ def transformed() -> bool:
 
     Not for code that `torch.compile` traces.
     """
+    # PyTorch has no public way of asking for either.
     in_a_transform = torch._C._functorch.peek_interpreter_stack() is not None
     return in_a_transform or forward_ad._current_level >= 0
 
@@ -42,6 +43,7 @@ def gradients(
         wants: its `needs_input_grad`; the result is None where this is false.
     """
     again = torch.is_grad_enabled()
+    # The plain form keeps to the dtypes that were saved, wherever the backward pass is called.
     with torch.enable_grad(), torch.autocast(grad.device.type, enabled=False):
         given, wanted = [], []
         for x, want in zip(tensors, wants):

@@ -16,6 +16,7 @@ from .recompute import unwatched
 
 def silu_gate(y_BLD: Tensor, z_BLD: Tensor, scale: float = 1.0) -> Tensor:
     """`scale * y * silu(z)`, `(B, L, D)` in z's dtype, computed in y's or better."""
+    # The kernels know strides of images and steps only: channels must lie side by side.
     fused = (
         HAS_TRITON
         and unwatched(y_BLD)

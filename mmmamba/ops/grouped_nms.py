@@ -27,6 +27,8 @@ def grouped_nms(boxes_GN4: Tensor, threshold: float) -> Tensor:
         from .kernels.grouped_nms import kept
 
         return kept(boxes_GN4.float().contiguous(), threshold)
+    # At least float32: torchvision lacks half precision on a CPU, and scores that fall by one would
+    # be tied in it where there are thousands of boxes.
     return _plain(boxes_GN4.to(torch.promote_types(boxes_GN4.dtype, torch.float32)), threshold)
 
 
@@ -34,6 +36,7 @@ def _plain(boxes_GN4: Tensor, threshold: float) -> Tensor:
     from torchvision.ops import nms
 
     keep_GN = torch.zeros(boxes_GN4.shape[:2], dtype=torch.bool, device=boxes_GN4.device)
+    # Boxes come best first; scores that fall by one keep them so when torchvision sorts them.
     falling_N = torch.arange(
         boxes_GN4.shape[1], 0, -1, dtype=boxes_GN4.dtype, device=boxes_GN4.device
     )

@@ -118,8 +118,12 @@ def launch(
         _check_sizes(kernel, sizes)
         kernel[(programs,)](*given, *numbers, **constants)
         return
+    # A kernel compiled for addresses that are multiples of 16 reads whole vectors there, and would
+    # fail at any other.
     kinds = [x if x is None else (x.dtype, x.data_ptr() % 16 == 0) for x in given]
     small = max(numbers) < 2**31
+    # A compiled kernel is loaded on one GPU, hence the device. Names of constants stand in the key,
+    # too: the same values may come for others.
     key = (id(kernel), first.device.index, small, *kinds, *constants, *constants.values())
     found = _COMPILED.get(key)
     if found is None:
@@ -127,4 +131,6 @@ def launch(
         compiled = kernel[(programs,)](*given, *numbers, **constants)
         _COMPILED[key] = _Compiled(compiled, [constants[name] for name in names[behind:]])
         return
+    # A compiled kernel takes a grid of exactly three sides, and runs on the current device: callers
+    # choose it by `on`.
     found.kernel[(programs, 1, 1)](*given, *numbers, *found.constants)

@@ -108,6 +108,7 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor, backend: str) -> None:
 
 
 def _kernels_take(x: Tensor, dtype: torch.dtype, backend: str) -> bool:
+    # Whoever names a backend gets it or an error: on a CPU it is how the interpreter is reached.
     if backend:
         return backend == "triton"
     return HAS_TRITON and x.is_cuda and dtype in DTYPES and x.shape[-1] <= MAX_WIDTH
@@ -115,6 +116,7 @@ def _kernels_take(x: Tensor, dtype: torch.dtype, backend: str) -> bool:
 
 def _out_dtype(x: Tensor, dtype: torch.dtype, feeds_linear: bool) -> torch.dtype:
     low = autocast_dtype(x)
+    # Autocast leaves float64 alone.
     if dtype == torch.float64 or low is None:
         return dtype
     return low if feeds_linear else torch.float32
@@ -137,6 +139,7 @@ def _layer_norm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The operator's body."""
     y, sums, stats = _kernels(x, branch, weight, bias, eps, out_dtype)
+    # An operator's schema knows no optional results, so an empty tensor stands for none.
     return y, x.new_empty(0) if sums is None else sums, stats
 
 
@@ -178,6 +181,7 @@ refuse_derivatives(layer_norm_backward_op, "layer_norm")
 
 @torch.library.register_fake("mmmamba::layer_norm_backward")
 def _(grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype):
+    # A single list of results, not a tuple, as their number depends on dtypes.
     dtypes = [x_dtype] if branch_dtype in (None, x_dtype) else [x_dtype, branch_dtype]
     first, *more = [normed.new_empty(normed.shape, dtype=dtype) for dtype in dtypes]
     return [first, torch.empty_like(weight), torch.empty_like(weight), *more]
@@ -201,9 +205,11 @@ def _plain_operator(
 def _save(ctx, inputs, output) -> None:
     x, branch, weight, bias, ctx.eps, _ = inputs
     _, sums, stats = output
+    # What was normalised and two numbers a row are enough: y is never needed again.
     ctx.save_for_backward(x if branch is None else sums, stats, weight, bias)
     ctx.dtypes = (x.dtype, None if branch is None else branch.dtype)
     ctx.mark_non_differentiable(stats)
+    # An output that nobody used then gives None, instead of zeros to be written and read.
     ctx.set_materialize_grads(False)
 
 
@@ -225,6 +231,7 @@ def _backward(ctx, grad_y, grad_sum, compute) -> _Gradients:
         # Then the second output is nothing, and whatever is said of it too.
         grad_sum = None
     if grad_y is None:
+        # At most the sum was used, whose gradient passes through to both sides.
         if grad_sum is None:
             return _Gradients()
         return _Gradients(grad_sum.to(x_dtype), grad_sum.to(branch_dtype))

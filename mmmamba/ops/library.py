@@ -7,6 +7,8 @@ from torch import Tensor
 
 from .derivatives import transformed
 
+# A fragment, as `torch.library.custom_op` defines others in the same namespace. It is kept here
+# because operators go with the object that registered them.
 LIBRARY = torch.library.Library("mmmamba", "FRAGMENT")
 
 
@@ -17,12 +19,14 @@ def register(name: str, function: Callable):
     """
     schema = torch.library.infer_schema(function, mutates_args=())
     LIBRARY.define(name + schema, tags=torch.Tag.pt2_compliant_tag)
+    # One body for every device; PyTorch neither derives gradients from it nor looks inside.
     LIBRARY.impl(name, function, "CompositeExplicitAutograd")
     return getattr(torch.ops.mmmamba, name).default
 
 
 def below_autograd(op, *inputs):
     """Runs the operator's body, for the forward pass of an autograd function."""
+    # Below, or the call would come back to `run`, which is this operator's rule at that level.
     with torch._C._AutoDispatchBelowAutograd():
         return op(*inputs)
 

@@ -75,6 +75,7 @@ class _GeluLinear(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             dactivated = (grad_RD @ weight).view(x.shape)
             dx = aten.gelu_backward(dactivated, x, approximate=ctx.approximate)
+        # The activation is computed again for the weight alone; a frozen one does without.
         if ctx.needs_input_grad[1]:
             activated_RC = F.gelu(x, approximate=ctx.approximate).flatten(0, -2)
             dweight = grad_RD.t() @ activated_RC

@@ -40,6 +40,8 @@ def _plain(x_BLD, back, ahead, back_bias, ahead_bias) -> Tensor:
 
 
 def _plain_in_its_dtype(x_BLD: Tensor, *parameters: Tensor | None) -> Tensor:
+    # Under autocast x may be low and the weights float32, which the kernel takes as they are and
+    # PyTorch's convolution does not. `gradients` turns autocast off, so it is turned on again here.
     with torch.autocast("cuda", x_BLD.dtype, enabled=x_BLD.dtype != torch.float32):
         return _plain(x_BLD, *parameters)
 

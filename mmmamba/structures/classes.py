@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import UsageError
 from ..printable import printable
 
+# The golden ratio less 1: of all steps the one whose multiples spread most evenly over a circle.
 GOLDEN = 0.618034
 
 
@@ -52,6 +53,7 @@ def choose_colours(palette: Any, count: int) -> tuple[tuple[int, int, int], ...]
     Raises:
         UsageError: the palette has something else than a colour.
     """
+    # Prefixes of a longer palette are taken: a data set may name fewer classes than its colours.
     fits = isinstance(palette, Sequence) and not isinstance(palette, str) and len(palette) >= count
     if not fits:
         return tuple(spread_colours(count))

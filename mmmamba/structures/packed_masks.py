@@ -37,6 +37,8 @@ class PackedMasks(BitmapMasks):
                 "where a transform makes masks soft"
             )
         self.height, self.width = height, width
+        # (N, rows, bytes of a row). Rows and bytes may be fewer than height and width need: `pad`
+        # changes the sizes alone, and `unpack` fills up with 0.
         self.bits = torch.from_numpy(np.packbits(masks_NHW, axis=-1, bitorder="little"))
 
     @property
@@ -63,7 +65,9 @@ class PackedMasks(BitmapMasks):
         """
         if len(boxes_P4) == 0:
             return boxes_P4.new_zeros(0, *size)
+        # Proposals may reach beyond the image. mmdet clips them likewise before it crops.
         x_P2, y_P2 = boxes_P4[:, 0::2].clamp(0, self.width), boxes_P4[:, 1::2].clamp(0, self.height)
+        # RoIAlign names the map of each region in the first column: here that is the mask.
         rois_P5 = torch.cat(
             [mask_P[:, None].to(boxes_P4), torch.stack([x_P2, y_P2], dim=2).flatten(1)], dim=1
         )
@@ -74,6 +78,7 @@ class PackedMasks(BitmapMasks):
         return (crops_P >= 0.5).to(boxes_P4.dtype) if binarize else crops_P
 
     def pad(self, out_shape: tuple[int, int], pad_val: int = 0) -> BitmapMasks:
+        # Sizes alone can tell neither of ones nor of fewer pixels: mmdet does it unpacked.
         if pad_val != 0 or out_shape[0] < self.height or out_shape[1] < self.width:
             return super().pad(out_shape, pad_val)
         return self._with(self.bits, *out_shape)
@@ -85,6 +90,7 @@ class PackedMasks(BitmapMasks):
     @classmethod
     def join(cls, masks: Sequence[PackedMasks]) -> PackedMasks:
         """Those of several images of one padded size, one after the other."""
+        # Padded to one size, yet each holds the rows and bytes of its own image.
         height = max(one.bits.shape[1] for one in masks)
         row = max(one.bits.shape[2] for one in masks)
         padded = []
@@ -97,11 +103,13 @@ class PackedMasks(BitmapMasks):
         return len(self.bits)
 
     def __getitem__(self, index: Any) -> PackedMasks:
+        # A single index takes the first axis away; -1 brings it back as one mask.
         return self._with(
             self.bits[index].reshape(-1, *self.bits.shape[1:]), self.height, self.width
         )
 
     def _with(self, bits: Tensor, height: int, width: int) -> PackedMasks:
+        # Without the constructor, which packs an array.
         other = copy.copy(self)
         other.bits, other.height, other.width = bits, height, width
         return other

@@ -11,6 +11,7 @@ READABLE = 480
 
 def enlarge(image: np.ndarray) -> tuple[np.ndarray, int]:
     """A copy (H, W, 3) in eight bits to draw on, and how many times larger it is than the image."""
+    # Always a copy: callers draw on it, and the image is the user's.
     canvas = np.clip(image, 0, 255).astype(np.uint8)
     # A whole number, so that masks and label maps grow without a shift.
     scale = -(-READABLE // max(canvas.shape[:2]))
@@ -31,6 +32,7 @@ def fit(image: np.ndarray, side: int = READABLE) -> np.ndarray:
     height, width = image.shape[:2]
     scale = side / max(height, width)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
+    # Averages when it shrinks, which thin lines survive; cubic when it grows.
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 

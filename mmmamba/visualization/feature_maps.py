@@ -38,6 +38,7 @@ def feature_maps(backbone: nn.Module, images: Tensor, before_norm: bool = False)
                 hooks.enter_context(module.register_forward_pre_hook(keep))
         maps = [x_BCHW[0].permute(1, 2, 0) for x_BCHW in backbone(images)]
     # Plain columns norm sequences, of which a pyramid may make maps of other sizes.
+    # A pre-hook sees the tokens in the map's order, so a reshape is all that they need.
     alike = all(x[0].numel() == map_HWC.numel() for x, map_HWC in zip(entered, maps))
     if entered and alike:
         maps = [x[0].reshape(map_HWC.shape) for x, map_HWC in zip(entered, maps)]
@@ -92,6 +93,7 @@ def draw_feature_maps(
     columns = len(maps) + 1
     figure, axes = panels(2 * columns, picture.aspect, columns)
     picture.draw(axes[0], "image")
+    # Below the image there is nothing: it has no activations.
     axes[columns].set_axis_off()
     for column, (name, map_HWC) in enumerate(maps.items(), 1):
         whole = map_HWC.shape[:2]

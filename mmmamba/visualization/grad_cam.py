@@ -80,6 +80,7 @@ def detection_cam(
     """
 
     def predict() -> Any:
+        # Not rescaled: boxes stay in the pixels of the input, as the heat does.
         return detector.predict(inputs, [sample], rescale=False)[0].pred_instances
 
     with torch.enable_grad(), _StayInGraph():
@@ -165,6 +166,7 @@ def _with_maps(model: nn.Module, part: str, run: Callable[[], Any]) -> tuple[lis
     maps: list[Tensor] = []
 
     def keep(_: nn.Module, __: tuple, output: Any) -> Any:
+        # `.data` and not `detach`, which does nothing here.
         # Leaves of their own: gradients end here, and those of frozen backbones begin here.
         taken = [x.data.requires_grad_() for x in output]
         maps.extend(taken)
@@ -182,6 +184,7 @@ def _weigh(maps: list[Tensor], score: Tensor, size: tuple[int, int]) -> Heats:
         # A detection depends on some levels of the neck only.
         if gradient_BCHW is None or not gradient_BCHW.any():
             continue
+        # `.data` for the same reason as above.
         x_CHW, gradient_CHW = x_BCHW[0].data, gradient_BCHW[0]
         # Grad-CAM weighs a channel by its mean gradient, HiResCAM each cell by its own.
         heats.append((x_CHW * gradient_CHW.mean((1, 2), keepdim=True)).sum(0).relu())
@@ -199,6 +202,7 @@ def _join(heats: list[Tensor], size: tuple[int, int]) -> Tensor:
     whole = torch.zeros(size, dtype=heats[0].dtype)
     for heat_HW in heats:
         whole += F.interpolate(heat_HW[None, None], size, mode="bilinear")[0, 0].cpu()
+    # A map of zeros stays one instead of becoming NaN.
     return whole / whole.max().clamp(min=torch.finfo(whole.dtype).tiny)
 
 

@@ -55,6 +55,7 @@ def attention_weights(scan: Scan, route: int, step: int, sequence: int = 0) -> T
     walk = scan.walk(route, sequence)
     delta_TD = walk.delta_BTKD[0, : step + 1, 0].double()
     B_TN = walk.B_BTKN[0, : step + 1, 0].double()
+    # delta is behind bias and softplus already, as the recurrence uses it.
     A_DN = walk.A_KDN[0].double()
     C_N = walk.C_BTKN[0, step, 0].double()
     # delta[s+1] + … + delta[t] for every s, as a difference of two running sums.
@@ -91,6 +92,7 @@ def implicit_attention(scan: Scan, row: int, column: int, image: int = 0) -> Imp
         on_map_LD = _on_map(weights_TD, scan.cells_GKT[sequence, k, : step + 1], H * W)
         names.append(scan.routes[k])
         by_route.append(on_map_LD.abs().mean(1))
+        # Routes stand head by head, each with as many.
         by_head.setdefault(k * scan.heads // routes, []).append(on_map_LD)
     heads_XL = torch.stack([_sum(head).abs().mean(1) for head in by_head.values()])
     return ImplicitAttention(
@@ -104,6 +106,7 @@ def implicit_attention(scan: Scan, row: int, column: int, image: int = 0) -> Imp
 
 def _on_map(weights_TD: Tensor, cells_T: Tensor, cells: int) -> Tensor:
     """The weights at their cells `(cells, D)`; NaN where the route has not been yet."""
+    # NaN and not 0: a weight of 0 is a cell that was seen and gives nothing.
     on_map_LD = weights_TD.new_full((cells, weights_TD.shape[1]), torch.nan)
     seen_T = cells_T >= 0
     on_map_LD[cells_T[seen_T]] = weights_TD[seen_T]
@@ -133,6 +136,7 @@ def draw_implicit_attention(
     picture.draw(axes[0], "image")
     norm = log_colours(DECADES)
     for axis, map_HW, title in zip(axes[1:], maps, titles):
+        # Zero has no logarithm: what is below the range gets its lowest colour.
         shares_HW = map_HW / map_HW[~map_HW.isnan()].max()
         picture.draw_map(axis, shares_HW.clamp(min=10.0**-DECADES), title, norm=norm, cmap=HEAT)
     colour_bar(figure, axes, norm, "|weight| / largest")

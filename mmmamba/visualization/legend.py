@@ -68,6 +68,7 @@ def legend_lines(entries: Sequence[Entry], font: ImageFont.FreeTypeFont, width: 
 
 
 def _width(entry: Entry, font: ImageFont.FreeTypeFont) -> float:
+    # The square, the gap behind it, and as much again before the next entry.
     return font.getlength(entry.name) + 3 * font.size
 
 
@@ -84,6 +85,7 @@ def legend_column(
     """
     font = drawing_font(size)
     row, pad, square = round(font.size * 1.6), round(font.size * 0.6), font.size
+    # Over all classes, not those shown: the width must not change between frames.
     widest = max(font.getlength(name) for name in classes.names)
     width = round(3 * pad + square + widest + font.getlength("  100.0 %"))
     picture = Image.new("RGB", (width, height), "white")
@@ -91,6 +93,7 @@ def legend_column(
     named = [(name, share) for name, share in shares.items() if share >= LEAST_SHARE]
     # The last line is needed for the number of those that are not named.
     fit = max((height - pad) // row, 1)
+    # Where a line for the rest is needed, one name less finds room.
     if len(named) > fit or len(named) < len(shares):
         named = named[: fit - 1]
     for index, (name, share) in enumerate(named):

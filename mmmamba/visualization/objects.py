@@ -60,9 +60,11 @@ def draw_objects(image: np.ndarray, objects: Sequence[Drawn]) -> np.ndarray:
     for one in objects:
         if one.mask is not None:
             paint_mask(canvas, one.mask, scale, one.colour, thin)
+    # OpenCV paints masks, Pillow writes text: from here on red comes first.
     picture = Image.fromarray(canvas[..., ::-1])
     pen, font = ImageDraw.Draw(picture), drawing_font(size)
     boxed = [one for one in objects if one.box is not None]
+    # Cut further out than a line is thick, so that no line runs along the canvas's side.
     boxes = [_visible(one.box, scale, pen.im.size, 4 * thin) for one in boxed]
     for one, box in zip(boxed, boxes):
         draw_box(pen, box, one.edge or one.colour, 2 * thin, one.line)
@@ -98,8 +100,10 @@ def paint_mask(
     left, top, across, down = (round(side) for side in coco_mask.toBbox(mask))
     if not across or not down:
         return
+    # Only the mask's own box is enlarged and searched for outlines, not the whole image.
     part = coco_mask.decode(mask)[top : top + down, left : left + across]
     part = enlarge_labels(part, scale)
+    # A view: what is painted on it is painted on the canvas.
     view = canvas[top * scale : (top + down) * scale, left * scale : (left + across) * scale]
     inside = part.astype(bool)
     view[inside] = view[inside] * (1 - MASK_OPACITY) + np.array(colour[::-1]) * MASK_OPACITY
@@ -125,6 +129,7 @@ def draw_name(
         taken: places of names that are there already; this one's is added.
     """
     x1, y1, x2, y2 = box
+    # Glyphs begin a little below and right of the point that they are drawn at.
     left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
     pad = max(round(font.size / 6), 1)
     width, height = right - left + 2 * pad, bottom - top + 2 * pad
@@ -161,6 +166,7 @@ def _visible(box: Box, scale: int, size: tuple[int, int], beyond: int) -> Box:
 def _dashes(box: Box, width: int, dash: float, period: float) -> Iterator[Box]:
     """Rectangles of the dashes along the four sides."""
     x1, y1, x2, y2 = box
+    # Both sides at once; the last dash is cut at the corner.
     for start in np.arange(x1, x2, period):
         end = min(start + dash, x2)
         yield start, y1, end, y1 + width - 1

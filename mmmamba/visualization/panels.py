@@ -34,6 +34,7 @@ def panels(
     columns = columns or _columns(count)
     rows = math.ceil(count / columns)
     panel = min((WIDTH - BAR) / columns, WIDEST)
+    # The quarter of an inch is for the figure's own title.
     size = panel * columns + BAR, rows * (panel * aspect + rows_high) + 0.25
     # A figure of its own, without pyplot, whose global state would keep it in memory.
     figure = Figure(size, layout="constrained")

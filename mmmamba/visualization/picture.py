@@ -56,6 +56,7 @@ class Picture:
                 f"pixel {x:g} {y:g} lies outside the image of {W}x{H} (x y, from the top left)"
             )
         down, across = self.cell_size(height, width)
+        # Rounding may put the last pixel behind the last cell.
         return min(int(y / down), height - 1), min(int(x / across), width - 1)
 
     def crop(self, map_HW: Tensor) -> Tensor:
@@ -71,6 +72,7 @@ class Picture:
         H, W = self.image_HW3.shape[:2]
         # Lines on top of a washed-out image stand out.
         shown = self.image_HW3 / 255 * (1 - dim) + dim
+        # All that follows is drawn in the image's pixels, y downwards.
         axes.imshow(shown, extent=(0, W, H, 0), interpolation="antialiased")
         axes.set(xlim=(0, W), ylim=(H, 0), autoscale_on=False)
         axes.set_title(title)
@@ -86,8 +88,10 @@ class Picture:
         H, W = self.image_HW3.shape[:2]
         down, across = self.cell_size(*whole)
         extent = (0, cropped_HW.shape[1] * across, cropped_HW.shape[0] * down, 0)
+        # `imshow` leaves NaN transparent, so the ground shows there.
         axes.set_facecolor(NOWHERE)
         axes.imshow(cropped_HW.numpy(), extent=extent, **kwargs)
+        # The last cells may reach into the padding; what does is cut off.
         axes.set(xlim=(0, W), ylim=(H, 0))
         axes.set_title(title)
 

@@ -36,4 +36,5 @@ def draw_segmentation(
     """The image tinted by class and, at the right, a legend with each class's share of it."""
     tinted = tint_regions(image, labels_HW, classes)
     height, width = tinted.shape[:2]
+    # The tinted image may be enlarged; the legend's type goes with it.
     return np.hstack([tinted, legend_column(height, max(height, width), shares, classes)])

@@ -43,12 +43,14 @@ def effective_receptive_field(
     generator = torch.Generator().manual_seed(0)
     field_HW = torch.zeros(images.shape[2:], dtype=torch.float64)
     for image_1CHW in images.split(1):
+        # One image at a time: a graph of all would hold the activations of all.
         image_1CHW = image_1CHW.detach().requires_grad_()
         with torch.enable_grad():
             centre_C = _centre(model(image_1CHW), level)
             # Drawn on the CPU, so that a GPU gives the same picture.
             weights_C = torch.randn(len(centre_C), generator=generator).to(centre_C)
             (gradient_1CHW,) = torch.autograd.grad((centre_C * weights_C).sum(), image_1CHW)
+        # Absolute before the sum, or images would cancel each other out.
         field_HW += gradient_1CHW[0].abs().sum(0).double().cpu()
     if not field_HW.any():
         raise ValueError("no pixel moves the centre of the output map")
@@ -63,12 +65,14 @@ def _centre(maps: Maps, level: int) -> Tensor:
             f"a receptive field is that of a map (B, C, H, W); the model gives {map_1CHW.shape}"
         )
     H, W = map_1CHW.shape[2:]
+    # With an even number of cells, the one below and right of the middle.
     return map_1CHW[0, :, H // 2, W // 2]
 
 
 def contribution_shares(field_HW: Tensor, shares: Sequence[float] = SHARES) -> dict[float, float]:
     """For each share of the whole contribution, the smallest part of the pixels that holds it."""
     held = field_HW.flatten().sort(descending=True).values.cumsum(0)
+    # The place where the sum reaches a share; places count from 0.
     counts = torch.searchsorted(held / held[-1], torch.tensor(shares, dtype=held.dtype)) + 1
     # Rounding may leave the last sum a little below the share that is asked for.
     return {share: min(int(count), len(held)) / len(held) for share, count in zip(shares, counts)}
@@ -90,6 +94,7 @@ def last_map(classifier: nn.Module) -> Callable[[Tensor], Tensor]:
 
     def run(images: Tensor) -> Tensor:
         seen: list[Tensor] = []
+        # The last one: squeeze-and-excitation blocks pool maps to 1 x 1 as well.
         with pools[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
             classifier(images)
         return seen[-1]

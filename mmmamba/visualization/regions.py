@@ -19,7 +19,9 @@ def tint_regions(image: np.ndarray, labels_HW: np.ndarray, classes: Classes) -> 
     The image is (H, W, 3; blue, green, red) and enlarged if it is small.
     """
     canvas, scale = enlarge(image)
+    # OpenCV resizes no integers of 64 bits, which label maps of tensors have.
     labels_HW = enlarge_labels(labels_HW.astype(np.int32), scale)
+    # A palette in red, green, blue looked up by label, then turned to OpenCV's order.
     tint = np.array(classes.colours, dtype=np.uint8)[labels_HW][..., ::-1]
     tinted = cv2.addWeighted(
         canvas, 1 - REGION_OPACITY, np.ascontiguousarray(tint), REGION_OPACITY, 0

@@ -56,6 +56,7 @@ def draw_routes(
         raise ValueError("draw_routes wants at least one route, got none")
     if height < 1 or width < 1:
         raise ValueError(f"draw_routes wants a map of at least 1x1 cells, got {height}x{width}")
+    # Before anything is drawn: an unknown name raises here.
     orders = [route(name, height, width) for name in names]
     across = min(len(names), COLUMNS)
     down = -(-len(names) // across)
@@ -80,6 +81,7 @@ def _draw(axes: Axes, order: Tensor, height: int, width: int, alone: bool) -> No
     near, far = [], []
     for one, after in pairwise(visits):
         line = ((one.x, one.y), (after.x, after.y))
+        # `visits` lacks the steps on padding: a gap in the numbers is where they were.
         if after.step > one.step + 1:
             _draw_holes(axes, one, after)
         elif max(abs(after.x - one.x), abs(after.y - one.y)) == 1:
@@ -109,11 +111,13 @@ def _visits(order: Tensor, width: int) -> list[Visit]:
 def _draw_grid(axes: Axes, order: Tensor, height: int, width: int) -> None:
     """Cells, coloured by the step that visits them."""
     seen = order >= 0
+    # Cells that no step visits stay NaN, which is drawn as nothing.
     shade_L = torch.full((height * width,), torch.nan)
     shade_L[order[seen]] = seen.nonzero().flatten().float()
     shade_HW = shade_L.view(height, width).numpy()
     axes.imshow(shade_HW, cmap=STEPS, alpha=0.5, vmin=0, vmax=len(order) - 1)
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal")
+    # Grid lines run at ticks: half a cell aside, they are the cells' borders.
     axes.set_xticks(np.arange(width + 1) - 0.5, [])
     axes.set_yticks(np.arange(height + 1) - 0.5, [])
     axes.tick_params(length=0)
@@ -125,6 +129,7 @@ def _draw_holes(axes: Axes, one: Visit, after: Visit) -> None:
     """A dashed line between two cells, and on it a cross for each step on padding."""
     xs, ys = (one.x, after.x), (one.y, after.y)
     axes.plot(xs, ys, "--", color=HOLE, linewidth=0.9)
+    # Both ends of the line are cells, not holes.
     inner = slice(1, -1)
     steps = after.step - one.step + 1
     crosses = np.linspace(*xs, steps)[inner], np.linspace(*ys, steps)[inner]

@@ -43,6 +43,7 @@ def draw_scan_path(scan: Scan, picture: Picture, path: str | PathLike | None = N
     """
     figure, axes = panels(len(scan.routes), picture.aspect)
     windows, _, steps = scan.cells_GKT.shape
+    # One scale for all panels; a route of one step must not span nothing.
     norm = Normalize(0, max(steps - 1, 1))
     for route, (axis, name) in enumerate(zip(axes, scan.routes)):
         picture.draw(axis, readable(name), dim=0.45)
@@ -66,6 +67,7 @@ def _draw_walk(axes: Axes, walk: np.ndarray, scan: Scan, picture: Picture, norm:
     # Two thirds of a cell's width stay free, whatever the size of the panel.
     inches = axes.figure.get_figwidth() / axes.get_gridspec().ncols / scan.width
     thick = min(max(inches * 72 * 0.33, THINNEST), THICKEST)
+    # Jumps first, so that the walk lies over them.
     for chosen, width in ((~near, 0.35 * thick), (near, thick)):
         look = dict(norm=norm, cmap=STEPS, linewidths=width, capstyle="round")
         axes.add_collection(LineCollection(segments[chosen], array=steps[chosen], **look))

@@ -81,6 +81,7 @@ class Scan:
                 f"the tensors of {self.name} were not kept; name it in "
                 "record_scans(..., keep=[...])"
             )
+        # Slices and not numbers, so that no axis is lost.
         one, lane = slice(sequence, sequence + 1), slice(route, route + 1)
         # Operators take each tensor for all sequences and routes; u may be one map for all routes.
         u = self._kept("u")
@@ -144,6 +145,7 @@ class _Recorder(TorchDispatchMode):
         ]
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        # Below autograd and hooks: the operator comes with the arguments that the backend gets.
         result = func(*args, **(kwargs or {}))
         # A scan with gradients off, as here, is this one operator, whatever backend runs it.
         if func is OPERATOR:
@@ -154,6 +156,7 @@ class _Recorder(TorchDispatchMode):
     def _scan(self, given: dict[str, Any], output: Tensor) -> Scan:
         name, on_map = self._walk()
         kept = self.keep is None or name in self.keep
+        # Those of every scan of a large model would fill the memory: hence `keep`.
         tensors = {x: None if given[x] is None else given[x].detach() for x in TENSORS if kept}
         stage, block = self.places.get(name, (0, len(self.scans)))
         softplus = given["delta_softplus"]
@@ -162,6 +165,7 @@ class _Recorder(TorchDispatchMode):
     def _walk(self) -> tuple[str, MapWalk]:
         """The name of the innermost mixer at work, and where on the whole map it walks."""
         # A mixer may be made of modules of its own: the innermost that tells a walk answers.
+        # From the innermost module outwards.
         depth = len(self.at_work) - 1
         while depth >= 0 and not isinstance(self.at_work[depth].module, Walks):
             depth -= 1
@@ -199,6 +203,7 @@ def _places(model: nn.Module) -> dict[str, tuple[int, int]]:
         stages = [stage.blocks for stage in model.stages]
     elif isinstance(model, PlainBackbone):
         stages = [model.layers]
+    # By the object, as blocks do not know what they are called in the model.
     names = {module: name for name, module in model.named_modules()}
     places = {}
     for i, blocks in enumerate(stages):
@@ -229,6 +234,7 @@ def record_scans(
     with ExitStack() as hooks:
         for name, module in backbone.named_modules():
             for handle in recorder.watch(name, module):
+                # Hooks must go also where the model raises: it is the caller's.
                 hooks.callback(handle.remove)
         with recorder:
             backbone(images)
@@ -251,6 +257,7 @@ def choose_scan(
     """
     if stage is None and block is None:
         fine = [s for s in scans if s.height * 16 >= image_size[0]]
+        # Maps only shrink along a backbone: the first is the finest.
         return fine[-1] if fine else scans[0]
     found = [s for s in scans if stage in (None, s.stage) and block in (None, s.block)]
     if found:

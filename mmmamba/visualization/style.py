@@ -45,6 +45,7 @@ STYLE = {
 }
 """Matplotlib's settings under every figure; charts add to them."""
 
+# Context managers made by `contextlib` begin anew at each call when they decorate.
 figure_style = rc_context(STYLE)
 """Decorator of the functions that draw figures."""
 
@@ -52,6 +53,7 @@ figure_style = rc_context(STYLE)
 @lru_cache
 def drawing_font(size: int) -> ImageFont.FreeTypeFont:
     """The figures' font, with Greek and Cyrillic, for an image whose long side is `size`."""
+    # Matplotlib brings this font along: pictures look the same on every machine.
     path = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"
     return ImageFont.truetype(path, min(max(round(size / 60), 10), 48))
 
@@ -79,6 +81,7 @@ def percent(share: float, digits: int = 1) -> str:
 def contrasting(colour: Colour) -> str:
     """The colour of text on a ground of this colour."""
     red, green, blue = colour
+    # The weights of the eye's sensitivity to the colours (ITU-R BT.601).
     brightness = 0.299 * red + 0.587 * green + 0.114 * blue
     return "black" if brightness > 140 else "white"
 
@@ -100,6 +103,7 @@ def save_figure(
     content = BytesIO()
     figure.savefig(content, format="png", dpi=dpi, bbox_inches="tight", pad_inches=MARGIN)
     if colours is not None:
+        # Into memory first: Matplotlib writes no palettes, Pillow does.
         few = Image.open(content).convert("RGB").quantize(colours)
         content = BytesIO()
         few.save(content, format="png", optimize=True)

@@ -81,3 +81,21 @@ def test_only_norms_right_behind_a_convolution_are_folded() -> None:
         fused = fuse(model)
         check(model, fused)
         assert any(isinstance(m, nn.BatchNorm2d) for m in fused.modules())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        dict(order=("conv", "act", "norm")),
+        dict(order=("norm", "conv", "act")),
+        dict(conv_cfg=dict(type="ConvAWS")),
+        dict(conv_cfg=dict(type="ConvWS")),
+    ],
+)
+def test_norms_that_a_convolution_cannot_take_up_stay(given: dict) -> None:
+    torch.manual_seed(0)
+    layer = settled(ConvModule(4, 4, 3, padding=1, norm_cfg=dict(type="BN"), **given))
+    image = torch.rand(1, 4, 8, 8, dtype=torch.float64)
+    fused = fuse(layer)
+    assert isinstance(fused.norm, nn.BatchNorm2d)
+    torch.testing.assert_close(fused(image), layer(image), rtol=0, atol=1e-12)

@@ -65,6 +65,17 @@ def test_reads_safetensors_whatever_the_name(tmp_path, name):
     assert torch.equal(read_checkpoint(tmp_path / name)["layer.weight"], STATE["layer.weight"])
 
 
+def test_a_safetensors_file_whose_length_reads_like_json(tmp_path):
+    content = save({"w": torch.arange(3.0)})
+    header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+    # Blanks behind the header make it as long as the bytes of " {" say.
+    longer = header.ljust(0x7B20)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(longer).to_bytes(8, "little") + longer + content[8 + len(header) :])
+    assert path.read_bytes().startswith(b" {")
+    assert read_checkpoint(path)["w"].tolist() == [0.0, 1.0, 2.0]
+
+
 def test_file_url_and_home(saved, monkeypatch, tmp_path):
     path = saved(STATE)
     assert set(read_checkpoint(path.as_uri())) == set(STATE)

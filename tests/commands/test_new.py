@@ -94,6 +94,14 @@ def test_label_maps_to_miou(
     assert Path("work_dirs/tiny/iter_2.pth").is_file() and "mIoU" in capsys.readouterr().out
 
 
+def test_the_config_names_the_command_that_writes_it_again(shapes: Path, tmp_path, capsys) -> None:
+    out = tmp_path / "mine.py"
+    words = f"--backbone vmamba_t --head upernet --out {out} --length 1 --batch-size 1 --data"
+    assert new(capsys, *words.split(), shapes / "maps")[0] == 0
+    first = " ".join(line.strip("# ") for line in out.read_text().split("\n")[:4])
+    assert "--batch-size 1" in first and "--length 1" in first
+
+
 @pytest.mark.parametrize(
     ("backbone", "head"),
     [

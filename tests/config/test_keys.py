@@ -201,3 +201,8 @@ def test_what_takes_any_argument_is_left_alone() -> None:
     finally:
         for name in ("KeepsTheRest", "HandsOnTheRest"):
             MODELS.module_dict.pop(name)
+
+
+def test_a_type_that_is_no_name_is_left_to_building() -> None:
+    cfg = Config(dict(model=dict(type=dict(), frozen=1), default_scope="mmdet"))
+    assert not [key for key in unknown_keys(cfg) if "model" in key.keys]

@@ -112,6 +112,7 @@ def _subjects(name: str, task: Task) -> list[Callable[[], Subject]]:
 def _peer(name: str, task: Task) -> Callable[[], Subject]:
     if name in list_backbones():
         return partial(backbone_subject, name, task)
+    # Checked before the first model is timed: a name that is wrong costs no minutes.
     check_timm(name)
     return partial(timm_subject, name, task)
 

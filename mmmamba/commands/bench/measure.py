@@ -47,9 +47,11 @@ def measure(subject: Subject, task: Task) -> Result:
         # Kernels are compiled and memory is allocated on the first calls.
         for _ in range(WARM_UP):
             step()
+        # Counted outside of what is timed, and before the peak is: counting has a pass of its own.
         gflops = _gflops(subject, task)
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(task.device)
+        # `Timer` would use one thread on the CPU if it were not told; on a GPU it waits by itself.
         timer = Timer("step()", globals={"step": step}, num_threads=torch.get_num_threads())
         seconds = timer.blocked_autorange(min_run_time=task.seconds).median
     except torch.OutOfMemoryError:
@@ -61,6 +63,7 @@ def measure(subject: Subject, task: Task) -> Result:
             ) from error
         raise
     finally:
+        # Gradients of a step that failed would stay in memory while the next model is measured.
         subject.model.zero_grad(set_to_none=True)
     peak = torch.cuda.max_memory_allocated(task.device) / 2**20 if on_gpu else None
     return Result(subject.name, parameters, gflops, seconds * 1e3, task.batch / seconds, peak)
@@ -93,6 +96,7 @@ def _training_step(subject: Subject, task: Task) -> Callable[[], None]:
         with task.autocast():
             output = subject.call()
             loss = output if isinstance(output, Tensor) else sum(x.float().mean() for x in output)
+        # Outside of autocast, as PyTorch asks of the backward pass.
         loss.backward()
         subject.model.zero_grad(set_to_none=True)
 

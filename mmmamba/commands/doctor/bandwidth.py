@@ -37,6 +37,7 @@ def _copy(device: torch.device, seconds: float) -> Rate:
     # Larger than caches, whose speed is not asked for.
     source = torch.ones(COPY_BYTES[device.type] // 4, device=device)
     target = torch.empty_like(source)
+    # A copy reads and writes each byte.
     return _rate("copy", device, 2 * source.nbytes, lambda: target.copy_(source), seconds)
 
 
@@ -49,6 +50,7 @@ def _scan(device: torch.device, seconds: float) -> list[Rate]:
         for name, shape in shapes.items()
     }
     parameters = dict(
+        # Negative, as in a network: growing states would overflow on so long a map.
         A=-torch.rand(routes, CHANNELS, STATES, device=device) - 0.1,
         D=torch.randn(routes, CHANNELS, device=device),
     )
@@ -84,6 +86,8 @@ def _rate(
     what: str, device: torch.device, moved: int, call: Callable[[], object], seconds: float
 ) -> Rate:
     """Time a call that moves so many bytes, for at least so many seconds."""
+    # Once untimed: the first call may compile a kernel. `Timer` waits for the GPU by itself and
+    # would use one thread on the CPU if it were not told.
     call()
     timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
     median = timer.blocked_autorange(min_run_time=seconds).median

@@ -49,6 +49,7 @@ def run_check(
     worst = 0.0
     for name, value in want.items():
         exact = value.cpu()
+        # A truth of zeros would divide by nothing.
         largest = exact.abs().max().clamp(min=1e-12)
         share = ((found[name] - exact).abs().max() / largest).item()
         # NaN compares with nothing: it is the worst there is.

@@ -41,6 +41,7 @@ def scan_choices(device: torch.device) -> list[Choice]:
     asked = os.environ.get(ENVIRONMENT, "")
     try:
         taken = resolve(device)
+    # Nothing can be taken; the table still says why of each.
     except BackendError:
         taken = ""
     choices = []

@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
 def _examine(devices: list[torch.device], speed: bool) -> int:
     """Print all tables and what failed. Returns the exit code."""
     console = Console(highlight=False)
+    # In a file or a pipe rich would take 80 columns and fold the reasons.
     if not console.is_terminal:
         console = Console(highlight=False, width=PLAIN_WIDTH)
     console.print(_installed(devices))
@@ -65,11 +66,13 @@ def _examine(devices: list[torch.device], speed: bool) -> int:
         checks += _check_device(device)
     console.print(_results(checks))
     problems = {device: scan_problem(device) for device in devices}
+    # A device without a scan has no speed to measure, and is told as a failure below.
     if speed:
         console.print(_speeds(device for device in devices if problems[device] is None))
     failed = [_failure(check) for check in checks if not check.passed]
     missing = [problem for problem in problems.values() if problem is not None]
     for line in [*failed, *missing]:
+        # Plain text: brackets in an error would be taken for styles.
         console.print(f"FAILED: {line}", markup=False)
     console.print(f"{len(checks) - len(failed)} of {len(checks)} checks passed")
     return 1 if failed or missing else 0

@@ -44,6 +44,7 @@ def check_mmcv_operators(device: torch.device) -> list[Check]:
 
 
 def _check(case: Case, backend: str, device: torch.device, dtype: torch.dtype) -> Check:
+    # Rounded first, for truth and operator alike: the error is the operator's own.
     rounded = {name: value.to(dtype) for name, value in case.inputs.items()}
     want = case.truth(leaves(rounded, torch.device("cpu"), torch.float64))
 
@@ -59,6 +60,7 @@ def _cases() -> list[Case]:
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
+    # The truth of each case is known without mmcv. A slope of 16 x 16 leaves no bin like another.
     rows, columns = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
     slope = (rows + 2 * columns)[None, None] / 16
     boxes = torch.tensor([[0, 0, 10, 10], [20, 20, 30, 30], [1, 1, 11, 11], [0, 0, 10, 5]])
@@ -74,6 +76,7 @@ def _cases() -> list[Case]:
 def _nms(given: dict[str, Tensor]) -> dict[str, Tensor]:
     from mmcv.ops import nms
 
+    # No gradients: NMS only chooses.
     boxes = given["boxes"].detach()
     scores = torch.tensor([0.9, 0.8, 0.7, 0.6], device=boxes.device, dtype=boxes.dtype)
     return {"kept": nms(boxes, scores, 0.6)[1]}
@@ -94,6 +97,7 @@ def _roi_align(given: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _roi_align_of_a_slope(given: dict[str, Tensor]) -> dict[str, Tensor]:
     """The mean of four samples of each bin, by `F.grid_sample`."""
+    # Bins of two pixels from pixel 4 on: their middles.
     middle = (torch.arange(4, dtype=torch.float64) + 0.5) * 2 + 4
     # They lie a quarter of the bin's side from its middle; pixel centres lie at halves, as
     # grid_sample's do.
@@ -104,6 +108,7 @@ def _roi_align_of_a_slope(given: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _sample(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    # From pixels of a side of 16 to grid_sample's -1 … 1.
     v, u = torch.meshgrid(rows / 8 - 1, columns / 8 - 1, indexing="ij")
     return F.grid_sample(x, torch.stack([u, v], -1)[None], align_corners=False)
 
@@ -112,6 +117,7 @@ def _deform_conv(given: dict[str, Tensor]) -> dict[str, Tensor]:
     from mmcv.ops import modulated_deform_conv2d
 
     x = given["x"]
+    # For each of 3 x 3 taps two offsets and a weight.
     offset, mask = x.new_zeros(2, 18, 6, 7), x.new_ones(2, 9, 6, 7)
     y = modulated_deform_conv2d(x, offset, mask, given["weight"], None, 1, 1, 1, 1, 1)
     return with_gradients(y, given)
@@ -122,6 +128,7 @@ def _plain_conv(given: dict[str, Tensor]) -> dict[str, Tensor]:
     return with_gradients(F.conv2d(given["x"], given["weight"], padding=1), given)
 
 
+# Three classes: 3 is the background.
 TARGETS = torch.tensor([0, 1, 2, 3, 3, 1])
 
 

@@ -12,6 +12,7 @@ from ...ops.launch import DTYPES, HAS_TRITON
 from ...ops.layer_norm import layer_norm
 from .checks import Check, leaves, run_check, with_gradients
 
+# Rows that fill no block of a kernel; the width is that of many first stages.
 ROWS, WIDTH = 37, 96
 
 

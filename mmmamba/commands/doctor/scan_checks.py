@@ -26,6 +26,7 @@ def check_scan(backend: str, device: torch.device) -> list[Check]:
 
 def _check(backend: str, device: torch.device, dtype: torch.dtype) -> Check:
     inputs = {name: x.to(_dtype(name, dtype)) for name, x in _inputs().items()}
+    # The truth gets the numbers that were rounded to the dtype, and computes in float64.
     want = _run(inputs, "naive", torch.device("cpu"), torch.float64)
 
     def got() -> dict[str, Tensor]:
@@ -49,6 +50,7 @@ def _inputs() -> dict[str, Tensor]:
     return {
         "u": draw(BATCH, length, CHANNELS),
         "delta": draw(BATCH, length, routes, CHANNELS),
+        # Negative for any draw: states decay.
         "A": -draw(routes, CHANNELS, STATES).exp(),
         "B": draw(BATCH, length, routes, STATES),
         "C": draw(BATCH, length, routes, STATES),

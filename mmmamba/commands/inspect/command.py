@@ -68,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    # Imported when it runs: `--help` need not wait for matplotlib and OpenMMLab.
     from .inspection import Inspection
 
     inspection = Inspection.open(
@@ -75,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     )
     args.out.mkdir(parents=True, exist_ok=True)
     wanted = args.what
+    # Asked for by name, a picture that cannot be is an error; of all, it is left out and told.
     if wanted is None:
         left_out = inspection.left_out()
         for what, reason in left_out.items():
@@ -82,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
         wanted = [what for what in WHAT if what not in left_out]
     for what in wanted:
         path = args.out / f"{what}.png"
+        # Pictures are named as the methods that draw them.
         draw = getattr(inspection, what)
         print(f"{what}: {draw(path, **_options(what, args))} → {path}")
     return 0

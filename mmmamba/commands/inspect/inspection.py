@@ -59,6 +59,7 @@ class Inspection:
     def __init__(self, opened: Opened, image: str | PathLike):
         self.opened, self.model, self.cfg = opened, opened.model, opened.cfg
         self.subject: Subject = read_subject(self.model, self.cfg, image)
+        # One forward pass serves `scan`, `attention` and the question which pictures there are.
         self._recorded: Recorded | None = None
 
     @classmethod
@@ -131,6 +132,7 @@ class Inspection:
         with _told():
             # Once more, with the tensors of this scan alone: those of all would fill the memory.
             again = record_scans(self.model.backbone, self.subject.inputs, [name])
+            # A mixer that is called more than once has several scans of one name: the last one.
             scan = [one for one in again if one.name == name][-1]
             row, column = picture.cell(x, y, scan.height, scan.width)
             draw_implicit_attention(implicit_attention(scan, row, column), picture, path)
@@ -166,6 +168,7 @@ class Inspection:
         part = part or ("neck" if getattr(self.model, "with_neck", False) else "backbone")
         inputs, sample = self.subject.inputs, self.subject.sample
         with _told():
+            # mmseg's segmentors have it, mmdet's detectors do not.
             if hasattr(self.model, "encode_decode"):
                 found = segmentation_cam(self.model, inputs, sample, index, part)
                 amount = f"{found.score:.0%} of the pixels"
@@ -242,6 +245,7 @@ class Inspection:
 def _record(backbone: nn.Module, inputs: Tensor) -> Recorded:
     name = type(backbone).__name__
     try:
+        # Without keeping tensors: at this point only the way of the scans is asked for.
         scans = record_scans(backbone, inputs, [])
     except TypeError as error:
         # A backbone that runs by itself has scans whose mixers do not tell where they go; the
@@ -285,6 +289,7 @@ def _classifier(name: str) -> nn.Module:
     known = torchvision.models.list_models(torchvision.models)
     if name not in known:
         raise UsageError(f"torchvision has no classifier {name!r}.{did_you_mean(name, known, 3)}")
+    # The caller's random numbers on the CPU, where weights are drawn, go on as before.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return torchvision.models.get_model(name, weights=None).eval()

@@ -54,6 +54,7 @@ def read_subject(model: nn.Module, cfg: Config, path: str | PathLike) -> Subject
     try:
         image_HW3 = preparation.read(path)
     except UnreadableImage as error:
+        # The path is in the message already.
         reason = str(error).removeprefix(f"{path}: ")
         raise UsageError(f"{path} cannot be read as an image: {reason}") from error
     packed = preparation.pack(image_HW3, path=str(path))

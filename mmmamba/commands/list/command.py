@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     console = Console(highlight=False)
+    # In a file or a pipe rich would take 80 columns and fold the names.
     if not console.is_terminal:
         console = Console(highlight=False, width=PLAIN_WIDTH)
     draw = {"backbones": _backbones, "configs": _configs, "weights": _weights}
@@ -91,6 +92,7 @@ def _configs(rows: list[dict[str, Any]]) -> Table:
     )
     for row in rows:
         scores = row["metrics"]
+        # Configs keep mmdet's shares for AP, mmseg's mIoU is in percent already.
         cells = [
             f"{scores[key] * (100 if 'AP' in key else 1):.1f}" if key in scores else "–"
             for key in METRICS

@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    # Imported when it runs: `--help` need not wait for OpenMMLab.
     from ...errors import UsageError
     from .write import write_config
 
@@ -90,6 +91,6 @@ def _command(args: argparse.Namespace) -> str:
     words = ["mmmamba new"]
     for key in ("backbone", "head", "data", "val_share", "batch_size", "gpus", "length"):
         value = getattr(args, key)
-        if value is not None and value != 1:
+        if value is not None and (key, value) != ("gpus", 1):
             words.append(f"--{key.replace('_', '-')} {shlex.quote(str(value))}")
     return " ".join(words)

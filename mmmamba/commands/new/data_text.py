@@ -9,6 +9,7 @@ from ...datasets.discovery import CocoData, LabelData, Part
 
 COCO_COLOURS = 80
 """Colours that mmdet's CocoDataset brings along."""
+# Odd factors: none of 256 colours in a row comes twice.
 PALETTE = "palette=[(37 * i % 256, 91 * i % 256, 157 * i % 256) for i in range(num_classes)]"
 
 TRAIN = """\
@@ -27,6 +28,7 @@ COCO_DATASET = """\
         data_prefix=dict(img={images}),
         metainfo=metainfo,
     ),"""
+# `_delete_`: the shipped data set is of another class, whose arguments would be merged in.
 LABELS = """\
 labels = dict(
     _delete_=True,
@@ -38,6 +40,7 @@ labels = dict(
     metainfo=dict(classes=classes),
 )
 """
+# The pipeline goes with `_delete_` and is taken over by name.
 LABEL_DATASET = """\
     dataset=dict(
         **labels,
@@ -74,6 +77,7 @@ def _coco_text(data: CocoData, root: Path, batch: int) -> str:
     for split, part in _held_out(data):
         lines.append(LOADER.format(split=split, dataset=dataset(part)))
         lines.append(f"{split}_evaluator = dict(ann_file={_path(root, part.annotations)})")
+    # MMEngine would test on the shipped config's own data otherwise.
     if not data.test:
         lines += ["test_dataloader = val_dataloader", "test_evaluator = val_evaluator"]
     return "\n".join(lines)

@@ -27,6 +27,7 @@ SEGMENTATION_HEADS = ("upernet", "semantic_fpn")
 
 def shipped_heads() -> dict[str, dict[str, Path]]:
     """Configs by backbone and head; of several the first by name, the shortest schedule."""
+    # The longest first: `mamba_yolo_t` begins the name of `mamba_yolo_t_v2`, too.
     names = sorted(list_backbones(), key=len, reverse=True)
     found: dict[str, dict[str, Path]] = {}
     for path in list_configs():

@@ -58,6 +58,7 @@ def plan_schedule(base: Config, images: int, batch: int, length: int | None = No
     steps = math.ceil(images / batch)
     if length is None:
         length = _length(base, unit, steps, batch)
+    # Schedulers count epochs or steps, so both the length and the number of all steps matter.
     total = length * steps if unit == "epochs" else length
     rate = _rate(base, batch)
     schedulers = _stretch(base, unit, published, length, total)
@@ -66,6 +67,7 @@ def plan_schedule(base: Config, images: int, batch: int, length: int | None = No
         if entry.get("eta_min"):
             least = entry["eta_min"] * rate.settings["lr"] / base.optim_wrapper.optimizer.lr
             entry["eta_min"] = _rounded(least)
+    # An epoch of few steps would end before its first line.
     log_interval = min(LOG_INTERVAL, max(steps // 2, 1)) if unit == "epochs" else LOG_INTERVAL
     val_interval = max(length // VALIDATIONS, 1)
     return Schedule(unit, length, val_interval, log_interval, schedulers, rate)
@@ -125,6 +127,8 @@ def _stretch(base: Config, unit: str, published: int, length: int, total: int) -
         for key, value in entry.items():
             # Not the lists of the shipped config themselves.
             new[key] = list(value) if isinstance(value, (list, tuple)) else value
+        # A scheduler that counts steps in a recipe of epochs is a warm-up; in one of iterations all
+        # count steps, and the short ones are.
         in_steps = not entry.get("by_epoch", True)
         short = entry.get("end", published) <= WARMUP_SHARE * published
         if in_steps and (unit == "epochs" or short):

@@ -79,6 +79,7 @@ def config_text(
         images=data.images,
         shipped=config_name(shipped),
         base=source(base_path(shipped, out)),
+        # The slash at the end: written paths are joined to it by `+`.
         root=source(f"{root}/"),
         classes=_names("classes", data.classes),
         data=data_text(data, root, batch),
@@ -95,6 +96,7 @@ def base_path(shipped: Path, out: Path) -> str:
     """
     checkout = configs_folder().parent
     inside = (checkout / "pyproject.toml").is_file() and out.resolve().is_relative_to(checkout)
+    # Relative to the config, from whichever folder it is read.
     return os.path.relpath(shipped, out.resolve().parent) if inside else str(shipped)
 
 

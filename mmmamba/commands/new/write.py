@@ -49,6 +49,7 @@ def write_config(
     base = Config.fromfile(base_config(backbone, head))
     if not root.is_dir():
         raise UsageError(f"there is no folder {root}, seen from {Path.cwd()}")
+    # Absolute, as the config may be read from another folder.
     root = root.resolve()
     data = find_data(root, out.resolve().with_name(f"{out.stem}_data"), head, backbone, val_share)
     batch = min(batch or min(base.train_dataloader.batch_size, MOST_IMAGES), data.images)
@@ -56,6 +57,7 @@ def write_config(
     text = config_text(base, out, data, root, schedule, batch, batch * gpus, command)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text)
+    # Read once: a text that is no config is found here, not when training starts.
     Config.fromfile(out)
     return [*data.said, *_summary(base, data, schedule, batch * gpus)]
 

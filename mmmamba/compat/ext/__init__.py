@@ -50,6 +50,7 @@ def get_compiling_cuda_version() -> str:
     return get_compiler_version()
 
 
+# By the names that mmcv looks up, so the functions themselves carry these.
 OPERATORS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (

@@ -51,6 +51,7 @@ def ms_deform_attn_backward(
 
     The forward pass is computed once more, so that nothing is kept in between.
     """
+    # The gradients that mmcv hands over are zeros already.
     if sampling_locations.numel() == 0:
         return
     wide = [

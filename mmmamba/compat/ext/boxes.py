@@ -60,11 +60,13 @@ def softnms(
         rest_N = np.arange(len(index_N)) != best
         overlap_N = _overlap(boxes_N4[best], boxes_N4[rest_N])
         scores_N = scores_N[rest_N] * _decay(overlap_N, iou_threshold, sigma, method)
+        # The best box is kept, however low its score: only decayed ones can be dropped.
         alive_N = scores_N >= min_score
         boxes_N4 = boxes_N4[rest_N][alive_N]
         index_N = index_N[rest_N][alive_N]
         scores_N = scores_N[alive_N]
     keep_K = torch.tensor(kept, dtype=torch.long)
+    # Coordinates as they were given, without the offset.
     dets[: len(kept), :4] = boxes[keep_K].to(dets.dtype)
     dets[: len(kept), 4] = torch.tensor(kept_scores, dtype=dets.dtype)
     return keep_K
@@ -115,6 +117,7 @@ def bbox_overlaps(
     That is (M,) if aligned, else (M, N).
     """
     first, second = widen(bboxes1, bboxes2)
+    # A second axis against which `second` spreads out.
     if not aligned:
         first = first[:, None]
     near_corner = torch.maximum(first[..., :2], second[..., :2])

@@ -55,7 +55,9 @@ def carafe_naive_backward(
     for (tap, window), (_, grad_window) in windows:
         grad_mask = (grad_tiles * _spread(window, group_size)).sum(dim=2)
         grad_mask_tiles[:, :, tap] += grad_mask.to(grad_masks.dtype)
+        # All S x S outputs of a tile read the same source cell, so their gradients meet there.
         grad_cells = (grad_tiles * mask_tiles[:, :, tap, None]).sum(dim=(4, 6))
+        # A view into `grad_padded`, where the windows of neighbouring taps overlap and add up.
         grad_window += grad_cells.view_as(grad_window)
     height, width = features.shape[2:]
     grad_input += grad_padded[:, :, half : half + height, half : half + width].to(grad_input.dtype)

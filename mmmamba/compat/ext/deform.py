@@ -34,6 +34,7 @@ def _inside(
     for axis in (0, 1):
         tap = torch.arange(kernel[axis], device=offset.device) * dilation[axis]
         cell = torch.arange(offset.shape[2 + axis], device=offset.device) * stride[axis]
+        # Against (B, G, KH, KW, 1, OH, OW): rows differ by KH and OH, columns by KW and OW.
         shape = (-1, 1, 1, len(cell), 1) if axis == 0 else (-1, 1, 1, len(cell))
         unmoved = (tap[:, None] + cell - padding[axis]).view(shape)
         position = unmoved + offset_BGKL2HW[:, :, :, :, axis : axis + 1]
@@ -88,6 +89,7 @@ def _backward(
 ) -> Gradients:
     """Gradients of all that a deformable convolution is made of."""
     with_mask = mask is not None
+    # torchvision's backward pass takes a mask and a bias in any case: an empty one, and zeros.
     mask = mask if with_mask else offset.new_zeros(len(offset), 0)
     grad, x, w, o, m = widen(grad_output, input, weight, offset, mask)
     bias = w.new_zeros(len(w))
@@ -125,6 +127,7 @@ def deform_conv_forward(
     `columns`, `ones` and `im2col_step` are mmcv's scratch, unused.
     """
     x, w, o = widen(input, weight, offset)
+    # torchvision reads both numbers of groups off the shapes of weight and offset.
     output.copy_(
         torchvision.ops.deform_conv2d(x, o, w, None, (dH, dW), (padH, padW), (dilationH, dilationW))
     )

@@ -32,6 +32,7 @@ def deform_roi_pool_forward(
     y, x, share = _moved_points(rois_R5, offset, size, spatial_scale, sampling_ratio, gamma)
     # Each bin is a bag of cells with weights, summed without a copy of all that it reads.
     table_NC = x_BCHW.permute(0, 2, 3, 1).flatten(0, 2)
+    # A point counts as its four cells: no step holds the channels of all points at once.
     for chunk in roi_chunks(rois_R5, 4, (y.shape[1], y.shape[3]), (x.shape[2], x.shape[4])):
         corners = list(bilinear_corners(y[chunk], x[chunk], x_BCHW.shape[-2:]))
         cell, weight = _bags(rois_R5[chunk], corners, share[chunk], x_BCHW.shape[-2:])
@@ -75,6 +76,7 @@ def deform_roi_pool_backward(
         if grad_offset.numel():
             points = corners[0][0].shape
             grad_corners = grad_weight.view(*points[:3], 4, *points[3:]).unbind(3)
+            # Points move in cells, offsets in parts of the RoI: the slope of one by the other.
             reach_R211 = gamma * _extent(rois_R5[chunk], spatial_scale)[..., None, None]
             slope_y, slope_x = _slopes(y[chunk], x[chunk], corners)
             grad_y = _of_bins(grad_corners, slope_y, share[chunk])

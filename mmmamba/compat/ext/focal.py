@@ -72,6 +72,7 @@ def _softmax_terms(p_NC: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor, Tens
     """
     valid_N = target_N >= 0
     p_N = p_NC.gather(1, target_N.clamp(min=0)[:, None])[:, 0]
+    # Cut off at the smallest normal number: p = 0 gives a large loss, not an infinite one.
     return p_N, p_N.clamp(min=torch.finfo(p_N.dtype).tiny).log(), valid_N
 
 
@@ -107,6 +108,7 @@ def softmax_focal_loss_backward(
     # At p = 1 the power has no finite derivative for gamma < 1, but its factor log p is 0.
     slope_N = torch.where(rest_N > 0, gamma * rest_N ** (gamma - 1) * p_N * log_p_N, 0)
     scale_N1 = (alpha * (slope_N - rest_N**gamma) * valid_N)[:, None]
+    # What is ignored stands as class 0 here; `valid_N` has made its scale 0.
     onehot_NC = F.one_hot(target.clamp(min=0), p_NC.shape[1])
     weight = _class_weight(weight_C, target, p_NC.shape[1], "softmax_focal_loss")
     grad_NC = scale_N1 * (onehot_NC - p_NC) * weight

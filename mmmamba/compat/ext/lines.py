@@ -33,9 +33,12 @@ def line_nms_forward(boxes: Tensor, scores: Tensor, overlap: float, top_k: int) 
         kept.append(lane)
         shared = covered_NR[lane:] & covered_NR[lane]
         distance = (place_NR[lane:] - place_NR[lane]).abs().masked_fill(~shared, 0).sum(dim=1)
+        # Without division, so that lanes that share no row are not near: 0 is not below 0.
         near = distance < overlap * shared.sum(dim=1)
+        # A lane without rows shares none with itself either, but belongs to itself all the same.
         near[0] = True
         parent[lane:][near] = len(kept)
+    # Back from the order of scores to the caller's.
     keep = torch.zeros_like(order)
     keep[: len(kept)] = order[kept]
     parents = torch.zeros_like(order).scatter(0, order, parent)

@@ -20,6 +20,7 @@ def masked_im2col_forward(
     `data_col` is (C * KH * KW, N); outside of the map everything is 0.
     """
     padded_CHW = F.pad(features[0], (pad_w, pad_w, pad_h, pad_h))
+    # With the padding in front, the kernel of a cell begins at the cell's own index.
     row_NK = mask_h_idx[:, None] + torch.arange(kernel_h, device=features.device)
     column_NL = mask_w_idx[:, None] + torch.arange(kernel_w, device=features.device)
     patch_CNKL = padded_CHW[:, row_NK[:, :, None], column_NL[:, None]]

@@ -26,6 +26,8 @@ def psamask_forward(
     Channels of `output` are the cells that a mask covers where masks collect (`psa_type` 0),
     and the cells that masks belong to where they distribute (1).
     """
+    # The mask's middle lies on its cell, so map row r is row r - h + half of the mask of a cell in
+    # row h.
     row_RH = _difference(h_feature, input.device) + half_h_mask
     column_CW = _difference(w_feature, input.device) + half_w_mask
     laid_BRCHW = _pick(input.unflatten(1, (h_mask, w_mask)), row_RH, column_CW)
@@ -50,6 +52,8 @@ def psamask_backward(
     if psa_type == DISTRIBUTE:
         grad_BTS = grad_BTS.transpose(1, 2)
     grad_BRCHW = grad_BTS.reshape(num_, h_feature, w_feature, h_feature, w_feature)
+    # Each value of a mask was laid on one place at most, so its gradient is read there, without
+    # a sum: row i of the mask of a cell in row h lies on map row h + i - half.
     row_IH = _sum(h_mask, h_feature, grad_output.device) - half_h_mask
     column_JW = _sum(w_mask, w_feature, grad_output.device) - half_w_mask
     grad_input += _pick(grad_BRCHW, row_IH, column_JW).reshape(grad_input.shape)

@@ -62,6 +62,7 @@ def roi_pool_backward(
     grad_RCPQ, rois_R5 = widen(grad_output, rois)
     channels, height, width = grad_input.shape[1:]
     plane_RC = rois_R5[:, :1].long() * channels + torch.arange(channels, device=rois_R5.device)
+    # Bins without a cell have argmax -1: they point at cell 0, with a gradient of 0.
     cell = plane_RC[..., None, None] * (height * width) + argmax.clamp(min=0)
     grad_flat = grad_RCPQ.new_zeros(grad_input.numel())
     grad_flat.index_add_(0, cell.flatten(), (grad_RCPQ * (argmax >= 0)).flatten())
@@ -77,6 +78,7 @@ def _bin_cells(interval_R2: Tensor, scale: float, bins: int, length: int) -> tup
     bin_R = (stop_R - start_R) / bins
     edge_P = torch.arange(bins + 1, device=bin_R.device, dtype=bin_R.dtype)
     edge_RP = edge_P * bin_R[:, None] + start_R[:, None]
+    # Bins overlap by a cell where their edges are no whole numbers, so both ends round outwards.
     first_RP = edge_RP[:, :-1].floor().long().clamp(0, length)
     end_RP = edge_RP[:, 1:].ceil().long().clamp(0, length)
     used_RP = (end_RP > first_RP) & (stop_R > start_R)[:, None]

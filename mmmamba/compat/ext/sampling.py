@@ -32,10 +32,12 @@ def sample_points(
     points = []
     for axis, bins in ((1, size[0]), (0, size[1])):
         start_R, stop_R = corners_R4[:, axis], corners_R4[:, axis + 2]
+        # Without `aligned`, the older behaviour, RoIs are at least a cell long.
         length_R = stop_R - start_R if aligned else (stop_R - start_R).clamp(min=1)
         bin_R = length_R / bins
         given = sampling_ratio > 0
         count_R = torch.full_like(bin_R, sampling_ratio) if given else bin_R.ceil()
+        # Zero samples of an empty RoI become one that counts nothing, as every list needs a point.
         some_R = count_R.clamp(min=1)
         most = int(some_R.max()) if len(some_R) else 1
         sample_S = torch.arange(most, device=bin_R.device, dtype=bin_R.dtype)
@@ -63,6 +65,7 @@ def bilinear_corners(
     """
     axes = []
     for point, length in ((y, size[0]), (x, size[1])):
+        # Inside by the point as given, before it is moved to the border.
         inside = (point >= -1) & (point <= length)
         point = point.clamp(0, length - 1)
         low = point.floor()

@@ -119,12 +119,14 @@ def check_categories(categories: list[dict], classes: Sequence[str] | None, repo
         return
     for name, times in _several(classes):
         report.add("classes-twice", f"{name!r} stands {times} times in the config's classes")
+    # By name, whatever the order.
     missing = [name for name in classes if name not in names]
     if missing:
         report.add("classes-missing", _missing(missing, names, classes))
     # mmdet keeps the file's order whatever the config's: names would be exchanged.
     common = [name for name in classes if name in names]
     in_file = [name for name in names if name in classes]
+    # Only where both name the same classes once each; else other findings explain the difference.
     if not missing and len(common) == len(in_file) and common != in_file:
         report.add("classes-order", f"write classes=({', '.join(map(repr, in_file))},)")
     for name in names:
@@ -164,10 +166,12 @@ def _check_images(
             found = f"entry {index} of images has id {number!r} and file_name {name!r}"
             report.add("image-record", found)
             continue
+        # The first id of a file stays, and all later ones are held against it.
         other = ids_of_name.setdefault(name, number)
         if other != number:
             report.add("image-name-twice", f"{name} has the ids {other} and {number}", image=number)
         width, height = image.get("width"), image.get("height")
+        # Known without a size: its annotations are no orphans, but their boxes cannot be checked.
         sizes[number] = None
         if not has_size(image):
             found = f"{name} has width {width!r} and height {height!r}"
@@ -204,10 +208,12 @@ def _check_annotations(
         if category not in known:
             report.add("category-unknown", f"category {category!r}", **place)
             continue
+        # Ignored annotations count here too, as they do for mmdet's `filter_empty_gt`.
         used.add(image)
         if annotation.get("ignore"):
             report.add("annotation-ignored", **place)
             continue
+        # No object to learn, so not in the class's count; box and mask are checked all the same.
         if annotation.get("iscrowd"):
             report.add("annotation-crowd", **place)
         elif category in chosen:
@@ -242,6 +248,7 @@ def _check_ids(index: int, annotation: dict, seen: set, report: Report) -> bool:
     if number in seen:
         report.add("annotation-id-twice", **place)
     seen.add(number)
+    # COCOeval keeps the matched annotation's id and takes 0 for "no match".
     if number == 0:
         report.add("annotation-id-0", **place)
     return True
@@ -280,6 +287,7 @@ def _check_size(image: dict, facts: ImageFacts, report: Report, place: dict) -> 
     """An image that was read against its entry in the file."""
     width, height = image.get("width"), image.get("height")
     seen = facts.seen_size
+    # The entry fits the stored pixels, not the turned ones; squares fit both ways.
     if facts.turned and (width, height) == (facts.width, facts.height) != seen:
         report.add("image-turned", f"stored {width} x {height}", **place)
     elif (width, height) != seen:

@@ -23,17 +23,20 @@ def check_image_ids(content: dict, report: Report) -> None:
         number, name = image.get("id"), image.get("file_name")
         if not is_id(number) or not isinstance(name, str):
             continue
+        # pycocotools keeps images in a dict by id, in which the last entry wins.
         if names.setdefault(number, name) != name:
             report.add("image-id-shared", f"{names[number]} and {name}", image=number)
         elif number in seen:
             report.add("image-id-twice", name, image=number)
         seen.add(number)
+    # 17 and "17" are two keys of pycocotools' dicts: such annotations go to no image.
     twins = {str(number): number for number in names}
     astray: dict[Any, int] = {}
     for annotation in content["annotations"]:
         number = annotation.get("image_id")
         if not all(is_id(annotation.get(key)) for key in ID_KEYS) or number in names:
             continue
+        # Told once for each id: a file written that way has it in every annotation.
         if str(number) in twins:
             astray[number] = astray.get(number, 0) + 1
         else:

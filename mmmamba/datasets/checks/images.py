@@ -58,6 +58,7 @@ def read_image_facts(path: str | Path, decode: bool = True) -> ImageFacts:
             # Pillow gives the size as stored, mmcv turns the image when it reads it.
             turned = image.getexif().get(ExifTags.Base.Orientation) in TURNING
             return ImageFacts(*image.size, mode=image.mode, turned=turned)
+    # An OSError too, so it stands before those.
     except FileNotFoundError:
         return ImageFacts(error="there is no such file")
     except UNREADABLE as error:
@@ -71,6 +72,7 @@ def read_image(path: str | Path) -> np.ndarray:
     """
     with Image.open(path) as image:
         seen = ImageOps.exif_transpose(image).convert("RGB")
+    # Pillow's order is red, green, blue; the copy makes the turned view contiguous for OpenCV.
     return np.asarray(seen)[..., ::-1].copy()
 
 

@@ -35,6 +35,7 @@ def box_faults(annotation: Mapping, width: float, height: float) -> Iterator[tup
         yield "box-broken", f"bbox is {box!r}"
         return
     x, y, w, h = box
+    # Without an area mmdet fails; with one of 0 or less it drops the annotation, whatever the box.
     area = annotation.get("area")
     if not is_number(area):
         yield "annotation-record", f"area is {area!r}" if "area" in annotation else "no area"
@@ -90,6 +91,7 @@ def _rle_faults(rle: Mapping, width: int, height: int) -> Iterator[tuple[str, st
     size, counts = rle.get("size"), rle.get("counts")
     if not (isinstance(size, (list, tuple)) and len(size) == 2 and all(is_number(v) for v in size)):
         yield "rle-broken", f"size is {size!r}"
+    # pycocotools decodes to the mask's own size, whatever the image's.
     elif list(size) != [height, width]:
         yield "rle-size", f"size is {list(size)}, the image is {height} high and {width} wide"
     elif isinstance(counts, (list, tuple)):
@@ -121,12 +123,15 @@ def rle_length(counts: str | bytes) -> int | None:
         value |= (bits & 0x1F) << shift
         shift += 5
         if not bits & 0x20:
+            # The highest bit of the last five is the sign.
             if bits & 0x10:
                 value -= 1 << shift
+            # This run is not in `runs` yet, so runs[-2] is two runs before it.
             runs.append(value + (runs[-2] if len(runs) > 2 else 0))
             if runs[-1] < 0:
                 return None
             value = shift = 0
+    # A number that goes on behind the end has left its shift.
     return sum(runs) if shift == 0 else None
 
 
@@ -140,6 +145,7 @@ def decode_mask(annotation: Mapping, width: int, height: int):
         return None
     if isinstance(mask, Mapping) and isinstance(mask["counts"], (str, bytes)):
         return coco_mask.decode(dict(mask))
+    # Polygons become one RLE each, runs in a list become one alone.
     rles = coco_mask.frPyObjects(mask if isinstance(mask, list) else dict(mask), height, width)
     return coco_mask.decode(coco_mask.merge(rles) if isinstance(rles, list) else rles)
 

@@ -19,7 +19,9 @@ def irregular(path: object) -> str:
     if not isinstance(path, (str, os.PathLike)):
         return ""
     try:
+        # `stat` does not open: it returns at once where opening a pipe would wait for a writer.
         kind = KINDS.get(stat.S_IFMT(os.stat(path).st_mode))
+    # A ValueError is what a path with a null byte in it raises.
     except (OSError, ValueError):
         return ""
     return f"it is {kind}, not a file" if kind else ""

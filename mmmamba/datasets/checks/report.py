@@ -73,9 +73,11 @@ class Report:
         annotation: Any = None,
     ) -> None:
         """Count a finding. KeyError for a kind that is not in `KINDS`."""
+        # A misspelt kind must fail here, not when the report is printed.
         KINDS[kind]
         self.counts[kind] += 1
         kept = self.examples.setdefault(kind, [])
+        # A million bad annotations must not fill the memory.
         if len(kept) < KEPT:
             kept.append(Finding(kind, file or self.file, detail, image, annotation))
 

@@ -33,6 +33,7 @@ class Checked:
         """Paths of the images."""
         if self.pairs:
             return [Path(image) for image, _ in self.pairs]
+        # `image_root` is asked of COCO data sets alone: others name their folder otherwise.
         root = Path(self.split.image_root) if self.content else Path()
         names = [image.get("file_name") for image in self.content.get("images", ())]
         return [root / name for name in names if isinstance(name, str)]
@@ -74,6 +75,7 @@ def _check_coco(cfg: Config, split: Split, decode: bool) -> Checked:
         decode=decode,
     )
     check_heads(cfg, split, report)
+    # With other classes nothing would be left, which says nothing new.
     if not report.has("classes-none", "classes-text", "classes-missing"):
         check_coco_use(content, split, report)
     return Checked(split, report, content)
@@ -84,6 +86,7 @@ def _check_segmentation(cfg: Config, split: Split, decode: bool) -> Checked:
     folder = split.dataset.data_prefix.get("seg_map_path") or ""
     report = Report(split.name, folder, unit="pixels")
     head = cfg.model.get("decode_head")
+    # The head's, as the loss leaves pixels out by it; cascades have a list of heads.
     ignore_index = (head[0] if isinstance(head, list) else head or {}).get("ignore_index", 255)
     if pairs:
         report = check_segmentation(
@@ -104,6 +107,7 @@ def _check_segmentation(cfg: Config, split: Split, decode: bool) -> Checked:
 
 def check_overlap(train: Iterable[Path], other: Iterable[Path], report: Report) -> None:
     """Images of a split that training has too."""
+    # Splits may reach one file by different paths or links.
     known = {path.resolve() for path in train}
     for path in other:
         if path.resolve() in known:

@@ -69,6 +69,7 @@ def coco_samples(
         if is_id(category) and is_id(image) and category in label_of:
             annotations_of[image].append(annotation)
             images_of[category].append(image)
+    # Faulty images come first, in half of the places at most: the rest show what is right.
     wanted = [image for image in dict.fromkeys(first) if image in images][: number // 2]
     rare_first = _one_for_each(images_of, images)[:number]
     spread = list(images)[:: max(len(images) // number, 1)]
@@ -82,6 +83,7 @@ def coco_samples(
         if image is None:
             continue
         size = int(entry["width"]), int(entry["height"])
+        # shape is height first, size width first.
         fits = image.shape[1::-1] == size
         marks = []
         for annotation in annotations_of[image_id]:
@@ -109,6 +111,7 @@ def _mark(annotation: dict, size: tuple[int, int], fits: bool, label: int) -> Ma
         fits: the image has that size; where it has another, the mask would not lie on it.
     """
     faults = [*box_faults(annotation, *size), *mask_faults(annotation, *size)]
+    # pycocotools may end the process at such masks; boxes need only be four numbers to be drawn.
     broken_mask = any(kind.startswith(("polygon", "rle")) for kind, _ in faults)
     broken_box = any(kind == "box-broken" for kind, _ in faults)
     mask = decode_mask(annotation, *size) if fits and not broken_mask else None
@@ -130,6 +133,7 @@ def segmentation_samples(
         image, labels = _read(read_image, image_path), _read(read_labels, label_path)
         if image is None or labels is None or labels.shape != image.shape[:2]:
             continue
+        # -1 stays where a pixel is ignored or has a value of no class.
         seen = np.full(labels.shape, -1)
         for value in np.unique(labels).tolist():
             found = class_of_value(value, classes, ignore_index, reduce_zero_label, label_map)

@@ -46,6 +46,7 @@ def read_label_map(path: str | Path) -> LabelFacts:
     size = labels.shape[1], labels.shape[0]
     if labels.ndim != 2:
         return LabelFacts(size, channels=labels.shape[2])
+    # Counted once: what a value means depends on the config, and is asked per value, not per pixel.
     values, amounts = np.unique(labels, return_counts=True)
     return LabelFacts(size, dict(zip(values.tolist(), amounts.tolist())))
 
@@ -113,6 +114,7 @@ def check_segmentation(
                 report.classes[classes[found]].amount += pixels
                 report.classes[classes[found]].images += 1
         if wrong:
+            # The message speaks of values in the file, before 0 is taken off.
             lowest = 1 if reduce_zero_label else 0
             values = ", ".join(map(str, wrong[:8])) + (" …" if len(wrong) > 8 else "")
             known = f"{lowest} … {len(classes) - 1 + lowest} or {ignore_index}"

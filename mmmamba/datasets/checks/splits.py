@@ -72,6 +72,7 @@ def config_splits(cfg: Config, names: tuple[str, ...] = SPLITS) -> list[Split]:
         if name == "test" and "val" in names and node == _dataset_of(cfg, "val"):
             continue
         evaluators = tuple(as_list(cfg.get(f"{name}_evaluator")))
+        # Tests may load masks that nothing scores: there the metric decides.
         scored = any("segm" in as_list(evaluator.get("metric")) for evaluator in evaluators)
         masks = loads_masks(node) if name == "train" else scored
         for plain in plain_datasets(node):

@@ -24,6 +24,7 @@ def print_report(report: Report, console: Console) -> None:
     )
     if report.classes:
         console.print(class_table(report))
+    # COLOURS has the severities from the worst to the least; those of one keep their order.
     order = sorted(report.counts, key=lambda kind: list(COLOURS).index(KINDS[kind].severity))
     for kind in order:
         known = KINDS[kind]
@@ -33,6 +34,7 @@ def print_report(report: Report, console: Console) -> None:
             f"× {report.counts[kind]} ({known.advice})",
             highlight=False,
         )
+        # A note's examples say little, but of these it is the names that matter.
         if known.severity != "note" or kind in ("class-empty", "classes-left"):
             for finding in report.examples[kind][:SHOWN]:
                 console.print(f"    {escape(str(finding))}", highlight=False, soft_wrap=True)
@@ -53,6 +55,7 @@ def class_table(report: Report) -> Table:
             table.add_column(column, justify="right")
     rows = [
         (
+            # Rich takes square brackets in a name for markup.
             escape(name),
             f"{count.amount:,}",
             f"{100 * count.amount / total:.1f}",
@@ -60,6 +63,7 @@ def class_table(report: Report) -> Table:
         )
         for name, count in report.classes.items()
     ]
+    # Read down the left half, then the right one, which may be a row shorter.
     half = -(-len(rows) // halves)
     for index in range(half):
         beside = rows[half + index : half + index + 1] if halves == 2 else []

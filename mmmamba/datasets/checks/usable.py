@@ -77,6 +77,7 @@ def head_classes(node: Any, place: str) -> Iterator[tuple[str, int]]:
         for key, value in node.items():
             if key == "num_classes" and isinstance(value, int):
                 yield f"{place}.{key}", value
+            # These may have a `num_classes` that does not count the data set's classes.
             elif key not in WITHOUT_CLASSES:
                 yield from head_classes(value, f"{place}.{key}")
     elif isinstance(node, (list, tuple)):
@@ -95,6 +96,7 @@ def check_coco_use(content: dict, split: Split, report: Report) -> None:
         if is_id(image.get("id")) and has_size(image):
             images[image["id"]] = image
     found = _objects(content["annotations"], chosen, images)
+    # Results that are only written out belong to tests whose labels are not published.
     if not any(evaluator.get("format_only") for evaluator in split.evaluators):
         _check_objects(found, len(content["annotations"]), split.masks, report)
     with_objects = found.images
@@ -133,6 +135,7 @@ def _objects(annotations: list[dict], chosen: Mapping, images: Mapping[Any, dict
         category, image = annotation.get("category_id"), annotation.get("image_id")
         if not (is_id(category) and is_id(image) and category in chosen and image in images):
             continue
+        # As mmdet's `filter_empty_gt`, which asks whether the image has any annotation of a class.
         found.images.add(image)
         if annotation.get("iscrowd") or annotation.get("ignore"):
             continue
@@ -163,6 +166,7 @@ def _has_box(annotation: dict, image: dict) -> bool:
 
 def _check_places(names: list[str], root: str, report: Report) -> None:
     """Whether any of the first images lies where the config looks for them."""
+    # Images in remote storage cannot be looked for by path.
     if not names or "://" in root:
         return
     if not any((Path(root) / name).exists() for name in names[:LOOKED_AT]):
@@ -177,6 +181,7 @@ def _check_evaluators(split: Split, images: set, report: Report) -> None:
         content = read_coco(file, report)
         if content is None:
             continue
+        # `loadRes` of COCO refuses results of an image that its file does not have.
         unknown = images - {image["id"] for image in content["images"] if is_id(image.get("id"))}
         if unknown:
             report.add(
@@ -202,6 +207,7 @@ def check_segmentation_use(split: Split, pairs: list[tuple[str, str]], report: R
     """There are images, and a label map for each."""
     if not pairs:
         folder = Path(split.dataset.data_prefix.get("img_path") or ".")
+        # What does lie there tells a wrong folder from a wrong `img_suffix`.
         suffixes = Counter(p.suffix for p in folder.rglob("*") if p.is_file())
         most = [f"{n} {suffix or 'without suffix'}" for suffix, n in suffixes.most_common(3)]
         found = ", ".join(most) or "nothing"

@@ -53,6 +53,7 @@ def find_coco(root: Path, out: Path, val_share: float | None = None) -> CocoData
     files = annotation_files(root)
     if not files:
         return None
+    # One file for each split; None is the split of files whose names say nothing.
     by_split: dict[str | None, list[Path]] = {}
     for file in files:
         by_split.setdefault(split_of(file.relative_to(root)), []).append(file)
@@ -66,6 +67,7 @@ def find_coco(root: Path, out: Path, val_share: float | None = None) -> CocoData
         )
     train = _read(only_file)
     images = _image_folder(root, only_file, train)
+    # Training needs a validation; of two files the second one is it, whatever its name.
     if "val" not in chosen and "test" in chosen and "train" in chosen:
         chosen["val"] = chosen.pop("test")
         said.append(f"validation: {chosen['val']}, as there is no other file")
@@ -91,6 +93,7 @@ def annotation_files(root: Path) -> list[Path]:
     files = []
     for folder in walk(root):
         for file in sorted(folder.glob("*.json")):
+            # COCO ships `person_keypoints_…`, `captions_…` and others in the same folder.
             if not set(_words(file.stem)) & set(OTHER_TASKS):
                 files.append(file)
     return files
@@ -105,6 +108,7 @@ def _divided(
             f"{root} has one annotation file, {file.relative_to(root)}, and none for validation. "
             "--val-share 0.2 holds a fifth of the images out"
         )
+    # By name and not by entry: a file that is listed twice cannot be in both parts.
     names = split_names((image["file_name"] for image in content["images"]), share)
     if not all(names):
         raise UsageError(
@@ -140,6 +144,7 @@ def _read(file: Path) -> dict:
 def _only(root: Path, split: str | None, files: list[Path]) -> Path:
     """The one annotation file of a split: COCO's `instances_` where there are others beside it."""
     instances = [file for file in files if file.name.startswith("instances")]
+    # Where several are COCO's `instances_`, they cannot be told apart either.
     left = instances if len(instances) == 1 else files
     if len(left) > 1:
         kind = f"{split} files" if split else "files that say neither train nor val"
@@ -162,6 +167,7 @@ def _image_folder(root: Path, file: Path, content: dict) -> Path:
     def liking(folder: Path) -> tuple:
         """Sorts first what an image folder of this file would most likely be."""
         below = folder.relative_to(root)
+        # False sorts before True: each line is a wish, the first outweighs all after it.
         return (
             folder != file.parent,
             bool(set(below.parts) & set(LABEL_FOLDERS)),
@@ -175,6 +181,7 @@ def _image_folder(root: Path, file: Path, content: dict) -> Path:
     for folder in folders:
         if all((folder / name).is_file() for name in names):
             return folder
+    # No folder has them all: the error names the one that comes nearest.
     partly = max(folders, key=lambda folder: sum((folder / name).is_file() for name in names))
     there = [name for name in names if (partly / name).is_file()]
     if not there:
@@ -196,6 +203,7 @@ def _classes(content: dict) -> tuple[tuple[str, ...], list[str]]:
     groups = {category.get("supercategory") for category in content["categories"]}
     names, dropped = [], []
     for category in content["categories"]:
+        # A group that has annotations is a class all the same.
         is_group = category["name"] in groups and category.get("supercategory") in NO_GROUP
         unused = category["id"] not in used
         (dropped if is_group and unused else names).append(category["name"])

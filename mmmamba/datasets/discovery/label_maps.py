@@ -60,6 +60,7 @@ def find_label_maps(root: Path, out: Path, val_share: float | None = None) -> La
         for split, names in SPLIT_NAMES.items()
         if (found := _folders(root, names)) is not None
     }
+    # Without folders of splits, images and label maps may lie in one folder each.
     whole = _folders(root, ("",)) if "train" not in parts else None
     if "train" not in parts and whole is None:
         return None
@@ -71,6 +72,7 @@ def find_label_maps(root: Path, out: Path, val_share: float | None = None) -> La
     if "train" in parts and "val" not in parts and "test" in parts:
         parts["val"] = parts.pop("test")
         said.append(f"validation: {parts['val'].images}, as there is no other folder")
+    # From here on names come from lists, not from what lies in the folders.
     if "val" not in parts or whole is not None:
         parts = _divided(root, first, names, out, val_share)
         names = parts["train"].names.read_text().splitlines()
@@ -115,6 +117,7 @@ def _folders(root: Path, names: tuple[str, ...]) -> Part | None:
             ):
                 if _holds_images(part.images) and _holds_images(part.annotations):
                     return part
+        # The layout of CamVid.
         if name and (root / name).is_dir() and (root / f"{name}annot").is_dir():
             return Part(root / name, root / f"{name}annot")
     return None
@@ -149,6 +152,7 @@ def _names(folder: Path, suffix: str) -> list[str]:
 
 def _label_suffix(folder: Path, name: str) -> str:
     """What the label map of an image has after its name, such as _mask.png."""
+    # Names may hold folders, as mmseg searches them recursively.
     stem = Path(name).name
     found = []
     for path in sorted((folder / name).parent.glob("*")):
@@ -209,6 +213,7 @@ def _renumbered(
     parts: dict[str, Part], values: Counter, image_suffix: str, label_suffix: str, out: Path
 ) -> dict[str, Part]:
     """Copies of the label maps in which the values are numbered from 0."""
+    # The test split too is renumbered, or it would be scored by other numbers.
     numbers = {value: index for index, value in enumerate(sorted(values))}
     moved = {}
     for split, part in parts.items():
@@ -228,6 +233,7 @@ def _renumbered(
 def _classes(root: Path, values: Counter) -> tuple[tuple[str, ...], bool, str]:
     """Names, whether 0 is none of them, and how that was found out."""
     highest = max((value for value in values if value != IGNORED), default=0)
+    # Neither says whether 0 is a class; the file's length and the highest value together do.
     file = next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
     if file is None:
         names = tuple(
@@ -240,9 +246,11 @@ def _classes(root: Path, values: Counter) -> tuple[tuple[str, ...], bool, str]:
         for line in file.read_text().splitlines()
         if line.strip() and not line.startswith("#")
     ]
+    # In CVAT's `labelmap.txt` colours follow the name after a colon.
     names = tuple(line.split(":")[0] for line in lines)
     if highest < len(names):
         return names, False, f"{len(names)} classes from {file}, numbered from 0"
+    # One value more than there are names: counted from 1, and 0 is none of them.
     if highest == len(names):
         return (
             names,

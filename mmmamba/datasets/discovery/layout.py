@@ -44,7 +44,9 @@ class Part:
 
 def split_of(path: Path) -> str | None:
     """train, val or test, by the name of a file or of the folders above it; None if none says."""
+    # The nearest name wins: `train/val.json` is a validation file.
     for part in (path.stem, *reversed(path.parent.parts)):
+        # Digits part words as well: `train2017` says train.
         words = re.split(r"[^a-z]+", part.lower())
         for split, names in SPLIT_NAMES.items():
             if any(word in names for word in words):
@@ -66,6 +68,8 @@ def split_names(names: Iterable[str], share: float) -> tuple[list[str], list[str
 
     They are chosen by a hash, so that they are the same on every machine.
     """
+    # A name's place depends on itself alone: new images move few of the old between the parts.
     ordered = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    # At least one, however small the share; who calls refuses an empty training part.
     held_out = set(ordered[: max(round(share * len(ordered)), 1)])
     return sorted(set(ordered) - held_out), sorted(held_out)

@@ -46,6 +46,7 @@ class CheckedParse:
 
     def __init__(self, dataset: BaseDataset, masks: bool, skip: bool) -> None:
         self.dataset, self.masks, self.skip = dataset, masks, skip
+        # Bound before this object takes its place, so it is mmdet's own.
         self.parse = dataset.parse_data_info
         self.report = Report("", dataset.ann_file)
         self.seen = 0
@@ -54,6 +55,8 @@ class CheckedParse:
         image, annotations = raw["raw_img_info"], raw["raw_ann_info"]
         self.seen += len(annotations)
         size = image.get("width"), image.get("height")
+        # mmdet computes with the sizes and would fail at once; an empty entry lets it read on, so
+        # that `finish` can name every such image.
         if not all(is_number(side) and side >= 1 for side in size):
             self.report.add(
                 "image-record",
@@ -87,6 +90,7 @@ class CheckedParse:
                 be skipped.
         """
         fatal = []
+        # What training can do without is a warning; all that is fatal comes in one error.
         for kind, number in self.report.counts.items():
             if kind == "image-record" or (kind in FATAL and not self.skip):
                 fatal.append(kind)
@@ -111,6 +115,7 @@ def load_checked(dataset: BaseDataset, masks: bool, skip: bool) -> None:
     Raises:
         DataError: the file or annotations of it cannot be used.
     """
+    # mmdet parses inside of `full_init`; its method is hidden by an attribute of the object.
     checked = CheckedParse(dataset, masks, skip)
     # On this object alone, and only while it reads.
     dataset.parse_data_info = checked
@@ -162,10 +167,13 @@ def _is_plain(annotation: dict, width: float, height: float, masks: bool, known:
 def _all_faults(
     annotation: dict, size: tuple[int, int], masks: bool, known: dict
 ) -> Iterator[tuple[str, str]]:
+    # mmdet looks at the category last, after box and area, which such an annotation need not have.
+    # So it is left out whole, and its box is not looked at here either.
     category = annotation.get("category_id")
     if not isinstance(category, (int, float, str)) or category not in known:
         yield "category-unknown", f"category {category!r}"
         return
+    # mmdet passes over these before it reads anything else of them.
     if annotation.get("ignore"):
         return
     yield from box_faults(annotation, *size)
@@ -177,6 +185,7 @@ def _all_faults(
 
 def _reason(dataset: BaseDataset, masks: bool, error: Exception) -> str:
     """What is wrong with a file that mmdet cannot read: by entry, where the checks find it."""
+    # mmdet's error names no entry; the file is read once more, now that training cannot start.
     report = Report("", dataset.ann_file)
     content = read_coco(dataset.ann_file, report)
     if content is not None:

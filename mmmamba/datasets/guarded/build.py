@@ -27,6 +27,7 @@ def build_checked(dataset: dict, ledger: Ledger, skip: bool) -> Any:
     """
 
     def checked(plain: dict) -> dict:
+        # MMEngine calls a function as it does a class: wrappers build what they wrap through it.
         return dict(type=_build_leaf, dataset=plain, skip=skip)
 
     built = DATASETS.build(replace_plain(deepcopy(dataset), checked))
@@ -43,6 +44,7 @@ def check_pipelines(dataset: Any, ledger: Ledger, skip: bool) -> None:
         # MMEngine's and mmcv's `Compose` are two classes.
         if hasattr(pipeline, "transforms") and not isinstance(pipeline, CheckedPipeline):
             node.pipeline = CheckedPipeline(pipeline, node, ledger, skip)
+        # mmdet's MultiImageMixDataset keeps a list, as it calls its transforms by itself.
         elif isinstance(pipeline, list):
             node.pipeline = [_checked(transform, node.max_refetch) for transform in pipeline]
 
@@ -56,6 +58,7 @@ def _checked(transform: Any, limit: int) -> CheckedTransform:
 def _nodes(dataset: Any) -> Iterator[Any]:
     """A data set and those that it wraps."""
     yield dataset
+    # ConcatDataset has `datasets`, wrappers of one have `dataset`.
     inner = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]
     for one in inner:
         if one is not None:
@@ -66,9 +69,11 @@ def _build_leaf(dataset: dict, skip: bool) -> Any:
     """Build a data set that wraps no other, in the place of its class in the config."""
     file = dataset.get("ann_file") or dataset.get("data_root")
     if reads_coco(dataset_class(dataset)):
+        # Not read yet, so that its parsing can be watched; then read unless the config puts it off.
         built = DATASETS.build({**dataset, "lazy_init": True})
         if not dataset.get("lazy_init"):
             masks = loads_masks(dataset.get("pipeline"))
+            # A score over fewer annotations than the file has would be another score.
             load_checked(built, masks, skip and not built.test_mode)
     else:
         built = _build_other(dataset, file)

@@ -50,6 +50,7 @@ class Ledger:
             print_log(f"{KINDS[kind]}: {what}", "current", logging.WARNING)
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        # A short line in one write at the file's end does not mix with those of other workers.
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(dict(kind=kind, what=what)) + "\n")
 
@@ -61,6 +62,7 @@ class Ledger:
         total = tensor([self.counts[kind] for kind in KINDS])
         all_reduce(total)
         for kind, number in zip(KINDS, total.tolist()):
+            # Numbers are of all processes, examples of this one.
             if new := number - self.told[kind]:
                 self.told[kind] = number
                 examples = [entry["what"] for entry in entries if entry["kind"] == kind]
@@ -72,6 +74,7 @@ class Ledger:
         if self.path is None or not self.path.exists():
             return []
         with self.path.open("rb") as file:
+            # Bytes and not characters, so that only what is new is read.
             file.seek(self.read)
             lines = file.read()
         self.read += len(lines)

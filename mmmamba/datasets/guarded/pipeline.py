@@ -31,9 +31,11 @@ class CheckedPipeline(Compose):
     """
 
     def __init__(self, pipeline: Compose, dataset: BaseDataset, ledger: Ledger, skip: bool) -> None:
+        # Those that are built already; `Compose.__init__` would take them for configs to build.
         self.transforms = pipeline.transforms
         self.ledger, self.test_mode = ledger, dataset.test_mode
         self.skip = skip and not dataset.test_mode
+        # Not above the data set's own limit, at which MMEngine fails without naming an image.
         self.limit = min(IN_A_ROW, dataset.max_refetch)
         self.row: list[str] = []
         classes = dataset.metainfo.get("classes")
@@ -47,6 +49,8 @@ class CheckedPipeline(Compose):
         if faults := list(file_faults(sample)):
             return self._bad(Finding("", file, "; ".join(faults), image))
         for transform in self.transforms:
+            # Each is looked at once, right behind its loader: annotations tell the file's size, and
+            # later transforms change that of the image.
             missing = {key for key in LOADED if key not in sample}
             try:
                 sample = transform(sample)
@@ -119,6 +123,7 @@ class CheckedTransform:
             file, image = place(sample)
             finding = Finding("", file, _told(self.transform, error) + mixed, image)
             raise DataError(str(finding)) from error
+        # Before mmdet's own limit, which names neither transform nor image.
         self.row = 0 if result is not None else self.row + 1
         if self.row >= self.limit:
             file, image = place(sample)
@@ -130,6 +135,7 @@ class CheckedTransform:
         # Asked for before there is a transform (unpickling).
         if name.startswith("__") or "transform" not in self.__dict__:
             raise AttributeError(name)
+        # mmdet asks mosaic and its like for `get_indexes`.
         return getattr(self.transform, name)
 
     def __repr__(self) -> str:
@@ -138,6 +144,7 @@ class CheckedTransform:
 
 def _beside(sample: Any) -> str:
     """The label map of an image, where that may be what could not be loaded."""
+    # Loaded already, it is not what failed.
     if not isinstance(sample, dict) or "gt_seg_map" in sample:
         return ""
     path = sample.get("seg_map_path")

@@ -13,6 +13,7 @@ from PIL import Image
 from ..checks.images import DEEP_MODES, UNREADABLE, read_image_facts
 from ..checks.regular import irregular
 
+# The first bytes of the formats, and what ends a whole file: JPEG's end marker, PNG's last chunk.
 JPEG, PNG = b"\xff\xd8", b"\x89PNG"
 ENDS = {JPEG: b"\xff\xd9", PNG: b"IEND\xaeB`\x82"}
 LABEL_MODES = ("1", "L", "P")
@@ -42,6 +43,7 @@ def image_faults(sample: dict) -> Iterator[str]:
     if not (height and width):
         yield f"the image is {width} x {height}"
     told = sample.get("width"), sample.get("height")
+    # Samples of mmseg carry no sizes: there is nothing to compare with.
     if None in told or told == (width, height):
         return
     turned = " (its EXIF orientation turns it, as training sees it)"
@@ -57,6 +59,7 @@ def cut_off(path: str) -> str:
     try:
         with open(path, "rb") as file:
             head = file.read(len(PNG))
+            # `head` has the length of PNG's mark; JPEG's is shorter.
             end = ENDS.get(head) or ENDS.get(head[: len(JPEG)])
             if end is None:
                 return ""
@@ -67,12 +70,14 @@ def cut_off(path: str) -> str:
     except OSError:
         # In storage that is not a local file; what loads it has its own errors.
         return ""
+    # Bytes may follow the end of a good file: only decoding tells.
     return read_image_facts(path).error
 
 
 def box_faults(sample: dict, classes: int | None) -> Iterator[str]:
     """What is wrong with boxes and labels just loaded."""
     boxes = sample["gt_bboxes"]
+    # mmdet's boxes hold a tensor, or are arrays with `box_type=None`.
     values_N4 = torch.as_tensor(getattr(boxes, "tensor", boxes))
     wrong = (~values_N4.isfinite().all(-1)).nonzero().flatten().tolist()
     if wrong:
@@ -99,6 +104,7 @@ def label_map_faults(sample: dict, classes: int | None, ignore_index: int) -> It
     image = sample.get("ori_shape")
     if image and (height, width) != tuple(image[:2]):
         yield f"{name} is {width} x {height}, the image is {image[1]} x {image[0]}"
+    # Before the range: what 8 bits leave of a larger value may look like a class.
     if isinstance(path, str) and (problem := _lost_bits(path)):
         yield f"{name} {problem}"
         return

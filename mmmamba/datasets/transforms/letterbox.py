@@ -7,6 +7,7 @@ from mmcv.transforms import BaseTransform
 from mmdet.structures.bbox import autocast_box_type
 from mmengine.registry import TRANSFORMS
 
+# The grey that YOLO detectors are trained and validated on.
 PAD = 114
 
 
@@ -49,6 +50,7 @@ class Letterbox(BaseTransform):
             keep_ratio=True,
         )
         if len(boxes := results.get("gt_bboxes", ())):
+            # Scaled first: the shift is in pixels of the scaled image.
             boxes.rescale_(results["scale_factor"])
             boxes.translate_((left, top))
         return results
@@ -57,9 +59,11 @@ class Letterbox(BaseTransform):
         """How long a side becomes with its padding."""
         if not self.rect:
             return self.size
+        # The added half is published: without it a side that is a multiple would get no padding.
         return math.ceil(length / self.size_divisor + 0.5) * self.size_divisor
 
 
 def _halves(pixels: int) -> tuple[int, int]:
     """The odd one of an odd number goes behind."""
+    # `round` takes halves to the even number; 0.1 to either side leaves it none.
     return round(pixels / 2 - 0.1), round(pixels / 2 + 0.1)

@@ -79,10 +79,12 @@ class CenteredRandomAffine(BaseTransform):
         results["img_shape"] = results["img"].shape[:2]
         boxes = results["gt_bboxes"]
         if len(boxes):
+            # Taken before clipping: the share that is left is of the whole scaled box.
             area = boxes.areas * scale**2
             boxes.project_(matrix)
             boxes.clip_(results["img_shape"])
             widths, heights = boxes.widths, boxes.heights
+            # The tiny number stands against division by 0 of boxes that clipping made flat.
             aspect = torch.maximum(widths / (heights + 1e-16), heights / (widths + 1e-16))
             keep = (
                 (widths > self.min_side)
@@ -90,6 +92,7 @@ class CenteredRandomAffine(BaseTransform):
                 & (aspect < self.max_aspect)
                 & (widths * heights / (area + 1e-16) > self.min_area_ratio)
             ).numpy()
+            # Three lists with an entry for each box, which must stay in step.
             for name in ("gt_bboxes", "gt_bboxes_labels", "gt_ignore_flags"):
                 results[name] = results[name][keep]
         return results
@@ -110,6 +113,7 @@ class HSVGain(BaseTransform):
         return np.array([random.uniform(1 - gain, 1 + gain) for gain in self.gains])
 
     def transform(self, results: dict) -> dict:
+        # All 256 values of each channel are changed once; pixels are then looked up, in eight bits.
         levels = np.arange(256)[:, None] * self._draw()
         # OpenCV's hue goes round in 180 steps.
         table = np.stack([levels[:, 0] % 180, *levels[:, 1:].clip(0, 255).T], -1).astype(np.uint8)

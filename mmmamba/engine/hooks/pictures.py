@@ -230,6 +230,7 @@ def _ignore_index(metrics: Sequence[Any]) -> int:
 
 def _ends(runner: Runner) -> bool:
     """Whether no more training comes after this validation."""
+    # The loops count an epoch or iteration before they validate what it made.
     loop = runner.train_loop
     if loop.stop_training:
         return True

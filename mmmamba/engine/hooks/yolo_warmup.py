@@ -48,14 +48,12 @@ class YOLOWarmupHook(Hook):
             self.is_bias.append(kinds.pop())
         self.target_momentum = [group["momentum"] for group in groups]
 
-    def before_train_epoch(self, runner: Runner) -> None:
-        self.scheduled = [group["lr"] for group in runner.optim_wrapper.optimizer.param_groups]
-
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         if runner.iter >= self.iters:
             return
         done = runner.iter / self.iters
         groups = runner.optim_wrapper.optimizer.param_groups
+        self.scheduled = [group["lr"] for group in groups]
         for group, lr, bias, momentum in zip(
             groups, self.scheduled, self.is_bias, self.target_momentum
         ):
@@ -66,6 +64,8 @@ class YOLOWarmupHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
+        if runner.iter >= self.iters:
+            return
         # The schedulers, which come after this hook, go on from the rate they find.
         groups = runner.optim_wrapper.optimizer.param_groups
         for group, lr, momentum in zip(groups, self.scheduled, self.target_momentum):

@@ -42,6 +42,7 @@ def save_run(runner: Runner, folder: str, name: str, meta: dict[str, Any], **opt
         runner.logger.warning(
             f"{path} is saved while gradients are accumulated and lacks them: resuming is not exact"
         )
+    # The checkpoint holds the message hub: what is put there later is not in it.
     runner.message_hub.update_info("last_ckpt", path)
     remember_state(runner)
     runner.save_checkpoint(folder, name, meta=meta, **options)
@@ -116,6 +117,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         """MMEngine's method of this name, in another order: save, then remove."""
+        # The checkpoint holds the list of kept steps, which is therefore settled before saving; the
+        # files that fall out of the list go only after that.
         outdated = self._forget(runner, step) if self.max_keep_ckpts > 0 else []
         self.last_ckpt = save_run(
             runner,
@@ -140,6 +143,7 @@ class AtomicCheckpointHook(CheckpointHook):
         if kept[-1:] != [step]:
             kept.append(step)
         outdated, kept = kept[: -self.max_keep_ckpts], kept[-self.max_keep_ckpts :]
+        # In place: MMEngine made it, a deque of bounded length.
         self.keep_ckpt_ids.clear()
         self.keep_ckpt_ids.extend(kept)
         runner.message_hub.update_info("keep_ckpt_ids", kept)
@@ -160,10 +164,12 @@ class AtomicCheckpointHook(CheckpointHook):
             check_run_finite(runner, runner.iter)
         remember_state(runner)
         # MMEngine's method removes the old best before it saves the new one, through this backend.
+        # In there it has the step's own checkpoint saved again, which removes through it as well.
         backend, later = self.file_backend, _RemoveLater(self.file_backend)
         self.file_backend = later
         try:
             super()._save_best_checkpoint(runner, metrics)
         finally:
             self.file_backend = backend
+        # Not where saving failed: then the old files are all there is.
         later.finish()

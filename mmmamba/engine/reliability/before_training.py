@@ -26,6 +26,7 @@ def nothing_to_save() -> Iterator[None]:
 
     It holds until the training loop hears signals itself.
     """
+    # Python lets no other thread set handlers.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -48,6 +49,7 @@ def nothing_to_save() -> Iterator[None]:
     try:
         yield
     finally:
+        # Those that a training took over are not among them any more: they are its to put back.
         for one, handler in REPLACED.items():
             signal.signal(one, handler)
         REPLACED.clear()

@@ -20,10 +20,12 @@ from ..bare_model import bare_model
 def make_deterministic(cfg: Config) -> None:
     """Have a config's run use deterministic algorithms only. Call it before CUDA is used."""
     cfg.randomness = dict(cfg.get("randomness") or {}, deterministic=True)
+    # It measures in each run which algorithm is fastest, and that is not always the same one.
     if cfg.get("env_cfg"):
         cfg.env_cfg.cudnn_benchmark = False
     cfg.default_hooks.deterministic_pooling = dict(type="DeterministicPoolingHook")
-    # Read when cuBLAS starts.
+    # Read when cuBLAS starts. Eight buffers of 4096 KiB: one of the two settings with which PyTorch
+    # takes cuBLAS for deterministic.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if compiled_extension() is not None:
         print_log(
@@ -61,6 +63,7 @@ def _window_means(windows: int, length: int, like: Tensor) -> Tensor:
     """
     window = torch.arange(windows, device=like.device)[:, None]
     cell = torch.arange(length, device=like.device)
+    # In whole numbers; -(-a // b) rounds up. Windows may overlap, so a cell can be in several.
     inside = (cell >= window * length // windows) & (cell < -((window + 1) * -length // windows))
     return (inside / inside.sum(1, keepdim=True)).to(like.dtype)
 

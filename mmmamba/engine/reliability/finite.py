@@ -56,6 +56,7 @@ def check_run_finite(runner: Runner, iterations: int) -> None:
     all_reduce(bad, "max")
     if not bad:
         return
+    # One by one only now, as each of these is a wait for the device.
     names = [name for name, tensor in named.items() if not tensor.isfinite().all()]
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     shown = f"{', '.join(names[:SHOWN])}{more}" if names else "those of another process"

@@ -66,6 +66,7 @@ class InterruptHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
+        # The loop counts the step only behind its hooks.
         self._stop_if_told(runner, runner.iter + 1)
 
     def before_val_epoch(self, runner: Runner) -> None:
@@ -74,7 +75,7 @@ class InterruptHook(Hook):
             # A loop of another kind may have several, or none.
             loader = getattr(runner.val_loop, "dataloader", None)
             # Processes whose shares of the data differ can ask one another only while all of them
-            # have batches.
+            # have batches. The smallest number is the largest of the negative ones.
             self.common = -self.agreement.most(-_length(loader))
             if isinstance(loader, DataLoader) and not isinstance(loader.worker_init_fn, DeafWorker):
                 loader.worker_init_fn = DeafWorker(loader.worker_init_fn)
@@ -108,6 +109,7 @@ class InterruptHook(Hook):
                 if isinstance(hook, EMAHook):
                     # The model holds the averaged weights now, where saving expects its own.
                     hook.after_val_epoch(runner)
+        # Where the run's other checkpoints are, which may be another folder than the work dir.
         hooks = [hook for hook in runner.hooks if isinstance(hook, AtomicCheckpointHook)]
         if hooks:
             path = hooks[0].save_now(runner, FILE, iterations)
@@ -125,11 +127,8 @@ class InterruptHook(Hook):
         raise Interrupted(path)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if (
-            number == signal.SIGINT
-            and self.signal == signal.SIGINT
-            and time.monotonic() - self.since > SAME_CTRL_C
-        ):
+        # Nothing is saved in here: the signal may have come within a step, with weights half done.
+        if number == signal.SIGINT and self.signal and time.monotonic() - self.since > SAME_CTRL_C:
             self._restore()
             raise KeyboardInterrupt
         if not self.signal:

@@ -22,6 +22,7 @@ def read_last(folder: str | Path) -> str:
     note = Path(folder) / LAST
     cure = "Remove it: without it the newest checkpoint of the folder is looked for"
     try:
+        # Before it is opened: a pipe would be waited for.
         if not note.is_file():
             if note.exists():
                 raise UsageError(
@@ -29,6 +30,7 @@ def read_last(folder: str | Path) -> str:
                 )
             return ""
         with note.open("rb") as file:
+            # One byte beyond the limit tells a file that is longer, however long it is.
             content = file.read(LONGEST + 1)
         text = content.decode().strip()
     except OSError as error:

@@ -72,8 +72,10 @@ class LoadingHook(Hook):
             return
         if runner._resume:
             self._check_run(runner, checkpoint, source)
+        # A test never builds its training loop: there it is the config's dictionary, or None.
         training = isinstance(runner._train_loop, BaseLoop)
         allowed = self.may_differ if training and not runner._resume else ()
+        # MMEngine loads what stands here, and takes no notice of what is missing or left over.
         checkpoint["state_dict"] = self._fitted(runner, checkpoint, source, allowed)
 
     def _fitted(
@@ -96,6 +98,7 @@ class LoadingHook(Hook):
 
     def _tell_what_differs(self, runner: Runner, matched: Mapping, reports: Sequence) -> None:
         ours = bare_model(runner.model).state_dict()
+        # A name may be of what the file alone has, such as an auxiliary head that is given up.
         names = [*ours, *(name for report in reports for name in report.unexpected)]
         for one in self.may_differ:
             if not any(name == one or name.startswith(f"{one}.") for name in names):

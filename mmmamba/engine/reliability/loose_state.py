@@ -101,6 +101,7 @@ def restore_state(runner: Runner) -> None:
 def _loose(runner: Runner) -> Iterator[_Loose]:
     """What of a run's modules and hooks is loose."""
     for where, owner in _owners(runner).items():
+        # By name along the bases: the classes need not be imported, and derived ones are found.
         for kind in type(owner).__mro__:
             for attribute in LOOSE.get(kind.__name__, ()):
                 yield _Loose(f"{where}.{attribute}", owner, attribute)
@@ -131,6 +132,7 @@ def _stop_again(runner: Runner) -> None:
 
 
 def _had_stopped(hook: EarlyStoppingHook) -> bool:
+    # The hook keeps no note of having stopped: its conditions are asked again of what it counted.
     threshold = hook.stopping_threshold
     reached = threshold is not None and hook.rule_map[hook.rule](hook.best_score, threshold)
     return reached or 0 < hook.wait_count >= hook.patience
@@ -188,6 +190,7 @@ def _gather(line: str) -> list[str]:
     They travel as tensors of bytes, all of one length: gathered as objects they would be pickles,
     which a process runs when it reads them.
     """
+    # Lengths first: gathering wants tensors of one shape, and the zeros at the end come off again.
     data = torch.frombuffer(bytearray(line.encode()), dtype=torch.uint8)
     lengths = [int(length) for length in all_gather(torch.tensor([len(data)]))]
     padded = torch.nn.functional.pad(data, (0, max(lengths) - len(data)))

@@ -104,6 +104,7 @@ class NanGuardHook(Hook):
             # A sum of squares overflows long before its terms; the largest one takes many times as
             # long on a CPU.
             finite = _finite(loss, gradients, torch.inf)
+        # Not in each step: asking for the scale is a second wait for the GPU.
         if finite and scaler is not None and self.runner.iter % SCALE_INTERVAL == 0:
             finite = scaler.get_scale() >= LEAST_SCALE
         # A process that alone left its step out would have other weights from here on.
@@ -119,6 +120,8 @@ class NanGuardHook(Hook):
             self.in_a_row += 1
             total = runner.message_hub.get_info(SKIPPED_KEY, 0) + 1
             runner.message_hub.update_info(SKIPPED_KEY, total)
+            # While gradients are accumulated no step comes that would clear them, and the NaN would
+            # be in all that is added.
             wrapper.zero_grad()
             if self.buffers:
                 torch._foreach_copy_(self.buffers, self.kept)
@@ -131,6 +134,7 @@ class NanGuardHook(Hook):
 
 def _finite(loss: Tensor, gradients: list[Tensor], power: float) -> bool:
     """The one wait for the GPU."""
+    # Joined on the device: `bool` of each would be a wait of its own.
     values = [loss.float().reshape(())]
     if gradients:
         values.append(total_norm(gradients, power).float().to(loss.device))

@@ -72,6 +72,7 @@ def examine(model: nn.Module, wrapper: OptimWrapper | None, batch: Any) -> Findi
 
     Gradients are those of this batch alone afterwards, buffers those after it.
     """
+    # Without DDP around it, so that the gradients are this process's own, not all processes' mean.
     model = bare_model(model)
     finding = Finding(weights=[name for name, value in _read(model) if not _finite(value)])
     watched = [item for item in model.named_modules() if item[0] and item[0] != "data_preprocessor"]
@@ -109,6 +110,7 @@ def save_report(runner: Runner, wrapper: OptimWrapper, batch: Any, rng: dict[str
     content = dict(
         state_dict=weights_to_cpu(model.state_dict()), batch=batch, rng=rng, position=position
     )
+    # Written before the step is done again, which changes running means.
     file = io.BytesIO()
     torch.save(content, file)
     write_whole(folder / FILE, file.getvalue())
@@ -144,8 +146,10 @@ def replay(runner: Runner, folder: str | Path) -> Finding:
             f"{error}"
         ) from error
     model.to(get_device()).train()
+    # Some heads and preprocessors of mmdet ask the hub how far the training is.
     for key in ("epoch", "iter"):
         runner.message_hub.update_info(key, content["position"][key])
+    # For its context alone, which is that of mixed precision where the run had it.
     wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     set_rng_state(content["rng"])
     return examine(model, wrapper, content["batch"])

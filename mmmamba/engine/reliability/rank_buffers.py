@@ -32,6 +32,7 @@ def remember_buffers(runner: Runner) -> None:
     """
     world = get_world_size()
     if world == 1:
+        # What a checkpoint of several processes left there would go into the next one.
         if runner.message_hub.get_info(KEY):
             runner.message_hub.update_info(KEY, {})
         return

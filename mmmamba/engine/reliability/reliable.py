@@ -51,6 +51,7 @@ def load_strictly(cfg: Config) -> None:
 
 def _use_resumable_loop(cfg: Config) -> None:
     loop = cfg.train_cfg
+    # MMEngine's other form: `by_epoch` in the place of a type.
     if "type" not in loop:
         loop.type = "EpochBasedTrainLoop" if loop.pop("by_epoch") else "IterBasedTrainLoop"
     name = class_name(loop.type)

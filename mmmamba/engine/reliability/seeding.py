@@ -17,6 +17,7 @@ def seed_all(*key: int) -> None:
     # Not sums or products of the numbers, which would give neighbours the same seeds.
     seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
     random.seed(seed)
+    # NumPy takes 32 bits, the others all 64.
     np.random.seed(seed & 0xFFFFFFFF)
     # Not torch.manual_seed: it formats a stack trace on each call until CUDA is used.
     torch.default_generator.manual_seed(seed)

@@ -27,11 +27,13 @@ def write_whole(path: str | Path, data: bytes) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, as a file can be renamed in one go only within a file system.
     partial = path.with_name(f".{path.name}{PARTIAL}")
     try:
         with open(partial, "wb") as file:
             file.write(data)
             file.flush()
+            # Before the rename, or a power cut could leave the new name without its content.
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:

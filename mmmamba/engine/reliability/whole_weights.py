@@ -36,6 +36,7 @@ def load_whole(model: nn.Module, held: Mapping) -> None:
         CheckpointError: a weight is missing, left over, of another shape or not finite.
     """
     matched, reports = fit_whole(model, held)
+    # Not strict: it was judged above, and batch norms' counters may rightly be missing.
     bare_model(model).load_state_dict(matched, strict=False)
     for report in reports:
         logger.info("%s", report)

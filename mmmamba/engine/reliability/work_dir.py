@@ -67,7 +67,8 @@ def claimed(folder: str | Path, launcher: str = "none") -> Iterator[None]:
     path = Path(folder).resolve() / LOCK
     if path.parent in HELD:
         raise UsageError(f"this process trains in {folder} already. Name another --work-dir")
-    # Closing any other file of this name in this process would give the lock up.
+    # Closing any other file of this name in this process would give the lock up. Appending, as
+    # another training's note must not be emptied before the lock is ours.
     with open(path, "a+b", buffering=0, opener=_open) as file:
         _lock(file, path)
         HELD.add(path.parent)
@@ -78,6 +79,7 @@ def claimed(folder: str | Path, launcher: str = "none") -> Iterator[None]:
 
 
 def _open(path: str, flags: int) -> int:
+    # Through a link in its place, another file would be emptied and written to.
     return os.open(path, flags | os.O_NOFOLLOW, 0o644)
 
 

@@ -26,6 +26,7 @@ class DeafWorker:
 
     def __init__(self, start: Callable[[int], None] | None) -> None:
         self.start = start
+        # Anew each time: what is registered last runs first, and so before multiprocessing's.
         atexit.unregister(_end_workers)
         atexit.register(_end_workers)
 

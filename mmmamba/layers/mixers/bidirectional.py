@@ -44,6 +44,7 @@ class BidirectionalMixer(ScanBranches):
         """`layout` changes nothing: the mixer knows no second dimension."""
         # One layer in the checkpoints, two products here: see below.
         weight_DC, gate_DC = self.in_proj.weight.chunk(2)
+        # A sequence is a map of one row here, extra tokens included.
         index_KL = route_table(ROUTES, 1, x_BLC.shape[1], x_BLC.device)
         u_BLKD = self.convolve(F.linear(x_BLC, weight_DC))
         y_BLD = self.scan(u_BLKD, index_KL, index_complete=cover(ROUTES))

@@ -55,6 +55,8 @@ class ScanBranches(nn.Module):
 
     def s6(self) -> S6:
         """The parameters of the scans."""
+        # The scan takes one tensor of all branches; stacked in each pass, so that gradients find
+        # the parameters under their own names.
         return S6(
             torch.stack(self.each("x_proj{}.weight")),
             torch.stack(self.each("dt_proj{}.weight")),

@@ -36,6 +36,8 @@ class ES2D(SS2D):
             )
         # On the CPU also for a model built on the meta device, whose tensors cannot be counted.
         with torch.device("cpu"):
+            # Odd sides that differ: such a map leaves rests at the edges, which each route has to
+            # share out.
             visits = int((route_table(self.routes, 9, 11) >= 0).sum())
         if visits != 99:
             raise ValueError(

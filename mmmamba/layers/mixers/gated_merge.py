@@ -35,6 +35,7 @@ class GatedMerge(nn.Module):
     def forward(self, y_BLKD: Tensor, height: int, width: int) -> Tensor:
         if self.columns_as_published:
             y_BLKD = misplace_columns(y_BLKD, self.routes, height, width)
+        # `over` names the positions alone, so the routes are gated each apart.
         return self.attn(y_BLKD).sum(2)
 
 

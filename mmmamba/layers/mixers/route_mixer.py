@@ -51,6 +51,7 @@ class RouteMixer(ScanBranches):
         for name in routes:
             # On the CPU also for a model built on the meta device, whose tensors cannot be counted.
             with torch.device("cpu"):
+                # A map of odd and different sides, which routes by windows have to pad.
                 missed = 15 - int((route(name, 5, 3) >= 0).sum())
             if missed:
                 raise ValueError(

@@ -67,6 +67,8 @@ class S6(NamedTuple):
         """
         if heads == 1 and dense_pays(x_BLD, self.rank):
             return self._project_at_once(x_BLD)
+        # A head's routes read its slice of the channels alone: one product for each head, the rows
+        # of its routes below each other.
         weight_GXE = self.x_proj_KME.unflatten(0, (heads, -1)).flatten(1, 2)
         projected = [
             F.linear(x_BLE, weight_XE)
@@ -117,6 +119,8 @@ class S6(NamedTuple):
         See `output_dtype` for the dtype of what returns.
         """
         delta_BLKE, B_BLKN, C_BLKN = projected
+        # A, D and the bias in full precision also where a model was cast to half: states sum over a
+        # whole map.
         return selective_scan(
             u,
             delta_BLKE,
@@ -147,6 +151,7 @@ class S6(NamedTuple):
             full_precision(self.D_KE),
             index=index,
             delta_bias=full_precision(self.dt_bias_KE),
+            # The step sizes are made inside: this is the dtype that they will have there.
             out_dtype=output_dtype(autocast_dtype(x_BLD) or x_BLD.dtype),
             index_complete=index_complete,
         )
@@ -209,6 +214,7 @@ def s4d_real(*lead: int, d_state: int) -> Tensor:
     Returns:
         `(*lead, d_state)`.
     """
+    # Cloned, as an expanded row is one memory for all channels, in which no optimizer can step.
     A_N = torch.arange(1, d_state + 1, dtype=torch.float32)
     return torch.log(A_N).expand(*lead, d_state).clone()
 
@@ -221,6 +227,7 @@ def dt_weight(*lead: int, dt_rank: int) -> Tensor:
 def dt_bias(*shape: int, dt_min: float = 1e-3, dt_max: float = 0.1, floor: float = 1e-4) -> Tensor:
     """The start of the step sizes' bias: softplus of it is log-uniform in [dt_min, dt_max]."""
     dt = torch.exp(torch.empty(shape).uniform_(math.log(dt_min), math.log(dt_max))).clamp(min=floor)
+    # Softplus turned round, log(exp(dt) - 1), in a form that keeps its digits where dt is small.
     return dt + torch.log(-torch.expm1(-dt))
 
 

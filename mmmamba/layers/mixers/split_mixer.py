@@ -53,6 +53,7 @@ class SplitMixer(nn.Module):
 
     def s6(self) -> S6:
         """The parameters of the scan."""
+        # A single route, K = 1.
         return S6(
             self.x_proj.weight[None],
             self.dt_proj.weight[None],
@@ -68,6 +69,7 @@ class SplitMixer(nn.Module):
         """
         s6 = self.s6()
         if scan_projects(x_BLD, s6.rank):
+            # This way the bias is added in the scan alone, so both times there.
             twice_KE = 2 * full_precision(s6.dt_bias_KE)
             return s6._replace(dt_bias_KE=twice_KE).scan_projecting(x_BLD)
         delta_BLKD, B_BLKN, C_BLKN = s6.project(x_BLD)

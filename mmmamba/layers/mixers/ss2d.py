@@ -69,14 +69,17 @@ class SS2D(nn.Module):
         self.act = act
         self.in_proj: nn.Module = nn.Linear(dim, 2 * D if gate else D, bias=False)
         self.conv2d = DepthwiseConv(D, bias=conv_bias, act=act)
+        # Starts as K linear layers of E inputs would by PyTorch's default.
         self.x_proj_weight = nn.Parameter(
             torch.empty(K, R + 2 * N, E).uniform_(-(E**-0.5), E**-0.5)
         )
         self.dt_projs_weight = nn.Parameter(dt_weight(K, E, dt_rank=R))
         self.dt_projs_bias = nn.Parameter(dt_bias(K, E))
+        # Flat, as VMamba's files have them: the row of channel e of route k is k E + e.
         self.A_logs = nn.Parameter(s4d_real(K * E, d_state=N))
         self.Ds = nn.Parameter(torch.ones(K * E))
         self.multi_scan = merge
+        # With a gate it is the gate that reads the norm, in float32 if it is given that.
         self.out_norm = LayerNorm(D, feeds_linear=not gate)
         self.out_proj: nn.Module = nn.Linear(D, dim, bias=False)
 
@@ -117,11 +120,14 @@ class SS2D(nn.Module):
         H, W = x_BHWD.shape[1:3]
         index_KT = route_table(self.routes, H, W, x_BHWD.device)
         summed_by_the_scan = self.heads == 1 and self.multi_scan is None
+        # Heads are apart as each has other channels, a merge wants the routes one by one.
         scan = self._scan_summed if summed_by_the_scan else self._scan_apart
         return scan(x_BHWD.flatten(1, 2), index_KT, H, W).unflatten(1, (H, W))
 
     def _scan_summed(self, x_BLD: Tensor, index_KT: Tensor, H: int, W: int) -> Tensor:
         """All routes over all channels, summed: the scan's kernels do that while they write."""
+        # Told what the routes cover, a GPU backend need not look at the table, for which it would
+        # wait.
         s6, complete = self.s6(), cover(self.routes)
         if scan_projects(x_BLD, s6.rank):
             return s6.scan_projecting(x_BLD, index_KT, complete)

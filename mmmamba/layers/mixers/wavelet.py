@@ -57,6 +57,7 @@ class WaveletMixer(Fusible):
 
     def __init__(self, dim: int, mixer: SS2D, kernel_size: int):
         super().__init__()
+        # Each other's inverse at the start, and two buffers since the authors' files hold both.
         self.register_buffer("wt_filter", haar_filters(dim))
         self.register_buffer("iwt_filter", haar_filters(dim))
         self.global_atten = mixer
@@ -82,6 +83,8 @@ class WaveletMixer(Fusible):
         """The scales go into the convolutions before them."""
         if self.base_scale is None or self.wavelet_scale is None:
             return
+        # Fused before this one (`fused_copy`), so its norm is inside and it has a bias. The bands'
+        # convolution has none.
         project: Any = self.global_atten.out_proj.c
         with torch.no_grad():
             project.weight *= self.base_scale.view(-1, 1, 1, 1)

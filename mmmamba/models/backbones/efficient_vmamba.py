@@ -34,6 +34,7 @@ _KEY_MAP = KeyMap(
         (r"(\.blocks\.\d+)\.ln_1\.", r"\1.norm."),
         (r"(\.blocks\.\d+)\.self_attention\.", r"\1.op."),
         (r"^(norm|head)\.", r"classifier.\1."),
+        # The step down is the module after a stage's blocks, whichever number that gives it.
         (r"^layers\.(\d)\.\d+\.(norm|reduction)\.", r"layers.\1.downsample.\2."),
         (
             r"^layers\.(\d)\.(\d+)\.(conv_pw|conv_dw|se)",
@@ -169,6 +170,7 @@ class EfficientVMamba(PyramidBackbone):
                 f"blocks of EfficientVMamba is {tuple(a.blocks)}, wanted 'evss' or "
                 f"'inverted_residual' for each of {len(a.depths)} stages"
             )
+        # The scan of VMamba v0, with its gate and bias, on other routes.
         mixer = a.pick("d_state", "ssm_ratio", "dt_rank", "routes")
 
         def block(i: int, j: int, dim: int, drop_path_rate: float) -> nn.Module:

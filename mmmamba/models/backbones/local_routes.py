@@ -62,6 +62,7 @@ LOCALVMAMBA_S: BlockRoutes = (
     (H, V, W7, W7_),
 )
 
+# One table for all sizes: the search was made once, in a narrow network.
 LOCALVIM: BlockRoutes = (
     (H, V_, W7, W7_),
     (H_, W2_, W7, W7_),

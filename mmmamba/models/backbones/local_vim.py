@@ -85,6 +85,8 @@ class LocalVim(StreamBackbone):
     Arch = LocalVimArch
     ARCHS = dict(
         localvim_t=_tiny(routes=LOCALVIM),
+        # The authors' code defines their small one twice, and the later one, without search, is
+        # what their name gives; their detection and segmentation configs have the searched routes.
         localvim_s=_small(routes=LOCALVIM),
         localvim_t_midcls=_tiny(routes=LOCALVIM, cls_token="middle", rotary=False),
         localvim_t_wo_search=_tiny(routes=LOCALVIM_WITHOUT_SEARCH),
@@ -107,6 +109,7 @@ class LocalVim(StreamBackbone):
             mixer.apply(init_linears)
             mixer.out_proj.weight.data.copy_(out_proj)
         if tokens.cls_token is not None:
+            # Zero as in the original; `TokenEmbedding` starts it at random.
             nn.init.zeros_(tokens.cls_token)
         return Stream(
             patch_embed=patch_embed,

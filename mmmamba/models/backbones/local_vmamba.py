@@ -94,6 +94,7 @@ class LocalVMamba(PyramidBackbone):
         mixer = a.pick("d_state", "ssm_ratio", "dt_rank")
 
         def block(i: int, j: int, dim: int, drop_path_rate: float) -> nn.Module:
+            # The table counts blocks through all stages.
             routes = a.routes[sum(a.depths[:i]) + j]
             merge = GatedMerge(int(dim * a.ssm_ratio), routes, a.columns_as_published)
             ss2d = SS2D(dim, routes=routes, merge=merge, gate=True, conv_bias=True, **mixer)

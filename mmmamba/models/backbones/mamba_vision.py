@@ -126,6 +126,7 @@ class ConvBlock(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(dim, dim, 3, padding=1)
         self.norm1 = nn.BatchNorm2d(dim)
+        # The windows' `Mlp` has the exact form: the published weights were trained with both.
         self.act1 = nn.GELU(approximate="tanh")
         self.conv2 = nn.Conv2d(dim, dim, 3, padding=1)
         self.norm2 = nn.BatchNorm2d(dim)
@@ -155,6 +156,7 @@ class WindowBlock(nn.Module):
         self.mlp = Mlp(dim, mlp_ratio)
         self.drop_path = drop_path(drop_path_rate)
         self.gamma_1 = (
+            # As a float: of a whole number `torch.full` makes integers, which cannot learn.
             nn.Parameter(torch.full((dim,), float(layer_scale)))
             if layer_scale is not None
             else None
@@ -191,6 +193,7 @@ class WindowStage(Stage):
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         H, W = x_BHWC.shape[1:3]
+        # Once for the whole stage and not for each block: no block shifts the windows.
         windows_WTC = super().forward(window_partition(x_BHWC, self.window_size))
         return window_join(windows_WTC, self.window_size, H, W)
 
@@ -310,6 +313,7 @@ class MambaVision(PyramidBackbone):
         def block(i: int, j: int, dim: int, drop_path_rate: float) -> nn.Module:
             if i < 2:
                 return ConvBlock(dim, drop_path_rate)
+            # Of an odd number of blocks the one in the middle is a mixer.
             mixers = (a.depths[i] + 1) // 2
             mixer = SplitMixer(dim) if j < mixers else Attention(dim, a.num_heads[i])
             return WindowBlock(dim, mixer, a.mlp_ratio, a.layer_scale, drop_path_rate)

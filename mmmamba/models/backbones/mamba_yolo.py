@@ -73,6 +73,8 @@ class MambaYOLOBackbone(PyramidBackbone):
         def block(i: int, j: int, dim: int, drop_path_rate: float) -> nn.Module:
             return ODSSBlock(dim, dim, **given, drop_path_rate=drop_path_rate)
 
+        # No start of all modules: convolutions and linear layers keep PyTorch's, as the authors'
+        # do, and the scans bring theirs (`flat_ssm_`).
         return Pyramid(
             stem=partial(simple_stem, in_channels),
             block=block,
@@ -90,6 +92,7 @@ class MambaYOLOBackbone(PyramidBackbone):
     def _without_unused(self, stages: list[Stage]) -> list[Stage]:
         left = super()._without_unused(stages)
         if not hasattr(self, "sppf"):
+            # Without the last stage there is nothing to pool, but files hold it.
             self.not_built += (r"sppf\..*",)
         return left
 

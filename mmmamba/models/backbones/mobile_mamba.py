@@ -26,8 +26,10 @@ from ..trunks.pyramid import Pyramid, PyramidArch, PyramidBackbone, check_per_st
 
 # Modules 0 to 2 of the later stages in their files are the transition from the stage before.
 _KEY_MAP = KeyMap(
+    # `net_E` is the average of the weights, which the published accuracies are of.
     under=("net_E", "net", "state_dict", "model"),
     renames=(
+        # Before the pattern of blocks, which would take these for blocks.
         (r"^blocks([23])\.([012])\.", lambda m: f"layers.{int(m[1]) - 2}.downsample.{m[2]}."),
         (r"^blocks1\.", "layers.0.blocks."),
         (
@@ -94,6 +96,7 @@ def split_channels(dim: int, global_ratio: float, local_ratio: float) -> tuple[i
     Raises:
         ValueError: no channels left to scan or to convolve.
     """
+    # The nearest multiple, the upper one of two.
     scanned = (int(global_ratio * dim) + 8) // 16 * 16
     local = min(int(local_ratio * dim), dim - scanned)
     if scanned < 1 or local < 1:
@@ -197,6 +200,8 @@ class Transition(nn.Sequential):
     def __init__(self, dim: int, out_dim: int, gain: float):
         super().__init__(
             *(
+                # Depthwise steps of a transition start with gain 1, unlike those of a block, as in
+                # the original.
                 nn.Sequential(_depthwise(dim), Residual(FeedForward(dim, gain))),
                 Merging(dim, out_dim),
                 nn.Sequential(_depthwise(out_dim), Residual(FeedForward(out_dim, gain))),
@@ -304,6 +309,8 @@ class MobileMamba(PyramidBackbone, Fusible):
         return fused_copy(self)
 
     def fuse_(self) -> None:
+        # `fused_copy` sets it on what it is given; this tells a backbone that is fused within a
+        # detector.
         self.is_fused = True
 
     def train(self, mode: bool = True) -> "MobileMamba":

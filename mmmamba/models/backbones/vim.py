@@ -44,6 +44,7 @@ _PUBLISHED_FILES = (
           at="Vim-small-midclstok/resolve/main/vim_s_midclstok_80p5acc.pth"),
     _file("vim_s_stride8", "classification", top1=81.6,
           at="Vim-small-midclstok/resolve/main/vim_s_midclstok_ft_81p6acc.pth"),
+    # This accuracy is that of the averaged weights, which lie beside the others in the file.
     _file("vim_b", "classification", top1=81.9, key="model_ema",
           at="Vim-base-midclstok/resolve/main/vim_b_midclstok_81p9acc.pth"),
 )
@@ -81,6 +82,8 @@ class VimArch(StreamArch):
 
 
 _dense = partial(VimArch, cls_token="none", drop_path_rate=0.1)
+# Their configs leave halving at its default, which was off when these models were trained and has
+# been turned on since.
 _rotary = partial(_dense, halve=False, rotary=True)
 
 

@@ -191,6 +191,7 @@ class VMamba(PyramidBackbone):
 
         def block(i: int, j: int, dim: int, drop_path_rate: float) -> nn.Module:
             ss2d = SS2D(dim, **mixer)
+            # The first generation has no feed-forward layer at all.
             mlp = Mlp(dim, a.mlp_ratio) if a.mlp_ratio else None
             return MixerBlock(dim, ss2d, mlp, drop_path_rate)
 

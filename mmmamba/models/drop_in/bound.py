@@ -60,6 +60,7 @@ def _reason(model: dict, part: dict) -> str | None:
     if backbone.get("type") in BACKBONES:
         return BACKBONES[backbone["type"]]
     roi_head = part.get("roi_head") or {}
+    # Asked first: a C4 model has no neck either.
     if roi_head.get("shared_head"):
         return C4
     if roi_head and not part.get("neck"):

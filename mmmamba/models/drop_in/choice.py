@@ -71,14 +71,22 @@ class Choice:
         Raises:
             UsageError: the backbone has too few maps.
         """
+        # The neck will have nothing to resize: the maps come at the strides it would have made.
         resized = self._strides_after_neck()
         if resized:
-            return self._at([self._nearest(stride) for stride in resized])
+            nearest = [self._nearest(stride) for stride in resized]
+            # A backbone gives each of its maps once.
+            if not _ascending(nearest):
+                raise self._lacking(resized)
+            return self._at(nearest)
+        # Dilated and plain backbones: only their depth tells the maps apart.
         equal = len(set(self.strides)) < len(self.strides)
         if equal and self.strides == sorted(self.strides):
             return self._by_position()
         if self.part.get("neck") or (self._has(self.strides) and _ascending(self.strides)):
             return self._at(self.strides)
+        # Without a neck heads read single maps, at whatever strides. Only those that are read need
+        # an answer, and one new map may answer several.
         read = maps_read(self.part, len(self.strides))
         chosen = self._at(sorted({self._nearest(self.strides[i]) for i in read}))
         new = [level.stride for level in chosen.new]
@@ -91,6 +99,7 @@ class Choice:
         return set(strides) <= set(self.offered)
 
     def _nearest(self, stride: int) -> int:
+        # Of two as near the finer one.
         return min(self.offered, key=lambda one: (abs(one - stride), one))
 
     def _at(self, strides: Sequence[int]) -> Maps:
@@ -154,6 +163,7 @@ class Choice:
             raise self._lacking(self.strides, "" if plain_fpn else reason)
         # Each finer level has half the stride of the one before.
         finer = (self.native[0] // first).bit_length() - 1
+        # Of `num_outs` levels some are made anew; the backbone's maps fill what is left.
         kept = min(len(trunk.levels), neck["num_outs"] - finer)
         self._set_blocks(trunk.out_indices[:kept])
         self.part["neck"] = dict(

@@ -37,6 +37,7 @@ def indices_of(head: dict, count: int) -> list[int]:
 
 def places_read(head: dict, count: int) -> list[int]:
     """Places, among `count` maps, of those that a head reads."""
+    # Indices may count from the end.
     return [i % count for i in indices_of(head, count)]
 
 

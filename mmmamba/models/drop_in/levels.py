@@ -61,6 +61,7 @@ def levels_of(backbone: dict, scope: str) -> list[Level]:
             f"{backbone['type']} gives more than maps (B, C, H, W), such as a class "
             "token, to what comes after it: none other takes its place"
         )
+    # To the nearest power of two, whatever cells a backbone gains or loses at the edges.
     return [Level(x.shape[1], 2 ** round(math.log2(SIDE / x.shape[2]))) for x in maps]
 
 
@@ -87,6 +88,7 @@ def trunk_of(arch: str) -> Trunk:
     Raises:
         ValueError: there is none of that name.
     """
+    # Here too the caller's random numbers stay where they are.
     with torch.random.fork_rng(devices=[]):
         backbone: MambaBackbone = create_backbone(arch)
     levels = tuple(map(Level, backbone.out_channels, backbone.out_strides))

@@ -40,6 +40,7 @@ def _expression(old: Any, new: Any, place: str, depth: int, used: int) -> str:
         used: columns before it.
     """
     if isinstance(old, dict) and isinstance(new, dict) and _merges(old, new):
+        # Where a value begins, were each key on a line of its own.
         begun = len(INDENT) * (depth + 1) + len("=")
         items = {
             key: _expression(old.get(key), value, f"{place}.{key}", depth + 1, begun + len(key))
@@ -66,6 +67,7 @@ def _changed(old: dict, new: dict) -> dict:
 
 
 def _merges(old: dict, new: dict) -> bool:
+    # A merge changes keys and adds some, but takes none away.
     return old.get("type") == new.get("type") and set(old) <= set(new)
 
 

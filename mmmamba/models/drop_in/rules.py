@@ -48,6 +48,7 @@ def drop_in(cfg: Config, arch: str, **arguments: Any) -> Config:
     maps = choice.segmentor() if package == "mmseg" else choice.detector()
     memory = dict(contiguous_maps=True) if views_maps(part) else {}
     part["backbone"] = dict(type=trunk.family, arch=arch) | choice.indices | memory | arguments
+    # After the choice, which may have put another neck into the model.
     Widths(name, part, trunk, maps).write()
     # Weights of the old backbone, which the new one could not read.
     if part.get("pretrained") is not None:
@@ -70,6 +71,7 @@ def part_with_backbone(model: dict) -> dict:
 def _set_images(preprocessor: dict) -> None:
     """Images as the published weights know them."""
     if isinstance(preprocessor.get("data_preprocessor"), dict):
+        # Semi-supervised models have theirs within one that tells the branches apart.
         preprocessor = preprocessor["data_preprocessor"]
     if any(list(preprocessor.get(key) or []) != IMAGES[key] for key in ("mean", "std")):
         preprocessor.update(copy.deepcopy(IMAGES))

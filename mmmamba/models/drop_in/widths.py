@@ -27,8 +27,10 @@ class Widths:
                 the new one.
         """
         neck = self.part.get("neck")
+        # Of several necks the first reads the backbone; the others read that.
         first = neck[0] if isinstance(neck, (list, tuple)) else neck
         special = {
+            # Made by `Choice`, which knows the widths.
             "EfficientViTFPN": lambda neck: None,
             "Feature2Pyramid": self._feature2pyramid,
             "GlobalAveragePooling": self._pooling,
@@ -65,6 +67,7 @@ class Widths:
     def _all(self, reader: dict, where: str) -> None:
         """A reader of all maps as a list, finest or coarsest first, or of the last alone."""
         value = reader.get("in_channels")
+        # What is replaced keeps its kind, list or tuple, so that nothing else differs.
         if value == self.old[-1]:
             reader["in_channels"] = self.new[-1]
         elif isinstance(value, (list, tuple)) and list(value) == self.old:
@@ -106,6 +109,7 @@ class Widths:
     def _ssd_neck(self, neck: dict) -> None:
         """It hands the backbone's maps on and adds its own; the head knows the widths of all."""
         self._all(neck, "neck")
+        # Behind the backbone's maps stand those that the neck adds, which keep their widths.
         made = neck["out_channels"][len(self.old) :]
         neck["out_channels"] = type(neck["out_channels"])([*self.new, *made])
         head = self.part["bbox_head"]

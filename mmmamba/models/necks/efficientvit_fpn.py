@@ -88,8 +88,10 @@ class EfficientViTFPN(BaseModule):
             )
         laterals = [conv(x) for conv, x in zip(self.lateral_convs, maps)]
         for i in range(len(laterals) - 1, 0, -1):
+            # To the finer map's size and not by two: backbones round odd sides up.
             size = laterals[i - 1].shape[2:]
             laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], size, mode="nearest")
+        # `zip` ends with the maps; the convolutions after those make the coarser levels.
         outputs = [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
         if self.source:
             coarsest = dict(on_input=maps[-1], on_lateral=laterals[-1], on_output=outputs[-1])
@@ -103,6 +105,7 @@ class EfficientViTFPN(BaseModule):
             x = enlarge(x)
             finer.insert(0, x)
         outputs = [conv(x) for conv, x in zip(self.extra_fpn_convs, finer)] + outputs
+        # What mmdet's FPN does by pooling with a window of one.
         while len(outputs) < self.num_outs:
             outputs.append(outputs[-1][..., ::2, ::2])
         return tuple(outputs)

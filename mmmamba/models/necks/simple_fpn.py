@@ -50,6 +50,7 @@ class SimpleFPN(BaseModule):
                 nn.Sequential(
                     step,
                     nn.Conv2d(channels, out_channels, 1, bias=False),
+                    # A convolution reads this norm; who reads the last one is not known here.
                     LayerNorm2d(out_channels, feeds_linear=True),
                     nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
                     LayerNorm2d(out_channels),
@@ -60,6 +61,7 @@ class SimpleFPN(BaseModule):
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Make `num_outs` maps `(B, out_channels, H, W)` of the last of the backbone's."""
         outputs = [level(maps[-1]) for level in self.levels]
+        # What mmdet's FPN does by pooling with a window of one.
         while len(outputs) < self.num_outs:
             outputs.append(outputs[-1][..., ::2, ::2])
         return tuple(outputs)

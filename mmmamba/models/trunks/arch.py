@@ -74,6 +74,7 @@ def choose(
         TypeError: the dataclass of another family.
         ValueError: an unknown variant or field, or a field without a value.
     """
+    # Constructors have every field as an argument, None where the caller said nothing.
     changes = {name: value for name, value in changes.items() if value is not None}
     if arch is None and variants:
         arch = next(iter(variants))
@@ -97,6 +98,8 @@ def choose(
 def _from_fields(
     family: str, kind: type[BaseArch], given: dict[str, Any], changes: dict[str, Any]
 ) -> BaseArch:
+    # Checked here and not by the dataclass, whose TypeError would neither name the family nor what
+    # the wrong key was probably meant to be.
     names = field_names(kind)
     for name in given:
         if name not in names:
@@ -104,6 +107,8 @@ def _from_fields(
                 f"arch of {family} has no key '{name}'.{did_you_mean(name, names)} "
                 f"It takes {', '.join(names)}."
             )
+    # A dict names fields freely and may leave some to the arguments beside it, so what is lacking
+    # shows only now.
     values = given | changes
     lacking = [
         field.name
@@ -128,6 +133,7 @@ def with_fields(
         common: has an argument `arch`, whose default becomes the first of the variants.
     """
     parameters = [p for p in common.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    # None and not the field's own default, which is that of no variant: see `choose`.
     parameters += [
         inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=field.type

@@ -67,6 +67,7 @@ class MambaBackbone(StrictLoading, BaseModule):
     def __init_subclass__(cls, **kwargs: Any):
         """Give a family a constructor whose signature names the fields of its `Arch`."""
         super().__init_subclass__(**kwargs)
+        # In `vars`, so that a subclass of a family inherits the constructor made for that.
         if "Arch" in vars(cls) and "__init__" not in vars(cls):
             cls.__init__ = _constructor(cls)  # type: ignore[method-assign]
 
@@ -95,6 +96,8 @@ class MambaBackbone(StrictLoading, BaseModule):
         self._told_unread = False
         chosen = choose(type(self).__name__, self.Arch, self.ARCHS, arch, overrides)
         self._assemble(chosen, self.build(chosen, in_channels), out_indices, num_classes)
+        # Not only in `train`: optimizer and DDP look for what requires gradients before that is
+        # called.
         self._freeze()
 
     @abstractmethod
@@ -126,6 +129,7 @@ class MambaBackbone(StrictLoading, BaseModule):
     @classmethod
     def families(cls) -> list[type["MambaBackbone"]]:
         """All registered families."""
+        # A set, as one class may be registered under several names.
         found = {
             f
             for f in MODELS.module_dict.values()
@@ -170,6 +174,7 @@ class MambaBackbone(StrictLoading, BaseModule):
     def _tell_unread(self, places: list[int]) -> None:
         if self._told_unread:
             return
+        # Once: it is called in every backward pass in which a map goes unread.
         self._told_unread = True
         left = tuple(index for n, index in enumerate(self.out_indices) if n not in places)
         strides = ", ".join(str(self.out_strides[n]) for n in places)
@@ -194,6 +199,7 @@ class MambaBackbone(StrictLoading, BaseModule):
                 f"frozen_stages is {self.frozen_stages}, wanted -1 (none), 0 (stem) … "
                 f"{len(parts) - 1}"
             )
+        # `parts` begins with the stem, so that -1 takes nothing and 0 the stem alone.
         for modules in parts[: self.frozen_stages + 1]:
             for module in modules:
                 module.eval()
@@ -203,6 +209,7 @@ class MambaBackbone(StrictLoading, BaseModule):
         super().train(mode)
         # Above, mode went to every module: what stands still has to be put back.
         self._freeze()
+        # Only running statistics stand still here; the norms' weights go on learning.
         if mode and self.norm_eval:
             for module in self.modules():
                 if isinstance(module, _BatchNorm):
@@ -218,6 +225,8 @@ def _constructor(family: type[MambaBackbone]) -> Callable[..., None]:
     """A function of the family's own: configs are checked by the signature of `__init__`."""
 
     def __init__(self: MambaBackbone, *args: Any, **arguments: Any) -> None:
+        # With its arguments, since a function made outside of a class body has no `__class__` for a
+        # bare `super()`.
         super(family, self).__init__(*args, **arguments)
 
     __init__.__signature__ = with_fields(  # type: ignore[attr-defined]
@@ -230,6 +239,7 @@ def _constructor(family: type[MambaBackbone]) -> Callable[..., None]:
 
 def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
     """Rates rising linearly from 0 at the first block to `rate` at the last, stage by stage."""
+    # A network of one block keeps the rate of a first one, 0.
     last = max(sum(depths) - 1, 1)
     rates = [rate * i / last for i in range(sum(depths))]
     return [rates[sum(depths[:i]) : sum(depths[: i + 1])] for i in range(len(depths))]

@@ -101,6 +101,8 @@ class PlainBackbone(MambaBackbone):
         self._refuse_stages()
         self.patch_embed = parts.patch_embed
         self.tokens = parts.tokens
+        # All blocks came into being in `build`; those behind the last map are let go here, and
+        # files that hold them are no misfit (`not_built`).
         built = self.depth if self.is_classifier else self.out_indices[-1] + 1
         self.not_built = tuple(rf"layers\.{i}\..*" for i in range(built, self.depth))
         self._add_blocks(a, parts, built)
@@ -147,6 +149,7 @@ class PlainBackbone(MambaBackbone):
             )
         self.out_strides = list(strides)
         for out_stride in strides:
+            # The authors have SyncBN here, whose state dict is the same.
             level, _ = rescale(dim, stride / out_stride, nn.BatchNorm2d)
             self.add_module(self._level(out_stride), level)
 
@@ -157,6 +160,7 @@ class PlainBackbone(MambaBackbone):
 
     def _output_parts(self, n: int) -> list[nn.Module]:
         """The modules that the n-th output passes through on its way out."""
+        # Counted by output and not by block, as published files name them.
         names = [f"outnorm_{n}"] if self.out_norms else []
         if self.pyramid:
             names.append(self._level(self.out_strides[n]))
@@ -174,6 +178,7 @@ class PlainBackbone(MambaBackbone):
         return dict.fromkeys(PYRAMID_STRIDES, self.out_channels[0])
 
     def asking_for(self, strides: Sequence[int]) -> dict[str, Any]:
+        # The deepest blocks, so that the column is run to its end however few maps are wanted.
         whole = tuple(strides) == PYRAMID_STRIDES
         return dict(
             out_indices=four_blocks(self.depth)[-len(strides) :],
@@ -193,6 +198,7 @@ class PlainBackbone(MambaBackbone):
 
     def _embed(self, x_BCHW: Tensor) -> tuple[Tensor, TokenLayout]:
         """Images to the sequence `(B, L, C)` that goes into the first block."""
+        # Then patches come out channels-last too, and flatten to a sequence without a copy.
         channels_last_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
         return self.tokens(self.patch_embed(channels_last_BCHW))
 
@@ -210,11 +216,14 @@ class PlainBackbone(MambaBackbone):
 
     def _through(self, layer: nn.Module, x_BLC: Tensor, *rest: Any) -> Any:
         """`layer(x_BLC, *rest)`, recomputed in the backward pass where `with_cp`."""
+        # Without a gradient to come, as behind frozen blocks, nothing is kept that could be spared.
         if self.with_cp and x_BLC.requires_grad:
             return recomputed(layer, x_BLC, *rest)
         return layer(x_BLC, *rest)
 
     def _maps(self, sequences: Sequence[Tensor], layout: TokenLayout) -> tuple[Tensor, ...]:
+        # Before norms and levels, so that an unread map's modules get zeros as well. Outside of
+        # training nobody misses a gradient.
         if self.training:
             owners = [self._output_parts(n) for n in range(len(sequences))]
             sequences = self._watched(sequences, owners)
@@ -222,6 +231,7 @@ class PlainBackbone(MambaBackbone):
 
     def _output(self, n: int, sequence_BLC: Tensor, layout: TokenLayout) -> Tensor:
         """The n-th map `(B, C, H, W)` that leaves."""
+        # Extra tokens belong to no cell: they go before norm and level see a map.
         cells_BLC, _ = layout.cut(sequence_BLC)
         if self.out_norms:
             cells_BLC = getattr(self, f"outnorm_{n}")(cells_BLC)
@@ -237,5 +247,6 @@ class PlainBackbone(MambaBackbone):
 
     def _classify(self, last_BLC: Tensor, layout: TokenLayout) -> Tensor:
         """Logits from the first extra token, or the mean of the map where there is none."""
+        # The norm looks at one token at a time, so cutting may come after it.
         cells_BLC, extra_BEC = layout.cut(self.norm_f(last_BLC))
         return self.head(extra_BEC[:, 0] if layout.places else cells_BLC.mean(1))

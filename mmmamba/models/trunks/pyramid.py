@@ -122,6 +122,8 @@ class PyramidBackbone(MambaBackbone):
     def _make_stages(self, a: PyramidArch, parts: Pyramid) -> list[Stage]:
         stages = []
         for i, rates in enumerate(drop_path_rates(a.drop_path_rate, a.depths)):
+            # Which is made first draws its random numbers first, which decides what a seed starts
+            # from.
             if parts.downsample_first:
                 downsample = self._make_step(i, parts)
                 blocks = self._make_blocks(i, parts, rates)
@@ -143,6 +145,7 @@ class PyramidBackbone(MambaBackbone):
         last = self.out_indices[-1]
         patterns: list[str] = []
         for i in range(last + 1, len(stages)):
+            # The step into a stage is registered with the stage before it.
             patterns += [rf"{self.STAGES}\.{i - 1}\.downsample\..*", rf"{self.STAGES}\.{i}\..*"]
         self.not_built = tuple(patterns)
         stages[last].downsample = None
@@ -160,6 +163,7 @@ class PyramidBackbone(MambaBackbone):
 
     def _output_parts(self, i: int) -> list[nn.Module]:
         """The modules that the stage's map passes through in `_output`."""
+        # Only stages that are asked for have a norm, and a classifier has none.
         return [getattr(self, f"outnorm{i}")] if hasattr(self, f"outnorm{i}") else []
 
     @property
@@ -186,6 +190,7 @@ class PyramidBackbone(MambaBackbone):
 
         Maps are channels-last in memory unless `contiguous_maps`.
         """
+        # Channels-last from the start: all views between the two layouts are free from here on.
         x = getattr(self, self.STEM)(x_BCHW.contiguous(memory_format=torch.channels_last))
         wanted = () if self.is_classifier else self.out_indices
         maps = []
@@ -198,6 +203,7 @@ class PyramidBackbone(MambaBackbone):
                 x = stage.downsample(x)
         if self.is_classifier:
             return self._classify(x)
+        # After the last stage, as what is watched together has to be one operation of the graph.
         if self.training:
             watched = self._watched(maps, [self._output_parts(i) for i in wanted])
             maps = [self._output(i, x) for i, x in zip(wanted, watched)]

@@ -79,6 +79,8 @@ class StreamBackbone(PlainBackbone):
         rates = [0.0, *drop_path_rates(a.drop_path_rate, [self.depth])[0]]
         blocks = []
         for mixer, rate in zip(parts.blocks[:built], rates):
+            # All branches add to one stream, so each starts smaller the more there are; by the
+            # whole depth, so that `out_indices` does not change what a block starts from.
             mixer.out_proj.weight.data /= self.depth**0.5
             blocks.append(StreamBlock(mixer, parts.norm(a.embed_dims), rate))
         self.layers = nn.ModuleList(blocks)
@@ -117,6 +119,7 @@ class StreamBackbone(PlainBackbone):
         size, dim = (layout.height, layout.width), tokens_BLC.shape[-1]
         device = tokens_BLC.device
         if self.rotary == "computed":
+            # A map of any size spans the angles of the pretrained one, in smaller or larger steps.
             scale = PRETRAINED_SIDE / layout.height, PRETRAINED_SIDE / layout.width
             table_2LE = rotary_table(*size, dim, scale, device)
         else:

@@ -54,6 +54,7 @@ class _Watched(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, ...]) -> None:
         ctx.on_unread, ctx.counts, *tensors = inputs
+        # Else PyTorch would hand over zeros for an unread map, and it could not be told apart.
         ctx.set_materialize_grads(False)
         # Parameters outlive the pass; of maps the shape will do.
         ctx.parameters = tensors[len(ctx.counts) :]
@@ -77,9 +78,12 @@ class _Watched(torch.autograd.Function):
         for i, count in enumerate(ctx.counts):
             own = [next(left) for _ in range(count)]
             parameters += [torch.zeros_like(p) for p in own] if i in unread else [None] * count
+        # None for the modules of maps that were read: their gradients come from the modules
+        # themselves, and are not to be counted twice.
         return None, None, *maps, *parameters
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        # The first two inputs, a function and the counts, have no tangents.
         maps = tangents[2 : 2 + len(ctx.counts)]
         return tuple(None if t is None else t.view_as(t) for t in maps)

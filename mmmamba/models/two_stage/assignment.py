@@ -38,6 +38,8 @@ class DeviceMaxIoUAssigner(MaxIoUAssigner):
 
     def assign_wrt_overlaps(self, overlaps: Tensor, gt_labels: Tensor) -> AssignResult:
         """Assign the priors of one image by `overlaps` `(G, P)`."""
+        # Nothing is largest along an empty axis; and a single prior for each ground truth is a
+        # choice that mmdet makes in turn.
         if 0 in overlaps.shape or (self.match_low_quality and not self.gt_max_assign_all):
             return super().assign_wrt_overlaps(overlaps, gt_labels)
         gt_P, max_P = self._match(overlaps)
@@ -74,6 +76,8 @@ class DeviceMaxIoUAssigner(MaxIoUAssigner):
         )
         parts = []
         for gts, given, priors, valid in pieces:
+            # No overlap is negative: at -1 what does not count stays below every threshold, and a
+            # prior that does not comes out as ignored.
             counts = given[:, :, None] & valid[:, None]
             overlaps = self.iou_calculator(gts, priors).masked_fill_(~counts, -1)
             gt, _ = self._match(overlaps)
@@ -94,6 +98,7 @@ class DeviceMaxIoUAssigner(MaxIoUAssigner):
         # Each ground truth also gets the priors nearest to it, however far off they are. mmdet goes
         # through the ground truths in turn, so that of several for one prior the last one gets it.
         best_G1 = overlaps.amax(dim=-1, keepdim=True)
+        # A ground truth that only fills up has -1 for its best, which the 0 shuts out.
         near = (overlaps == best_G1) & (best_G1 >= max(self.min_pos_iou, 0))
         turn_G = torch.arange(1, overlaps.shape[-2] + 1, dtype=torch.int32, device=overlaps.device)
         last_P = torch.where(near, turn_G[:, None], 0).amax(dim=-2)
@@ -132,6 +137,7 @@ class DeviceRandomSampler(RandomSampler):
         found_B1 = positive.meant_BK.sum(dim=1, keepdim=True)
         wanted_B1 = self.num - found_B1
         if self.neg_pos_ub >= 0:
+            # mmdet allows negatives as if there were one positive at least.
             wanted_B1 = torch.minimum(wanted_B1, (self.neg_pos_ub * found_B1.clamp(min=1)).long())
         negative = _largest(key_BP, gt_BP == 0, min(self.num, priors), wanted_B1)
         return positive, negative
@@ -142,6 +148,7 @@ def _largest(
 ) -> Drawn:
     """The candidates with the largest keys, `most` or `wanted` at most."""
     value_BK, index_BK = torch.where(candidate_BP, key_BP, -1).topk(most, dim=1)
+    # Keys of candidates lie in [0, 1), so at -1 there is none.
     meant_BK = value_BK >= 0
     if wanted_B1 is not None:
         meant_BK &= torch.arange(most, device=value_BK.device) < wanted_B1

@@ -41,6 +41,7 @@ class PackedFCNMaskHead(FCNMaskHead):
         x = x.contiguous(memory_format=torch.channels_last)
         if not (self.training and x.is_cuda):
             return super().forward(x)
+        # `F.pad` counts axes from the last one: the fourth pair is for the regions.
         return super().forward(F.pad(x, (0, 0) * 3 + (0, -len(x) % ROWS)))[: len(x)]
 
     def get_targets(
@@ -60,6 +61,7 @@ class PackedFCNMaskHead(FCNMaskHead):
         ]
         targets = []
         groups = _groups(masks)
+        # `groupby` joins neighbours only, which leaves the targets in the order of the images.
         for _, images in groupby(range(len(masks)), key=groups.__getitem__):
             chosen = list(images)
             together = [masks[i] for i in chosen]
@@ -81,6 +83,7 @@ def _groups(masks: list[PackedMasks]) -> list[tuple[int, int, int]]:
     They are of one size and have not too many pixels.
     """
     pixels = accumulate(len(one) * one.height * one.width for one in masks)
+    # The running total in steps of PIXELS: a new key each time that another step is begun.
     return [(one.height, one.width, total // PIXELS) for one, total in zip(masks, pixels)]
 
 

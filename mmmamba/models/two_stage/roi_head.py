@@ -53,6 +53,7 @@ class BatchedRoIHead(StandardRoIHead):
 
         So targets are made once, as if all were of one image.
         """
+        # mmdet's mask head then picks its features out of these, and expects them image by image.
         if self.with_mask and self.share_roi_extractor:
             return super().bbox_loss(x, sampling_results)
         positive_R5 = bbox2roi([one.pos_priors for one in sampling_results])
@@ -84,6 +85,7 @@ class BatchedRoIHead(StandardRoIHead):
             [len(boxes) for boxes in proposals], priors_BS4.shape[1], gts_BG4.device
         )
         gt_BS = self.bbox_assigner.assign_batch(gts_BG4, count, priors_BS4, valid_BP)
+        # mmdet's flags of the priors that are ground truths themselves.
         is_gt_S = gts_BG4.new_zeros(gt_BS.shape[1], dtype=torch.uint8)
         if self.bbox_sampler.add_gt_as_proposals:
             # They stand before the proposals, each assigned to itself, those that fill up to none.
@@ -139,7 +141,9 @@ class SortedRoIExtractor(SingleRoIExtractor):
             rois = self.roi_rescale(rois, roi_scale_factor)
         order_R = level_R.argsort(stable=True)
         number_L = torch.arange(len(feats), device=rois.device)
+        # One look at the GPU for all levels: how many regions each has.
         counts = (level_R[:, None] == number_L).sum(dim=0).tolist()
         parts = rois[order_R].split(counts)
         pooled = [layer(level, part) for layer, level, part in zip(self.roi_layers, feats, parts)]
+        # The argsort of an order undoes it.
         return torch.cat(pooled)[order_R.argsort()]

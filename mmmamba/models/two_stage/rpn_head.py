@@ -55,6 +55,7 @@ class BatchedRPNHead(RPNHead):
     ) -> dict:
         """`loss_rpn_cls` and `loss_rpn_bbox` by `(B, channels, H, W)` of each level."""
         if not self._batches_losses():
+            # mmdet takes labels for classes, of which there is one here.
             unlabelled = [
                 InstanceData(bboxes=found.bboxes, labels=torch.zeros_like(found.labels))
                 for found in batch_gt_instances
@@ -175,6 +176,7 @@ class BatchedRPNHead(RPNHead):
                 cells = torch.cartesian_prod(rows, columns)
                 corners.append(cells.repeat_interleave(count, dim=0))
             anchors = generator.grid_priors(sizes, device=device)
+            # In place of the others: training at many sizes would fill the memory with grids.
             self._grids = {key: Grid(anchors, torch.cat(corners))}
         return self._grids[key]
 

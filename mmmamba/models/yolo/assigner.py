@@ -70,6 +70,7 @@ class NormalizedTaskAlignedAssigner(TaskAlignedAssigner):
         labels_G = gt_instances.labels
         P, G = len(priors_P2), len(gt_G4)
         gt_inds_P = labels_G.new_zeros(P)
+        # Over no boxes there is no largest overlap to take.
         if P == 0 or G == 0:
             scores_P = pred_instances.scores.new_zeros(P)
             return self._result(G, gt_inds_P, scores_P, scores_P, labels_G.new_full((P,), -1))
@@ -86,6 +87,7 @@ class NormalizedTaskAlignedAssigner(TaskAlignedAssigner):
         # Among priors of metric 0 the choice of `topk` is arbitrary, and their target scores would
         # be 0 anyhow.
         candidates_PG = torch.zeros_like(inside_PG).scatter_(0, chosen, True) & (metric_PG > 0)
+        # By how many boxes each prior was chosen; of several the one it overlaps most gets it.
         wanted_P = candidates_PG.sum(1)
         gt_P = torch.where(wanted_P > 1, overlaps_PG.argmax(1), candidates_PG.int().argmax(1))
         positive_P = wanted_P > 0
@@ -94,6 +96,7 @@ class NormalizedTaskAlignedAssigner(TaskAlignedAssigner):
         # The best prior of a box gets that box's largest overlap as its target, the others less.
         metric_PG = metric_PG * positive_PG
         scale_G = (overlaps_PG * positive_PG).amax(0) / (metric_PG.amax(0) + self.eps)
+        # mmdet counts boxes from 1, as 0 is background.
         gt_inds_P[positive_P] = gt_P[positive_P] + 1
         labels_P = torch.where(positive_P, labels_G[gt_P], -1)
         overlap_P = overlaps_PG.gather(1, gt_P[:, None])[:, 0] * positive_P

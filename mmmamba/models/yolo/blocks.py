@@ -38,12 +38,14 @@ def conv_norm_act(
         norm_layer=yolo_norm,
         bias=bias,
         activation_layer=act_layer,
+        # True or False would be handed on to the activation, and GELU takes neither.
         inplace=None,
     )
 
 
 def simple_stem(in_channels: int, dim: int) -> nn.Sequential:
     """Two 3x3 convolutions of stride 2, GELU after the first and SiLU after the second."""
+    # One flat sequence, numbered through as in the authors' files.
     return nn.Sequential(
         *conv_norm_act(in_channels, dim // 2, 3, 2, act_layer=nn.GELU),
         *conv_norm_act(dim // 2, dim, 3, 2),
@@ -65,6 +67,7 @@ class SPPF(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         maps = [self.conv1(x_BCHW)]
+        # With windows of 5 these reach 5, 9 and 13 cells.
         for _ in range(3):
             maps.append(self.pool(maps[-1]))
         return self.conv2(torch.cat(maps, 1))

@@ -89,10 +89,13 @@ def select_boxes(
 def _candidates(scores_BPC: Tensor, boxes_BP4: Tensor, cfg: ConfigDict) -> Candidates:
     """The best `nms_pre` of each image above `score_thr`."""
     if not cfg.get("multi_label", True):
+        # Of each prior only the best class keeps its score; zeros do not pass the threshold.
         best_BP1, labels_BP1 = scores_BPC.max(2, keepdim=True)
         scores_BPC = torch.zeros_like(scores_BPC).scatter(2, labels_BP1, best_BP1)
     scores_BK = scores_BPC.flatten(1)
     above_BK = scores_BK > cfg.score_thr
+    # The first of three waits is for the largest count; `nonzero` is the second, `tolist` in
+    # `_present` the third.
     count_B = above_BK.sum(1)
     # At least one place, even if nothing is above: an empty row has no largest coordinate.
     places = max(int(count_B.max()), 1)
@@ -118,6 +121,7 @@ def _candidates(scores_BPC: Tensor, boxes_BP4: Tensor, cfg: ConfigDict) -> Candi
 
 def _present(candidates: Candidates) -> Choice:
     """All that are there."""
+    # Sorted once more, as suppression left holes: they go to the end and the rest keeps its order.
     scores_BN = candidates.scores_BN.where(candidates.there_BN, ABSENT)
     order_BN = scores_BN.sort(dim=1, descending=True, stable=True).indices
     return Choice(order_BN, candidates.there_BN.sum(1).tolist())
@@ -125,6 +129,7 @@ def _present(candidates: Candidates) -> Choice:
 
 def _suppressed_at_once(candidates: Candidates, nms: ConfigDict | None) -> bool:
     """Whether `grouped_nms` knows this suppression, and is not slower than mmcv."""
+    # Any further key, such as `max_num` or `class_agnostic`, changes what mmcv does.
     plain = nms is not None and set(nms) == {"type", "iou_threshold"} and nms.type == "nms"
     scores_BN = candidates.scores_BN
     return plain and (scores_BN.is_cuda or scores_BN.shape[1] < SPLIT)
@@ -167,6 +172,7 @@ def _to_original(boxes_BN4: Tensor, metas: Sequence[dict]) -> Tensor:
     """From pixels of the input to those of the image files: letterbox off, scaled, clipped."""
     values_B34 = []
     for meta in metas:
+        # `pad_param` is top, bottom, left, right; `ori_shape` is height, then width.
         top, _, left, _ = meta.get("pad_param", (0, 0, 0, 0))
         corner = [left, top] * 2
         factor = [*meta["scale_factor"]] * 2

@@ -87,6 +87,7 @@ class YOLODFLHead(BaseDenseHead):
             )
         self.num_classes, self.reg_max, self.strides = num_classes, reg_max, tuple(strides)
         self.train_cfg, self.test_cfg = train_cfg, test_cfg
+        # Points in the middle of their cells.
         self.prior_generator = TASK_UTILS.build(
             dict(type="mmdet.MlvlPointGenerator", strides=list(strides), offset=0.5)
         )
@@ -106,6 +107,8 @@ class YOLODFLHead(BaseDenseHead):
         cls_channels = max(in_channels[0], min(num_classes, 100))
         self.reg_preds = nn.ModuleList(_branch(c, reg_channels, 4 * reg_max) for c in in_channels)
         self.cls_preds = nn.ModuleList(_branch(c, cls_channels, num_classes) for c in in_channels)
+        # The numbers of the bins, which never change and so are not saved. The authors' files hold
+        # them as the weights of a convolution, which the key map passes over.
         self.register_buffer(
             "project", torch.arange(reg_max, dtype=torch.float32), persistent=False
         )
@@ -168,10 +171,12 @@ class YOLODFLHead(BaseDenseHead):
         scores_BP, labels_BP, targets_BP4 = (torch.stack(list(part)) for part in results)
         positive_BP = labels_BP >= 0
         weight_N = scores_BP[positive_BP]
+        # A batch without objects has no target score at all.
         total = scores_BP.sum().clamp(min=1)
         scale = len(boxes_BP4) * get_world_size() / total
 
         one_hot_NC = nn.functional.one_hot(labels_BP[positive_BP], self.num_classes).to(scores_BP)
+        # At the class of its box a positive learns its target score; all else learns 0.
         soft_BPC = torch.zeros_like(logits_BPC)
         soft_BPC[positive_BP] = weight_N[:, None] * one_hot_NC
         loss_cls = self.loss_cls(logits_BPC.flatten(0, 1), soft_BPC.flatten(0, 1))
@@ -185,6 +190,7 @@ class YOLODFLHead(BaseDenseHead):
         )
 
         distances_N4 = self.bbox_coder.encode(priors_N4[:, :2], targets_N4) / stride_N1
+        # The loss is on the two bins around a distance, and the upper one has to exist.
         distances_N4 = distances_N4.clamp(0, self.reg_max - 1 - LARGEST)
         loss_dfl = self.loss_dfl(
             bins_BP4R[positive_BP].flatten(0, 1),
@@ -203,6 +209,7 @@ class YOLODFLHead(BaseDenseHead):
             InstanceData(priors=priors_P4, bboxes=boxes_P4, scores=logits_PC.sigmoid()),
             gt_instances,
         )
+        # Background points at the first box here, and nobody reads its target.
         gt_P = result.gt_inds.clamp(min=1) - 1
         targets_P4 = torch.zeros_like(boxes_P4)
         if len(gt_instances):

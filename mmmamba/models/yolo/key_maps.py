@@ -11,6 +11,8 @@ _UNDER = ("ema", "model", "state_dict")
 _MARK = r"^(model\.)?\d+\..*A_logs$"
 _SQUEEZE = (r".*\.ss2d\.\d+\.(in_proj|out_proj)\.weight",)
 
+# Rows 1, 3, 5 and 7 are the stages, 2, 4 and 6 the steps between them, 0 is the stem, 8 the pools.
+# The last two patterns number a convolution and its norm, in neck and head too.
 _BACKBONE_NAMES = (
     (r"\.proj_conv\.", ".in_proj."),
     (r"\.op\.", ".ss2d.0."),
@@ -23,6 +25,8 @@ _BACKBONE_NAMES = (
     (r"^(sppf\.conv\d|15|18|21\.cv\d\.\d\.\d)\.conv\.", r"\1.0."),
     (r"^(sppf\.conv\d|15|18|21\.cv\d\.\d\.\d)\.bn\.", r"\1.1."),
 )
+# Rows 11 and 14 merge maps on the way down, 17 and 20 on the way up, 15 and 18 halve the sides
+# before these; 21 is the head, `cv2` for boxes and `cv3` for classes.
 _DETECTOR_NAMES = (
     (r"^(stem|layers|sppf)\.", r"backbone.\1."),
     (r"^1([14])\.", lambda m: f"neck.top_down_layers.{(int(m[1]) - 1) // 3}."),
@@ -55,6 +59,7 @@ BACKBONE_KEY_MAP = KeyMap(
     renames=_BACKBONE_NAMES,
     squeeze=_SQUEEZE,
     may_be_missing=(r"classifier\..*",),
+    # Neck and head.
     may_be_surplus=(r"(1[1-8]|2[01])\..*", r"classifier\..*"),
     fingerprint=_fingerprint(""),
     mark=_MARK,
@@ -64,6 +69,7 @@ DETECTOR_KEY_MAP = KeyMap(
     whole=True,
     renames=_BACKBONE_NAMES + _DETECTOR_NAMES,
     squeeze=_SQUEEZE,
+    # The bins' numbers, a constant (`YOLODFLHead.project`).
     may_be_surplus=(r"21\.dfl\.conv\.weight",),
     fingerprint=_fingerprint(r"backbone\."),
     mark=_MARK,

@@ -16,6 +16,7 @@ def ciou(a: Tensor, b: Tensor, eps: float = 1e-7) -> Tensor:
     """
     ax1, ay1, ax2, ay2 = a.unbind(-1)
     bx1, by1, bx2, by2 = b.unbind(-1)
+    # The heights alone get eps: the aspect ratio divides by them.
     aw, ah = ax2 - ax1, ay2 - ay1 + eps
     bw, bh = bx2 - bx1, by2 - by1 + eps
     shared_w = (torch.min(ax2, bx2) - torch.max(ax1, bx1)).clamp(min=0)
@@ -29,6 +30,7 @@ def ciou(a: Tensor, b: Tensor, eps: float = 1e-7) -> Tensor:
     # Of the centres, squared: each is half the sum of two corners.
     distance = ((bx1 + bx2 - ax1 - ax2) ** 2 + (by1 + by2 - ay1 - ay2) ** 2) / 4
     v = 4 / math.pi**2 * (torch.atan(bw / bh) - torch.atan(aw / ah)) ** 2
+    # A weight of v, not a way for the gradient.
     alpha = (v / (v - iou + 1 + eps)).detach()
     return iou - distance / diagonal - alpha * v
 

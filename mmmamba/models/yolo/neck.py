@@ -63,6 +63,7 @@ class MambaYOLOPAFPN(BaseModule):
         self.downsample_layers = nn.ModuleList(
             conv_norm_act(out_channels[i], out_channels[i], 3, 2) for i in range(last)
         )
+        # On the way up the same maps are met again, saved from the way down.
         self.bottom_up_layers = nn.ModuleList(
             block(out_channels[i] + above[i], out_channels[i + 1]) for i in range(last)
         )
@@ -80,6 +81,7 @@ class MambaYOLOPAFPN(BaseModule):
             )
         inner = [maps[-1]]
         for layer, x in zip(self.top_down_layers, reversed(maps[:-1])):
+            # To the finer map's size and not by two: sides may have been rounded up.
             enlarged = F.interpolate(inner[0], size=x.shape[2:], mode="nearest")
             inner.insert(0, self._merge(layer, enlarged, x))
         outputs = [inner[0]]
@@ -88,6 +90,7 @@ class MambaYOLOPAFPN(BaseModule):
         return tuple(outputs)
 
     def _merge(self, layer: nn.Module, new: Tensor, saved: Tensor) -> Tensor:
+        # The newest map first: published blocks have their inputs in this order.
         x = torch.cat([new, saved], 1)
         return recomputed(layer, x) if self.with_cp and x.requires_grad else layer(x)
 

@@ -58,6 +58,8 @@ def backward(
     sums up the parameters' gradients; the other convolves what came through with the kernel turned
     round.
     """
+    # The kernels read channels side by side; a gradient may come channels-first, or expanded from a
+    # single number, whose strides are 0.
     if grad.stride(1) != 1:
         grad = grad.contiguous(memory_format=torch.channels_last)
     weight = weight.contiguous()
@@ -80,12 +82,14 @@ def backward(
             HAS_BIAS=bias is not None,
             INNER=silu and wants_dx,
             PARTS=wants_parameters,
+            # A multiprocessor has 2**16 registers; with more threads there are fewer for each.
             maxnreg=min(REGISTERS, 2**16 // (32 * warps_of(weight.shape[-1]))),
         )
     dx = dweight = dbias = None
     if parts is not None:
         sums = parts.sum(0)
         taps = weight[0].numel()
+        # Of each channel first the taps, row by row, and behind them the bias, where there is one.
         dweight = sums[:, :taps].reshape(weight.shape).to(weight.dtype)
         dbias = None if bias is None else sums[:, -1].to(bias.dtype)
     if inner is not None:
@@ -142,7 +146,10 @@ def _launch(
     strides = {}
     for name, of in strided.items():
         for axis, dim in (("b", 0), ("h", 2), ("w", 3)):
+            # The stride of an axis of length 1 means nothing and may be any number: as 0 it does
+            # not spoil the common divisor.
             strides[f"{name}_{axis}"] = 0 if of.shape[dim] == 1 else of.stride(dim)
+    # No load is wider than 16 bytes, which hold 8 channels of half precision.
     vector = math.gcd(8, channels, *strides.values())
     side = weight.shape[-1]
     tile, grid = tile_of(channels), grid_of(x, weight)
@@ -186,6 +193,7 @@ def _add_row(rows, x, h, x_h, x_w, height, width, w, d, C, S: tl.constexpr, VECT
     Each column is loaded anew rather than shifted: lanes hold channels, not columns, and the cache
     answers all but the first.
     """
+    # In 64 bits, as are all offsets of rows and images: a large batch has more elements than 2**31.
     row = x + h.to(tl.int64) * x_h * VECTOR
     for s in tl.static_range(S):
         column = w + (s - S // 2)
@@ -258,6 +266,8 @@ def conv_kernel(
         for s in tl.static_range(S):
             seen = _add_row(seen, x, h + (s + S // 2), x_h, x_w, height, width, w, d, C, S, VECTOR)
         for s in tl.static_range(S):
+            # A row is S tiles of `seen`, one for each column of the kernel: row s begins at tile
+            # s * S, and the taps, which lie row by row, meet the S rows from there on.
             y_WD = _correlate(seen, s * S, taps, bias_D)
             if SILU:
                 y_WD = y_WD / (1.0 + tl.exp(-y_WD))
@@ -267,6 +277,7 @@ def conv_kernel(
                 y_WD.to(y.dtype.element_ty),
                 mask=on_WD & (h + s < end),
             )
+        # The last S - 1 rows are the first that the next step sees.
         above = seen[S * S :]
 
 
@@ -327,12 +338,15 @@ def conv_backward_kernel(
         h, seen, grads = first + step, above, ()
         for s in tl.static_range(S):
             seen = _add_row(seen, x, h + (s + S // 2), x_h, x_w, height, width, w, d, C, S, VECTOR)
+            # Rows behind the last one count as zeros: the last step may reach beyond the map,
+            # where it must add nothing to the sums.
             grads = _add_row(grads, grad, h + s, g_h, g_w, end, width, w, d, C, 1, VECTOR)
         for s in tl.static_range(S):
             g_WD = grads[s]
             if SILU:
                 y_WD = _correlate(seen, s * S, taps, bias_D)
                 sigmoid = 1.0 / (1.0 + tl.exp(-y_WD))
+                # The slope of y * sigmoid(y).
                 g_WD *= sigmoid * (1.0 + y_WD * (1.0 - sigmoid))
             if INNER:
                 row = inner + (h + s).to(tl.int64) * width * C

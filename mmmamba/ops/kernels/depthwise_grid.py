@@ -61,9 +61,12 @@ def _grid(shape: torch.Size, side: int, processors: int) -> Grid:
     fewest_rows, most_rows = ROWS
     across = batch * ceil_div(width, tile.columns)
     for_the_card = ceil_div(PROGRAMS * processors, across * ceil_div(channels, tile.channels))
+    # A map that fills the card by itself is cut only where a strip would be too long, a small one
+    # further, yet not into strips so short that much of what they read is another's, too.
     wanted = max(for_the_card, ceil_div(height, most_rows))
     strips = max(1, min(wanted, height // fewest_rows))
     rows = ceil_div(height, strips * side) * side
+    # Rounding up to whole steps may leave fewer strips than were wanted.
     strips = ceil_div(height, rows)
     return Grid(strips, rows, across * strips)
 

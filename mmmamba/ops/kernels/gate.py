@@ -23,6 +23,7 @@ def forward(y: Tensor, z: Tensor, scale: float) -> Tensor:
 
 def backward(grad: Tensor, y: Tensor, z: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """Gradients of y and z."""
+    # The gradient of a `sum`, for one, is a single number expanded, with strides of 0.
     grad = grad if grad.stride(-1) == 1 else grad.contiguous()
     dy = torch.empty(y.shape, dtype=y.dtype, device=y.device)
     dz = torch.empty(z.shape, dtype=z.dtype, device=z.device)
@@ -38,6 +39,7 @@ def _run(kernel, tensors: dict[str, Tensor], scale: float) -> None:
         return
     strides = {}
     for name, x in tensors.items():
+        # Each map has strides of its own: y and z are often parts of a wider projection.
         strides[f"{name}_b"], strides[f"{name}_l"] = x.stride(0), x.stride(1)
     with on(y.device):
         launch(
@@ -57,6 +59,8 @@ def _tile(rows, length, channels, RB: tl.constexpr, DB: tl.constexpr):
     """Image and step of each row, channels, and which of them there are."""
     blocks = tl.cdiv(channels, DB)
     pid = tl.program_id(0)
+    # Rows of all images are numbered through, so that short sequences fill tiles, too; in 64 bits,
+    # as the offsets that follow from it may need them.
     row = (pid // blocks).to(tl.int64) * RB + tl.arange(0, RB)
     d = (pid % blocks) * DB + tl.arange(0, DB)
     there = (row < rows)[:, None] & (d < channels)[None, :]
@@ -84,6 +88,7 @@ def gate_kernel(
     b, t, d, on = _tile(rows, length, channels, RB, DB)
     z_RD = tl.load(z + b * z_b + t * z_l + d, mask=on, other=0.0).to(tl.float32)
     y_RD = tl.load(y + b * y_b + t * y_l + d, mask=on, other=0.0).to(tl.float32)
+    # Far below zero the exponential is infinite and the quotient 0, as SiLU is.
     gated = SCALE * y_RD * z_RD / (1.0 + tl.exp(-z_RD))
     tl.store(out + b * out_b + t * out_l + d, gated.to(out.dtype.element_ty), mask=on)
 

@@ -44,8 +44,10 @@ def kept(boxes_GN4: Tensor, threshold: float) -> Tensor:
             dict(bits=bits_GNW, keep=keep_GN),
             dict(length=length, words=words),
             WB=block,
+            # With one warp, sums over the words need no exchange between warps.
             num_warps=1 if block <= 128 else 8,
         )
+    # Bytes of 0 and 1 are PyTorch's booleans already.
     return keep_GN.view(torch.bool)
 
 
@@ -74,8 +76,11 @@ def overlap_kernel(
     inter = tl.maximum(width, 0.0) * tl.maximum(height, 0.0)
     union = a[:, None, None] + b[None] - inter
     # Two boxes without area do not overlap.
+    # Rounded to the nearest, unlike Triton's quick division: a pair whose overlap is the
+    # threshold itself has to fall as torchvision's does.
     over = tl.div_rn(inter, tl.where(union > 0, union, 1.0)) > THRESHOLD
     over &= column[None] > row[:, None, None]
+    # Each bit is set by one box alone, so that their sum is their union.
     packed = tl.sum(over.to(tl.int32) << bit[None, None, :], axis=2)
     at = (group * length + row)[:, None] * words + word[None, :]
     tl.store(bits + at, packed, mask=(row < length)[:, None] & (word < words)[None, :])

@@ -35,6 +35,7 @@ def options_of(config: Config, width: int) -> dict[str, int]:
         C=width,
         BC=BC,
         BR=max(1, config.elements // BC),
+        # Beyond 2048 columns a tile is one row, and gets a warp for each 512 of its elements.
         num_warps=max(config.warps, min(16, BC // 512)),
     )
 
@@ -133,6 +134,7 @@ def backward(
                 HAS_SUM=grad_sum is not None,
                 SPLIT=dbranch is not None,
             )
+    # Without rows there are no programs, and these sums over none of them are zeros.
     dweight, dbias = parts.sum(1).to(weight.dtype)
     return [dx, dweight, dbias] if dbranch is None else [dx, dweight, dbias, dbranch]
 
@@ -160,6 +162,7 @@ def forward_kernel(
     """
     c = tl.arange(0, BC)
     r = tl.arange(0, BR)
+    # Offsets in 64 bits: rows times width may exceed 2**31.
     first = tl.program_id(0).to(tl.int64) * BR
     in_C, in_R = c < C, first + r < rows
     on_RC = in_R[:, None] & in_C[None, :]
@@ -172,6 +175,7 @@ def forward_kernel(
         tl.store(sums + base + place_RC, rounded_RC, mask=on_RC)
         x_RC = rounded_RC.to(tl.float32)
     mean_R = tl.sum(x_RC, 1) / C
+    # Lanes beyond the row's end hold minus the mean by now, which must not count as a deviation.
     x_RC = tl.where(in_C[None, :], x_RC - mean_R[:, None], 0.0)
     rstd_R = 1.0 / tl.sqrt(tl.sum(x_RC * x_RC, 1) / C + eps)
     weight_C = tl.load(weight + c, mask=in_C, other=0.0).to(tl.float32)
@@ -207,6 +211,7 @@ def backward_kernel(
     in_C = c < C
     place_RC = r[:, None] * C + c[None, :]
     weight_C = tl.load(weight + c, mask=in_C, other=0.0).to(tl.float32)
+    # Kept apart for each row of a tile, and added up across rows once, behind the loop.
     dweight_RC = tl.zeros([BR, BC], tl.float32)
     dbias_RC = tl.zeros([BR, BC], tl.float32)
     first = tl.program_id(0).to(tl.int64) * BR
@@ -225,6 +230,7 @@ def backward_kernel(
         dy_RC *= weight_C[None, :]
         mean_dy_R, mean_dyx_R = tl.sum(dy_RC, 1) / C, tl.sum(dy_RC * x_RC, 1) / C
         dx_RC = (dy_RC - mean_dy_R[:, None] - x_RC * mean_dyx_R[:, None]) * rstd_R[:, None]
+        # A gradient of the sum itself comes from the residual stream, past the normalisation.
         if HAS_SUM:
             dx_RC += tl.load(grad_sum + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
         tl.store(dx + base + place_RC, dx_RC.to(dx.dtype.element_ty), mask=on_RC)

@@ -83,6 +83,7 @@ def two_way_conv_kernel(
     for k in tl.static_range(W):
         before, after = t - (W - 1) + k, t + (W - 1) - k
         on_before = ((before >= 0) & t_in)[:, None] & d_in[None, :]
+        # `after` is never less than t, so that this covers the steps that are not there, too.
         on_after = (after < length)[:, None] & d_in[None, :]
         before_at = x + before.to(tl.int64)[:, None] * x_l + d[None, :]
         before_TD = tl.load(before_at, mask=on_before, other=0.0)
@@ -94,6 +95,7 @@ def two_way_conv_kernel(
         after_TD = after_TD.to(tl.float32)
         ahead_D = tl.load(ahead + d * W + k, mask=d_in, other=0.0).to(tl.float32)
         ahead_TD += after_TD * ahead_D[None, :]
+    # y is (B, L, 2, D): at each step the result that looks back, then the one that looks ahead.
     rows = y + (batch * length + t.to(tl.int64))[:, None] * (2 * channels) + d[None, :]
     on_TD = t_in[:, None] & d_in[None, :]
     tl.store(rows, _silu(back_TD).to(y.dtype.element_ty), mask=on_TD)

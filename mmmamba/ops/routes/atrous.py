@@ -35,7 +35,10 @@ def _steps(height: int, width: int, step: int) -> int:
     return -(-height // step) * -(-width // step)
 
 
+# A function of its own, so that each `make` keeps its offsets: made in the loop itself, all would
+# see the last ones.
 def _register(row: int, column: int, by: str) -> None:
+    # Only names that exist are listed: offsets must be below the step, which is 2 there.
     examples = (2,) if max(row, column) < 2 else ()
 
     @register_sized_route(f"atrous_{by}_{row}{column}_step", steps=_steps, examples=examples)

@@ -45,6 +45,7 @@ def _whole(long: int, short: int) -> Walk:
     if long <= _LONG * short:
         turned = _walk(short, long, known)
         return Walk(turned.cross, turned.main)
+    # Even, so that a walk along it exists whatever the other side; what is left is about square.
     length = (long - short) // 2 * 2
     head, tail = _walk(length, short, known), _walk(short, long - length, known)
     return Walk(
@@ -64,6 +65,7 @@ def _parts(main: int, cross: int, known: dict[tuple[int, int], Walk]) -> Walk:
     if cross == 1:
         return Walk(torch.arange(main), torch.zeros(main, dtype=torch.long))
     if main > _LONG * cross:
+        # The even number at half the length, as any cut has to leave an even first part.
         half = (main + 2) // 4 * 2
         first, last = _walk(half, cross, known), _walk(main - half, cross, known)
         return Walk(
@@ -72,6 +74,7 @@ def _parts(main: int, cross: int, known: dict[tuple[int, int], Walk]) -> Walk:
         )
     # Up along the left, along the top, and down along the right: the sides are turned blocks, whose
     # main coordinate is our cross one, and the last is walked from its far end.
+    # Of two rows, one is left for the top; otherwise the sides are even, as those of any cut.
     left, up = main // 2, 1 if cross == 2 else (cross + 2) // 4 * 2
     ascent = _walk(up, left, known)
     top = _walk(main, cross - up, known)

@@ -19,6 +19,8 @@ def places(height: int, width: int) -> tuple[Tensor, Tensor]:
 
 def ordered(first_L: Tensor, then_L: Tensor) -> Tensor:
     """The positions by an integer key, ties by another key, further ties row by row."""
+    # One key of both: the second one's range is the step of the first. A stable sort leaves ties in
+    # row-major order.
     return (first_L * (then_L.max() - then_L.min() + 1) + then_L).argsort(stable=True)
 
 

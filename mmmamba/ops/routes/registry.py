@@ -83,6 +83,7 @@ def list_routes() -> list[str]:
 
 
 def _sized(base: str) -> tuple[_Sized, int] | None:
+    # Lazy, so that all digits at the end are the size's; a prefix may hold digits of its own.
     found = re.fullmatch(r"(.*?)([1-9]\d{0,2})", base)
     return (_SIZED[found[1]], int(found[2])) if found and found[1] in _SIZED else None
 
@@ -94,6 +95,7 @@ def route(name: str, height: int, width: int) -> Tensor:
         KeyError: no route of that name.
     """
     base = name.removesuffix(REVERSED)
+    # Before sizes are looked for: a fixed name may end in digits, too.
     if base in _ROUTES:
         order = _ROUTES[base](height, width)
     elif sized := _sized(base):
@@ -152,6 +154,7 @@ def route_table(
     # What is made inside a transform or under a mode is theirs; the cache is for all, so an
     # operator fills it.
     if torch.compiler.is_compiling() or transformed() or torch._C._len_torch_dispatch_stack():
+        # In one string, as an operator's schema knows no lists of strings: names hold no spaces.
         return _table_op(" ".join(names), height, width, torch.device(device))
     table = _table(tuple(names), int(height), int(width), torch.device(device))
     for kept in _KEEPERS:
@@ -173,6 +176,7 @@ def keep_tables() -> Iterator[list[Tensor]]:
     try:
         yield kept
     finally:
+        # By identity: == would compare the tables.
         _KEEPERS[:] = [other for other in _KEEPERS if other is not kept]
 
 
@@ -188,6 +192,7 @@ def _table_op(names: str, height: int, width: int, device: torch.device) -> Tens
 @_table_op.register_fake
 def _(names, height, width, device):
     routes = names.split()
+    # Sides may be symbols here, and `sym_max` keeps the larger one of them a symbol.
     steps = functools.reduce(torch.sym_max, (_steps(name, height, width) for name in routes))
     return torch.empty(len(routes), steps, dtype=torch.int32, device=device)
 
@@ -201,6 +206,7 @@ def _table(names: tuple[str, ...], height: int, width: int, device: torch.device
         for name, order, trusted in zip(names, routes, exact):
             if not trusted:
                 _check(name, order, height * width)
+        # A route that visits everything leaves nothing for others to have missed.
         if not any(exact):
             _check_together(names, routes, height, width)
         steps = max(len(order) for order in routes)

@@ -75,6 +75,7 @@ register_route_set("cross", _and_backwards("row", "column"))
 register_route_set("continuous", _and_backwards("snake", "snake_column"))
 register_route_set("omnidirectional", _and_backwards("row", "column", "diagonal", "antidiagonal"))
 register_route_set(
+    # EfficientVMamba's four, in the order in which its weights expect them.
     "atrous",
     (
         "atrous_row_00_step2",

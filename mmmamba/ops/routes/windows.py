@@ -19,4 +19,6 @@ def window(height: int, width: int, size: int) -> Tensor:
     windows; the padding is walked too, as holes.
     """
     padded = F.pad(grid(height, width), (0, -width % size, 0, -height % size), value=-1)
+    # Cut into (window row, row inside, window column, column inside); the two in the middle change
+    # places.
     return padded.unflatten(1, (-1, size)).unflatten(0, (-1, size)).transpose(1, 2).flatten()

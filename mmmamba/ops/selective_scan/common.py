@@ -29,6 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# The schema of an operator has no optional results: nothing kept is an empty tensor.
 NO_STATES = (0,)
 
 
@@ -72,6 +73,7 @@ def read_route(x_BLKX: Tensor, index_KT: Tensor | None, routes: int) -> Tensor:
     if index_KT is None:
         return x_BLKX
     index_TK, lane_K = _lanes(index_KT)
+    # Two neighbouring index tensors: their (T, K) takes the place of (L, K), behind the batch.
     x_BTKX = x_BLKX[:, index_TK.clamp(min=0), lane_K]
     return x_BTKX * (index_TK >= 0)[..., None].to(x_BTKX.dtype)
 
@@ -85,6 +87,7 @@ def write_route(y_BTKD: Tensor, index_KT: Tensor | None, length: int, merge: boo
 def _scattered(y_BTKD: Tensor, index_KT: Tensor, length: int) -> Tensor:
     index_TK, lane_K = _lanes(index_KT)
     B, _, K, D = y_BTKD.shape
+    # index_put takes tensors only, no slices: images are counted too.
     image_B11 = torch.arange(B, device=y_BTKD.device)[:, None, None]
     # Holes all land on an extra last row, which is cut off.
     place_TK = torch.where(index_TK < 0, length, index_TK)
@@ -112,8 +115,10 @@ def walk(u_BLKD, delta_BLKD, A_KDN, B_BLKN, C_BLKN, D_KD, bias_KD, args: ScanArg
     dtype, K = scan_dtype(u_BLKD, delta_BLKD, A_KDN), A_KDN.shape[0]
 
     def along(x_BLKX: Tensor) -> Tensor:
+        # Cast first: what autograd adds up on the way back is then in this precision too.
         return read_route(x_BLKX.to(dtype), args.index_KT, K)
 
+    # A hole has the step size of the bias alone: it drives nothing, yet the state fades there.
     raw = along(delta_BLKD)
     if bias_KD is not None:
         raw = raw + bias_KD.to(dtype)
@@ -158,6 +163,7 @@ def unwalk(
         # The derivative of F.softplus, which is the identity above its threshold of 20.
         slope_BTKD = torch.where(walked.raw_BTKD > 20, 1, torch.sigmoid(walked.raw_BTKD))
         ddelta_BTKD = ddelta_BTKD * slope_BTKD
+    # Over the steps of routes, not over positions: the bias acts in holes too.
     dbias_KD = None if bias is None else ddelta_BTKD.sum((0, 1))
     found = (
         write_route(du_BTKD, args.index_KT, length, merge=shared),

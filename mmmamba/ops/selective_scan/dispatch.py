@@ -56,6 +56,8 @@ def backend_module(name: str) -> ModuleType:
     """
     if name not in BACKENDS:
         raise BackendError(_unknown(name))
+    # Relative, as `torch` and `triton` alone are the installed packages; and late, as each
+    # backend may import what others do without.
     return importlib.import_module(f".{name}", __package__)
 
 
@@ -84,6 +86,7 @@ def resolve(device: torch.device, backend: str = "") -> str:
         BackendError: the one asked for does not exist or cannot run (with the reason), or only slow
             ones could run on a GPU.
     """
+    # Read on every call, outside of the cache, so that a change of it counts.
     environment = os.environ.get(ENVIRONMENT, "")
     asker = "the argument" if backend else f"${ENVIRONMENT}"
     return _resolve(device.type, backend or environment, asker)
@@ -98,6 +101,7 @@ def plain_module(device: torch.device, backend: str = "") -> ModuleType:
     return _plain_module(device.type, resolve(device, backend))
 
 
+# Cached for the line in the log, which is wanted once.
 @cache
 def _plain_module(device_type: str, backend: str) -> ModuleType:
     name = backend if backend in PLAIN else PLAIN[0]
@@ -112,6 +116,7 @@ def _plain_module(device_type: str, backend: str) -> ModuleType:
     return backend_module(name)
 
 
+# Cached by what decides, so that the choice is made, and its reason logged, once.
 @cache
 def _resolve(device_type: str, asked: str, asker: str) -> str:
     device = torch.device(device_type)

@@ -68,8 +68,11 @@ def selective_scan(
         raise TypeError(f"selective_scan: out_dtype is {out_dtype}, wanted a floating-point one")
     low = autocast_dtype(u)
     if low is not None:
+        # As PyTorch's own autocast does, float64 is left as it is.
         u, delta, B, C = (x.to(low) if x.dtype != torch.float64 else x for x in (u, delta, B, C))
     if u.dim() == 3:
+        # One route, not K expanded ones: backends then add up the gradient over routes before they
+        # round it to u's dtype.
         u = u.unsqueeze(2)
     differentiable = (u, delta, A, B, C, D, delta_bias)
     y = run(
@@ -85,6 +88,7 @@ def selective_scan(
             delta_softplus=delta_softplus,
             merge=merge,
             out_dtype=out_dtype or u.dtype,
+            # Asked here, as gradients are off inside of an autograd function's forward.
             keep_states=_needs_gradients(differentiable),
             index_complete=index_complete,
             backend=backend or "",
@@ -130,6 +134,7 @@ def _check(u, delta, A, B, C, D, index, delta_bias) -> None:
         if not x.is_floating_point():
             cure = "" if x.is_complex() else f" ({name}.float())"
             raise TypeError(f"selective_scan: {name} is {x.dtype}, wanted floating point{cure}")
+    # What the table holds is left to the backends: reading it here would wait for the GPU.
     if index is None:
         return
     if index.dim() != 2 or index.shape[0] != K:

@@ -122,6 +122,7 @@ def _(*inputs):
     batch, length, K, channels = given.delta.shape
     steps = length if given.index_KT is None else given.index_KT.shape[1]
     shape = NO_STATES
+    # On the meta device nothing is computed, so that no backend is chosen for it, or refused.
     if given.keep_states and given.u.device.type != "meta":
         backend = _backend(given.backend, given.u)
         shape = backend.states_shape(batch, steps, K, channels, given.A.shape[2])
@@ -162,6 +163,7 @@ refuse_derivatives(scan_backward_op, "selective_scan")
 @torch.library.register_fake("mmmamba::selective_scan_backward")
 def _(grad_y, states, u, delta, A, B, C, D, bias, *settings):
     inputs = Differentiable(u, delta, A, B, C, D, bias)
+    # A schema's list of tensors holds no None: inputs that are not there are left out.
     return [x.new_empty(x.shape) for x in inputs if x is not None]
 
 
@@ -184,6 +186,7 @@ class _Saved(NamedTuple):
 
     def args(self, grad_y: Tensor) -> ScanArgs:
         softplus, merge, complete, _ = self.settings
+        # A gradient has the dtype of what it belongs to, so y's need not be saved.
         return ScanArgs(self.index_KT, softplus, merge, grad_y.dtype, complete)
 
 
@@ -230,6 +233,7 @@ class _Eager(torch.autograd.Function):
     def backward(ctx, grad_y):
         if differentiated_again(grad_y):
             return _plain_backward(ctx, grad_y)
+        # Backends make all gradients in one pass; autograd drops those that nobody wants.
         saved = _saved(ctx)
         backend = _backend(saved.settings.backend, saved.inputs.u)
         grads = backend.backward(grad_y, saved.states, *saved.inputs, saved.args(grad_y))
@@ -246,6 +250,7 @@ class _Watched(torch.autograd.Function):
         y, states = below_autograd(scan_op, *given)
         _save(ctx, given, states)
         ctx.mark_non_differentiable(states)
+        # Else autograd would fill zeros of the states' size, for a gradient that there never is.
         ctx.set_materialize_grads(False)
         return y, states
 
@@ -259,6 +264,7 @@ class _Watched(torch.autograd.Function):
         found = scan_backward_op(
             grad_y, saved.states, *saved.inputs, saved.index_KT, *saved.settings
         )
+        # The operator's list skips inputs that are None; autograd wants a place for each.
         remaining = iter(found)
         grads = [None if x is None else next(remaining) for x in saved.inputs]
         return *grads, *WITHOUT_GRADIENT
@@ -269,11 +275,14 @@ differentiate(scan_op, _Watched, _plain_operator)
 
 def run(given: ScanInputs) -> Tensor:
     """y of `scan_op`, by the shorter way for plain tensors that nothing traces or counts."""
+    # First, as a compiler cannot trace `transformed`.
     if torch.compiler.is_compiling():
         return scan_op(*given)[0]
     if transformed():
         return _plain_operator(*given)[0]
     tensors = (*given.differentiable, given.index_KT)
+    # By exact type: subclasses (fake tensors, say) follow operators, and would not see a kernel
+    # that is launched past them.
     plain = all(x is None or type(x) in (Tensor, torch.nn.Parameter) for x in tensors)
     if _get_current_dispatch_mode() is not None or not plain:
         return scan_op(*given)[0]

@@ -24,6 +24,7 @@ def unavailable(device: torch.device) -> str | None:
     """Why it cannot run: another device than CUDA, or no compiled kernel."""
     if device.type != "cuda":
         return f"its kernel is for CUDA, not {device.type}"
+    # The package can be there without its compiled extension, which alone is called here.
     if importlib.util.find_spec("selective_scan_cuda") is None:
         return (
             "mamba-ssm with its compiled selective_scan_cuda is not installed "
@@ -72,6 +73,7 @@ def _arguments(u, delta, A, B, C, D, bias, args: ScanArgs) -> _Arguments:
         u_BET=_channels_first(u, args, K, u.dtype),
         delta_BET=_channels_first(delta, args, K, u.dtype),
         A_EN=A.float().flatten(0, 1),
+        # To the kernel a route is a group of channels, each group with a B and C of its own.
         B_BKNT=_weights_first(B, args, K, u.dtype),
         C_BKNT=_weights_first(C, args, K, u.dtype),
         D_E=_flat(D),
@@ -85,6 +87,7 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
 
     arguments = _arguments(u, delta, A, B, C, D, bias, args)
     y_BET = selective_scan_cuda.fwd(*arguments, args.delta_softplus)[0]
+    # The kernel rounds each route to u's dtype; at least their sum is taken in full precision.
     y_BTKD = y_BET.transpose(1, 2).unflatten(2, A.shape[:2]).to(scan_dtype(u))
     y = write_route(y_BTKD, args.index_KT, delta.shape[1], args.merge)
     return y.to(args.out_dtype), no_states(u, delta, A)
@@ -98,7 +101,9 @@ def backward(
     inputs, K, length = (u, delta, A, B, C, D, bias), A.shape[0], delta.shape[1]
     arguments = _arguments(*inputs, args)
     grad_BET = _channels_first(grad_y, args, K, u.dtype)
+    # The kernel's own states are not kept (`states_shape`), so its forward pass runs again.
     states = selective_scan_cuda.fwd(*arguments, args.delta_softplus)[1]
+    # There is no gate z: no gated output to hand over, none to compute again, no gradient for it.
     du, ddelta, dA, dB, dC, dD, dbias, *_ = selective_scan_cuda.bwd(
         *arguments, grad_BET, states, None, None, args.delta_softplus, False
     )

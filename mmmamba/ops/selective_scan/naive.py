@@ -37,6 +37,7 @@ def scan(u, delta, A, B, C, D, bias, args) -> Tensor:
         return x_BTKX * (index_TK >= 0)[..., None].to(dtype)
 
     u_BTKD, delta_BTKD, B_BTKN, C_BTKN = along(u), along(delta), along(B), along(C)
+    # In a hole the step size is the bias alone: it drives nothing, but the state fades there.
     if bias is not None:
         delta_BTKD = delta_BTKD + bias.to(dtype)
     if args.delta_softplus:

@@ -43,6 +43,7 @@ def backward(grad_y, u, delta, A, B, C, D, bias, args: ScanArgs) -> tuple[Tensor
         ddelta.append(through_BKD * u_BKD + (faded_BKDN * w.A_KDN).sum(-1))
         dA_KDN = dA_KDN + (faded_BKDN * delta_BKD[..., None]).sum(0)
         dB.append((g_BKDN * (delta_BKD * u_BKD)[..., None]).sum(2))
+        # One more state than steps: states[t] enters step t and states[t + 1] leaves it.
         dC.append((states[t + 1] * grad_BKD[..., None]).sum(2))
         g_BKDN = g_BKDN * decays[t]
     grads = RecurrenceGradients(

@@ -65,9 +65,12 @@ def projected_scan(
         raise TypeError(f"projected_scan: x_BLD is {x_BLD.dtype}, wanted floating point")
     low = autocast_dtype(x_BLD)
     if low is not None:
+        # Before the autograd function: its backward pass multiplies again, where autocast is off,
+        # and has to find the same numbers.
         x_BLD, weight_MD = x_BLD.to(low), weight_MD.to(low)
     tensors = _Tensors(x_BLD, weight_MD, A, D, delta_bias)
     args = ScanArgs(index, True, True, out_dtype or x_BLD.dtype, index_complete)
+    # A compiler cannot trace `transformed`.
     if not torch.compiler.is_compiling() and transformed():
         return _plain(tensors, args)
     if torch.is_grad_enabled():
@@ -128,6 +131,8 @@ class _Projected(torch.autograd.Function):
         args = ScanArgs(index, True, True, out_dtype, index_complete)
         y, states = _forward(given, args, keep_states=True)
         ctx.save_for_backward(*given, index, states)
+        # Looked up now: the backward pass comes after the `with` block, often in a thread of
+        # autograd's, where a context variable has its default.
         ctx.index_complete, ctx.at_once = index_complete, AT_ONCE // _SPARING.get()
         return y
 
@@ -143,6 +148,7 @@ class _Projected(torch.autograd.Function):
                 ctx.needs_input_grad,
                 grad,
             )
+        # What one image's projection holds, a map of M numbers; its gradient holds as many.
         numbers_of_an_image = given.x.shape[1] * len(given.weight)
         images = max(1, ctx.at_once // max(1, numbers_of_an_image))
         # Some backends keep nothing for each image, so that their states cannot be divided.
@@ -164,10 +170,12 @@ def _backward(grad: Tensor, states: Tensor, given: _Tensors, args: ScanArgs) -> 
     du, ddelta, dA, dB, dC, dD, dbias = backend.backward(
         grad.unsqueeze(2), states, *_scan_inputs(given, joint_BLM), args
     )
+    # Other backends give tensors of their own. To compare addresses tells which it was.
     for slot, gradient in zip(slots, (ddelta, dB, dC)):
         if gradient.data_ptr() != slot.data_ptr():
             slot.copy_(gradient)
     djoint_RM = djoint_BLM.flatten(0, 1)
+    # The map is read twice, by the scan as u and by the projection: both gradients in one product.
     dx_RD = torch.addmm(du.squeeze(2).flatten(0, 1), djoint_RM, given.weight)
     dweight = djoint_RM.t() @ given.x.flatten(0, 1)
     return _Tensors(dx_RD.view(given.x.shape), dweight, dA, dD, dbias)

@@ -20,6 +20,7 @@ from .common import (
     write_route,
 )
 
+# More would take fewer turns in Python, but states `(B, CHUNK, K, D, N)` exist at once.
 CHUNK = 64
 
 
@@ -56,6 +57,7 @@ def _states(
     """Decays and states of a chunk that begins with state h, `(B, S, K, D, N)` both."""
     decay_BSKDN = torch.exp(delta_BSKD[..., None] * A_KDN)
     drive_BSKDN = (delta_BSKD * u_BSKD)[..., None] * B_BSKN[..., None, :]
+    # What enters becomes part of the first drive, as `_recurrence` begins from zero.
     first_B1KDN = drive_BSKDN[:, :1] + decay_BSKDN[:, :1] * h_BKDN[:, None]
     return decay_BSKDN, _recurrence(decay_BSKDN, torch.cat([first_B1KDN, drive_BSKDN[:, 1:]], 1))
 
@@ -70,6 +72,7 @@ def _outputs_and_states(w: Walk) -> tuple[Tensor, list[Tensor]]:
         states.append(h_BKDN)
         _, h_BSKDN = _states(h_BKDN, u_BSKD, delta_BSKD, w.A_KDN, B_BSKN)
         ys.append((h_BSKDN * C_BSKN[..., None, :]).sum(-1))
+        # A view would keep the states of the whole chunk in memory.
         h_BKDN = h_BSKDN[:, -1].clone()
     y_BTKD = torch.cat(ys, 1)
     return y_BTKD if w.D_KD is None else y_BTKD + w.D_KD * w.u_BTKD, states
@@ -110,6 +113,8 @@ def backward(
         decay_BSKDN, h_BSKDN = _states(entry_BKDN, u_BSKD, delta_BSKD, w.A_KDN, B_BSKN)
         before_BSKDN = torch.cat([entry_BKDN[:, None], h_BSKDN[:, :-1]], 1)
         g_BSKDN = C_BSKN[..., None, :] * dy_BSKD[..., None]
+        # The carry has the decay of the next chunk's first step in it already, so the decay that
+        # stands for it below is a one that nothing is multiplied by.
         g_BSKDN[:, -1] += carry_BKDN
         # g fades by the decay of the step after it: the same recurrence, from the end.
         later_BSKDN = torch.cat([decay_BSKDN[:, 1:], torch.ones_like(decay_BSKDN[:, :1])], 1)

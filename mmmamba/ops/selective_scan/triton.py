@@ -33,6 +33,7 @@ from .triton_problem import Problem, contiguous_rows, make_problem, named_stride
 
 def unavailable(device: torch.device) -> str | None:
     """Why it cannot run: no Triton, no CUDA device (save in the interpreter), or too old a GPU."""
+    # First: HAS_TRITON is false on ROCm too, but not for want of a package.
     if torch.version.hip is not None:
         return "its kernels hold instructions of NVIDIA's GPUs, and this PyTorch is built for ROCm"
     if not HAS_TRITON:
@@ -81,6 +82,7 @@ def _new_states(p: Problem, cut: Cut, keep: bool) -> _States:
         ends = _float32(p, batch, K, cut.chunks, d_state, channels)
         return _States(ends, kept=False, chunk=ends.stride(2), piece=0)
     pieces = _float32(p, *states_shape(batch, steps, K, channels, d_state))
+    # What enters a chunk enters its first piece: the passes over chunks write it where that stands.
     pieces_of_a_chunk = cut.span // tiling(d_state).steps
     piece = pieces.stride(2)
     return _States(pieces, kept=True, chunk=pieces_of_a_chunk * piece, piece=piece)
@@ -94,6 +96,7 @@ def _enter_chunks(
     Forward, x is u and the weight is B, which gives states. In reverse, x is dy and the weight is
     C, which gives adjoints.
     """
+    # Kernels are imported late: they need Triton, and `unavailable` is asked where there is none.
     from .triton_forward import carry_kernel, chunk_ends_kernel
 
     batch, _, K, channels, d_state, steps = p.sizes
@@ -141,6 +144,7 @@ def _new_maps(p: Problem, dtype: torch.dtype, merge: bool) -> Tensor:
     It is in float32 where the maps are to be added up, and zero where no route may go.
     """
     batch, length, K, channels, _, _ = p.sizes
+    # On complete routes every element is written, so clearing would only cost a pass.
     make = torch.empty if p.complete else torch.zeros
     dtype = torch.float32 if merge and K > 1 else dtype
     return make(batch, length, K, channels, dtype=dtype, device=p.u.device)
@@ -166,6 +170,7 @@ def _plan(p: Problem, args: ScanArgs) -> _Plan:
     processors = multiprocessors(p.u.device)
     tile = choose_tile(sizes, tiling(sizes.d_state).forward, (p.u, p.delta))
     cut = choose_cut(sizes, tile, sizes.routes, processors)
+    # Complete only: the first route has to write every position on which the others add.
     if args.merge and p.complete and routes_one_by_one(sizes, cut):
         sums = _float32(p, sizes.batch, sizes.length, 1, sizes.channels)
         return _Plan(tile, choose_cut(sizes, tile, 1, processors), 1, sums)
@@ -278,6 +283,7 @@ def backward(
     with on(u.device):
         du, ddelta = _new_maps(p, u.dtype, merge=shared), _new_ddelta(p, args)
         tile = choose_tile(p.sizes, config, (p.u, p.delta, dy, ddelta, du))
+        # States are kept for pieces, not chunks, so the forward pass may have been cut otherwise.
         cut = choose_cut(p.sizes, tile, K, multiprocessors(u.device))
         # Few warps wait for memory together then, and gain more from registers than from company.
         if cut.chunks == 1 and config.registers_uncut:
@@ -292,6 +298,7 @@ def backward(
                 _enter_chunks(p, dy, p.C, adjoints, first_tile, cut, reverse=True)
             _walk_back(p, tile, cut, states, adjoints, sums, dy, du, ddelta)
         else:
+            # Nothing is launched, but these are added up all the same.
             sums.parameters_BKMSD.zero_()
         if shared:
             du = merged(du, u.dtype)

@@ -46,6 +46,8 @@ class Tiling:
         return self.steps * max(self.forward.warps, self.backward.warps)
 
 
+# Backward kernels with fewer registers let more warps share a multiprocessor, each of which
+# computes while others wait for memory.
 ONE_STATE = Tiling(2 if INTERPRETED else 8, forward=Config(2, 2), backward=Config(1, 1, 128, 168))
 FEW_STATES = Tiling(4 if INTERPRETED else 8, forward=Config(1, 2), backward=Config(1, 1, 128))
 MANY_STATES = Tiling(4 if INTERPRETED else 16, forward=Config(1, 2), backward=Config(1, 1))
@@ -109,6 +111,7 @@ class Cut(NamedTuple):
 def row_strides(x: Tensor) -> tuple[int, int, int]:
     """Strides of batch, position and route; zero for a route dimension that all routes share."""
     batch, position, route, _ = x.stride()
+    # With stride 0 kernels go from route to route and stay on the one map.
     return batch, position, 0 if x.shape[2] == 1 else route
 
 
@@ -143,6 +146,7 @@ def choose_cut(sizes: Sizes, tile: Tile, routes: int, processors: int) -> Cut:
 
     Cutting costs a first pass over all steps, so a card that whole routes fill is left at that.
     """
+    # Chunks are whole units: tiles of either direction fit, and none spans two chunks.
     unit = tiling(sizes.d_state).unit
     units = max(1, ceil_div(sizes.steps, unit))
     warps = sizes.batch * routes * tile.blocks(sizes.channels) * tile.warps
@@ -150,6 +154,7 @@ def choose_cut(sizes: Sizes, tile: Tile, routes: int, processors: int) -> Cut:
         return Cut(1, units * unit)
     wanted = max(1, WANTED * processors // max(1, warps))
     units_of_each = ceil_div(units, wanted)
+    # Counted again: by rounding up, fewer chunks may do, and each has to begin within the route.
     return Cut(ceil_div(units, units_of_each), units_of_each * unit)
 
 

@@ -15,6 +15,7 @@ ROWS, CHANNELS = 8, 4 * LANES
 def merged(y_BLKD: Tensor, dtype: torch.dtype) -> Tensor:
     """The sum over routes, `(B, L, 1, D)`, of maps in float32 without gaps."""
     batch, length, K, channels = y_BLKD.shape
+    # One route's map has the dtype asked for from the start.
     if K == 1:
         return y_BLKD
     total = torch.empty(batch, length, 1, channels, dtype=dtype, device=y_BLKD.device)
@@ -38,6 +39,7 @@ def merge_kernel(
     """Outputs of K routes, `(rows, K, D)`, added in their order."""
     blocks = tl.cdiv(channels, DB)
     pid = tl.program_id(0)
+    # 64 bits: rows times routes times channels may exceed 2^31.
     row = (pid // blocks).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     d = (pid % blocks) * DB + tl.arange(0, DB)
     on = (row < rows)[:, None] & (d < channels)[None, :]

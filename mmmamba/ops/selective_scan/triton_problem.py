@@ -91,6 +91,7 @@ def make_problem(u, delta, A, B, C, D, bias, args: ScanArgs) -> Problem:
 
 def contiguous_rows(x: Tensor) -> Tensor:
     """x with neighbouring channels, and positions less than 2 GiB apart, as the kernels take it."""
+    # The limit is that of `triton_tiles.entries`, which has strides in bytes, in 32 bits.
     whole = x.stride(-1) == 1 or x.shape[-1] == 1
     return x if whole and x.stride(1) * x.element_size() < 2**31 else x.contiguous()
 
@@ -116,6 +117,7 @@ def _complete(index_KT: Tensor, length: int) -> bool:
     Raises:
         IndexError: a position outside the map.
     """
+    # Part of the key, as a table may be written to; inference tensors refuse to tell theirs.
     version = 0 if index_KT.is_inference() else index_KT._version
     key = (
         index_KT.data_ptr(),
@@ -142,6 +144,7 @@ def _complete(index_KT: Tensor, length: int) -> bool:
 def _looks_complete(index_KT: Tensor, length: int) -> bool:
     if not index_KT.numel():
         return False
+    # Stacked, both numbers come with one wait for the GPU.
     low, high = (int(x) for x in torch.stack(index_KT.aminmax()).tolist())
     if low < -1 or high >= length:
         raise IndexError(

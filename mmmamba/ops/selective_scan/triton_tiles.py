@@ -15,6 +15,7 @@ import os
 import triton
 import triton.language as tl
 
+# Not the one of `triton_choice`: kernels may read only those globals that are constexpr.
 INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 """Triton's interpreter runs the kernels on a CPU."""
 
@@ -126,6 +127,7 @@ def softplus(x2, PRECISE: tl.constexpr):
             "lg2.approx.ftz.f32 $0, $1;", "=f,f", [1.0 + e], tl.float32, True, 1
         )
     if PRECISE:
+        # log(1 + e) to five terms; what is left out is 2e-6 of it at e = 0.1.
         series = e * (1.0 - e * (0.5 - e * (0.33333334 - e * (0.25 - e * 0.2))))
         log = tl.where(e < 0.1, series * LOG2E, log)
     return tl.where(x2 > 20.0 * LOG2E, x2, log)

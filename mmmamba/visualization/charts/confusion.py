@@ -40,6 +40,7 @@ def draw_confusion(
         OSError: the file cannot be written.
     """
     if len(matrix) > MOST:
+        # Chosen by size, shown in the order of the classes.
         largest = np.sort(np.argsort(-matrix.sum(axis=1), kind="stable")[:MOST])
         caption += f" The {MOST} most frequent of {len(matrix)} classes."
         matrix, names = matrix[np.ix_(largest, largest)], [names[index] for index in largest]
@@ -88,8 +89,10 @@ def _matrix(
 
 def _write_shares(axis: Axes, shares: np.ndarray) -> None:
     """Every share that is not 0 in its cell."""
+    # NaN is not 0 for `nonzero`.
     for row, column in zip(*np.nonzero(np.nan_to_num(shares))):
         share = shares[row, column]
         text = f"{share:.2f}" if share >= 0.005 else "<.01"
+        # Dark blue begins about there.
         colour = "white" if share > 0.55 else "black"
         axis.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)

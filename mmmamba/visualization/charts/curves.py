@@ -60,7 +60,9 @@ def draw_curves(work_dir: Path, path: Path, iterations_per_epoch: int | None = N
 def choose_panels(training: Lines, validation: Lines) -> list[Panel]:
     """The charts that the logged numbers fill."""
     logged, scored = _keys(training), _keys(validation)
+    # The sum has a panel of its own.
     losses = [key for key in logged if "loss" in key and key != "loss"]
+    # mmdet logs `acc`, mmseg `decode.acc_seg`.
     accuracies = [key for key in logged if key.split(".")[-1].startswith("acc")]
     # The mean IoU stands first: the best value of a panel's first line is marked.
     others = [key for key in scored if not COCO_KEY.match(key)]
@@ -135,6 +137,7 @@ def _draw_panel(axis: Axes, panel: Panel, lines: Lines, unit: int) -> None:
             marker="o" if len(values) < 30 and panel.validation else None,
             markersize=3,
         )
+        # NaN and infinity, as of a run that diverged, would spoil the axis and the best value.
         finite = [(x, y) for x, y in zip(steps, values) if math.isfinite(y)]
         drawn += [y for _, y in finite]
         if panel.best and index == 0 and finite:
@@ -142,6 +145,7 @@ def _draw_panel(axis: Axes, panel: Panel, lines: Lines, unit: int) -> None:
     more = f" ({len(names)} of {len(panel.keys)})" if len(panel.keys) > len(names) else ""
     axis.set_title(panel.title + more)
     axis.margins(y=0.12)
+    # Logarithmic only where values span enough of it to be worth reading.
     if panel.log and drawn and min(drawn) > 0 and max(drawn) / min(drawn) > DECADES:
         axis.set_yscale("log")
     elif drawn and min(drawn) >= 0:

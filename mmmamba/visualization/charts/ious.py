@@ -46,6 +46,7 @@ def draw_ious(matrix: np.ndarray, names: Sequence[str], path: Path) -> None:
         axis.text(SHARES_AT, place, share, va="center", **right)
     axis.text(SHARES_AT, -0.75, "pixels", va="bottom", **right)
     axis.set_yticks(range(len(order)), [shortened(names[index]) for index in order])
+    # From the largest place down to the smallest, so that the best class is on top.
     axis.set(xlim=(0, 1), ylim=(len(order) - 0.4, -0.6), xlabel="IoU")
     axis.set_title(f"IoU of each class; mean {mean:.3f} (dashed)")
     save_figure(figure, path, DPI)

@@ -39,6 +39,7 @@ def _draw(axis: Axes, precision: Precision, names: Sequence[str]) -> None:
         index = precision.index(threshold)
         if index is not None:
             label = f"mean at IoU {threshold:g}  {precision.average(index):.3f}"
+            # A slice keeps the axis of thresholds that `_mean` wants.
             mean_R = _mean(precision.values[index : index + 1])
             axis.plot(precision.recalls, mean_R, "k", linestyle=style, linewidth=2, label=label)
     label = f"mean over IoU {lowest:.2f} to {highest:.2f}  {precision.average():.3f}"
@@ -54,6 +55,7 @@ def _draw_classes(axis: Axes, precision: Precision, names: Sequence[str]) -> Non
     count = precision.values.shape[2]
     for label, (name, colour) in enumerate(zip(names, line_colours(count))):
         values_R = precision.values[0, :, label]
+        # COCOeval's -1: the class has no objects.
         if (values_R < 0).any():
             continue
         if count <= FEW:

@@ -25,6 +25,7 @@ def draw_batch(batch: Any, classes: Classes, path: Path) -> bool:
     if not isinstance(batch, Mapping):
         return False
     inputs, samples = batch.get("inputs"), batch.get("data_samples")
+    # mmdet's loaders give lists of images of any size, a default collate one tensor.
     if not isinstance(inputs, (list, tuple, Tensor)) or not isinstance(samples, (list, tuple)):
         return False
     cells = []

@@ -54,11 +54,13 @@ def objects_cell(
     scored = "scores" in found
     scores = found.scores.float().cpu().numpy() if scored else np.ones(len(found.labels))
     order = np.argsort(-scores, kind="stable")
+    # Best first and cut before masks become full maps, which are large.
     order = order[scores[order] >= score_thr][:MOST_OBJECTS]
     labels = np.asarray(found.labels.cpu())[order]
     boxes = getattr(found.bboxes, "tensor", found.bboxes).float().cpu().numpy()[order]
     small = fit(image)
     height, width = small.shape[:2]
+    # Apart for both axes, as sides were rounded to whole pixels.
     across, down = width / image.shape[1], height / image.shape[0]
     masks = None
     if "masks" in found:
@@ -71,6 +73,7 @@ def objects_cell(
 
 def marks_cell(title: str, image: np.ndarray, marks: Sequence[Mark], classes: Classes) -> Cell:
     """What is annotated: faulty annotations red and dashed, crowd regions dotted."""
+    # With its border the canvas has just the readable size: it is not enlarged once more.
     small = fit(image, READABLE - 2 * BEYOND)
     height, width = small.shape[:2]
     scale = width / image.shape[1], height / image.shape[0]

@@ -38,6 +38,7 @@ def draw_contact_sheet(
     notes = []
     if any(mark.faulty for mark in marks):
         notes.append(FAULTY_NOTE)
+    # A faulty crowd region is drawn as faulty: dotted lines would be explained but not there.
     if any(mark.crowd and not mark.faulty for mark in marks):
         notes.append(CROWD_NOTE)
     cells = [_cell(sample, classes) for sample in samples]

@@ -41,6 +41,7 @@ def save_sheet(
     Raises:
         OSError: the file cannot be written.
     """
+    # Fewer cells than columns would leave white space at the right.
     columns = min(columns or math.ceil(math.sqrt(len(cells))), len(cells))
     width = GAP + columns * (READABLE + GAP)
     font = drawing_font(FONT)

@@ -33,6 +33,7 @@ class ValidationSheet:
     def __init__(
         self, number: int, total: int, classes: Classes, score_thr: float, metric: Any = None
     ) -> None:
+        # By position, not by chance: each validation shows the same images.
         self.chosen = {index * total // number for index in range(number)}
         self.classes, self.score_thr, self.metric = classes, score_thr, metric
         self.seen = 0
@@ -92,6 +93,7 @@ class ValidationSheet:
         categories = coco.get_cat_ids(cat_names=self.classes.names)
         labelled, annotations = labelled_objects(coco, image_id, categories)
         boxes = labelled.boxes.copy()
+        # COCO's boxes have sizes, mmdet's a second corner.
         boxes[:, 2:] += boxes[:, :2]
         truth = InstanceData(
             bboxes=torch.from_numpy(boxes), labels=torch.from_numpy(labelled.labels)

@@ -29,7 +29,7 @@ class Watch(Hook):
         self.seen.append((weight["lr"], bias["lr"], weight["momentum"]))
 
 
-def run(tmp_path, paramwise, epochs=4) -> list[tuple[float, float, float]]:
+def run(tmp_path, paramwise, epochs=4, **schedule) -> list[tuple[float, float, float]]:
     watch = Watch()
     Runner(
         Line(),
@@ -46,7 +46,8 @@ def run(tmp_path, paramwise, epochs=4) -> list[tuple[float, float, float]]:
             paramwise_cfg=paramwise,
         ),
         param_scheduler=[
-            dict(type="LinearLR", start_factor=1.0, end_factor=0.01, begin=0, end=epochs)
+            dict(type="LinearLR", start_factor=1.0, end_factor=0.01)
+            | (schedule or dict(begin=0, end=epochs))
         ],
         custom_hooks=[YOLOWarmupHook(epochs=2, min_iters=1), watch],
         experiment_name=tmp_path.name,
@@ -64,6 +65,14 @@ def test_rates_rise_and_fall_to_the_schedule(tmp_path):
     assert seen[5] == pytest.approx((second / 2, 0.1 + (second - 0.1) / 2, 0.8 + 0.5 * 0.137))
     third = 0.01 * (1 - 2 * 0.99 / 3)
     assert seen[10:15] == [pytest.approx((third, third, 0.937))] * 5
+
+
+def test_a_schedule_by_iterations_goes_on(tmp_path):
+    """From 0.01 to a hundredth of it in twenty iterations, the first ten of them warm-up."""
+    seen = run(tmp_path, dict(bias_decay_mult=0.0), by_epoch=False, begin=0, end=20)
+    scheduled = [0.01 * (1 - 0.99 * i / 19) for i in range(20)]
+    assert [lr for lr, _, _ in seen[10:]] == pytest.approx(scheduled[10:])
+    assert seen[5][0] == pytest.approx(scheduled[5] / 2)
 
 
 def test_groups_that_mix_biases_and_others_are_an_error(tmp_path):

@@ -32,12 +32,15 @@ def test_a_signal_saves_at_the_end_of_the_step(
     assert [signal.getsignal(one) for one in interrupt.SIGNALS] == before
 
 
-def test_a_second_ctrl_c_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("first", interrupt.SIGNALS)
+def test_ctrl_c_after_a_signal_stops_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
     monkeypatch.setattr(interrupt, "SAME_CTRL_C", 0.0)
     cfg = toy(tmp_path)
 
     def twice() -> None:
-        kill(signal.SIGINT)()
+        kill(first)()
         kill(signal.SIGINT)()
 
     Witness.watch(3, twice)

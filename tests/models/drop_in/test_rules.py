@@ -211,3 +211,8 @@ model = dict(
     neck=dict(in_channels=[96, 192, 384, 768]),
 )"""
     )
+
+
+def test_a_backbone_without_maps_for_a_neck_that_resizes_says_so():
+    with pytest.raises(UsageError, match="strides 4, 8, 16, 32; mobilemamba_b1 gives maps at 16"):
+        changed(VIT, "mobilemamba_b1")

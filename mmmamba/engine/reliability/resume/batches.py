@@ -72,6 +72,7 @@ class CountedBatches(Sampler):
 
     def __iter__(self) -> Iterator[list[Key]]:
         start, self.start = self.start, Start()
+        # Skipped batches are counted, too, so that the first one that is read is `start.iteration`.
         first = start.iteration - start.skip
         # What the caches of all workers can hold is among the last of the batches that are skipped.
         # More than enough where batches are smaller than they could be: one sample each is assumed.
@@ -93,6 +94,7 @@ class CountedBatches(Sampler):
         """The lists of indices, over one epoch or over all."""
         for epoch in count(1):
             batches = iter(self.batches)
+            # No batch at all would have an endless pass turn here for ever.
             first = next(batches, None)
             if first is None:
                 return
@@ -114,6 +116,8 @@ def _seen_by_worker(skipped: list[list[Key]], turn: int, workers: int) -> list[K
         skipped: the batches right before the first that is read.
         turn: of the batch that the worker begins with, from the first that is read.
     """
+    # The worker's next batch would stand at len(skipped) + turn of this list; the others that are
+    # its own are a multiple of `workers` before that.
     oldest = (len(skipped) + turn) % workers
     return [key for batch in skipped[oldest::workers] for key in batch]
 
@@ -126,10 +130,13 @@ class SeededDataset:
     """
 
     def __init__(self, dataset: Any, seed: int) -> None:
-        # Not by assignment, which goes to the inner data set.
+        # Not by assignment, which goes to the inner data set. The rank is asked for here: a worker
+        # that is spawned knows no other processes and would take itself for the first.
         self.__dict__.update(_dataset=dataset, _key=(seed, get_rank()))
 
     def __getitem__(self, key: Key) -> Any:
+        # Before the seeding, as reading draws random numbers. An empty `before` counts: it has the
+        # caches of the last pass emptied.
         if key.before is not None:
             self._fill_caches(key.before)
         # From 1, because a key with a 0 behind it is that of the training step itself.
@@ -142,6 +149,7 @@ class SeededDataset:
             transform.results_cache.clear()
             # Dropped at random, what a cache holds would follow from all that was ever read.
             transform.random_pop = False
+        # These have no `before` of their own, so this goes no deeper.
         for key in before:
             self[key]
 
@@ -164,6 +172,8 @@ def cached_transforms(node: Any) -> list[Any]:
     if isinstance(node, (list, tuple)):
         inner = [*node]
     else:
+        # Not by getattr, which wrappers (`SeededDataset`) answer with what the inner one has: its
+        # transforms would be found twice.
         members = getattr(node, "__dict__", {})
         inner = [members[name] for name in HOLDERS if name in members]
     found = [node] if hasattr(node, "results_cache") else []

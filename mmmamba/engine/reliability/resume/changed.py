@@ -96,6 +96,7 @@ def changes(config: str, run: str) -> list[Change]:
 def _read_by_training(text: str) -> dict[str, Tree]:
     """The settings of a printed config that training reads."""
     settings = read_text(text)
+    # What else stands at the top are a config's own variables, whose values reached the sections.
     names = settings.keys() & (SECTIONS | TOP_LEVEL) - NOT_OF_THE_RUN
     return {name: settings[name] for name in settings if name in names}
 
@@ -106,6 +107,8 @@ def _changes(one: Tree | None, two: Tree | None, place: Place) -> Iterator[Chang
     if isinstance(one, dict) and isinstance(two, dict):
         for key in {**one, **two}:
             yield from _changes(one.get(key), two.get(key), (*place, key))
+    # Place by place only where the same steps stand in the same places: with one put in between,
+    # all behind it would be told as changed.
     elif isinstance(one, list) and isinstance(two, list) and _kinds(one) == _kinds(two):
         for index, (left, right) in enumerate(zip(one, two)):
             yield from _changes(left, right, (*place, str(index)))
@@ -119,6 +122,7 @@ def _kinds(entries: list[Tree]) -> list[Any]:
     Lists of plain values are told apart by all of their entries, and so compared as a whole.
     """
     kinds = [entry.get("type") if isinstance(entry, dict) else None for entry in entries]
+    # The None in front keeps plain values from passing for types of the same text.
     return kinds if all(kinds) else [None, *map(str, entries)]
 
 
@@ -158,6 +162,7 @@ class ChangedHook(Hook):
                 "have been another than this one"
             )
             return
+        # Looked for among all of them before any is told, of which only the first are.
         for change in found:
             if change.unfit:
                 raise UsageError(

@@ -48,6 +48,8 @@ class _Resumable:
         Samplers follow its seed, what it holds beside weights is handed out, and a validation that
         was cut off is done.
         """
+        # A config without a seed draws one at each start; the checkpoint's replaced it after the
+        # sampler had been built with that.
         if self._seed != self.runner.seed and isinstance(self._source, dict):
             different = self.runner._randomness_cfg.get("diff_rank_seed", False)
             loader = self.runner.build_dataloader(self._source, self.runner.seed, different)
@@ -61,6 +63,8 @@ class _Resumable:
     def _validate(self, due: bool) -> None:
         hub = self.runner.message_hub
         if due and hub.get_info(VALIDATED_KEY) != self.iter:
+            # Noted before it is done: a checkpoint that is saved because of a better score is
+            # written within, and is to say so. A validation that is cut off takes the note back.
             hub.update_info(VALIDATED_KEY, self.iter)
             self.runner.val_loop.run()
 
@@ -69,6 +73,8 @@ class _Resumable:
         if not isinstance(self.dataloader.batch_sampler, CountedBatches):
             return 0
         caches = cached_transforms(self.dataloader.dataset)
+        # All lengths together, not the longest: what a second cache (`CachedMixUp`) holds was made
+        # with the first one's content of back then.
         cached = sum(transform.max_cached_images for transform in caches)
         self.dataloader.batch_sampler.begin(Start(self.iter, batches, cached))
         if batches:
@@ -116,6 +122,7 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
         epoch, start, old_length = hub.get_info(EPOCH_KEY) or (None, None, None)
         done = 0
         if epoch == self._epoch:
+            # All batches, where it was saved behind the last one: then only the hooks are left.
             done = self._iter - start
             if old_length != length:
                 print_log(
@@ -136,6 +143,7 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
                     30,
                 )
                 done = 0
+        # The start follows from `done`: where that was changed, the next stop counts from it.
         hub.update_info(EPOCH_KEY, (self._epoch, self._iter - done, length))
         return done
 
@@ -167,11 +175,13 @@ class ResumableIterLoop(_Resumable, IterBasedTrainLoop):
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
         self._begin()
+        # Only now: `_begin` tells by this key whether the checkpoint is one of our loops.
         self.runner.message_hub.update_info(EPOCH_KEY, (0, 0, len(self.dataloader)))
         self._skip(0 if self.fast_forward_on_resume else self._iter)
         # A run that has nothing left starts no workers.
         batches = iter(self.dataloader) if self._iter < self._max_iters else iter(())
         while self._iter < self._max_iters and not self.stop_training:
+            # In each step, as a validation may have come before it.
             self.runner.model.train()
             batch = next(batches)
             self._seed_step()

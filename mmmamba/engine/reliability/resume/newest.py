@@ -51,6 +51,7 @@ def go_on(runner: Runner, begin_with: str | None = None) -> None:
         return
     runner._load_from = newest_whole(runner.cfg, weight_names(bare_model(runner.model)))
     if runner._load_from is None:
+        # Told to resume without a file, MMEngine would take what `last_checkpoint` names, unseen.
         runner._resume, runner._load_from = False, begin_with
         start = f"from the weights of {begin_with}" if begin_with else "at its start"
         print_log(f"nothing to resume in {runner.work_dir}: training begins {start}", "current", 30)
@@ -150,6 +151,7 @@ def _candidates(files: Iterable[Path], named: str) -> tuple[list[_Candidate], di
     for path in files:
         iterations, fault = _progress(path)
         if fault is None:
+            # Compared as text: the folders' paths are real ones, without links.
             is_named = bool(named) and os.path.realpath(named) == str(path)
             changed = path.stat().st_mtime_ns
             candidates.append(_Candidate(iterations, is_named, changed, path))
@@ -175,6 +177,7 @@ def _folders(cfg: Config) -> list[Path]:
         # MMEngine's hook makes a folder of the work dir's name there.
         folders.append(Path(out_dir) / work_dir.resolve().name)
     there = [Path(os.path.realpath(folder)) for folder in folders if folder.is_dir()]
+    # Each once, the work dir first: `out_dir` may lead to the same place.
     return [*dict.fromkeys(there)]
 
 
@@ -208,6 +211,7 @@ def run_fault(held: Mapping[str, Any], names: Collection[str] = ()) -> str | Non
 def _meta_fault(meta: Mapping) -> str | None:
     for key in ("epoch", "iter"):
         done = meta.get(key)
+        # Shown in 40 characters: a file may hold anything here, of any length.
         if not _counts(done, MOST):
             return f"its meta has no count of what was done: {key} is {done!r:.40}"
     seed = meta.get("seed")

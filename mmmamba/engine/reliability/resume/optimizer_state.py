@@ -147,6 +147,7 @@ def _state_faults(state: State, groups: list, optimizer: Optimizer, names: Names
     indices = _indices(groups)
     if strange := state.keys() - {*indices}:
         yield f"it has a state of {_listed(strange)}, which none of its groups has"
+    # With the file's settings, which the run goes on with: `amsgrad` alone adds an entry.
     expected = _first_state(optimizer, groups)
     if expected is None:
         print_log(
@@ -190,9 +191,11 @@ def _first_state(optimizer: Optimizer, settings: list[State]) -> list[dict[str, 
     Args:
         settings: of each group, as they will be when the state is loaded.
     """
+    # Without its `__init__`, whose arguments differ with each kind of optimizer.
     trial = object.__new__(type(optimizer))
     # Schedules count the steps of an instance by a function of their own, which must not count.
     trial.__dict__.update({key: value for key, value in vars(optimizer).items() if key != "step"})
+    # Nor may others' hooks run in a step that is none.
     trial._optimizer_step_pre_hooks, trial._optimizer_step_post_hooks = OrderedDict(), OrderedDict()
     trial.state = defaultdict(dict)
     trial.param_groups = [
@@ -213,6 +216,7 @@ def _without_values(group: dict, settings: State) -> dict:
         stand_in = nn.Parameter(empty, parameter.requires_grad)
         stand_in.grad = torch.empty_like(stand_in)
         stand_ins.append(stand_in)
+    # Fused and capturable steps refuse the meta device; what they keep has the same shapes.
     switches = {key: False for key in ("fused", "foreach", "capturable") if key in group}
     return {**group, **settings, **switches, "params": stand_ins}
 
@@ -259,6 +263,7 @@ def _memory_faults(tensors: Mapping[str, Tensor]) -> Iterator[str]:
     owners: dict[int, str] = {}
     sound: dict[torch.device, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
+        # First, as sparse and nested tensors have no strides or memory to ask about.
         if odd := peculiarity(tensor):
             yield f"{name} is {odd}"
         elif not _has_room(tensor):
@@ -280,6 +285,8 @@ def _has_room(tensor: Tensor) -> bool:
     """Whether each element has a place of its own in the tensor's memory."""
     if not tensor.numel():
         return True
+    # From the first element to the last, both counted. More than there are elements: gaps between
+    # them. Fewer: some share a place, as in an expanded tensor.
     reach = 1 + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride()))
     needed = (tensor.storage_offset() + reach) * tensor.element_size()
     return reach == tensor.numel() and needed <= tensor.untyped_storage().nbytes()
@@ -287,6 +294,7 @@ def _has_room(tensor: Tensor) -> bool:
 
 def _other_owner(tensor: Tensor, name: str, owners: dict[int, str]) -> str:
     """The tensor that came with the same memory before, "" if none did; notes this one."""
+    # Memory of no bytes has the address 0, whoever owns it.
     if not tensor.numel():
         return ""
     owner = owners.setdefault(tensor.untyped_storage().data_ptr(), name)

@@ -43,6 +43,7 @@ def alike(value: Any, wanted: Any) -> bool:
     if wanted is None:
         # A setting that is not set, such as `foreach`, may be.
         return value is None or isinstance(value, (bool, int, float))
+    # Before numbers, as Python's truth values are integers, too.
     if isinstance(wanted, bool):
         return value is None or isinstance(value, bool)
     if _is_number_or_one_element(wanted):
