@@ -39,7 +39,7 @@ def line_colours(count: int) -> list[tuple[float, ...]]:
     if count <= FEW:
         return list(matplotlib.colormaps["tab10"].colors[:count])
     rainbow = matplotlib.colormaps["turbo"]
-    # Both ends of the map are nearly black.
+    # Both ends of the map are dark.
     return [rainbow(0.05 + 0.9 * index / (count - 1)) for index in range(count)]
 
 
