@@ -78,6 +78,7 @@ _pool = _Pool()
 
 
 def _forget_threads() -> None:
+    # All anew: threads do not survive a fork, and another may have held the lock just then.
     global _pool
     _pool = _Pool()
 
@@ -120,6 +121,7 @@ def _run(job: _Job) -> None:
     try:
         take()
     finally:
+        # Even after an error here: the others still write into arrays that the caller would free.
         for other in others:
             other.result()
 
@@ -141,6 +143,7 @@ def _flat(x: Tensor, dtype: torch.dtype) -> _Flat:
     if (x.stride(3) != 1 and x.shape[3] > 1) or not x.numel():
         x = x.contiguous()
     strides = [0 if size == 1 else stride for size, stride in zip(x.shape[:3], x.stride()[:3])]
+    # Gaps between rows are part of it: the loops step over them, and nothing is copied.
     extent = 0
     if x.numel():
         extent = x.shape[3]
@@ -233,6 +236,7 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
     if keep_states:
         states = torch.empty(states_shape(batch, steps, K, channels, A.shape[2]), dtype=dtype)
     arguments = _inputs(u, delta, A, B, C, D, bias, args, dtype)
+    # y is dense and of this dtype, so that `_flat` is a view, through which the loops write.
     arguments |= _named(y=_flat(y, dtype)) | dict(states=states.view(-1).numpy())
     tasks = batch * _groups(batch, channels)
     _run(_Job(_kernels().forward_loops, arguments, tasks, _updates(delta, A, args)))

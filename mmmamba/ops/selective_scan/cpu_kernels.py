@@ -157,6 +157,7 @@ def forward_loops(
                     bias, skip = load(bias_KP, k * P + d), load(skip_KP, k * P + d)
                     for s in range(stop - start):
                         p = position[s]
+                        # A hole drives nothing and steps by its bias: the state fades there.
                         drive, step = splat(u.dtype.type(0)), bias
                         if p >= 0:
                             drive = _read(u, u_base + p * u_at[1], count)
@@ -239,6 +240,7 @@ def backward_loops(
         first_block, last_block = group * blocks // groups, (group + 1) * blocks // groups
         _clear(du, du_at, b, K if du_at[2] else 1, L, first_block, last_block, D)
         _clear(ddelta, ddelta_at, b, K, L, first_block, last_block, D)
+        # This task's part of dB and dC; routes may leave positions out there as well.
         own = (b * groups + group) * L * K * N
         dB[own : own + L * K * N] = 0.0
         dC[own : own + L * K * N] = 0.0
@@ -285,6 +287,7 @@ def backward_loops(
                     for n in range(N):
                         decay_rate = load(A2_KNP, (k * N + n) * P + d)
                         state = load(states, (((b * K + k) * chunks + chunk) * N + n) * P + d)
+                        # hs[s] enters step s, hs[s + 1] leaves it.
                         store(hs, 0, state)
                         for s in range(stop - start):
                             decay = exp2(load(deltas, s * LANES) * decay_rate)
@@ -302,6 +305,8 @@ def backward_loops(
                             dB_NS[n * CHUNK + s] += lane_sum(g * load(drives, s * LANES))
                             B_s = splat(B_NS[n * CHUNK + s])
                             store(ddrives, s * LANES, load(ddrives, s * LANES) + g * B_s)
+                            # From here on g reaches the state before the step; times that
+                            # state it is what reaches the exponent, delta A.
                             g = g * load(decays, s * LANES)
                             faded = g * load(hs, s * LANES)
                             store(dsteps, s * LANES, load(dsteps, s * LANES) + faded * decay_rate)
@@ -316,10 +321,12 @@ def backward_loops(
                         # dsteps is in units of A2, which is A / log(2).
                         dstep = ddrive * load(us, at) + load(dsteps, at) * log_2
                         dstep = dstep * load(slopes, at)
+                        # In holes too, where the step is the bias.
                         dbias = dbias + dstep
                         if p >= 0:
                             here = du_base + p * du_at[1]
                             drive_grad = ddrive * load(deltas, at) + skip * load(dys, at)
+                            # Routes may share u, so they add; delta is each one's own.
                             _write(du, here, _read(du, here, count) + drive_grad, count)
                             _write(ddelta, ddelta_base + p * ddelta_at[1], dstep, count)
                     store(dskip_BKP, row, dskip)

@@ -13,6 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
+# As many float32 as a register of AVX-512 holds.
 LANES = 16
 SOFTPLUS_IS_IDENTITY_ABOVE = 20.0
 """The threshold of torch.nn.functional.softplus."""
@@ -96,6 +97,7 @@ def _masked(builder, name, wide, result, arguments):
         "store": (wide, pointer, ir.IntType(32), mask),
     }[name]
     bits = 32 if isinstance(wide.element, ir.FloatType) else 64
+    # The p0 in the name is LLVM's for opaque pointers, which have no type to mention.
     function = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(result, kinds), f"llvm.masked.{name}.v{LANES}f{bits}.p0"
     )
@@ -109,6 +111,7 @@ def load(typingctx, array, at):
 
     def codegen(context, builder, signature, args):
         pointer = _address(context, builder, signature.args[0], *args, lanes.ir_type)
+        # A row may begin at any element, so no more than that is promised.
         return builder.load(pointer, align=array.dtype.bitwidth // 8)
 
     return lanes(array, types.intp), codegen
@@ -234,6 +237,8 @@ def _power(builder, shifted, rest, bits):
         _constant(wide, 1.0),
         flags=_FUSE,
     )
+    # Shifted by the mantissa's length, `shifted` is n in the exponent's place and nothing else:
+    # adding that to a float's bits multiplies it by 2^n.
     exponent = builder.shl(builder.bitcast(shifted, integers), _constant(integers, _MANTISSA[bits]))
     return builder.bitcast(builder.add(builder.bitcast(power, integers), exponent), wide)
 
@@ -272,6 +277,7 @@ def _tail(builder, x, bits):
             rest, builder.fmul(whole, _constant(wide, part), flags=_FUSE), flags=_FUSE
         )
     tail = _power(builder, shifted, builder.fmul(rest, _constant(wide, 1 / math.log(2))), bits)
+    # Below the smallest normal number `_power` has no exponent left to write.
     smallest = _constant(wide, (2 - _LARGEST_EXPONENT[bits]) * math.log(2))
     identity = _constant(wide, SOFTPLUS_IS_IDENTITY_ABOVE)
     vanished = builder.fcmp_ordered("<", size, smallest)

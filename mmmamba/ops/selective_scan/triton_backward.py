@@ -107,6 +107,7 @@ def _sums(rows, lane, TT: tl.constexpr, W: tl.constexpr, V: tl.constexpr, FOLD: 
                 row = tl.sum(tl.reshape(row, [W, row.shape[1] // V, V]), 2)
             sums += (row,)
         total = _fold(sums, lane, TT)
+        # Lanes that differ in the bits above TT still hold parts of the same row.
         if TT <= 16:
             total += _other_lane(total, 16)
         if TT <= 8:
@@ -142,6 +143,7 @@ def _adjoint(
     """
     decays = ()
     q_WD = tl.zeros_like(sum_WD)
+    # Both are needed: A2 for decays, A itself for the gradient of delta.
     A2_D = A_D * LOG2E
     for i in tl.static_range(TT):
         decays += (power_of_two(deltas[i] * A2_D[None, :]),)
@@ -312,6 +314,7 @@ def scan_backward_kernel(
             dys += (tl.where(real_W[:, None], dy_WD, 0.0),)
             throughs += (tl.zeros_like(u_WD),)
             ddeltas += (tl.zeros_like(u_WD),)
+        # Lanes from TT on repeat the first: their addresses are good, but they do not write.
         t_WT = tile * (TT * W) + tl.arange(0, W)[:, None] * TT + lane % TT
         pos_WT, there_WT = position(index, t_WT, steps, HAS_INDEX, HOLES)
         real_WT = there_WT & (lane < TT)

@@ -45,6 +45,7 @@ def _end(
             h_WD = a_WD * (h_WD + xs[i] * weights[i][:, None])
         else:
             h_WD = a_WD * h_WD + xs[i] * weights[i][:, None]
+    # Never in reverse: pieces here are in the order of the walk, whichever way that goes.
     _, leave_1D = join(power_of_two(sum_WD * A_D[None, :]), h_WD, entry_1D, W, False)
     return leave_1D
 
@@ -103,6 +104,7 @@ def chunk_ends_kernel(
     pid = tl.program_id(0)
     block, chunk, bk = pid % blocks, (pid // blocks) % chunks, pid // (blocks * chunks)
     batch, route = (bk // routes).to(tl.int64), (bk % routes).to(tl.int64)
+    # These hints let V channels be one access; `choose_tile` has seen that they are true.
     d = tl.max_contiguous(tl.multiple_of(block * DB + tl.arange(0, DB), V), V)
     d_in = tl.max_constancy(d < channels, V)
     x_1D = x + tl.multiple_of(batch * x_b + route * x_k, V) + d[None, :]
@@ -201,6 +203,7 @@ def carry_kernel(
         one, zero = tl.full([CT, DB], 1.0, tl.float32), tl.full([CT, DB], 0.0, tl.float32)
         p, h, px, hx = tl.associative_scan((a, b, one, zero), 0, then_with_before)
         tl.store(ends_CD, hx + px * entry_1D, mask=on)
+        # Rows beyond the chunks are read as zeros, which make the map that changes nothing.
         last = (tl.arange(0, CT) == CT - 1)[:, None]
         entry_1D = tl.sum(tl.where(last, h + p * entry_1D, 0.0), 0)[None, :]
 

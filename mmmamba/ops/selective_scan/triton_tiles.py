@@ -163,10 +163,12 @@ def join(p_WD, h_WD, entry_1D, W: tl.constexpr, REVERSE: tl.constexpr):
     if W == 1:
         return entry_1D, h_WD + p_WD * entry_1D
     else:
+        # The second pair begins as the identity: one scan gives what enters and what leaves.
         one, zero = tl.full(p_WD.shape, 1.0, tl.float32), tl.full(p_WD.shape, 0.0, tl.float32)
         p, h, px, hx = tl.associative_scan(
             (p_WD, h_WD, one, zero), 0, then_with_before, reverse=REVERSE
         )
+        # Triton cannot take one row of a tensor: it is what is left of a sum over all.
         last_piece = tl.arange(0, W)[:, None] == (0 if REVERSE else W - 1)
         leave_D = tl.sum(tl.where(last_piece, h + p * entry_1D, 0.0), 0)
         return hx + px * entry_1D, leave_D[None, :]
@@ -191,6 +193,8 @@ def stack(rows, TT: tl.constexpr):
     if TT == 1:
         return rows[0][:, None]
     else:
+        # Each join adds a last dimension of 2. Rows half a tile apart meet first, which puts the
+        # flattened dimensions in the order of the rows.
         half = ()
         for i in tl.static_range(TT // 2):
             half += (tl.join(rows[i], rows[i + TT // 2]),)
