@@ -27,11 +27,13 @@ def test_a_batch_in_parts(backend, monkeypatch):
     )
     check(("row", "column"), 2, torch.float64)
     check(("row", "column"), 2, torch.float64, skips=False)
+    # As many chunks of 64 steps as images.
+    check(("row", "column"), 2, torch.float64, size=(15, 10))
 
 
-def check(routes, d_state, dtype, device="cpu", rtol=1e-9, skips=True):
+def check(routes, d_state, dtype, device="cpu", rtol=1e-9, skips=True, size=(5, 6)):
     torch.manual_seed(0)
-    H, W, K, D, N = 5, 6, len(routes or "1"), 8, d_state
+    (H, W), K, D, N = size, len(routes or "1"), 8, d_state
     index = None if routes is None else route_table(routes, H, W, device)
     leaves = [
         torch.randn(3, H * W, D),

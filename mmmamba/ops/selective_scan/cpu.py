@@ -51,6 +51,10 @@ def _padded(channels: int) -> int:
     return -(-channels // lanes) * lanes
 
 
+STATES_BY_IMAGE = True
+"""Whether states are kept for each image, the first axis, so that they can be divided."""
+
+
 def states_shape(
     batch: int, steps: int, routes: int, channels: int, d_state: int
 ) -> tuple[int, ...]:

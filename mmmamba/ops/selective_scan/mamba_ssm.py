@@ -33,6 +33,10 @@ def unavailable(device: torch.device) -> str | None:
     return None
 
 
+STATES_BY_IMAGE = False
+"""Whether states are kept for each image, the first axis, so that they can be divided."""
+
+
 def states_shape(
     batch: int, steps: int, routes: int, channels: int, d_state: int
 ) -> tuple[int, ...]:

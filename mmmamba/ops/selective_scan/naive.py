@@ -75,6 +75,10 @@ def backward(grad_y, states, *inputs) -> tuple[Tensor | None, ...]:
     return backward(grad_y, *inputs)
 
 
+STATES_BY_IMAGE = False
+"""Whether states are kept for each image, the first axis, so that they can be divided."""
+
+
 def states_shape(*sizes: int) -> tuple[int, ...]:
     return (0,)
 

@@ -151,8 +151,9 @@ class _Projected(torch.autograd.Function):
         # What one image's projection holds, a map of M numbers; its gradient holds as many.
         numbers_of_an_image = given.x.shape[1] * len(given.weight)
         images = max(1, ctx.at_once // max(1, numbers_of_an_image))
-        # Some backends keep nothing for each image, so that their states cannot be divided.
-        if len(given.x) <= images or len(states) != len(given.x):
+        # Some backends keep nothing, or not for each image: their states cannot be divided.
+        divisible = backend_module(resolve(given.x.device)).STATES_BY_IMAGE
+        if len(given.x) <= images or not divisible:
             grads = _backward(grad, states, given, args)
         else:
             grads = _backward_in_parts(grad, states, given, args, images)
