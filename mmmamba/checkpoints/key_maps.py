@@ -9,7 +9,7 @@ from ..suggest import did_you_mean
 from .errors import CheckpointError
 from .key_map import KeyMap
 from .unported import MARKS
-from .unwrap import BACKBONE, all_begin_with
+from .unwrap import BACKBONE, sparing
 
 KEY_MAPS: dict[str, KeyMap] = {}
 """By the name of the class that brings it as its `KEY_MAP` (`strict_loading`)."""
@@ -42,11 +42,9 @@ def key_map_of(module: nn.Module, family: str | KeyMap | None = None) -> tuple[s
 def own_layout(module: nn.Module) -> KeyMap:
     """The key map of what a module saved itself: wrappers are taken off, no name is changed."""
     names = list(module.state_dict())
-    # A prefix that the module's own names have belongs to them, not to a wrapper.
-    wrappers = [prefix for prefix in KeyMap.prefixes if not all_begin_with(names, prefix)]
     has_backbone = any(name.startswith(BACKBONE) for name in names)
     # The reverse of a family's order: our own checkpoints have `state_dict`.
-    return KeyMap(("state_dict", "model"), prefixes=tuple(wrappers), whole=has_backbone)
+    return sparing(KeyMap(("state_dict", "model"), whole=has_backbone), names)
 
 
 def looks_like(names: Collection[str]) -> str | None:

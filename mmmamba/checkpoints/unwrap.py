@@ -1,7 +1,7 @@
 """From what a file holds to the backbone's tensors: without wrapper, prefix and detector."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from torch import Tensor
@@ -127,6 +127,15 @@ def _tensors(state: Mapping) -> dict[str, Tensor]:
 
 def all_begin_with(names: Iterable[str], prefix: str) -> bool:
     return all(name.startswith(prefix) for name in names)
+
+
+def sparing(key_map: KeyMap, names: Collection[str]) -> KeyMap:
+    """The key map without the prefixes that all of a network's own names have.
+
+    These belong to the names, not to a wrapper.
+    """
+    wrappers = tuple(prefix for prefix in key_map.prefixes if not all_begin_with(names, prefix))
+    return replace(key_map, prefixes=wrappers)
 
 
 def _is_detector(state: Mapping[str, Tensor]) -> bool:

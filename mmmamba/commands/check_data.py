@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from mmengine.config import DictAction
+from .config_options import add_config_options
 
 SAMPLES = 12
 
@@ -36,14 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="read the headers of images only: those that are cut off are not found",
     )
     parser.add_argument("--json", metavar="FILE", help="write the findings to a file")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        default={},
-        metavar="KEY=VALUE",
-        help="settings that replace the config's",
-    )
+    add_config_options(parser)
     parser.epilog = (
         "Exit code 0: nothing but notes. 1: faults were found. 2: there is nothing to check."
     )

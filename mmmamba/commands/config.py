@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from rich.console import Console
 from rich.text import Text
 
@@ -13,6 +13,7 @@ from ..config.open import check_config, open_config
 from ..config.origins import Keys, Origins, leaves
 from ..errors import UsageError
 from ..suggest import did_you_mean
+from .config_options import add_config_options
 
 ORIGIN_COLUMN = 72
 """Where origins begin, unless a line is longer."""
@@ -23,14 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sections", nargs="*", metavar="KEY", help="print only these, such as model.backbone (all)"
     )
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        default={},
-        metavar="KEY=VALUE",
-        help="settings that replace the config's, as for training",
-    )
+    add_config_options(parser, "settings that replace the config's, as for training")
     parser.add_argument(
         "--dump",
         metavar="FILE",

@@ -9,7 +9,6 @@ from itertools import islice
 from time import perf_counter
 
 import torch
-from mmengine.config import DictAction
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -27,6 +26,7 @@ from ..inference import (
 from ..inference.predictor import OVERLAP, TILE
 from ..inference.sources import Frame, count_frames
 from ..inference.writing import ResultFolder
+from .config_options import add_config_options
 
 SHOWN = 12
 EXAMPLES = """examples:
@@ -74,14 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--every", type=int, default=1, metavar="N", help="of videos, each Nth frame (%(default)s)"
     )
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        default={},
-        metavar="KEY=VALUE",
-        help="settings that replace the config's",
-    )
+    add_config_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:

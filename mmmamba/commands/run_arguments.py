@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import Any
 
-from mmengine.config import DictAction
+from .config_options import add_config_options
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,14 +15,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--work-dir", metavar="DIR", help="where logs and checkpoints go (work_dirs/CONFIG)"
     )
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        default={},
-        metavar="KEY=VALUE",
-        help="settings that replace the config's: train_cfg.max_epochs=3 "
-        "model.backbone.with_cp=True",
+    add_config_options(
+        parser,
+        "settings that replace the config's: train_cfg.max_epochs=3 model.backbone.with_cp=True",
     )
     parser.add_argument(
         "--launcher",

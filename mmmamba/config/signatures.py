@@ -9,41 +9,25 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-from mmengine.registry import (
-    DATA_SAMPLERS,
-    DATASETS,
-    EVALUATOR,
-    HOOKS,
-    LOG_PROCESSORS,
-    LOOPS,
-    METRICS,
-    MODELS,
-    OPTIM_WRAPPERS,
-    OPTIMIZERS,
-    PARAM_SCHEDULERS,
-    TASK_UTILS,
-    TRANSFORMS,
-    VISBACKENDS,
-    VISUALIZERS,
-    Registry,
-)
+from mmengine import registry
+from mmengine.registry import Registry
 
 REGISTRIES = (
-    DATA_SAMPLERS,
-    DATASETS,
-    EVALUATOR,
-    HOOKS,
-    LOG_PROCESSORS,
-    LOOPS,
-    METRICS,
-    MODELS,
-    OPTIM_WRAPPERS,
-    OPTIMIZERS,
-    PARAM_SCHEDULERS,
-    TASK_UTILS,
-    TRANSFORMS,
-    VISBACKENDS,
-    VISUALIZERS,
+    registry.DATA_SAMPLERS,
+    registry.DATASETS,
+    registry.EVALUATOR,
+    registry.HOOKS,
+    registry.LOG_PROCESSORS,
+    registry.LOOPS,
+    registry.METRICS,
+    registry.MODELS,
+    registry.OPTIM_WRAPPERS,
+    registry.OPTIMIZERS,
+    registry.PARAM_SCHEDULERS,
+    registry.TASK_UTILS,
+    registry.TRANSFORMS,
+    registry.VISBACKENDS,
+    registry.VISUALIZERS,
 )
 
 
@@ -137,9 +121,9 @@ def targets(name: Any, scope: str | None) -> Iterable[Any]:
         yield name
     if not isinstance(name, str):
         return
-    for registry in _seen_from(scope):
+    for one in _seen_from(scope):
         try:
-            found = registry.get(name)
+            found = one.get(name)
         except RuntimeError:
             # Of a name that is none, such as "" or that of a package which is not installed.
             continue

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 
 def transformed() -> bool:
@@ -21,6 +22,13 @@ def transformed() -> bool:
     # PyTorch has no public way of asking for either.
     in_a_transform = torch._C._functorch.peek_interpreter_stack() is not None
     return in_a_transform or forward_ad._current_level >= 0
+
+
+def watched() -> bool:
+    """Whether a compiler, a dispatch mode or a transform wants to see every operator as it is."""
+    return (
+        torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None or transformed()
+    )
 
 
 def differentiated_again(grad: Tensor) -> bool:

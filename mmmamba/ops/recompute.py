@@ -9,10 +9,9 @@ compiler makes this choice by itself.
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from .autocast import autocast_dtype
-from .derivatives import differentiated_again, gradients, transformed
+from .derivatives import differentiated_again, gradients, transformed, watched
 
 aten = torch.ops.aten
 
@@ -22,12 +21,7 @@ def unwatched(x: Tensor) -> bool:
 
     Those want to see every operator as it is.
     """
-    return (
-        x.is_cuda
-        and not torch.compiler.is_compiling()
-        and _get_current_dispatch_mode() is None
-        and not transformed()
-    )
+    return x.is_cuda and not watched()
 
 
 def recompute_pays(x: Tensor) -> bool:

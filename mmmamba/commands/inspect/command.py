@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from mmengine.config import DictAction
+from ..config_options import add_config_options
 
 WHAT = ("scan", "attention", "features", "cam", "erf")
 USAGE = "mmmamba inspect MODEL IMAGE [options]"
@@ -58,13 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for the PNG files (inspect)",
     )
     add("--device", help="cpu, cuda or cuda:1 (a GPU if there is one)")
-    add(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        metavar="KEY=VALUE",
-        help="replace settings of the config",
-    )
+    add_config_options(parser, "replace settings of the config")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from ...checkpoints.errors import UnfitError
 from ...checkpoints.key_maps import key_map_of
 from ...checkpoints.loading import Report, fit
 from ...checkpoints.strict_loading import StrictLoading
-from ...checkpoints.unwrap import BACKBONE, Unwrapped, all_begin_with, unwrap
+from ...checkpoints.unwrap import BACKBONE, Unwrapped, sparing, unwrap
 from ..bare_model import bare_model
 
 logger = logging.getLogger("mmmamba")
@@ -62,9 +62,7 @@ def fit_whole(
     if isinstance(model, StrictLoading):
         return _fit_backbone(model, held, label, "", may_differ)
     target = _tensors(model)
-    # A prefix that the network's own names have is none of a wrapper.
-    wrappers = tuple(prefix for prefix in WHOLE.prefixes if not all_begin_with(target, prefix))
-    key_map = replace(WHOLE, prefixes=wrappers)
+    key_map = sparing(WHOLE, target)
     found = unwrap(held, key_map)
     network = type(model).__name__
     backbone = getattr(model, "backbone", None)

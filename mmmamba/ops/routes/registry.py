@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...suggest import did_you_mean
-from ..derivatives import transformed
+from ..derivatives import watched
 
 Route = Callable[[int, int], Tensor]
 REVERSED = "_reversed"
@@ -153,7 +153,7 @@ def route_table(
     """
     # What is made inside a transform or under a mode is theirs; the cache is for all, so an
     # operator fills it.
-    if torch.compiler.is_compiling() or transformed() or torch._C._len_torch_dispatch_stack():
+    if watched():
         # In one string, as an operator's schema knows no lists of strings: names hold no spaces.
         return _table_op(" ".join(names), height, width, torch.device(device))
     table = _table(tuple(names), int(height), int(width), torch.device(device))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,30 +9,12 @@ import torch
 
 from mmmamba.engine.reliability.last_checkpoint import find_last
 
+from ...torchrun import torchrun
 from ..tiny_runs import differences
-
-ROOT = Path(__file__).parents[3]
 
 
 def run(folder: Path, *words: str) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        str(ROOT / "tests/engine/reliability/distributed_toy.py"),
-        str(folder),
-        *words,
-    ]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    torchrun("tests/engine/reliability/distributed_toy.py", folder, *words)
 
 
 @pytest.mark.slow

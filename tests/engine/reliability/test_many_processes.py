@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from ...torchrun import torchrun
+
 EQUAL = 1e-5
 
 Found = dict[str, dict[str, float | str]]
@@ -20,23 +17,7 @@ Found = dict[str, dict[str, float | str]]
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[Found]:
     """What each process found, by `torchrun` with gloo on the CPU."""
     folder = tmp_path_factory.mktemp("processes")
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        str(ROOT / "tests/engine/reliability/many_processes.py"),
-        str(folder),
-    ]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    torchrun("tests/engine/reliability/many_processes.py", folder)
     return [json.loads((folder / f"rank{rank}" / "found.json").read_text()) for rank in (0, 1)]
 
 
