@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..acceleration.graphed import MAX_SIZES
+
 from ..engine.runs import NEWEST, open_run, train
 from ..engine.tracking import TRACKERS
 from .run_arguments import add_run_arguments, run_settings
@@ -34,10 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--graphs",
         nargs="?",
         type=int,
-        const=MAX_SIZES,
+        const="auto",
         metavar="SIZES",
         help="replay the backbone as CUDA graphs, for so many sizes of batches "
-        f"({MAX_SIZES}); faster with small ones",
+        "(all that come again); faster with small ones",
     )
     parser.add_argument(
         "--auto-scale-lr",

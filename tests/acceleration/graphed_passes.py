@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -58,3 +60,21 @@ def assert_equal(got: dict[str, Tensor], want: dict[str, Tensor], tolerance: flo
             float(wanted.abs().max()), floor, 1e-12
         )
         assert off <= tolerance, f"{name} is off by {off:.1e} of its largest value"
+
+
+def step(model: nn.Module, x: Tensor, autocast: torch.dtype | None = None) -> list[Tensor]:
+    """A training pass with gradients; the random numbers of each are the same."""
+    model.zero_grad(set_to_none=True)
+    torch.manual_seed(1)
+    with torch.autocast(x.device.type, autocast, enabled=autocast is not None):
+        maps = model(x)
+    maps = [maps] if isinstance(maps, Tensor) else maps
+    loss([m for m in maps if m.requires_grad]).backward()
+    return [m.detach() for m in maps]
+
+
+def same(got: Sequence[Tensor], want: Sequence[Tensor]) -> None:
+    """The same bits."""
+    assert len(got) == len(want)
+    for one, other in zip(got, want):
+        assert torch.equal(one, other)

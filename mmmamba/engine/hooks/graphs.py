@@ -1,7 +1,10 @@
-"""Training with the backbone's passes replayed as CUDA graphs."""
+"""Training and testing with the static part of a model replayed as CUDA graphs."""
+
+from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -9,74 +12,94 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from ...acceleration.graphed import MAX_SIZES, GraphError, graph_backbone, ungraph_backbone
+from ...acceleration.errors import GraphError
+from ...acceleration.graphs import check_graphs, graph_model, ungraph_model
 from ...config.signatures import class_name
 from ...errors import UsageError
 from ..bare_model import bare_model
 
+NAMES = ("GraphHook", "GraphBackboneHook")
+"""What a config may call it; the second is older and says less."""
 
-def add_graphs(cfg: Config, max_sizes: int) -> None:
-    """Have a config's run train its backbone by CUDA graphs (`--graphs`).
+
+def add_graphs(cfg: Config, graphs: int | str) -> None:
+    """Have a config's run replay its model as CUDA graphs (`--graphs`).
 
     A hook that says so already is replaced, as the option has the last word.
     """
     kept = [hook for hook in cfg.get("custom_hooks") or [] if not _is_ours(hook)]
-    cfg.custom_hooks = [*kept, dict(type="GraphBackboneHook", max_sizes=max_sizes)]
+    cfg.custom_hooks = [*kept, dict(type="GraphHook", graphs=graphs)]
+
+
+def has_graphs(cfg: Config) -> bool:
+    """Whether a config says itself how its run uses CUDA graphs."""
+    return any(_is_ours(hook) for hook in cfg.get("custom_hooks") or [])
 
 
 def _is_ours(hook: Any) -> bool:
-    return isinstance(hook, dict) and class_name(hook["type"]) == "GraphBackboneHook"
+    return isinstance(hook, dict) and class_name(hook["type"]) in NAMES
 
 
-@HOOKS.register_module()
-class GraphBackboneHook(Hook):
-    """Applies `graph_backbone` to the model's backbone while it trains.
+@HOOKS.register_module(name=list(NAMES))
+class GraphHook(Hook):
+    """Applies `graph_model` to a run's model while it trains, validates and is tested.
 
-    `custom_hooks = [dict(type="GraphBackboneHook")]` is all that a config needs; `mmmamba train
-    --graphs` adds it.
+    `custom_hooks = [dict(type="GraphHook")]` is all that a config of MMDetection's or
+    MMSegmentation's own tools needs; `mmmamba train` and `mmmamba test` do it by themselves.
 
     Args:
-        max_sizes: of images (whole batches, as they reach the backbone) that are captured; more run
-            in eager mode.
+        graphs: "off", "auto", or the number of sizes (of whole batches) to hold.
+
+    Raises:
+        UsageError: `graphs` is none of these.
     """
 
-    def __init__(self, max_sizes: int = MAX_SIZES):
-        self.max_sizes = max_sizes
+    # Behind whatever exchanges or converts the model, also where hooks are added late.
+    priority = "LOWEST"
+
+    def __init__(self, graphs: int | str = "auto"):
+        try:
+            check_graphs(graphs)
+        except ValueError as error:
+            raise UsageError(f"GraphHook: {error}") from error
+        self.graphs = graphs
 
     def before_train(self, runner: Runner) -> None:
-        """Capture the backbone.
+        """Begin to replay.
 
-        Raises UsageError on a CPU, under FSDP, for a model without a backbone, and where
-        `graph_backbone` finds a reason.
+        Raises UsageError where a number of sizes is asked for on a CPU or under FSDP.
         """
-        if isinstance(runner.model, FullyShardedDataParallel):
-            raise UsageError(
-                "GraphBackboneHook: FSDP brings parameters together anew in each step, and a graph "
-                "reads them where they were: train with DDP, or take the hook out of custom_hooks"
-            )
-        backbone = _backbone(runner)
-        devices = {p.device.type for p in backbone.parameters()}
-        if devices != {"cuda"}:
-            raise UsageError(
-                f"GraphBackboneHook wants a backbone on a CUDA device, but this run has it on "
-                f"{' and '.join(sorted(devices))}: take the hook out of custom_hooks, or train on "
-                "a GPU"
-            )
-        try:
-            graph_backbone(backbone, self.max_sizes)
-        except (GraphError, ValueError) as error:
-            raise UsageError(f"GraphBackboneHook: {error}") from error
+        self._begin(runner)
 
     def after_train(self, runner: Runner) -> None:
-        ungraph_backbone(_backbone(runner))
+        ungraph_model(bare_model(runner.model))
+
+    def before_test(self, runner: Runner) -> None:
+        """Begin to replay, as `before_train` does."""
+        self._begin(runner)
+
+    def after_test(self, runner: Runner, metrics: dict | None = None) -> None:
+        ungraph_model(bare_model(runner.model))
+
+    def _begin(self, runner: Runner) -> None:
+        model = bare_model(runner.model)
+        if why := _never(runner.model, model):
+            if self.graphs not in ("off", "auto"):
+                raise UsageError(f"--graphs {self.graphs}: {why}. Say --graphs auto or off")
+            return
+        try:
+            graph_model(model, self.graphs)
+        except GraphError as error:
+            raise UsageError(f"GraphHook: {error}") from error
 
 
-def _backbone(runner: Runner) -> nn.Module:
-    model = bare_model(runner.model)
-    backbone = getattr(model, "backbone", None)
-    if backbone is None:
-        raise UsageError(
-            f"GraphBackboneHook wants a model with a backbone, but {type(model).__name__} has "
-            "none: take the hook out of custom_hooks"
-        )
-    return backbone
+def _never(wrapped: nn.Module, model: nn.Module) -> str:
+    """Why a run can have no graphs at all."""
+    devices = sorted({p.device.type for p in model.parameters()})
+    if devices != ["cuda"]:
+        return f"CUDA graphs want a model on a GPU, and this run has it on {' and '.join(devices)}"
+    if isinstance(wrapped, FullyShardedDataParallel):
+        return "FSDP brings parameters together anew in each step, and a graph reads them in place"
+    if torch.version.hip is not None:
+        return "CUDA graphs are NVIDIA's, and this PyTorch is built for ROCm"
+    return ""

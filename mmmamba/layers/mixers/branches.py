@@ -5,6 +5,7 @@ width, N states, R dt rank.
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,8 @@ class ScanBranches(nn.Module):
 
     def each(self, pattern: str) -> list[Tensor]:
         """A parameter of every branch: `each("x_proj{}.weight")`."""
-        return [self.get_parameter(pattern.format(suffix)) for suffix in self.suffixes]
+        # Not `get_parameter`, which refuses what stands in a parameter's place in a functional call.
+        return [attrgetter(pattern.format(suffix))(self) for suffix in self.suffixes]
 
     def s6(self) -> S6:
         """The parameters of the scans."""
