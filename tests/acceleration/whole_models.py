@@ -22,7 +22,7 @@ NAMES = (
     "yolo/vmamba_t_yolox_36e_coco",
     "yolo/vmamba_t_dfl_36e_coco",
     "upernet/vmamba_t_160k_ade20k-512x512",
-    "semantic_fpn/vmamba_t_160k_ade20k-512x512",
+    "semantic_fpn/mobilemamba_b4_160k_ade20k-512x512",
 )
 WIDTHS = [8, 16, 32, 64]
 
@@ -31,13 +31,14 @@ def build_whole(name: str, device: str = "cpu") -> nn.Module:
     """The config's model, its backbone narrow, with random weights that find something."""
     cfg = Config.fromfile(CONFIGS / f"{name}.py")
     arch = dict(embed_dims=8, depths=(1, 1, 1, 1))
-    wanted = cfg.model.backbone.get("out_indices", (0, 1, 2, 3))
+    necks = cfg.model.get("neck") or []
+    necks = necks if isinstance(necks, list) else [necks]
+    maps = len(necks[0].in_channels) if necks else 4
     cfg.model.backbone = dict(
-        type="VMamba", arch=arch, drop_path_rate=0.2, out_indices=tuple(wanted)
+        type="VMamba", arch=arch, drop_path_rate=0.2, out_indices=tuple(range(4 - maps, 4))
     )
-    if "neck" in cfg.model:
-        necks = cfg.model.neck if isinstance(cfg.model.neck, list) else [cfg.model.neck]
-        necks[0].in_channels = [WIDTHS[i] for i in wanted]
+    if necks:
+        necks[0].in_channels = WIDTHS[-maps:]
     else:
         cfg.model.decode_head.in_channels = WIDTHS
         cfg.model.auxiliary_head.in_channels = WIDTHS[2]
