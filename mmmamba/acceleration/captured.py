@@ -5,8 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -95,37 +94,42 @@ def _at(buffer: Tensor, start: int, like: Tensor) -> Tensor:
     return flat.as_strided(like.shape, strides)
 
 
-@dataclass
 class Function:
-    """What is to be recorded: a function of images and of all that gradients go to."""
+    """What is to be recorded: a function of images and of all that gradients go to.
 
-    call: Callable[[Tensor], Outputs]
-    module: nn.Module
-    """Holds the parameters that `call` uses, and no buffers but its own."""
-    parameters: list[nn.Parameter] = field(init=False)
+    Args:
+        call: the function of images.
+        module: holds the parameters and buffers that `call` uses.
+    """
 
-    def __post_init__(self) -> None:
-        self._holder = _Holder(self.module, self.call)
-        named = [(n, p) for n, p in self._holder.named_parameters() if p.requires_grad]
-        self._names = [name for name, _ in named]
-        self.parameters = [p for _, p in named]
+    def __init__(self, call: Callable[[Tensor], Outputs], module: nn.Module):
+        self.call, self.module = call, module
+        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        places = {id(p): place for place, p in enumerate(self.parameters)}
+        self._slots = []
+        # Modules that are shared come once here: `functional_call` would leave them changed.
+        for part in module.modules():
+            for name, p in part._parameters.items():
+                if id(p) in places:
+                    self._slots.append(_Slot(part._parameters, name, places[id(p)]))
 
-    def __call__(self, x: Tensor, parameters: Sequence[Tensor]) -> Outputs:
+    def __call__(self, x: Tensor, tensors: Sequence[Tensor]) -> Outputs:
         """The outputs with other tensors in the parameters' places."""
-        given = dict(zip(self._names, parameters))
-        return torch.func.functional_call(self._holder, given, (x,))
+        try:
+            for slot in self._slots:
+                slot.held[slot.name] = tensors[slot.place]
+            return self.call(x)
+        finally:
+            for slot in self._slots:
+                slot.held[slot.name] = self.parameters[slot.place]
 
 
-class _Holder(nn.Module):
-    """Gives `functional_call` a module's parameters and a function to call."""
+class _Slot(NamedTuple):
+    """Where a module holds a parameter, and which it is."""
 
-    def __init__(self, module: nn.Module, call: Callable[[Tensor], Outputs]):
-        super().__init__()
-        self.module = module
-        self.call = call
-
-    def forward(self, x: Tensor) -> Outputs:
-        return self.call(x)
+    held: dict[str, Any]
+    name: str
+    place: int
 
 
 class Captured:
@@ -157,21 +161,33 @@ class Captured:
         # Autograd ties a parameter to the stream that it was first used on, and a capture must not
         # meet another stream. Stand-ins share the parameters' memory and are new to it.
         self._stand_ins = [nn.Parameter(p.detach()) for p in function.parameters]
-        recorder = memory.recorder
         # Inference tensors could not be written to outside of inference mode.
         with torch.inference_mode(False), torch.set_grad_enabled(training):
             (self._x,) = memory.like("images", [x])
             self._x.copy_(x)
-            kept = _Kept(function.module, recorder)
-            # Replays read route tables at the addresses they have now.
-            with keep_tables() as self._tables, _nothing_recomputed(training):
-                recorder.prepare(self._try)
-                self._run_forward = recorder.record(self._forward)
-                if training:
-                    self._run_backward = recorder.record(self._backward)
-                    # Autograd's graph of the recording is of no more use, nor is what it holds.
-                    self._wanted = []
-            kept.restore()
+            kept = _Kept(function.module, memory.recorder)
+            try:
+                # Replays read route tables at the addresses they have now.
+                with (
+                    keep_tables() as self._tables,
+                    _nothing_recomputed(training),
+                    # A backward pass is recorded as it runs in eager mode, which is without.
+                    torch.autocast(self._device, enabled=False),
+                ):
+                    self._record(memory.recorder)
+            except BaseException:
+                memory.recorder.recover()
+                raise
+            finally:
+                kept.restore()
+
+    def _record(self, recorder: Recorder) -> None:
+        recorder.prepare(self._try)
+        self._run_forward = recorder.record(self._forward)
+        if self._training:
+            self._run_backward = recorder.record(self._backward)
+            # Autograd's graph of the recording is of no more use, nor is what it holds.
+            self._wanted = []
 
     def _try(self) -> None:
         """The pass once before it is recorded: what shapes come out, and which weights are cast."""

@@ -261,7 +261,6 @@ class Graphs:
     def _failed(self, error: RuntimeError) -> None:
         """Go on without the heads, or without graphs; with a number of sizes, raise GraphError."""
         reason = str(error).strip().splitlines()[0]
-        self.recorder.recover()
         if self.heads_too and any(mode.heads for mode in self.modes.values()):
             self.heads_too = False
             self._log(f"its heads cannot be captured ({reason}): graphs hold backbone and neck")

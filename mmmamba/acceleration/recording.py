@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Protocol
 
@@ -71,10 +71,7 @@ class CudaRecorder:
 
     def __init__(self, device: torch.device):
         self.device = device
-
-    @cached_property
-    def pool(self) -> tuple[int, int]:
-        return torch.cuda.graph_pool_handle()
+        self.pool = torch.cuda.graph_pool_handle()
 
     @cached_property
     def stream(self) -> torch.cuda.Stream:
@@ -96,18 +93,28 @@ class CudaRecorder:
             graph.capture_begin(pool=self.pool, capture_error_mode="thread_local")
             try:
                 run()
-            finally:
-                graph.capture_end()
+            except BaseException:
+                # What ending it has to say is that it has failed.
+                with suppress(RuntimeError):
+                    graph.capture_end()
+                raise
+            graph.capture_end()
         return graph.replay
 
     def recover(self) -> None:
         torch.cuda.synchronize(self.device)
-        # The generator may still count for the graph that failed; another one goes on from where it
-        # was.
-        generator = torch.cuda.default_generators[self.device.index or 0]
+        # A capture that failed may be left open in two places. PyTorch has no public way to close
+        # it there. The allocator goes on taking its memory from the pool:
+        index = self.device.index or 0
+        with suppress(RuntimeError):
+            torch._C._cuda_endAllocateToPool(index, self.pool)
+            torch._C._cuda_releasePool(index, self.pool)
+        self.pool = torch.cuda.graph_pool_handle()
+        # And the generator counts for the graph: another state goes on from where it was.
         fresh = torch.Generator(self.device)
-        fresh.set_state(self.random_state())
-        generator.graphsafe_set_state(fresh.graphsafe_get_state())
+        fresh.set_state(torch.cuda.get_rng_state(self.device))
+        state = fresh.graphsafe_get_state()
+        torch.cuda.default_generators[index].graphsafe_set_state(state)
 
     @contextmanager
     def _on_stream(self) -> Iterator[None]:

@@ -34,7 +34,8 @@ class StaticPart:
         self._own: Callable[[Tensor], Maps] = model.forward if self.whole else model.extract_feat
         self._heads = {} if self.whole else dict(_heads(model))
         self._own_heads = {name: head.forward for name, head in self._heads.items()}
-        self._asked: dict[bool, set[str]] = {True: set(), False: set()}
+        # In the order of their calls, in which they draw random numbers.
+        self._asked: dict[bool, list[str]] = {True: [], False: []}
         self._maps: list[weakref.ref] = []
         self._outputs: dict[str, Any] = {}
         # On the instances, where they are found before the classes' own.
@@ -57,8 +58,8 @@ class StaticPart:
         return self._own(x)
 
     def asked(self, training: bool) -> list[str]:
-        """Names of the heads that were called with the maps as they are."""
-        return sorted(self._asked[training])
+        """Names of the heads that were called with the maps as they are, in that order."""
+        return list(self._asked[training])
 
     def with_heads(self, names: Iterable[str], x: Tensor) -> tuple[Maps, dict[str, Any]]:
         """The maps and what these heads make of them, by the model's own way."""
@@ -94,7 +95,9 @@ class StaticPart:
         own = self._own_heads[name]
         if kwargs or len(args) != 1 or not self._knows(args[0]):
             return own(*args, **kwargs)
-        self._asked[self.model.training].add(name)
+        asked = self._asked[self.model.training]
+        if name not in asked:
+            asked.append(name)
         # Once: whoever asks again gets outputs of its own.
         return self._outputs.pop(name) if name in self._outputs else own(args[0])
 

@@ -147,7 +147,7 @@ def test_what_changes_is_captured_anew() -> None:
         model.levels[0].blocks[0].norm1 = nn.Identity()
 
     def momentum(model: nn.Module) -> None:
-        model.levels[0].blocks[1].norm1.momentum = 0.5
+        model.levels[0].blocks[0].norm2.momentum = 0.5
 
     for change in (freeze, move, replace, momentum):
         for model in (eager, graphed):
@@ -263,10 +263,10 @@ def test_heads_that_cannot_be_captured_are_left_out(caplog: pytest.LogCaptureFix
         own = model.bbox_head.cls_convs[0].forward
         model.bbox_head.cls_convs[0].forward = lambda x, own=own: _refuse_when(recorder, own(x))
     with caplog.at_level("INFO", "mmmamba"):
-        for _ in range(5):
+        for _ in range(8):
             same(predictions(graphed, x), predictions(eager, x))
     assert "its heads cannot be captured (operation not permitted" in caplog.text
-    assert graphs.replayed == 2 and graphs.modes[False].heads == []
+    assert graphs.replayed == 3 and graphs.modes[False].heads == []
 
 
 def _refuse_when(recorder: Again, x: Tensor) -> Tensor:
@@ -282,13 +282,13 @@ def test_a_whole_that_cannot_be_captured(caplog: pytest.LogCaptureFixture) -> No
         recorder = Again()
         graphs = attach(graphed, most, recorder)
         recorder.fails = RuntimeError("operation failed\nmore")
-        step(graphed, image(*A)), step(graphed, image(*A, seed=1))
+        step(graphed, image(*A))
         if most == 1:
             with pytest.raises(GraphError, match=r"cannot be captured \(operation failed\)"):
                 step(graphed, image(*A))
         else:
             with caplog.at_level("INFO", "mmmamba"):
-                step(graphed, image(*A)), step(graphed, image(*A))
+                step(graphed, image(*A)), step(graphed, image(*A)), step(graphed, image(*A))
             assert caplog.text.count("it cannot be captured (operation failed)") == 1
             assert graphs.off
 

@@ -43,12 +43,26 @@ def build_whole(name: str, device: str = "cpu") -> nn.Module:
         cfg.model.decode_head.in_channels = WIDTHS
         cfg.model.auxiliary_head.in_channels = WIDTHS[2]
     cfg.model.data_preprocessor = None
+    if "roi_head" in cfg.model:
+        _few_regions(cfg.model)
     if cfg.default_scope == "mmseg":
         import mmseg.models  # noqa: F401  (registers the segmentors)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         torch.manual_seed(0)
         model = MODELS.build(cfg.model)
     return model.to(device)
+
+
+def _few_regions(model: Any) -> None:
+    """As many regions and channels as a CPU has time for."""
+    heads = model.roi_head.bbox_head
+    for head in heads if isinstance(heads, list) else [heads]:
+        head.fc_out_channels = 16
+    stages = model.train_cfg.rcnn
+    for stage in stages if isinstance(stages, list) else [stages]:
+        stage.sampler.num = 16
+    for proposals in (model.train_cfg.rpn_proposal, model.test_cfg.rpn):
+        proposals.update(nms_pre=50, max_per_img=20)
 
 
 def samples(model: nn.Module, x: Tensor) -> list[Any]:
@@ -71,13 +85,12 @@ def samples(model: nn.Module, x: Tensor) -> list[Any]:
     found = [DetDataSample(metainfo=meta) for _ in x]
     for sample in found:
         boxes = torch.tensor([[4.0, 4, 40, 50], [20, 10, 60, 60]], device=x.device)
-        masks = torch.zeros(2, *size, dtype=torch.uint8)
-        masks[0, 4:50, 4:40] = masks[1, 10:60, 20:60] = 1
-        sample.gt_instances = InstanceData(
-            bboxes=boxes,
-            labels=torch.tensor([1, 3], device=x.device),
-            masks=BitmapMasks(masks.numpy(), *size),
-        )
+        labels = torch.tensor([1, 3], device=x.device)
+        sample.gt_instances = InstanceData(bboxes=boxes, labels=labels)
+        if hasattr(model, "roi_head"):
+            masks = torch.zeros(2, *size, dtype=torch.uint8)
+            masks[0, 4:50, 4:40] = masks[1, 10:60, 20:60] = 1
+            sample.gt_instances.masks = BitmapMasks(masks.numpy(), *size)
         sample.ignored_instances = InstanceData(bboxes=boxes[:0])
     return found
 
