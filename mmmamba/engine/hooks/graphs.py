@@ -10,18 +10,21 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ...acceleration.graphed import MAX_SIZES, GraphError, graph_backbone, ungraph_backbone
+from ...acceleration.graphs import graph_model
 from ...config.signatures import class_name
 from ...errors import UsageError
 from ..bare_model import bare_model
 
 
-def add_graphs(cfg: Config, max_sizes: int) -> None:
+def add_graphs(cfg: Config, graphs: int | str) -> None:
     """Have a config's run train its backbone by CUDA graphs (`--graphs`).
 
     A hook that says so already is replaced, as the option has the last word.
     """
     kept = [hook for hook in cfg.get("custom_hooks") or [] if not _is_ours(hook)]
-    cfg.custom_hooks = [*kept, dict(type="GraphBackboneHook", max_sizes=max_sizes)]
+    sizes = MAX_SIZES if graphs == "auto" else graphs
+    ours = [] if graphs == "off" else [dict(type="GraphBackboneHook", max_sizes=sizes)]
+    cfg.custom_hooks = [*kept, *ours]
 
 
 def _is_ours(hook: Any) -> bool:
@@ -69,6 +72,16 @@ class GraphBackboneHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         ungraph_backbone(_backbone(runner))
+
+
+class GraphHook(Hook):
+    """Applies `graph_model` to the network that a run tests."""
+
+    def __init__(self, graphs: int | str = "auto"):
+        self.graphs = graphs
+
+    def before_test(self, runner: Runner) -> None:
+        graph_model(bare_model(runner.model), self.graphs)
 
 
 def _backbone(runner: Runner) -> nn.Module:
