@@ -13,6 +13,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from ...acceleration.graphs import graph_model
+from ...engine.predicting import full_precision_results
 from ...engine.preflight import check_fit
 from ...errors import UsageError
 from ...models.backbones import create_backbone
@@ -36,7 +38,7 @@ class Subject:
 
 def backbone_subject(name: str, task: Task) -> Subject:
     """One of our backbones, with its maps."""
-    return _of_images(name, create_backbone(name), task)
+    return _of_images(name, _graphed(create_backbone(name), task), task)
 
 
 def check_timm(name: str) -> None:
@@ -86,6 +88,10 @@ def config_subject(name: str, cfg: Config, task: Task) -> Subject:
             preprocessor.size = task.padded
     model = build_untrained(cfg, task.device).train(task.train)
     check_fit(model)
+    if not task.train:
+        # As `test` and `infer` have it.
+        full_precision_results(model, task.device)
+    model = _graphed(model, task)
     with DefaultScope.overwrite_default_scope(scope):
         make_batch = _detection_batch if scope == "mmdet" else _segmentation_batch
         batch = make_batch(model, task)
@@ -106,7 +112,7 @@ def config_backbone(cfg: Config, task: Task) -> Subject:
     """The backbone of a config alone."""
     kind = cfg.model.backbone.get("arch")
     kind = kind if isinstance(kind, str) else cfg.model.backbone.type
-    backbone = build_untrained(cfg, task.device).backbone
+    backbone = _graphed(build_untrained(cfg, task.device).backbone, task)
     return _of_images(f"{kind}, the backbone alone", backbone, task)
 
 
@@ -122,6 +128,13 @@ def check_model(path: Path, cfg: Config) -> None:
             f"{path} describes no detector or segmentor of mmdet or mmseg "
             f"(default_scope is {scope!r})"
         )
+
+
+def _graphed(model: nn.Module, task: Task) -> nn.Module:
+    """The model with CUDA graphs, where there is a GPU."""
+    if task.device.type != "cuda":
+        return model
+    return graph_model(model.to(task.device), task.graphs)
 
 
 def _of_images(name: str, model: nn.Module, task: Task) -> Subject:
