@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..layers.precision import full_precision
+from .kept_casts import KeptCasts
 from .precision import HALF, Precision
 
 logger = logging.getLogger("mmmamba")
@@ -54,8 +55,11 @@ def predict_in(network: nn.Module, precision: Precision) -> None:
     """
     overflow = full_precision_results(network, precision.device)
     step = network.test_step
-    plain = step.step if isinstance(step, _TestStep) else step
-    network.test_step = _TestStep(plain, precision, overflow)
+    if isinstance(step, _TestStep):
+        plain, casts = step.step, step.casts
+    else:
+        plain, casts = step, KeptCasts(network, precision.device.type)
+    network.test_step = _TestStep(plain, precision, overflow, casts)
     logger.info("predictions in %s; --precision names another", precision)
 
 
@@ -93,8 +97,15 @@ class _FullPrecision:
 class _TestStep:
     """A network's `test_step` in a precision."""
 
-    def __init__(self, step: Callable[[Any], Any], precision: Precision, overflow: Overflow):
-        self.step, self.precision, self.overflow = step, precision, overflow
+    def __init__(
+        self,
+        step: Callable[[Any], Any],
+        precision: Precision,
+        overflow: Overflow,
+        casts: KeptCasts,
+    ):
+        self.step, self.precision = step, precision
+        self.overflow, self.casts = overflow, casts
 
     def __call__(self, data: Any) -> Any:
         results = self._run(data)
@@ -117,7 +128,7 @@ class _TestStep:
         return self._run(data)
 
     def _run(self, data: Any) -> Any:
-        with self.precision.context():
+        with self.precision.context(), self.casts.within(self.precision.dtype):
             results = self.step(data)
         for sample in results if isinstance(results, list) else ():
             _widen_fields(sample)
