@@ -30,7 +30,7 @@ class Precision:
     """The precision of predictions on a device."""
 
     dtype: torch.dtype
-    """Of autocast; float32 is none."""
+    """What autocast casts to; float32: nothing is cast."""
     device: torch.device
     why: str
     after_overflow: torch.dtype | None = None

@@ -42,7 +42,7 @@ def trained(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[P
 
 
 def dtypes(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
-    """Of maps that come to heads, as they are met from now on.
+    """Dtypes of the maps that come to heads, as they are met from now on.
 
     The first are those of the pass that checks that heads fit the backbone.
     """
