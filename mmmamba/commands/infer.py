@@ -180,8 +180,8 @@ class Summary:
         speed = f" at {self.seconds / self.images:.2f} s each" if self.images else ""
         device = next(model.model.parameters()).device
         print(
-            f"{self.images} images{empty}{speed} on {device}, with {model.checkpoint}. Results: "
-            f"{out}"
+            f"{self.images} images{empty}{speed} on {device} in {model.precision}, with "
+            f"{model.checkpoint}. Results: {out}"
         )
         if self.failures:
             print(f"{len(self.failures)} inputs could not be read:", *self.failures, sep="\n  ")

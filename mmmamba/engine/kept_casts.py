@@ -13,6 +13,8 @@ from torch import Tensor, nn
 LINEAR = (nn.Linear, wrappers.Linear)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, wrappers.Conv2d)
 """Classes whose forward pass takes the weight as it is. Subclasses may do something to it first."""
+Kept = dict[nn.Module, tuple[Tensor | None, Tensor | None]]
+"""Weight and bias of layers."""
 
 
 class KeptCasts:
@@ -29,9 +31,10 @@ class KeptCasts:
 
     def __init__(self, network: nn.Module, device_type: str):
         self.device_type = device_type
-        self._active = False
-        self._kept: dict[nn.Module, tuple[Tensor | None, Tensor | None]] = {}
-        self._made_of: list[object] = []
+        # A dtype's casts stay when another's serve: CUDA graphs may have been captured with them.
+        self._kept: dict[torch.dtype, Kept] = {}
+        self._made_of: dict[torch.dtype, list[object]] = {}
+        self._serving: Kept | None = None
         self._layers: list[nn.Module] = []
         for module in network.modules():
             known = type(module) in (*LINEAR, *CONVOLUTIONS)
@@ -50,38 +53,39 @@ class KeptCasts:
         if dtype == torch.float32:
             yield
             return
-        self._update(dtype)
-        self._active = True
+        self._serving = self._up_to_date(dtype)
         try:
             yield
         finally:
-            self._active = False
+            self._serving = None
 
     def of(self, layer: nn.Module) -> tuple[Tensor | None, Tensor | None]:
         """Weight and bias that a layer computes with."""
-        if self._active and torch.is_autocast_enabled(self.device_type):
-            return self._kept[layer]
+        if self._serving is not None and torch.is_autocast_enabled(self.device_type):
+            return self._serving[layer]
         return layer.weight, layer.bias
 
-    def _update(self, dtype: torch.dtype) -> None:
-        """Cast anew where the dtype, a parameter or its values are others than last time."""
-        made_of: list[object] = [dtype]
+    def _up_to_date(self, dtype: torch.dtype) -> Kept:
+        """Casts to a dtype, made anew where a parameter or its values are others than last time."""
+        kept = self._kept.setdefault(dtype, {})
+        made_of: list[object] = []
         for layer in self._layers:
             for x in (layer.weight, layer.bias):
                 made_of += () if x is None else (x.data_ptr(), x._version)
-        if made_of == self._made_of:
-            return
-        self._made_of = made_of
+        if made_of == self._made_of.get(dtype):
+            return kept
+        self._made_of[dtype] = made_of
         for layer in self._layers:
-            weight, bias = self._kept.get(layer, (None, None))
-            self._kept[layer] = _cast(layer.weight, dtype, weight), _cast(layer.bias, dtype, bias)
+            weight, bias = kept.get(layer, (None, None))
+            kept[layer] = _cast(layer.weight, dtype, weight), _cast(layer.bias, dtype, bias)
+        return kept
 
 
 def _cast(x: Tensor | None, dtype: torch.dtype, last: Tensor | None) -> Tensor | None:
     """`x` in a dtype; in the memory of the last time, which a CUDA graph may read."""
     if x is None:
         return None
-    if last is None or (last.dtype, last.shape, last.device) != (dtype, x.shape, x.device):
+    if last is None or (last.shape, last.device) != (x.shape, x.device):
         # As `to` keeps the layout, it is what autocast would give.
         return x.detach().to(dtype)
     return last.copy_(x.detach())

@@ -45,22 +45,26 @@ class Overflow:
         return math.isnan(value) or value == math.inf
 
 
-def predict_in(network: nn.Module, precision: Precision) -> None:
+def predict_in(network: nn.Module, precision: Precision) -> TestStep:
     """Have a network's `test_step` predict in a precision, with results in float32.
 
     Of several calls the last one holds.
 
     Args:
         network: a detector, a segmentor, or any other of MMEngine's models, without wrappers.
+
+    Returns:
+        The step, whose `precision` is another once float16 has overflowed.
     """
     overflow = full_precision_results(network, precision.device)
     step = network.test_step
-    if isinstance(step, _TestStep):
+    if isinstance(step, TestStep):
         plain, casts = step.step, step.casts
     else:
         plain, casts = step, KeptCasts(network, precision.device.type)
-    network.test_step = _TestStep(plain, precision, overflow, casts)
     logger.info("predictions in %s; --precision names another", precision)
+    network.test_step = made = TestStep(plain, precision, overflow, casts)
+    return made
 
 
 def full_precision_results(network: nn.Module, device: torch.device) -> Overflow:
@@ -94,7 +98,7 @@ class _FullPrecision:
             return self.method(*args, **kwargs)
 
 
-class _TestStep:
+class TestStep:
     """A network's `test_step` in a precision."""
 
     def __init__(

@@ -87,7 +87,7 @@ class Predictor:
         self._preparation = Preparation.of_config(opened.cfg, opened.config)
         if target.type == "cuda":
             graph_model(self.model, graphs)
-        predict_in(self.model, choose_precision(precision, target, opened.cfg))
+        self._step = predict_in(self.model, choose_precision(precision, target, opened.cfg))
 
     def __call__(self, image: str | Path | np.ndarray) -> Detections | Segmentation:
         """Predict one image: a path, a URL, or an array (H, W, 3) of blue, green, red in 0 … 255.
@@ -111,6 +111,11 @@ class Predictor:
             if results[index] is None:
                 results[index] = self._predict_in_tiles(image)
         return results
+
+    @property
+    def precision(self) -> str:
+        """The precision that the network predicts in: "float32", "float16" or "bfloat16"."""
+        return self._step.precision.name
 
     def read(self, path: str | Path) -> np.ndarray:
         """An image (H, W, 3) as the config's own loader reads it, from a path or a URL.

@@ -98,6 +98,15 @@ def test_other_values_are_cast_anew() -> None:
     assert (under_autocast(model, x, casts) == model[-1].bias.bfloat16()).all()
 
 
+def test_a_dtype_keeps_its_memory_while_another_serves() -> None:
+    model = network()
+    casts = KeptCasts(model, "cpu")
+    memory = kept_of(casts, model[2]).data_ptr()
+    with torch.autocast("cpu", torch.float16), casts.within(torch.float16):
+        assert casts.of(model[2])[0].dtype == torch.float16
+    assert kept_of(casts, model[2]).data_ptr() == memory and kept_of(casts, model[2]).dtype == HALF
+
+
 def test_a_copy_has_its_own() -> None:
     model, x = network(), torch.randn(2, 3, 16, 16)
     holder = nn.Module()

@@ -14,6 +14,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from ...acceleration.graphs import graph_model
+from ...engine.kept_casts import KeptCasts
 from ...engine.predicting import full_precision_results
 from ...engine.preflight import check_fit
 from ...errors import UsageError
@@ -88,9 +89,11 @@ def config_subject(name: str, cfg: Config, task: Task) -> Subject:
             preprocessor.size = task.padded
     model = build_untrained(cfg, task.device).train(task.train)
     check_fit(model)
+    casts = None
     if not task.train:
         # As `test` and `infer` have it.
         full_precision_results(model, task.device)
+        casts = KeptCasts(model, task.device.type)
     model = _graphed(model, task)
     with DefaultScope.overwrite_default_scope(scope):
         make_batch = _detection_batch if scope == "mmdet" else _segmentation_batch
@@ -101,8 +104,9 @@ def config_subject(name: str, cfg: Config, task: Task) -> Subject:
         # Some losses write into the samples they are given.
         samples = deepcopy(held["data_samples"])
         with DefaultScope.overwrite_default_scope(scope):
-            if not task.train:
-                return model.predict(held["inputs"], samples)
+            if casts is not None:
+                with casts.within(task.precision.dtype):
+                    return model.predict(held["inputs"], samples)
             return model.parse_losses(model.loss(held["inputs"], samples))[0]
 
     return Subject(name, model, call)
