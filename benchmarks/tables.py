@@ -258,6 +258,14 @@ TABLES = {
             "sizes": number("sizes so far"),
         },
     ),
+    "precision_ap": Page(
+        Source("precision_ap", "precision"),
+        {
+            "the network in": text("name"),
+            "box AP": number("bbox_mAP", ".1f"),
+            "mask AP": number("segm_mAP", ".1f"),
+        },
+    ),
     "half_precision": Page(
         Source("half_precision_gpu", "runs"),
         {

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ..engine.tf32 import choose_tf32, tf32_products
 from ..errors import UsageError
 from ..inference import (
     Detections,
@@ -23,10 +24,12 @@ from ..inference import (
     find_sources,
     read_frames,
 )
+from ..inference.opening import choose_device
 from ..inference.predictor import OVERLAP, TILE
 from ..inference.sources import Frame, count_frames
 from ..inference.writing import ResultFolder
 from .config_options import add_config_options
+from .run_arguments import add_precision_argument, add_speed_arguments
 
 SHOWN = 12
 EXAMPLES = """examples:
@@ -74,6 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--every", type=int, default=1, metavar="N", help="of videos, each Nth frame (%(default)s)"
     )
+    add_precision_argument(parser)
+    add_speed_arguments(parser)
     add_config_options(parser)
 
 
@@ -81,6 +86,11 @@ def run(args: argparse.Namespace) -> int:
     """Predict, draw and write; 1 where an input could not be read."""
     if args.every < 1:
         raise UsageError(f"--every is {args.every}, wanted 1 or more")
+    with tf32_products(choose_tf32(args.tf32, choose_device(args.device))):
+        return _predict(args)
+
+
+def _predict(args: argparse.Namespace) -> int:
     sources = find_sources(args.inputs)
     model = Predictor(
         args.model,
@@ -91,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
         tile=args.tile,
         overlap=args.overlap,
         batch_size=args.batch_size,
+        precision=args.precision,
+        graphs=args.graphs,
     )
     # Results go to the output stream, the bar to that of errors: a pipe gets results alone.
     summary, console = Summary(), Console(stderr=True)
@@ -168,8 +180,8 @@ class Summary:
         speed = f" at {self.seconds / self.images:.2f} s each" if self.images else ""
         device = next(model.model.parameters()).device
         print(
-            f"{self.images} images{empty}{speed} on {device}, with {model.checkpoint}. Results: "
-            f"{out}"
+            f"{self.images} images{empty}{speed} on {device} in {model.precision}, with "
+            f"{model.checkpoint}. Results: {out}"
         )
         if self.failures:
             print(f"{len(self.failures)} inputs could not be read:", *self.failures, sep="\n  ")

@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import Any
 
+from ..engine.precision import CHOICES
 from .config_options import add_config_options
 
 
@@ -30,6 +31,48 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--demo", action="store_true", help="use a small data set that is drawn on the spot"
     )
+
+
+def add_precision_argument(parser: argparse.ArgumentParser) -> None:
+    """`--precision` of what predicts."""
+    parser.add_argument(
+        "--precision",
+        choices=CHOICES,
+        default="auto",
+        help="of the network (auto: half where the device is fast in it, as the log says)",
+    )
+
+
+def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--graphs` and `--tf32`, of whatever runs on a GPU."""
+    parser.add_argument(
+        "--graphs",
+        type=_graphs,
+        default="auto",
+        metavar="off|auto|N",
+        help="replay what has a static shape as CUDA graphs: never, where it pays, or for N sizes "
+        "of batches (auto)",
+    )
+    parser.add_argument(
+        "--tf32",
+        type=_on_or_off,
+        metavar="on|off",
+        help="float32 products of a GPU in TF32, or exact (on; off where runs are deterministic)",
+    )
+
+
+def _graphs(text: str) -> int | str:
+    if text in ("off", "auto"):
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"wanted off, auto or a number of sizes, not {text!r}")
+    return int(text)
+
+
+def _on_or_off(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise argparse.ArgumentTypeError(f"wanted on or off, not {text!r}")
+    return text == "on"
 
 
 def run_settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -11,7 +11,12 @@ from ..engine.reliability import find_last
 from ..engine.runs import open_run, test
 from ..errors import UsageError
 from ..evaluation.expected import TOLERANCE
-from .run_arguments import add_run_arguments, run_settings
+from .run_arguments import (
+    add_precision_argument,
+    add_run_arguments,
+    add_speed_arguments,
+    run_settings,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="fold batch norms into convolutions; same output, faster",
     )
+    add_precision_argument(parser)
+    add_speed_arguments(parser)
     parser.add_argument(
         "--verify",
         nargs="?",
@@ -61,6 +68,9 @@ def run(args: argparse.Namespace) -> int:
         wait_time=args.wait_time,
         tta=args.tta,
         fuse=args.fuse,
+        precision=args.precision,
+        graphs=args.graphs,
+        tf32=args.tf32,
         verify=args.verify,
     )
 

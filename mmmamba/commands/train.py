@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-
 from ..engine.runs import NEWEST, open_run, train
 from ..engine.tracking import TRACKERS
-from .run_arguments import add_run_arguments, run_settings
+from .run_arguments import add_run_arguments, add_speed_arguments, run_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,15 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bbox_head.fc_cls",
     )
     parser.add_argument("--amp", action="store_true", help="train with mixed precision (GPU only)")
-    parser.add_argument(
-        "--graphs",
-        nargs="?",
-        type=int,
-        const="auto",
-        metavar="SIZES",
-        help="replay the backbone as CUDA graphs, for so many sizes of batches "
-        "(all that come again); faster with small ones",
-    )
+    add_speed_arguments(parser)
     parser.add_argument(
         "--auto-scale-lr",
         action="store_true",
@@ -83,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         may_differ=args.may_differ,
         graphs=args.graphs,
+        tf32=args.tf32,
         auto_scale_lr=args.auto_scale_lr,
         deterministic=args.deterministic,
         skip_bad_data=args.skip_bad_data,

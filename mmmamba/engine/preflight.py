@@ -187,6 +187,24 @@ def check_precision(cfg: Config) -> None:
         )
 
 
+def check_graphs(graphs: int | str, device: torch.device) -> None:
+    """CUDA graphs are asked for in words that mean something, and where they can be had.
+
+    Raises:
+        UsageError: `graphs` is neither "off" nor "auto" nor a number of sizes, or it is a number
+            and the device no GPU.
+    """
+    if graphs in ("off", "auto"):
+        return
+    if isinstance(graphs, bool) or not isinstance(graphs, int) or graphs < 1:
+        raise UsageError(f"graphs is {graphs!r}, wanted off, auto or a number of sizes from 1 on")
+    if device.type != "cuda":
+        raise UsageError(
+            f"--graphs {graphs} asks for CUDA graphs, and this runs on {device}, which has none. "
+            "Leave it at auto, which takes them where there is a GPU"
+        )
+
+
 def check_fit(model: torch.nn.Module) -> None:
     """The maps of the backbone are those that neck and heads were built for.
 

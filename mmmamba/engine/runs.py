@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch.distributed.fsdp import FullyShardedDataParallel
@@ -23,10 +24,13 @@ from .bare_model import bare_model
 from .demo import apply_demo
 from .hooks.bad_data import check_data_of
 from .hooks.fuse import FuseHook
-from .hooks.graphs import add_graphs
+from .hooks.graphs import GraphHook, add_graphs
 from .hooks.pictures import add_pictures
-from .preflight import TRAIN_KEYS, check_fit, check_run, check_sections
+from .hooks.precision import PrecisionHook
+from .precision import choose_precision
+from .preflight import TRAIN_KEYS, check_fit, check_graphs, check_run, check_sections
 from .testing import add_output, show_predictions, use_test_time_augmentation
+from .tf32 import choose_tf32, record_tf32, tf32_products
 from .tracking import add_trackers
 
 NEWEST = "auto"
@@ -81,7 +85,8 @@ def train(
     *,
     resume: str | None = None,
     may_differ: Sequence[str] = (),
-    graphs: int | None = None,
+    graphs: int | str = "auto",
+    tf32: bool | None = None,
     auto_scale_lr: bool = False,
     deterministic: bool = False,
     skip_bad_data: bool = False,
@@ -95,7 +100,8 @@ def train(
     Args:
         resume: a checkpoint of this run to go on from, or `NEWEST`.
         may_differ: modules and weights that `load_from` need not fit and that are trained anew.
-        graphs: replay the backbone as CUDA graphs, for so many sizes of batches.
+        graphs: "off", "auto", or the number of sizes of batches that are replayed as CUDA graphs.
+        tf32: take float32 products on a GPU in TF32; by default as `choose_tf32` says.
         auto_scale_lr: scale the learning rate to the batch size of this run.
         deterministic: the same numbers from every run on a GPU.
         skip_bad_data: leave bad images and annotations out.
@@ -112,15 +118,21 @@ def train(
         UsageError: something is missing, or does not go together.
     """
     reliability.check_work_dir(cfg.work_dir)
+    device = _device()
+    check_graphs(graphs, device)
     check_sections(cfg, TRAIN_KEYS)
     # Before the options below: it makes `default_hooks` and the loading hook that they write to.
     reliability.make_reliable(cfg, skip_nan)
     add_pictures(cfg, off=not pictures)
     add_trackers(cfg, log_to)
-    if graphs is not None:
+    # On a CPU `auto` does nothing.
+    if graphs != "auto" or device.type == "cuda":
         add_graphs(cfg, graphs)
     if deterministic:
         reliability.make_deterministic(cfg)
+    # Asks whether the run is deterministic.
+    exactness = choose_tf32(tf32, device, cfg)
+    record_tf32(cfg, exactness)
     if auto_scale_lr:
         _scale_learning_rate(cfg)
     if resume is not None:
@@ -130,10 +142,10 @@ def train(
     # Before the data are asked for and the folder is locked: a saved step has its batch with it and
     # may be replayed while another run trains there.
     if replay is not None:
-        return _replay(cfg, replay)
+        return _replay(cfg, replay, exactness)
     check_run(cfg, "train")
     with reliability.claimed(cfg.work_dir, cfg.launcher):
-        return _train(cfg, skip_bad_data)
+        return _train(cfg, skip_bad_data, exactness)
 
 
 def test(
@@ -146,6 +158,9 @@ def test(
     wait_time: float = 2.0,
     tta: bool = False,
     fuse: bool = False,
+    precision: str = "auto",
+    graphs: int | str = "auto",
+    tf32: bool | None = None,
     verify: float | None = None,
 ) -> int:
     """Score a checkpoint.
@@ -158,6 +173,9 @@ def test(
         wait_time: seconds each picture is shown.
         tta: test-time augmentation.
         fuse: fold batch norms into convolutions.
+        precision: of the network, one of `engine.precision.CHOICES`.
+        graphs: "off", "auto", or the number of sizes of batches that are replayed as CUDA graphs.
+        tf32: take float32 products on a GPU in TF32; by default as `choose_tf32` says.
         verify: points of AP or mIoU that metrics may be away from the config's `expected`.
 
     Returns:
@@ -167,6 +185,10 @@ def test(
         UsageError: something is missing, or does not go together.
     """
     reliability.check_work_dir(cfg.work_dir)
+    device = _device()
+    check_graphs(graphs, device)
+    chosen = choose_precision(precision, device, cfg)
+    exactness = choose_tf32(tf32, device, cfg)
     reliability.load_strictly(cfg)
     cfg.resume, cfg.load_from = False, checkpoint
     wanted = None if verify is None else check_expected(cfg, tta)
@@ -180,7 +202,12 @@ def test(
     _look_at(runner, skip_bad_data=False)
     if fuse:
         runner.register_hook(FuseHook())
-    metrics = runner.test()
+    # Behind it, as they change the network that it leaves.
+    runner.register_hook(PrecisionHook(chosen))
+    if graphs != "off" and device.type == "cuda":
+        runner.register_hook(GraphHook(graphs))
+    with tf32_products(exactness):
+        metrics = runner.test()
     expected = cfg.get("expected")
     if tta and expected:
         expected = {**expected, "metrics": expected.get("metrics_tta", {})}
@@ -190,6 +217,11 @@ def test(
     if wanted is None:
         return 0
     return 0 if print_comparison(compare(metrics, wanted["metrics"], verify), wanted) else 1
+
+
+def _device() -> torch.device:
+    """Where MMEngine's runner puts the model."""
+    return torch.device(get_device())
 
 
 def _default_work_dir(cfg: Config, demo: bool) -> Path:
@@ -231,14 +263,15 @@ def _let_differ(cfg: Config, names: Sequence[str]) -> None:
     loading.may_differ = list(names)
 
 
-def _train(cfg: Config, skip_bad_data: bool) -> int:
+def _train(cfg: Config, skip_bad_data: bool, tf32: bool | None) -> int:
     _before_building(cfg)
     runner = reliability.build_training_runner(cfg)
     _look_at(runner, skip_bad_data)
     kept = KeepMetrics()
     runner.register_hook(kept)
     try:
-        runner.train()
+        with tf32_products(tf32):
+            runner.train()
     except reliability.Interrupted as stop:
         print(f"Saved {stop.path}. Go on: the same command with --resume")
         return reliability.EXIT_SAVED
@@ -250,12 +283,13 @@ def _train(cfg: Config, skip_bad_data: bool) -> int:
     return 0
 
 
-def _replay(cfg: Config, folder: str) -> int:
+def _replay(cfg: Config, folder: str, tf32: bool | None) -> int:
     """Exit code 1 where the step is not finite again."""
     _before_building(cfg)
     runner = reliability.build_runner(cfg)
     _look_at(runner, skip_bad_data=False)
-    finding = reliability.replay(runner, folder)
+    with tf32_products(tf32):
+        finding = reliability.replay(runner, folder)
     print("\n".join(finding.lines()))
     return 0 if finding.finite else 1
 

@@ -13,10 +13,14 @@ import torch
 from mmengine.dataset import pseudo_collate
 from pycocotools import mask as coco_mask
 
+from ..acceleration.graphs import graph_model
+from ..engine.precision import choose_precision
+from ..engine.predicting import predict_in
+from ..engine.preflight import check_graphs
 from ..errors import UsageError
 from ..structures.objects import Objects
 from .classes import find_classes
-from .opening import open_model
+from .opening import choose_device, open_model
 from .preparing import Preparation
 from .results import Detections, Segmentation
 from .tiles import Tile, merge_logits, merge_objects, tile_rows
@@ -40,9 +44,14 @@ class Predictor:
         overlap: of neighbouring tiles, as a share of their side; objects up to this size are seen
             whole in one.
         batch_size: images or tiles that go through the model at a time.
+        precision: of the network: "auto" (half where the device is fast in it, as the log says),
+            "float32", "float16" or "bfloat16".
+        graphs: "off", "auto", or the number of sizes of batches that are replayed as CUDA graphs on
+            a GPU.
 
     Raises:
-        UsageError: no such model, no weights, no such device, or a value out of range.
+        UsageError: no such model, no weights, no such device, a value out of range, or one that the
+            device cannot do.
         CheckpointError: the weights cannot be had, or do not fit.
     """
 
@@ -57,12 +66,17 @@ class Predictor:
         tile: int | None = None,
         overlap: float = OVERLAP,
         batch_size: int = 1,
+        precision: str = "auto",
+        graphs: int | str = "auto",
     ) -> None:
         # Before the model is opened, which takes seconds.
         _check_range("score_thr", score_thr, 0 <= score_thr <= 1, "from 0 to 1")
         _check_range("tile", tile, tile is None or tile >= 32, "of 32 pixels or more")
         _check_range("overlap", overlap, 0 <= overlap <= 0.9, "a share of the tile from 0 to 0.9")
         _check_range("batch_size", batch_size, batch_size >= 1, "of 1 or more")
+        target = choose_device(device)
+        check_graphs(graphs, target)
+        choose_precision(precision, target)
         self.score_thr = score_thr
         self.tile, self.overlap = tile, overlap
         self.batch_size = batch_size
@@ -71,6 +85,9 @@ class Predictor:
         self.task = _task(self.model)
         self.classes = find_classes(self.model, opened.cfg, opened.meta)
         self._preparation = Preparation.of_config(opened.cfg, opened.config)
+        if target.type == "cuda":
+            graph_model(self.model, graphs)
+        self._step = predict_in(self.model, choose_precision(precision, target, opened.cfg))
 
     def __call__(self, image: str | Path | np.ndarray) -> Detections | Segmentation:
         """Predict one image: a path, a URL, or an array (H, W, 3) of blue, green, red in 0 … 255.
@@ -94,6 +111,11 @@ class Predictor:
             if results[index] is None:
                 results[index] = self._predict_in_tiles(image)
         return results
+
+    @property
+    def precision(self) -> str:
+        """The precision that the network predicts in: "float32", "float16" or "bfloat16"."""
+        return self._step.precision.name
 
     def read(self, path: str | Path) -> np.ndarray:
         """An image (H, W, 3) as the config's own loader reads it, from a path or a URL.

@@ -13,6 +13,7 @@ from mmmamba.commands.bench.measure import measure
 from mmmamba.commands.bench.subjects import Subject, backbone_subject
 from mmmamba.commands.bench.task import Task
 from mmmamba.config.find import find_config
+from mmmamba.engine.precision import choose_precision
 
 BACKBONE = 'dict(_delete_=True, type="VMamba", arch=dict(embed_dims=16, depths=(1, 1, 1, 1)))'
 TINY = {
@@ -26,6 +27,8 @@ TINY = {
     "    decode_head=dict(in_channels=[16, 32, 64, 128], channels=32))",
     "mamba_yolo/mamba_yolo_t_300e_coco": "",
 }
+CPU = torch.device("cpu")
+FLOAT32 = choose_precision("float32", CPU)
 QUICK = ["--size", "64x90", "--seconds", "0.01", "--device", "cpu"]
 
 
@@ -49,11 +52,12 @@ def tiny(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def test_backbones_side_by_side(capsys: pytest.CaptureFixture) -> None:
     pytest.importorskip("timm")
-    argv = ["bench", "mobilemamba_t2", *QUICK, "--beside", "resnet18", "mobilemamba_t2"]
+    argv = ["bench", "mobilemamba_t2", *QUICK, "--precision", "float32"]
+    argv += ["--beside", "resnet18", "mobilemamba_t2"]
     assert main(argv) == 0
     printed = capsys.readouterr().out
     assert (
-        "inference, 1 x 64x96 (from 64x90), float32" in printed
+        "inference, 1 x 64x96 (from 64x90), float32 (asked for)" in printed
         and f"torch {torch.__version__[:4]}" in printed
     )
     found = rows(printed)
@@ -71,6 +75,9 @@ def test_a_whole_model_and_its_backbone(
     assert main(["bench", str(tiny), *QUICK, *train]) == 0
     printed = capsys.readouterr().out
     assert ("forward and backward, 2 x" if train else "inference, 1 x") in printed
+    # As `train` is without --amp, and as `test` is.
+    chosen = "float32 (training without --amp)" if train else str(choose_precision("auto", CPU))
+    assert chosen in " ".join(printed.split())
     (whole, backbone) = rows(printed).items()
     assert whole[0] == "tiny" and backbone[0].endswith("the backbone alone")
     assert float(whole[1][2]) > 0 and whole[1][-1] == "–" and backbone[1][-1] == "1.00x"
@@ -86,7 +93,7 @@ def test_batch_norm_of_one_value(tmp_path: Path, capsys: pytest.CaptureFixture) 
 
 
 def test_training_goes_backward() -> None:
-    task = Task(64, 64, 2, torch.device("cpu"), torch.float32, True, 0.01)
+    task = Task(64, 64, 2, CPU, FLOAT32, True, 0.01)
     subject = backbone_subject("mobilemamba_t2", task)
     seen = []
     next(subject.model.parameters()).register_hook(seen.append)
@@ -98,7 +105,7 @@ def test_what_does_not_fit_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def call() -> None:
         raise torch.OutOfMemoryError("no room")
 
-    task = Task(64, 64, 1, torch.device("cpu"), torch.float32, False)
+    task = Task(64, 64, 1, CPU, FLOAT32, False)
     result = measure(Subject("large", torch.nn.Linear(2, 2), call), task)
     assert result.milliseconds is None and result.parameters == 6
 
@@ -112,7 +119,12 @@ def test_what_does_not_fit_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         (["vmamba_t", "--beside", "resnet5"], "'resnet50'"),
         (["vmamba_t", "--size", "800x"], "wanted HEIGHTxWIDTH"),
         (["vmamba_t", "--batch", "0"], "--batch is 0"),
-        (["vmamba_t", "--dtype", "float8"], "float8"),
+        (["vmamba_t", "--precision", "float8"], "float8"),
+        (["vmamba_t", "--precision", "float16", "--device", "cpu"], "float16 is for GPUs"),
+        (["vmamba_t", "--graphs", "some"], "wanted off, auto or a number of sizes, not 'some'"),
+        (["vmamba_t", "--graphs", "3", "--device", "cpu"], "--graphs 3 asks for CUDA graphs"),
+        (["vmamba_t", "--tf32", "yes"], "wanted on or off, not 'yes'"),
+        (["vmamba_t", "--tf32", "on", "--device", "cpu"], "--tf32 on is for GPUs"),
         (["vmamba_t", "--device", "cuda:99"], "cuda:99"),
         (["vmamba_t", "--beside", "vit_nothing"], "timm has no model"),
     ],

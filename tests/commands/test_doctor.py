@@ -14,6 +14,7 @@ from mmmamba.commands.doctor.choices import scan_choices
 from mmmamba.commands.doctor.mmcv_checks import check_mmcv_operators
 from mmmamba.commands.doctor.norm_checks import check_layer_norm
 from mmmamba.commands.doctor.scan_checks import check_scan
+from mmmamba.engine.precision import choose_precision
 from mmmamba.ops.selective_scan import ENVIRONMENT
 from mmmamba.ops.selective_scan.dispatch import _resolve
 
@@ -47,6 +48,8 @@ def test_a_healthy_machine(capsys: pytest.CaptureFixture) -> None:
     assert f"torch {version('torch')}" in words
     assert "cpu cpu taken the first of those that can run" in words
     assert "cpu triton cannot run its kernels are for CUDA, not cpu" in words
+    wrapped = " ".join(word for word in printed.replace("\n", " ").split())
+    assert f"predictions in {choose_precision('auto', CPU)}" in wrapped
     assert "GB/s" in printed and "FAILED" not in printed and "INFO" not in printed
     assert printed.splitlines()[-1] == "27 of 27 checks passed"
     assert max(map(len, printed.splitlines())) <= 120

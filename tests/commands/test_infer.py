@@ -168,3 +168,22 @@ def test_a_video_that_has_no_room_is_told(
     assert complaint in " ".join(capsys.readouterr().err.split())
     # What was found until then is whole.
     assert isinstance(json.loads(Path("predictions/predictions.json").read_text()), list)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_precision_is_the_one_that_is_named(segmentor_run, photos, capsys, precision):
+    assert infer(segmentor_run, photos / "a", "--precision", precision, "--graphs", "off") == 0
+    assert f"on cpu in {precision}, with" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--precision", "float16"], "float16 is for GPUs"),
+        (["--graphs", "2"], "--graphs 2 asks for CUDA graphs"),
+        (["--tf32", "on"], "--tf32 on is for GPUs"),
+    ],
+)
+def test_what_a_cpu_cannot_do_is_told(segmentor_run, photos, capsys, options, message):
+    assert infer(segmentor_run, photos / "a", *options) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")

@@ -120,6 +120,9 @@ def test_shares_of_a_segmentation(segmentor_run, tmp_path):
         dict(batch_size=0),
         dict(device="cuda:9"),
         dict(device="gpu"),
+        dict(precision="half"),
+        dict(precision="float16", device="cpu"),
+        dict(graphs="some"),
         dict(cfg_options={"model.data_preprocesor.mean": 0}),
     ],
 )
@@ -210,6 +213,26 @@ def test_no_weight_is_left_as_it_started(mask_rcnn, tmp_path, change, complaint)
         Predictor(mask_rcnn, tmp_path / "other.pth")
 
 
+def test_half_precision_finds_nearly_the_same(mask_rcnn, segmentor_run):
+    image = draw_image(48, 64, 4)
+    exact = Predictor(mask_rcnn, score_thr=0.05, device="cpu", precision="float32")
+    # Nothing but MMEngine's own step, as it was.
+    plain = Predictor(mask_rcnn, score_thr=0.05, device="cpu", precision="float32")
+    plain.model.test_step = plain.model.test_step.step
+    half = Predictor(mask_rcnn, score_thr=0.05, device="cpu", precision="bfloat16")
+    want, same, near = (model(image).objects for model in (exact, plain, half))
+    assert np.array_equal(want.scores, same.scores) and np.array_equal(want.boxes, same.boxes)
+    assert want.masks == same.masks
+    assert not np.array_equal(near.scores[:3], want.scores[:3])
+    assert np.allclose(near.scores[:3], want.scores[:3], atol=0.02)
+    assert near.scores.dtype == near.boxes.dtype == np.float32
+    labels = [
+        Predictor(segmentor_run, device="cpu", precision=precision)(image).labels
+        for precision in ("float32", "bfloat16")
+    ]
+    assert np.array_equal(*labels)
+
+
 def test_weights_under_their_authors_names(mask_rcnn, tmp_path):
     held = torch.load(mask_rcnn / "epoch_1.pth", weights_only=True)
     names = {
@@ -234,7 +257,7 @@ def test_a_gpu_finds_what_the_cpu_finds(mask_rcnn, segmentor_run, tile, monkeypa
     image = draw_image(150, 200, 12)
     for run in (mask_rcnn, segmentor_run):
         one, other = (
-            Predictor(run, device=device, score_thr=0.1, tile=tile)(image)
+            Predictor(run, device=device, score_thr=0.1, tile=tile, precision="float32")(image)
             for device in ("cpu", "cuda")
         )
         if run is segmentor_run:

@@ -14,12 +14,16 @@ from rich.table import Table
 
 from ...config.find import config_name, find_config, list_configs
 from ...config.open import open_config
+from ...engine.precision import Precision, choose_precision
+from ...engine.preflight import check_graphs
+from ...engine.tf32 import choose_tf32, tf32_products
 from ...errors import UsageError
 from ...inference.opening import choose_device
 from ...models.backbones import list_backbones
 from ...ops.selective_scan import resolve
 from ...suggest import did_you_mean
 from ..environment import hardware, versions
+from ..run_arguments import add_precision_argument, add_speed_arguments
 from .measure import Result, measure_each
 from .subjects import (
     Subject,
@@ -32,7 +36,6 @@ from .subjects import (
 )
 from .task import Task
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PLAIN_WIDTH = 120
 EXAMPLE = (
     "example: mmmamba bench vmamba_t --size 800x1333 --train --beside swin_tiny_patch4_window7_224"
@@ -58,9 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--beside", nargs="+", default=[], metavar="MODEL", help="backbones of timm, or of ours"
     )
-    parser.add_argument(
-        "--dtype", choices=DTYPES, default="float32", help="of autocast (float32: none)"
-    )
+    add_precision_argument(parser)
+    add_speed_arguments(parser)
     parser.add_argument("--device", help="cpu, cuda, cuda:1 … (cuda where there is one)")
     parser.add_argument(
         "--seconds", type=float, default=3.0, help="that each model is timed for, at least (3)"
@@ -82,8 +84,22 @@ def run(args: argparse.Namespace) -> int:
             f"--batch is {args.batch} and --seconds {args.seconds:g}, wanted at least 1 and more "
             "than 0"
         )
-    dtype = DTYPES[args.dtype]
-    task = Task(*args.size, args.batch, choose_device(args.device), dtype, args.train, args.seconds)
+    device = choose_device(args.device)
+    check_graphs(args.graphs, device)
+    with tf32_products(choose_tf32(args.tf32, device)):
+        return _measure(args, device)
+
+
+def _measure(args: argparse.Namespace, device: torch.device) -> int:
+    task = Task(
+        *args.size,
+        args.batch,
+        device,
+        _precision(args, device),
+        args.train,
+        args.seconds,
+        args.graphs,
+    )
     subjects = _subjects(args.model, task)
     # The backbone of a config is what peers are compared with, not the whole detector.
     first = len(subjects) - 1
@@ -91,6 +107,13 @@ def run(args: argparse.Namespace) -> int:
     _print_conditions(task)
     _print_results(list(measure_each(subjects, task)), first)
     return 0
+
+
+def _precision(args: argparse.Namespace, device: torch.device) -> Precision:
+    """As `test` has it, and as `train`, which without `--amp` is in float32."""
+    if args.train and args.precision == "auto":
+        return Precision(torch.float32, device, "training without --amp")
+    return choose_precision(args.precision, device)
 
 
 def _subjects(name: str, task: Task) -> list[Callable[[], Subject]]:
@@ -126,11 +149,10 @@ def _print_conditions(task: Task) -> None:
     console, found = _console(), versions()
     what = "forward and backward" if task.train else "inference"
     height, width = task.padded
-    dtype = str(task.dtype).removeprefix("torch.")
-    autocast = "" if task.dtype == torch.float32 else " autocast"
+    graphs = f", graphs of ours: {task.graphs}" if task.device.type == "cuda" else ""
     console.print(
         f"{what}, {task.batch} x {height}x{width} (from {task.height}x{task.width}), "
-        f"{dtype}{autocast}",
+        f"{task.precision}{graphs}",
         soft_wrap=True,
     )
     console.print(hardware(task.device))

@@ -83,7 +83,7 @@ def _inference_step(subject: Subject, task: Task) -> Callable[[], None]:
     """Forward alone."""
 
     def step() -> None:
-        with torch.inference_mode(), task.autocast():
+        with torch.inference_mode(), task.precision.context():
             subject.call()
 
     return step
@@ -93,7 +93,7 @@ def _training_step(subject: Subject, task: Task) -> Callable[[], None]:
     """Forward and backward, without the optimizer."""
 
     def step() -> None:
-        with task.autocast():
+        with task.precision.context():
             output = subject.call()
             loss = output if isinstance(output, Tensor) else sum(x.float().mean() for x in output)
         # Outside of autocast, as PyTorch asks of the backward pass.

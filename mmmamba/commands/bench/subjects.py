@@ -13,6 +13,9 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from ...acceleration.graphs import graph_model
+from ...engine.kept_casts import KeptCasts
+from ...engine.predicting import full_precision_results
 from ...engine.preflight import check_fit
 from ...errors import UsageError
 from ...models.backbones import create_backbone
@@ -36,7 +39,7 @@ class Subject:
 
 def backbone_subject(name: str, task: Task) -> Subject:
     """One of our backbones, with its maps."""
-    return _of_images(name, create_backbone(name), task)
+    return _of_images(name, _graphed(create_backbone(name), task), task)
 
 
 def check_timm(name: str) -> None:
@@ -86,6 +89,12 @@ def config_subject(name: str, cfg: Config, task: Task) -> Subject:
             preprocessor.size = task.padded
     model = build_untrained(cfg, task.device).train(task.train)
     check_fit(model)
+    casts = None
+    if not task.train:
+        # As `test` and `infer` have it.
+        full_precision_results(model, task.device)
+        casts = KeptCasts(model, task.device.type)
+    model = _graphed(model, task)
     with DefaultScope.overwrite_default_scope(scope):
         make_batch = _detection_batch if scope == "mmdet" else _segmentation_batch
         batch = make_batch(model, task)
@@ -95,8 +104,9 @@ def config_subject(name: str, cfg: Config, task: Task) -> Subject:
         # Some losses write into the samples they are given.
         samples = deepcopy(held["data_samples"])
         with DefaultScope.overwrite_default_scope(scope):
-            if not task.train:
-                return model.predict(held["inputs"], samples)
+            if casts is not None:
+                with casts.within(task.precision.dtype):
+                    return model.predict(held["inputs"], samples)
             return model.parse_losses(model.loss(held["inputs"], samples))[0]
 
     return Subject(name, model, call)
@@ -106,7 +116,7 @@ def config_backbone(cfg: Config, task: Task) -> Subject:
     """The backbone of a config alone."""
     kind = cfg.model.backbone.get("arch")
     kind = kind if isinstance(kind, str) else cfg.model.backbone.type
-    backbone = build_untrained(cfg, task.device).backbone
+    backbone = _graphed(build_untrained(cfg, task.device).backbone, task)
     return _of_images(f"{kind}, the backbone alone", backbone, task)
 
 
@@ -122,6 +132,13 @@ def check_model(path: Path, cfg: Config) -> None:
             f"{path} describes no detector or segmentor of mmdet or mmseg "
             f"(default_scope is {scope!r})"
         )
+
+
+def _graphed(model: nn.Module, task: Task) -> nn.Module:
+    """The model with CUDA graphs, where there is a GPU."""
+    if task.device.type != "cuda":
+        return model
+    return graph_model(model.to(task.device), task.graphs)
 
 
 def _of_images(name: str, model: nn.Module, task: Task) -> Subject:

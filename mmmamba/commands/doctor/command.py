@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...compat import compiled_extension
+from ...engine.precision import choose_precision
 from ...inference.opening import choose_device
 from ...ops.launch import DTYPES, HAS_TRITON
 from ...ops.layer_norm import MAX_WIDTH
@@ -108,6 +109,7 @@ def _installed(devices: list[torch.device]) -> Table:
         table.add_row(name, version)
     for device in devices:
         table.add_row(str(device), hardware(device))
+        table.add_row("predictions in", str(choose_precision("auto", device)))
     if not torch.cuda.is_available():
         cuda = torch.version.cuda
         built = f"built for CUDA {cuda}" if cuda else "built without CUDA"

@@ -10,14 +10,10 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
-from mmmamba.acceleration.graphed import MAX_SIZES
-from mmmamba.commands import main
 from mmmamba.config.keys import unknown_keys
 from mmmamba.engine.hooks.graphs import GraphBackboneHook, add_graphs
 from mmmamba.errors import UsageError
 from mmmamba.models.backbones import VMamba
-
-from ..tiny_models import CONFIGS
 
 needs_cpu = pytest.mark.skipif(
     torch.cuda.is_available(), reason="asks for the device that is missing here"
@@ -65,25 +61,6 @@ def test_a_run_on_a_cpu_is_told_so(tmp_path):
 def test_a_model_without_a_backbone_is_told_so(tmp_path):
     with pytest.raises(UsageError, match="Model has none"):
         train(tmp_path, Model("trunk"), dict(type="GraphBackboneHook"))
-
-
-@needs_cpu
-@pytest.mark.parametrize("flag", [["--graphs"], ["--graphs", "3"]])
-def test_the_command_adds_it(tmp_path, capsys, flag):
-    command = [
-        "train",
-        str(CONFIGS / "mask_rcnn/vmamba_t_1x_coco.py"),
-        "--demo",
-        "--work-dir",
-        str(tmp_path),
-        *flag,
-    ]
-    assert main(command) == 2
-    assert "error: GraphBackboneHook wants a backbone on a CUDA device" in capsys.readouterr().err
-    (hook,) = Config.fromfile(tmp_path / "resolved_config.py").custom_hooks
-    assert hook == dict(
-        type="GraphBackboneHook", max_sizes=int(flag[-1]) if len(flag) == 2 else MAX_SIZES
-    )
 
 
 @pytest.mark.parametrize(
