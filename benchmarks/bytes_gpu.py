@@ -144,6 +144,7 @@ class Watch(TorchDispatchMode):
         self.calls: list[Call] = []
         self.number = 0
         self.phase = ""
+        self.launching = False
 
     def begin(self, phase: str) -> None:
         """Each pass makes the same calls, which are numbered from the first on."""
@@ -165,7 +166,8 @@ class Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if func.is_view:
+        # Marks are operators, too.
+        if func.is_view or func.namespace == "profiler" or self.launching:
             return func(*args, **kwargs)
         with self.marked(str(func.overloadpacket)) as call:
             result = func(*args, **kwargs)
@@ -175,7 +177,9 @@ class Watch(TorchDispatchMode):
     def launch(self, kernel: Any, *args: Any, **kwargs: Any) -> None:
         """In place of `launch.launch`; of a kernel's tensors it is not known which it writes."""
         with self.marked(kernel.fn.__name__) as call:
+            self.launching = True
             LAUNCH(kernel, *args, **kwargs)
+            self.launching = False
         call.size = size_in_bytes([args, kwargs])
 
     @contextmanager
@@ -202,7 +206,7 @@ def differentiable(values: Any) -> list[Tensor]:
 
 
 class Watched(NamedTuple):
-    """A block's calls, the bytes of either pass, and percent of the GPU's time that is explained."""
+    """A block's calls, bytes of either pass, and percent of the GPU's time that they explain."""
 
     calls: list[Call]
     whole: dict[str, int]
