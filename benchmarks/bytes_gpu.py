@@ -184,7 +184,10 @@ class Watch(TorchDispatchMode):
 
     @contextmanager
     def everywhere(self) -> Iterator[None]:
-        """Watches, unseen by the package, which would run other kernels for whoever looks on."""
+        """Watches, unseen by the package, which would run other kernels for whoever looks on.
+
+        Modules with kernels are loaded by a first pass before.
+        """
         modules = [m for name, m in sys.modules.items() if name.startswith("mmmamba.")]
         with ExitStack() as stack:
             for module in modules:

@@ -131,7 +131,7 @@ def multiscale_table() -> Table:
         Column("padding %", "padding", ".1f"),
         Column("% in the 64 most frequent", "covered_64", ".0f"),
         Column("batches", "batches"),
-        Column("sizes in them", "met"),
+        Column("sizes in them", "differing"),
         Column("eager, ms", "eager", ".1f"),
         Column("graphs, ms", "graphs", ".1f"),
         Column("sizes that came, ms", "same", ".1f"),

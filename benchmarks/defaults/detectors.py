@@ -172,23 +172,42 @@ def training(name: str, small: bool) -> Load:
         cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype="bfloat16")
     model = build(cfg).train()
     data = annotated(images(batch, side, side, DEVICE), side)
-    return stepping(model, cfg, [data])
+    return Stepping(model, cfg).load([data])
 
 
-def stepping(model: nn.Module, cfg: Config, batches: list[dict]) -> Load:
-    """Training steps over batches in turn, with the config's optimizer."""
-    back = weights_of(model)
-    wrapper = [build_optim_wrapper(model, cfg.optim_wrapper)]
+class Stepping:
+    """Training steps with a config's optimizer, at a learning rate of 0.
 
-    def step(n: int) -> list[float]:
-        losses = model.train_step(batches[n % len(batches)], wrapper[0])
+    Weights that stay as they are have the same losses again, whatever order kernels add in, and
+    never grow; what the optimizer does takes as long as ever.
+    """
+
+    def __init__(self, model: nn.Module, cfg: Config):
+        self.model, self.cfg = model, cfg
+        self.back = weights_of(model)
+        self.reset()
+
+    def reset(self) -> None:
+        self.back()
+        self.wrapper = build_optim_wrapper(self.model, self.cfg.optim_wrapper)
+        for group in self.wrapper.optimizer.param_groups:
+            group["lr"] = 0.0
+
+    def step(self, batch: dict) -> list[float]:
+        """The losses, read as mmengine's hooks read them."""
+        losses = self.model.train_step(batch, self.wrapper)
         return [value.item() for value in losses.values()]
 
-    def reset() -> None:
-        back()
-        wrapper[0] = build_optim_wrapper(model, cfg.optim_wrapper)
+    def left(self) -> list[Tensor]:
+        """What the optimizer keeps of gradients, and the statistics of batch norms."""
+        states = self.wrapper.optimizer.state.values()
+        kept = [value for state in states for value in state.values() if isinstance(value, Tensor)]
+        return kept + list(self.model.buffers())
 
-    def left() -> list[Tensor]:
-        return [*model.state_dict().values()]
+    def load(self, batches: list[dict]) -> Load:
+        """Over these batches in turn."""
 
-    return Load(model, step, reset, left, sizes=len(batches))
+        def step(n: int) -> list[float]:
+            return self.step(batches[n % len(batches)])
+
+        return Load(self.model, step, self.reset, self.left, sizes=len(batches))

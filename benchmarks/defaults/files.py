@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from common import DEVICE, now
 from mmengine.runner import Runner
+from short_runs import shrink
 from training_step_gpu import build, load_config, some_batches
 
-from .detectors import stepping
+from .detectors import Stepping
 from .loads import Load
 
 BATCH, BATCHES = 2, 8
-WARM, STEPS = 40, 24
+WARM, STEPS = 16, 24
+SIZES = 100
+"""Steps in which nearly all sizes have come as often as a graph wants."""
 WORKERS = 16
 
 
@@ -29,12 +33,14 @@ def training(run: str, data: Path, small: bool) -> Load:
     scale = (96, 64) if small else (1333, 800)
     args = argparse.Namespace(batch=BATCH, scale=scale, data=data.absolute())
     cfg = load_config(run, args)
+    if small and run.startswith("ours"):
+        shrink(cfg.model)
     batches = some_batches(cfg, 2 if small else BATCHES)
-    model, _ = build(cfg)
-    load = stepping(model, cfg, batches)
+    steps = Stepping(build(cfg)[0], cfg)
+    load = steps.load(batches)
     loader: Iterator[dict] | None = None
 
-    def files() -> float:
+    def files(graphs: bool) -> float:
         nonlocal loader
         workers = 0 if DEVICE == "cpu" else WORKERS
         if workers and shutil.disk_usage("/dev/shm").free < 2**32:
@@ -46,15 +52,13 @@ def training(run: str, data: Path, small: bool) -> Load:
                 sampler=dict(type="InfiniteSampler", shuffle=True),
             )
             loader = iter(Runner.build_dataloader(cfg.train_dataloader, seed=0))
-        warm, steps = (1, 1) if small else (WARM, STEPS)
-        for _ in range(warm):
-            batches[0] = next(loader)
-            load.step(0)
+        warm, count = (1, 1) if small else (SIZES if graphs else WARM, STEPS)
+        for batch in islice(loader, warm):
+            steps.step(batch)
         start = now()
-        for _ in range(steps):
-            batches[0] = next(loader)
-            load.step(0)
-        return (now() - start) / steps * 1e3
+        for batch in islice(loader, count):
+            steps.step(batch)
+        return (now() - start) / count * 1e3
 
     load.files = files
     return load
