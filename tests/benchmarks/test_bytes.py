@@ -14,7 +14,7 @@ from tests.ops.interpreter import check_in_the_interpreter, inside, outside
 
 # Scripts of one folder import one another by name, as they do when they are run.
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-script = importlib.import_module("bytes_gpu")
+script = importlib.import_module("watching")
 
 
 def test_each_tensor_counts_once_and_what_is_expanded_as_it_lies() -> None:
