@@ -1,4 +1,4 @@
-"""The calls of a forward and backward pass: operators and kernels of ours, their bytes and times."""
+"""Calls of a forward and backward pass, operators and kernels of ours, with bytes and times."""
 
 from __future__ import annotations
 
