@@ -8,7 +8,8 @@ the memory that PyTorch holds at its peak, and by how much the first three passe
 without graphs, all kernels being compiled. First results, losses, weights and gradients with graphs
 must be eager mode's on the same inputs and seeds; where they are not, there are no numbers. Random
 weights that find as many boxes as trained ones (`yolo_models.py`). A row that fails says so, and
-the others go on; what is there is written to `--out` after each.
+the others go on; what is there is written to `--out` after each. With --keep rows that lie there
+from an earlier run stay, unless they are measured anew.
 
 `--rows` takes groups (backbones, passes, masks, boxes, steps, files, multiscale) and names of rows.
 Without a GPU, or with --small: tiny models and images.
@@ -17,6 +18,7 @@ Without a GPU, or with --small: tiny models and images.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import time
 import traceback
@@ -78,6 +80,27 @@ def chosen(cases: dict[str, Case], rows: list[str]) -> dict[str, Case]:
     return {name: case for name, case in cases.items() if name in some}
 
 
+def replace(table: Table, key: str, **row: Any) -> None:
+    """Add a row, in place of one that is there for the same thing."""
+    for place, one in enumerate(table.rows):
+        if one[key] == row[key]:
+            table.rows[place] = row
+            return
+    table.add(**row)
+
+
+def save_all(out: Path | None, *tables: Table) -> None:
+    """Write the tables that have rows."""
+    save(out, *(table for table in tables if table.rows))
+
+
+def keep_rows(out: Path, *tables: Table) -> None:
+    """Take over what an earlier run wrote."""
+    earlier = json.loads(out.read_text(encoding="utf-8"))["tables"]
+    for table in tables:
+        table.rows = earlier.get(table.name, [])
+
+
 def measure_rows(table: Table, cases: dict[str, Case], args: argparse.Namespace) -> None:
     """Add a row for each case, and write what there is."""
     found: dict[str, dict[str, Any]] = {}
@@ -91,8 +114,8 @@ def measure_rows(table: Table, cases: dict[str, Case], args: argparse.Namespace)
             traceback.print_exc()
             row = dict(failed=f"{type(error).__name__}: {error}".strip().splitlines()[-1])
         found[name] = row
-        table.add(**about, **row)
-        save(args.out, *(one for one in (table, args.multiscale) if one.rows))
+        replace(table, "name", **about, **row)
+        save_all(args.out, table, args.multiscale)
         clean()
         shown = {key: round(v, 3) if isinstance(v, float) else v for key, v in row.items()}
         print(f"{name}, {time.time() - start:.0f} s: {shown}", flush=True)
@@ -145,12 +168,15 @@ def main() -> int:
         "--data", type=Path, default=Path(".data/coco_mini"), help="COCO annotations/ and train/"
     )
     options.add_argument("--rows", nargs="+", help="groups and names; all by default")
+    options.add_argument("--keep", action="store_true", help="rows that are in --out")
     options.add_argument("--small", action="store_true", help="tiny models and images")
     options.add_argument("--batches", type=int, default=120, help="of many sizes")
     args = options.parse_args()
     args.small |= DEVICE == "cpu"
     cases = all_cases(args.data)
     names = [*dict.fromkeys(case.group for case in cases.values()), MULTISCALE]
+    if args.keep and not (args.out and args.out.exists()):
+        options.error("--keep wants a file of an earlier run as --out")
     unknown = set(args.rows or ()) - {*names, *cases}
     if unknown:
         options.error(
@@ -161,13 +187,15 @@ def main() -> int:
     register_all_modules()
     MMLogger.get_instance("benchmark", log_level="ERROR")
     table, args.multiscale = rows_table(), multiscale_table()
+    if args.keep:
+        keep_rows(args.out, table, args.multiscale)
     rows = args.rows or names
     measure_rows(table, chosen(cases, rows), args)
     failed = [f"{row['name']}: {row['failed']}" for row in table.rows if "failed" in row]
     if MULTISCALE in rows:
         for row in multiscale.measure(8 if args.small else args.batches, args.small):
-            args.multiscale.add(**row)
-            save(args.out, *(one for one in (table, args.multiscale) if one.rows))
+            replace(args.multiscale, "divisor", **row)
+            save_all(args.out, table, args.multiscale)
     for one in (table, args.multiscale):
         if one.rows:
             one.show(width=200)

@@ -114,6 +114,19 @@ def test_a_row_that_fails_says_so_and_the_others_go_on(tmp_path: Path, capsys) -
     assert good["missed"] == []
 
 
+def test_rows_of_an_earlier_run_stay_unless_they_are_measured_anew(tmp_path: Path) -> None:
+    out = tmp_path / "rows.json"
+    earlier = script.rows_table()
+    for name in ("a", "b"):
+        script.replace(earlier, "name", name=name, ms=1.0)
+    script.save_all(out, earlier)
+    table = script.rows_table()
+    script.keep_rows(out, table, script.multiscale_table())
+    script.replace(table, "name", name="a", ms=2.0)
+    script.replace(table, "name", name="c", ms=3.0)
+    assert [(row["name"], row["ms"]) for row in table.rows] == [("a", 2), ("b", 1), ("c", 3)]
+
+
 def test_what_was_wanted_and_missed_is_named() -> None:
     row = dict(ms=12.0, gpu=8.0, eager_ms=20.0, eager_gpu=8.0, memory=30.0, later=0.5)
     wanted = case(lambda small: some_load(), ms=10, gpu=9, times=4)
