@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import set_random_seed
 from mmengine.structures import InstanceData
+from mmmamba.engine.precision import choose_precision
+from mmmamba.engine.predicting import predict_in
 
 from .loads import Load, weights_of
 
@@ -52,7 +55,7 @@ def config_of(name: str, small: bool) -> Config:
     # It would draw another size for every ten batches.
     cfg.model.data_preprocessor.pop("batch_augments", None)
     if small:
-        if Path(CONFIGS[name]).is_relative_to(ROOT / "configs"):
+        if is_ours(name):
             shrink(cfg.model)
         for part in ("train_cfg", "test_cfg"):
             for key in ("rpn", "rpn_proposal"):
@@ -72,6 +75,10 @@ def half(dtype: torch.dtype) -> torch.autocast:
     return torch.autocast(DEVICE, dtype, enabled=DEVICE == "cuda" and dtype != torch.float32)
 
 
+def is_ours(name: str) -> bool:
+    return Path(CONFIGS[name]).is_relative_to(ROOT / "configs")
+
+
 def found(samples: list[DetDataSample]) -> list[Tensor]:
     """What a prediction says of its images."""
     values = []
@@ -83,6 +90,8 @@ def found(samples: list[DetDataSample]) -> list[Tensor]:
 
 def prediction(name: str, size: tuple[int, int], dtype: torch.dtype, small: bool) -> Load:
     """From an image on the GPU to boxes, and masks pasted into it, with random weights.
+
+    Ours as the commands and `Predictor` run it, with results in float32; mmdet's under autocast.
 
     Raises:
         RuntimeError: nothing is found.
@@ -102,8 +111,14 @@ def prediction(name: str, size: tuple[int, int], dtype: torch.dtype, small: bool
             candidates = 50 if small else CANDIDATES
             set_candidates(model, data, candidates, partial(half, dtype))
 
+    autocast = partial(half, dtype)
+    if is_ours(name):
+        asked = str(dtype).removeprefix("torch.") if DEVICE == "cuda" else "float32"
+        predict_in(model, choose_precision(asked, torch.device(DEVICE)))
+        autocast = nullcontext
+
     def step(n: int) -> list[Tensor]:
-        with torch.no_grad(), half(dtype):
+        with torch.no_grad(), autocast():
             return found(model.test_step(data))
 
     boxes = len(step(0)[0])
