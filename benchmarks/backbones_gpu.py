@@ -77,7 +77,7 @@ def main() -> None:
     options.add_argument(
         "--models", nargs="+", choices=FIGURES, default=["vmamba_t", "mambavision_t"]
     )
-    options.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
+    options.add_argument("--peers", nargs="*", choices=PEERS, default=["swin_t", "convnext_t"])
     options.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     args = options.parse_args()
     if harness.DEVICE != "cuda":

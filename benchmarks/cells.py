@@ -203,7 +203,3 @@ def pixel(side: int) -> Cell:
 def scale(row: Row) -> str:
     value = row["scale"]
     return f"{value:g}" if value >= 1 else f"1/{1 / value:g}"
-
-
-def is_ours(row: Row) -> bool:
-    return "mamba" in row["model"]

@@ -6,7 +6,11 @@ from typing import Any
 
 from torch import nn
 
-PEERS = {"swin_t": "swin_tiny_patch4_window7_224", "convnext_t": "convnext_tiny"}
+PEERS = {
+    "swin_t": "swin_tiny_patch4_window7_224",
+    "convnext_t": "convnext_tiny",
+    "resnet50": "resnet50",
+}
 
 
 def timm_peer(name: str, size: tuple[int, int], classifier: bool = False, **more: Any) -> nn.Module:

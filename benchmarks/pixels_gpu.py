@@ -60,7 +60,9 @@ def measure(model: torch.nn.Module, batch: int, size: int) -> float:
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--models", nargs="+", choices=[*OURS, *PEERS], default=[*OURS, *PEERS])
+    options.add_argument(
+        "--models", nargs="+", choices=[*OURS, *PEERS], default=[*OURS, "swin_t", "convnext_t"]
+    )
     options.add_argument("--sizes", type=int, nargs="+", default=[512, 1024, 2048, 4096])
     options.add_argument("--pixels", type=int, default=4096**2, help="of a batch")
     args = options.parse_args()

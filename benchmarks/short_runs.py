@@ -15,6 +15,7 @@ from mmengine.config import Config
 
 from mmmamba.config.find import find_config
 from mmmamba.models.trunks.base import MambaBackbone
+from mmmamba.models.trunks.pyramid import PyramidBackbone
 
 TINY_HEADS = {256: 16, 1024: 32}
 
@@ -39,7 +40,7 @@ def short_config(
     cfg = Config.fromfile(find_config(name))
     cfg.model.backbone.init_cfg = None
     if DEVICE == "cpu":
-        _shrink(cfg.model)
+        shrink(cfg.model)
         cfg.optim_wrapper.type = "OptimWrapper"
         for key in ("dtype", "loss_scale"):
             cfg.optim_wrapper.pop(key, None)
@@ -100,10 +101,13 @@ def _as_list(value: Any) -> list:
     return value if isinstance(value, list) else [value]
 
 
-def _shrink(model: Config) -> None:
+def shrink(model: Config) -> None:
+    """Make a detector of ours tiny, in place."""
     families = {family.__name__: family for family in MambaBackbone.families()}
     family = families[model.backbone.type]
-    kept = {k: v for k, v in model.backbone.items() if k in ("features", "pyramid")}
+    # A tiny column has fewer blocks to choose from, a pyramid the same four stages.
+    chosen = ("out_indices",) if issubclass(family, PyramidBackbone) else ("features", "pyramid")
+    kept = {k: v for k, v in model.backbone.items() if k in chosen}
     model.backbone = dict(type=family.__name__, **family.TINY, **kept)
     widths = family(**family.TINY, **kept).out_channels
     model.neck.in_channels = widths[-1] if model.neck.type == "SimpleFPN" else widths

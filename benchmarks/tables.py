@@ -19,7 +19,6 @@ from cells import (
     Row,
     Source,
     formats,
-    is_ours,
     joined,
     model,
     number,
@@ -50,14 +49,6 @@ def with_originals(rows: list[Row]) -> list[Row]:
 
 
 ORIGINALS = Source("backbones_originals", "ratios")
-GRAPHS = {
-    "model": model(),
-    "eager: ms, img/s": joined(number("eager_ms", ".1f"), number("eager_images")),
-    "graphed: ms, img/s": joined(number("graphed_ms", ".1f"), number("graphed_images")),
-    "GiB eager / graphed": lambda row: " / ".join(
-        f"{row[key]:.1f}" for key in ("eager_gib", "graphed_gib") if row.get(key) is not None
-    ),
-}
 LEARNED = {"iterations": number("iterations"), "seconds": number("seconds")}
 
 TABLES = {
@@ -81,26 +72,6 @@ TABLES = {
             heading == "of the original, training" and row.get("original_training", 1) < 1
         ),
         arrange=with_originals,
-    ),
-    "hosts": Page(
-        Source("hosts", "training"),
-        {
-            "training, img/s": lambda row: f"{row['input']}: {row['models']}",
-            "this table's host": text("this"),
-            "another": text("another"),
-            "the slowest": text("slowest"),
-        },
-    ),
-    "graphs": Page(
-        Source("graphs_gpu", "fixed"),
-        {"input": text("input"), **GRAPHS},
-        repeats=("input",),
-        bold=lambda row, heading: heading == "graphed: ms, img/s" and is_ours(row),
-    ),
-    "graphs_changing": Page(
-        Source("graphs_gpu", "changing"),
-        GRAPHS,
-        bold=lambda row, heading: heading == "graphed: ms, img/s" and is_ours(row),
     ),
     "training_step": Page(
         Source("training_step_gpu", "speed"),
