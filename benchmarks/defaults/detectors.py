@@ -28,6 +28,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import set_random_seed
 from mmengine.structures import InstanceData
+
 from mmmamba.engine.precision import choose_precision
 from mmmamba.engine.predicting import predict_in
 

@@ -31,8 +31,9 @@ SHARE = 0.5
 def graph_model(model: nn.Module, graphs: int | str = "auto") -> nn.Module:
     """Have the static part of a model replayed as CUDA graphs, in training and in prediction.
 
-    That is backbone, neck and the dense heads' convolutions of a detector or segmentor, or any
-    module that is called with images alone. The results are eager mode's, bit for bit.
+    That is backbone, neck and the dense heads' convolutions of a detector or segmentor, the
+    backbone of any other model that has one, or any module that is called with images alone. The
+    results are eager mode's, bit for bit.
 
     A size of batch and images is captured when it comes again. With "auto" it is left in eager mode
     where the GPU does not wait for Python; sizes that come rarely are let go, and all graphs take
@@ -62,13 +63,13 @@ def graph_model(model: nn.Module, graphs: int | str = "auto") -> nn.Module:
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     if device.type != "cuda":
         return model
-    attach(model, graphs, CudaRecorder(device))
+    attach(_subject(model), graphs, CudaRecorder(device))
     return model
 
 
 def ungraph_model(model: nn.Module) -> nn.Module:
     """Undo `graph_model` and let the graphs' memory go; a model without graphs stays as it is."""
-    graphs = _graphs_of(model)
+    graphs = _graphs_of(_subject(model))
     if graphs is not None:
         graphs.part.give_back()
         graphs.log_summary()
@@ -89,6 +90,13 @@ def attach(model: nn.Module, graphs: int | str, recorder: Recorder) -> Graphs:
         name = type(model).__name__
         raise GraphError(f"this {name} is graphed already; ungraph_model(model) undoes it")
     return Graphs(model, graphs, recorder)
+
+
+def _subject(model: nn.Module) -> nn.Module:
+    """The model itself, or its backbone where nobody knows what else it does with images."""
+    backbone = getattr(model, "backbone", None)
+    known = callable(getattr(model, "extract_feat", None)) or not isinstance(backbone, nn.Module)
+    return model if known else backbone
 
 
 def _graphs_of(model: nn.Module) -> Graphs | None:

@@ -31,7 +31,7 @@ class StaticPart:
         self.model = model
         # Of a module that is nothing but its static part, the forward pass is taken over.
         self.whole = not callable(getattr(model, "extract_feat", None))
-        self._own: Callable[[Tensor], Maps] = model.forward if self.whole else model.extract_feat
+        self._own: Callable[..., Maps] = model.forward if self.whole else model.extract_feat
         self._heads = {} if self.whole else dict(_heads(model))
         self._own_heads = {name: head.forward for name, head in self._heads.items()}
         # In the order of their calls, in which they draw random numbers.
@@ -51,11 +51,11 @@ class StaticPart:
         """Let the model run its static part by itself again."""
         delattr(self.model, "forward" if self.whole else "extract_feat")
         for head in self._heads.values():
-            del head.forward
+            head.__dict__.pop("forward", None)
 
-    def extract(self, x: Tensor) -> Maps:
+    def extract(self, *args: Any, **kwargs: Any) -> Maps:
         """The maps, by the model's own way."""
-        return self._own(x)
+        return self._own(*args, **kwargs)
 
     def asked(self, training: bool) -> list[str]:
         """Names of the heads that were called with the maps as they are, in that order."""

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from ..acceleration.graphs import check_graphs as known_graphs
 from ..datasets.checks.kinds import KINDS
 from ..datasets.checks.splits import config_splits
 from ..datasets.checks.usable import check_usable
@@ -194,10 +195,12 @@ def check_graphs(graphs: int | str, device: torch.device) -> None:
         UsageError: `graphs` is neither "off" nor "auto" nor a number of sizes, or it is a number
             and the device no GPU.
     """
+    try:
+        known_graphs(graphs)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     if graphs in ("off", "auto"):
         return
-    if isinstance(graphs, bool) or not isinstance(graphs, int) or graphs < 1:
-        raise UsageError(f"graphs is {graphs!r}, wanted off, auto or a number of sizes from 1 on")
     if device.type != "cuda":
         raise UsageError(
             f"--graphs {graphs} asks for CUDA graphs, and this runs on {device}, which has none. "

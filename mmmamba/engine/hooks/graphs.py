@@ -25,22 +25,20 @@ NAMES = ("GraphHook", "GraphBackboneHook")
 def add_graphs(cfg: Config, graphs: int | str) -> None:
     """Have a config's run replay its model as CUDA graphs (`--graphs`).
 
-    A hook that says so already is replaced, as the option has the last word.
+    What is asked for replaces what the config says; "auto", which is asked for by nobody, does not.
     """
-    kept = [hook for hook in cfg.get("custom_hooks") or [] if not _is_ours(hook)]
+    hooks = cfg.get("custom_hooks") or []
+    if graphs == "auto" and any(_is_ours(hook) for hook in hooks):
+        return
+    kept = [hook for hook in hooks if not _is_ours(hook)]
     cfg.custom_hooks = [*kept, dict(type="GraphHook", graphs=graphs)]
-
-
-def has_graphs(cfg: Config) -> bool:
-    """Whether a config says itself how its run uses CUDA graphs."""
-    return any(_is_ours(hook) for hook in cfg.get("custom_hooks") or [])
 
 
 def _is_ours(hook: Any) -> bool:
     return isinstance(hook, dict) and class_name(hook["type"]) in NAMES
 
 
-@HOOKS.register_module(name=list(NAMES))
+@HOOKS.register_module()
 class GraphHook(Hook):
     """Applies `graph_model` to a run's model while it trains, validates and is tested.
 
@@ -85,7 +83,10 @@ class GraphHook(Hook):
         model = bare_model(runner.model)
         if why := _never(runner.model, model):
             if self.graphs not in ("off", "auto"):
-                raise UsageError(f"--graphs {self.graphs}: {why}. Say --graphs auto or off")
+                raise UsageError(
+                    f"GraphHook: {why}. Say --graphs auto or off, or take the hook out of the "
+                    "config"
+                )
             return
         try:
             graph_model(model, self.graphs)
@@ -93,13 +94,25 @@ class GraphHook(Hook):
             raise UsageError(f"GraphHook: {error}") from error
 
 
+@HOOKS.register_module()
+class GraphBackboneHook(GraphHook):
+    """`GraphHook` by its older name and argument.
+
+    Args:
+        max_sizes: the number of sizes to hold.
+    """
+
+    def __init__(self, max_sizes: int = 16):
+        super().__init__(max_sizes)
+
+
 def _never(wrapped: nn.Module, model: nn.Module) -> str:
     """Why a run can have no graphs at all."""
+    if isinstance(wrapped, FullyShardedDataParallel):
+        return "FSDP brings parameters together anew in each step, and a graph reads them in place"
     devices = sorted({p.device.type for p in model.parameters()})
     if devices != ["cuda"]:
         return f"CUDA graphs want a model on a GPU, and this run has it on {' and '.join(devices)}"
-    if isinstance(wrapped, FullyShardedDataParallel):
-        return "FSDP brings parameters together anew in each step, and a graph reads them in place"
     if torch.version.hip is not None:
         return "CUDA graphs are NVIDIA's, and this PyTorch is built for ROCm"
     return ""

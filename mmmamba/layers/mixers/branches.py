@@ -52,7 +52,7 @@ class ScanBranches(nn.Module):
 
     def each(self, pattern: str) -> list[Tensor]:
         """A parameter of every branch: `each("x_proj{}.weight")`."""
-        # Not `get_parameter`, which refuses what stands in a parameter's place in a functional call.
+        # Not `get_parameter`, which refuses a cast that stands in a parameter's place for a pass.
         return [attrgetter(pattern.format(suffix))(self) for suffix in self.suffixes]
 
     def s6(self) -> S6:

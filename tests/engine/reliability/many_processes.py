@@ -29,7 +29,7 @@ from mmengine.runner import Runner, set_random_seed
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 import mmmamba.detection  # noqa: F401  before mmdet
-from mmmamba.engine.hooks.graphs import GraphBackboneHook
+from mmmamba.engine.hooks.graphs import GraphHook
 from mmmamba.errors import UsageError
 from tests.engine import tiny_models
 
@@ -125,7 +125,7 @@ def shard(cfg: Config, batch: dict) -> dict[str, float | str]:
     model = MMFullyShardedDataParallel(model, use_orig_params=True, device_id=torch.device("cpu"))
     assert isinstance(model, FullyShardedDataParallel)
     try:
-        GraphBackboneHook().before_train(SimpleNamespace(model=model))
+        GraphHook(1).before_train(SimpleNamespace(model=model))
         refused = ""
     except UsageError as error:
         refused = str(error)

@@ -43,5 +43,5 @@ def test_sharded_weights_give_the_same_losses(found: list[Found]) -> None:
     for one in found:
         assert one["sharded"]["fsdp"] < EQUAL
         assert one["sharded"]["moved"] > 1e-3
-        assert "GraphBackboneHook: FSDP" in one["sharded"]["graphs_refused"]
+        assert "GraphHook: FSDP" in one["sharded"]["graphs_refused"]
         assert 0.4 < one["sharded"]["kept"] < 0.6
