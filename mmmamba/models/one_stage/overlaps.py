@@ -5,31 +5,24 @@ Boxes are corners `(..., 4)` whose leading axes broadcast.
 
 from typing import NamedTuple
 
-import torch
 from mmdet.models.task_modules.assigners import BboxOverlaps2D
 from torch import Tensor
 
 
-class Areas(NamedTuple):
-    """Areas of what two boxes share and of what they cover together."""
-
-    shared: Tensor
-    union: Tensor
-
-
 def iou(a: Tensor, b: Tensor, eps: float = 1e-6) -> Tensor:
     """Intersection over union, which is taken for `eps` at least."""
-    areas = _areas(a, b, eps)
-    return areas.shared / areas.union
+    pair = _Pair(*a.split(2, dim=-1), *b.split(2, dim=-1))
+    shared = pair.shared()
+    return shared / pair.union(shared, eps)
 
 
 def giou(a: Tensor, b: Tensor, eps: float = 1e-6) -> Tensor:
     """Generalised IoU (arXiv 1902.09630): less the share of the box around both that is empty."""
-    areas = _areas(a, b, eps)
-    first = torch.min(a[..., :2], b[..., :2])
-    last = torch.max(a[..., 2:], b[..., 2:])
-    around = _area(first, last, min_side=0).clamp(min=eps)
-    return areas.shared / areas.union - (around - areas.union) / around
+    pair = _Pair(*a.split(2, dim=-1), *b.split(2, dim=-1))
+    shared = pair.shared()
+    union = pair.union(shared, eps)
+    around = pair.around().clamp(min=eps)
+    return shared / union - (around - union) / around
 
 
 def is_plain(calculator: object) -> bool:
@@ -38,16 +31,27 @@ def is_plain(calculator: object) -> bool:
     return type(calculator) is BboxOverlaps2D and calculator.dtype is None
 
 
-def _areas(a: Tensor, b: Tensor, eps: float) -> Areas:
-    first = torch.max(a[..., :2], b[..., :2])
-    last = torch.min(a[..., 2:], b[..., 2:])
-    shared = _area(first, last, min_side=0)
-    total = _area(a[..., :2], a[..., 2:]) + _area(b[..., :2], b[..., 2:])
-    return Areas(shared, (total - shared).clamp(min=eps))
+class _Pair(NamedTuple):
+    """First and last corners `(..., 2)` of two boxes, and areas of what they make."""
+
+    first_a: Tensor
+    last_a: Tensor
+    first_b: Tensor
+    last_b: Tensor
+
+    def shared(self) -> Tensor:
+        sides = self.last_a.min(self.last_b) - self.first_a.max(self.first_b)
+        return _area(sides.clamp(min=0))
+
+    def union(self, shared: Tensor, eps: float) -> Tensor:
+        total = _area(self.last_a - self.first_a) + _area(self.last_b - self.first_b)
+        return (total - shared).clamp(min=eps)
+
+    def around(self) -> Tensor:
+        sides = self.last_a.max(self.last_b) - self.first_a.min(self.first_b)
+        return _area(sides.clamp(min=0))
 
 
-def _area(first: Tensor, last: Tensor, min_side: float | None = None) -> Tensor:
-    sides = last - first
-    if min_side is not None:
-        sides = sides.clamp(min=min_side)
-    return sides[..., 0] * sides[..., 1]
+def _area(sides: Tensor) -> Tensor:
+    across, down = sides.unbind(-1)
+    return across * down

@@ -22,10 +22,12 @@ from torch import Tensor
 from mmmamba.models.yolo.batches import (
     PriorCache,
     Truth,
+    boxes_of,
     by_images,
     image_numbers,
     in_one_row,
     pad_truth,
+    pick,
 )
 from mmmamba.models.yolo.box_selection import Pairs, detect
 from mmmamba.models.yolo.box_selection import is_plain as is_plain_nms
@@ -72,7 +74,7 @@ class BatchedRTMDetHead(RTMDetSepBNHead):
             )
         logits_BPC = in_one_row(cls_scores)
         priors_P4 = self._priors(cls_scores, logits_BPC)
-        boxes_BP4 = _decode(priors_P4, in_one_row(bbox_preds))
+        boxes_BP4 = boxes_of(priors_P4, in_one_row(bbox_preds))
         truth = pad_truth(batch_gt_instances, boxes_BP4)
         with torch.no_grad():
             valid_BP = self._valid(priors_P4, batch_img_metas)
@@ -82,7 +84,7 @@ class BatchedRTMDetHead(RTMDetSepBNHead):
             labels_BP1 = truth.labels_BG.gather(1, matched.gt_BP)[..., None]
             soft_BPC = torch.zeros_like(logits_BPC)
             soft_BPC = soft_BPC.scatter_(2, labels_BP1, matched.overlaps_BP[..., None])
-            targets_BP4 = truth.boxes_BG4.take_along_dim(matched.gt_BP[..., None], 1)
+            targets_BP4 = pick(truth.boxes_BG4, matched.gt_BP)
         # All priors, of which background weighs nothing: to pick the positives would be to wait
         # for their number. Their boxes may be of any size, and infinity times nothing is no number.
         boxes_BP4 = boxes_BP4.where(matched.positive_BP[..., None], 0)
@@ -185,7 +187,7 @@ class BatchedRTMDetHead(RTMDetSepBNHead):
             )
         scores_BPC = in_one_row(cls_scores).sigmoid()
         priors_P4 = self._priors(cls_scores, scores_BPC)
-        boxes_BP4 = _decode(priors_P4, in_one_row(bbox_preds))
+        boxes_BP4 = boxes_of(priors_P4, in_one_row(bbox_preds))
         limits, factors = [], []
         for meta in batch_img_metas:
             limits.append([*meta["img_shape"][1::-1]] * 2)
@@ -226,13 +228,6 @@ class BatchedRTMDetHead(RTMDetSepBNHead):
 def _has_plain_boxes(found: InstanceData) -> bool:
     """Whether these ground truths are corners; mmdet's assigner has other centres for masks."""
     return isinstance(found.bboxes, Tensor) and "masks" not in found
-
-
-def _decode(priors_P4: Tensor, distances_BP4: Tensor) -> Tensor:
-    """Corners of boxes by the distances of points to their sides."""
-    points_P2 = priors_P4[:, :2]
-    first_BP2, last_BP2 = points_P2 - distances_BP4[..., :2], points_P2 + distances_BP4[..., 2:]
-    return torch.cat([first_BP2, last_BP2], dim=-1)
 
 
 def _quality_focal_loss(logits: Tensor, targets: Tensor, beta: float) -> Tensor:

@@ -23,6 +23,7 @@ from mmmamba.models.yolo.batches import (
     image_numbers,
     in_one_row,
     pad_truth,
+    pick,
 )
 from mmmamba.models.yolo.box_selection import Pairs, detect
 from mmmamba.models.yolo.box_selection import is_plain as is_plain_nms
@@ -76,7 +77,7 @@ class BatchedYOLOXHead(YOLOXHead):
         logits_BPC, raw_BP4 = in_one_row(cls_scores), in_one_row(bbox_preds)
         objects_BP1 = in_one_row(objectnesses)
         priors_P4 = self._priors(cls_scores, logits_BPC)
-        boxes_BP4 = self._bbox_decode(priors_P4, raw_BP4)
+        boxes_BP4 = _boxes_of(priors_P4, raw_BP4)
         truth = pad_truth(batch_gt_instances, boxes_BP4)
         with torch.no_grad():
             scores_BPC = (logits_BPC.sigmoid() * objects_BP1.sigmoid()).sqrt()
@@ -87,7 +88,7 @@ class BatchedYOLOXHead(YOLOXHead):
             labels_BP1 = truth.labels_BG.gather(1, matched.gt_BP)[..., None]
             soft_BPC = torch.zeros_like(logits_BPC)
             soft_BPC = soft_BPC.scatter_(2, labels_BP1, matched.overlaps_BP[..., None])
-            targets_BP4 = truth.boxes_BG4.take_along_dim(matched.gt_BP[..., None], 1)
+            targets_BP4 = pick(truth.boxes_BG4, matched.gt_BP)
         # All priors, of which background weighs nothing: to pick the positives would be to wait
         # for their number. Their boxes may be of any size, and infinity times nothing is no number.
         near_BP4 = boxes_BP4.where(positive_BP1, 0)
@@ -170,7 +171,7 @@ class BatchedYOLOXHead(YOLOXHead):
             )
         scores_BPC = in_one_row(cls_scores).sigmoid()
         priors_P4 = self._priors(cls_scores, scores_BPC)
-        boxes_BP4 = self._bbox_decode(priors_P4, in_one_row(bbox_preds))
+        boxes_BP4 = _boxes_of(priors_P4, in_one_row(bbox_preds))
         if rescale:
             factors = [[[*meta["scale_factor"]] * 2] for meta in batch_img_metas]
             boxes_BP4 = boxes_BP4 / image_numbers(factors, boxes_BP4)
@@ -179,6 +180,15 @@ class BatchedYOLOXHead(YOLOXHead):
         above_BP1 = best_BP1 >= cfg.score_thr
         pairs = Pairs(best_BP1, above_BP1, boxes_BP4, labels_BP1[..., 0])
         return detect(pairs, ConfigDict(nms_pre=-1, nms=cfg.nms, max_per_img=-1)).of_images()
+
+
+def _boxes_of(priors_P4: Tensor, raw_BP4: Tensor) -> Tensor:
+    """Corners of boxes: their centres from the cells', and logarithms of sides, both in strides."""
+    points_P2, stride_P2 = priors_P4.split(2, dim=-1)
+    moved_BP2, sides_BP2 = raw_BP4.split(2, dim=-1)
+    centres_BP2 = moved_BP2 * stride_P2 + points_P2
+    halves_BP2 = sides_BP2.exp() * stride_P2 / 2
+    return torch.cat([centres_BP2 - halves_BP2, centres_BP2 + halves_BP2], dim=-1)
 
 
 def _is_plain_entropy(loss: nn.Module) -> bool:
@@ -201,10 +211,7 @@ def _inside(points: Tensor, first: Tensor, last: Tensor) -> Tensor:
 
 
 def _l1_targets(priors_P4: Tensor, gts_BP4: Tensor) -> Tensor:
-    """What the head should say of boxes: their centre from the cell's, and the logarithm of sides.
-
-    Both in strides.
-    """
+    """What the head should say of boxes for `_boxes_of` to give them."""
     points_P2, stride_P2 = priors_P4.split(2, dim=-1)
     first_BP2, last_BP2 = gts_BP4.split(2, dim=-1)
     centres_BP2 = ((first_BP2 + last_BP2) / 2 - points_P2) / stride_P2

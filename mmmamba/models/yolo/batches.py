@@ -21,6 +21,9 @@ MOST_PAIRS = 2**25
 MOST_SIZES = 64
 """Of maps whose priors are kept: a few hundred KiB each."""
 
+GTS = 8
+"""Ground truths are filled up to a multiple of so many: memory of one batch then fits another."""
+
 Parts = TypeVar("Parts", bound=tuple)
 
 
@@ -54,6 +57,20 @@ class PriorCache:
         return self.made[key]
 
 
+def boxes_of(priors_P4: Tensor, distances_BP4: Tensor) -> Tensor:
+    """Corners of boxes `(B, P, 4)` by the distances of priors' centres to their sides."""
+    points_P2 = priors_P4[:, :2]
+    before_BP2, behind_BP2 = distances_BP4.split(2, dim=-1)
+    return torch.cat([points_P2 - before_BP2, points_P2 + behind_BP2], dim=-1)
+
+
+def distances_of(priors_P4: Tensor, boxes_BP4: Tensor) -> Tensor:
+    """The distances of priors' centres to the sides of boxes."""
+    points_P2 = priors_P4[:, :2]
+    first_BP2, last_BP2 = boxes_BP4.split(2, dim=-1)
+    return torch.cat([points_P2 - first_BP2, last_BP2 - points_P2], dim=-1)
+
+
 class Truth(NamedTuple):
     """Ground truths of each image; those with fewer are filled up with boxes of zeros."""
 
@@ -64,13 +81,13 @@ class Truth(NamedTuple):
 
 
 def pad_truth(found: Sequence[InstanceData], like: Tensor) -> Truth:
-    """Ground truths of all images, one at least of each, with the precision of `like`.
+    """Ground truths of all images, some places at least for each, with the precision of `like`.
 
     In as many kernels for any number of images and boxes.
     """
     counts = np.array([len(one) for one in found])
     total = counts.sum()
-    place_G = np.arange(max(counts.max(), 1))
+    place_G = np.arange(max(-(-counts.max() // GTS), 1) * GTS)
     first_B1 = (counts.cumsum() - counts)[:, None]
     # In the row of all boxes, where what fills an image up points at one more.
     index_BG = np.where(place_G < counts[:, None], first_B1 + place_G, total)
@@ -83,6 +100,11 @@ def pad_truth(found: Sequence[InstanceData], like: Tensor) -> Truth:
         labels_BG=labels.long()[index],
         given_BG=index < int(total),
     )
+
+
+def pick(values_BNC: Tensor, index_BK: Tensor) -> Tensor:
+    """Rows of values `(B, N, C)` at an index: `(B, K, C)`."""
+    return values_BNC.gather(1, index_BK[..., None].expand(-1, -1, values_BNC.shape[2]))
 
 
 def image_numbers(rows: Sequence[Sequence[float]], like: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mmmamba.ops import grouped_nms
 
-from .batches import image_numbers
+from .batches import image_numbers, pick
 
 SPLIT = 10_000
 """From so many boxes on mmcv suppresses class by class, several times faster on a CPU."""
@@ -144,7 +144,7 @@ def detect(pairs: Pairs, cfg: ConfigDict, with_nms: bool = True) -> Detected:
     return Detected(
         scores_BN=candidates.scores_BN.gather(1, index_BN),
         labels_BN=candidates.labels_BN.gather(1, index_BN),
-        boxes_BN4=candidates.boxes_BN4.take_along_dim(index_BN[..., None], 1),
+        boxes_BN4=pick(candidates.boxes_BN4, index_BN),
         counts=choice.counts,
     )
 
@@ -191,7 +191,7 @@ def _candidates(pairs: Pairs, nms_pre: int, places: int) -> Candidates:
     return Candidates(
         scores_BN=scores_BN,
         labels_BN=pairs.labels_BP.gather(1, prior_BN) if one_label else pair_BN % classes,
-        boxes_BN4=pairs.boxes_BP4.take_along_dim(prior_BN[..., None], 1),
+        boxes_BN4=pick(pairs.boxes_BP4, prior_BN),
         there_BN=scores_BN > ABSENT,
         complete_B=above_B <= places,
     )

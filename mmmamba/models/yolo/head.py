@@ -16,7 +16,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from .assigner import NormalizedTaskAlignedAssigner
-from .batches import PriorCache, Truth, in_one_row, pad_truth
+from .batches import PriorCache, Truth, boxes_of, distances_of, in_one_row, pad_truth, pick
 from .blocks import conv_norm_act
 from .box_selection import select_boxes
 
@@ -91,9 +91,6 @@ class YOLODFLHead(BaseDenseHead):
             dict(type="mmdet.MlvlPointGenerator", strides=list(strides), offset=0.5)
         )
         self._priors = PriorCache(self.prior_generator)
-        self.bbox_coder = TASK_UTILS.build(
-            dict(type="mmdet.DistancePointBBoxCoder", clip_border=False)
-        )
         self.assigner = TASK_UTILS.build(
             (train_cfg or {}).get("assigner")
             or assigner
@@ -136,9 +133,7 @@ class YOLODFLHead(BaseDenseHead):
         priors_P4 = self._priors(cls_scores, logits_BPC)
         # No matrix product, which autocast would take in half precision.
         distances_BP4 = (bins_BP4R.softmax(-1) * self.project).sum(-1) * priors_P4[:, 2:3]
-        centres_BP2 = priors_P4[None, :, :2].expand(len(logits_BPC), -1, -1)
-        boxes_BP4 = self.bbox_coder.decode(centres_BP2, distances_BP4)
-        return Decoded(logits_BPC, bins_BP4R, boxes_BP4, priors_P4)
+        return Decoded(logits_BPC, bins_BP4R, boxes_of(priors_P4, distances_BP4), priors_P4)
 
     def loss_by_feat(
         self,
@@ -167,11 +162,9 @@ class YOLODFLHead(BaseDenseHead):
             labels_BP1 = truth.labels_BG.gather(1, gt_BP)[..., None]
             # At the class of its box a positive learns its target score; all else learns 0.
             soft_BPC = torch.zeros_like(logits_BPC).scatter_(2, labels_BP1, score_BP[..., None])
-            targets_BP4 = truth.boxes_BG4.take_along_dim(gt_BP[..., None], 1)
-            centres_BP2 = priors_P4[:, :2].expand(len(boxes_BP4), -1, -1)
+            targets_BP4 = pick(truth.boxes_BG4, gt_BP)
             stride_P1 = priors_P4[:, 2:3]
-            distances = self.bbox_coder.encode(centres_BP2.flatten(0, 1), targets_BP4.flatten(0, 1))
-            distances_BP4 = distances.view_as(targets_BP4) / stride_P1
+            distances_BP4 = distances_of(priors_P4, targets_BP4) / stride_P1
             # The loss is on the two bins around a distance, and the upper one has to exist.
             distances_BP4 = distances_BP4.clamp(0, self.reg_max - 1 - LARGEST)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -36,9 +37,10 @@ def build_head(base: str, kind: str | None = None, **changed: object) -> nn.Modu
         cfg.update(in_channels=8, feat_channels=8)
     else:
         cfg.in_channels = [8, 8, 8]
-    cfg.merge_from_dict(changed) if hasattr(cfg, "merge_from_dict") else cfg.update(changed)
-    cfg.type = kind or cfg.type
-    return MODELS.build(cfg).train()
+    whole = Config(dict(head=cfg))
+    # It takes `_delete_` out of what it is given.
+    whole.merge_from_dict(copy.deepcopy(dict(head=changed)))
+    return MODELS.build(ConfigDict(whole.head, type=kind or cfg.type)).train()
 
 
 def draw_maps(channels: Sequence[int], images: int, seed: int = 0, size=PADDED) -> list[list]:

@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+
+import mmmamba.detection  # noqa: F401  # isort: skip  (before mmcv's operators)
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
+from mmmamba.models.one_stage import yolox_head
 from mmmamba.models.yolo import batches
 
 from .cases import CLASSES, build_head, check_same, draw_maps, draw_truth, metas, run_loss
@@ -59,11 +62,9 @@ def test_assignment(seed):
     for gts in truth:
         gts.bboxes += torch.tensor([-20.0, -20, 20, 20])
     head, _ = heads()
-    chances = (
-        batches.in_one_row(scores).sigmoid() * batches.in_one_row(objects).sigmoid()
-    ).sqrt()
+    chances = (batches.in_one_row(scores).sigmoid() * batches.in_one_row(objects).sigmoid()).sqrt()
     priors = head._priors(scores, chances)
-    boxes = head._bbox_decode(priors, batches.in_one_row(raw))
+    boxes = yolox_head._boxes_of(priors, batches.in_one_row(raw))
     padded = batches.pad_truth(truth, boxes)
     for limit in (batches.MOST_PAIRS, 1):
         with pytest.MonkeyPatch.context() as patch:
