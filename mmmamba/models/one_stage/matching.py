@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 EPS = 1e-7
-"""Of overlaps, so that the logarithm of one that is 0 exists; mmdet's."""
+"""Added to overlaps, so that the logarithm of one that is 0 exists; mmdet's."""
 
 
 class Matched(NamedTuple):

@@ -16,10 +16,10 @@ from torch import Tensor
 from mmmamba.layers.precision import full_precision
 
 MOST_PAIRS = 2**25
-"""Of priors and ground truths assigned at once: some ten tensors of this many numbers are held."""
+"""Priors times ground truths assigned at once: some ten tensors of so many numbers are held."""
 
 MOST_SIZES = 64
-"""Of maps whose priors are kept: a few hundred KiB each."""
+"""Map sizes whose priors are kept, a few hundred KiB each."""
 
 GTS = 8
 """Ground truths are filled up to a multiple of so many: memory of one batch then fits another."""

@@ -28,10 +28,10 @@ ABSENT = -1
 """The score of what fills an image up. Scores are sigmoids, so that it comes last."""
 
 PLACES = 30_000
-"""Of an image at first, the field's `nms_pre`."""
+"""For candidates of an image at first, as many as `nms_pre` is in the field's configs."""
 
 COMPETING = 4096
-"""Of them at first. What is kept of the best does not depend on the others."""
+"""Candidates at first; what is kept of the best does not depend on the others."""
 
 
 class Pairs(NamedTuple):
