@@ -33,18 +33,20 @@ def match(cost_BGP: Tensor, overlaps_BGP: Tensor, counts_BGP: Tensor, topk: int)
         counts_BGP: False where a prior or a ground truth does not take part.
         topk: how many overlaps are added up, and so the most that a ground truth takes.
     """
+    absent_BGP = ~counts_BGP
     # What takes part stays below infinity, however far off it is.
     cost_BGP = cost_BGP.clamp(max=torch.finfo(cost_BGP.dtype).max)
-    cost_BGP = cost_BGP.masked_fill(~counts_BGP, torch.inf)
-    overlaps_BGP = overlaps_BGP.masked_fill(~counts_BGP, 0)
+    cost_BGP = cost_BGP.masked_fill(absent_BGP, torch.inf)
+    overlaps_BGP = overlaps_BGP.masked_fill(absent_BGP, 0)
 
     topk = min(topk, cost_BGP.shape[2])
-    wanted_BG = overlaps_BGP.topk(topk).values.sum(2).int().clamp(min=1)
+    wanted_BG1 = overlaps_BGP.topk(topk).values.sum(2, keepdim=True).clamp(min=1)
     cost_BGK, index_BGK = cost_BGP.topk(topk, largest=False)
-    rank_K = torch.arange(topk, device=cost_BGP.device)
-    taken_BGK = (rank_K < wanted_BG[..., None]) & (cost_BGK < torch.inf)
+    number_K = torch.arange(1, topk + 1, device=cost_BGP.device)
+    taken_BGK = (number_K <= wanted_BG1) & (cost_BGK < torch.inf)
+    # In bytes, as the largest of booleans is not defined.
     taken_BGP = torch.zeros_like(cost_BGP, dtype=torch.uint8)
-    taken_BGP = taken_BGP.scatter_(2, index_BGK, taken_BGK.byte())
+    taken_BGP.scatter_(2, index_BGK, taken_BGK.view(torch.uint8))
 
     # Whom several took goes to the one for which it is cheapest, whether it took it or not.
     takers_BP = taken_BGP.sum(1)
@@ -60,6 +62,6 @@ def at_labels(values_BPC: Tensor, labels_BG: Tensor) -> Tensor:
     return values_BPC.transpose(1, 2).gather(1, index_BGP)
 
 
-def overlap_cost(overlaps_BGP: Tensor) -> Tensor:
-    """The negative logarithm."""
-    return -torch.log(overlaps_BGP + EPS)
+def overlap_cost(overlaps_BGP: Tensor, weight: float) -> Tensor:
+    """The negative logarithm, weighted."""
+    return torch.log(overlaps_BGP + EPS) * -weight

@@ -157,7 +157,7 @@ class BatchedRTMDetHead(RTMDetSepBNHead):
             logits_BGP = at_labels(logits_BPC, labels_BG)
             soft_BGP = _quality_focal_loss(logits_BGP, overlaps_BGP, beta=2.0)
             others_BGP = zero_BPC.sum(-1)[:, None] - at_labels(zero_BPC, labels_BG)
-            overlap_BGP = overlap_cost(overlaps_BGP) * assigner.iou_weight
+            overlap_BGP = overlap_cost(overlaps_BGP, assigner.iou_weight)
             cost_BGP = soft_BGP + others_BGP + overlap_BGP + centre_BGP
             counts_BGP = valid_BP[:, None] & given_BG[..., None]
             return match(cost_BGP, overlaps_BGP, counts_BGP, assigner.topk)
@@ -233,4 +233,5 @@ def _has_plain_boxes(found: InstanceData) -> bool:
 def _quality_focal_loss(logits: Tensor, targets: Tensor, beta: float) -> Tensor:
     """Quality focal loss (arXiv 2006.04388, equation 2) of each logit."""
     entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    return entropy * (targets - logits.sigmoid()).abs().pow(beta)
+    off = targets - logits.sigmoid()
+    return entropy * (off.square() if beta == 2 else off.abs().pow(beta))

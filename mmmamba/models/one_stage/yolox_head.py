@@ -140,7 +140,7 @@ class BatchedYOLOXHead(YOLOXHead):
             others_BGP = zero_BPC.sum(-1)[:, None] - at_labels(zero_BPC, labels_BG)
             cost_BGP = (
                 (label_BGP + others_BGP) * assigner.cls_weight
-                + overlap_cost(overlaps_BGP) * assigner.iou_weight
+                + overlap_cost(overlaps_BGP, assigner.iou_weight)
                 + ~(in_box_BGP & in_centre_BGP) * OUTSIDE
             )
             counts_BGP = candidate_BGP.any(1, keepdim=True) & given_BG[..., None]

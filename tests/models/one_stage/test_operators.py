@@ -66,6 +66,30 @@ def test_values_are_not_asked_for(name, counts):
     assert all(isinstance(loss, FakeTensor) and loss.shape == () for loss in losses.values())
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", HEADS)
+def test_a_gpu_is_not_waited_for(name):
+    """Under autocast, with the losses of a CPU."""
+    channels, *_ = HEADS[name]
+    head, counts = build_head(name), [40, 0, 3]
+    maps, truth, about = draw_maps(channels, len(counts)), draw_truth(counts), metas(len(counts))
+    wanted = head.loss_by_feat(*maps, truth, about)
+    head.cuda()
+    maps = [[level.cuda().requires_grad_() for level in levels] for levels in maps]
+    truth = [found.cuda() for found in truth]
+    head.loss_by_feat(*maps, truth, about)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with torch.autocast("cuda", torch.bfloat16):
+            losses = head.loss_by_feat(*maps, truth, about)
+        sum(losses.values()).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for key, loss in losses.items():
+        torch.testing.assert_close(loss.cpu(), wanted[key], rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("name", "kind"), [("rtmdet_pafpn", "RTMDetSepBNHead"), ("yolox_pafpn", "YOLOXHead")]
 )
