@@ -165,7 +165,6 @@ class BatchedRTMDetHead(RTMDetSepBNHead):
         pairs = len(priors_P4) * truth.boxes_BG4.shape[1]
         return by_images(assign, pairs, boxes_BP4, logits_BPC, zero_BPC, valid_BP, *truth)
 
-    @torch.no_grad()
     def predict_by_feat(
         self,
         cls_scores: list[Tensor],

@@ -149,7 +149,6 @@ class BatchedYOLOXHead(YOLOXHead):
         pairs = len(priors_P4) * truth.boxes_BG4.shape[1]
         return by_images(assign, pairs, boxes_BP4, scores_BPC, *truth)
 
-    @torch.no_grad()
     def predict_by_feat(
         self,
         cls_scores: list[Tensor],

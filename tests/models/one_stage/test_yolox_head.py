@@ -161,3 +161,12 @@ def test_a_score_that_is_the_threshold_counts():
         head.eval().predict_by_feat(*maps, batch_img_metas=metas(1), cfg=cfg) for head in heads()
     )
     assert len(ours[0]) > 100 and len(ours[0]) == len(wanted[0])
+
+
+def test_scores_of_boxes_have_gradients():
+    """Pictures of what a box was found by want them."""
+    maps, cfg = maps_of(1), ConfigDict(score_thr=0.2, nms=PLAIN)
+    maps[0][0].requires_grad_()
+    (found,) = heads()[0].eval().predict_by_feat(*maps, batch_img_metas=metas(1), cfg=cfg)
+    found.scores.sum().backward()
+    assert maps[0][0].grad.count_nonzero() > 0
