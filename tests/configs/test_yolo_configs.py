@@ -64,6 +64,15 @@ def test_trains_a_step_and_answers(file: Path) -> None:
     cells = sum((64 // stride) ** 2 for stride in model.backbone.out_strides)
     outputs = model.eval()(torch.rand(1, 3, 64, 64))
     assert sum(m.shape[2] * m.shape[3] for m in outputs[0]) == cells
+    model.test_cfg.score_thr = model.bbox_head.test_cfg.score_thr = 0.0
+    with torch.no_grad():
+        found = model.predict(torch.rand(2, 3, 128, 128), samples)[0].pred_instances
+    assert len(found) and found.scores.equal(found.scores.sort(descending=True).values)
+    assert type(model.bbox_head).__name__ in {
+        "BatchedRTMDetHead",
+        "BatchedYOLOXHead",
+        "YOLODFLHead",
+    }
 
 
 @pytest.fixture

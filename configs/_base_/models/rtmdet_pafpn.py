@@ -1,4 +1,4 @@
-# RTMDet-S's neck and head (mmdet). The config that uses
+# RTMDet-S's neck and head (mmdet, the head in whole batches). The config that uses
 # this adds the backbone and `neck.in_channels`.
 norm_cfg = dict(type="BN")
 model = dict(
@@ -19,7 +19,7 @@ model = dict(
         act_cfg=dict(type="SiLU"),
     ),
     bbox_head=dict(
-        type="RTMDetSepBNHead",
+        type="BatchedRTMDetHead",
         num_classes=80,
         in_channels=128,
         feat_channels=128,

@@ -1,4 +1,4 @@
-# YOLOX-S's neck and head (mmdet). The config that uses this
+# YOLOX-S's neck and head (mmdet, the head in whole batches). The config that uses this
 # adds the backbone and `neck.in_channels`.
 norm_cfg = dict(type="BN", momentum=0.03, eps=0.001)
 model = dict(
@@ -18,7 +18,7 @@ model = dict(
         act_cfg=dict(type="Swish"),
     ),
     bbox_head=dict(
-        type="YOLOXHead",
+        type="BatchedYOLOXHead",
         num_classes=80,
         in_channels=128,
         feat_channels=128,

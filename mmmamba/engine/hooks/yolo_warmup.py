@@ -3,8 +3,40 @@
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
+from mmengine.optim import DefaultOptimWrapperConstructor
+from mmengine.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.runner import Runner
+from torch import nn
+
+from mmmamba.engine.merged_groups import merge_groups
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class BiasesApartConstructor(DefaultOptimWrapperConstructor):
+    """mmengine's constructor, with parameters of equal settings in one group, but biases apart.
+
+    An optimizer then updates a handful of groups, not hundreds one after the other, and
+    `YOLOWarmupHook` can set the rate of biases. A run that began with mmengine's cannot be resumed
+    with this one.
+    """
+
+    def add_params(
+        self, params: list[dict], module: nn.Module, prefix: str = "", **kwargs: Any
+    ) -> None:
+        super().add_params(params, module, prefix=prefix, **kwargs)
+        # It calls itself for the children of a module, with a prefix.
+        if prefix:
+            return
+        biases = _biases(module)
+        for group in params:
+            # One parameter so far.
+            group["biases"] = id(group["params"][0]) in biases
+        params[:] = merge_groups(params)
+
+
+def _biases(module: nn.Module) -> set[int]:
+    """`id` of parameters with "bias" in their names."""
+    return {id(parameter) for name, parameter in module.named_parameters() if "bias" in name}
 
 
 @HOOKS.register_module()
@@ -13,8 +45,8 @@ class YOLOWarmupHook(Hook):
 
     Rates rise from 0, those of biases fall from `bias_lr`.
 
-    What the schedulers set is what they arrive at. The optimizer must have a group for each
-    parameter, as mmengine's constructor makes them whenever there is a `paramwise_cfg`.
+    What the schedulers set is what they arrive at. The optimizer must have biases in groups of
+    their own, as `BiasesApartConstructor` makes them whenever there is a `paramwise_cfg`.
 
     Args:
         epochs: of warm-up, if they are `min_iters` or more.
@@ -35,7 +67,7 @@ class YOLOWarmupHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Raises ValueError where a group mixes biases with other parameters."""
         groups = runner.optim_wrapper.optimizer.param_groups
-        biases = {id(p) for name, p in runner.model.named_parameters() if "bias" in name}
+        biases = _biases(runner.model)
         self.iters = max(self.epochs * len(runner.train_dataloader), self.min_iters)
         self.is_bias = []
         for group in groups:
@@ -43,7 +75,8 @@ class YOLOWarmupHook(Hook):
             if len(kinds) != 1:
                 raise ValueError(
                     "YOLOWarmupHook found a parameter group with biases and others; give the "
-                    "optimizer a paramwise_cfg, for which mmengine makes a group of each parameter"
+                    "optim_wrapper a paramwise_cfg and constructor='BiasesApartConstructor', which "
+                    "keeps them apart"
                 )
             self.is_bias.append(kinds.pop())
         self.target_momentum = [group["momentum"] for group in groups]

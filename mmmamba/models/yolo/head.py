@@ -9,15 +9,14 @@ from typing import NamedTuple
 
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
-from mmdet.models.utils import multi_apply
 from mmengine.config import ConfigDict
 from mmengine.dist import get_world_size
 from mmengine.registry import MODELS, TASK_UTILS
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmmamba.layers.precision import full_precision
-
+from .assigner import NormalizedTaskAlignedAssigner
+from .batches import PriorCache, Truth, boxes_of, distances_of, in_one_row, pad_truth, pick
 from .blocks import conv_norm_act
 from .box_selection import select_boxes
 
@@ -52,8 +51,8 @@ class YOLODFLHead(BaseDenseHead):
         in_channels: of each level's map.
         strides: of each level.
         reg_max: R; distances reach R - 1 strides.
-        assigner: assigns priors to boxes and gives target scores, see
-            `NormalizedTaskAlignedAssigner`.
+        assigner: assigns priors to boxes and gives target scores: all images at once if it is a
+            `NormalizedTaskAlignedAssigner`, any other image by image.
         loss_cls, loss_bbox, loss_dfl: losses of sums; the head divides by the sum of the target
             scores.
         train_cfg: `assigner` in it takes the place of the argument.
@@ -91,9 +90,7 @@ class YOLODFLHead(BaseDenseHead):
         self.prior_generator = TASK_UTILS.build(
             dict(type="mmdet.MlvlPointGenerator", strides=list(strides), offset=0.5)
         )
-        self.bbox_coder = TASK_UTILS.build(
-            dict(type="mmdet.DistancePointBBoxCoder", clip_border=False)
-        )
+        self._priors = PriorCache(self.prior_generator)
         self.assigner = TASK_UTILS.build(
             (train_cfg or {}).get("assigner")
             or assigner
@@ -131,20 +128,12 @@ class YOLODFLHead(BaseDenseHead):
 
         In full precision: a coordinate in bfloat16 may be off by two strides.
         """
-        logits_BPC = _in_one_row(cls_scores)
-        bins_BP4R = _in_one_row(bbox_preds).unflatten(-1, (4, self.reg_max))
-        priors_of_levels = self.prior_generator.grid_priors(
-            [m.shape[2:] for m in cls_scores],
-            dtype=logits_BPC.dtype,
-            device=logits_BPC.device,
-            with_stride=True,
-        )
-        priors_P4 = torch.cat(priors_of_levels)
+        logits_BPC = in_one_row(cls_scores)
+        bins_BP4R = in_one_row(bbox_preds).unflatten(-1, (4, self.reg_max))
+        priors_P4 = self._priors(cls_scores, logits_BPC)
         # No matrix product, which autocast would take in half precision.
         distances_BP4 = (bins_BP4R.softmax(-1) * self.project).sum(-1) * priors_P4[:, 2:3]
-        centres_BP2 = priors_P4[None, :, :2].expand(len(logits_BPC), -1, -1)
-        boxes_BP4 = self.bbox_coder.decode(centres_BP2, distances_BP4)
-        return Decoded(logits_BPC, bins_BP4R, boxes_BP4, priors_P4)
+        return Decoded(logits_BPC, bins_BP4R, boxes_of(priors_P4, distances_BP4), priors_P4)
 
     def loss_by_feat(
         self,
@@ -156,65 +145,65 @@ class YOLODFLHead(BaseDenseHead):
     ) -> dict[str, Tensor]:
         """`loss_cls`, `loss_bbox`, `loss_dfl`: per unit of target score, times all GPUs' images.
 
+        For all images at once, with nothing read from the GPU.
+
         DDP averages the gradients over the GPUs, so their number makes that average a sum, as the
         original has it.
         """
         logits_BPC, bins_BP4R, boxes_BP4, priors_P4 = self.decode(cls_scores, bbox_preds)
+        truth = pad_truth(batch_gt_instances, boxes_BP4)
         # Targets are found by what the head says now, but they are no function of it.
-        results = multi_apply(
-            self._assign_single,
-            boxes_BP4.detach(),
-            logits_BPC.detach(),
-            batch_gt_instances,
-            priors_P4=priors_P4,
-        )
-        scores_BP, labels_BP, targets_BP4 = (torch.stack(list(part)) for part in results)
-        positive_BP = labels_BP >= 0
-        weight_N = scores_BP[positive_BP]
-        # A batch without objects has no target score at all.
-        total = scores_BP.sum().clamp(min=1)
-        scale = len(boxes_BP4) * get_world_size() / total
+        with torch.no_grad():
+            gt_BP, score_BP = self._assign(
+                priors_P4, boxes_BP4, logits_BPC.sigmoid(), truth, batch_gt_instances
+            )
+            # A batch without objects has no target score at all.
+            scale = len(boxes_BP4) * get_world_size() / score_BP.sum().clamp(min=1)
+            labels_BP1 = truth.labels_BG.gather(1, gt_BP)[..., None]
+            # At the class of its box a positive learns its target score; all else learns 0.
+            soft_BPC = torch.zeros_like(logits_BPC).scatter_(2, labels_BP1, score_BP[..., None])
+            targets_BP4 = pick(truth.boxes_BG4, gt_BP)
+            stride_P1 = priors_P4[:, 2:3]
+            distances_BP4 = distances_of(priors_P4, targets_BP4) / stride_P1
+            # The loss is on the two bins around a distance, and the upper one has to exist.
+            distances_BP4 = distances_BP4.clamp(0, self.reg_max - 1 - LARGEST)
 
-        one_hot_NC = nn.functional.one_hot(labels_BP[positive_BP], self.num_classes).to(scores_BP)
-        # At the class of its box a positive learns its target score; all else learns 0.
-        soft_BPC = torch.zeros_like(logits_BPC)
-        soft_BPC[positive_BP] = weight_N[:, None] * one_hot_NC
+        # All priors, of which background weighs nothing: to pick the positives would be to wait
+        # for their number.
+        weight_N = score_BP.flatten()
         loss_cls = self.loss_cls(logits_BPC.flatten(0, 1), soft_BPC.flatten(0, 1))
-
         # Boxes are compared in strides, so that a pixel counts more on finer levels.
-        priors_N4 = priors_P4.expand(len(boxes_BP4), -1, -1)[positive_BP]
-        stride_N1 = priors_N4[:, 2:3]
-        targets_N4 = targets_BP4[positive_BP]
         loss_bbox = self.loss_bbox(
-            boxes_BP4[positive_BP] / stride_N1, targets_N4 / stride_N1, weight_N
+            (boxes_BP4 / stride_P1).flatten(0, 1), (targets_BP4 / stride_P1).flatten(0, 1), weight_N
         )
-
-        distances_N4 = self.bbox_coder.encode(priors_N4[:, :2], targets_N4) / stride_N1
-        # The loss is on the two bins around a distance, and the upper one has to exist.
-        distances_N4 = distances_N4.clamp(0, self.reg_max - 1 - LARGEST)
         loss_dfl = self.loss_dfl(
-            bins_BP4R[positive_BP].flatten(0, 1),
-            distances_N4.flatten(),
-            weight_N.repeat_interleave(4),
+            bins_BP4R.flatten(0, 2),
+            distances_BP4.flatten(),
+            weight_N[:, None].expand(-1, 4).flatten(),
         )
         return dict(
             loss_cls=loss_cls * scale, loss_bbox=loss_bbox * scale, loss_dfl=loss_dfl * scale
         )
 
-    def _assign_single(
-        self, boxes_P4: Tensor, logits_PC: Tensor, gt_instances: InstanceData, priors_P4: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Targets of one image: scores `(P,)`, labels `(P,)`, -1 for background, boxes `(P, 4)`."""
-        result = self.assigner.assign(
-            InstanceData(priors=priors_P4, bboxes=boxes_P4, scores=logits_PC.sigmoid()),
-            gt_instances,
-        )
-        # Background points at the first box here, and nobody reads its target.
-        gt_P = result.gt_inds.clamp(min=1) - 1
-        targets_P4 = torch.zeros_like(boxes_P4)
-        if len(gt_instances):
-            targets_P4 = gt_instances.bboxes.to(boxes_P4)[gt_P]
-        return result.assign_metrics, result.labels, targets_P4
+    def _assign(
+        self,
+        priors_P4: Tensor,
+        boxes_BP4: Tensor,
+        scores_BPC: Tensor,
+        truth: Truth,
+        gt_instances: list[InstanceData],
+    ) -> tuple[Tensor, Tensor]:
+        """Ground truth and target score of each prior, `(B, P)`: 0 and 0 for background."""
+        if isinstance(self.assigner, NormalizedTaskAlignedAssigner):
+            assigned = self.assigner.assign_batch(priors_P4, boxes_BP4, scores_BPC, truth)
+            return assigned.gt_BP, assigned.scores_BP
+        # Any other has to be asked image by image.
+        results = [
+            self.assigner.assign(InstanceData(priors=priors_P4, bboxes=boxes, scores=scores), gts)
+            for boxes, scores, gts in zip(boxes_BP4, scores_BPC, gt_instances)
+        ]
+        gt_BP = torch.stack([result.gt_inds for result in results]).clamp(min=1) - 1
+        return gt_BP, torch.stack([result.assign_metrics for result in results])
 
     def predict_by_feat(
         self,
@@ -230,11 +219,6 @@ class YOLODFLHead(BaseDenseHead):
         decoded = self.decode(cls_scores, bbox_preds)
         scores_BPC = decoded.logits_BPC.sigmoid()
         return select_boxes(scores_BPC, decoded.boxes_BP4, batch_img_metas, cfg, rescale, with_nms)
-
-
-def _in_one_row(maps: list[Tensor]) -> Tensor:
-    """`(B, channels, H, W)` of each level to `(B, P, channels)` in full precision."""
-    return full_precision(torch.cat([m.flatten(2) for m in maps], 2)).transpose(1, 2)
 
 
 def _branch(in_channels: int, channels: int, out_channels: int) -> nn.Sequential:

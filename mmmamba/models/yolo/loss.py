@@ -14,24 +14,22 @@ def ciou(a: Tensor, b: Tensor, eps: float = 1e-7) -> Tensor:
     The aspect ratio counts at every overlap; mmdet's `CIoULoss` leaves it out where the IoU is 0.5
     or less, and clamps.
     """
-    ax1, ay1, ax2, ay2 = a.unbind(-1)
-    bx1, by1, bx2, by2 = b.unbind(-1)
+    first_a, last_a = a.split(2, dim=-1)
+    first_b, last_b = b.split(2, dim=-1)
     # The heights alone get eps: the aspect ratio divides by them.
-    aw, ah = ax2 - ax1, ay2 - ay1 + eps
-    bw, bh = bx2 - bx1, by2 - by1 + eps
-    shared_w = (torch.min(ax2, bx2) - torch.max(ax1, bx1)).clamp(min=0)
-    shared_h = (torch.min(ay2, by2) - torch.max(ay1, by1)).clamp(min=0)
+    aw, ah = (last_a - first_a).unbind(-1)
+    bw, bh = (last_b - first_b).unbind(-1)
+    ah, bh = ah + eps, bh + eps
+    shared_w, shared_h = (last_a.min(last_b) - first_a.max(first_b)).clamp(min=0).unbind(-1)
     overlap = shared_w * shared_h
     iou = overlap / (aw * ah + bw * bh - overlap + eps)
     # Of the box around both, squared.
-    around_w = torch.max(ax2, bx2) - torch.min(ax1, bx1)
-    around_h = torch.max(ay2, by2) - torch.min(ay1, by1)
-    diagonal = around_w**2 + around_h**2 + eps
+    diagonal = (last_a.max(last_b) - first_a.min(first_b)).square().sum(-1) + eps
     # Of the centres, squared: each is half the sum of two corners.
-    distance = ((bx1 + bx2 - ax1 - ax2) ** 2 + (by1 + by2 - ay1 - ay2) ** 2) / 4
-    v = 4 / math.pi**2 * (torch.atan(bw / bh) - torch.atan(aw / ah)) ** 2
+    distance = (first_b + last_b - first_a - last_a).square().sum(-1) / 4
+    v = 4 / math.pi**2 * (torch.atan(bw / bh) - torch.atan(aw / ah)).square()
     # A weight of v, not a way for the gradient.
-    alpha = (v / (v - iou + 1 + eps)).detach()
+    alpha = v.detach() / (v.detach() - iou.detach() + (1 + eps))
     return iou - distance / diagonal - alpha * v
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
+from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
 from mmmamba.engine.hooks.yolo_warmup import YOLOWarmupHook
@@ -29,7 +30,9 @@ class Watch(Hook):
         self.seen.append((weight["lr"], bias["lr"], weight["momentum"]))
 
 
-def run(tmp_path, paramwise, epochs=4, **schedule) -> list[tuple[float, float, float]]:
+def run(
+    tmp_path, paramwise, epochs=4, constructor=None, **schedule
+) -> list[tuple[float, float, float]]:
     watch = Watch()
     Runner(
         Line(),
@@ -44,6 +47,7 @@ def run(tmp_path, paramwise, epochs=4, **schedule) -> list[tuple[float, float, f
         optim_wrapper=dict(
             optimizer=dict(type="SGD", lr=0.01, momentum=0.937, weight_decay=1e-4),
             paramwise_cfg=paramwise,
+            **(dict(constructor=constructor) if constructor else {}),
         ),
         param_scheduler=[
             dict(type="LinearLR", start_factor=1.0, end_factor=0.01)
@@ -73,6 +77,34 @@ def test_a_schedule_by_iterations_goes_on(tmp_path):
     scheduled = [0.01 * (1 - 0.99 * i / 19) for i in range(20)]
     assert [lr for lr, _, _ in seen[10:]] == pytest.approx(scheduled[10:])
     assert seen[5][0] == pytest.approx(scheduled[5] / 2)
+
+
+def test_groups_of_many_parameters(tmp_path):
+    """As with a group for each."""
+    seen = run(tmp_path, dict(bias_decay_mult=1.0), constructor="BiasesApartConstructor")
+    assert seen == run(tmp_path / "each", dict(bias_decay_mult=1.0))
+
+
+def test_biases_stay_apart():
+    """A norm's bias has the settings of its weight."""
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 1, 1), torch.nn.BatchNorm2d(1), torch.nn.Conv2d(1, 1, 1)
+    )
+    cfg = dict(
+        optimizer=dict(type="SGD", lr=0.01, weight_decay=1e-4),
+        paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
+    )
+    each, few = (
+        build_optim_wrapper(model, dict(cfg, constructor=constructor)).optimizer.param_groups
+        for constructor in ("DefaultOptimWrapperConstructor", "BiasesApartConstructor")
+    )
+    assert len(each) == 6 and [len(group["params"]) for group in few] == [2, 3, 1]
+    decays = [
+        {id(p): g["weight_decay"] for g in groups for p in g["params"]} for groups in (each, few)
+    ]
+    assert decays[0] == decays[1]
+    norm = model[1]
+    assert few[2]["params"] == [norm.weight] and not few[2]["biases"] and few[1]["biases"]
 
 
 def test_groups_that_mix_biases_and_others_are_an_error(tmp_path):

@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 
 from mmmamba.models.yolo import box_selection
 from mmmamba.models.yolo.box_selection import select_boxes
+from tests.models.one_stage.operators import Operators
 
 DEVICES = [
     "cpu",
@@ -23,12 +24,26 @@ DEVICES = [
         ],
     ),
 ]
+# In as many operators for any number of boxes, as on a GPU: with room enough, with too few places,
+# and with too few that compete.
+ROOM = {"enough": (1000, 700), "few places": (400, 400), "few compete": (1000, 100)}
 PLAIN = dict(type="nms", iou_threshold=0.5)
 METAS = [
     dict(scale_factor=(1.6, 1.5), pad_param=(7, 9, 20, 20), ori_shape=(400, 390)),
     dict(scale_factor=(0.5, 0.5), pad_param=(0, 40, 0, 0), ori_shape=(1200, 1280, 3)),
     dict(scale_factor=(1.0, 1.0), ori_shape=(640, 640)),
 ]
+
+
+@pytest.fixture(params=["counted", *ROOM])
+def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How much room there is for candidates at first, before anybody knows their number."""
+    if request.param in ROOM:
+        places, competing = ROOM[request.param]
+        monkeypatch.setattr(box_selection, "PLACES", places)
+        monkeypatch.setattr(box_selection, "COMPETING", competing)
+        monkeypatch.setattr(box_selection, "_guesses", lambda scores: True)
+    return request.param
 
 
 def config(**changed) -> ConfigDict:
@@ -99,7 +114,7 @@ def check(got, wanted):
     ids=str,
 )
 @pytest.mark.parametrize("ties", [False, True])
-def test_boxes_of_each_image(device, batch, changed, ties):
+def test_boxes_of_each_image(device, batch, changed, ties, room):
     cfg, (scores, boxes) = config(**changed), maps(batch, ties=ties, device=device)
     got = select_boxes(scores, boxes, METAS[:batch], cfg, rescale=True)
     check(got, one_by_one(scores, boxes, METAS, cfg, rescale=True))
@@ -125,7 +140,7 @@ def test_other_suppression_is_mmcvs(device, nms):
     check(select_boxes(scores, boxes, METAS, cfg), one_by_one(scores, boxes, METAS, cfg))
 
 
-def test_without_suppression():
+def test_without_suppression(room):
     cfg, (scores, boxes) = config(), maps(3)
     got = select_boxes(scores, boxes, METAS, cfg, with_nms=False)
     check(got, one_by_one(scores, boxes, METAS, cfg, with_nms=False))
@@ -143,7 +158,7 @@ def test_many_boxes_on_a_cpu(monkeypatch):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("nms", [PLAIN, dict(type="soft_nms", iou_threshold=0.5)], ids=str)
-def test_nothing_in_any_image(device, nms):
+def test_nothing_in_any_image(device, nms, room):
     cfg, (scores, boxes) = config(score_thr=2.0, nms=nms), maps(3, device=device)
     got = select_boxes(scores, boxes, METAS, cfg, rescale=True)
     assert [found.bboxes.shape for found in got] == [(0, 4)] * 3
@@ -160,8 +175,40 @@ def test_classes_do_not_compete_and_scores_keep_their_precision():
     assert found.bboxes.equal(boxes[0, :2])
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("changed", [{}, dict(max_per_img=-1), dict(multi_label=False)], ids=str)
+def test_as_many_operators_for_any_boxes(monkeypatch, batch, changed):
+    monkeypatch.setattr(box_selection, "_guesses", lambda scores: True)
+    counts = []
+    for score_thr in (0.05, 0.6, 2.0):
+        cfg, (scores, boxes) = config(score_thr=score_thr, **changed), maps(batch)
+        with Operators() as operators:
+            select_boxes(scores, boxes, METAS[:batch], cfg, rescale=True)
+        counts.append(operators.count)
+    assert counts[0] == counts[1] == counts[2] and counts[0].total() <= 70
+    operators.check_nothing_waits()
+
+
+def test_limits_of_each_level_and_boxes_that_do_not_fit(room):
+    """Those that do not fit take the places of others among the best of their level."""
+    cfg, (scores, boxes) = config(nms_pre=30), maps(3)
+    fit = torch.rand(3, 200) < 0.5
+    levels = [120, 60, 20]
+    pairs = box_selection.Pairs(scores, scores > 0.3, boxes, fit_BP=fit, levels=levels)
+    got = box_selection.detect(pairs, cfg).of_images()
+    first, chosen = 0, torch.zeros_like(scores)
+    for size in levels:
+        level = scores[:, first : first + size]
+        least = level.flatten(1).topk(30, dim=1).values[:, -1]
+        best = level.where(level >= least[:, None, None], 0)
+        chosen[:, first : first + size] = best.where(fit[:, first : first + size, None], 0)
+        first += size
+    check(got, one_by_one(chosen, boxes, METAS, config(nms_pre=-1)))
+    assert len(got[0]) > 30 and not len(got[1])
+
+
 @pytest.mark.parametrize("device", DEVICES[1:])
-def test_the_gpu_is_waited_for_three_times(device):
+def test_the_gpu_is_waited_for_once(device):
     for batch in (1, 1, 3):
         scores, boxes = maps(batch, device=device)
         torch.cuda.set_sync_debug_mode("warn")
@@ -171,4 +218,4 @@ def test_the_gpu_is_waited_for_three_times(device):
                 select_boxes(scores, boxes, METAS[:batch], config(), rescale=True)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    assert len([one for one in caught if "synchronizing" in str(one.message)]) == 3
+    assert len([one for one in caught if "synchronizing" in str(one.message)]) == 1
