@@ -60,10 +60,13 @@ class GraphMemory:
         self._last = weakref.ref(last)
         return last
 
-    def like(self, name: str, tensors: Sequence[Tensor]) -> list[Tensor]:
+    def like(
+        self, name: str, tensors: Sequence[Tensor], orders: Sequence[Order | None] | None = None
+    ) -> list[Tensor]:
         """Tensors of these shapes, side by side in a buffer that is shared under its name.
 
-        Whoever has tensors of a buffer that became too small keeps that alive.
+        They lie in memory as these do, or in the orders that are given. Whoever has tensors of a
+        buffer that became too small keeps that alive.
         """
         starts, end = [], 0
         for x in tensors:
@@ -74,7 +77,10 @@ class GraphMemory:
             device = tensors[0].device if tensors else torch.device("cpu")
             buffer = torch.empty(end, dtype=torch.uint8, device=device)
             self._buffers[name] = buffer
-        return [_at(buffer, start, x) for start, x in zip(starts, tensors)]
+        return [
+            _at(buffer, start, x, order)
+            for start, x, order in zip(starts, tensors, orders or [None] * len(starts))
+        ]
 
     def gradient(self, parameter: Tensor) -> Tensor:
         """Where graphs of any size leave the gradient of a parameter."""
@@ -84,14 +90,34 @@ class GraphMemory:
         return self._gradients[key]
 
 
-def _at(buffer: Tensor, start: int, like: Tensor) -> Tensor:
-    """A tensor laid out as `like`, in the bytes of a buffer from `start` on."""
+def _at(buffer: Tensor, start: int, like: Tensor, order: Order | None) -> Tensor:
+    """A tensor of this shape in the bytes of a buffer from `start` on."""
     if like.numel() == 0:
         return torch.empty_like(like)
     # Strides of what leaves no holes; any other is laid out anew.
     strides = torch.empty_like(like, device="meta").stride()
+    if order is not None:
+        strides = dense_strides(like.shape, order)
     flat = buffer[start : start + like.numel() * like.element_size()].view(like.dtype)
     return flat.as_strided(like.shape, strides)
+
+
+Order = tuple[int, ...]
+"""Axes of a tensor from the one with the largest stride to that with the smallest."""
+
+
+def order_of(x: Tensor) -> Order:
+    """How a tensor lies in memory, holes aside."""
+    return tuple(sorted(range(x.dim()), key=lambda axis: (-x.stride(axis), axis)))
+
+
+def dense_strides(shape: Sequence[int], order: Order) -> list[int]:
+    """Strides of a tensor without holes that lies in memory in this order."""
+    strides, step = [1] * len(shape), 1
+    for axis in reversed(order):
+        strides[axis] = step
+        step *= shape[axis]
+    return strides
 
 
 class Function:
@@ -100,10 +126,16 @@ class Function:
     Args:
         call: the function of images.
         module: holds the parameters and buffers that `call` uses.
+        orders: how the gradients of the outputs' tensors lie in memory; None where that is unknown.
     """
 
-    def __init__(self, call: Callable[[Tensor], Outputs], module: nn.Module):
-        self.call, self.module = call, module
+    def __init__(
+        self,
+        call: Callable[[Tensor], Outputs],
+        module: nn.Module,
+        orders: Callable[[Outputs], list[Order | None]],
+    ):
+        self.call, self.module, self.orders = call, module, orders
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         places = {id(p): place for place, p in enumerate(self.parameters)}
         self._slots = []
@@ -210,6 +242,12 @@ class Captured:
         if not self._training:
             return
         wanted = [x for x in tensors if x.requires_grad]
+        # In the outputs' buffer, as these have been handed on by the time of the backward pass.
+        # Laid out as in eager mode, where sums are made in the order of the memory.
+        orders = [
+            order for order, needs in zip(self._function.orders(outputs), self._needs_grad) if needs
+        ]
+        self._given = self._memory.like("outputs", wanted, orders)
         _refuse_strangers(wanted, self._stand_ins)
         found_gradients = torch.autograd.grad(
             wanted, self._stand_ins, [torch.ones_like(x) for x in wanted], allow_unused=True
@@ -243,10 +281,8 @@ class Captured:
         self._wanted = [x for x in tensors if x.requires_grad] if self._training else []
 
     def _backward(self) -> None:
-        # The buffers of the outputs, which have been handed on by now, take their gradients.
-        given = [x for x, needs in zip(self._outputs, self._needs_grad) if needs]
         used = [self._stand_ins[i] for i in self._used]
-        found = torch.autograd.grad(self._wanted, used, given)
+        found = torch.autograd.grad(self._wanted, used, self._given)
         with torch.no_grad():
             _copy(self._gradients, found)
 
@@ -274,13 +310,12 @@ class Captured:
             gradients: of all outputs, None where nobody has one.
         """
         missing, there, places = [], [], []
-        for output, needs, gradient in zip(self._outputs, self._needs_grad, gradients):
-            if not needs:
-                continue
+        wanted = (g for g, needs in zip(gradients, self._needs_grad) if needs)
+        for place, gradient in zip(self._given, wanted):
             if gradient is None:
-                missing.append(output)
+                missing.append(place)
             else:
-                places.append(output)
+                places.append(place)
                 there.append(gradient)
         if missing:
             torch._foreach_zero_(missing)

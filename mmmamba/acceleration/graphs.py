@@ -237,7 +237,7 @@ class Graphs:
             self.limit = SHARE * self.recorder.free()
         start, before = time.perf_counter(), self._reserved()
         call = partial(self.part.with_heads, mode.heads)
-        function = Function(call, self.part.model)
+        function = Function(call, self.part.model, self.part.orders)
         autocast = autocast_dtype(x)
         try:
             with on(x.device):

@@ -14,6 +14,9 @@ from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from .captured import Order, order_of
 
 Maps = Any
 NOT_HEADS = ("backbone", "neck", "data_preprocessor")
@@ -38,6 +41,7 @@ class StaticPart:
         self._asked: dict[bool, list[str]] = {True: [], False: []}
         self._maps: list[weakref.ref] = []
         self._outputs: dict[str, Any] = {}
+        self._orders: dict[tuple[str, int], Order | None] = {}
         # On the instances, where they are found before the classes' own.
         setattr(model, "forward" if self.whole else "extract_feat", run)
         for name, head in self._heads.items():
@@ -99,7 +103,34 @@ class StaticPart:
         if name not in asked:
             asked.append(name)
         # Once: whoever asks again gets outputs of its own.
-        return self._outputs.pop(name) if name in self._outputs else own(args[0])
+        if name in self._outputs:
+            return self._outputs.pop(name)
+        found = own(args[0])
+        self._see_gradients(name, found)
+        return found
+
+    def _see_gradients(self, name: str, outputs: Any) -> None:
+        """Note how the gradients of a head's outputs lie in memory."""
+        for number, x in enumerate(tree_leaves(outputs)):
+            key = (name, number)
+            if isinstance(x, Tensor) and x.requires_grad and key not in self._orders:
+                x.register_hook(partial(self._note, key))
+
+    def _note(self, key: tuple[str, int], gradient: Tensor) -> None:
+        self._orders[key] = order_of(gradient)
+
+    def orders(self, outputs: tuple[Maps, dict[str, Any]]) -> list[Order | None]:
+        """How the gradients of all tensors lie in memory, as far as is known.
+
+        Gradients of maps are sums of several.
+        """
+        maps, of_heads = outputs
+        found: list[Order | None] = [None for x in tree_leaves(maps) if isinstance(x, Tensor)]
+        for name, output in of_heads.items():
+            for number, x in enumerate(tree_leaves(output)):
+                if isinstance(x, Tensor):
+                    found.append(self._orders.get((name, number)))
+        return found
 
     def _knows(self, maps: Maps) -> bool:
         listed = _listed(maps)
