@@ -168,3 +168,8 @@ def count_mask(count: Sequence[int], length: int, device: torch.device) -> Tenso
     """`(B, length)`: the first `count` are True."""
     count_B1 = torch.tensor(count).to(device, non_blocking=True)[:, None]
     return torch.arange(length, device=device) < count_B1
+
+
+def pick(values_BN4: Tensor, index_BK: Tensor) -> Tensor:
+    """Values `(B, N, 4)` at index `(B, K)`: `(B, K, 4)`."""
+    return values_BN4.gather(1, index_BK[..., None].expand(-1, -1, values_BN4.shape[-1]))

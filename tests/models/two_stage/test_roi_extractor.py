@@ -9,7 +9,7 @@ import torch
 import mmmamba  # noqa: F401  # isort: skip  (before mmcv's operators)
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 
-from mmmamba.models.two_stage.roi_head import SortedRoIExtractor
+from mmmamba.models.two_stage.roi_extractor import SortedRoIExtractor
 
 ARGUMENTS = dict(out_channels=3, featmap_strides=[4, 8, 16])
 

@@ -22,6 +22,7 @@ from tests.configs.conftest import CONFIGS
 THEIRS = {
     "BatchedRPNHead": "RPNHead",
     "BatchedRoIHead": "StandardRoIHead",
+    "BatchedCascadeRoIHead": "CascadeRoIHead",
     "PackedFCNMaskHead": "FCNMaskHead",
     "SortedRoIExtractor": "SingleRoIExtractor",
     "DeviceMaxIoUAssigner": "MaxIoUAssigner",
