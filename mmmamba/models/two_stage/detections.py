@@ -6,6 +6,7 @@ Shape suffixes: B images, P proposals, C classes, N detections at most.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
 from mmengine.config import ConfigDict
@@ -102,7 +103,7 @@ def mask_shapes(metas: Sequence[dict], rescale: bool) -> list[Shape]:
     for meta in metas:
         original = tuple(meta["ori_shape"][:2])
         seen = tuple(
-            round(length * torch.tensor(factor, dtype=torch.float32).item())
+            round(length * float(np.float32(factor)))
             for length, factor in zip(original, meta["scale_factor"][::-1])
         )
         shapes.append(Shape(original if rescale else seen, original))

@@ -16,14 +16,11 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from .assignment import DeviceRandomSampler
-from .box_coding import decode, encode
+from .box_coding import box_loss, decode, encode
 from .known import has_batch_norm
 from .mask_head import PackedFCNMaskHead
 from .regions import Regions, positives_of
 from .waiting import on_device
-
-EPSILON = torch.finfo(torch.float32).eps
-"""mmdet adds it to what it divides a loss by."""
 
 
 class BoxHeadLosses(NamedTuple):
@@ -98,11 +95,7 @@ def _loss_bbox(head: BBoxHead, bbox_pred: Tensor, regions: Regions, total: Tenso
         chosen_R4 = decode(head.bbox_coder, boxes_R4, chosen_R4)
     else:
         targets_R4 = encode(head.bbox_coder, boxes_R4, targets_R4)
-    # Weights are not handed over, as losses of overlaps ask on the CPU whether there are any.
-    loss = head.loss_bbox(chosen_R4, targets_R4, reduction_override="none")
-    # One number for each coordinate or for each box.
-    loss_R = loss.flatten(1).sum(1) if loss.dim() > 1 else loss
-    return (loss_R * regions.positive).sum() / (total + EPSILON)
+    return box_loss(head.loss_bbox, chosen_R4, targets_R4, regions.positive, total)
 
 
 def of_class(head: BBoxHead, bbox_pred: Tensor, labels_R: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from mmmamba.ops import grouped_nms
 
 from .anchor_grid import AnchorGrid
 from .assignment import DeviceMaxIoUAssigner, DeviceRandomSampler, Drawn, pad_boxes, pick
-from .box_coding import clip, decode, encode, image_corners, knows_coder
+from .box_coding import box_loss, clip, decode, encode, image_corners, knows_coder
 from .known import knows_nms
 from .proposals import Proposals
 from .waiting import on_device
@@ -128,8 +128,9 @@ class BatchedRPNHead(RPNHead):
         # logarithm.
         matched_BK4 = torch.where(positive.meant_BK[..., None], matched_BK4, priors_BK4)
         targets = encode(self.bbox_coder, priors_BK4.flatten(0, 1), matched_BK4.flatten(0, 1))
-        weights = positive.meant_BK.view(-1, 1).expand_as(targets).to(targets)
-        return self.loss_bbox(deltas_BK4.flatten(0, 1), targets, weights, avg_factor=average)
+        return box_loss(
+            self.loss_bbox, deltas_BK4.flatten(0, 1), targets, positive.meant_BK.flatten(), average
+        )
 
     def _anchors(self, cls_scores: list[Tensor], metas: list[dict]) -> tuple[Tensor, Tensor]:
         """Anchors `(A, 4)` and, of each image, those that count `(B, A)`.

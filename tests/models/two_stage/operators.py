@@ -19,6 +19,7 @@ READS = {
     "aten::nonzero",
     "aten::unique_dim",
     "aten::_unique2",
+    "new_tensor",
 }
 """Operators that make Python wait for a GPU."""
 
@@ -50,12 +51,6 @@ class Counted(TorchDispatchMode):
         return self.counts.total()
 
 
-class Readbacks:
-    """How often numbers were fetched at the end of a prediction."""
-
-    made = 0
-
-
 @contextmanager
 def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
     """Count what a GPU would run; what is a kernel of ours there counts as one operator.
@@ -80,6 +75,8 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
         patch.setattr(detections, "_paste", one("paste", detections._paste))
         extractor = roi_extractor.SortedRoIExtractor
         patch.setattr(extractor, "forward", one("roi_align", extractor.forward))
+        # On a GPU it copies what Python has, and waits until it is there.
+        patch.setattr(torch.Tensor, "new_tensor", one("new_tensor", torch.Tensor.new_tensor))
         patch.setattr(waiting.Readback, "tolist", one("readback", waiting.Readback.tolist))
         with counted:
             yield counted
