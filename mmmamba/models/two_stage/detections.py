@@ -118,7 +118,8 @@ def scale_factors(metas: Sequence[dict], device: torch.device) -> Tensor:
 
 def enlargements(metas: Sequence[dict], device: torch.device) -> Tensor:
     """`(B, 1, 4)`, pixels of the original image to a pixel that the network sees."""
-    factors = tuple((tuple(1 / one for one in meta["scale_factor"]) * 2,) for meta in metas)
+    scales = [meta["scale_factor"] for meta in metas]
+    factors = tuple(((1 / width, 1 / height) * 2,) for width, height in scales)
     return on_device(factors, torch.float32, device)
 
 

@@ -1,4 +1,4 @@
-"""Kernels of `pyramid_roi_align`: each program pools one bin of one region over all channels.
+"""The kernel of `pyramid_roi_align`: each program pools one bin of one region over all channels.
 
 The average of bilinear samples is a weighted sum of cells, whose weights are a product of one along
 each axis; so each cell is read, or its gradient added to, once for a bin and not for each sample.
@@ -33,7 +33,7 @@ def forward(
     pooled = torch.empty(
         shape, dtype=maps[0].dtype, device=rois_R5.device, memory_format=torch.channels_last
     )
-    _run(forward_kernel, maps, rois_R5, level_R, pooled, scales)
+    _run(maps, rois_R5, level_R, pooled, scales, add=False)
     return pooled
 
 
@@ -50,17 +50,17 @@ def backward(
         zeros = torch.zeros(batch, height, width, channels, device=grad.device)
         grads.append(zeros.permute(0, 3, 1, 2))
     grad = grad.contiguous(memory_format=torch.channels_last)
-    _run(backward_kernel, grads, rois_R5, level_R, grad, scales)
+    _run(grads, rois_R5, level_R, grad, scales, add=True)
     return grads
 
 
 def _run(
-    kernel,
     maps: Sequence[Tensor],
     rois_R5: Tensor,
     level_R: Tensor,
     pooled: Tensor,
     scales: Sequence[float],
+    add: bool,
 ) -> None:
     regions, channels, height, width = pooled.shape
     if pooled.numel() == 0:
@@ -75,7 +75,7 @@ def _run(
     block = triton.next_power_of_2(channels)
     with on(pooled.device):
         launch(
-            kernel,
+            pool_kernel,
             regions * height * width,
             tensors | dict(rois=rois_R5, level=level_R, pooled=pooled),
             sizes,
@@ -85,6 +85,7 @@ def _run(
             XB=CELLS,
             PH=height,
             PW=width,
+            ADD=add,
             num_warps=max(1, min(8, block // 256)),
             # The number of samples is rounded up: fused multiplications would change it where it
             # comes out even.
@@ -164,16 +165,15 @@ def _pool(
     return tl.div_rn(total, tl.zeros([CB], tl.float32) + count)
 
 
-@triton.jit
-def _pool_level(
+@triton.jit(do_not_specialize=SIZES)
+def pool_kernel(
     map0,
     map1,
     map2,
     map3,
     rois,
     level,
-    value,
-    bin,
+    pooled,
     h0,
     w0,
     h1,
@@ -193,96 +193,26 @@ def _pool_level(
     PW: tl.constexpr,
     ADD: tl.constexpr,
 ):
+    """Writes bins to `pooled`; with ADD, reads their gradients there and adds to those of maps."""
+    bin = tl.program_id(0).to(tl.int64)
+    c = tl.arange(0, CB)
+    value = tl.zeros([CB], tl.float32)
+    if ADD:
+        value = tl.load(pooled + bin * C + c, mask=c < C, other=0.0).to(tl.float32)
     region = bin // (PH * PW)
     p = bin // PW % PH
     q = bin % PW
     number = tl.load(level + region)
     roi = rois + region * 5
-    result = value
+    mean = value
     # Each map has its own address, which a kernel cannot look up by number.
     if number == 0:
-        result = _pool(map0, h0, w0, roi, p, q, value, S0, C, CB, XB, PH, PW, ADD)
+        mean = _pool(map0, h0, w0, roi, p, q, value, S0, C, CB, XB, PH, PW, ADD)
     if number == 1:
-        result = _pool(map1, h1, w1, roi, p, q, value, S1, C, CB, XB, PH, PW, ADD)
+        mean = _pool(map1, h1, w1, roi, p, q, value, S1, C, CB, XB, PH, PW, ADD)
     if number == 2:
-        result = _pool(map2, h2, w2, roi, p, q, value, S2, C, CB, XB, PH, PW, ADD)
+        mean = _pool(map2, h2, w2, roi, p, q, value, S2, C, CB, XB, PH, PW, ADD)
     if number == 3:
-        result = _pool(map3, h3, w3, roi, p, q, value, S3, C, CB, XB, PH, PW, ADD)
-    return result
-
-
-@triton.jit(do_not_specialize=SIZES)
-def forward_kernel(
-    map0,
-    map1,
-    map2,
-    map3,
-    rois,
-    level,
-    pooled,
-    h0,
-    w0,
-    h1,
-    w1,
-    h2,
-    w2,
-    h3,
-    w3,
-    S0: tl.constexpr,
-    S1: tl.constexpr,
-    S2: tl.constexpr,
-    S3: tl.constexpr,
-    C: tl.constexpr,
-    CB: tl.constexpr,
-    XB: tl.constexpr,
-    PH: tl.constexpr,
-    PW: tl.constexpr,
-):
-    bin = tl.program_id(0).to(tl.int64)
-    c = tl.arange(0, CB)
-    nothing = tl.zeros([CB], tl.float32)
-    # fmt: off
-    mean = _pool_level(
-        map0, map1, map2, map3, rois, level, nothing, bin, h0, w0, h1, w1, h2, w2, h3, w3,
-        S0, S1, S2, S3, C, CB, XB, PH, PW, False,
-    )
-    # fmt: on
-    tl.store(pooled + bin * C + c, mean.to(pooled.dtype.element_ty), mask=c < C)
-
-
-@triton.jit(do_not_specialize=SIZES)
-def backward_kernel(
-    map0,
-    map1,
-    map2,
-    map3,
-    rois,
-    level,
-    pooled,
-    h0,
-    w0,
-    h1,
-    w1,
-    h2,
-    w2,
-    h3,
-    w3,
-    S0: tl.constexpr,
-    S1: tl.constexpr,
-    S2: tl.constexpr,
-    S3: tl.constexpr,
-    C: tl.constexpr,
-    CB: tl.constexpr,
-    XB: tl.constexpr,
-    PH: tl.constexpr,
-    PW: tl.constexpr,
-):
-    bin = tl.program_id(0).to(tl.int64)
-    c = tl.arange(0, CB)
-    value = tl.load(pooled + bin * C + c, mask=c < C, other=0.0).to(tl.float32)
-    # fmt: off
-    _pool_level(
-        map0, map1, map2, map3, rois, level, value, bin, h0, w0, h1, w1, h2, w2, h3, w3,
-        S0, S1, S2, S3, C, CB, XB, PH, PW, True,
-    )
-    # fmt: on
+        mean = _pool(map3, h3, w3, roi, p, q, value, S3, C, CB, XB, PH, PW, ADD)
+    if not ADD:
+        tl.store(pooled + bin * C + c, mean.to(pooled.dtype.element_ty), mask=c < C)

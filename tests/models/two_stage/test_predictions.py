@@ -18,7 +18,7 @@ from tests.models.two_stage.test_training_step import GPU, config, theirs
 
 NAMES = ("mask_rcnn_fpn", "cascade_mask_rcnn_fpn")
 SIZES = [((160, 224), (320, 448)), ((130, 200), (97, 150)), ((160, 96), (160, 96))]
-"""Of each image: as the network sees it, and as its file is."""
+"""Sizes of each image: as the network sees it, and as its file is."""
 
 
 def both_heads(

@@ -17,7 +17,7 @@ PER_IMAGE = 6
 
 
 def counts(monkeypatch, model: nn.Module, objects: list[int]) -> list[Counted]:
-    """Of the proposal network's losses, its proposals, and the region head's losses."""
+    """Operators of the proposal network's losses, its proposals, and the region head's losses."""
     data = model.data_preprocessor(batch(objects, PackedMasks), True)
     samples = data["data_samples"]
     maps = model.extract_feat(data["inputs"].float())
