@@ -33,9 +33,15 @@ class AnchorGrid:
             anchors = self.generator.grid_priors(self.sizes, device=self.device)
             self.counts = [len(one) for one in anchors]
             self.anchors_A4 = torch.cat(anchors)
-            levels = [torch.full((n,), level) for level, n in enumerate(self.counts)]
-            self.level_A = torch.cat(levels).to(self.device)
-            """The level of each anchor."""
+            levels = [
+                torch.full((n,), 2.0 * level, dtype=torch.double)
+                for level, n in enumerate(self.counts)
+            ]
+            self.apart_A = torch.cat(levels).to(self.device)
+            """Subtracted from scores between 0 and 1, it sorts levels one after the other.
+
+            In double precision nothing of a score is lost by that.
+            """
             self.corner_A2 = torch.cat(self._corners())
             """Where the cell of each anchor begins (y, x)."""
 

@@ -6,6 +6,7 @@ Shape suffixes: B images, P proposals, N detections at most, R regions of all im
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -82,7 +83,10 @@ class BatchedResults:
         boxes_BP4, there_BP = proposals
         corners_B14 = image_corners(metas, boxes_BP4.device)[:, None]
         outputs = self._box_outputs(maps, boxes_BP4, corners_B14)
-        scores_BPC = outputs.scores_RC.softmax(-1)[:, :-1].unflatten(0, there_BP.shape)
+        # As autocast computes it on a GPU, on a CPU too.
+        wide = torch.promote_types(outputs.scores_RC.dtype, torch.float32)
+        scores_RC = outputs.scores_RC.softmax(-1, dtype=wide)
+        scores_BPC = scores_RC[:, :-1].unflatten(0, there_BP.shape)
         boxes_BPC4 = decode(
             self._box_heads()[-1].bbox_coder,
             outputs.boxes_BP4[:, :, None],

@@ -30,10 +30,11 @@ from .waiting import on_device
 class BatchedRPNHead(RPNHead):
     """mmdet's `RPNHead`: the same losses and proposals in a tenth of the operations.
 
-    With few waits for the GPU. Losses are computed at the sampled anchors only: at the others mmdet
-    multiplies them by 0. What the batched way does not know (other assigners and samplers than
-    `Device…`, other priors than anchors, a softmax, boxes decoded for the loss, another
-    suppression, rescaling) goes mmdet's way. Labels of the ground truth need not be 0.
+    Nothing is read back from the GPU, and proposals are `Proposals`. Losses are computed at the
+    sampled anchors only: at the others mmdet multiplies them by 0. What the batched way does not
+    know (other assigners and samplers than `Device…`, other priors than anchors, a softmax, boxes
+    decoded for the loss, another suppression, rescaling) goes mmdet's way. Labels of the ground
+    truth need not be 0.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -229,10 +230,8 @@ class BatchedRPNHead(RPNHead):
         place_LN, there_LN = grid.best(nms_pre)
         scores_BA = torch.cat([_last(level, 1) for level in cls_scores], dim=1)[..., 0].sigmoid()
         deltas_BA4 = torch.cat([_last(level, 4) for level in bbox_preds], dim=1)
-        # One sort for all levels: scores lie between 0 and 1, so that 2 keeps levels apart, and in
-        # double precision nothing of a score is lost by that.
-        key_BA = scores_BA.double() - grid.level_A * 2
-        order_BA = key_BA.sort(dim=1, descending=True, stable=True).indices
+        # One sort for all levels.
+        order_BA = (scores_BA - grid.apart_A).sort(dim=1, descending=True, stable=True).indices
         index_BM = order_BA[:, place_LN.flatten()]
         boxes_BM4 = decode(self.bbox_coder, grid.anchors_A4[index_BM], pick(deltas_BA4, index_BM))
         scores_BM = scores_BA.gather(1, index_BM).where(there_LN.flatten(), -1)

@@ -13,8 +13,8 @@ import triton.language as tl
 from torch import Tensor
 
 from ..launch import launch, on
+from ..roi_align import MAX_LEVELS
 
-MAX_LEVELS = 4
 CELLS = 4
 """Cells of a row that are read together."""
 SIZES = [f"{name}{level}" for level in range(MAX_LEVELS) for name in ("h", "w")]

@@ -6,12 +6,14 @@ import pytest
 import torch
 
 import mmmamba.detection  # noqa: F401  # isort: skip  (before mmcv's operators)
+from mmdet.models.layers import multiclass_nms
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
 
 from mmmamba.models.two_stage import BatchedCascadeRoIHead, BatchedRoIHead
+from mmmamba.models.two_stage.detections import select_detections
 from mmmamba.models.two_stage.proposals import Proposals
 from tests.models.two_stage.operators import counting
 from tests.models.two_stage.test_training_step import GPU, config, theirs
@@ -134,6 +136,46 @@ def test_a_suppression_that_is_not_known_goes_mmdets_way(name):
         with torch.no_grad():
             found.append(head.predict(maps(2), proposals([30, 20]), samples(2), True))
     assert check(*found) > 0
+
+
+@pytest.mark.parametrize("agnostic", [False, True])
+def test_what_is_selected_of_a_crowd(agnostic):
+    """Scores that tie among them; each image as mmdet's suppression of several classes has it."""
+    generator = torch.Generator().manual_seed(0)
+    batch, number, classes = 3, 300, 20
+    cfg = ConfigDict(score_thr=0.05, nms=dict(type="nms", iou_threshold=0.5), max_per_img=100)
+    scores = torch.rand(batch, number, classes + 1, generator=generator) ** 6
+    scores = (scores * 64).round() / 64
+    corner = torch.rand(batch, number, 1, 2, generator=generator) * 900
+    extent = torch.rand(batch, number, 1, 2, generator=generator) * 400
+    boxes = torch.cat([corner, corner + extent], dim=3)
+    if not agnostic:
+        boxes = boxes + torch.rand(batch, number, classes, 4, generator=generator) * 20
+    there = torch.arange(number) < torch.tensor([[number], [0], [120]])
+    found = select_detections(scores[..., :-1], boxes, there, cfg)
+    assert found.count_B.tolist() == [100, 0, 100]
+    for image, count in ((0, 100), (2, 100)):
+        some = there[image]
+        wanted, labels = multiclass_nms(
+            boxes[image][some].flatten(1), scores[image][some], 0.05, cfg.nms, cfg.max_per_img
+        )
+        assert found.labels_BN[image, :count].equal(labels)
+        assert found.scores_BN[image, :count].equal(wanted[:, 4])
+        assert found.boxes_BN4[image, :count].equal(wanted[:, :4])
+
+
+def test_half_precision():
+    """Under autocast about the same is found, in float32 as in mmdet."""
+    head, _ = both_heads("mask_rcnn_fpn")
+    given = maps(2), proposals([60, 40]), samples(2)
+    with torch.no_grad():
+        wanted = head.predict(*given, True)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = head.predict(tuple(one.bfloat16() for one in given[0]), *given[1:], True)
+    for ours, exact in zip(found, wanted):
+        assert abs(len(ours) - len(exact)) <= 0.2 * len(exact)
+        assert ours.bboxes.dtype == ours.scores.dtype == torch.float32
+        assert ours.masks.dtype == torch.bool
 
 
 def test_the_configs_go_the_batched_way():

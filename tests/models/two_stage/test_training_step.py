@@ -166,6 +166,22 @@ def test_losses_and_gradients(name, rpn, counts, device):
         assert off < 1e-6, f"{key}: {off}"
 
 
+@pytest.mark.parametrize("name", ["mask_rcnn_fpn", "cascade_mask_rcnn_fpn"])
+def test_losses_in_half_precision(name):
+    model = build(config(name).model)
+    data = model.data_preprocessor(batch([3, 1, 7], PackedMasks), True)
+    _, wanted = model.parse_losses(model(**data, mode="loss"))
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model(**data, mode="loss")
+    total, got = model.parse_losses(losses)
+    total.backward()
+    for key, value in wanted.items():
+        assert got[key].item() == pytest.approx(value.item(), rel=0.1, abs=0.5)
+        assert got[key].dtype == torch.float32
+    gradients = [one.grad for one in model.parameters() if one.grad is not None]
+    assert all(one.isfinite().all() for one in gradients)
+
+
 @pytest.mark.parametrize(
     ("part", "own"), [("train_cfg.rpn.assigner", "MaxIoUAssigner"), ("rpn_head", "RPNHead")]
 )
