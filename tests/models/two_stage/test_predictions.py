@@ -90,8 +90,9 @@ def check(got: list[InstanceData], wanted: list[InstanceData]) -> int:
         torch.testing.assert_close(ours.bboxes, other.bboxes, rtol=1e-5, atol=1e-3)
         if "masks" in other:
             assert ours.masks.shape == other.masks.shape and ours.masks.dtype == other.masks.dtype
-            # Equal but where a share is the threshold to some digits.
-            assert (ours.masks != other.masks).sum() <= 1e-4 * other.masks.numel()
+            # On a GPU equal but where a share is the threshold to some digits.
+            most = 1e-4 * other.masks.numel() if other.masks.is_cuda else 0
+            assert (ours.masks != other.masks).sum() <= most
     return sum(len(one) for one in got)
 
 
@@ -235,3 +236,24 @@ def test_a_prediction_is_looked_at_once(monkeypatch, name, most):
         assert counted.reads == 0 and counted.counts["readback"] == 1
         assert counted.total <= most
     assert many.total - few.total == many.counts["paste"] - few.counts["paste"] == 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=GPU)])
+def test_a_gpu_is_waited_for_only_by_an_event(name, device):
+    """From images to masks; PyTorch raises an error where it waits for more."""
+    cfg = config(name)
+    cfg.model.test_cfg.rcnn.score_thr = 0.013
+    init_default_scope("mmdet")
+    torch.manual_seed(0)
+    detector = MODELS.build(cfg.model).eval().to(device)
+    images = torch.randn(3, 3, 160, 224, device=device)
+    with torch.no_grad():
+        # The first pass copies what later ones find.
+        detector.predict(images, samples(3))
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            found = detector.predict(images, samples(3))
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert all(one.pred_instances.masks.shape[1:] == one.ori_shape for one in found)

@@ -1,8 +1,6 @@
 """Mask R-CNN of our configs has the losses and gradients of mmdet's own classes."""
 
 import copy
-import warnings
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -195,28 +193,19 @@ def test_mmdets_own_proposal_network_fits(part, own):
 
 
 @pytest.mark.parametrize("device", [pytest.param("cuda", marks=GPU)])
-def test_the_gpu_is_waited_for_as_often_whatever_there_is_to_find(device):
-    """mmdet looks at each ground truth and at each image, its suppression at each image again."""
-    model = build(config().model).to(device)
-    places = []
-    # The first pass makes what later ones find in caches.
-    for counts in ([4, 4, 4], [1, 1, 1], [9, 30, 5]):
+@pytest.mark.parametrize("name", ["mask_rcnn_fpn", "cascade_mask_rcnn_fpn"])
+def test_the_gpu_is_not_waited_for(name, device):
+    """PyTorch raises an error where it waits; mmdet does for each ground truth."""
+    model = build(config(name).model).to(device)
+    # The first pass copies what later ones find.
+    for counts, mode in (([4, 4, 4], "default"), ([1, 0, 1], "error"), ([9, 30, 5], "error")):
         data = model.data_preprocessor(batch(counts, PackedMasks), True)
-        torch.cuda.set_sync_debug_mode("warn")
+        torch.cuda.set_sync_debug_mode(mode)
         try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                model(**data, mode="loss")
+            losses = model(**data, mode="loss")
         finally:
             torch.cuda.set_sync_debug_mode("default")
-        places.append(
-            Counter(
-                f"{one.filename}:{one.lineno}"
-                for one in caught
-                if "synchronizing" in str(one.message)
-            )
-        )
-    assert places[1] == places[2] and places[1].total() == 0, places[1:]
+        assert losses
 
 
 @pytest.mark.parametrize("device", [pytest.param("cuda", marks=GPU)])
