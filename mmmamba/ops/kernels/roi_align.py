@@ -13,11 +13,12 @@ import triton.language as tl
 from torch import Tensor
 
 from ..launch import launch, on
-from ..roi_align import MAX_LEVELS
 
+MAPS = 4
+"""Which the kernel has arguments for: `MAX_LEVELS` of `ops/roi_align.py`."""
 CELLS = 4
 """Cells of a row that are read together."""
-SIZES = [f"{name}{level}" for level in range(MAX_LEVELS) for name in ("h", "w")]
+SIZES = [f"{name}{level}" for level in range(MAPS) for name in ("h", "w")]
 """Arguments that no kernel is specialised on."""
 
 
@@ -66,7 +67,7 @@ def _run(
     if pooled.numel() == 0:
         return
     tensors, sizes, constants = {}, {}, {}
-    for level in range(MAX_LEVELS):
+    for level in range(MAPS):
         # No region is of a level beyond the last: any map stands for it.
         present = min(level, len(maps) - 1)
         tensors[f"map{level}"] = maps[present]

@@ -34,7 +34,7 @@ def boxes(*shape: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("coder", CODERS.values(), ids=CODERS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_decoding(coder, dtype):
-    """Of several classes of each prior, clipped to images of two sizes."""
+    """Several classes of each prior, clipped to images of two sizes."""
     assert knows_coder(coder)
     priors = boxes(2, 30)
     deltas = (3 * torch.randn(2, 30, 5, 4, generator=torch.Generator().manual_seed(1))).to(dtype)
