@@ -65,7 +65,9 @@ def select_detections(
     index_BCP4 = order_BCP[..., None].expand(-1, -1, -1, 4)
     apart_BCP4 = boxes_BCP4.gather(2, index_BCP4) + offset_BC[:, :, None, None]
     kept_BCP = grouped_nms(
-        apart_BCP4.flatten(0, 1), cfg.nms.iou_threshold, above_BCP.sum(2, dtype=torch.int32).flatten()
+        apart_BCP4.flatten(0, 1),
+        cfg.nms.iou_threshold,
+        above_BCP.sum(2, dtype=torch.int32).flatten(),
     ).view_as(above_BCP)
 
     # Back in the order of proposals, then of classes.

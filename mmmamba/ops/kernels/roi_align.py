@@ -18,7 +18,7 @@ MAPS = 4
 """Which the kernel has arguments for: `MAX_LEVELS` of `ops/roi_align.py`."""
 CELLS = 4
 """Cells of a row that are read together."""
-SIZES = [f"{name}{level}" for level in range(MAPS) for name in ("h", "w")]
+SIZES = [f"{name}{level}" for level in range(MAPS) for name in "hws"] + ["rows", "columns"]
 """Arguments that no kernel is specialised on."""
 
 
@@ -66,26 +66,23 @@ def _run(
     regions, channels, height, width = pooled.shape
     if pooled.numel() == 0:
         return
-    tensors, sizes, constants = {}, {}, {}
+    tensors, sizes = {}, {}
     for level in range(MAPS):
         # No region is of a level beyond the last: any map stands for it.
         present = min(level, len(maps) - 1)
         tensors[f"map{level}"] = maps[present]
         sizes[f"h{level}"], sizes[f"w{level}"] = maps[present].shape[2:]
-        constants[f"S{level}"] = float(scales[present])
+        sizes[f"s{level}"] = float(scales[present])
     block = triton.next_power_of_2(channels)
     with on(pooled.device):
         launch(
             pool_kernel,
             regions * height * width,
             tensors | dict(rois=rois_R5, level=level_R, pooled=pooled),
-            sizes,
-            **constants,
+            sizes | dict(rows=height, columns=width),
             C=channels,
             CB=block,
             XB=CELLS,
-            PH=height,
-            PW=width,
             ADD=add,
             num_warps=max(1, min(8, block // 256)),
             # The number of samples is rounded up: fused multiplications would change it where it
@@ -95,11 +92,17 @@ def _run(
 
 
 @triton.jit
+def _sample(number, start, bin_size, samples):
+    """Where a sample of a bin lies along one axis."""
+    return start + tl.div_rn((number + 0.5) * bin_size, samples.to(tl.float32))
+
+
+@triton.jit
 def _weights(cell, start, bin_size, samples, length):
     """What each cell adds to the sum of samples along one axis: a hat around each sample."""
     weight = cell * 0.0
     for i in range(samples):
-        at = start + tl.div_rn((i + 0.5) * bin_size, samples.to(tl.float32))
+        at = _sample(i, start, bin_size, samples)
         inside = (at >= -1.0) & (at <= length)
         at = tl.minimum(tl.maximum(at, 0.0), length - 1.0)
         weight += tl.where(inside, tl.maximum(1.0 - tl.abs(at - cell), 0.0), 0.0)
@@ -107,63 +110,19 @@ def _weights(cell, start, bin_size, samples, length):
 
 
 @triton.jit
-def _axis(roi, axis, index, SCALE: tl.constexpr, BINS: tl.constexpr, length):
-    """Where the samples of a bin begin, its size, their number, and the cells that they touch."""
-    begin = tl.load(roi + 1 + axis) * SCALE - 0.5
-    extent = tl.load(roi + 3 + axis) * SCALE - 0.5 - begin
-    bin_size = tl.div_rn(extent, BINS * 1.0)
+def _axis(roi, axis, index, bins, scale, length):
+    """Where a bin begins, its size, the number of its samples, the first and last cell of them."""
+    begin = tl.load(roi + 1 + axis) * scale - 0.5
+    extent = tl.load(roi + 3 + axis) * scale - 0.5 - begin
+    bin_size = tl.div_rn(extent, bins.to(tl.float32))
     samples = tl.maximum(tl.ceil(bin_size).to(tl.int32), 0)
     start = begin + index * bin_size
-    half = tl.div_rn(0.5 * bin_size, tl.maximum(samples, 1).to(tl.float32))
-    first = tl.minimum(tl.maximum(tl.floor(start + half), 0.0), length - 1.0)
-    # One more on each side than the samples' own cells: rounding may put one beyond them.
-    last = tl.minimum(tl.maximum(tl.floor(start + bin_size - half), 0.0) + 2.0, length - 1.0)
-    return start, bin_size, samples, tl.maximum(first.to(tl.int32) - 1, 0), last.to(tl.int32)
-
-
-@triton.jit
-def _pool(
-    map,
-    height,
-    width,
-    roi,
-    p,
-    q,
-    value,
-    SCALE: tl.constexpr,
-    C: tl.constexpr,
-    CB: tl.constexpr,
-    XB: tl.constexpr,
-    PH: tl.constexpr,
-    PW: tl.constexpr,
-    ADD: tl.constexpr,
-):
-    """The average of a bin's samples; with ADD, adds gradient `value` of it to the map's."""
-    image = tl.load(roi).to(tl.int64)
-    c = tl.arange(0, CB)
-    y_start, y_bin, y_samples, y_first, y_last = _axis(roi, 1, p, SCALE, PH, height)
-    x_start, x_bin, x_samples, x_first, x_last = _axis(roi, 0, q, SCALE, PW, width)
-    count = tl.maximum(y_samples * x_samples, 1).to(tl.float32)
-    map += image * height * width * C
-    total = tl.zeros([CB], tl.float32)
-    if y_samples * x_samples > 0:
-        for row in range(y_last - y_first + 1):
-            # The loop's own variable is a plain number in the interpreter.
-            y = y_first + row
-            y_weight = _weights(y.to(tl.float32), y_start, y_bin, y_samples, height)
-            for x0 in range(x_first, x_last + 1, XB):
-                x = x0 + tl.arange(0, XB)
-                x_weight = _weights(x.to(tl.float32), x_start, x_bin, x_samples, width)
-                weight = y_weight * x_weight
-                at = map + (y * width + x)[:, None] * C + c[None, :]
-                there = ((x <= x_last) & (weight > 0))[:, None] & (c < C)[None, :]
-                if ADD:
-                    share = tl.div_rn(weight, count)
-                    tl.atomic_add(at, share[:, None] * value[None, :], mask=there, sem="relaxed")
-                else:
-                    cells = tl.load(at, mask=there, other=0.0).to(tl.float32)
-                    total += tl.sum(weight[:, None] * cells, axis=0)
-    return tl.div_rn(total, tl.zeros([CB], tl.float32) + count)
+    some = tl.maximum(samples, 1)
+    first = tl.floor(_sample(0, start, bin_size, some))
+    last = tl.floor(_sample(some - 1, start, bin_size, some)) + 1.0
+    first = tl.minimum(tl.maximum(first, 0.0), length - 1.0).to(tl.int32)
+    last = tl.minimum(tl.maximum(last, 0.0), length - 1.0).to(tl.int32)
+    return start, bin_size, samples, first, last
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -177,43 +136,76 @@ def pool_kernel(
     pooled,
     h0,
     w0,
+    s0,
     h1,
     w1,
+    s1,
     h2,
     w2,
+    s2,
     h3,
     w3,
-    S0: tl.constexpr,
-    S1: tl.constexpr,
-    S2: tl.constexpr,
-    S3: tl.constexpr,
+    s3,
+    rows,
+    columns,
     C: tl.constexpr,
     CB: tl.constexpr,
     XB: tl.constexpr,
-    PH: tl.constexpr,
-    PW: tl.constexpr,
     ADD: tl.constexpr,
 ):
     """Writes bins to `pooled`; with ADD, reads their gradients there and adds to those of maps."""
     bin = tl.program_id(0).to(tl.int64)
     c = tl.arange(0, CB)
+    region = bin // (rows * columns)
+    number = tl.load(level + region)
+    # Each map has its own address, which a kernel cannot look up by number.
+    map = map0
+    height = h0
+    width = w0
+    scale = s0
+    if number == 1:
+        map = map1
+        height = h1
+        width = w1
+        scale = s1
+    if number == 2:
+        map = map2
+        height = h2
+        width = w2
+        scale = s2
+    if number == 3:
+        map = map3
+        height = h3
+        width = w3
+        scale = s3
+    roi = rois + region * 5
+    p = bin // columns % rows
+    q = bin % columns
+    y_start, y_bin, y_samples, y_first, y_last = _axis(roi, 1, p, rows, scale, height)
+    x_start, x_bin, x_samples, x_first, x_last = _axis(roi, 0, q, columns, scale, width)
+    count = tl.maximum(y_samples * x_samples, 1).to(tl.float32)
+    map += tl.load(roi).to(tl.int64) * height * width * C
     value = tl.zeros([CB], tl.float32)
     if ADD:
         value = tl.load(pooled + bin * C + c, mask=c < C, other=0.0).to(tl.float32)
-    region = bin // (PH * PW)
-    p = bin // PW % PH
-    q = bin % PW
-    number = tl.load(level + region)
-    roi = rois + region * 5
-    mean = value
-    # Each map has its own address, which a kernel cannot look up by number.
-    if number == 0:
-        mean = _pool(map0, h0, w0, roi, p, q, value, S0, C, CB, XB, PH, PW, ADD)
-    if number == 1:
-        mean = _pool(map1, h1, w1, roi, p, q, value, S1, C, CB, XB, PH, PW, ADD)
-    if number == 2:
-        mean = _pool(map2, h2, w2, roi, p, q, value, S2, C, CB, XB, PH, PW, ADD)
-    if number == 3:
-        mean = _pool(map3, h3, w3, roi, p, q, value, S3, C, CB, XB, PH, PW, ADD)
+    total = tl.zeros([CB], tl.float32)
+    if y_samples * x_samples > 0:
+        for row in range(y_last - y_first + 1):
+            # The loop's own variable is a plain number in the interpreter.
+            y = y_first + row
+            y_weight = _weights(y.to(tl.float32), y_start, y_bin, y_samples, height)
+            for x0 in range(x_first, x_last + 1, XB):
+                x = x0 + tl.arange(0, XB)
+                x_weight = _weights(x.to(tl.float32), x_start, x_bin, x_samples, width)
+                weight = y_weight * x_weight
+                at = map + (y * width + x)[:, None] * C + c[None, :]
+                there = ((x <= x_last) & (weight > 0))[:, None] & (c < C)[None, :]
+                if ADD:
+                    share = tl.div_rn(weight, weight * 0.0 + count)
+                    tl.atomic_add(at, share[:, None] * value[None, :], mask=there, sem="relaxed")
+                else:
+                    cells = tl.load(at, mask=there, other=0.0).to(tl.float32)
+                    total += tl.sum(weight[:, None] * cells, axis=0)
     if not ADD:
+        mean = tl.div_rn(total, total * 0.0 + count)
         tl.store(pooled + bin * C + c, mean.to(pooled.dtype.element_ty), mask=c < C)
