@@ -66,7 +66,8 @@ def _run(
     regions, channels, height, width = pooled.shape
     if pooled.numel() == 0:
         return
-    tensors, sizes = {}, {}
+    tensors: dict[str, Tensor] = {}
+    sizes: dict[str, int | float] = {}
     for level in range(MAPS):
         # No region is of a level beyond the last: any map stands for it.
         present = min(level, len(maps) - 1)
