@@ -13,7 +13,7 @@ More are left to torchvision, group by group.
 
 
 @torch.no_grad()
-def grouped_nms(boxes_GN4: Tensor, threshold: float) -> Tensor:
+def grouped_nms(boxes_GN4: Tensor, threshold: float, count_G: Tensor | None = None) -> Tensor:
     """Which boxes overlap no better kept one of their group by more than `threshold`, `(G, N)`.
 
     This is what `torchvision.ops.nms` keeps of each group. A box of zeros, as fills up a short
@@ -21,18 +21,23 @@ def grouped_nms(boxes_GN4: Tensor, threshold: float) -> Tensor:
 
     Args:
         boxes_GN4: corners x1, y1, x2, y2; each group's best first.
+        count_G: how many at the start of each group there are; the others are not looked at, and
+            not kept. By default all.
     """
     groups, length, _ = boxes_GN4.shape
     if boxes_GN4.is_cuda and HAS_TRITON and groups * length**2 <= PAIRS:
         from .kernels.grouped_nms import kept
 
-        return kept(boxes_GN4.float().contiguous(), threshold)
+        if count_G is None:
+            count_G = torch.full((groups,), length, dtype=torch.int32, device=boxes_GN4.device)
+        return kept(boxes_GN4.float().contiguous(), threshold, count_G.int().contiguous())
     # At least float32: torchvision lacks half precision on a CPU, and scores that fall by one would
     # be tied in it where there are thousands of boxes.
-    return _plain(boxes_GN4.to(torch.promote_types(boxes_GN4.dtype, torch.float32)), threshold)
+    boxes_GN4 = boxes_GN4.to(torch.promote_types(boxes_GN4.dtype, torch.float32))
+    return _plain(boxes_GN4, threshold, [length] * groups if count_G is None else count_G.tolist())
 
 
-def _plain(boxes_GN4: Tensor, threshold: float) -> Tensor:
+def _plain(boxes_GN4: Tensor, threshold: float, counts: list[int]) -> Tensor:
     from torchvision.ops import nms
 
     keep_GN = torch.zeros(boxes_GN4.shape[:2], dtype=torch.bool, device=boxes_GN4.device)
@@ -40,6 +45,8 @@ def _plain(boxes_GN4: Tensor, threshold: float) -> Tensor:
     falling_N = torch.arange(
         boxes_GN4.shape[1], 0, -1, dtype=boxes_GN4.dtype, device=boxes_GN4.device
     )
-    for keep_N, boxes_N4 in zip(keep_GN, boxes_GN4):
-        keep_N[nms(boxes_N4, falling_N, threshold)] = True
+    for group, count in enumerate(counts):
+        if count:
+            kept_K = nms(boxes_GN4[group, :count], falling_N[:count], threshold)
+            keep_GN[group].index_fill_(0, kept_K, True)
     return keep_GN

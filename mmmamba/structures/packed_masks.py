@@ -63,8 +63,8 @@ class PackedMasks(BitmapMasks):
         Args:
             binarize: 0 and 1; otherwise the shares of the pixels that the mask covers.
         """
-        if len(boxes_P4) == 0:
-            return boxes_P4.new_zeros(0, *size)
+        if len(boxes_P4) == 0 or len(self) == 0:
+            return boxes_P4.new_zeros(len(boxes_P4), *size)
         # Proposals may reach beyond the image. mmdet clips them likewise before it crops.
         x_P2, y_P2 = boxes_P4[:, 0::2].clamp(0, self.width), boxes_P4[:, 1::2].clamp(0, self.height)
         # RoIAlign names the map of each region in the first column: here that is the mask.

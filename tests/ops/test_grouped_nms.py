@@ -47,6 +47,15 @@ def test_keeps_what_torchvision_keeps(length, threshold):
     assert length < 100 or 0.05 < found[1].float().mean() < 0.95
 
 
+def test_what_is_not_there_is_not_kept():
+    """Nor does it suppress anything."""
+    boxes, count = groups(4, 50), torch.tensor([50, 0, 1, 33])
+    found = grouped_nms(boxes, 0.5, count)
+    for kept, group, number in zip(found, boxes, count):
+        assert kept[:number].equal(grouped_nms(group[None, :number], 0.5)[0])
+        assert not kept[number:].any()
+
+
 def test_nothing_to_suppress():
     assert grouped_nms(torch.zeros(3, 0, 4), 0.7).shape == (3, 0)
     assert grouped_nms(torch.zeros(0, 5, 4), 0.7).shape == (0, 5)
@@ -65,7 +74,9 @@ def test_kernels_keep_the_same(monkeypatch, count, length):
 
     check_addresses(monkeypatch)
     boxes = groups(count, length) if count * length else torch.zeros(count, length, 4)
-    assert grouped_nms_triton.kept(boxes, 0.7).equal(grouped_nms(boxes, 0.7))
+    for number in (torch.full((count,), length), torch.arange(count) * length // 3):
+        kept = grouped_nms_triton.kept(boxes, 0.7, number.int())
+        assert kept.equal(grouped_nms(boxes, 0.7, number))
 
 
 @pytest.mark.gpu
@@ -75,9 +86,12 @@ def test_on_a_gpu(count, length):
     there = boxes.cuda()
     found = grouped_nms(there, 0.7)
     assert found.cpu().equal(grouped_nms(boxes, 0.7))
+    number = (torch.arange(count) * length // 3).cuda()
     torch.cuda.set_sync_debug_mode("error")
     try:
         again = grouped_nms(there, 0.7)
+        some = grouped_nms(there, 0.7, number)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert found.equal(again)
+    assert some.cpu().equal(grouped_nms(boxes, 0.7, number.cpu()))

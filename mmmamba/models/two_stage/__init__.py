@@ -1,30 +1,36 @@
-"""What makes a two-stage detector's training step fast: whole batches on the device, few kernels.
+"""What makes a two-stage detector fast: whole batches on the device, few kernels, no looks at it.
 
-Each class is mmdet's with the same parameters, losses and proposals, and takes its place by name in
-a config. A step goes through them in this order:
+Each class is mmdet's with the same parameters, losses, proposals and results, and takes its place
+by name in a config. A training step goes through them in this order:
 
 1. `PackMasks` (`datasets/transforms/pack_masks.py`) ends the data pipeline: instance masks travel
    to the GPU as bits, in `PackedMasks` (`structures/packed_masks.py`).
 2. `NoCopyMaskRCNN` or `NoCopyCascadeRCNN` (`detectors`) hands the samples to the proposal network
    as they are.
-3. `BatchedRPNHead` (`rpn_head`) assigns anchors, draws samples, and computes losses and proposals,
-   for all images at once.
-4. `BatchedRoIHead` (`roi_head`) does so for the regions, whose features `SortedRoIExtractor` in the
-   same file reads. Both heads ask `DeviceMaxIoUAssigner` and `DeviceRandomSampler` (`assignment`),
-   which read nothing back from the GPU.
+3. `BatchedRPNHead` (`rpn_head`, with `anchor_grid`) assigns anchors, draws samples, and computes
+   losses, for all images at once, and proposals, whose number it does not ask (`proposals`).
+4. `BatchedRoIHead` (`roi_head`) or `BatchedCascadeRoIHead` (`cascade_roi_head`) samples regions
+   into a fixed number of places (`regions`) and weighs losses by which of them are filled
+   (`region_losses`). Features come from `SortedRoIExtractor` (`roi_extractor`). Both stages ask
+   `DeviceMaxIoUAssigner` and `DeviceRandomSampler` (`assignment`), which read nothing back.
 5. `PackedFCNMaskHead` (`mask_head`) crops its targets from the packed masks where its predictions
    are.
 
-Cascade R-CNN has mmdet's own region head, with the assigner, sampler and mask head from here.
+A prediction goes from the proposals through `batched_results` and `detections`, which reads back
+one number for each image: how many objects there are. What the batched ways know is said in
+`known`; `waiting` and `box_coding` hold how waits for the GPU are kept out.
 """
 
 from .assignment import DeviceMaxIoUAssigner, DeviceRandomSampler
+from .cascade_roi_head import BatchedCascadeRoIHead
 from .detectors import NoCopyCascadeRCNN, NoCopyMaskRCNN
 from .mask_head import PackedFCNMaskHead
-from .roi_head import BatchedRoIHead, SortedRoIExtractor
+from .roi_extractor import SortedRoIExtractor
+from .roi_head import BatchedRoIHead
 from .rpn_head import BatchedRPNHead
 
 __all__ = [
+    "BatchedCascadeRoIHead",
     "BatchedRPNHead",
     "BatchedRoIHead",
     "DeviceMaxIoUAssigner",

@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from mmdet.models.task_modules.assigners import AssignResult, MaxIoUAssigner
+from mmdet.models.task_modules.assigners import AssignResult, BboxOverlaps2D, MaxIoUAssigner
 from mmdet.models.task_modules.samplers import RandomSampler
 from mmengine.registry import TASK_UTILS
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+
+from .box_coding import overlaps
 
 MAX_OVERLAPS = 2**25
 """Held at once while a batch is assigned: some ten tensors of this many numbers."""
@@ -33,6 +35,9 @@ class DeviceMaxIoUAssigner(MaxIoUAssigner):
             self.ignore_iof_thr <= 0
             and self.gpu_assign_thr <= 0
             and self.perm_repeat_gt_cfg is None
+            and type(self.iou_calculator) is BboxOverlaps2D
+            and self.iou_calculator.scale == 1
+            and self.iou_calculator.dtype is None
             and not one_prior_each
         )
 
@@ -79,8 +84,8 @@ class DeviceMaxIoUAssigner(MaxIoUAssigner):
             # No overlap is negative: at -1 what does not count stays below every threshold, and a
             # prior that does not comes out as ignored.
             counts = given[:, :, None] & valid[:, None]
-            overlaps = self.iou_calculator(gts, priors).masked_fill_(~counts, -1)
-            gt, _ = self._match(overlaps)
+            shares = overlaps(gts, priors).masked_fill_(~counts, -1)
+            gt, _ = self._match(shares)
             # Without ground truths all is background.
             parts.append(torch.where(valid & ~given.any(dim=1, keepdim=True), 0, gt))
         return torch.cat(parts)
@@ -168,3 +173,8 @@ def count_mask(count: Sequence[int], length: int, device: torch.device) -> Tenso
     """`(B, length)`: the first `count` are True."""
     count_B1 = torch.tensor(count).to(device, non_blocking=True)[:, None]
     return torch.arange(length, device=device) < count_B1
+
+
+def pick(values_BN4: Tensor, index_BK: Tensor) -> Tensor:
+    """Values `(B, N, 4)` at index `(B, K)`: `(B, K, 4)`."""
+    return values_BN4.gather(1, index_BK[..., None].expand(-1, -1, values_BN4.shape[-1]))

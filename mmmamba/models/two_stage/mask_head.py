@@ -1,5 +1,6 @@
 """The mask head of Mask R-CNN with targets made where its predictions are."""
 
+from collections.abc import Sequence
 from itertools import accumulate, groupby
 
 import torch
@@ -41,8 +42,11 @@ class PackedFCNMaskHead(FCNMaskHead):
         x = x.contiguous(memory_format=torch.channels_last)
         if not (self.training and x.is_cuda):
             return super().forward(x)
+        missing = -len(x) % ROWS
+        if missing == 0:
+            return super().forward(x)
         # `F.pad` counts axes from the last one: the fourth pair is for the regions.
-        return super().forward(F.pad(x, (0, 0) * 3 + (0, -len(x) % ROWS)))[: len(x)]
+        return super().forward(F.pad(x, (0, 0) * 3 + (0, missing)))[: len(x)]
 
     def get_targets(
         self,
@@ -51,30 +55,54 @@ class PackedFCNMaskHead(FCNMaskHead):
         rcnn_train_cfg: ConfigDict,
     ) -> Tensor:
         """Targets `(positives of all images, *mask_size)`."""
-        if any(isinstance(found.masks, PolygonMasks) for found in batch_gt_instances):
+        if _any_polygons(batch_gt_instances):
             return super().get_targets(sampling_results, batch_gt_instances, rcnn_train_cfg)
-        size = _pair(rcnn_train_cfg.mask_size)
-        binarize = not rcnn_train_cfg.get("soft_mask_target", False)
-        masks = [
-            _packed(found.masks, result.pos_priors.device)
-            for result, found in zip(sampling_results, batch_gt_instances, strict=True)
-        ]
+        return self.crop_targets(
+            [one.pos_priors for one in sampling_results],
+            [one.pos_assigned_gt_inds for one in sampling_results],
+            [found.masks for found in batch_gt_instances],
+            rcnn_train_cfg,
+        )
+
+    def crop_targets(
+        self,
+        boxes: Sequence[Tensor],
+        gts: Sequence[Tensor],
+        masks: Sequence[BaseInstanceMasks],
+        cfg: ConfigDict,
+    ) -> Tensor:
+        """Targets `(regions of all images, *mask_size)` of regions, of their ground truth's mask.
+
+        Args:
+            boxes, gts: of each image; an image without masks may have boxes, which get any target.
+            masks: of each image, no polygons.
+        """
+        size = _pair(cfg.mask_size)
+        binarize = not cfg.get("soft_mask_target", False)
+        packed = [_packed(one, found.device) for one, found in zip(masks, boxes, strict=True)]
         targets = []
-        groups = _groups(masks)
+        groups = _groups(packed)
         # `groupby` joins neighbours only, which leaves the targets in the order of the images.
-        for _, images in groupby(range(len(masks)), key=groups.__getitem__):
+        for _, images in groupby(range(len(packed)), key=groups.__getitem__):
             chosen = list(images)
-            together = [masks[i] for i in chosen]
-            results = [sampling_results[i] for i in chosen]
+            together = PackedMasks.join([packed[i] for i in chosen])
             # A region names its image's mask; the masks of the images before it come first.
-            starts = accumulate([0, *map(len, together)])
-            mask_P = torch.cat(
-                [one.pos_assigned_gt_inds + start for one, start in zip(results, starts)]
+            starts = accumulate([0, *(len(packed[i]) for i in chosen)])
+            mask_P = torch.cat([gts[i] + start for i, start in zip(chosen, starts)])
+            boxes_P4 = torch.cat([boxes[i] for i in chosen])
+            targets.append(
+                together.crop_to(boxes_P4, mask_P.clamp(max=len(together) - 1), size, binarize)
             )
-            boxes_P4 = torch.cat([one.pos_priors for one in results])
-            joined = PackedMasks.join(together)
-            targets.append(joined.crop_to(boxes_P4, mask_P, size, binarize))
         return torch.cat(targets)
+
+
+def crops_targets(head: object, gts: Sequence[InstanceData]) -> bool:
+    """Whether a head has `crop_targets` for the masks of these ground truths."""
+    return isinstance(head, PackedFCNMaskHead) and not _any_polygons(gts)
+
+
+def _any_polygons(gts: Sequence[InstanceData]) -> bool:
+    return any(isinstance(found.masks, PolygonMasks) for found in gts)
 
 
 def _groups(masks: list[PackedMasks]) -> list[tuple[int, int, int]]:

@@ -1,149 +1,93 @@
-"""Mask R-CNN's second stage with regions assigned and sampled for all images at once.
+"""Mask R-CNN's second stage with losses and detections of all images at once.
 
-Shape suffixes: B images, G ground truths, P proposals, S ground truths and proposals, R regions.
+Shape suffixes: B images, P proposals, R regions of all images.
 """
 
-from types import SimpleNamespace
+from collections.abc import Sequence
+from functools import partial
 
-import torch
 from mmdet.models.roi_heads import StandardRoIHead
-from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
-from mmdet.models.task_modules.assigners import AssignResult
-from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.structures import DetDataSample
-from mmdet.structures.bbox import bbox2roi
 from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
-from .assignment import DeviceMaxIoUAssigner, DeviceRandomSampler, count_mask, pad_boxes
+from .batched_results import BatchedResults, BoxOutputs
+from .known import knows_box_head, knows_mask_loss, knows_sampling, unchanged
+from .mask_head import crops_targets
+from .proposals import pad_proposals, to_rois
+from .region_losses import box_head_losses, mask_head_losses, mask_of_class
+from .regions import GroundTruth, sample_regions
+from .roi_extractor import maps_for_pooling
 
 
 @MODELS.register_module()
-class BatchedRoIHead(StandardRoIHead):
-    """mmdet's `StandardRoIHead` that looks once at how many regions were sampled.
+class BatchedRoIHead(BatchedResults, StandardRoIHead):
+    """mmdet's `StandardRoIHead` that does not look at how many regions it has.
 
-    mmdet looks many times for each image. Other assigners and samplers than `Device…` go mmdet's
-    way.
+    mmdet looks many times for each image; here prediction looks once, at how many objects were
+    detected. What the batched way does not know (`known.py`: other assigners and samplers than
+    `Device…`, other losses and suppressions; in training other mask heads than `PackedFCNMaskHead`,
+    polygons, features that both heads share) goes mmdet's way.
     """
 
     def loss(
         self,
         x: tuple[Tensor, ...],
-        rpn_results_list: list[InstanceData],
+        rpn_results_list: Sequence[InstanceData],
         batch_data_samples: list[DetDataSample],
     ) -> dict:
         """Losses of box and mask head on maps `x` and proposals."""
-        assigner, sampler = self.bbox_assigner, self.bbox_sampler
-        known = isinstance(assigner, DeviceMaxIoUAssigner) and assigner.batches
-        if not (known and isinstance(sampler, DeviceRandomSampler)):
-            return super().loss(x, rpn_results_list, batch_data_samples)
         gts, _, _ = unpack_gt_instances(batch_data_samples)
-        samples = self._sample([found.bboxes for found in rpn_results_list], gts)
-        maps = tuple(_for_roi_align(level) for level in x)
-        boxes = self.bbox_loss(maps, samples)
-        losses = dict(boxes["loss_bbox"])
+        if not self._batches_losses(gts):
+            return super().loss(x, rpn_results_list, batch_data_samples)
+        regions = sample_regions(
+            self.bbox_assigner,
+            self.bbox_sampler,
+            pad_proposals(rpn_results_list),
+            GroundTruth.of(gts),
+            self.bbox_head.num_classes,
+        )
+        maps = maps_for_pooling(x, training=True)
+        forward = partial(self._bbox_forward, maps)
+        losses = box_head_losses(self.bbox_head, forward, regions, self.train_cfg).losses
         if self.with_mask:
-            losses.update(self.mask_loss(maps, samples, boxes["bbox_feats"], gts)["loss_mask"])
+            forward = partial(self._mask_forward, maps)
+            losses |= mask_head_losses(
+                self.mask_head, forward, regions, gts, self.bbox_sampler, self.train_cfg
+            )
         return losses
 
-    def bbox_loss(self, x: tuple[Tensor, ...], sampling_results: list[SamplingResult]) -> dict:
-        """mmdet's, with the positives of all images before the negatives.
-
-        So targets are made once, as if all were of one image.
-        """
-        # mmdet's mask head then picks its features out of these, and expects them image by image.
-        if self.with_mask and self.share_roi_extractor:
-            return super().bbox_loss(x, sampling_results)
-        positive_R5 = bbox2roi([one.pos_priors for one in sampling_results])
-        negative_R5 = bbox2roi([one.neg_priors for one in sampling_results])
-        rois_R5 = torch.cat([positive_R5, negative_R5])
-        found = self._bbox_forward(x, rois_R5)
-        together = SimpleNamespace(
-            pos_priors=positive_R5[:, 1:],
-            neg_priors=negative_R5[:, 1:],
-            pos_gt_bboxes=torch.cat([one.pos_gt_bboxes for one in sampling_results]),
-            pos_gt_labels=torch.cat([one.pos_gt_labels for one in sampling_results]),
+    def _batches_losses(self, gts: Sequence[InstanceData]) -> bool:
+        masks = not self.with_mask or (
+            not self.share_roi_extractor
+            and knows_mask_loss(self.mask_head)
+            and crops_targets(self.mask_head, gts)
         )
-        losses = self.bbox_head.loss_and_target(
-            cls_score=found["cls_score"],
-            bbox_pred=found["bbox_pred"],
-            rois=rois_R5,
-            sampling_results=[together],
-            rcnn_train_cfg=self.train_cfg,
+        return (
+            masks
+            and knows_sampling(self.bbox_assigner, self.bbox_sampler)
+            and knows_box_head(self.bbox_head)
+            and unchanged(self, StandardRoIHead, "bbox_loss", "mask_loss")
         )
-        return {**found, "loss_bbox": losses["loss_bbox"]}
 
-    def _sample(self, proposals: list[Tensor], gts: list[InstanceData]) -> list[SamplingResult]:
-        """mmdet's result for each image."""
-        count = [len(found) for found in gts]
-        gts_BG4 = pad_boxes([found.bboxes for found in gts])
-        labels_BG = pad_boxes([found.labels for found in gts])
-        priors_BS4 = pad_boxes(proposals)
-        valid_BP = count_mask(
-            [len(boxes) for boxes in proposals], priors_BS4.shape[1], gts_BG4.device
-        )
-        gt_BS = self.bbox_assigner.assign_batch(gts_BG4, count, priors_BS4, valid_BP)
-        # mmdet's flags of the priors that are ground truths themselves.
-        is_gt_S = gts_BG4.new_zeros(gt_BS.shape[1], dtype=torch.uint8)
-        if self.bbox_sampler.add_gt_as_proposals:
-            # They stand before the proposals, each assigned to itself, those that fill up to none.
-            G = gts_BG4.shape[1]
-            itself_BG = torch.arange(1, G + 1, device=gts_BG4.device).expand(len(gts), -1)
-            itself_BG = torch.where(count_mask(count, G, gts_BG4.device), itself_BG, -1)
-            priors_BS4 = torch.cat([gts_BG4, priors_BS4], dim=1)
-            gt_BS = torch.cat([itself_BG, gt_BS], dim=1)
-            is_gt_S = torch.cat([is_gt_S.new_ones(G), is_gt_S])
-        labels_BS = torch.where(gt_BS > 0, labels_BG.gather(1, (gt_BS - 1).clamp(min=0)), -1)
-        positive, negative = self.bbox_sampler.draw(gt_BS)
-        # The one look: two numbers of each image.
-        numbers = torch.stack([positive.meant_BK.sum(1), negative.meant_BK.sum(1)], dim=1)
-        return [
-            SamplingResult(
-                pos_inds=positive.index_BK[i, :positives],
-                neg_inds=negative.index_BK[i, :negatives],
-                priors=priors_BS4[i],
-                gt_bboxes=gts[i].bboxes,
-                gt_flags=is_gt_S,
-                assign_result=AssignResult(count[i], gt_BS[i], None, labels=labels_BS[i]),
-            )
-            for i, (positives, negatives) in enumerate(numbers.tolist())
-        ]
+    def _batches_results(self, metas: Sequence[dict]) -> bool:
+        own = unchanged(self, StandardRoIHead, "predict_bbox", "predict_mask")
+        return own and super()._batches_results(metas)
 
+    def _box_heads(self) -> list[nn.Module]:
+        return [self.bbox_head]
 
-def _for_roi_align(level: Tensor) -> Tensor:
-    """A map as RoIAlign reads it: at least float32, rows of pixels.
+    def _mask_heads(self) -> list[nn.Module]:
+        return [self.mask_head]
 
-    Autocast would convert it for each of both heads.
-    """
-    dtype = torch.promote_types(level.dtype, torch.float32)
-    return level.to(dtype, memory_format=torch.contiguous_format)
+    def _box_outputs(
+        self, maps: tuple[Tensor, ...], boxes_BP4: Tensor, corners_B14: Tensor
+    ) -> BoxOutputs:
+        found = self._bbox_forward(maps, to_rois(boxes_BP4))
+        return BoxOutputs(found["cls_score"], found["bbox_pred"], boxes_BP4)
 
-
-@MODELS.register_module()
-class SortedRoIExtractor(SingleRoIExtractor):
-    """mmdet's `SingleRoIExtractor` that sorts regions by level once.
-
-    mmdet searches for them and writes them back at each level. Regions stay float32 under autocast;
-    mmdet rounds them to the features' type: in bfloat16 a corner at 1000 pixels moves by up to 2.
-    Takes `RoIAlign` with `use_torchvision=True`, which computes in float32.
-    """
-
-    def forward(
-        self, feats: tuple[Tensor, ...], rois: Tensor, roi_scale_factor: float | None = None
-    ) -> Tensor:
-        """Features `(R, channels, h, w)` of regions `(R, 5)`: image, x1, y1, x2, y2."""
-        if not torch.is_autocast_enabled(rois.device.type):
-            rois = rois.type_as(feats[0])
-        level_R = self.map_roi_levels(rois, len(feats))
-        if roi_scale_factor is not None:
-            rois = self.roi_rescale(rois, roi_scale_factor)
-        order_R = level_R.argsort(stable=True)
-        number_L = torch.arange(len(feats), device=rois.device)
-        # One look at the GPU for all levels: how many regions each has.
-        counts = (level_R[:, None] == number_L).sum(dim=0).tolist()
-        parts = rois[order_R].split(counts)
-        pooled = [layer(level, part) for layer, level, part in zip(self.roi_layers, feats, parts)]
-        # The argsort of an order undoes it.
-        return torch.cat(pooled)[order_R.argsort()]
+    def _mask_shares(self, maps: tuple[Tensor, ...], rois_R5: Tensor, labels_R: Tensor) -> Tensor:
+        logits = self._mask_forward(maps, rois_R5)["mask_preds"]
+        return mask_of_class(self.mask_head, logits, labels_R).sigmoid()

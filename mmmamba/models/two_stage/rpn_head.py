@@ -4,13 +4,12 @@ Shape suffixes: B images, G ground truths, A anchors of all levels, L levels, N 
 K samples.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmdet.models.dense_heads import RPNHead
 from mmdet.models.losses import CrossEntropyLoss
-from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmdet.models.task_modules.prior_generators import AnchorGenerator, anchor_inside_flags
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
@@ -19,31 +18,28 @@ from torch import Tensor
 
 from mmmamba.ops import grouped_nms
 
-from .assignment import DeviceMaxIoUAssigner, DeviceRandomSampler, Drawn, pad_boxes
-
-
-class Grid(NamedTuple):
-    """What does not change while maps keep their sizes."""
-
-    anchors: list[Tensor]
-    """`(anchors, 4)` of each level."""
-    corner_A2: Tensor
-    """Where the cell of each anchor begins (y, x), all levels after each other."""
+from .anchor_grid import AnchorGrid
+from .assignment import DeviceMaxIoUAssigner, DeviceRandomSampler, Drawn, pad_boxes, pick
+from .box_coding import box_loss, clip, decode, encode, image_corners, knows_coder
+from .known import knows_nms
+from .proposals import Proposals
+from .waiting import on_device
 
 
 @MODELS.register_module()
 class BatchedRPNHead(RPNHead):
     """mmdet's `RPNHead`: the same losses and proposals in a tenth of the operations.
 
-    With few waits for the GPU. Losses are computed at the sampled anchors only: at the others mmdet
-    multiplies them by 0. What the batched way does not know (other assigners and samplers than
-    `Device…`, other priors than anchors, a softmax, boxes decoded for the loss, another
-    suppression, rescaling, tests) goes mmdet's way. Labels of the ground truth need not be 0.
+    Nothing is read back from the GPU, and proposals are `Proposals`. Losses are computed at the
+    sampled anchors only: at the others mmdet multiplies them by 0. What the batched way does not
+    know (other assigners and samplers than `Device…`, other priors than anchors, a softmax, boxes
+    decoded for the loss, another suppression, rescaling) goes mmdet's way. Labels of the ground
+    truth need not be 0.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._grids: dict[tuple, Grid] = {}
+        self._grids: dict[tuple, AnchorGrid] = {}
 
     def loss_by_feat(
         self,
@@ -93,6 +89,7 @@ class BatchedRPNHead(RPNHead):
             and isinstance(self.loss_cls, CrossEntropyLoss)
             and self.use_sigmoid_cls
             and isinstance(self.prior_generator, AnchorGenerator)
+            and knows_coder(self.bbox_coder)
             and not self.reg_decoded_bbox
         )
 
@@ -124,16 +121,17 @@ class BatchedRPNHead(RPNHead):
     ) -> Tensor:
         """The loss of the deltas at the positive samples."""
         deltas_BA4 = torch.cat([_last(level, 4) for level in bbox_preds], dim=1)
-        deltas_BK4 = _pick(deltas_BA4, positive.index_BK)
+        deltas_BK4 = pick(deltas_BA4, positive.index_BK)
         priors_BK4 = anchors_A4[positive.index_BK]
         gt_BK = gt_BA.gather(1, positive.index_BK)
-        matched_BK4 = _pick(gts_BG4, (gt_BK - 1).clamp(min=0))
+        matched_BK4 = pick(gts_BG4, (gt_BK - 1).clamp(min=0))
         # Where no positive is meant there is no ground truth either, and a box without area has no
         # logarithm.
         matched_BK4 = torch.where(positive.meant_BK[..., None], matched_BK4, priors_BK4)
-        targets = self.bbox_coder.encode(priors_BK4.flatten(0, 1), matched_BK4.flatten(0, 1))
-        weights = positive.meant_BK.view(-1, 1).expand_as(targets).to(targets)
-        return self.loss_bbox(deltas_BK4.flatten(0, 1), targets, weights, avg_factor=average)
+        targets = encode(self.bbox_coder, priors_BK4.flatten(0, 1), matched_BK4.flatten(0, 1))
+        return box_loss(
+            self.loss_bbox, deltas_BK4.flatten(0, 1), targets, positive.meant_BK.flatten(), average
+        )
 
     def _anchors(self, cls_scores: list[Tensor], metas: list[dict]) -> tuple[Tensor, Tensor]:
         """Anchors `(A, 4)` and, of each image, those that count `(B, A)`.
@@ -141,43 +139,30 @@ class BatchedRPNHead(RPNHead):
         Raises:
             ValueError: an image has none.
         """
-        grid = self._grid(cls_scores)
-        anchors_A4, border = torch.cat(grid.anchors), self.train_cfg.allowed_border
-        sizes_B4 = torch.tensor([[*one["pad_shape"][:2], *one["img_shape"][:2]] for one in metas])
-        sizes_4B = sizes_B4.T.to(anchors_A4.device, non_blocking=True)
-        padded_2B1, image_2B1 = sizes_4B[:, :, None].split(2)
+        grid, border = self._grid(cls_scores), self.train_cfg.allowed_border
+        sizes = tuple((*one["pad_shape"][:2], *one["img_shape"][:2]) for one in metas)
+        for size in sizes:
+            if border >= 0 and not grid.fits(size, border):
+                raise ValueError(
+                    "no anchor lies inside an image; check the sizes of images and anchors, or set "
+                    "train_cfg.rpn.allowed_border to -1"
+                )
+        sizes_B4 = on_device(sizes, torch.long, grid.anchors_A4.device)
+        padded_2B1, image_2B1 = sizes_B4.T[:, :, None].split(2)
         # What mmdet's `valid_flags` says: the cell begins inside of the padded image.
         y_A, x_A = grid.corner_A2.unbind(1)
         valid_BA = (y_A < padded_2B1[0]) & (x_A < padded_2B1[1])
-        valid_BA = anchor_inside_flags(anchors_A4, valid_BA, tuple(image_2B1), border)
-        if border >= 0 and not valid_BA.any(dim=1).all():
-            raise ValueError(
-                "no anchor lies inside an image; check the sizes of images and anchors, or set "
-                "train_cfg.rpn.allowed_border to -1"
-            )
-        return anchors_A4, valid_BA
+        valid_BA = anchor_inside_flags(grid.anchors_A4, valid_BA, tuple(image_2B1), border)
+        return grid.anchors_A4, valid_BA
 
-    def _grid(self, cls_scores: list[Tensor]) -> Grid:
-        """The grid of maps of these sizes, kept until others come.
-
-        To make it takes a copy to the GPU for each level.
-        """
+    def _grid(self, cls_scores: list[Tensor]) -> AnchorGrid:
+        """The grid of maps of these sizes, kept until others come."""
         device = cls_scores[0].device
         sizes = [level.shape[-2:] for level in cls_scores]
         key = (device, *sizes)
         if key not in self._grids:
-            generator = self.prior_generator
-            corners = []
-            for (height, width), (stride_y, stride_x), count in zip(
-                sizes, generator.strides, generator.num_base_priors
-            ):
-                rows = stride_y * torch.arange(height, device=device)
-                columns = stride_x * torch.arange(width, device=device)
-                cells = torch.cartesian_prod(rows, columns)
-                corners.append(cells.repeat_interleave(count, dim=0))
-            anchors = generator.grid_priors(sizes, device=device)
             # In place of the others: training at many sizes would fill the memory with grids.
-            self._grids = {key: Grid(anchors, torch.cat(corners))}
+            self._grids = {key: AnchorGrid(self.prior_generator, sizes, device)}
         return self._grids[key]
 
     @torch.no_grad()
@@ -190,47 +175,46 @@ class BatchedRPNHead(RPNHead):
         cfg: ConfigDict | None = None,
         rescale: bool = False,
         with_nms: bool = True,
-    ) -> list[InstanceData]:
+    ) -> Sequence[InstanceData]:
         """Proposals of each image: `bboxes`, `scores` and `labels`, all 0, best first."""
         cfg = self.test_cfg if cfg is None else cfg
-        if rescale or not (self.training and with_nms and self._batches_proposals(cfg)):
+        if rescale or not (with_nms and self._batches_proposals(cfg)):
             return super().predict_by_feat(
                 cls_scores, bbox_preds, score_factors, batch_img_metas, cfg, rescale, with_nms
             )
         scores_BLN, boxes_BLN4 = self._candidates(cls_scores, bbox_preds, cfg.get("nms_pre", -1))
-        # The coder clips where it knows one size; here each image has its own.
-        corners_B4 = [[*meta["img_shape"][1::-1]] * 2 for meta in batch_img_metas]
-        limit_B4 = torch.tensor(corners_B4, dtype=torch.float32)
-        limit_B4 = limit_B4.to(boxes_BLN4.device, non_blocking=True)
-        boxes_BLN4 = boxes_BLN4.clamp(min=0).minimum(limit_B4[:, None, None])
+        corners_B4 = image_corners(batch_img_metas, boxes_BLN4.device)
+        boxes_BLN4 = clip(boxes_BLN4, corners_B4[:, None, None])
         valid_BLN = scores_BLN >= 0
         smallest = cfg.get("min_bbox_size", -1)
         if smallest >= 0:
             sides_BLN2 = boxes_BLN4[..., 2:] - boxes_BLN4[..., :2]
             valid_BLN &= (sides_BLN2 > smallest).all(-1)
-        # What is too small must not suppress others either: a box of zeros does not. Levels do not
-        # compete.
+        # What is too small must not suppress others either: a box of zeros does not.
         competing_BLN4 = boxes_BLN4.where(valid_BLN[..., None], 0)
-        keep = grouped_nms(competing_BLN4.flatten(0, 1), cfg.nms.iou_threshold)
+        # Levels do not compete. They are moved apart for one thing: so mmdet rounds their boxes.
+        largest_B1 = competing_BLN4.flatten(1).amax(1, keepdim=True)
+        level_L = torch.arange(len(cls_scores), device=largest_B1.device)
+        offset_BL = level_L * (largest_B1 + 1)
+        keep = grouped_nms(
+            (competing_BLN4 + offset_BL[:, :, None, None]).flatten(0, 1), cfg.nms.iou_threshold
+        )
         valid_BLN &= keep.view_as(valid_BLN)
         # A sigmoid is above -1, so that what is not kept comes last.
         kept_BN = scores_BLN.where(valid_BLN, -1).flatten(1)
         scores_BN, order_BN = kept_BN.sort(dim=1, descending=True, stable=True)
-        boxes_BN4 = _pick(boxes_BLN4.flatten(1, 2), order_BN[:, : cfg.max_per_img])
-        labels_N = torch.zeros_like(order_BN[0])
-        counts = valid_BLN.sum((1, 2)).clamp(max=cfg.max_per_img).tolist()
-        return [
-            InstanceData(bboxes=boxes[:count], scores=scores[:count], labels=labels_N[:count])
-            for boxes, scores, count in zip(boxes_BN4, scores_BN.float(), counts)
-        ]
+        best = slice(cfg.max_per_img)
+        return Proposals(
+            pick(boxes_BLN4.flatten(1, 2), order_BN[:, best]),
+            scores_BN[:, best].float(),
+            valid_BLN.sum((1, 2)).clamp(max=cfg.max_per_img),
+        )
 
     def _batches_proposals(self, cfg: ConfigDict) -> bool:
         """Whether the batched way knows this suppression, coder and priors."""
         return (
-            set(cfg.nms) == {"type", "iou_threshold"}
-            and cfg.nms.type == "nms"
-            and isinstance(self.bbox_coder, DeltaXYWHBBoxCoder)
-            and self.bbox_coder.clip_border
+            knows_nms(cfg)
+            and knows_coder(self.bbox_coder)
             and isinstance(self.prior_generator, AnchorGenerator)
             and self.use_sigmoid_cls
         )
@@ -242,38 +226,19 @@ class BatchedRPNHead(RPNHead):
 
         Best first. Levels with fewer are filled up; there scores are -1.
         """
-        scores, deltas, priors = [], [], []
-        best = slice(nms_pre if nms_pre > 0 else None)
-        anchors = self._grid(cls_scores).anchors
-        for anchors_A4, score, delta in zip(anchors, cls_scores, bbox_preds):
-            score_BA = _last(score, 1)[..., 0].sigmoid()
-            score_BA, order_BA = score_BA.sort(dim=1, descending=True, stable=True)
-            order_BN = order_BA[:, best]
-            scores.append(score_BA[:, best])
-            deltas.append(_pick(_last(delta, 4), order_BN))
-            priors.append(anchors_A4[order_BN])
-        priors_BLN4, deltas_BLN4 = _stack(priors, 0), _stack(deltas, 0)
-        boxes = self.bbox_coder.decode(priors_BLN4.view(-1, 4), deltas_BLN4.view(-1, 4))
-        return _stack(scores, -1), boxes.view_as(priors_BLN4)
+        grid = self._grid(cls_scores)
+        place_LN, there_LN = grid.best(nms_pre)
+        scores_BA = torch.cat([_last(level, 1) for level in cls_scores], dim=1)[..., 0].sigmoid()
+        deltas_BA4 = torch.cat([_last(level, 4) for level in bbox_preds], dim=1)
+        # One sort for all levels.
+        order_BA = (scores_BA - grid.apart_A).sort(dim=1, descending=True, stable=True).indices
+        index_BM = order_BA[:, place_LN.flatten()]
+        boxes_BM4 = decode(self.bbox_coder, grid.anchors_A4[index_BM], pick(deltas_BA4, index_BM))
+        scores_BM = scores_BA.gather(1, index_BM).where(there_LN.flatten(), -1)
+        shape = (len(scores_BM), *place_LN.shape)
+        return scores_BM.view(shape), boxes_BM4.view(*shape, 4)
 
 
 def _last(level: Tensor, channels: int) -> Tensor:
     """`(B, anchors * channels, H, W)` to `(B, H * W * anchors, channels)`."""
     return level.permute(0, 2, 3, 1).reshape(len(level), -1, channels)
-
-
-def _pick(values_BN4: Tensor, index_BK: Tensor) -> Tensor:
-    """Values `(B, N, 4)` at index `(B, K)`: `(B, K, 4)`."""
-    return values_BN4.gather(1, index_BK[..., None].expand(-1, -1, values_BN4.shape[-1]))
-
-
-def _stack(levels: list[Tensor], value: float) -> Tensor:
-    """`(B, N, ...)` of each level to `(B, L, largest N, ...)`, filled with `value`."""
-    longest = max(level.shape[1] for level in levels)
-    filled = []
-    for level in levels:
-        missing = longest - level.shape[1]
-        # `F.pad` counts axes from the last one.
-        after = (0, 0) * (level.dim() - 2) + (0, missing)
-        filled.append(F.pad(level, after, value=value) if missing else level)
-    return torch.stack(filled, dim=1)

@@ -15,8 +15,11 @@ BITS = tl.constexpr(32)
 ROWS, WORDS = 32, 4
 
 
-def kept(boxes_GN4: Tensor, threshold: float) -> Tensor:
-    """Which boxes are kept, `(G, N)`, of contiguous ones `(G, N, 4)` in float32, best first."""
+def kept(boxes_GN4: Tensor, threshold: float, count_G: Tensor) -> Tensor:
+    """Which boxes are kept, `(G, N)`, of contiguous ones `(G, N, 4)` in float32, best first.
+
+    `count_G` in int32: how many of a group there are.
+    """
     groups, length = boxes_GN4.shape[:2]
     keep_GN = torch.empty(groups, length, dtype=torch.int8, device=boxes_GN4.device)
     if keep_GN.numel() == 0:
@@ -30,7 +33,7 @@ def kept(boxes_GN4: Tensor, threshold: float) -> Tensor:
         launch(
             overlap_kernel,
             groups * triton.cdiv(length, ROWS) * triton.cdiv(words, WORDS),
-            dict(boxes=boxes_GN4, bits=bits_GNW),
+            dict(boxes=boxes_GN4, count=count_G, bits=bits_GNW),
             dict(length=length, words=words),
             THRESHOLD=threshold,
             RB=ROWS,
@@ -41,7 +44,7 @@ def kept(boxes_GN4: Tensor, threshold: float) -> Tensor:
         launch(
             walk_kernel,
             groups,
-            dict(bits=bits_GNW, keep=keep_GN),
+            dict(bits=bits_GNW, count=count_G, keep=keep_GN),
             dict(length=length, words=words),
             WB=block,
             # With one warp, sums over the words need no exchange between warps.
@@ -53,7 +56,14 @@ def kept(boxes_GN4: Tensor, threshold: float) -> Tensor:
 
 @triton.jit(do_not_specialize=["length", "words"])
 def overlap_kernel(
-    boxes, bits, length, words, THRESHOLD: tl.constexpr, RB: tl.constexpr, WB: tl.constexpr
+    boxes,
+    count,
+    bits,
+    length,
+    words,
+    THRESHOLD: tl.constexpr,
+    RB: tl.constexpr,
+    WB: tl.constexpr,
 ):
     across = tl.cdiv(words, WB)
     down = tl.cdiv(length, RB)
@@ -61,8 +71,13 @@ def overlap_kernel(
     group = (pid // (across * down)).to(tl.int64)
     first_row = pid // across % down * RB
     first_word = pid % across * WB
-    # Only boxes behind this tile's rows could be suppressed by them.
-    if (first_word + WB) * BITS <= first_row:
+    there = tl.load(count + group)
+    # Only boxes behind this tile's rows could be suppressed by them, and only those that are there.
+    if (
+        ((first_word + WB) * BITS <= first_row)
+        | (first_row >= there)
+        | (first_word * BITS >= there)
+    ):
         return
     row = first_row + tl.arange(0, RB)
     word = first_word + tl.arange(0, WB)
@@ -98,26 +113,32 @@ def _boxes(boxes, index, length):
 
 
 @triton.jit(do_not_specialize=["length", "words"])
-def walk_kernel(bits, keep, length, words, WB: tl.constexpr):
+def walk_kernel(bits, count, keep, length, words, WB: tl.constexpr):
     """Walks the boxes of a group from the best on: each that stays removes what it overlaps."""
     group = tl.program_id(0).to(tl.int64)
+    number = tl.load(count + group)
+    last = tl.cdiv(number, BITS)
     bits += group * length * words
     keep += group * length
     word = tl.arange(0, WB)
     bit = tl.arange(0, BITS)
     removed = tl.zeros([WB], tl.int32)
-    for w in range(words):
+    for w in range(last):
         # What earlier words removed of this one; its own boxes come on top, one after the other.
         # No load depends on what is removed, so that all of a word's are under way at once.
         gone = tl.sum(tl.where(word == w, removed, 0), axis=0)
         for k in tl.static_range(BITS):
             row = w * BITS + k
-            there = row < length
+            there = row < number
             own = tl.load(bits + row * words + w, mask=there, other=0)
-            behind = there & (word > w) & (word < words)
+            behind = there & (word > w) & (word < last)
             later = tl.load(bits + row * words + word, mask=behind, other=0)
             stays = (gone >> k) & 1 == 0
             gone |= tl.where(stays, own, 0)
             removed |= tl.where(stays, later, 0)
         row = w * BITS + bit
-        tl.store(keep + row, (((gone >> bit) & 1) ^ 1).to(tl.int8), mask=row < length)
+        stays = (((gone >> bit) & 1) ^ 1) & (row < number).to(tl.int32)
+        tl.store(keep + row, stays.to(tl.int8), mask=row < length)
+    for w in range(last, words):
+        row = w * BITS + bit
+        tl.store(keep + row, tl.zeros([BITS], tl.int8), mask=row < length)

@@ -9,7 +9,7 @@ import torch
 import mmmamba  # noqa: F401  # isort: skip  (before mmcv's operators)
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 
-from mmmamba.models.two_stage.roi_head import SortedRoIExtractor
+from mmmamba.models.two_stage.roi_extractor import SortedRoIExtractor
 
 ARGUMENTS = dict(out_channels=3, featmap_strides=[4, 8, 16])
 
@@ -58,3 +58,22 @@ def test_regions_keep_their_place_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         near, far = ((extractor(half, rois) - wanted).abs().max() for extractor in (ours, theirs))
     assert near < 0.02 and far > 10 * near
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("scale", [None, 1.5])
+def test_one_kernel_on_a_gpu(scale):
+    """In float32, which the kernel takes, and without a look at how many are on which level."""
+    rois, found = regions(200, 512).cuda(), []
+    for extractor in extractors():
+        feats = [level.cuda().requires_grad_() for level in maps(512)]
+        ours = isinstance(extractor, SortedRoIExtractor)
+        torch.cuda.set_sync_debug_mode("error" if ours else "default")
+        try:
+            out = extractor(feats, rois, scale)
+            out.square().sum().backward()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        found.append((out, *(level.grad for level in feats)))
+    for wanted, got in zip(*found):
+        torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)

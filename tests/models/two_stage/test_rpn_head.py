@@ -9,6 +9,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
 
+from mmmamba.models.two_stage.proposals import Proposals
 from tests.models.two_stage.test_training_step import config, theirs
 
 
@@ -35,13 +36,14 @@ def test_which_anchors_count(border):
     assert not found.all() and found.any(dim=1).all()
 
 
+@pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(("nms_pre", "smallest"), [(60, 0), (-1, 30), (60, -1)])
-def test_proposals_of_each_image(nms_pre, smallest):
+def test_proposals_of_each_image(nms_pre, smallest, training):
     """Boxes beyond the image and levels of different lengths among them."""
     cfg = config().model
     found = []
     for model in (cfg, theirs(cfg)):
-        rpn = head(model)
+        rpn = head(model).train(training)
         proposal_cfg = ConfigDict(
             model.train_cfg.rpn_proposal, nms_pre=nms_pre, min_bbox_size=smallest
         )
@@ -51,9 +53,40 @@ def test_proposals_of_each_image(nms_pre, smallest):
         deltas = [torch.randn(b, 4 * a, h, w, generator=generator) for b, a, h, w in sizes]
         metas = [dict(img_shape=(256, 192)), dict(img_shape=(200, 150))]
         found.append(rpn.predict_by_feat(scores, deltas, batch_img_metas=metas, cfg=proposal_cfg))
+    assert isinstance(found[0], Proposals) and isinstance(found[1], list)
     for ours, wanted in zip(*found, strict=True):
         assert isinstance(ours, InstanceData) and 10 < len(ours) <= 40
         assert set(ours.keys()) == set(wanted.keys())
         torch.testing.assert_close(ours.bboxes, wanted.bboxes)
-        torch.testing.assert_close(ours.scores, wanted.scores)
-        assert ours.labels.equal(wanted.labels)
+        assert ours.scores.equal(wanted.scores) and ours.labels.equal(wanted.labels)
+
+
+def test_too_small_everywhere_proposes_nothing():
+    model = config().model
+    cfg = ConfigDict(model.train_cfg.rpn_proposal, min_bbox_size=10**4)
+    scores, deltas = ([torch.zeros(2, n, 8, 8)] for n in (3, 12))
+    model.rpn_head.anchor_generator.strides = [8]
+    metas = [dict(img_shape=(64, 64))] * 2
+    found = head(model).predict_by_feat(scores, deltas, batch_img_metas=metas, cfg=cfg)
+    assert [len(one) for one in found] == [0, 0] and found.padded.there_BN.sum() == 0
+
+
+@pytest.mark.parametrize("shape", [(30, 30), (200, 8)])
+def test_an_image_without_anchors_is_an_error(shape):
+    """Found without a look at the GPU, where mmdet's flags say the same."""
+    ours = head(config(allowed_border=0).model)
+    ours.prior_generator.base_anchors = ours.prior_generator.base_anchors[:1]
+    ours.prior_generator.strides = ours.prior_generator.strides[:1]
+    sizes = [(64, 64)]
+    for image in (shape, (64, 64)):
+        meta = dict(pad_shape=(256, 256), img_shape=image)
+        anchors = ours.prior_generator.grid_priors(sizes, device="cpu")[0]
+        flags = ours.prior_generator.valid_flags(sizes, meta["pad_shape"], "cpu")[0]
+        inside = anchor_inside_flags(anchors, flags, meta["img_shape"], 0)
+        if inside.any():
+            _, valid = ours._anchors([torch.zeros(1, 3, *sizes[0])], [meta])
+            assert valid[0].equal(inside)
+        else:
+            with pytest.raises(ValueError, match="allowed_border"):
+                ours._anchors([torch.zeros(1, 3, *sizes[0])], [meta])
+    assert inside.any()

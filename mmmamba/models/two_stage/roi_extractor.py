@@ -1,0 +1,71 @@
+"""Features of regions from the maps of a pyramid."""
+
+from collections.abc import Sequence
+
+import torch
+from mmcv.ops import RoIAlign
+from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from mmmamba.ops.roi_align import MAX_LEVELS, pools_pyramid, pyramid_roi_align
+
+
+def maps_for_pooling(maps: Sequence[Tensor], training: bool) -> tuple[Tensor, ...]:
+    """Maps as `SortedRoIExtractor` reads them: converted once for all heads that pool from them."""
+    # The kernel reads whole pixels and computes in float32 by itself; gradients of several heads
+    # are added up in the maps' type. Heads read the first maps; a pyramid has one more.
+    fused = pools_pyramid(maps[:MAX_LEVELS])
+    memory = torch.channels_last if fused else torch.contiguous_format
+    wide = training or not fused
+    return tuple(
+        one.to(
+            torch.promote_types(one.dtype, torch.float32) if wide else one.dtype,
+            memory_format=memory,
+        )
+        for one in maps
+    )
+
+
+@MODELS.register_module()
+class SortedRoIExtractor(SingleRoIExtractor):
+    """mmdet's `SingleRoIExtractor` that pools from all levels at once.
+
+    On a GPU in one kernel (`ops/roi_align.py`) where the layers are `RoIAlign` with
+    `use_torchvision=True` and the defaults otherwise. Elsewhere regions are sorted by level once;
+    mmdet searches for them and writes them back at each level. Regions stay float32 under autocast;
+    mmdet rounds them to the features' type: in bfloat16 a corner at 1000 pixels moves by up to 2.
+    """
+
+    def forward(
+        self, feats: tuple[Tensor, ...], rois: Tensor, roi_scale_factor: float | None = None
+    ) -> Tensor:
+        """Features `(R, channels, h, w)` of regions `(R, 5)`: image, x1, y1, x2, y2."""
+        if not torch.is_autocast_enabled(rois.device.type):
+            rois = rois.type_as(feats[0])
+        level_R = self.map_roi_levels(rois, len(feats))
+        if roi_scale_factor is not None:
+            rois = self.roi_rescale(rois, roi_scale_factor)
+        if pools_pyramid(feats) and all(_is_plain(layer) for layer in self.roi_layers):
+            scales = [layer.spatial_scale for layer in self.roi_layers]
+            return pyramid_roi_align(
+                feats, rois, level_R, self.roi_layers[0].output_size, scales[: len(feats)]
+            )
+        order_R = level_R.argsort(stable=True)
+        number_L = torch.arange(len(feats), device=rois.device)
+        # One look for all levels: how many regions each has.
+        counts = (level_R[:, None] == number_L).sum(dim=0).tolist()
+        parts = rois[order_R].split(counts)
+        pooled = [layer(level, part) for layer, level, part in zip(self.roi_layers, feats, parts)]
+        # The argsort of an order undoes it.
+        return torch.cat(pooled)[order_R.argsort()]
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    """Whether the kernel computes what this layer does; `pool_mode` is not torchvision's."""
+    return (
+        type(layer) is RoIAlign
+        and layer.use_torchvision
+        and layer.sampling_ratio == 0
+        and layer.aligned
+    )

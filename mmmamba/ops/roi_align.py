@@ -1,0 +1,74 @@
+"""RoIAlign (He et al. 2017, section 3) of regions on several maps in one kernel.
+
+The maps' levels are looked up where the regions are: nothing is sorted or counted, and nothing
+waits for the GPU.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .derivatives import watched
+from .launch import DTYPES, HAS_TRITON
+
+MAX_LEVELS = 4
+
+
+def pools_pyramid(maps: Sequence[Tensor]) -> bool:
+    """Whether `pyramid_roi_align` takes these maps, here and now.
+
+    Not on a CPU; not where a compiler, a counter of operators or a transform looks on; not where
+    algorithms are to be deterministic, as its backward pass adds in any order.
+    """
+    return (
+        HAS_TRITON
+        and 1 <= len(maps) <= MAX_LEVELS
+        and all(one.is_cuda and one.dtype in DTYPES for one in maps)
+        and len({one.dtype for one in maps}) == 1
+        and not torch.are_deterministic_algorithms_enabled()
+        and not watched()
+    )
+
+
+def pyramid_roi_align(
+    maps: Sequence[Tensor],
+    rois_R5: Tensor,
+    level_R: Tensor,
+    size: tuple[int, int],
+    scales: Sequence[float],
+) -> Tensor:
+    """Features of regions, `(R, C, *size)` in the maps' dtype, channels last; sums in float32.
+
+    This is `torchvision.ops.roi_align` with `aligned=True` and its default `sampling_ratio`, about
+    one sample a cell. Gradients are those of the maps; regions have none.
+
+    Args:
+        maps: `(B, C, H, W)` of each level; `pools_pyramid` says whether they will do.
+        rois_R5: image, x1, y1, x2, y2 in pixels.
+        level_R: the map of each region, counted from 0.
+        scales: of each level, cells to a pixel.
+    """
+    rois_R5 = rois_R5.float().contiguous()
+    return _Pool.apply(rois_R5, level_R.contiguous(), size, tuple(scales), *maps)
+
+
+class _Pool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, rois_R5, level_R, size, scales, *maps):
+        from .kernels.roi_align import forward
+
+        # The backward pass wants the maps' sizes alone.
+        ctx.save_for_backward(rois_R5, level_R)
+        ctx.shapes, ctx.scales = [one.shape for one in maps], scales
+        maps = [one.contiguous(memory_format=torch.channels_last) for one in maps]
+        return forward(maps, rois_R5, level_R, size, scales)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        from .kernels.roi_align import backward
+
+        grads = backward(grad, ctx.shapes, *ctx.saved_tensors, ctx.scales)
+        return None, None, None, None, *(one.to(grad.dtype) for one in grads)
