@@ -5,9 +5,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import ceil_div, launch, on
+from ..launch import Launch, Plans, ceil_div
 
 STEPS, CHANNELS = 16, 128
+
+_PLANS = Plans()
 
 
 def forward(
@@ -18,27 +20,28 @@ def forward(
     y_BLKD = torch.empty(batch, length, 2, channels, dtype=x_BLD.dtype, device=x_BLD.device)
     if not y_BLKD.numel():
         return y_BLKD
-    tensors = dict(
-        x=x_BLD,
-        back=back.contiguous(),
-        ahead=ahead.contiguous(),
-        back_bias=back_bias,
-        ahead_bias=ahead_bias,
-        y=y_BLKD,
-    )
-    with on(x_BLD.device):
-        launch(
-            two_way_conv_kernel,
-            batch * ceil_div(length, STEPS) * ceil_div(channels, CHANNELS),
-            tensors,
-            dict(x_b=x_BLD.stride(0), x_l=x_BLD.stride(1), length=length, channels=channels),
-            W=back.shape[-1],
-            HAS_BIAS=back_bias is not None,
-            TB=STEPS,
-            DB=CHANNELS,
-            num_warps=4,
-        )
+    back, ahead = back.contiguous(), ahead.contiguous()
+    tensors = (x_BLD, back, ahead, back_bias, ahead_bias, y_BLKD)
+    kinds = [None if x is None else x.dtype for x in tensors]
+    key = (x_BLD.shape, x_BLD.stride(), x_BLD.device, back.shape, *kinds)
+    launch = _PLANS.get(key) or _PLANS.keep(key, _plan(x_BLD, back, back_bias is not None))
+    launch(*tensors)
     return y_BLKD
+
+
+def _plan(x_BLD: Tensor, back: Tensor, has_bias: bool) -> Launch:
+    batch, length, channels = x_BLD.shape
+    return Launch(
+        two_way_conv_kernel,
+        x_BLD.device,
+        batch * ceil_div(length, STEPS) * ceil_div(channels, CHANNELS),
+        dict(x_b=x_BLD.stride(0), x_l=x_BLD.stride(1), length=length, channels=channels),
+        W=back.shape[-1],
+        HAS_BIAS=has_bias,
+        TB=STEPS,
+        DB=CHANNELS,
+        num_warps=4,
+    )
 
 
 @triton.jit
