@@ -125,16 +125,26 @@ def backward(
     if shared:
         du = merged(du, u.dtype)
     dB, dC = _weights_gradients(dBC, args, B.dtype, C.dtype)
-    sums_KSD = sums_BKMSD.sum((0, 2))
+    dA, dD, dbias = _parameters_gradients(sums_BKMSD, d_state)
     return (
         du,
         ddelta,
-        sums_KSD[:, :d_state].transpose(1, 2).to(A.dtype),
+        dA.to(A.dtype),
         dB,
         dC,
-        None if D is None else sums_KSD[:, d_state].to(D.dtype),
-        None if bias is None else sums_KSD[:, d_state + 1].to(bias.dtype),
+        None if D is None else dD.to(D.dtype),
+        None if bias is None else dbias.to(bias.dtype),
     )
+
+
+def _parameters_gradients(sums_BKMSD: Tensor, d_state: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Those of A, `(K, D, N)`, of D and of the bias from the sums over each chunk."""
+    _, K, _, numbers, channels = sums_BKMSD.shape
+    # State by state, so that each is without gaps: autograd would copy it, else.
+    sums_SKD = sums_BKMSD.new_empty(numbers, K, channels)
+    torch.sum(sums_BKMSD, (0, 2), out=sums_SKD.transpose(0, 1))
+    dA_NKD, dD, dbias = sums_SKD.narrow(0, 0, d_state), sums_SKD[d_state], sums_SKD[d_state + 1]
+    return dA_NKD.permute(1, 2, 0), dD, dbias
 
 
 def _new_ddelta(p: Problem, args: ScanArgs) -> Tensor:
@@ -149,8 +159,9 @@ def _weights_gradients(
     dBC: Tensor, args: ScanArgs, B_dtype: torch.dtype, C_dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """dB and dC, summed over blocks of channels, in the caller's tensors where there are."""
-    dB, dC = dBC[:, 0] if dBC.shape[1] == 1 else dBC.sum(1)
-    if args.gradients is None:
-        return dB.to(B_dtype), dC.to(C_dtype)
-    _, dB_slot, dC_slot = args.gradients
-    return dB_slot.copy_(dB), dC_slot.copy_(dC)
+    summed = dBC.squeeze(1) if dBC.shape[1] == 1 else dBC.sum(1)
+    if args.gradients is not None:
+        dB, dC = args.gradients[1].copy_(summed).unbind()
+        return dB, dC
+    dB, dC = summed.unbind()
+    return dB.to(B_dtype), dC.to(C_dtype)

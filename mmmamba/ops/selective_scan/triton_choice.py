@@ -26,7 +26,10 @@ class Config(NamedTuple):
     registers: int | None = None
     """At most for each thread."""
     registers_uncut: int | None = None
-    """In their place where routes are not cut into chunks, and warps are fewer."""
+    """In their place where routes are not cut into chunks, and warps are fewer.
+
+    Then the next tile's rows are loaded early, too.
+    """
 
 
 class Tiling(NamedTuple):

@@ -48,13 +48,13 @@ class _States(NamedTuple):
 
 
 def _ends(p: Problem, cut: Cut) -> _States:
-    """Of chunks alone."""
+    """States of chunks alone."""
     batch, _, K, channels, d_state, _ = p.sizes
     return _States((batch, K, cut.chunks, d_state, channels), d_state * channels, 0)
 
 
 def _pieces(p: Problem, cut: Cut) -> _States:
-    """Of every piece, for the backward pass."""
+    """States of every piece, for the backward pass."""
     batch, _, K, channels, d_state, steps = p.sizes
     # What enters a chunk enters its first piece: the passes over chunks write it where that stands.
     pieces_of_a_chunk = cut.span // tiling(d_state).steps
@@ -69,7 +69,7 @@ class Entrance(NamedTuple):
     ends: Launch
     carry: Launch
     sums: Shape
-    """Of each chunk's sum of delta."""
+    """The shape of each chunk's sum of delta."""
 
 
 def _entrance(
@@ -119,7 +119,7 @@ class Maps(NamedTuple):
 
     @property
     def strides(self) -> tuple[int, int, int]:
-        """Of batch, position and route, as `row_strides`."""
+        """Strides of batch, position and route, as `row_strides`."""
         _, length, K, channels = self.shape
         return length * K * channels, K * channels, 0 if K == 1 else channels
 
@@ -141,7 +141,7 @@ class ForwardPlan(NamedTuple):
     states: Shape
     entrance: Entrance | None
     walks: tuple[Launch, ...]
-    """Of all routes at once, or one after the other where that saves a map for each."""
+    """All routes at once, or one after the other where that saves a map for each."""
 
 
 def forward_plan(p: Problem, merge: bool, out_dtype: torch.dtype, keep_states: bool) -> ForwardPlan:
@@ -199,7 +199,7 @@ class BackwardPlan(NamedTuple):
     dBC: Shape
     """dB and dC, one for each block of channels, `(2, blocks, B, L, K, N)`."""
     parameters: Shape
-    """Of sums over each chunk, `(B, K, chunks, N + 2, D)`: dA of each state, then dD and dbias."""
+    """Sums over each chunk, `(B, K, chunks, N + 2, D)`: dA of each state, then dD and dbias."""
     entrance: Entrance | None
     walk: Launch
 
@@ -218,7 +218,8 @@ def _plan_back(p: Problem, dy: Tensor, ddelta: Tensor) -> BackwardPlan:
     # States are kept for pieces, not chunks, so the forward pass may have been cut otherwise.
     cut = choose_cut(p.sizes, tile, K, multiprocessors(p.u.device))
     # Few warps wait for memory together then, and gain more from registers than from company.
-    if cut.chunks == 1 and config.registers_uncut:
+    early = cut.chunks == 1 and config.registers_uncut is not None
+    if early:
         tile = tile._replace(registers=config.registers_uncut)
     adjoints = _ends(p, cut)
     # The first pass reads two maps only, and has registers for the larger tile.
@@ -243,6 +244,7 @@ def _plan_back(p: Problem, dy: Tensor, ddelta: Tensor) -> BackwardPlan:
         ),
         **p.constants(tile),
         HAS_D=p.D is not None,
+        EARLY=early,
     )
     return BackwardPlan(
         du=du,

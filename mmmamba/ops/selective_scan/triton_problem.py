@@ -76,7 +76,7 @@ class Problem(NamedTuple):
 
 
 def layout(x: Tensor) -> tuple:
-    """Of a map what a kernel's access to it depends on, besides its sizes."""
+    """What a kernel's access to a map depends on besides its sizes."""
     return x.stride(), x.dtype, x.data_ptr() & 15
 
 
