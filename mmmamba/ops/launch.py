@@ -169,8 +169,9 @@ class Launch:
         )
         self.numbers = [sizes[name] for name in names[self.tensors : behind]]
         self.tail = (*self.numbers, *[constants[name] for name in names[behind:]])
-        self.found: _Compiled | None = None
-        """For tensors that all begin at multiples of 16 bytes, once it is known."""
+        # A kernel compiled for addresses that are multiples of 16 reads whole vectors there, and
+        # would fail at any other. So this is by which of them are none, a bit for each.
+        self.found: dict[int, _Compiled] = {}
 
     def __call__(self, *tensors: Tensor | None) -> None:
         """Runs the kernel on its tensors, in the order in which it declares them.
@@ -178,66 +179,54 @@ class Launch:
         Always of the same dtypes, and None in the same places: whoever keeps a `Launch` keeps it by
         these. The first is not None.
         """
-        # Every microsecond here counts as often as there are kernels in a step.
-        addresses = [None if x is None else x.data_ptr() for x in tensors]
-        found = self.found
-        if found is not None:
-            for address in addresses:
-                # A kernel compiled for addresses that are multiples of 16 reads whole vectors
-                # there, and would fail at any other.
-                if address is not None and address & 15:
-                    found = None
-                    break
+        # Every microsecond here counts as often as there are kernels in a step. An address does as
+        # well as its tensor, whose memory Triton would look up; what is not there has none.
+        addresses = [0 if x is None else x.data_ptr() for x in tensors]
+        odd = 0
+        for address in addresses:
+            odd += odd + (address & 15 != 0)
+        found = self.found.get(odd)
         if found is None:
-            found = self._find(tensors, addresses)
-            if found is None:
-                return
+            self._run_first(tensors, odd)
+            return
         index = self.device.index
         # The kernel is loaded on its tensors' GPU, which need not be the current one.
-        if index == torch._C._cuda_getDevice():
-            self._run(found, index, tensors, addresses)
-            return
-        with on(self.device):
-            self._run(found, index, tensors, addresses)
-
-    def _run(self, found: _Compiled, index: int, tensors: tuple, addresses: list) -> None:
-        if found.run is None or _hooked():
-            # A compiled kernel takes a grid of exactly three sides.
-            found.kernel[(self.programs, 1, 1)](*tensors, *self.tail)
+        if found.run is None or index != torch._C._cuda_getDevice() or _hooked():
+            with on(self.device):
+                # A compiled kernel takes a grid of exactly three sides.
+                found.kernel[(self.programs, 1, 1)](*tensors, *self.tail)
             return
         stream = torch._C._cuda_getCurrentRawStream(index)
-        # No metadata for hooks and no hooks. An address does as well as its tensor, whose memory
-        # Triton would look up.
+        # No metadata for hooks, and no hooks.
         head = (self.programs, 1, 1, stream, found.function, found.metadata, None, None, None)
         found.run(*head, *addresses, *self.tail)
 
-    def _find(self, tensors: tuple[Tensor | None, ...], addresses: list) -> _Compiled | None:
-        """The compiled kernel; None where it was run by being looked for."""
+    def _run_first(self, tensors: tuple[Tensor | None, ...], odd: int) -> None:
+        """Runs a kernel that this `Launch` has not run yet, or not with such addresses."""
         if len(tensors) != self.tensors:
             raise TypeError(
                 f"{self.kernel.fn.__name__} is given {len(tensors)} tensors, wanted {self.tensors}"
             )
-        if self.device.type != "cuda" or not _triton().takes_constants:
-            self._compile(tensors)
-            return None
-        whole = [address is None or address % 16 == 0 for address in addresses]
-        dtypes = [None if x is None else x.dtype for x in tensors]
-        small = max(self.numbers) < 2**31
-        # Names of constants stand in the key, too: the same values may come for others.
-        constants = (*self.constants, *self.constants.values())
-        key = (id(self.kernel), self.device.index, small, *dtypes, *whole, *constants)
-        found = _COMPILED.get(key)
-        if found is not None:
-            if all(whole):
-                self.found = found
-            return found
-        compiled = self._compile(tensors)
-        # To ask for `run` loads the kernel, which launching it has done.
-        run = compiled.run if _triton().runs_directly else None
-        _COMPILED[key] = _Compiled(compiled, run, compiled.function, compiled.packed_metadata)
-        return None
+        with on(self.device):
+            if self.device.type != "cuda" or not _triton().takes_constants:
+                self._compile(tensors)
+                return
+            dtypes = [None if x is None else x.dtype for x in tensors]
+            small = max(self.numbers) < 2**31
+            # Names of constants stand in the key, too: the same values may come for others.
+            constants = (*self.constants, *self.constants.values())
+            key = (id(self.kernel), self.device.index, small, odd, *dtypes, *constants)
+            found = _COMPILED.get(key)
+            if found is None:
+                compiled = self._compile(tensors)
+                # To ask for `run` loads the kernel, which launching it has done.
+                run = compiled.run if _triton().runs_directly else None
+                found = _Compiled(compiled, run, compiled.function, compiled.packed_metadata)
+                _COMPILED[key] = found
+            else:
+                found.kernel[(self.programs, 1, 1)](*tensors, *self.tail)
+            self.found[odd] = found
 
     def _compile(self, tensors: tuple[Tensor | None, ...]) -> Any:
         """Runs the kernel the public way, which compiles it first where it has to."""
-        with on(self.device):
-            return self.kernel[(self.programs,)](*tensors, *self.numbers, **self.constants)
+        return self.kernel[(self.programs,)](*tensors, *self.numbers, **self.constants)

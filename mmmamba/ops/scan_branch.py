@@ -6,6 +6,7 @@ same numbers. One by one they would leave autograd some twenty nodes for each bl
 where no graph is replayed Python's way through these takes longer than the kernels.
 """
 
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from .layer_norm import kernels_take as norm_takes
 from .layer_norm import output_dtype, plain_operator
 from .selective_scan import projected
 from .selective_scan.common import ScanArgs
+from .selective_scan.dispatch import backend_module, resolve
 from .selective_scan.joined import Joined, Separate, join, plain_join, separate
 
 
@@ -93,6 +95,7 @@ class _Kept(NamedTuple):
     states: Tensor
     y_BLD: Tensor
     stats: Tensor
+    backend: ModuleType
 
 
 def _forward(
@@ -113,11 +116,12 @@ def _forward(
         given.dt_bias_KD,
     )
     args = ScanArgs(index, True, True, settings.scan_dtype, settings.index_complete)
-    y_BLD, states = projected.forward(scanned, args, keep_states)
+    backend = backend_module(resolve(given.x_BHWD.device))
+    y_BLD, states = projected.forward(scanned, args, keep_states, backend)
     out_BLD, _, stats = norm_kernels.forward(
         y_BLD, None, given.norm_weight, given.norm_bias, settings.eps, settings.out_dtype
     )
-    return out_BLD.view(shape), _Kept(scanned, states, y_BLD, stats)
+    return out_BLD.view(shape), _Kept(scanned, states, y_BLD, stats, backend)
 
 
 def _plain(given: ScanBranch, index: Tensor, settings: _Settings) -> Tensor:
@@ -145,9 +149,10 @@ class _Branch(torch.autograd.Function):
         given = ScanBranch(*tensors)
         out, kept = _forward(given, index, settings, keep_states=True)
         # The skip weights and the bias are among the parameters.
-        local, weight, A, _, _ = kept.scanned
+        local, weight, A, *_ = kept.scanned
         ctx.save_for_backward(*given, index, local, weight, A, kept.states, kept.y_BLD, kept.stats)
-        ctx.settings, ctx.at_once = settings, projected.numbers_at_once()
+        ctx.settings, ctx.backend = settings, kept.backend
+        ctx.at_once = projected.numbers_at_once()
         return out
 
     @staticmethod
@@ -163,7 +168,7 @@ class _Branch(torch.autograd.Function):
             )
         skip = given.D.view(given.dt_bias_KD.shape)
         scanned = projected.Tensors(local, weight, A, skip, given.dt_bias_KD)
-        kept = _Kept(scanned, states, y_BLD, stats)
+        kept = _Kept(scanned, states, y_BLD, stats, ctx.backend)
         grads = _backward(grad_BHWD, given, index, settings, kept, ctx)
         return *grads, None, None
 
@@ -180,7 +185,7 @@ def _backward(
         grad_BHWD, None, kept.y_BLD, kept.stats, given.norm_weight, dtype, None
     )
     args = ScanArgs(index, True, True, dtype, settings.index_complete)
-    scanned = projected.backward(dy_BLD, kept.states, kept.scanned, args, ctx.at_once)
+    scanned = projected.backward(dy_BLD, kept.states, kept.scanned, args, ctx.at_once, kept.backend)
     dlocal_BDHW = scanned.x.view(given.x_BHWD.shape).permute(0, 3, 1, 2)
     wants_dx, *wants_parameters = ctx.needs_input_grad[:3]
     dx_BDHW, dconv_weight, dconv_bias = conv_kernels.backward(

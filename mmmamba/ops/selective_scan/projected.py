@@ -10,6 +10,7 @@ Shape suffixes as in `common`; M = K D + 2 K N rows: step sizes route by route, 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -75,7 +76,7 @@ def projected_scan(
         return plain(tensors, args)
     if torch.is_grad_enabled():
         return _Projected.apply(*tensors, index, args.out_dtype, index_complete)
-    return forward(tensors, args, keep_states=False)[0]
+    return forward(tensors, args, False, backend_module(resolve(x_BLD.device)))[0]
 
 
 class Tensors(NamedTuple):
@@ -116,9 +117,10 @@ def _scan_inputs(given: Tensors, joint_BLM: Tensor) -> tuple[Tensor | None, ...]
     return given.x.unsqueeze(2), made.delta, given.A, B, C, given.D, given.bias
 
 
-def forward(given: Tensors, args: ScanArgs, keep_states: bool) -> tuple[Tensor, Tensor]:
+def forward(
+    given: Tensors, args: ScanArgs, keep_states: bool, backend: ModuleType
+) -> tuple[Tensor, Tensor]:
     """y, and the states that the backend keeps."""
-    backend = backend_module(resolve(given.x.device))
     inputs = _scan_inputs(given, F.linear(given.x, given.weight))
     y, states = backend.forward(*inputs, args, keep_states)
     return y.squeeze(2), states
@@ -145,7 +147,8 @@ class _Projected(torch.autograd.Function):
     def forward(ctx, x, weight, A, D, bias, index, out_dtype, index_complete):
         given = Tensors(x, weight, A, D, bias)
         args = ScanArgs(index, True, True, out_dtype, index_complete)
-        y, states = forward(given, args, keep_states=True)
+        ctx.backend = backend_module(resolve(x.device))
+        y, states = forward(given, args, True, ctx.backend)
         ctx.save_for_backward(*given, index, states)
         # Looked up now: the backward pass comes after the `with` block, often in a thread of
         # autograd's, where a context variable has its default.
@@ -164,29 +167,37 @@ class _Projected(torch.autograd.Function):
                 ctx.needs_input_grad,
                 grad,
             )
-        return *backward(grad, states, given, args, ctx.at_once), None, None, None
+        grads = backward(grad, states, given, args, ctx.at_once, ctx.backend)
+        return *grads, None, None, None
 
 
-def backward(grad: Tensor, states: Tensor, given: Tensors, args: ScanArgs, at_once: int) -> Tensors:
+def backward(
+    grad: Tensor,
+    states: Tensor,
+    given: Tensors,
+    args: ScanArgs,
+    at_once: int,
+    backend: ModuleType,
+) -> Tensors:
     """The gradients of all tensors; the projection makes at most so many numbers at once."""
     # What one image's projection holds, a map of M numbers; its gradient holds as many.
-    numbers_of_an_image = given.x.shape[1] * len(given.weight)
+    numbers_of_an_image = given.x.shape[1] * given.weight.shape[0]
     images = max(1, at_once // max(1, numbers_of_an_image))
     # Some backends keep nothing, or not for each image: their states cannot be divided.
-    divisible = backend_module(resolve(given.x.device)).STATES_BY_IMAGE
-    if len(given.x) <= images or not divisible:
-        return _backward(grad, states, given, args)
-    return _backward_in_parts(grad, states, given, args, images)
+    if given.x.shape[0] <= images or not backend.STATES_BY_IMAGE:
+        return _backward(grad, states, given, args, backend)
+    return _backward_in_parts(grad, states, given, args, images, backend)
 
 
-def _backward(grad: Tensor, states: Tensor, given: Tensors, args: ScanArgs) -> Tensors:
+def _backward(
+    grad: Tensor, states: Tensor, given: Tensors, args: ScanArgs, backend: ModuleType
+) -> Tensors:
     """The gradients of all tensors at once."""
     joint_BLM = F.linear(given.x, given.weight)
     djoint_BLM = torch.empty_like(joint_BLM)
     slots = _views(djoint_BLM, given.A)
     # A backend that can writes its gradients into the slots, side by side for one matrix product.
     args = ScanArgs(args.index_KT, True, True, args.out_dtype, args.index_complete, gradients=slots)
-    backend = backend_module(resolve(given.x.device))
     du, ddelta, dA, dB, dC, dD, dbias = backend.backward(
         grad.unsqueeze(2), states, *_scan_inputs(given, joint_BLM), args
     )
@@ -196,7 +207,7 @@ def _backward(grad: Tensor, states: Tensor, given: Tensors, args: ScanArgs) -> T
         for slot, gradient in zip(slots.BC, (dB, dC)):
             slot.copy_(gradient)
     rows = (-1, given.x.shape[-1])
-    djoint_RM = djoint_BLM.view(-1, len(given.weight))
+    djoint_RM = djoint_BLM.view(-1, given.weight.shape[0])
     # The map is read twice, by the scan as u and by the projection: both gradients in one product.
     dx_RD = torch.addmm(du.reshape(rows), djoint_RM, given.weight)
     dweight = djoint_RM.t() @ given.x.reshape(rows)
@@ -204,14 +215,19 @@ def _backward(grad: Tensor, states: Tensor, given: Tensors, args: ScanArgs) -> T
 
 
 def _backward_in_parts(
-    grad: Tensor, states: Tensor, given: Tensors, args: ScanArgs, images: int
+    grad: Tensor,
+    states: Tensor,
+    given: Tensors,
+    args: ScanArgs,
+    images: int,
+    backend: ModuleType,
 ) -> Tensors:
     """The same, so many images at a time; parameters' gradients are added up in order."""
     parts = []
     for some_grad, some_states, some_x in zip(
         grad.split(images), states.split(images), given.x.split(images)
     ):
-        parts.append(_backward(some_grad, some_states, given._replace(x=some_x), args))
+        parts.append(_backward(some_grad, some_states, given._replace(x=some_x), args, backend))
     return Tensors(
         x=torch.cat([part.x for part in parts]),
         weight=_total([part.weight for part in parts]),

@@ -117,8 +117,7 @@ def backward(
         if plan.entrance is not None:
             _enter_chunks(p, plan.entrance, dy, p.C, adjoints)
         maps = (p.u, p.delta, p.A_KND, p.B, p.C, p.D, p.bias, p.index, states, adjoints)
-        dB, dC = dBC.unbind()
-        plan.walk(*maps, dy, du, ddelta, sums_BKMSD, dB, dC)
+        plan.walk(*maps, dy, du, ddelta, sums_BKMSD, dBC)
     else:
         # Nothing is launched, but these are added up all the same.
         sums_BKMSD.zero_()

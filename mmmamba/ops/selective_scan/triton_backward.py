@@ -17,7 +17,7 @@ from .triton_tiles import (
     SIZES,
     entries,
     join,
-    load_row,
+    load_as_stored,
     position,
     power_of_two,
     row_pointers,
@@ -49,9 +49,9 @@ def _load_tile(
         t_W = tile * (TT * W) + tl.arange(0, W) * TT + i
         pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES)
         rows += (
-            load_row(row_pointers(u_1D, pos_W, u_l, V), real_W, d_in, HOLES, EVEN),
-            load_row(row_pointers(dy_1D, pos_W, dy_l, V), real_W, d_in, HOLES, EVEN),
-            load_row(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN),
+            load_as_stored(row_pointers(u_1D, pos_W, u_l, V), real_W, d_in, HOLES, EVEN),
+            load_as_stored(row_pointers(dy_1D, pos_W, dy_l, V), real_W, d_in, HOLES, EVEN),
+            load_as_stored(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN),
         )
     return rows
 
@@ -130,8 +130,7 @@ def scan_backward_kernel(
     du,
     ddelta,
     sums,
-    dB,
-    dC,
+    dBC,
     u_b,
     u_l,
     u_k,
@@ -179,7 +178,7 @@ def scan_backward_kernel(
 
     `states` holds the state that enters each piece of a tile, `adjoints` the q that enters each
     chunk from later steps (zero unless `given`; overwritten). dB and dC are sums over a block of
-    channels, `(blocks, B, L, K, N)`; dA, dD and dbias are sums over a chunk, in `sums` one after
+    channels, `(2, blocks, B, L, K, N)`; dA, dD and dbias are sums over a chunk, in `sums` one after
     the other, `(B, K, chunks, N + 2, D)`. No two programs add to one number, so the result does not
     depend on their order.
 
@@ -210,8 +209,8 @@ def scan_backward_kernel(
     dD_at_D = dA_D + d_state * channels
     states_1D = states + bk.to(tl.int64) * states_bk + d[None, :]
     part = ((block.to(tl.int64) * batches + batch) * length * routes + route) * d_state
-    dB += part
-    dC += part
+    dB = dBC + part
+    dC = dB + blocks.to(tl.int64) * batches * length * routes * d_state
     FOLD: tl.constexpr = TT >= 8 and TT <= 32 and not INTERPRETED
     # What holds the sums of a tile: a warp's lanes, of which the first TT write, or TT columns.
     lane = tl.arange(0, DB // V if FOLD else TT)[None, :]

@@ -131,12 +131,8 @@ def chunk_ends_kernel(
             walked = tile * (TT * W) + tl.arange(0, W) * TT + i
             t_W = last - walked if REVERSE else first + walked
             pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES)
-            x_WD = load_row(row_pointers(x_1D, pos_W, x_l, V), real_W, d_in, HOLES, EVEN).to(
-                tl.float32
-            )
-            raw_WD = load_row(
-                row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN
-            ).to(tl.float32)
+            x_WD = load_row(row_pointers(x_1D, pos_W, x_l, V), real_W, d_in, HOLES, EVEN)
+            raw_WD = load_row(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN)
             delta_WD, _ = step_size(raw_WD, bias_D, SOFTPLUS, PRECISE)
             # Beyond the route zero, the step that changes nothing.
             delta_WD = tl.where((t_W < steps)[:, None], delta_WD, 0.0)
@@ -345,12 +341,8 @@ def scan_kernel(
         for i in tl.static_range(TT):
             t_W = start + tl.arange(0, W) * TT + i
             pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES)
-            u_WD = load_row(row_pointers(u_1D, pos_W, u_l, V), real_W, d_in, HOLES, EVEN).to(
-                tl.float32
-            )
-            raw_WD = load_row(
-                row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN
-            ).to(tl.float32)
+            u_WD = load_row(row_pointers(u_1D, pos_W, u_l, V), real_W, d_in, HOLES, EVEN)
+            raw_WD = load_row(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN)
             delta_WD, _ = step_size(raw_WD, bias_D, SOFTPLUS, PRECISE)
             # Beyond the route zero, the step that changes nothing.
             delta_WD = tl.where((t_W < steps)[:, None], delta_WD, 0.0)

@@ -85,7 +85,13 @@ def row_pointers(base_1D, pos_W, stride, V: tl.constexpr):
 
 @triton.jit
 def load_row(pointers, real_W, d_in_D, HOLES: tl.constexpr, EVEN: tl.constexpr):
-    """A row as it is stored; zero in holes and beyond the channels.
+    """A row in float32; zero in holes and beyond the channels."""
+    return load_as_stored(pointers, real_W, d_in_D, HOLES, EVEN).to(tl.float32)
+
+
+@triton.jit
+def load_as_stored(pointers, real_W, d_in_D, HOLES: tl.constexpr, EVEN: tl.constexpr):
+    """`load_row` in the row's own dtype, which takes fewer registers.
 
     EVEN: all channels of the block exist, so that nothing is masked for them.
     """
