@@ -175,8 +175,8 @@ class _Branch(torch.autograd.Function):
 
 def _backward(
     grad_BHWD: Tensor, given: ScanBranch, index: Tensor, settings: _Settings, kept: _Kept, ctx
-) -> ScanBranch:
-    """The parts' backward passes from the last to the first."""
+) -> tuple[Tensor | None, ...]:
+    """Gradients of all in `given`: the parts' backward passes from the last to the first."""
     from .kernels import depthwise_conv as conv_kernels
     from .kernels import layer_norm as norm_kernels
 
@@ -199,7 +199,7 @@ def _backward(
     )
     joined = Joined(scanned.weight, scanned.A)
     dx_proj, ddt_proj, dA_log = separate(given.separate, kept.scanned.A, joined)
-    return ScanBranch(
+    return (
         None if dx_BDHW is None else dx_BDHW.permute(0, 2, 3, 1),
         dconv_weight,
         dconv_bias,
@@ -207,7 +207,7 @@ def _backward(
         ddt_proj,
         scanned.bias,
         dA_log,
-        scanned.D.view(given.D.shape),
+        None if scanned.D is None else scanned.D.view(given.D.shape),
         dnorm_weight,
         dnorm_bias,
     )

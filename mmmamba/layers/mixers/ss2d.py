@@ -136,8 +136,8 @@ class SS2D(nn.Module):
             self.out_norm.weight,
             self.out_norm.bias,
         )
-        index_KT = route_table(self.routes, *x_BHWD.shape[1:3], x_BHWD.device)
-        norm = self.out_norm
+        H, W = x_BHWD.shape[1:3]
+        index_KT, norm = route_table(self.routes, H, W, x_BHWD.device), self.out_norm
         complete = cover(self.routes)
         return scan_branch(given, index_KT, complete, scan_dtype, norm.eps, norm.feeds_linear)
 

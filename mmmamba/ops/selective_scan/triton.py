@@ -70,7 +70,7 @@ def _new(p: Problem, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 def _enter_chunks(p: Problem, entrance, x: Tensor, weight: Tensor, ends: Tensor) -> None:
     """Writes what enters each chunk into `ends`; x and weight are u and B, or dy and C."""
     sums_BKMD = _float32(entrance.sums, p.u.device)
-    entrance.ends(x, p.delta, p.A_KND, weight, p.bias, p.index, ends, sums_BKMD)
+    entrance.ends(x, p.delta, p.A_KND, weight, p.bias, p.table, ends, sums_BKMD)
     entrance.carry(ends, sums_BKMD, p.A_KND)
 
 
@@ -85,7 +85,7 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
     if sums.numel() and p.sizes.steps:
         if plan.entrance is not None:
             _enter_chunks(p, plan.entrance, p.u, p.B, states)
-        maps = (p.u, p.delta, p.A_KND, p.B, p.C, p.D, p.bias, p.index, states, sums)
+        maps = (p.u, p.delta, p.A_KND, p.B, p.C, p.D, p.bias, p.table, states, sums)
         *before, last = plan.walks
         for walk in before:
             walk(*maps, sums)
@@ -116,7 +116,7 @@ def backward(
         adjoints = _float32(plan.adjoints, device)
         if plan.entrance is not None:
             _enter_chunks(p, plan.entrance, dy, p.C, adjoints)
-        maps = (p.u, p.delta, p.A_KND, p.B, p.C, p.D, p.bias, p.index, states, adjoints)
+        maps = (p.u, p.delta, p.A_KND, p.B, p.C, p.D, p.bias, p.table, states, adjoints)
         plan.walk(*maps, dy, du, ddelta, sums_BKMSD, dBC)
     else:
         # Nothing is launched, but these are added up all the same.

@@ -24,7 +24,7 @@ class Problem(NamedTuple):
     C: Tensor
     D: Tensor | None
     bias: Tensor | None
-    index: Tensor | None
+    table: Tensor | None
     sizes: Sizes
     softplus: bool
     complete: bool
@@ -47,7 +47,7 @@ class Problem(NamedTuple):
             SINGLE=sizes.d_state == 1,
             SOFTPLUS=self.softplus,
             HAS_BIAS=self.bias is not None,
-            HAS_INDEX=self.index is not None,
+            HAS_INDEX=self.table is not None,
             HOLES=not self.complete,
             EVEN=sizes.channels % tile.block == 0,
         )
@@ -55,7 +55,7 @@ class Problem(NamedTuple):
 
     def key(self) -> tuple:
         """All that launches are worked out from, but where the tensors lie."""
-        u, delta, _, B, C, D, bias, index, sizes, softplus, complete = self
+        u, delta, _, B, C, D, bias, table, sizes, softplus, complete = self
         return (
             sizes,
             u.device,
@@ -68,7 +68,7 @@ class Problem(NamedTuple):
             C.dtype,
             D is None,
             bias is None,
-            None if index is None else index.dtype,
+            None if table is None else table.dtype,
             softplus,
             complete,
             choices(sizes.d_state),
