@@ -5,7 +5,7 @@ import torch
 
 triton = pytest.importorskip("triton")
 
-from mmmamba.ops import launch
+from mmmamba.ops import launch, layer_norm
 from mmmamba.ops.launch import Launch, Plans
 
 CPU = torch.device("cpu")
@@ -56,3 +56,31 @@ def test_a_profiler_that_hangs_itself_into_triton_is_seen(monkeypatch, hook):
     else:
         monkeypatch.setattr(hooks, hook, print)
     assert launch._hooked()
+
+
+@pytest.mark.gpu
+def test_a_launch_goes_to_the_current_stream_and_is_seen_by_hooks(monkeypatch):
+    x, one = torch.randn(4096, 256, device="cuda"), torch.ones(256, device="cuda")
+    want = layer_norm(x, one, one)
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        busy = torch.randn(4096, 4096, device="cuda")
+        for _ in range(20):
+            busy = busy @ busy / 64
+        changed = x + 0 * busy[:, :256].nan_to_num()
+        got = layer_norm(changed, one, one)
+    side.synchronize()
+    assert torch.equal(got, want)
+    # Not all memory begins at a multiple of 16 bytes.
+    odd = torch.empty(x.numel() + 1, device="cuda")[1:].view_as(x).copy_(x)
+    assert torch.equal(layer_norm(odd, one, one), want)
+    assert torch.equal(layer_norm(x, one, one), want)
+    seen = []
+    hooks = launch._triton().hooks
+    if hasattr(hooks.launch_enter_hook, "calls"):
+        monkeypatch.setattr(hooks.launch_enter_hook, "calls", [seen.append])
+    else:
+        monkeypatch.setattr(hooks, "launch_enter_hook", seen.append)
+    assert torch.equal(layer_norm(x, one, one), want)
+    assert len(seen) == 1

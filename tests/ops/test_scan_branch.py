@@ -191,3 +191,27 @@ def test_joined_gradients_equal_autograds(low):
     for got, want in zip(*found, strict=True):
         assert torch.equal(got, want)
     assert torch.equal(join(given, low).weight, found[0][0])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("gate", [False, True])
+@pytest.mark.parametrize("low", [None, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("d_state", [1, 4])
+def test_on_a_gpu(monkeypatch, d_state, low, gate):
+    """A mixer that takes it, and one whose parts run one by one, bit for bit."""
+    torch.manual_seed(0)
+    mixer = SS2D(32, d_state=d_state, gate=gate).cuda()
+    x = torch.randn(2, 14, 9, 32, device="cuda")
+    found = []
+    for plain in (True, False):
+        monkeypatch.setattr(SS2D, "_is_plain", lambda self, plain=plain: plain)
+        leaves = [x.clone().requires_grad_(), *mixer.parameters()]
+        with torch.autocast("cuda", low, enabled=low is not None):
+            y = mixer(leaves[0])
+        grads = torch.autograd.grad(y.float().square().sum(), leaves)
+        with torch.no_grad(), torch.autocast("cuda", low, enabled=low is not None):
+            inferred = mixer(x)
+        found.append([y.detach(), inferred, *grads])
+    for got, want in zip(*found, strict=True):
+        assert got.dtype == want.dtype
+        assert torch.equal(got, want)

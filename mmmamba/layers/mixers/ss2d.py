@@ -102,11 +102,11 @@ class SS2D(nn.Module):
         return self._project_out(self._gated(self._normed_scan(x_BHWD), z_BHWD), x_BHWD.dtype)
 
     def _normed_scan(self, x_BHWD: Tensor) -> Tensor:
-        if self._is_plain():
+        # In this order, as a compiler is not to trace the look for hooks.
+        if scan_projects(x_BHWD, self.dt_projs_weight.shape[2]) and self._is_plain():
             taken = autocast_dtype(x_BHWD) or x_BHWD.dtype
             scan_dtype = output_dtype(taken) or taken
-            rank = self.dt_projs_weight.shape[2]
-            if scan_projects(x_BHWD, rank) and takes(x_BHWD, self.conv2d.weight, scan_dtype):
+            if takes(x_BHWD, self.conv2d.weight, scan_dtype):
                 return self._branch(x_BHWD, scan_dtype)
         local_BHWD = channels_last(self.conv2d(channels_first(x_BHWD)))
         return self.out_norm(self.scan(local_BHWD))
