@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import chain, islice
 from operator import attrgetter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +21,9 @@ from .s6 import S6, dt_projection, resolve_dt_rank, s4d_real
 @cache
 def _getter(pattern: str, suffixes: tuple[str, ...]) -> Callable[[nn.Module], Sequence[Tensor]]:
     """What gets a parameter of every branch: `get_parameter` takes longer than a kernel."""
-    names = [pattern.format(suffix) for suffix in suffixes]
-    if len(names) > 1:
-        return attrgetter(*names)
+    get: Callable[[nn.Module], Any] = attrgetter(*[pattern.format(suffix) for suffix in suffixes])
     # Of one name `attrgetter` returns what it names, not a tuple.
-    get = attrgetter(*names)
-    return lambda module: (get(module),)
+    return get if len(suffixes) > 1 else lambda module: (get(module),)
 
 
 def stacked(groups: Sequence[Sequence[Tensor]]) -> Sequence[Tensor]:
