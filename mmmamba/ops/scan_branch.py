@@ -50,7 +50,7 @@ class _Settings(NamedTuple):
 
     index_complete: bool
     eps: float
-    weight_dtype: torch.dtype | None
+    weight_dtype: torch.dtype
     scan_dtype: torch.dtype
     """The dtype of the scan's output, which the norm reads."""
     out_dtype: torch.dtype
@@ -78,11 +78,11 @@ def scan_branch(
         eps, feeds_linear: of `layer_norm`.
     """
     x = given.x_BHWD
-    low = autocast_dtype(x)
-    if low is not None:
-        given = given._replace(x_BHWD=x.to(low))
+    taken = autocast_dtype(x) or x.dtype
+    if taken != x.dtype:
+        given = given._replace(x_BHWD=x.to(taken))
     out_dtype = output_dtype(x, scan_dtype, feeds_linear)
-    settings = _Settings(index_complete, eps, low, scan_dtype, out_dtype)
+    settings = _Settings(index_complete, eps, taken, scan_dtype, out_dtype)
     if torch.is_grad_enabled():
         return _Branch.apply(*given, index, settings)
     return _forward(given, index, settings, keep_states=False)[0]

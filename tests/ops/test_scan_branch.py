@@ -66,7 +66,7 @@ def in_parts(given: ScanBranch, feeds_linear: bool = True) -> torch.Tensor:
     x = given.x_BHWD.permute(0, 3, 1, 2)
     local = depthwise_conv(x, given.conv_weight, given.conv_bias, silu=True)
     parts = Separate(given.x_proj_KMD, given.dt_proj_KDR, given.A_log)
-    low = torch.bfloat16 if torch.is_autocast_enabled("cpu") else None
+    low = torch.bfloat16 if torch.is_autocast_enabled("cpu") else x.dtype
     y = projected_scan(
         local.flatten(2).transpose(1, 2),
         *plain_join(parts, low),
@@ -81,7 +81,7 @@ def in_parts(given: ScanBranch, feeds_linear: bool = True) -> torch.Tensor:
 
 
 def at_once(given: ScanBranch, feeds_linear: bool = True) -> torch.Tensor:
-    scan_dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32
+    scan_dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else given.x_BHWD.dtype
     table = route_table(ROUTES, H, W)
     return scan_branch(given, table, True, scan_dtype, 1e-5, feeds_linear)
 
@@ -117,6 +117,15 @@ def test_under_autocast(kernels, feeds_linear):
     given = make()
     options = dict(low=True, feeds_linear=feeds_linear)
     found = outputs(at_once, given, **options), outputs(in_parts, given, **options)
+    for got, want in zip(*found, strict=True):
+        assert got.dtype == want.dtype
+        assert torch.equal(got, want)
+
+
+@inside
+def test_a_model_cast_to_half(kernels):
+    given = ScanBranch(*[None if x is None else x.bfloat16() for x in make()])
+    found = outputs(at_once, given), outputs(in_parts, given)
     for got, want in zip(*found, strict=True):
         assert got.dtype == want.dtype
         assert torch.equal(got, want)

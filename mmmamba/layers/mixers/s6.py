@@ -141,9 +141,10 @@ class S6(NamedTuple):
         self, x_BLD: Tensor, index: Tensor | None = None, index_complete: bool = False
     ) -> Tensor:
         """`scan` of `project`, merged, of one head: less is kept for the backward pass."""
-        low = autocast_dtype(x_BLD)
+        # Also where a whole model was cast to half, and no autocast is on.
+        taken = autocast_dtype(x_BLD) or x_BLD.dtype
         separate = Separate(self.x_proj_KME, self.dt_proj_KER, self.A_log_KEN)
-        weight, A_KEN = joined(separate, low)
+        weight, A_KEN = joined(separate, taken)
         return projected_scan(
             x_BLD,
             weight,
@@ -152,7 +153,7 @@ class S6(NamedTuple):
             index=index,
             delta_bias=full_precision(self.dt_bias_KE),
             # The step sizes are made inside: this is the dtype that they will have there.
-            out_dtype=output_dtype(low or x_BLD.dtype),
+            out_dtype=output_dtype(taken),
             index_complete=index_complete,
         )
 
