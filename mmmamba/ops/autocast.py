@@ -1,4 +1,4 @@
-"""The dtype that autocast asks for."""
+"""The dtype that autocast asks for, and what is never held in half precision."""
 
 import torch
 from torch import Tensor
@@ -14,3 +14,8 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
     if device == "meta" or not torch.is_autocast_enabled(device):
         return None
     return torch.get_autocast_dtype(device)
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """`x` in float32, or in float64 where it is float64 already."""
+    return x if x.dtype == torch.float64 else x.float()

@@ -1,6 +1,6 @@
 """Depthwise convolution of any odd kernel, with SiLU, on maps whose memory is channels-last.
 
-Which way is taken is decided in `_kernels_take` and nowhere else. On CUDA, Triton's kernels take
+Which way is taken is decided in `kernels_take` and nowhere else. On CUDA, Triton's kernels take
 square kernels of up to five columns and stride 1: cuDNN makes a plan for every new size of a map,
 which takes longer than the training step of a detector that gets it, and PyTorch's operators read
 and write the map for the convolution and for SiLU. These kernels are compiled once for all sizes;
@@ -45,7 +45,7 @@ def depthwise_conv(
         ValueError: a weight of another shape, an even side, or a stride below 1.
     """
     _check(x_BCHW, weight, stride)
-    if not _kernels_take(x_BCHW, weight, stride):
+    if not kernels_take(x_BCHW, weight, stride):
         return _plain(x_BCHW, weight, bias, silu, stride)
     return _Fused.apply(x_BCHW.to(autocast_dtype(x_BCHW) or x_BCHW.dtype), weight, bias, silu)
 
@@ -67,7 +67,7 @@ def _check(x: Tensor, weight: Tensor, stride: int) -> None:
         raise ValueError(f"depthwise_conv: stride is {stride}, wanted 1 or more")
 
 
-def _kernels_take(x: Tensor, weight: Tensor, stride: int) -> bool:
+def kernels_take(x: Tensor, weight: Tensor, stride: int) -> bool:
     """Whether Triton's kernels exist for it, and PyTorch's convolution would take it too."""
     if not (HAS_TRITON and unwatched(x) and x.dim() == 4):
         return False
@@ -86,7 +86,7 @@ def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, stride: i
     return F.silu(y) if silu else y
 
 
-def _plain_of_one_dtype(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor:
+def plain_of_one_dtype(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor:
     """PyTorch's convolution wants one dtype where autocast is off, as it is in a backward pass."""
     return _plain(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype), silu)
 
@@ -105,7 +105,7 @@ class _Fused(torch.autograd.Function):
     def backward(ctx, grad):
         if differentiated_again(grad):
             return gradients(
-                lambda *x: _plain_of_one_dtype(*x, ctx.silu),
+                lambda *x: plain_of_one_dtype(*x, ctx.silu),
                 ctx.saved_tensors,
                 ctx.needs_input_grad,
                 grad,

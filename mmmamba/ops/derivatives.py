@@ -39,20 +39,22 @@ def differentiated_again(grad: Tensor) -> bool:
 
 
 def gradients(
-    plain: Callable[..., Tensor],
+    plain: Callable[..., Tensor | Sequence[Tensor]],
     tensors: Sequence[Tensor | None],
     wants: Sequence[bool],
-    grad: Tensor,
+    grad: Tensor | Sequence[Tensor],
 ) -> tuple[Tensor | None, ...]:
     """Gradients of `plain(*tensors)` for an autograd function to return; differentiable again.
 
     Args:
         tensors: the function's first inputs.
         wants: its `needs_input_grad`; the result is None where this is false.
+        grad: of what it returns, one for each where these are several tensors.
     """
     again = torch.is_grad_enabled()
+    device = (grad if isinstance(grad, Tensor) else grad[0]).device.type
     # The plain form keeps to the dtypes that were saved, wherever the backward pass is called.
-    with torch.enable_grad(), torch.autocast(grad.device.type, enabled=False):
+    with torch.enable_grad(), torch.autocast(device, enabled=False):
         given, wanted = [], []
         for x, want in zip(tensors, wants):
             if x is not None and want:

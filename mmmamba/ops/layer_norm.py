@@ -4,7 +4,7 @@ Under CUDA autocast PyTorch's `F.layer_norm` writes float32, and a linear layer 
 that and writes it again in the low precision. Here one kernel computes in float32 and writes what
 the consumer takes.
 
-Which way is taken is decided in `_kernels_take` and nowhere else: Triton's kernels on CUDA for
+Which way is taken is decided in `kernels_take` and nowhere else: Triton's kernels on CUDA for
 float32, float16 and bfloat16; else `F.layer_norm`, the same arithmetic in float32: on a CPU,
 without Triton and for float64.
 """
@@ -50,8 +50,8 @@ def layer_norm(
         ValueError: shapes that do not fit, or another backend.
     """
     _check(x, weight, bias, backend)
-    dtype = _out_dtype(x, x.dtype, feeds_linear)
-    if _kernels_take(x, x.dtype, backend):
+    dtype = output_dtype(x, x.dtype, feeds_linear)
+    if kernels_take(x, x.dtype, backend):
         return _launch(x, None, weight, bias, eps, dtype)[0]
     return _plain(x, weight, bias, eps, dtype, feeds_linear)
 
@@ -78,8 +78,8 @@ def add_layer_norm(
             "wanted the same shape"
         )
     total = torch.promote_types(x.dtype, branch.dtype)
-    dtype = _out_dtype(x, total, feeds_linear)
-    if _kernels_take(x, total, backend):
+    dtype = output_dtype(x, total, feeds_linear)
+    if kernels_take(x, total, backend):
         y, sums, _ = _launch(x, branch, weight, bias, eps, dtype)
         assert sums is not None
         return y, sums
@@ -107,14 +107,14 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor, backend: str) -> None:
         )
 
 
-def _kernels_take(x: Tensor, dtype: torch.dtype, backend: str) -> bool:
+def kernels_take(x: Tensor, dtype: torch.dtype, backend: str) -> bool:
     # Whoever names a backend gets it or an error: on a CPU it is how the interpreter is reached.
     if backend:
         return backend == "triton"
     return HAS_TRITON and x.is_cuda and dtype in DTYPES and x.shape[-1] <= MAX_WIDTH
 
 
-def _out_dtype(x: Tensor, dtype: torch.dtype, feeds_linear: bool) -> torch.dtype:
+def output_dtype(x: Tensor, dtype: torch.dtype, feeds_linear: bool) -> torch.dtype:
     low = autocast_dtype(x)
     # Autocast leaves float64 alone.
     if dtype == torch.float64 or low is None:
@@ -187,7 +187,7 @@ def _(grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype):
     return [first, torch.empty_like(weight), torch.empty_like(weight), *more]
 
 
-def _plain_operator(
+def plain_operator(
     x: Tensor,
     branch: Tensor | None,
     weight: Tensor,
@@ -252,7 +252,7 @@ def _plain_backward(ctx, grad_y, grad_sum) -> _Gradients:
     x_dtype, branch_dtype = ctx.dtypes
 
     def norm(normed, weight, bias):
-        return _plain_operator(normed, None, weight, bias, ctx.eps, grad_y.dtype)[0]
+        return plain_operator(normed, None, weight, bias, ctx.eps, grad_y.dtype)[0]
 
     of_x, of_branch, of_weight, of_bias = ctx.needs_input_grad[:4]
     wants = (of_x or of_branch, of_weight, of_bias)
@@ -283,7 +283,7 @@ class _Watched(torch.autograd.Function):
         return _backward(ctx, grad_y, grad_sum, layer_norm_backward_op)
 
 
-differentiate(layer_norm_op, _Watched, _plain_operator)
+differentiate(layer_norm_op, _Watched, plain_operator)
 
 
 class _Eager(torch.autograd.Function):
@@ -306,5 +306,5 @@ def _launch(*inputs) -> tuple[Tensor, Tensor | None, Tensor]:
     if torch.compiler.is_compiling():
         return layer_norm_op(*inputs)
     if transformed():
-        return _plain_operator(*inputs)
+        return plain_operator(*inputs)
     return _Eager.apply(*inputs) if torch.is_grad_enabled() else _kernels(*inputs)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mmmamba.ops import depthwise_conv
-from mmmamba.ops.depthwise_conv import _Fused, _kernels_take, _plain
+from mmmamba.ops.depthwise_conv import _Fused, _plain, kernels_take
 
 from .interpreter import check_in_the_interpreter, inside, outside
 from .interpreter_memory import check_addresses
@@ -155,10 +155,10 @@ def test_which_way_is_taken(monkeypatch, kernel, stride, takes):
     monkeypatch.setattr(module, "HAS_TRITON", True)
     x, _, _, _ = make(1, 8, 5, 6)
     weight = torch.ones(8, 1, *kernel)
-    assert _kernels_take(x, weight, stride) == takes
-    assert not _kernels_take(x.contiguous(), weight, stride)
-    assert not _kernels_take(x.double(), weight.double(), stride)
-    assert not _kernels_take(x, weight.half(), stride)
+    assert kernels_take(x, weight, stride) == takes
+    assert not kernels_take(x.contiguous(), weight, stride)
+    assert not kernels_take(x.double(), weight.double(), stride)
+    assert not kernels_take(x, weight.half(), stride)
 
 
 @outside

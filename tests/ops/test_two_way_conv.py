@@ -58,6 +58,34 @@ def test_kernel_equals_pytorch(length, channels, bias):
 
 
 @inside
+@pytest.mark.parametrize(
+    ("length", "channels", "bias"), [(1, 3, True), (21, 130, True), (17, 128, False)]
+)
+def test_gradients_equal_pytorchs(length, channels, bias):
+    """From a gradient in other strides, and with several tiles for a program."""
+    from mmmamba.ops.kernels.two_way_conv import backward
+
+    leaves = inputs(length, channels, torch.float32, bias=bias)
+    grad = torch.randn(2, length, channels, 2).transpose(2, 3)
+    wanted = [x.requires_grad_() for x in leaves if x is not None]
+    want = torch.autograd.grad(two_way_conv._plain(*leaves), wanted, grad)
+    with torch.no_grad():
+        got = [g for g in backward(grad, *leaves) if g is not None]
+    for found, right in zip(got, want, strict=True):
+        torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-4)
+
+
+@inside
+def test_empty_sequences():
+    from mmmamba.ops.kernels.two_way_conv import backward
+
+    given = inputs(0, 3, torch.float32)
+    dx, *parameters = backward(torch.zeros(2, 0, 2, 3), *given)
+    assert dx.shape == given[0].shape
+    assert all(not bool(g.any()) for g in parameters)
+
+
+@inside
 def test_second_derivatives():
     assert_second_order_equal(
         two_way_conv._Fused.apply, two_way_conv._plain, inputs(3, 2, torch.float32)

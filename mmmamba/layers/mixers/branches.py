@@ -4,13 +4,49 @@ The base of Vim's kind of mixers. Shape suffixes: B batch, L tokens, K branches,
 width, N states, R dt rank.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import chain, islice
 from operator import attrgetter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmmamba.ops.derivatives import watched
+
 from .s6 import S6, dt_projection, resolve_dt_rank, s4d_real
+
+
+@cache
+def _getter(pattern: str, suffixes: tuple[str, ...]) -> Callable[[nn.Module], Sequence[Tensor]]:
+    """What gets a parameter of every branch: `get_parameter` takes longer than a kernel."""
+    get: Callable[[nn.Module], Any] = attrgetter(*[pattern.format(suffix) for suffix in suffixes])
+    # Of one name `attrgetter` returns what it names, not a tuple.
+    return get if len(suffixes) > 1 else lambda module: (get(module),)
+
+
+def stacked(groups: Sequence[Sequence[Tensor]]) -> Sequence[Tensor]:
+    """`torch.stack` of each group, all as one step of autograd."""
+    if watched() or not torch.is_grad_enabled():
+        return [torch.stack(tuple(group)) for group in groups]
+    return _Stacked.apply([len(group) for group in groups], *chain.from_iterable(groups))
+
+
+class _Stacked(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, lengths, *tensors):
+        ctx.lengths = lengths
+        ctx.set_materialize_grads(False)
+        remaining = iter(tensors)
+        return tuple(torch.stack(tuple(islice(remaining, length))) for length in lengths)
+
+    @staticmethod
+    def backward(ctx, *grads):
+        found = [None]
+        for length, grad in zip(ctx.lengths, grads):
+            found += [None] * length if grad is None else grad.unbind()
+        return tuple(found)
 
 
 class ScanBranches(nn.Module):
@@ -52,20 +88,14 @@ class ScanBranches(nn.Module):
 
     def each(self, pattern: str) -> list[Tensor]:
         """A parameter of every branch: `each("x_proj{}.weight")`."""
-        # Not `get_parameter`, which refuses a cast that stands in a parameter's place for a pass.
-        return [attrgetter(pattern.format(suffix))(self) for suffix in self.suffixes]
+        return list(_getter(pattern, self.suffixes)(self))
 
     def s6(self) -> S6:
         """The parameters of the scans."""
         # The scan takes one tensor of all branches; stacked in each pass, so that gradients find
         # the parameters under their own names.
-        return S6(
-            torch.stack(self.each("x_proj{}.weight")),
-            torch.stack(self.each("dt_proj{}.weight")),
-            torch.stack(self.each("dt_proj{}.bias")),
-            torch.stack(self.each(self.a_name)),
-            torch.stack(self.each("D{}")),
-        )
+        patterns = ("x_proj{}.weight", "dt_proj{}.weight", "dt_proj{}.bias", self.a_name, "D{}")
+        return S6(*stacked([self.each(pattern) for pattern in patterns]))
 
     def scan(
         self,

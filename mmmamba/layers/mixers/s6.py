@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mmmamba.ops import projected_scan, selective_scan
 from mmmamba.ops.autocast import autocast_dtype
 from mmmamba.ops.recompute import unwatched
+from mmmamba.ops.selective_scan.joined import Separate, joined
 
 from ..precision import full_precision
 
@@ -140,19 +141,19 @@ class S6(NamedTuple):
         self, x_BLD: Tensor, index: Tensor | None = None, index_complete: bool = False
     ) -> Tensor:
         """`scan` of `project`, merged, of one head: less is kept for the backward pass."""
-        # In the order that `projected_scan` takes: all step sizes, then all B, then all C.
-        down_KRE, B_KNE, C_KNE = self.x_proj_KME.split(self.splits, 1)
-        step_KEE = compose(self.dt_proj_KER, down_KRE)
-        weights = [weight.flatten(0, 1) for weight in (step_KEE, B_KNE, C_KNE)]
+        # Also where a whole model was cast to half, and no autocast is on.
+        taken = autocast_dtype(x_BLD) or x_BLD.dtype
+        separate = Separate(self.x_proj_KME, self.dt_proj_KER, self.A_log_KEN)
+        weight, A_KEN = joined(separate, taken)
         return projected_scan(
             x_BLD,
-            torch.cat(weights),
-            self._A_KEN(),
+            weight,
+            A_KEN,
             full_precision(self.D_KE),
             index=index,
             delta_bias=full_precision(self.dt_bias_KE),
             # The step sizes are made inside: this is the dtype that they will have there.
-            out_dtype=output_dtype(autocast_dtype(x_BLD) or x_BLD.dtype),
+            out_dtype=output_dtype(taken),
             index_complete=index_complete,
         )
 

@@ -11,12 +11,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmmamba.ops import cover, expand_routes, route_table, silu_gate
+from mmmamba.ops.autocast import autocast_dtype
+from mmmamba.ops.scan_branch import ScanBranch, scan_branch, takes
 
 from ..activated import DepthwiseConv
 from ..layout import channels_first, channels_last
 from ..norm import LayerNorm
 from ..walk import MapWalk
-from .s6 import S6, dt_bias, dt_weight, resolve_dt_rank, s4d_real, scan_projects
+from .bare import bare
+from .s6 import (
+    S6,
+    dt_bias,
+    dt_weight,
+    output_dtype,
+    resolve_dt_rank,
+    s4d_real,
+    scan_projects,
+)
 
 CROSS = expand_routes("cross")[0]
 
@@ -91,8 +102,44 @@ class SS2D(nn.Module):
         return self._project_out(self._gated(self._normed_scan(x_BHWD), z_BHWD), x_BHWD.dtype)
 
     def _normed_scan(self, x_BHWD: Tensor) -> Tensor:
+        # In this order, as a compiler is not to trace the look for hooks.
+        if scan_projects(x_BHWD, self.dt_projs_weight.shape[2]) and self._is_plain():
+            taken = autocast_dtype(x_BHWD) or x_BHWD.dtype
+            scan_dtype = output_dtype(taken) or taken
+            if takes(x_BHWD, self.conv2d.weight, scan_dtype):
+                return self._branch(x_BHWD, scan_dtype)
         local_BHWD = channels_last(self.conv2d(channels_first(x_BHWD)))
         return self.out_norm(self.scan(local_BHWD))
+
+    def _is_plain(self) -> bool:
+        """Whether convolution, scan and norm are what `scan_branch` computes, and nobody looks."""
+        return (
+            self.heads == 1
+            and self.multi_scan is None
+            and self.act is F.silu
+            and type(self).scan is SS2D.scan
+            and bare(self.conv2d, DepthwiseConv)
+            and bare(self.out_norm, LayerNorm)
+        )
+
+    def _branch(self, x_BHWD: Tensor, scan_dtype: torch.dtype) -> Tensor:
+        """Convolution, scans and norm as one step of autograd."""
+        given = ScanBranch(
+            x_BHWD,
+            self.conv2d.weight,
+            self.conv2d.bias,
+            self.x_proj_weight,
+            self.dt_projs_weight,
+            self.dt_projs_bias,
+            self.A_logs,
+            self.Ds,
+            self.out_norm.weight,
+            self.out_norm.bias,
+        )
+        H, W = x_BHWD.shape[1:3]
+        index_KT, norm = route_table(self.routes, H, W, x_BHWD.device), self.out_norm
+        complete = cover(self.routes)
+        return scan_branch(given, index_KT, complete, scan_dtype, norm.eps, norm.feeds_linear)
 
     def _gated(self, y_BHWD: Tensor, z_BHWD: Tensor) -> Tensor:
         # SiLU and the product are one kernel on a GPU; it takes sequences.

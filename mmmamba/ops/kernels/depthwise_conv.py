@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import ceil_div, launch, on
+from ..launch import Launch, Plans, ceil_div
 from .depthwise_grid import grid_of, tile_of, warps_of
 
 REGISTERS = 168
@@ -25,6 +25,8 @@ Three programs share a multiprocessor then instead of two.
 """
 SIZES = ["x_b", "x_h", "x_w", "g_b", "g_h", "g_w", "height", "width", "strips", "rows", "vectors"]
 """Arguments that no kernel is specialised on."""
+
+_PLANS = Plans()
 
 
 class Gradients(NamedTuple):
@@ -70,25 +72,18 @@ def backward(
     inner = None
     if wants_dx:
         inner = _empty_map(x) if silu else grad
-    parts = _new_parts(x, weight, bias) if wants_parameters else None
+    parts = None
+    if wants_parameters:
+        # Each program's share of the parameters' gradients, added up in one order afterwards.
+        numbers = weight.shape[2] * weight.shape[3] + (bias is not None)
+        shape = (grid_of(x, weight).tiles, x.shape[1], numbers)
+        parts = torch.empty(shape, device=x.device, dtype=torch.float32)
     if silu or wants_parameters:
-        _launch(
-            conv_backward_kernel,
-            x,
-            weight,
-            tensors=dict(x=x, weight=weight, bias=bias, grad=grad, inner=inner, parts=parts),
-            strided=dict(x=x, g=grad),
-            SILU=silu,
-            HAS_BIAS=bias is not None,
-            INNER=silu and wants_dx,
-            PARTS=wants_parameters,
-            # A multiprocessor has 2**16 registers; with more threads there are fewer for each.
-            maxnreg=min(REGISTERS, 2**16 // (32 * warps_of(weight.shape[-1]))),
-        )
+        _pass_back(x, weight, bias, grad, inner if silu else None, parts, silu)
     dx = dweight = dbias = None
     if parts is not None:
         sums = parts.sum(0)
-        taps = weight[0].numel()
+        taps = weight.shape[2] * weight.shape[3]
         # Of each channel first the taps, row by row, and behind them the bias, where there is one.
         dweight = sums[:, :taps].reshape(weight.shape).to(weight.dtype)
         dbias = None if bias is None else sums[:, -1].to(bias.dtype)
@@ -102,38 +97,57 @@ def _empty_map(x: Tensor) -> Tensor:
     return torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
-def _new_parts(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Each program's share of the parameters' gradients, added up in one order afterwards."""
-    numbers = weight[0].numel() + (bias is not None)
-    shape = (grid_of(x, weight).tiles, x.shape[1], numbers)
-    return torch.empty(shape, device=x.device, dtype=torch.float32)
-
-
 def _convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, y: Tensor, *, silu: bool, flip: bool
 ) -> None:
     """Writes the convolution of x into y; with `flip`, with the kernel turned round."""
-    _launch(
-        conv_kernel,
-        x,
-        weight,
-        tensors=dict(x=x, weight=weight, bias=bias, y=y),
-        strided=dict(x=x),
-        SILU=silu,
-        HAS_BIAS=bias is not None,
-        FLIP=flip,
-    )
+    kinds = (x.dtype, weight.dtype, None if bias is None else bias.dtype, y.dtype)
+    key = (x.shape, x.stride(), weight.shape, x.device, silu, flip, kinds)
+    launch = _PLANS.get(key)
+    if launch is None:
+        constants = dict(SILU=silu, HAS_BIAS=bias is not None, FLIP=flip)
+        launch = _PLANS.keep(key, _plan(conv_kernel, x, weight, dict(x=x), **constants))
+    launch(x, weight, bias, y)
 
 
-def _launch(
-    kernel,
+def _pass_back(
     x: Tensor,
     weight: Tensor,
-    tensors: dict[str, Tensor | None],
-    strided: dict[str, Tensor],
-    **constants,
+    bias: Tensor | None,
+    grad: Tensor,
+    inner: Tensor | None,
+    parts: Tensor | None,
+    silu: bool,
 ) -> None:
-    """Launches a kernel over x.
+    """Writes what of `grad` comes through SiLU into `inner`, and shares of sums into `parts`."""
+    kinds = (x.dtype, weight.dtype, None if bias is None else bias.dtype, grad.dtype)
+    strides = (x.stride(), grad.stride())
+    wants = (silu, inner is None, parts is None)
+    key = (x.shape, *strides, weight.shape, x.device, *wants, kinds)
+    launch = _PLANS.get(key)
+    if launch is None:
+        launch = _PLANS.keep(
+            key,
+            _plan(
+                conv_backward_kernel,
+                x,
+                weight,
+                dict(x=x, g=grad),
+                SILU=silu,
+                HAS_BIAS=bias is not None,
+                INNER=inner is not None,
+                PARTS=parts is not None,
+                # A multiprocessor has 2**16 registers; with more threads there are fewer for each.
+                maxnreg=min(REGISTERS, 2**16 // (32 * warps_of(weight.shape[-1]))),
+            ),
+        )
+    launch(x, weight, bias, grad, inner, parts)
+
+
+def _plan(
+    kernel, x: Tensor, weight: Tensor, strided: dict[str, Tensor], **constants: int
+) -> Launch:
+    """How a kernel is launched over x.
 
     Args:
         strided: maps in strides of their own, which the kernel calls `x_b`, `x_h` and `x_w` with
@@ -155,19 +169,18 @@ def _launch(
     tile, grid = tile_of(channels), grid_of(x, weight)
     sizes = {name: stride // vector for name, stride in strides.items()}
     sizes |= dict(height=height, width=width, strips=grid.strips, rows=grid.rows)
-    with on(x.device):
-        launch(
-            kernel,
-            grid.tiles * ceil_div(channels, tile.channels),
-            tensors,
-            sizes | dict(vectors=channels // vector),
-            **constants,
-            S=side,
-            VECTOR=vector,
-            WB=tile.columns,
-            DB=tile.channels,
-            num_warps=warps_of(side),
-        )
+    return Launch(
+        kernel,
+        x.device,
+        grid.tiles * ceil_div(channels, tile.channels),
+        sizes | dict(vectors=channels // vector),
+        **constants,
+        S=side,
+        VECTOR=vector,
+        WB=tile.columns,
+        DB=tile.channels,
+        num_warps=warps_of(side),
+    )
 
 
 @triton.jit

@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import ceil_div, launch, on
+from ..launch import Launch, Plans, ceil_div
 
 ROWS, CHANNELS = 8, 256
 
@@ -13,11 +13,13 @@ MAPS = ("y", "z", "out", "g", "dy", "dz")
 SIZES = ["rows", "length", "channels"] + [f"{name}_{axis}" for name in MAPS for axis in "bl"]
 """Arguments that no kernel is specialised on."""
 
+_PLANS = Plans()
+
 
 def forward(y: Tensor, z: Tensor, scale: float) -> Tensor:
     """`scale * y * silu(z)` in z's dtype; channels side by side in memory, as in all here."""
     gated = torch.empty(z.shape, dtype=z.dtype, device=z.device)
-    _run(gate_kernel, dict(y=y, z=z, out=gated), scale)
+    _run(gate_kernel, "y z out", (y, z, gated), scale)
     return gated
 
 
@@ -27,31 +29,37 @@ def backward(grad: Tensor, y: Tensor, z: Tensor, scale: float) -> tuple[Tensor, 
     grad = grad if grad.stride(-1) == 1 else grad.contiguous()
     dy = torch.empty(y.shape, dtype=y.dtype, device=y.device)
     dz = torch.empty(z.shape, dtype=z.dtype, device=z.device)
-    _run(gate_backward_kernel, dict(y=y, z=z, g=grad, dy=dy, dz=dz), scale)
+    _run(gate_backward_kernel, "y z g dy dz", (y, z, grad, dy, dz), scale)
     return dy, dz
 
 
-def _run(kernel, tensors: dict[str, Tensor], scale: float) -> None:
+def _run(kernel, names: str, tensors: tuple[Tensor, ...], scale: float) -> None:
     """`tensors` `(B, L, D)`, each in its own strides, which the kernel calls `y_b` and `y_l`."""
-    y = tensors["y"]
-    batch, length, channels = y.shape
+    y = tensors[0]
     if y.numel() == 0:
         return
+    key = (names, scale, y.shape, y.device, *[(x.stride(), x.dtype) for x in tensors])
+    launch = _PLANS.get(key) or _PLANS.keep(key, _plan(kernel, names, tensors, scale))
+    launch(*tensors)
+
+
+def _plan(kernel, names: str, tensors: tuple[Tensor, ...], scale: float) -> Launch:
+    y = tensors[0]
+    batch, length, channels = y.shape
     strides = {}
-    for name, x in tensors.items():
+    for name, x in zip(names.split(), tensors):
         # Each map has strides of its own: y and z are often parts of a wider projection.
         strides[f"{name}_b"], strides[f"{name}_l"] = x.stride(0), x.stride(1)
-    with on(y.device):
-        launch(
-            kernel,
-            ceil_div(batch * length, ROWS) * ceil_div(channels, CHANNELS),
-            tensors,
-            strides | dict(rows=batch * length, length=length, channels=channels),
-            SCALE=scale,
-            RB=ROWS,
-            DB=CHANNELS,
-            num_warps=4,
-        )
+    return Launch(
+        kernel,
+        y.device,
+        ceil_div(batch * length, ROWS) * ceil_div(channels, CHANNELS),
+        strides | dict(rows=batch * length, length=length, channels=channels),
+        SCALE=scale,
+        RB=ROWS,
+        DB=CHANNELS,
+        num_warps=4,
+    )
 
 
 @triton.jit

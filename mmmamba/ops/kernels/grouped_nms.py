@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import launch, on
+from ..launch import Launch
 
 BITS = tl.constexpr(32)
 ROWS, WORDS = 32, 4
@@ -28,28 +28,24 @@ def kept(boxes_GN4: Tensor, threshold: float, count_G: Tensor) -> Tensor:
     # Words left of the diagonal are neither written nor read.
     bits_GNW = torch.empty(groups, length, words, dtype=torch.int32, device=boxes_GN4.device)
     block = triton.next_power_of_2(words)
-    with on(boxes_GN4.device):
-        # Without fused multiplications overlaps are rounded as torchvision rounds them on a CPU.
-        launch(
-            overlap_kernel,
-            groups * triton.cdiv(length, ROWS) * triton.cdiv(words, WORDS),
-            dict(boxes=boxes_GN4, count=count_G, bits=bits_GNW),
-            dict(length=length, words=words),
-            THRESHOLD=threshold,
-            RB=ROWS,
-            WB=WORDS,
-            num_warps=4,
-            enable_fp_fusion=False,
-        )
-        launch(
-            walk_kernel,
-            groups,
-            dict(bits=bits_GNW, count=count_G, keep=keep_GN),
-            dict(length=length, words=words),
-            WB=block,
-            # With one warp, sums over the words need no exchange between warps.
-            num_warps=1 if block <= 128 else 8,
-        )
+    sizes = dict(length=length, words=words)
+    # Without fused multiplications overlaps are rounded as torchvision rounds them on a CPU.
+    overlap = Launch(
+        overlap_kernel,
+        boxes_GN4.device,
+        groups * triton.cdiv(length, ROWS) * triton.cdiv(words, WORDS),
+        sizes,
+        THRESHOLD=threshold,
+        RB=ROWS,
+        WB=WORDS,
+        num_warps=4,
+        enable_fp_fusion=False,
+    )
+    # With one warp, sums over the words need no exchange between warps.
+    warps = 1 if block <= 128 else 8
+    walk = Launch(walk_kernel, boxes_GN4.device, groups, sizes, WB=block, num_warps=warps)
+    overlap(boxes_GN4, count_G, bits_GNW)
+    walk(bits_GNW, count_G, keep_GN)
     # Bytes of 0 and 1 are PyTorch's booleans already.
     return keep_GN.view(torch.bool)
 

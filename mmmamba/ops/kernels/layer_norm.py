@@ -10,13 +10,14 @@ Shape suffixes: R rows of a tile, C width.
 
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import ceil_div, launch, multiprocessors, on
+from ..launch import Launch, Plans, ceil_div, multiprocessors
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ FORWARD, BACKWARD = Config(2048, 4), Config(2048, 4)
 PROGRAMS = 6
 """For each multiprocessor, in the backward pass."""
 
+_FORWARD, _BACKWARD = Plans(), Plans()
+
 
 def forward(
     x: Tensor,
@@ -67,26 +70,23 @@ def forward(
         sums = torch.empty(x.shape, dtype=total, device=x.device)
     stats = torch.empty((2, rows), dtype=torch.float32, device=x.device)
     if rows:
-        options = options_of(FORWARD, width)
-        tensors = dict(
-            x=x.contiguous(),
-            branch=branch,
-            weight=weight.contiguous(),
-            bias=bias.contiguous(),
-            y=y,
-            sums=sums,
-            stats=stats,
+        x, weight, bias = x.contiguous(), weight.contiguous(), bias.contiguous()
+        tensors = (x, branch, weight, bias, y, sums, stats)
+        key = (rows, width, eps, x.device, *[None if t is None else t.dtype for t in tensors])
+        launch = _FORWARD.get(key) or _FORWARD.keep(
+            key, _plan_forward(rows, width, eps, x.device, branch is not None)
         )
-        with on(x.device):
-            launch(
-                forward_kernel,
-                ceil_div(rows, options["BR"]),
-                tensors,
-                dict(rows=rows, eps=eps),
-                **options,
-                HAS_BRANCH=branch is not None,
-            )
+        launch(*tensors)
     return y, sums, stats
+
+
+def _plan_forward(
+    rows: int, width: int, eps: float, device: torch.device, has_branch: bool
+) -> Launch:
+    options = options_of(FORWARD, width)
+    programs = ceil_div(rows, options["BR"])
+    sizes = dict(rows=rows, eps=eps)
+    return Launch(forward_kernel, device, programs, sizes, **options, HAS_BRANCH=has_branch)
 
 
 def backward(
@@ -104,39 +104,49 @@ def backward(
     """
     width = normed.shape[-1]
     rows = normed.numel() // width
-    options = options_of(BACKWARD, width)
-    tiles = ceil_div(rows, options["BR"])
-    programs = min(tiles, PROGRAMS * multiprocessors(normed.device))
     dx = torch.empty(normed.shape, dtype=x_dtype, device=normed.device)
     dbranch = None
     if branch_dtype not in (None, x_dtype):
         dbranch = torch.empty(normed.shape, dtype=branch_dtype, device=normed.device)
+    grad_y, normed, weight = grad_y.contiguous(), normed.contiguous(), weight.contiguous()
+    grad_sum = None if grad_sum is None else grad_sum.contiguous()
+    tensors = (grad_y, grad_sum, normed, stats, weight, dx, dbranch)
+    key = (rows, width, normed.device, *[None if t is None else t.dtype for t in tensors])
+    plan = _BACKWARD.get(key) or _BACKWARD.keep(
+        key,
+        _plan_backward(rows, width, normed.device, grad_sum is not None, dbranch is not None),
+    )
     # No program adds to another's sum: atomic additions would come in another order each time.
-    parts = torch.empty((2, programs, width), dtype=torch.float32, device=normed.device)
+    parts = torch.empty(plan.parts, dtype=torch.float32, device=normed.device)
     if rows:
-        tensors = dict(
-            grad_y=grad_y.contiguous(),
-            grad_sum=None if grad_sum is None else grad_sum.contiguous(),
-            normed=normed.contiguous(),
-            stats=stats,
-            weight=weight.contiguous(),
-            dx=dx,
-            dbranch=dbranch,
-            parts=parts,
-        )
-        with on(normed.device):
-            launch(
-                backward_kernel,
-                programs,
-                tensors,
-                dict(rows=rows, tiles=tiles, programs=programs),
-                **options,
-                HAS_SUM=grad_sum is not None,
-                SPLIT=dbranch is not None,
-            )
+        plan.launch(*tensors, parts)
     # Without rows there are no programs, and these sums over none of them are zeros.
     dweight, dbias = parts.sum(1).to(weight.dtype)
     return [dx, dweight, dbias] if dbranch is None else [dx, dweight, dbias, dbranch]
+
+
+class _BackwardPlan(NamedTuple):
+    launch: Launch
+    parts: tuple[int, int, int]
+    """Shape of the programs' sums: of weight and bias, program and width."""
+
+
+def _plan_backward(
+    rows: int, width: int, device: torch.device, has_sum: bool, split: bool
+) -> _BackwardPlan:
+    options = options_of(BACKWARD, width)
+    tiles = ceil_div(rows, options["BR"])
+    programs = min(tiles, PROGRAMS * multiprocessors(device))
+    launch = Launch(
+        backward_kernel,
+        device,
+        programs,
+        dict(rows=rows, tiles=tiles, programs=programs),
+        **options,
+        HAS_SUM=has_sum,
+        SPLIT=split,
+    )
+    return _BackwardPlan(launch, (2, programs, width))
 
 
 @triton.jit(do_not_specialize=["rows"])

@@ -5,11 +5,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import ceil_div, launch, on
+from ..launch import Launch, Plans, ceil_div
 
 ROWS, COLUMNS = 8, 128
 FAR = tl.constexpr(-1e6)
 """Half the lengths of a mask from its middle: beyond it."""
+_PLANS = Plans()
 
 
 def paste(masks_Nhw: Tensor, boxes_N4: Tensor, size: tuple[int, int], threshold: float) -> Tensor:
@@ -17,26 +18,32 @@ def paste(masks_Nhw: Tensor, boxes_N4: Tensor, size: tuple[int, int], threshold:
     number, (height, width) = len(masks_Nhw), size
     pasted = torch.empty(number, height, width, dtype=torch.int8, device=masks_Nhw.device)
     if pasted.numel():
-        with on(masks_Nhw.device):
-            launch(
-                paste_kernel,
-                number * ceil_div(height, ROWS) * ceil_div(width, COLUMNS),
-                dict(masks=masks_Nhw, boxes=boxes_N4, pasted=pasted),
-                dict(
-                    mask_height=masks_Nhw.shape[1],
-                    mask_width=masks_Nhw.shape[2],
-                    height=height,
-                    width=width,
-                    threshold=float(threshold),
-                ),
-                YB=ROWS,
-                XB=COLUMNS,
-                num_warps=4,
-                # So that sums are rounded as PyTorch rounds them on a CPU.
-                enable_fp_fusion=False,
-            )
+        key = (masks_Nhw.shape, masks_Nhw.dtype, masks_Nhw.device, size, threshold)
+        launch = _PLANS.get(key) or _PLANS.keep(key, _plan(masks_Nhw, size, threshold))
+        launch(masks_Nhw, boxes_N4, pasted)
     # Bytes of 0 and 1 are PyTorch's booleans already.
     return pasted.view(torch.bool)
+
+
+def _plan(masks_Nhw: Tensor, size: tuple[int, int], threshold: float) -> Launch:
+    height, width = size
+    return Launch(
+        paste_kernel,
+        masks_Nhw.device,
+        len(masks_Nhw) * ceil_div(height, ROWS) * ceil_div(width, COLUMNS),
+        dict(
+            mask_height=masks_Nhw.shape[1],
+            mask_width=masks_Nhw.shape[2],
+            height=height,
+            width=width,
+            threshold=float(threshold),
+        ),
+        YB=ROWS,
+        XB=COLUMNS,
+        num_warps=4,
+        # So that sums are rounded as PyTorch rounds them on a CPU.
+        enable_fp_fusion=False,
+    )
 
 
 @triton.jit

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import launch, on
+from ..launch import Launch, Plans
 
 MAPS = 4
 """Which the kernel has arguments for: `MAX_LEVELS` of `ops/roi_align.py`."""
@@ -20,6 +20,7 @@ CELLS = 4
 """Cells of a row that are read together."""
 SIZES = [f"{name}{level}" for level in range(MAPS) for name in "hws"] + ["rows", "columns"]
 """Arguments that no kernel is specialised on."""
+_PLANS = Plans()
 
 
 def forward(
@@ -63,33 +64,40 @@ def _run(
     scales: Sequence[float],
     add: bool,
 ) -> None:
-    regions, channels, height, width = pooled.shape
     if pooled.numel() == 0:
         return
-    tensors: dict[str, Tensor] = {}
+    # No region is of a level beyond the last: any map stands for it.
+    given = [maps[min(level, len(maps) - 1)] for level in range(MAPS)]
+    shapes = tuple(one.shape for one in given)
+    dtypes = (given[0].dtype, rois_R5.dtype, level_R.dtype, pooled.dtype)
+    key = (shapes, pooled.shape, tuple(scales), add, dtypes, pooled.device)
+    launch = _PLANS.get(key) or _PLANS.keep(key, _plan(shapes, pooled, scales, add))
+    launch(*given, rois_R5, level_R, pooled)
+
+
+def _plan(
+    shapes: Sequence[torch.Size], pooled: Tensor, scales: Sequence[float], add: bool
+) -> Launch:
+    regions, channels, height, width = pooled.shape
     sizes: dict[str, int | float] = {}
-    for level in range(MAPS):
-        # No region is of a level beyond the last: any map stands for it.
-        present = min(level, len(maps) - 1)
-        tensors[f"map{level}"] = maps[present]
-        sizes[f"h{level}"], sizes[f"w{level}"] = maps[present].shape[2:]
-        sizes[f"s{level}"] = float(scales[present])
+    for level, shape in enumerate(shapes):
+        sizes[f"h{level}"], sizes[f"w{level}"] = shape[2:]
+        sizes[f"s{level}"] = float(scales[min(level, len(scales) - 1)])
     block = triton.next_power_of_2(channels)
-    with on(pooled.device):
-        launch(
-            pool_kernel,
-            regions * height * width,
-            tensors | dict(rois=rois_R5, level=level_R, pooled=pooled),
-            sizes | dict(rows=height, columns=width),
-            C=channels,
-            CB=block,
-            XB=CELLS,
-            ADD=add,
-            num_warps=max(1, min(8, block // 256)),
-            # The number of samples is rounded up: fused multiplications would change it where it
-            # comes out even.
-            enable_fp_fusion=False,
-        )
+    return Launch(
+        pool_kernel,
+        pooled.device,
+        regions * height * width,
+        sizes | dict(rows=height, columns=width),
+        C=channels,
+        CB=block,
+        XB=CELLS,
+        ADD=add,
+        num_warps=max(1, min(8, block // 256)),
+        # The number of samples is rounded up: fused multiplications would change it where it comes
+        # out even.
+        enable_fp_fusion=False,
+    )
 
 
 @triton.jit

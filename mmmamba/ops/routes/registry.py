@@ -136,6 +136,12 @@ def _steps(name: str, height: int, width: int) -> int:
 
 def cover(names: Sequence[str]) -> bool:
     """Whether each of these routes is known, for any size, to visit every position once."""
+    return _cover(tuple(names), len(_EXACT))
+
+
+@functools.lru_cache(maxsize=512)
+def _cover(names: tuple[str, ...], registered: int) -> bool:
+    # The number of routes that are known to do so is asked for because it grows.
     return all(name.removesuffix(REVERSED) in _EXACT for name in names)
 
 

@@ -42,10 +42,10 @@ class ScanArgs:
     merge: bool
     out_dtype: torch.dtype
     index_complete: bool = False
-    gradients: tuple[Tensor, Tensor, Tensor] | None = None
-    """Where a backend that can writes the gradients of delta, B and C.
+    gradients: tuple[Tensor, Tensor] | None = None
+    """Where a backend that can writes the gradients of delta, and of B and C, `(2, B, L, K, N)`.
 
-    They have the shapes of these and any strides but the last.
+    They may have any strides but the last.
     """
 
 

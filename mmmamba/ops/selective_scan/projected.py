@@ -10,6 +10,7 @@ Shape suffixes as in `common`; M = K D + 2 K N rows: step sizes route by route, 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -68,17 +69,17 @@ def projected_scan(
         # Before the autograd function: its backward pass multiplies again, where autocast is off,
         # and has to find the same numbers.
         x_BLD, weight_MD = x_BLD.to(low), weight_MD.to(low)
-    tensors = _Tensors(x_BLD, weight_MD, A, D, delta_bias)
+    tensors = Tensors(x_BLD, weight_MD, A, D, delta_bias)
     args = ScanArgs(index, True, True, out_dtype or x_BLD.dtype, index_complete)
     # A compiler cannot trace `transformed`.
     if not torch.compiler.is_compiling() and transformed():
-        return _plain(tensors, args)
+        return plain(tensors, args)
     if torch.is_grad_enabled():
         return _Projected.apply(*tensors, index, args.out_dtype, index_complete)
-    return _forward(tensors, args, keep_states=False)[0]
+    return forward(tensors, args, False, backend_module(resolve(x_BLD.device)))[0]
 
 
-class _Tensors(NamedTuple):
+class Tensors(NamedTuple):
     """What has a gradient, and likewise the gradients of these."""
 
     x: Tensor
@@ -88,110 +89,146 @@ class _Tensors(NamedTuple):
     bias: Tensor | None
 
 
-class _Projection(NamedTuple):
+class Projection(NamedTuple):
     """Views of what the projection makes, or of its gradient."""
 
     delta: Tensor
-    B: Tensor
-    C: Tensor
+    BC: Tensor
+    """B and C, `(2, B, L, K, N)`."""
 
 
-def _views(joint_BLM: Tensor, A: Tensor) -> _Projection:
-    K, D, N = A.shape
-    delta, B, C = joint_BLM.split((K * D, K * N, K * N), -1)
-    return _Projection(
-        delta.unflatten(-1, (K, D)), B.unflatten(-1, (K, N)), C.unflatten(-1, (K, N))
+def _views(joint_BLM: Tensor, A: Tensor) -> Projection:
+    # One view each: a chain of splits would take longer than a kernel.
+    (batch, length, _), (K, D, N) = joint_BLM.shape, A.shape
+    image, row, one = joint_BLM.stride()
+    # Some memory begins before the tensor that is looked at.
+    start = joint_BLM.storage_offset()
+    shape, strides = (2, batch, length, K, N), (K * N * one, image, row, N * one, one)
+    return Projection(
+        joint_BLM.as_strided((batch, length, K, D), (image, row, D * one, one), start),
+        joint_BLM.as_strided(shape, strides, start + K * D * one),
     )
 
 
-def _scan_inputs(given: _Tensors, joint_BLM: Tensor) -> tuple[Tensor | None, ...]:
+def _scan_inputs(given: Tensors, joint_BLM: Tensor) -> tuple[Tensor | None, ...]:
     """The seven tensors of a backend; the map is the same for all routes."""
     made = _views(joint_BLM, given.A)
-    return given.x.unsqueeze(2), made.delta, given.A, made.B, made.C, given.D, given.bias
+    B, C = made.BC.unbind()
+    return given.x.unsqueeze(2), made.delta, given.A, B, C, given.D, given.bias
 
 
-def _forward(given: _Tensors, args: ScanArgs, keep_states: bool) -> tuple[Tensor, Tensor]:
-    backend = backend_module(resolve(given.x.device))
+def forward(
+    given: Tensors, args: ScanArgs, keep_states: bool, backend: ModuleType
+) -> tuple[Tensor, Tensor]:
+    """y, and the states that the backend keeps."""
     inputs = _scan_inputs(given, F.linear(given.x, given.weight))
     y, states = backend.forward(*inputs, args, keep_states)
     return y.squeeze(2), states
 
 
-def _plain(given: _Tensors, args: ScanArgs) -> Tensor:
+def plain(given: Tensors, args: ScanArgs) -> Tensor:
     """The same from PyTorch's operators alone."""
-    inputs = _scan_inputs(given, F.linear(given.x, given.weight))
-    y = plain_module(given.x.device).scan(*inputs, args)
+    x, weight, A, skip, bias = given
+    K, D, N = A.shape
+    delta, B, C = F.linear(x, weight).split((K * D, K * N, K * N), -1)
+    inputs = (x.unsqueeze(2), delta.unflatten(-1, (K, D)), A)
+    weights = (B.unflatten(-1, (K, N)), C.unflatten(-1, (K, N)))
+    y = plain_module(x.device).scan(*inputs, *weights, skip, bias, args)
     return y.squeeze(2).to(args.out_dtype)
+
+
+def numbers_at_once() -> int:
+    """How many the backward pass of a scan that is called now may make at once."""
+    return AT_ONCE // _SPARING.get()
 
 
 class _Projected(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, A, D, bias, index, out_dtype, index_complete):
-        given = _Tensors(x, weight, A, D, bias)
+        given = Tensors(x, weight, A, D, bias)
         args = ScanArgs(index, True, True, out_dtype, index_complete)
-        y, states = _forward(given, args, keep_states=True)
+        ctx.backend = backend_module(resolve(x.device))
+        y, states = forward(given, args, True, ctx.backend)
         ctx.save_for_backward(*given, index, states)
         # Looked up now: the backward pass comes after the `with` block, often in a thread of
         # autograd's, where a context variable has its default.
-        ctx.index_complete, ctx.at_once = index_complete, AT_ONCE // _SPARING.get()
+        ctx.index_complete, ctx.at_once = index_complete, numbers_at_once()
         return y
 
     @staticmethod
     def backward(ctx, grad):
         *tensors, index, states = ctx.saved_tensors
-        given = _Tensors(*tensors)
+        given = Tensors(*tensors)
         args = ScanArgs(index, True, True, grad.dtype, ctx.index_complete)
         if differentiated_again(grad):
             return gradients(
-                lambda *tensors: _plain(_Tensors(*tensors), args),
+                lambda *tensors: plain(Tensors(*tensors), args),
                 given,
                 ctx.needs_input_grad,
                 grad,
             )
-        # What one image's projection holds, a map of M numbers; its gradient holds as many.
-        numbers_of_an_image = given.x.shape[1] * len(given.weight)
-        images = max(1, ctx.at_once // max(1, numbers_of_an_image))
-        # Some backends keep nothing, or not for each image: their states cannot be divided.
-        divisible = backend_module(resolve(given.x.device)).STATES_BY_IMAGE
-        if len(given.x) <= images or not divisible:
-            grads = _backward(grad, states, given, args)
-        else:
-            grads = _backward_in_parts(grad, states, given, args, images)
+        grads = backward(grad, states, given, args, ctx.at_once, ctx.backend)
         return *grads, None, None, None
 
 
-def _backward(grad: Tensor, states: Tensor, given: _Tensors, args: ScanArgs) -> _Tensors:
+def backward(
+    grad: Tensor,
+    states: Tensor,
+    given: Tensors,
+    args: ScanArgs,
+    at_once: int,
+    backend: ModuleType,
+) -> Tensors:
+    """The gradients of all tensors; the projection makes at most so many numbers at once."""
+    # What one image's projection holds, a map of M numbers; its gradient holds as many.
+    numbers_of_an_image = given.x.shape[1] * given.weight.shape[0]
+    images = max(1, at_once // max(1, numbers_of_an_image))
+    # Some backends keep nothing, or not for each image: their states cannot be divided.
+    if given.x.shape[0] <= images or not backend.STATES_BY_IMAGE:
+        return _backward(grad, states, given, args, backend)
+    return _backward_in_parts(grad, states, given, args, images, backend)
+
+
+def _backward(
+    grad: Tensor, states: Tensor, given: Tensors, args: ScanArgs, backend: ModuleType
+) -> Tensors:
     """The gradients of all tensors at once."""
     joint_BLM = F.linear(given.x, given.weight)
     djoint_BLM = torch.empty_like(joint_BLM)
     slots = _views(djoint_BLM, given.A)
     # A backend that can writes its gradients into the slots, side by side for one matrix product.
     args = ScanArgs(args.index_KT, True, True, args.out_dtype, args.index_complete, gradients=slots)
-    backend = backend_module(resolve(given.x.device))
     du, ddelta, dA, dB, dC, dD, dbias = backend.backward(
         grad.unsqueeze(2), states, *_scan_inputs(given, joint_BLM), args
     )
     # Other backends give tensors of their own. To compare addresses tells which it was.
-    for slot, gradient in zip(slots, (ddelta, dB, dC)):
-        if gradient.data_ptr() != slot.data_ptr():
+    if ddelta.data_ptr() != slots.delta.data_ptr():
+        slots.delta.copy_(ddelta)
+        for slot, gradient in zip(slots.BC, (dB, dC)):
             slot.copy_(gradient)
-    djoint_RM = djoint_BLM.flatten(0, 1)
+    rows = (-1, given.x.shape[-1])
+    djoint_RM = djoint_BLM.view(-1, given.weight.shape[0])
     # The map is read twice, by the scan as u and by the projection: both gradients in one product.
-    dx_RD = torch.addmm(du.squeeze(2).flatten(0, 1), djoint_RM, given.weight)
-    dweight = djoint_RM.t() @ given.x.flatten(0, 1)
-    return _Tensors(dx_RD.view(given.x.shape), dweight, dA, dD, dbias)
+    dx_RD = torch.addmm(du.reshape(rows), djoint_RM, given.weight)
+    dweight = djoint_RM.t() @ given.x.reshape(rows)
+    return Tensors(dx_RD.view(given.x.shape), dweight, dA, dD, dbias)
 
 
 def _backward_in_parts(
-    grad: Tensor, states: Tensor, given: _Tensors, args: ScanArgs, images: int
-) -> _Tensors:
+    grad: Tensor,
+    states: Tensor,
+    given: Tensors,
+    args: ScanArgs,
+    images: int,
+    backend: ModuleType,
+) -> Tensors:
     """The same, so many images at a time; parameters' gradients are added up in order."""
     parts = []
     for some_grad, some_states, some_x in zip(
         grad.split(images), states.split(images), given.x.split(images)
     ):
-        parts.append(_backward(some_grad, some_states, given._replace(x=some_x), args))
-    return _Tensors(
+        parts.append(_backward(some_grad, some_states, given._replace(x=some_x), args, backend))
+    return Tensors(
         x=torch.cat([part.x for part in parts]),
         weight=_total([part.weight for part in parts]),
         A=_total([part.A for part in parts]),

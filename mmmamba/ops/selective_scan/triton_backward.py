@@ -10,113 +10,50 @@ here trade instructions for them. Suffixes as in `triton_tiles`.
 import triton
 import triton.language as tl
 
+from .triton_lanes import sums_of_rows, weights_along
 from .triton_tiles import (
     INTERPRETED,
     LOG2E,
     SIZES,
     entries,
     join,
-    load_row,
-    load_weights,
+    load_as_stored,
     position,
     power_of_two,
     row_pointers,
-    stack,
     step_size,
 )
 
 
 @triton.jit
-def _other_lane(x, BIT: tl.constexpr):
-    """x of the lane whose number differs in BIT; there is one element for each lane of a warp."""
-    bits = tl.full(x.shape, BIT, tl.int32)
-    return tl.inline_asm_elementwise(
-        "shfl.sync.bfly.b32 $0, $1, $2, 0x1f, 0xffffffff;",
-        "=f,f,r",
-        [x, bits],
-        tl.float32,
-        False,
-        1,
-    )
-
-
-@triton.jit
-def _weights(
-    base,
-    at_WT,
-    there_WT,
-    positions,
-    reals,
-    stride,
-    n,
+def _load_tile(
+    maps,
+    index,
+    tile,
+    steps,
+    d_in,
     TT: tl.constexpr,
+    W: tl.constexpr,
+    V: tl.constexpr,
+    HAS_INDEX: tl.constexpr,
     HOLES: tl.constexpr,
-    SHUFFLE: tl.constexpr,
+    EVEN: tl.constexpr,
 ):
-    """B or C of state n along a tile: TT rows `[W, 1]`, or with SHUFFLE `[W, lanes]` of one value.
+    """Rows of u, dy and delta along a tile, TT times three, as they are stored.
 
-    With SHUFFLE lane l loads that of step l % TT, and the others ask it: two pointers to keep
-    instead of 2 TT.
+    `maps` are pointers to the three and their strides.
     """
+    u_1D, dy_1D, delta_1D, u_l, dy_l, delta_l = maps
     rows = ()
-    if SHUFFLE:
-        weights_WT = tl.load(at_WT + n, mask=there_WT, other=0.0) if HOLES else tl.load(at_WT + n)
-        weights_WT = weights_WT.to(tl.float32)
-        for i in tl.static_range(TT):
-            rows += (_of_lane(weights_WT, i),)
-    else:
-        weights = load_weights(base, positions, reals, stride, n, TT, HOLES)
-        for i in tl.static_range(TT):
-            rows += (weights[i][:, None],)
+    for i in tl.static_range(TT):
+        t_W = tile * (TT * W) + tl.arange(0, W) * TT + i
+        pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES)
+        rows += (
+            load_as_stored(row_pointers(u_1D, pos_W, u_l, V), real_W, d_in, HOLES, EVEN),
+            load_as_stored(row_pointers(dy_1D, pos_W, dy_l, V), real_W, d_in, HOLES, EVEN),
+            load_as_stored(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN),
+        )
     return rows
-
-
-@triton.jit
-def _of_lane(x, LANE: tl.constexpr):
-    """x of one lane for all lanes of its warp; there is one element for each lane."""
-    lane = tl.full(x.shape, LANE, tl.int32)
-    return tl.inline_asm_elementwise(
-        "shfl.sync.idx.b32 $0, $1, $2, 0x1f, 0xffffffff;", "=f,f,r", [x, lane], tl.float32, False, 1
-    )
-
-
-@triton.jit
-def _fold(rows, lane, COUNT: tl.constexpr):
-    """One row made of COUNT rows `[W, lanes]`: lane l holds a part of the sum of row l % COUNT."""
-    if COUNT == 1:
-        return rows[0]
-    else:
-        low = _fold(rows[: COUNT // 2], lane, COUNT // 2)
-        high = _fold(rows[COUNT // 2 :], lane, COUNT // 2)
-        upper = (lane & (COUNT // 2)) != 0
-        return tl.where(upper, high, low) + _other_lane(tl.where(upper, low, high), COUNT // 2)
-
-
-@triton.jit
-def _sums(rows, lane, TT: tl.constexpr, W: tl.constexpr, V: tl.constexpr, FOLD: tl.constexpr):
-    """Sums over channels of TT rows `[W, DB]`: `[W, TT]`, or with FOLD `[W, DB / V]`.
-
-    With FOLD lane l holds the sum of row l % TT. Halving the rows with each exchange between lanes
-    takes 16 exchanges for 16 rows, where row by row takes 80.
-    """
-    sums = ()
-    if FOLD:
-        for i in tl.static_range(TT):
-            row = rows[i]
-            if V > 1:
-                row = tl.sum(tl.reshape(row, [W, row.shape[1] // V, V]), 2)
-            sums += (row,)
-        total = _fold(sums, lane, TT)
-        # Lanes that differ in the bits above TT still hold parts of the same row.
-        if TT <= 16:
-            total += _other_lane(total, 16)
-        if TT <= 8:
-            total += _other_lane(total, 8)
-        return total
-    else:
-        for i in tl.static_range(TT):
-            sums += (tl.sum(rows[i], 1),)
-        return stack(sums, TT)
 
 
 @triton.jit
@@ -193,8 +130,7 @@ def scan_backward_kernel(
     du,
     ddelta,
     sums,
-    dB,
-    dC,
+    dBC,
     u_b,
     u_l,
     u_k,
@@ -236,14 +172,17 @@ def scan_backward_kernel(
     HOLES: tl.constexpr,
     EVEN: tl.constexpr,
     HAS_D: tl.constexpr,
+    EARLY: tl.constexpr,
 ):
     """Walks a chunk of a route from its last tile.
 
     `states` holds the state that enters each piece of a tile, `adjoints` the q that enters each
     chunk from later steps (zero unless `given`; overwritten). dB and dC are sums over a block of
-    channels, `(blocks, B, L, K, N)`; dA, dD and dbias are sums over a chunk, in `sums` one after
+    channels, `(2, blocks, B, L, K, N)`; dA, dD and dbias are sums over a chunk, in `sums` one after
     the other, `(B, K, chunks, N + 2, D)`. No two programs add to one number, so the result does not
     depend on their order.
+
+    EARLY: a tile's rows are loaded while the one after it is computed, so that few warps wait less.
     """
     PRECISE: tl.constexpr = delta.dtype.element_ty == tl.float32
     blocks = tl.cdiv(channels, DB)
@@ -270,8 +209,8 @@ def scan_backward_kernel(
     dD_at_D = dA_D + d_state * channels
     states_1D = states + bk.to(tl.int64) * states_bk + d[None, :]
     part = ((block.to(tl.int64) * batches + batch) * length * routes + route) * d_state
-    dB += part
-    dC += part
+    dB = dBC + part
+    dC = dB + blocks.to(tl.int64) * batches * length * routes * d_state
     FOLD: tl.constexpr = TT >= 8 and TT <= 32 and not INTERPRETED
     # What holds the sums of a tile: a warp's lanes, of which the first TT write, or TT columns.
     lane = tl.arange(0, DB // V if FOLD else TT)[None, :]
@@ -281,8 +220,19 @@ def scan_backward_kernel(
     if SINGLE:
         q_1D = tl.load(q_at_1D, mask=in_1D & (given > 0), other=0.0)
         dA_sum_D = tl.zeros([DB], tl.float32)
+    maps = (u_1D, dy_1D, delta_1D, u_l, dy_l, delta_l)
+    if EARLY:
+        last = chunk * tiles + tiles - 1
+        coming = _load_tile(maps, index, last, steps, d_in, TT, W, V, HAS_INDEX, HOLES, EVEN)
     for walked in range(0, tiles):
         tile = chunk * tiles + tiles - 1 - walked
+        if EARLY:
+            rows = coming
+            # The first tile of the route has none before it: nobody looks at what is loaded then.
+            before = tl.maximum(tile - 1, 0)
+            coming = _load_tile(maps, index, before, steps, d_in, TT, W, V, HAS_INDEX, HOLES, EVEN)
+        else:
+            rows = _load_tile(maps, index, tile, steps, d_in, TT, W, V, HAS_INDEX, HOLES, EVEN)
         bias_D = (
             tl.load(bias + route * channels + d, mask=d_in, other=0.0)
             if HAS_BIAS
@@ -299,9 +249,9 @@ def scan_backward_kernel(
         for i in tl.static_range(TT):
             t_W = tile * (TT * W) + tl.arange(0, W) * TT + i
             pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES)
-            u_WD = load_row(row_pointers(u_1D, pos_W, u_l, V), real_W, d_in, HOLES, EVEN)
-            dy_WD = load_row(row_pointers(dy_1D, pos_W, dy_l, V), real_W, d_in, HOLES, EVEN)
-            raw_WD = load_row(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN)
+            u_WD = rows[3 * i].to(tl.float32)
+            dy_WD = rows[3 * i + 1].to(tl.float32)
+            raw_WD = rows[3 * i + 2].to(tl.float32)
             delta_WD, slope_WD = step_size(raw_WD, bias_D, SOFTPLUS, PRECISE)
             sum_WD += delta_WD
             positions += (pos_W,)
@@ -324,20 +274,20 @@ def scan_backward_kernel(
         pieces_WD = states_1D + (piece_W.to(tl.int64) * d_state * channels)[:, None]
         entered_WD = in_1D & (piece_W * TT < steps)[:, None]
         if SINGLE:
-            Bs = _weights(B, B_WT, there_WT, positions, reals, B_l, 0, TT, HOLES, SHUFFLE)
-            Cs = _weights(C, C_WT, there_WT, positions, reals, C_l, 0, TT, HOLES, SHUFFLE)
+            Bs = weights_along(B, B_WT, there_WT, positions, reals, B_l, 0, TT, HOLES, SHUFFLE)
+            Cs = weights_along(C, C_WT, there_WT, positions, reals, C_l, 0, TT, HOLES, SHUFFLE)
             entry_WD = tl.load(pieces_WD, mask=entered_WD, other=0.0)
             A_n_D = tl.load(A_D, mask=d_in, other=0.0)
             throughs, ddeltas, dA_WD, dBs, dCs, q_1D = _adjoint(
                 us, deltas, dys, throughs, ddeltas, Bs, Cs, sum_WD, A_n_D, entry_WD, q_1D, TT, W
             )
             dA_sum_D += tl.sum(dA_WD, 0)
-            dBs_WT = _sums(dBs, lane, TT, W, V, FOLD)
-            dCs_WT = _sums(dCs, lane, TT, W, V, FOLD)
+            dBs_WT = sums_of_rows(dBs, lane, TT, W, V, FOLD)
+            dCs_WT = sums_of_rows(dCs, lane, TT, W, V, FOLD)
         else:
             for n in range(0, d_state):
-                Bs = _weights(B, B_WT, there_WT, positions, reals, B_l, n, TT, HOLES, SHUFFLE)
-                Cs = _weights(C, C_WT, there_WT, positions, reals, C_l, n, TT, HOLES, SHUFFLE)
+                Bs = weights_along(B, B_WT, there_WT, positions, reals, B_l, n, TT, HOLES, SHUFFLE)
+                Cs = weights_along(C, C_WT, there_WT, positions, reals, C_l, n, TT, HOLES, SHUFFLE)
                 entry_WD = tl.load(pieces_WD + n * channels, mask=entered_WD, other=0.0)
                 q_entry_1D = tl.load(
                     q_at_1D + n * channels, mask=in_1D & ((given > 0) | (walked > 0)), other=0.0
@@ -361,8 +311,8 @@ def scan_backward_kernel(
                 )
                 tl.store(q_at_1D + n * channels, q_leave_1D, mask=in_1D)
                 tl.store(dA_D + n * channels, dA_before_D + tl.sum(dA_WD, 0), mask=d_in)
-                tl.store(dB_WT + n, _sums(dBs, lane, TT, W, V, FOLD), mask=real_WT)
-                tl.store(dC_WT + n, _sums(dCs, lane, TT, W, V, FOLD), mask=real_WT)
+                tl.store(dB_WT + n, sums_of_rows(dBs, lane, TT, W, V, FOLD), mask=real_WT)
+                tl.store(dC_WT + n, sums_of_rows(dCs, lane, TT, W, V, FOLD), mask=real_WT)
             # The next tile reads what other warps of this program stored.
             tl.debug_barrier()
         dD_WD = tl.zeros_like(sum_WD)

@@ -5,7 +5,6 @@ The numbers are the fastest that `benchmarks/selective_scan_gpu.py --sweep` time
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
@@ -19,8 +18,7 @@ LANES = 4 if INTERPRETED else 32
 """Threads of a warp, each of which walks channels of its own."""
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """The tile of one kernel: `warps` pieces of steps by `LANES * vector` channels."""
 
     warps: int
@@ -28,11 +26,13 @@ class Config:
     registers: int | None = None
     """At most for each thread."""
     registers_uncut: int | None = None
-    """In their place where routes are not cut into chunks, and warps are fewer."""
+    """In their place where routes are not cut into chunks, and warps are fewer.
+
+    Then the next tile's rows are loaded early, too.
+    """
 
 
-@dataclass(frozen=True)
-class Tiling:
+class Tiling(NamedTuple):
     """Tiles of the two directions; a first pass over chunks takes the forward one's."""
 
     steps: int
@@ -59,6 +59,11 @@ def tiling(d_state: int) -> Tiling:
         return ONE_STATE
     # With many states shorter pieces would be hardly faster, and keep more than the map itself.
     return FEW_STATES if d_state <= 8 else MANY_STATES
+
+
+def choices(d_state: int) -> tuple:
+    """All that the choices here depend on besides the sizes, for whoever keeps what was chosen."""
+    return FULL, WANTED, LARGE_MAP, tiling(d_state)
 
 
 FULL, WANTED = 8, 32

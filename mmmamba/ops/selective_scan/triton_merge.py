@@ -5,30 +5,37 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import ceil_div, launch
+from ..launch import Launch, Plans, ceil_div
 from .triton_choice import LANES
 
 ROWS, CHANNELS = 8, 4 * LANES
 """What one program sums."""
 
+_PLANS = Plans()
+
 
 def merged(y_BLKD: Tensor, dtype: torch.dtype) -> Tensor:
     """The sum over routes, `(B, L, 1, D)`, of maps in float32 without gaps."""
-    batch, length, K, channels = y_BLKD.shape
+    batch, length, K, channels = shape = y_BLKD.shape
     # One route's map has the dtype asked for from the start.
     if K == 1:
         return y_BLKD
     total = torch.empty(batch, length, 1, channels, dtype=dtype, device=y_BLKD.device)
     if total.numel():
-        launch(
-            merge_kernel,
-            ceil_div(batch * length, ROWS) * ceil_div(channels, CHANNELS),
-            tensors=dict(parts=y_BLKD, total=total),
-            sizes=dict(rows=batch * length, channels=channels),
-            K=K,
-            ROWS=ROWS,
-            DB=CHANNELS,
+        key = (shape, dtype, y_BLKD.device)
+        launch = _PLANS.get(key) or _PLANS.keep(
+            key,
+            Launch(
+                merge_kernel,
+                y_BLKD.device,
+                ceil_div(batch * length, ROWS) * ceil_div(channels, CHANNELS),
+                dict(rows=batch * length, channels=channels),
+                K=K,
+                ROWS=ROWS,
+                DB=CHANNELS,
+            ),
         )
+        launch(y_BLKD, total)
     return total
 
 

@@ -1,19 +1,17 @@
 """A scan's tensors as the Triton kernels want them, and route tables known to be complete."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
-from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..launch import DTYPES
 from .common import ScanArgs
-from .triton_choice import Sizes, Tile, row_strides
+from .triton_choice import Sizes, Tile, choices, row_strides
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """A scan's tensors: maps whose last dimension is contiguous, parameters in float32.
 
     A is handed over as `(K, N, D)`, because a program reads one state of neighbouring channels.
@@ -26,16 +24,11 @@ class Problem:
     C: Tensor
     D: Tensor | None
     bias: Tensor | None
-    index: Tensor | None
+    table: Tensor | None
+    sizes: Sizes
     softplus: bool
     complete: bool
     """Every route visits every position once, so that there are no holes and nothing to clear."""
-
-    @cached_property
-    def sizes(self) -> Sizes:
-        batch, length, routes, channels = self.delta.shape
-        steps = length if self.index is None else self.index.shape[1]
-        return Sizes(batch, length, routes, channels, self.A_KND.shape[1], steps)
 
     def programs(self, tile: Tile, chunks: int, routes: int) -> int:
         """How many walk so many routes: one for each chunk and block of channels."""
@@ -54,11 +47,37 @@ class Problem:
             SINGLE=sizes.d_state == 1,
             SOFTPLUS=self.softplus,
             HAS_BIAS=self.bias is not None,
-            HAS_INDEX=self.index is not None,
+            HAS_INDEX=self.table is not None,
             HOLES=not self.complete,
             EVEN=sizes.channels % tile.block == 0,
         )
         return constants if tile.registers is None else constants | dict(maxnreg=tile.registers)
+
+    def key(self) -> tuple:
+        """All that launches are worked out from, but where the tensors lie."""
+        u, delta, _, B, C, D, bias, table, sizes, softplus, complete = self
+        return (
+            sizes,
+            u.device,
+            u.shape[2],
+            *layout(u),
+            *layout(delta),
+            B.stride(),
+            B.dtype,
+            C.stride(),
+            C.dtype,
+            D is None,
+            bias is None,
+            None if table is None else table.dtype,
+            softplus,
+            complete,
+            choices(sizes.d_state),
+        )
+
+
+def layout(x: Tensor) -> tuple:
+    """What a kernel's access to a map depends on besides its sizes."""
+    return x.stride(), x.dtype, x.data_ptr() & 15
 
 
 def make_problem(u, delta, A, B, C, D, bias, args: ScanArgs) -> Problem:
@@ -68,25 +87,42 @@ def make_problem(u, delta, A, B, C, D, bias, args: ScanArgs) -> Problem:
         TypeError: a dtype that the kernels do not know.
         IndexError: a route that leaves the map.
     """
-    for name, x in dict(u=u, delta=delta, A=A, B=B, C=C).items():
+    for x in (u, delta, A, B, C):
+        if x.dtype not in DTYPES:
+            _refuse(u=u, delta=delta, A=A, B=B, C=C)
+    index = args.index_KT
+    batch, length, routes, channels = delta.shape
+    d_state = A.shape[2]
+    return Problem(
+        contiguous_rows(u),
+        contiguous_rows(delta),
+        _parameter(A if d_state == 1 else A.transpose(1, 2)),
+        contiguous_rows(B),
+        contiguous_rows(C),
+        None if D is None else _parameter(D),
+        None if bias is None else _parameter(bias),
+        None if index is None else index.contiguous(),
+        Sizes(
+            batch, length, routes, channels, d_state, length if index is None else index.shape[1]
+        ),
+        args.delta_softplus,
+        index is None or args.index_complete or _complete(index, length),
+    )
+
+
+def _refuse(**tensors: Tensor) -> None:
+    for name, x in tensors.items():
         if x.dtype not in DTYPES:
             raise TypeError(
                 f"selective_scan backend 'triton': {name} is {x.dtype}, wanted float32, float16 or "
                 "bfloat16; float64 runs with backend='naive' or 'torch'"
             )
-    index = args.index_KT
-    return Problem(
-        u=contiguous_rows(u),
-        delta=contiguous_rows(delta),
-        A_KND=A.float().transpose(1, 2).contiguous(),
-        B=contiguous_rows(B),
-        C=contiguous_rows(C),
-        D=None if D is None else D.float().contiguous(),
-        bias=None if bias is None else bias.float().contiguous(),
-        index=None if index is None else index.contiguous(),
-        softplus=args.delta_softplus,
-        complete=index is None or args.index_complete or _complete(index, delta.shape[1]),
-    )
+
+
+def _parameter(x: Tensor) -> Tensor:
+    """x in float32 and without gaps."""
+    # A single state's A is the same memory in either order, so that there is nothing to transpose.
+    return x if x.dtype == torch.float32 and x.is_contiguous() else x.float().contiguous()
 
 
 def contiguous_rows(x: Tensor) -> Tensor:

@@ -85,20 +85,25 @@ def row_pointers(base_1D, pos_W, stride, V: tl.constexpr):
 
 @triton.jit
 def load_row(pointers, real_W, d_in_D, HOLES: tl.constexpr, EVEN: tl.constexpr):
-    """A row in float32; zero in holes and beyond the channels.
+    """A row in float32; zero in holes and beyond the channels."""
+    return load_as_stored(pointers, real_W, d_in_D, HOLES, EVEN).to(tl.float32)
+
+
+@triton.jit
+def load_as_stored(pointers, real_W, d_in_D, HOLES: tl.constexpr, EVEN: tl.constexpr):
+    """`load_row` in the row's own dtype, which takes fewer registers.
 
     EVEN: all channels of the block exist, so that nothing is masked for them.
     """
     if HOLES:
         if EVEN:
-            return tl.load(pointers, mask=real_W[:, None], other=0.0).to(tl.float32)
+            return tl.load(pointers, mask=real_W[:, None], other=0.0)
         else:
-            there_WD = real_W[:, None] & d_in_D[None, :]
-            return tl.load(pointers, mask=there_WD, other=0.0).to(tl.float32)
+            return tl.load(pointers, mask=real_W[:, None] & d_in_D[None, :], other=0.0)
     elif EVEN:
-        return tl.load(pointers).to(tl.float32)
+        return tl.load(pointers)
     else:
-        return tl.load(pointers, mask=d_in_D[None, :], other=0.0).to(tl.float32)
+        return tl.load(pointers, mask=d_in_D[None, :], other=0.0)
 
 
 @triton.jit

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from mmmamba.layers import BidirectionalMixer, RouteMixer, TokenLayout
+from mmmamba.layers.mixers.branches import stacked
 from mmmamba.layers.tokens import TokenEmbedding
 from mmmamba.ops import route
 
@@ -89,3 +90,22 @@ def test_gradients_reach_the_tokens_of_padded_windows():
     mixer = randomised(RouteMixer(4, ("window2", "column"), d_state=2))
     tokens = torch.randn(1, 15, 4, dtype=torch.float64, requires_grad=True)
     torch.autograd.gradcheck(lambda x: mixer(x, TokenLayout(3, 5)), tokens)
+
+
+def test_parameters_stacked_at_once_have_the_gradients_of_a_stack():
+    """Groups differ in length, and nobody uses one of them."""
+    torch.manual_seed(0)
+    groups = [[torch.randn(3, requires_grad=True) for _ in range(n)] for n in (2, 3, 1)]
+    leaves = [x for group in groups for x in group]
+    found = []
+    for stack in (stacked, lambda groups: [torch.stack(group) for group in groups]):
+        first, _, last = stack(groups)
+        loss = first.square().sum() + last.cos().sum()
+        grads = torch.autograd.grad(loss, leaves, create_graph=True, allow_unused=True)
+        again = torch.autograd.grad(
+            sum(g.square().sum() for g in grads if g is not None), leaves, allow_unused=True
+        )
+        found.append([first, last, *grads, *again])
+    for got, want in zip(*found, strict=True):
+        assert (got is None) == (want is None)
+        assert got is None or torch.equal(got, want)
