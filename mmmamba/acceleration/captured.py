@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,151 +16,9 @@ from mmmamba.ops.routes.registry import keep_tables
 
 from .casting import WeightsOfLayers, cast_together
 from .errors import GraphError
+from .function import Function, Outputs
+from .memory import GraphMemory, Pass
 from .recording import Recorder
-
-ALIGNED = 256
-"""Bytes: tensors in a buffer begin at multiples, as the allocator's do."""
-
-Outputs = Any
-"""Tensors in tuples, lists and dicts, as heads return them."""
-
-
-class Pass:
-    """A forward pass: autograd holds it as long as its backward pass can come."""
-
-    done = False
-
-
-class GraphMemory:
-    """What all graphs of a model share.
-
-    Each pass writes over what the last one left, so a pass must not be replayed while the backward
-    pass of the one before may be needed.
-    """
-
-    def __init__(self, recorder: Recorder):
-        self.recorder = recorder
-        self._buffers: dict[str, Tensor] = {}
-        self._gradients: dict[int, Tensor] = {}
-        # Weakly: a pass that autograd has let go of has no backward pass to come.
-        self._last: weakref.ref[Pass] | None = None
-        self.castable: dict[tuple, list[int]] = {}
-        """Places of the parameters that are cast together, by mode and dtype."""
-
-    @property
-    def pending(self) -> bool:
-        """Whether the backward pass of the last forward pass may still come."""
-        last = None if self._last is None else self._last()
-        return last is not None and not last.done
-
-    def begin(self) -> Pass:
-        """Open a new forward pass."""
-        last = Pass()
-        self._last = weakref.ref(last)
-        return last
-
-    def like(
-        self, name: str, tensors: Sequence[Tensor], orders: Sequence[Order | None] | None = None
-    ) -> list[Tensor]:
-        """Tensors of these shapes, side by side in a buffer that is shared under its name.
-
-        They lie in memory as these do, or in the orders that are given. Whoever has tensors of a
-        buffer that became too small keeps that alive.
-        """
-        starts, end = [], 0
-        for x in tensors:
-            starts.append(end)
-            end += -(-x.numel() * x.element_size() // ALIGNED) * ALIGNED
-        buffer = self._buffers.get(name)
-        if buffer is None or len(buffer) < end:
-            device = tensors[0].device if tensors else torch.device("cpu")
-            buffer = torch.empty(end, dtype=torch.uint8, device=device)
-            self._buffers[name] = buffer
-        return [
-            _at(buffer, start, x, order)
-            for start, x, order in zip(starts, tensors, orders or [None] * len(starts))
-        ]
-
-    def gradient(self, parameter: Tensor) -> Tensor:
-        """Where graphs of any size leave the gradient of a parameter."""
-        key = id(parameter)
-        if key not in self._gradients:
-            self._gradients[key] = torch.empty_like(parameter)
-        return self._gradients[key]
-
-
-def _at(buffer: Tensor, start: int, like: Tensor, order: Order | None) -> Tensor:
-    """A tensor of this shape in the bytes of a buffer from `start` on."""
-    if like.numel() == 0:
-        return torch.empty_like(like)
-    # Strides of what leaves no holes; any other is laid out anew.
-    strides = torch.empty_like(like, device="meta").stride()
-    if order is not None:
-        strides = dense_strides(like.shape, order)
-    flat = buffer[start : start + like.numel() * like.element_size()].view(like.dtype)
-    return flat.as_strided(like.shape, strides)
-
-
-Order = tuple[int, ...]
-"""Axes of a tensor from the one with the largest stride to that with the smallest."""
-
-
-def order_of(x: Tensor) -> Order:
-    """How a tensor lies in memory, holes aside."""
-    return tuple(sorted(range(x.dim()), key=lambda axis: (-x.stride(axis), axis)))
-
-
-def dense_strides(shape: Sequence[int], order: Order) -> list[int]:
-    """Strides of a tensor without holes that lies in memory in this order."""
-    strides, step = [1] * len(shape), 1
-    for axis in reversed(order):
-        strides[axis] = step
-        step *= shape[axis]
-    return strides
-
-
-class Function:
-    """What is to be recorded: a function of images and of all that gradients go to.
-
-    Args:
-        call: the function of images.
-        module: holds the parameters and buffers that `call` uses.
-        orders: how the gradients of the outputs' tensors lie in memory; None where that is unknown.
-    """
-
-    def __init__(
-        self,
-        call: Callable[[Tensor], Outputs],
-        module: nn.Module,
-        orders: Callable[[Outputs], list[Order | None]],
-    ):
-        self.call, self.module, self.orders = call, module, orders
-        self.parameters = [p for p in module.parameters() if p.requires_grad]
-        places = {id(p): place for place, p in enumerate(self.parameters)}
-        self._slots = []
-        # Modules that are shared come once here: `functional_call` would leave them changed.
-        for part in module.modules():
-            for name, p in part._parameters.items():
-                if id(p) in places:
-                    self._slots.append(_Slot(part._parameters, name, places[id(p)]))
-
-    def __call__(self, x: Tensor, tensors: Sequence[Tensor]) -> Outputs:
-        """The outputs with other tensors in the parameters' places."""
-        try:
-            for slot in self._slots:
-                slot.held[slot.name] = tensors[slot.place]
-            return self.call(x)
-        finally:
-            for slot in self._slots:
-                slot.held[slot.name] = self.parameters[slot.place]
-
-
-class _Slot(NamedTuple):
-    """Where a module holds a parameter, and which it is."""
-
-    held: dict[str, Any]
-    name: str
-    place: int
 
 
 class Captured:
@@ -193,6 +50,9 @@ class Captured:
         # Autograd ties a parameter to the stream that it was first used on, and a capture must not
         # meet another stream. Stand-ins share the parameters' memory and are new to it.
         self._stand_ins = [nn.Parameter(p.detach()) for p in function.parameters]
+        # A replay that comes after they were moved elsewhere reads memory that is still theirs.
+        held = (*function.module.parameters(), *function.module.buffers())
+        self._alive = [x.detach() for x in held]
         # Inference tensors could not be written to outside of inference mode.
         with torch.inference_mode(False), torch.set_grad_enabled(training):
             (self._x,) = memory.like("images", [x])
@@ -299,9 +159,7 @@ class Captured:
         """The outputs of the forward pass, in memory of their own."""
         self._x.copy_(x)
         self._run_forward()
-        copies = [torch.empty_like(output) for output in self._outputs]
-        _copy(copies, self._outputs)
-        return copies
+        return _copies(self._outputs)
 
     def replay_backward(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
         """The gradients of `parameters`, in memory of their own.
@@ -321,9 +179,7 @@ class Captured:
             torch._foreach_zero_(missing)
         _copy(places, there)
         self._run_backward()
-        copies = [torch.empty_like(gradient) for gradient in self._gradients]
-        _copy(copies, self._gradients)
-        return copies
+        return _copies(self._gradients)
 
     @property
     def needs_grad(self) -> list[bool]:
@@ -345,6 +201,14 @@ def _copy(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
     """In one kernel for all, where they are laid out alike."""
     if targets:
         torch._foreach_copy_(list(targets), list(sources))
+
+
+def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Copies in memory of their own, by one call where that is allowed."""
+    if all(x.is_floating_point() for x in tensors):
+        # Times one is the same bits; what it writes into is not made tensor by tensor in Python.
+        return list(torch._foreach_mul(list(tensors), 1.0)) if tensors else []
+    return [x.clone() for x in tensors]
 
 
 def _refuse_objects(flat: Sequence[Any]) -> None:

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from mmmamba.ops.autocast import autocast_dtype
 from mmmamba.ops.launch import on
 
-from .captured import Captured, Function, GraphMemory
+from .captured import Captured
 from .errors import GraphError
+from .function import Function
+from .memory import GraphMemory
 from .recording import MIB, CudaRecorder, Recorder
 from .sizes import AUTO_SIZES, Sizes
 from .static_part import Maps, StaticPart
@@ -33,7 +35,8 @@ def graph_model(model: nn.Module, graphs: int | str = "auto") -> nn.Module:
 
     That is backbone, neck and the dense heads' convolutions of a detector or segmentor, the
     backbone of any other model that has one, or any module that is called with images alone. The
-    results are eager mode's, bit for bit.
+    results are eager mode's, bit for bit, but for the last bit of a bias whose gradient eager mode
+    sums over slices of a larger tensor.
 
     A size of batch and images is captured when it comes again. With "auto" it is left in eager mode
     where the GPU does not wait for Python; sizes that come rarely are let go, and all graphs take
@@ -174,22 +177,31 @@ class Graphs:
         if training != torch.is_grad_enabled() or self.off or not self.recorder.takes(x):
             return self._eager(x)
         self.passes += 1
-        mode = self.modes[training]
+        mode, key = self.modes[training], size_key(x)
+        found, replayed = mode.sizes.find(key), None
+        if found is not None and not training and not self.memory.pending:
+            # A prediction changes nothing and can be thrown away. So whether it may be replayed is
+            # looked at while the device is at work.
+            replayed = self._replay(found, x)
         if why := self._cannot(x, mode, training):
             return self._tell(x, why)
-        # Graphs that took something else for granted are gone by now, with all that was held.
         mode = self.modes[training]
-        key = size_key(x)
-        found = mode.sizes.find(key)
+        if mode.sizes.captured.get(key) is not found:
+            # It took something else for granted, and is gone by now.
+            found = replayed = None
         if found is None and mode.sizes.wants(key):
             found = self._capture(x, key, mode, training)
         if found is None:
             return self._measured(x, key, mode)
         self.replayed += 1
-        with on(x.device):
-            maps, outputs = found(x)
+        maps, outputs = self._replay(found, x) if replayed is None else replayed
         self.part.remember(maps, outputs)
         return maps
+
+    @staticmethod
+    def _replay(found: Captured, x: Tensor) -> tuple[Maps, dict[str, Any]]:
+        with on(x.device):
+            return found(x)
 
     def _eager(self, x: Tensor) -> Maps:
         maps = self.part.extract(x)

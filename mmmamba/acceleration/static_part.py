@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from .captured import Order, order_of
+from .memory import Order, order_of
 
 Maps = Any
 NOT_HEADS = ("backbone", "neck", "data_preprocessor")

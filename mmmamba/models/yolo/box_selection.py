@@ -246,8 +246,10 @@ def _chosen(
     enough_B = candidates.complete_B
     if threshold is not None:
         # The boxes that do not compete have a say in how far classes are moved apart.
-        kept_BN = grouped_nms(_apart(candidates)[:, :competing], threshold)
-        kept_BN = kept_BN & there_BN[:, :competing]
+        compete_BN = there_BN[:, :competing]
+        # Present ones come first, and a GPU looks at no other; a CPU would have to read the counts.
+        count_B = compete_BN.sum(1) if compete_BN.is_cuda else None
+        kept_BN = grouped_nms(_apart(candidates)[:, :competing], threshold, count_B) & compete_BN
         all_B = ~there_BN[:, kept_BN.shape[1] :].any(1)
         if most is not None:
             all_B |= kept_BN.sum(1) >= most
