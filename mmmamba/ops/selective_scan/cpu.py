@@ -25,6 +25,8 @@ TASKS = 32
 
 So sums keep their order.
 """
+BLOCKS = 3
+"""Blocks of channels in a task, at least: neighbours share the cache lines and pages of a row."""
 SMALL = 1 << 16
 """Below this many state updates a second thread costs more than it saves."""
 
@@ -44,6 +46,16 @@ def _kernels():
     from . import cpu_kernels
 
     return cpu_kernels
+
+
+@functools.cache
+def _loops(d_state: int):
+    """The module of the loops for so many states."""
+    if d_state != 1:
+        return _kernels()
+    from . import cpu_one_state
+
+    return cpu_one_state
 
 
 def _padded(channels: int) -> int:
@@ -194,7 +206,7 @@ def _padded_rows(x: Tensor | None, routes: int, channels: int, dtype: torch.dtyp
 def _groups(batch: int, channels: int) -> int:
     """Groups of channel blocks that each image is cut into: a task each."""
     blocks = _padded(channels) // _kernels().LANES
-    return min(blocks, max(1, TASKS // max(1, batch)))
+    return max(1, min(blocks // BLOCKS, TASKS // max(1, batch)))
 
 
 def _inputs(u, delta, A, B, C, D, bias, args: ScanArgs, dtype: torch.dtype) -> dict[str, Any]:
@@ -243,7 +255,7 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
     # y is dense and of this dtype, so that `_flat` is a view, through which the loops write.
     arguments |= _named(y=_flat(y, dtype)) | dict(states=states.view(-1).numpy())
     tasks = batch * _groups(batch, channels)
-    _run(_Job(_kernels().forward_loops, arguments, tasks, _updates(delta, A, args)))
+    _run(_Job(_loops(A.shape[2]).forward_loops, arguments, tasks, _updates(delta, A, args)))
     return y.to(args.out_dtype), states
 
 
@@ -267,7 +279,7 @@ def backward(
     arguments |= {name: x.view(-1).numpy() for name, x in parts.items()}
     arguments["states"] = states.view(-1).numpy()
     work = 4 * _updates(delta, A, args)
-    _run(_Job(_kernels().backward_loops, arguments, batch * groups, work))
+    _run(_Job(_loops(N).backward_loops, arguments, batch * groups, work))
     grads = (
         du,
         ddelta,

@@ -174,6 +174,17 @@ def splat(typingctx, number):
 
 
 @intrinsic
+def broadcast(typingctx, array, at):
+    """All lanes array[at], for which no negative position is looked out for."""
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return _splat(builder, builder.load(builder.gep(data, [args[1]])))
+
+    return LanesType(array.dtype)(array, types.intp), codegen
+
+
+@intrinsic
 def lane_sum(typingctx, value):
     """The sum of the lanes, by halves."""
 
