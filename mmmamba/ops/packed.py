@@ -45,9 +45,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(x, weight, bias)
     packed = _kept(weight, dtype, ("linear",), torch.ops.mkldnn._reorder_linear_weight)
     bias = None if bias is None else bias.to(dtype)
-    return torch.ops.mkldnn._linear_pointwise(
-        x.to(dtype).contiguous(), packed, bias, "none", [], ""
-    )
+    return _product(x.to(dtype).contiguous(), packed, bias)
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 def conv2d(

@@ -199,7 +199,9 @@ def _padded_rows(x: Tensor | None, routes: int, channels: int, dtype: torch.dtyp
     padded = _padded(channels)
     if x is None:
         return torch.zeros(routes * padded, dtype=dtype).numpy()
-    rows = torch.nn.functional.pad(x.detach().to(dtype), (0, padded - channels))
+    rows = x.detach().to(dtype)
+    if padded != channels:
+        rows = torch.nn.functional.pad(rows, (0, padded - channels))
     return rows.reshape(-1).numpy()
 
 
@@ -265,7 +267,12 @@ def backward(
     dtype = scan_dtype(u, delta, A)
     batch, length, K, channels = delta.shape
     N, padded, groups = A.shape[2], _padded(channels), _groups(batch, channels)
-    du, ddelta = torch.empty(u.shape, dtype=dtype), torch.empty(delta.shape, dtype=dtype)
+    # As the step sizes lie, which are usually a matrix a route: their product's gradients are
+    # products of these, and slow ones across the routes.
+    du, ddelta = torch.empty(u.shape, dtype=dtype), torch.empty_like(delta, dtype=dtype)
+    if ddelta.stride(3) != 1:
+        # The loops write rows of channels.
+        ddelta = torch.empty(delta.shape, dtype=dtype)
     # Sums over images, and over groups of channels, are written in parts: no two tasks add to one
     # number.
     dA_BKNP = torch.empty(batch, K, N, padded, dtype=dtype)
@@ -289,5 +296,5 @@ def backward(
         _sum(dskip_BKP, 0)[:, :channels],
         _sum(dbias_BKP, 0)[:, :channels],
     )
-    found = as_inputs(grads, (u, delta, A, B, C, D, bias))
-    return tuple(None if x is None else x.contiguous() for x in found)
+    du, ddelta, *others = as_inputs(grads, (u, delta, A, B, C, D, bias))
+    return du, ddelta, *(None if x is None else x.contiguous() for x in others)
