@@ -27,6 +27,7 @@ SAMPLE = 61
 
 
 class _Kept(NamedTuple):
+    size: tuple[int, ...]
     version: int
     address: int
     sample: Tensor
@@ -76,12 +77,13 @@ def conv2d(
 
 def _packed_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride, padding) -> Tensor:
     def pack(weight: Tensor) -> Tensor:
-        # For the first map's size; others are convolved with the same, and as right.
         return torch.ops.mkldnn._reorder_convolution_weight(
             weight, padding, stride, (1, 1), 1, x.shape
         )
 
-    packed = _kept(weight, x.dtype, ("conv2d", stride, padding), pack)
+    # Each size has its layout, and with another's oneDNN is as right and twenty times slower. One
+    # is kept, as images may have any size.
+    packed = _kept(weight, x.dtype, ("conv2d", stride, padding), pack, x.shape)
     bias = None if bias is None else bias.to(x.dtype)
     return torch.ops.mkldnn._convolution_pointwise(
         x, packed, bias, padding, stride, (1, 1), 1, "none", [], ""
@@ -99,10 +101,10 @@ def _patches_pay(x: Tensor, weight: Tensor, dtype: torch.dtype, stride, padding)
     B, _, H, W = x.shape
     rows = _outputs(H, weight.shape[2], stride[0], padding[0])
     columns = _outputs(W, weight.shape[3], stride[1], padding[1])
-    # To lay a weight out costs some five times as much a number as to make a number of the patches;
-    # a kernel of one cell is a matrix product already, and has nothing to lay out.
+    # Patches are written once and their gradients added up, for a weight that is laid out in each
+    # of three convolutions; a kernel of one cell is a matrix product as it is.
     numbers = B * rows * columns * weight[0].numel()
-    return weight.shape[2] * weight.shape[3] > 1 and numbers <= 4 * weight.numel()
+    return weight.shape[2] * weight.shape[3] > 1 and numbers <= weight.numel()
 
 
 def _conv2d_of_patches(x: Tensor, weight: Tensor, bias: Tensor | None, stride, padding) -> Tensor:
@@ -149,18 +151,23 @@ def _sample(weight: Tensor) -> Tensor:
 
 
 def _kept(
-    weight: Tensor, dtype: torch.dtype, layout: tuple, pack: Callable[[Tensor], Tensor]
+    weight: Tensor,
+    dtype: torch.dtype,
+    layout: tuple,
+    pack: Callable[[Tensor], Tensor],
+    size: tuple[int, ...] = (),
 ) -> Tensor:
-    """What `pack` makes of the weight, made anew when that has changed."""
+    """What `pack` makes of the weight for a size, made anew when either has changed."""
     layouts = _KEPT.setdefault(weight, {})
     kept, sample = layouts.get((dtype, *layout)), _sample(weight)
     if (
         kept is None
+        or kept.size != size
         or kept.version != weight._version
         or kept.address != weight.data_ptr()
         or not torch.equal(kept.sample, sample)
     ):
         packed = pack(weight.detach().to(dtype))
-        kept = _Kept(weight._version, weight.data_ptr(), sample.clone(), packed)
+        kept = _Kept(size, weight._version, weight.data_ptr(), sample.clone(), packed)
         layouts[(dtype, *layout)] = kept
     return kept.packed

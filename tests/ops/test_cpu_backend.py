@@ -122,9 +122,7 @@ def test_holes_in_chunks_and_at_their_ends(d_state, softplus):
 def test_positions_without_a_route_are_zero_in_fresh_memory(d_state):
     """Deterministic mode fills every new tensor with NaN."""
     index = torch.tensor([[0, -1, 2], [5, 4, -1]])
-    inputs = make_inputs(
-        2, 4, routes=index, channels=20, d_state=d_state, dtype=torch.float32
-    )
+    inputs = make_inputs(2, 4, routes=index, channels=20, d_state=d_state, dtype=torch.float32)
     torch.use_deterministic_algorithms(True)
     try:
         y, grads = run(inputs, "cpu", merge=False)

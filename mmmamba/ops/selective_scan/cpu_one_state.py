@@ -46,7 +46,7 @@ def forward_loops(
     states,
 ):
     """Write y; fill states `(B, K, chunks, 1, P)`, each chunk's first, unless it is empty."""
-    groups, L, K, T, D, N, P = sizes
+    groups, L, K, T, D, _, P = sizes
     chunks, blocks = (T + CHUNK - 1) // CHUNK, P // LANES
     tabled, keeps = index.size > 0, states.size > 0
     h = np.empty(P, u.dtype)
@@ -122,7 +122,7 @@ def backward_loops(
     dbias_BKP,
 ):
     """The adjoint from the last chunk to the first; each chunk's states are computed again."""
-    groups, L, K, T, D, N, P = sizes
+    groups, L, K, T, D, _, P = sizes
     chunks, blocks = (T + CHUNK - 1) // CHUNK, P // LANES
     tabled = index.size > 0
     deltas, slopes, decays = scratch(u), scratch(u), scratch(u)
