@@ -92,7 +92,7 @@ def check(name: str) -> list[str]:
 
 
 def _gradient_error(model: nn.Module, exact: nn.Module) -> float:
-    """Of all parameters together, as single gradients may be all but zero."""
+    """All parameters together, as single gradients may be all but zero."""
     pairs = [(p.grad.double(), q.grad) for p, q in zip(model.parameters(), exact.parameters())]
     missed = sum((got - want).square().sum() for got, want in pairs)
     return float((missed / sum(want.square().sum() for _, want in pairs)).sqrt())

@@ -46,7 +46,7 @@ def test_copies_files_and_hooks():
 
 
 def test_a_backbone_predicts_what_it_trains():
-    """Of an odd size, two images, and again after a step of the optimizer."""
+    """On two images of odd sides, and again after a step of the optimizer."""
     torch.manual_seed(0)
     model, x = create_backbone("vmamba_t", depths=(1, 1, 1, 1)).eval(), torch.randn(2, 3, 65, 97)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)

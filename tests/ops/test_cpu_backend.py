@@ -88,7 +88,7 @@ def test_two_runs_and_any_number_of_threads_are_bit_equal(threads, d_state):
 @pytest.mark.parametrize("d_state", [1, 2])
 @pytest.mark.parametrize("batch", [1, 40])
 def test_blocks_of_channels_alone_and_in_groups(batch, d_state):
-    """Of 7 blocks the last has 2 channels; one image is two tasks of 3 and 4."""
+    """The last of 7 blocks has 2 channels; one image is two tasks of 3 and 4."""
     assert_same(
         make_inputs(
             3,
@@ -131,6 +131,21 @@ def test_positions_without_a_route_are_zero_in_fresh_memory(d_state):
     assert all(torch.isfinite(x).all() for x in (y, *grads.values()))
     for x in (y, grads["u"], *(grads[name] for name in ("delta", "B", "C"))):
         assert not x[:, 6:].any() and not x[:, 1].any()
+
+
+@pytest.mark.parametrize("d_state", [1, 2])
+def test_bfloat16_is_read_as_it_is(d_state):
+    low = make_inputs(5, 7, channels=50, d_state=d_state, dtype=torch.bfloat16)
+    full = {
+        k: v.float() if v is not None and v.dtype == torch.bfloat16 else v
+        for k, v in low.items()
+        if isinstance(v, torch.Tensor)
+    } | dict(delta_softplus=True)
+    y, grads = run(low, "cpu", out_dtype=torch.float32)
+    want_y, want = run(full, "cpu")
+    assert torch.equal(y, want_y)
+    for name, grad in want.items():
+        assert torch.equal(grads[name], grad.to(grads[name].dtype)), name
 
 
 @pytest.mark.parametrize("d_state", [1, 3])

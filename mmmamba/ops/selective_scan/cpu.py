@@ -155,7 +155,18 @@ class _Flat(NamedTuple):
 
 
 def _flat(x: Tensor, dtype: torch.dtype) -> _Flat:
-    x = x.detach().to(dtype)
+    """A tensor in scan precision."""
+    return _strided(x.detach().to(dtype))
+
+
+def _read_only(x: Tensor, dtype: torch.dtype) -> _Flat:
+    """A large tensor, of which the loops read bfloat16 as it is, as int16 of the same bits."""
+    if x.dtype == torch.bfloat16 and dtype == torch.float32:
+        return _strided(x.detach().view(torch.int16))
+    return _flat(x, dtype)
+
+
+def _strided(x: Tensor) -> _Flat:
     if (x.stride(3) != 1 and x.shape[3] > 1) or not x.numel():
         x = x.contiguous()
     strides = [0 if size == 1 else stride for size, stride in zip(x.shape[:3], x.stride()[:3])]
@@ -223,7 +234,10 @@ def _inputs(u, delta, A, B, C, D, bias, args: ScanArgs, dtype: torch.dtype) -> d
         sizes=(groups, length, K, steps, channels, N, _padded(channels)),
         index=_table(args.index_KT, length),
         **_named(
-            u=_flat(u, dtype), delta=_flat(delta, dtype), B=_flat(B, dtype), C=_flat(C, dtype)
+            u=_read_only(u, dtype),
+            delta=_read_only(delta, dtype),
+            B=_flat(B, dtype),
+            C=_flat(C, dtype),
         ),
         A2_KNP=_padded_rows(A2_KND, K, channels, dtype),
         skip_KP=_padded_rows(D, K, channels, dtype),
@@ -282,7 +296,9 @@ def backward(
     dC = torch.empty(batch, groups, length, K, N, dtype=dtype)
     parts = dict(dA_BKNP=dA_BKNP, dB=dB, dC=dC, dskip_BKP=dskip_BKP, dbias_BKP=dbias_BKP)
     arguments = _inputs(u, delta, A, B, C, D, bias, args, dtype)
-    arguments |= _named(dy=_flat(grad_y, dtype), du=_flat(du, dtype), ddelta=_flat(ddelta, dtype))
+    arguments |= _named(
+        dy=_read_only(grad_y, dtype), du=_flat(du, dtype), ddelta=_flat(ddelta, dtype)
+    )
     arguments |= {name: x.view(-1).numpy() for name, x in parts.items()}
     arguments["states"] = states.view(-1).numpy()
     work = 4 * _updates(delta, A, args)

@@ -137,9 +137,9 @@ def forward_loops(
     groups, L, K, T, D, N, P = sizes
     chunks, blocks = (T + CHUNK - 1) // CHUNK, P // LANES
     position = np.empty(CHUNK, np.int64)
-    B_NS, C_NS = np.empty(N * CHUNK, u.dtype), np.empty(N * CHUNK, u.dtype)
-    deltas, drives, ys = scratch(u), scratch(u), scratch(u)
-    h = np.empty(P * N, u.dtype)
+    B_NS, C_NS = np.empty(N * CHUNK, A2_KNP.dtype), np.empty(N * CHUNK, A2_KNP.dtype)
+    deltas, drives, ys = scratch(A2_KNP), scratch(A2_KNP), scratch(A2_KNP)
+    h = np.empty(P * N, A2_KNP.dtype)
     for task in range(first, last):
         b, group = task // groups, task % groups
         first_block, last_block = group * blocks // groups, (group + 1) * blocks // groups
@@ -160,7 +160,7 @@ def forward_loops(
                     for s in range(stop - start):
                         p = position[s]
                         # A hole drives nothing and steps by its bias: the state fades there.
-                        drive, step = splat(u.dtype.type(0)), bias
+                        drive, step = splat(A2_KNP.dtype.type(0)), bias
                         if p >= 0:
                             drive = read(u, u_base + p * u_at[1], count)
                             step = step + read(delta, delta_base + p * delta_at[1], count)
@@ -228,15 +228,15 @@ def backward_loops(
     groups, L, K, T, D, N, P = sizes
     chunks, blocks = (T + CHUNK - 1) // CHUNK, P // LANES
     position = np.empty(CHUNK, np.int64)
-    B_NS, C_NS = np.empty(N * CHUNK, u.dtype), np.empty(N * CHUNK, u.dtype)
-    dB_NS, dC_NS = np.empty(N * CHUNK, u.dtype), np.empty(N * CHUNK, u.dtype)
-    us, dys, deltas = scratch(u), scratch(u), scratch(u)
-    drives, slopes, decays = scratch(u), scratch(u), scratch(u)
-    hs = np.empty((CHUNK + 1) * LANES, u.dtype)
-    ddrives, dsteps = scratch(u), scratch(u)
-    carry = np.empty(P * N, u.dtype)
-    zero, one = splat(u.dtype.type(0)), splat(u.dtype.type(1))
-    log_2 = splat(u.dtype.type(math.log(2)))
+    B_NS, C_NS = np.empty(N * CHUNK, A2_KNP.dtype), np.empty(N * CHUNK, A2_KNP.dtype)
+    dB_NS, dC_NS = np.empty(N * CHUNK, A2_KNP.dtype), np.empty(N * CHUNK, A2_KNP.dtype)
+    us, dys, deltas = scratch(A2_KNP), scratch(A2_KNP), scratch(A2_KNP)
+    drives, slopes, decays = scratch(A2_KNP), scratch(A2_KNP), scratch(A2_KNP)
+    hs = np.empty((CHUNK + 1) * LANES, A2_KNP.dtype)
+    ddrives, dsteps = scratch(A2_KNP), scratch(A2_KNP)
+    carry = np.empty(P * N, A2_KNP.dtype)
+    zero, one = splat(A2_KNP.dtype.type(0)), splat(A2_KNP.dtype.type(1))
+    log_2 = splat(A2_KNP.dtype.type(math.log(2)))
     for task in range(first, last):
         b, group = task // groups, task % groups
         first_block, last_block = group * blocks // groups, (group + 1) * blocks // groups

@@ -49,7 +49,7 @@ def forward_loops(
     groups, L, K, T, D, _, P = sizes
     chunks, blocks = (T + CHUNK - 1) // CHUNK, P // LANES
     tabled, keeps = index.size > 0, states.size > 0
-    h = np.empty(P, u.dtype)
+    h = np.empty(P, A2_KNP.dtype)
     for task in range(first, last):
         b, group = task // groups, task % groups
         first_block, last_block = group * blocks // groups, (group + 1) * blocks // groups
@@ -125,12 +125,12 @@ def backward_loops(
     groups, L, K, T, D, _, P = sizes
     chunks, blocks = (T + CHUNK - 1) // CHUNK, P // LANES
     tabled = index.size > 0
-    deltas, slopes, decays = scratch(u), scratch(u), scratch(u)
+    deltas, slopes, decays = scratch(A2_KNP), scratch(A2_KNP), scratch(A2_KNP)
     # hs[s] enters step s, hs[s + 1] leaves it.
-    hs = np.empty((CHUNK + 1) * LANES, u.dtype)
-    carry = np.empty(P, u.dtype)
-    zero, one = splat(u.dtype.type(0)), splat(u.dtype.type(1))
-    log_2 = splat(u.dtype.type(math.log(2)))
+    hs = np.empty((CHUNK + 1) * LANES, A2_KNP.dtype)
+    carry = np.empty(P, A2_KNP.dtype)
+    zero, one = splat(A2_KNP.dtype.type(0)), splat(A2_KNP.dtype.type(1))
+    log_2 = splat(A2_KNP.dtype.type(math.log(2)))
     for task in range(first, last):
         b, group = task // groups, task % groups
         first_block, last_block = group * blocks // groups, (group + 1) * blocks // groups
