@@ -139,7 +139,7 @@ def _packs(x: Tensor, weight: Tensor, dtype: torch.dtype) -> bool:
         and type(weight) in (Tensor, nn.Parameter)
         and weight.is_contiguous()
         and not weight.is_inference()
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
         and _has_onednn(dtype)
     )
 
@@ -158,8 +158,8 @@ def _kept(
     size: tuple[int, ...] = (),
 ) -> Tensor:
     """What `pack` makes of the weight for a size, made anew when either has changed."""
-    layouts = _KEPT.setdefault(weight, {})
-    kept, sample = layouts.get((dtype, *layout)), _sample(weight)
+    layouts, key = _KEPT.setdefault(weight, {}), (dtype, *layout)
+    kept, sample = layouts.get(key), _sample(weight)
     if (
         kept is None
         or kept.size != size
@@ -169,5 +169,5 @@ def _kept(
     ):
         packed = pack(weight.detach().to(dtype))
         kept = _Kept(size, weight._version, weight.data_ptr(), sample.clone(), packed)
-        layouts[(dtype, *layout)] = kept
+        layouts[key] = kept
     return kept.packed

@@ -312,5 +312,6 @@ def backward(
         _sum(dskip_BKP, 0)[:, :channels],
         _sum(dbias_BKP, 0)[:, :channels],
     )
-    du, ddelta, *others = as_inputs(grads, (u, delta, A, B, C, D, bias))
-    return du, ddelta, *(None if x is None else x.contiguous() for x in others)
+    found = as_inputs(grads, (u, delta, A, B, C, D, bias))
+    # The first two are large, and as dense as their inputs.
+    return *found[:2], *(None if x is None else x.contiguous() for x in found[2:])
