@@ -107,10 +107,24 @@ def _patches_pay(x: Tensor, weight: Tensor, dtype: torch.dtype, stride, padding)
     return weight.shape[2] * weight.shape[3] > 1 and numbers <= weight.numel()
 
 
+def _channels_last(grad_BCHW: Tensor) -> Tensor:
+    return grad_BCHW.contiguous(memory_format=torch.channels_last)
+
+
 def _conv2d_of_patches(x: Tensor, weight: Tensor, bias: Tensor | None, stride, padding) -> Tensor:
+    """The convolution, whose gradients lie in memory as a convolution's would.
+
+    Sums, here and in what comes before, then have one order, however theirs lies.
+    """
     rows = _outputs(x.shape[2], weight.shape[2], stride[0], padding[0])
+    if x.requires_grad:
+        # A view, as the hook is for what comes from here alone.
+        x = x.view_as(x)
+        x.register_hook(_channels_last)
     patches_BXL = F.unfold(x, weight.shape[2:], padding=padding, stride=stride)
     y_BLD = F.linear(patches_BXL.transpose(1, 2), weight.flatten(1), bias)
+    if y_BLD.requires_grad:
+        y_BLD.register_hook(Tensor.contiguous)
     return y_BLD.unflatten(1, (rows, -1)).permute(0, 3, 1, 2)
 
 

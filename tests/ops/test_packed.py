@@ -77,6 +77,18 @@ def test_training_of_wide_convolutions_over_small_maps(size, dtype):
         assert close(got, expected, tolerance)
 
 
+def test_gradients_do_not_ask_how_theirs_lies_in_memory():
+    layer, x = nn.Conv2d(64, 48, 3, 2, 1), random_map(2, 64, 6, 8, requires_grad=True)
+    y = conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding)
+    grad = torch.randn(y.shape)
+    first, other = (
+        torch.autograd.grad(y, (layer.weight, x), given, retain_graph=True)
+        for given in (grad, grad.to(memory_format=torch.channels_last))
+    )
+    assert torch.equal(first[0], other[0]) and torch.equal(first[1], other[1])
+    assert first[1].is_contiguous(memory_format=torch.channels_last)
+
+
 def test_large_maps_are_convolved():
     layer, x = nn.Conv2d(8, 8, 3, 2, 1), random_map(1, 8, 64, 64)
     assert not packed._patches_pay(x, layer.weight, x.dtype, layer.stride, layer.padding)
