@@ -8,10 +8,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from mmmamba.layers import DepthwiseConv
+from mmmamba.layers import DepthwiseConv, packed
 from mmmamba.layers.conv_norm import fused_copy
 
-PLAIN = (nn.Conv2d, Conv2d, DepthwiseConv)
+PLAIN = (nn.Conv2d, Conv2d, DepthwiseConv, packed.Conv2d)
 """Classes that convolve with their weight as it is. Others may standardise it first (`ConvAWS`),
 which would undo what is folded into it."""
 

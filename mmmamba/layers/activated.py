@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from mmmamba.ops import depthwise_conv
 from mmmamba.ops.recompute import gelu_linear, recompute_pays
 
+from .packed import Linear
 
-class ActLinear(nn.Linear):
+
+class ActLinear(Linear):
     """`linear(act(x))`, with the state dict of `nn.Linear`."""
 
     def __init__(self, in_features: int, out_features: int, act: nn.Module):

@@ -196,10 +196,11 @@ def test_out_indices(family):
     model = tiny(family, out_indices=chosen).eval()
     state = full.state_dict()
     model.load_state_dict({name: state[name] for name in model.state_dict()})
-    maps = model(image())
-    assert len(maps) == len(chosen) == len(model.out_channels)
+    # With or without gradients a CPU takes other products, of other last bits.
     with torch.no_grad():
+        maps = model(image())
         want = full.eval()(image())
+    assert len(maps) == len(chosen) == len(model.out_channels)
     assert_same(maps, [m for i, m in zip(full.out_indices, want) if i in chosen])
     with pytest.raises(ValueError, match="out_indices"):
         tiny(family, out_indices=(0, 99))

@@ -11,6 +11,7 @@ import torch
 from numba import njit
 
 from mmmamba.ops import selective_scan
+from mmmamba.ops.selective_scan.common import ScanArgs
 
 from .test_selective_scan import NAMES, assert_close, assert_same, make_inputs, run
 
@@ -72,8 +73,9 @@ def test_exponentials_at_the_ends(functions):
     )
 
 
-def test_two_runs_and_any_number_of_threads_are_bit_equal(threads):
-    inputs = make_inputs(24, 25, channels=72, d_state=2, batch=3, dtype=torch.float32)
+@pytest.mark.parametrize("d_state", [1, 2])
+def test_two_runs_and_any_number_of_threads_are_bit_equal(threads, d_state):
+    inputs = make_inputs(24, 25, channels=72, d_state=d_state, batch=3, dtype=torch.float32)
     results = []
     for count in (1, 2, 3, 2):
         threads(count)
@@ -83,14 +85,16 @@ def test_two_runs_and_any_number_of_threads_are_bit_equal(threads):
         assert all(torch.equal(a, b) for a, b in zip(results[0], other))
 
 
+@pytest.mark.parametrize("d_state", [1, 2])
 @pytest.mark.parametrize("batch", [1, 40])
-def test_blocks_of_channels_alone_and_in_groups(batch):
+def test_blocks_of_channels_alone_and_in_groups(batch, d_state):
+    """The last of 7 blocks has 2 channels; one image is two tasks of 3 and 4."""
     assert_same(
         make_inputs(
             3,
             13,
-            channels=50,
-            d_state=2,
+            channels=98,
+            d_state=d_state,
             batch=batch,
             routes=("row", "column_reversed"),
             dtype=torch.float32,
@@ -100,10 +104,25 @@ def test_blocks_of_channels_alone_and_in_groups(batch):
     )
 
 
-def test_positions_without_a_route_are_zero_in_fresh_memory():
+@pytest.mark.parametrize("d_state", [1, 3])
+@pytest.mark.parametrize("softplus", [True, False])
+def test_holes_in_chunks_and_at_their_ends(d_state, softplus):
+    order = torch.randperm(70, generator=torch.Generator().manual_seed(0))
+    order[[0, 31, 32, 33, 69]] = -1
+    inputs = make_inputs(
+        7, 10, routes=torch.stack([order, order.flip(0)]), channels=20, d_state=d_state
+    )
+    # A decay of a negative step would grow over all the map.
+    steps = inputs["delta"].abs() if not softplus else inputs["delta"]
+    inputs |= dict(delta=steps, delta_softplus=softplus, delta_bias=inputs["delta_bias"].abs())
+    assert_same(inputs, "cpu", 1e-12)
+
+
+@pytest.mark.parametrize("d_state", [1, 3])
+def test_positions_without_a_route_are_zero_in_fresh_memory(d_state):
     """Deterministic mode fills every new tensor with NaN."""
     index = torch.tensor([[0, -1, 2], [5, 4, -1]])
-    inputs = make_inputs(2, 4, routes=index, channels=20, dtype=torch.float32)
+    inputs = make_inputs(2, 4, routes=index, channels=20, d_state=d_state, dtype=torch.float32)
     torch.use_deterministic_algorithms(True)
     try:
         y, grads = run(inputs, "cpu", merge=False)
@@ -114,8 +133,24 @@ def test_positions_without_a_route_are_zero_in_fresh_memory():
         assert not x[:, 6:].any() and not x[:, 1].any()
 
 
-def test_nan_is_not_hidden():
-    inputs = make_inputs(4, 4, dtype=torch.float32)
+@pytest.mark.parametrize("d_state", [1, 2])
+def test_bfloat16_is_read_as_it_is(d_state):
+    low = make_inputs(5, 7, channels=50, d_state=d_state, dtype=torch.bfloat16)
+    full = {
+        k: v.float() if v is not None and v.dtype == torch.bfloat16 else v
+        for k, v in low.items()
+        if isinstance(v, torch.Tensor)
+    } | dict(delta_softplus=True)
+    y, grads = run(low, "cpu", out_dtype=torch.float32)
+    want_y, want = run(full, "cpu")
+    assert torch.equal(y, want_y)
+    for name, grad in want.items():
+        assert torch.equal(grads[name], grad.to(grads[name].dtype)), name
+
+
+@pytest.mark.parametrize("d_state", [1, 3])
+def test_nan_is_not_hidden(d_state):
+    inputs = make_inputs(4, 4, d_state=d_state, dtype=torch.float32)
     inputs["delta"][0, 5, 0, 1] = float("nan")
     y = selective_scan(**inputs, backend="cpu", merge=False)
     assert y[0, 5:, 0, 1].isnan().all() and y.isnan().sum() == 11
@@ -139,8 +174,9 @@ def test_an_index_outside_the_map_names_the_range(bad):
         selective_scan(**make_inputs(2, 3, routes=index, dtype=torch.float32), backend="cpu")
 
 
-def test_channels_that_are_not_neighbours():
-    inputs = make_inputs(4, 5, channels=18, dtype=torch.float32)
+@pytest.mark.parametrize("d_state", [1, 3])
+def test_channels_that_are_not_neighbours(d_state):
+    inputs = make_inputs(4, 5, channels=18, d_state=d_state, dtype=torch.float32)
     turned = inputs | {
         name: inputs[name].transpose(1, -1).contiguous().transpose(1, -1)
         for name in ("u", "delta", "B", "C")
@@ -185,8 +221,21 @@ def test_what_cannot_be_cached_is_compiled_anyway_and_says_so(caplog):
     space = {}
     exec(compile("def double(x):\n    return 2 * x", "/nowhere/double.py", "exec"), space)
     with caplog.at_level(logging.WARNING, logger="mmmamba"):
-        assert kernels._compiled(space["double"])(4) == 8
+        assert kernels.compiled(space["double"])(4) == 8
     assert "NUMBA_CACHE_DIR" in caplog.text
+
+
+def test_step_sizes_have_their_gradient_laid_out_as_they_are():
+    inputs = make_inputs(4, 5, channels=18, dtype=torch.float32)
+    delta_KBLD = inputs["delta"].permute(2, 0, 1, 3).contiguous()
+    inputs["delta"] = delta_KBLD.permute(1, 2, 0, 3)
+    module = importlib.import_module("mmmamba.ops.selective_scan.cpu")
+    tensors = [inputs[name] for name in NAMES]
+    tensors[0] = tensors[0].unsqueeze(2)
+    args = ScanArgs(inputs["index"], True, True, torch.float32)
+    y, states = module.forward(*tensors, args, keep_states=True)
+    ddelta = module.backward(torch.ones_like(y), states, *tensors, args)[1]
+    assert ddelta.stride() == inputs["delta"].stride()
 
 
 def test_gradients_only_where_wanted():

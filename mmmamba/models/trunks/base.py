@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmmamba.layers.packed import pack_plain_layers
 from mmmamba.suggest import did_you_mean
 
 from ...checkpoints.strict_loading import StrictLoading
@@ -96,6 +97,8 @@ class MambaBackbone(StrictLoading, BaseModule):
         self._told_unread = False
         chosen = choose(type(self).__name__, self.Arch, self.ARCHS, arch, overrides)
         self._assemble(chosen, self.build(chosen, in_channels), out_indices, num_classes)
+        # Here for all families, whose mixers and blocks are made of PyTorch's own layers.
+        pack_plain_layers(self)
         # Not only in `train`: optimizer and DDP look for what requires gradients before that is
         # called.
         self._freeze()

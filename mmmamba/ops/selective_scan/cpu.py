@@ -25,6 +25,8 @@ TASKS = 32
 
 So sums keep their order.
 """
+BLOCKS = 3
+"""Blocks of channels in a task, at least: neighbours share the cache lines and pages of a row."""
 SMALL = 1 << 16
 """Below this many state updates a second thread costs more than it saves."""
 
@@ -44,6 +46,16 @@ def _kernels():
     from . import cpu_kernels
 
     return cpu_kernels
+
+
+@functools.cache
+def _loops(d_state: int):
+    """The module of the loops for so many states."""
+    if d_state != 1:
+        return _kernels()
+    from . import cpu_one_state
+
+    return cpu_one_state
 
 
 def _padded(channels: int) -> int:
@@ -143,7 +155,18 @@ class _Flat(NamedTuple):
 
 
 def _flat(x: Tensor, dtype: torch.dtype) -> _Flat:
-    x = x.detach().to(dtype)
+    """A tensor in scan precision."""
+    return _strided(x.detach().to(dtype))
+
+
+def _read_only(x: Tensor, dtype: torch.dtype) -> _Flat:
+    """A large tensor, of which the loops read bfloat16 as it is, as int16 of the same bits."""
+    if x.dtype == torch.bfloat16 and dtype == torch.float32:
+        return _strided(x.detach().view(torch.int16))
+    return _flat(x, dtype)
+
+
+def _strided(x: Tensor) -> _Flat:
     if (x.stride(3) != 1 and x.shape[3] > 1) or not x.numel():
         x = x.contiguous()
     strides = [0 if size == 1 else stride for size, stride in zip(x.shape[:3], x.stride()[:3])]
@@ -187,14 +210,16 @@ def _padded_rows(x: Tensor | None, routes: int, channels: int, dtype: torch.dtyp
     padded = _padded(channels)
     if x is None:
         return torch.zeros(routes * padded, dtype=dtype).numpy()
-    rows = torch.nn.functional.pad(x.detach().to(dtype), (0, padded - channels))
+    rows = x.detach().to(dtype)
+    if padded != channels:
+        rows = torch.nn.functional.pad(rows, (0, padded - channels))
     return rows.reshape(-1).numpy()
 
 
 def _groups(batch: int, channels: int) -> int:
     """Groups of channel blocks that each image is cut into: a task each."""
     blocks = _padded(channels) // _kernels().LANES
-    return min(blocks, max(1, TASKS // max(1, batch)))
+    return max(1, min(blocks // BLOCKS, TASKS // max(1, batch)))
 
 
 def _inputs(u, delta, A, B, C, D, bias, args: ScanArgs, dtype: torch.dtype) -> dict[str, Any]:
@@ -209,7 +234,10 @@ def _inputs(u, delta, A, B, C, D, bias, args: ScanArgs, dtype: torch.dtype) -> d
         sizes=(groups, length, K, steps, channels, N, _padded(channels)),
         index=_table(args.index_KT, length),
         **_named(
-            u=_flat(u, dtype), delta=_flat(delta, dtype), B=_flat(B, dtype), C=_flat(C, dtype)
+            u=_read_only(u, dtype),
+            delta=_read_only(delta, dtype),
+            B=_flat(B, dtype),
+            C=_flat(C, dtype),
         ),
         A2_KNP=_padded_rows(A2_KND, K, channels, dtype),
         skip_KP=_padded_rows(D, K, channels, dtype),
@@ -243,7 +271,7 @@ def forward(u, delta, A, B, C, D, bias, args: ScanArgs, keep_states: bool) -> tu
     # y is dense and of this dtype, so that `_flat` is a view, through which the loops write.
     arguments |= _named(y=_flat(y, dtype)) | dict(states=states.view(-1).numpy())
     tasks = batch * _groups(batch, channels)
-    _run(_Job(_kernels().forward_loops, arguments, tasks, _updates(delta, A, args)))
+    _run(_Job(_loops(A.shape[2]).forward_loops, arguments, tasks, _updates(delta, A, args)))
     return y.to(args.out_dtype), states
 
 
@@ -253,7 +281,12 @@ def backward(
     dtype = scan_dtype(u, delta, A)
     batch, length, K, channels = delta.shape
     N, padded, groups = A.shape[2], _padded(channels), _groups(batch, channels)
-    du, ddelta = torch.empty(u.shape, dtype=dtype), torch.empty(delta.shape, dtype=dtype)
+    # As the step sizes lie, which are usually a matrix a route: their product's gradients are
+    # products of these, and slow ones across the routes.
+    du, ddelta = torch.empty(u.shape, dtype=dtype), torch.empty_like(delta, dtype=dtype)
+    if ddelta.stride(3) != 1:
+        # The loops write rows of channels.
+        ddelta = torch.empty(delta.shape, dtype=dtype)
     # Sums over images, and over groups of channels, are written in parts: no two tasks add to one
     # number.
     dA_BKNP = torch.empty(batch, K, N, padded, dtype=dtype)
@@ -263,11 +296,13 @@ def backward(
     dC = torch.empty(batch, groups, length, K, N, dtype=dtype)
     parts = dict(dA_BKNP=dA_BKNP, dB=dB, dC=dC, dskip_BKP=dskip_BKP, dbias_BKP=dbias_BKP)
     arguments = _inputs(u, delta, A, B, C, D, bias, args, dtype)
-    arguments |= _named(dy=_flat(grad_y, dtype), du=_flat(du, dtype), ddelta=_flat(ddelta, dtype))
+    arguments |= _named(
+        dy=_read_only(grad_y, dtype), du=_flat(du, dtype), ddelta=_flat(ddelta, dtype)
+    )
     arguments |= {name: x.view(-1).numpy() for name, x in parts.items()}
     arguments["states"] = states.view(-1).numpy()
     work = 4 * _updates(delta, A, args)
-    _run(_Job(_kernels().backward_loops, arguments, batch * groups, work))
+    _run(_Job(_loops(N).backward_loops, arguments, batch * groups, work))
     grads = (
         du,
         ddelta,
@@ -278,4 +313,5 @@ def backward(
         _sum(dbias_BKP, 0)[:, :channels],
     )
     found = as_inputs(grads, (u, delta, A, B, C, D, bias))
-    return tuple(None if x is None else x.contiguous() for x in found)
+    # The first two are large, and as dense as their inputs.
+    return *found[:2], *(None if x is None else x.contiguous() for x in found[2:])

@@ -42,16 +42,18 @@ logger = logging.getLogger("mmmamba")
 
 # A product and a sum may become one instruction; everything else stays IEEE, NaN and infinity
 # included.
-_OPTIONS: dict[str, Any] = dict(nogil=True, fastmath={"contract"})
+OPTIONS: dict[str, Any] = dict(nogil=True, fastmath={"contract"})
 
 
-def _compiled(loops):
+def compiled(loops):
+    """Loops for numba, compiled at the first call and kept on disk."""
     # Numba's cache on disk only notices changes of a function's own file: the name carries the
-    # other file's digest.
-    digest = hashlib.sha256(Path(cpu_lanes.__file__).read_bytes()).hexdigest()
+    # digest of those it is made of.
+    sources = (Path(file).read_bytes() for file in (cpu_lanes.__file__, __file__))
+    digest = hashlib.sha256(b"".join(sources)).hexdigest()
     loops.__qualname__ += f"_{digest[:12]}"
     try:
-        return njit(cache=True, **_OPTIONS)(loops)
+        return njit(cache=True, **OPTIONS)(loops)
     except RuntimeError as error:
         logger.warning(
             "the selective scan's compiled loops are not kept between runs, so that each run "
@@ -59,17 +61,17 @@ def _compiled(loops):
             "written to.",
             error,
         )
-        return njit(**_OPTIONS)(loops)
+        return njit(**OPTIONS)(loops)
 
 
-@njit(**_OPTIONS)
-def _read(x, at, count):
+@njit(**OPTIONS)
+def read(x, at, count):
     """The lanes x[at : at + count]; a whole block takes no mask."""
     return load(x, at) if count == LANES else load_part(x, at, count)
 
 
-@njit(**_OPTIONS)
-def _write(x, at, value, count):
+@njit(**OPTIONS)
+def write(x, at, value, count):
     """The first `count` lanes of the value, at x[at]."""
     if count == LANES:
         store(x, at, value)
@@ -77,7 +79,7 @@ def _write(x, at, value, count):
         store_part(x, at, value, count)
 
 
-@njit(**_OPTIONS)
+@njit(**OPTIONS)
 def _walk(index, route, steps, start, stop, position, x, x_at, base, out, N):
     """Where a chunk's steps stand, and what is read there of B or C; zeros at holes.
 
@@ -91,14 +93,14 @@ def _walk(index, route, steps, start, stop, position, x, x_at, base, out, N):
             out[n * CHUNK + s] = x[at + n] if p >= 0 else 0.0
 
 
-@njit(**_OPTIONS)
-def _scratch(like):
+@njit(**OPTIONS)
+def scratch(like):
     """Room for LANES channels of every step of a chunk."""
     return np.empty(CHUNK * LANES, like.dtype)
 
 
-@njit(**_OPTIONS)
-def _clear(x, x_at, batch, routes, length, first, last, channels):
+@njit(**OPTIONS)
+def clear(x, x_at, batch, routes, length, first, last, channels):
     """Zeros in the channels of blocks first … last - 1 at all positions."""
     nothing = splat(x.dtype.type(0))
     for p in range(length):
@@ -106,10 +108,10 @@ def _clear(x, x_at, batch, routes, length, first, last, channels):
             for block in range(first, last):
                 d = block * LANES
                 at = batch * x_at[0] + p * x_at[1] + k * x_at[2] + d
-                _write(x, at, nothing, min(LANES, channels - d))
+                write(x, at, nothing, min(LANES, channels - d))
 
 
-@_compiled
+@compiled
 def forward_loops(
     first,
     last,
@@ -135,14 +137,14 @@ def forward_loops(
     groups, L, K, T, D, N, P = sizes
     chunks, blocks = (T + CHUNK - 1) // CHUNK, P // LANES
     position = np.empty(CHUNK, np.int64)
-    B_NS, C_NS = np.empty(N * CHUNK, u.dtype), np.empty(N * CHUNK, u.dtype)
-    deltas, drives, ys = _scratch(u), _scratch(u), _scratch(u)
-    h = np.empty(P * N, u.dtype)
+    B_NS, C_NS = np.empty(N * CHUNK, A2_KNP.dtype), np.empty(N * CHUNK, A2_KNP.dtype)
+    deltas, drives, ys = scratch(A2_KNP), scratch(A2_KNP), scratch(A2_KNP)
+    h = np.empty(P * N, A2_KNP.dtype)
     for task in range(first, last):
         b, group = task // groups, task % groups
         first_block, last_block = group * blocks // groups, (group + 1) * blocks // groups
         # Routes add to y, and a route may leave positions out.
-        _clear(y, y_at, b, K if y_at[2] else 1, L, first_block, last_block, D)
+        clear(y, y_at, b, K if y_at[2] else 1, L, first_block, last_block, D)
         for k in range(K):
             h[:] = 0.0
             for chunk in range(chunks):
@@ -158,10 +160,10 @@ def forward_loops(
                     for s in range(stop - start):
                         p = position[s]
                         # A hole drives nothing and steps by its bias: the state fades there.
-                        drive, step = splat(u.dtype.type(0)), bias
+                        drive, step = splat(A2_KNP.dtype.type(0)), bias
                         if p >= 0:
-                            drive = _read(u, u_base + p * u_at[1], count)
-                            step = step + _read(delta, delta_base + p * delta_at[1], count)
+                            drive = read(u, u_base + p * u_at[1], count)
+                            step = step + read(delta, delta_base + p * delta_at[1], count)
                         if use_softplus:
                             step = softplus(step)
                         store(deltas, s * LANES, step)
@@ -183,10 +185,10 @@ def forward_loops(
                     for s in range(stop - start):
                         if position[s] >= 0:
                             at = y_base + position[s] * y_at[1]
-                            _write(y, at, _read(y, at, count) + load(ys, s * LANES), count)
+                            write(y, at, read(y, at, count) + load(ys, s * LANES), count)
 
 
-@_compiled
+@compiled
 def backward_loops(
     first,
     last,
@@ -226,20 +228,20 @@ def backward_loops(
     groups, L, K, T, D, N, P = sizes
     chunks, blocks = (T + CHUNK - 1) // CHUNK, P // LANES
     position = np.empty(CHUNK, np.int64)
-    B_NS, C_NS = np.empty(N * CHUNK, u.dtype), np.empty(N * CHUNK, u.dtype)
-    dB_NS, dC_NS = np.empty(N * CHUNK, u.dtype), np.empty(N * CHUNK, u.dtype)
-    us, dys, deltas = _scratch(u), _scratch(u), _scratch(u)
-    drives, slopes, decays = _scratch(u), _scratch(u), _scratch(u)
-    hs = np.empty((CHUNK + 1) * LANES, u.dtype)
-    ddrives, dsteps = _scratch(u), _scratch(u)
-    carry = np.empty(P * N, u.dtype)
-    zero, one = splat(u.dtype.type(0)), splat(u.dtype.type(1))
-    log_2 = splat(u.dtype.type(math.log(2)))
+    B_NS, C_NS = np.empty(N * CHUNK, A2_KNP.dtype), np.empty(N * CHUNK, A2_KNP.dtype)
+    dB_NS, dC_NS = np.empty(N * CHUNK, A2_KNP.dtype), np.empty(N * CHUNK, A2_KNP.dtype)
+    us, dys, deltas = scratch(A2_KNP), scratch(A2_KNP), scratch(A2_KNP)
+    drives, slopes, decays = scratch(A2_KNP), scratch(A2_KNP), scratch(A2_KNP)
+    hs = np.empty((CHUNK + 1) * LANES, A2_KNP.dtype)
+    ddrives, dsteps = scratch(A2_KNP), scratch(A2_KNP)
+    carry = np.empty(P * N, A2_KNP.dtype)
+    zero, one = splat(A2_KNP.dtype.type(0)), splat(A2_KNP.dtype.type(1))
+    log_2 = splat(A2_KNP.dtype.type(math.log(2)))
     for task in range(first, last):
         b, group = task // groups, task % groups
         first_block, last_block = group * blocks // groups, (group + 1) * blocks // groups
-        _clear(du, du_at, b, K if du_at[2] else 1, L, first_block, last_block, D)
-        _clear(ddelta, ddelta_at, b, K, L, first_block, last_block, D)
+        clear(du, du_at, b, K if du_at[2] else 1, L, first_block, last_block, D)
+        clear(ddelta, ddelta_at, b, K, L, first_block, last_block, D)
         # This task's part of dB and dC; routes may leave positions out there as well.
         own = (b * groups + group) * L * K * N
         dB[own : own + L * K * N] = 0.0
@@ -270,9 +272,9 @@ def backward_loops(
                         p = position[s]
                         drive, grad, step, slope = zero, zero, bias, one
                         if p >= 0:
-                            drive = _read(u, u_base + p * u_at[1], count)
-                            grad = _read(dy, dy_base + p * dy_at[1], count)
-                            step = step + _read(delta, delta_base + p * delta_at[1], count)
+                            drive = read(u, u_base + p * u_at[1], count)
+                            grad = read(dy, dy_base + p * dy_at[1], count)
+                            step = step + read(delta, delta_base + p * delta_at[1], count)
                         if use_softplus:
                             slope = sigmoid(step)
                             step = softplus(step)
@@ -327,8 +329,8 @@ def backward_loops(
                             here = du_base + p * du_at[1]
                             drive_grad = ddrive * load(deltas, at) + skip * load(dys, at)
                             # Routes may share u, so they add; delta is each one's own.
-                            _write(du, here, _read(du, here, count) + drive_grad, count)
-                            _write(ddelta, ddelta_base + p * ddelta_at[1], dstep, count)
+                            write(du, here, read(du, here, count) + drive_grad, count)
+                            write(ddelta, ddelta_base + p * ddelta_at[1], dstep, count)
                     store(dskip_BKP, row, dskip)
                     store(dbias_BKP, row, dbias)
                 for s in range(stop - start):

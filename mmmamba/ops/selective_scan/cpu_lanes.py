@@ -1,6 +1,7 @@
 """SIMD lanes for numba: `LANES` neighbouring channels as one value.
 
-It has arithmetic, exp2 and softplus. LLVM splits such a value over the registers a machine has.
+It has arithmetic, exp2 and softplus. Arrays of int16 are read as the bfloat16 numbers whose bits
+they hold, into float32. LLVM splits such a value over the registers a machine has.
 Numba alone leaves exp and log as one libm call per element, and its arrays may overlap, so that
 loops over channels keep going through memory.
 """
@@ -96,23 +97,43 @@ def _masked(builder, name, wide, result, arguments):
         "load": (pointer, ir.IntType(32), mask, wide),
         "store": (wide, pointer, ir.IntType(32), mask),
     }[name]
-    bits = 32 if isinstance(wide.element, ir.FloatType) else 64
+    kind = {ir.FloatType(): "f32", ir.DoubleType(): "f64", ir.IntType(16): "i16"}[wide.element]
     # The p0 in the name is LLVM's for opaque pointers, which have no type to mention.
     function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(result, kinds), f"llvm.masked.{name}.v{LANES}f{bits}.p0"
+        builder.module, ir.FunctionType(result, kinds), f"llvm.masked.{name}.v{LANES}{kind}.p0"
     )
     return builder.call(function, arguments)
+
+
+def _lanes_of(array) -> LanesType:
+    """What is read of an array."""
+    return LanesType(types.float32 if array.dtype == types.int16 else array.dtype)
+
+
+def _in_memory(array) -> ir.VectorType:
+    if array.dtype == types.int16:
+        return ir.VectorType(ir.IntType(16), LANES)
+    return LanesType(array.dtype).ir_type
+
+
+def _widened(builder, value):
+    """float32 of bfloat16's bits, which are the upper half of its own."""
+    if value.type.element != ir.IntType(16):
+        return value
+    wide = ir.VectorType(ir.IntType(32), LANES)
+    bits = builder.shl(builder.zext(value, wide), _constant(wide, 16))
+    return builder.bitcast(bits, ir.VectorType(ir.FloatType(), LANES))
 
 
 @intrinsic
 def load(typingctx, array, at):
     """The lanes array[at : at + LANES]."""
-    lanes = LanesType(array.dtype)
+    lanes = _lanes_of(array)
 
     def codegen(context, builder, signature, args):
-        pointer = _address(context, builder, signature.args[0], *args, lanes.ir_type)
+        pointer = _address(context, builder, signature.args[0], *args, _in_memory(array))
         # A row may begin at any element, so no more than that is promised.
-        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+        return _widened(builder, builder.load(pointer, align=array.dtype.bitwidth // 8))
 
     return lanes(array, types.intp), codegen
 
@@ -120,14 +141,15 @@ def load(typingctx, array, at):
 @intrinsic
 def load_part(typingctx, array, at, count):
     """The lanes array[at : at + count], zeros behind."""
-    lanes = LanesType(array.dtype)
+    lanes = _lanes_of(array)
 
     def codegen(context, builder, signature, args):
-        wide = lanes.ir_type
+        wide = _in_memory(array)
         pointer = _address(context, builder, signature.args[0], args[0], args[1], wide)
         align = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
-        arguments = [pointer, align, _mask(builder, args[2]), _constant(wide, 0.0)]
-        return _masked(builder, "load", wide, wide, arguments)
+        nothing = _constant(wide, 0 if array.dtype == types.int16 else 0.0)
+        arguments = [pointer, align, _mask(builder, args[2]), nothing]
+        return _widened(builder, _masked(builder, "load", wide, wide, arguments))
 
     return lanes(array, types.intp, types.intp), codegen
 
@@ -171,6 +193,17 @@ def splat(typingctx, number):
         return _splat(builder, args[0])
 
     return LanesType(number)(number), codegen
+
+
+@intrinsic
+def broadcast(typingctx, array, at):
+    """All lanes array[at], for which no negative position is looked out for."""
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return _splat(builder, builder.load(builder.gep(data, [args[1]])))
+
+    return LanesType(array.dtype)(array, types.intp), codegen
 
 
 @intrinsic

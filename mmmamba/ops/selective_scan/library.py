@@ -153,7 +153,7 @@ def _scan_backward(
     du, ddelta, *others = _backend(backend, u).backward(grad_y, states, *inputs, args)
     # An operator's outputs may not share memory, as those of a sum over parts do.
     whole = [g.clone(memory_format=torch.contiguous_format) for g in others if g is not None]
-    return [du, ddelta, *whole]
+    return [du.contiguous(), ddelta.contiguous(), *whole]
 
 
 scan_backward_op = register("selective_scan_backward", _scan_backward)
