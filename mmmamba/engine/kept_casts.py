@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks import wrappers
 from torch import Tensor, nn
 
+from ..layers.packed import Conv2d, Linear
+
 LINEAR = (nn.Linear, wrappers.Linear)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, wrappers.Conv2d)
 """Classes whose forward pass takes the weight as it is. Subclasses may do something to it first."""
@@ -36,13 +38,15 @@ class KeptCasts:
         self._made_of: dict[torch.dtype, list[object]] = {}
         self._serving: Kept | None = None
         self._layers: list[nn.Module] = []
+        # On a CPU the backbones' own layers keep casts by themselves.
+        packed = (Linear, Conv2d) if device_type != "cpu" else ()
         for module in network.modules():
-            known = type(module) in (*LINEAR, *CONVOLUTIONS)
+            known = type(module) in (*LINEAR, *CONVOLUTIONS, *packed)
             # Older forms of weight norm write a weight that is no parameter in each pass.
             if known and isinstance(module.weight, nn.Parameter):
                 self._layers.append(module)
         for layer in self._layers:
-            if type(layer) in LINEAR:
+            if isinstance(layer, nn.Linear):
                 layer.forward = _Linear(layer, self)
             else:
                 layer._conv_forward = _Convolution(layer, self)
