@@ -1,0 +1,23 @@
+"""Whether a module may be passed by: what it computes taken from its parameters."""
+
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+
+def bare(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether calling the module would run `kind.forward` and nothing else.
+
+    Hooks want to see the call; a subclass, a parametrization or a `forward` of the module's own may
+    compute something else.
+    """
+    return (
+        type(module) is kind
+        and "forward" not in module.__dict__
+        and not (
+            module._forward_hooks
+            or module._forward_pre_hooks
+            or module._backward_hooks
+            or module._backward_pre_hooks
+            or torch_module._has_any_global_hook()
+        )
+    )

@@ -1,0 +1,142 @@
+"""The kernel of GELU's backward pass: gradient, activation and sums over rows from one reading.
+
+Arithmetic is float32, in the order of PyTorch's `gelu` and `gelu_backward`, and results are rounded
+once, as theirs are. The exponential is the processor's own, so that one in some thousands of half
+precision results may be rounded to the neighbour of PyTorch's.
+
+Each of a fixed number of programs adds up its own rows, and the programs' parts are added in order,
+so two runs are bit-equal. Widths are constants of the kernel, as of a layer; the number of rows is
+an argument that is not specialised on, so a new image size compiles nothing.
+
+Shape suffixes: R rows and C columns of a tile.
+"""
+
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..launch import ceil_div, launch, multiprocessors, on
+
+ELEMENTS, WARPS = 2048, 4
+"""Of a tile, and what shares it."""
+PROGRAMS = 8
+"""For each multiprocessor."""
+
+
+class Backward(NamedTuple):
+    """What one reading of GELU's input and its output's gradient gives."""
+
+    dx: Tensor
+    activated: Tensor
+    """GELU of the input."""
+    sums: Tensor | None
+    """`dx` added up over all rows, `(C,)` in its dtype; None where not wanted."""
+
+
+def backward(grad: Tensor, x: Tensor, tanh: bool, wants_sums: bool) -> Backward:
+    """The backward pass of `gelu(x)`.
+
+    Args:
+        grad: `(..., C)` of x's dtype and without gaps. The gradient of x is written over it.
+        tanh: GELU's approximation by a hyperbolic tangent instead of the exact one.
+        wants_sums: add up the gradient over rows, as for the bias of a layer before.
+    """
+    x = x.contiguous()
+    activated = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    width = x.shape[-1]
+    rows = x.numel() // width if width else 0
+    # Widths of models are mostly multiples of 128, whose tiles leave no lane idle.
+    columns = 128 if width % 128 == 0 else 64
+    tile_rows = ELEMENTS // columns
+    blocks, tiles = ceil_div(width, columns), ceil_div(rows, tile_rows)
+    programs = min(tiles, ceil_div(PROGRAMS * multiprocessors(x.device), max(blocks, 1)))
+    parts = None
+    if wants_sums:
+        # No program adds to another's sum: atomic additions would come in another order each time.
+        parts = torch.empty((programs, width), dtype=torch.float32, device=x.device)
+    if rows:
+        with on(x.device):
+            launch(
+                gelu_backward_kernel,
+                programs * blocks,
+                dict(grad=grad, x=x, activated=activated, parts=parts),
+                dict(rows=rows, tiles=tiles, programs=programs),
+                C=width,
+                BC=columns,
+                BR=tile_rows,
+                TANH=tanh,
+                SUMS=wants_sums,
+                num_warps=WARPS,
+            )
+    sums = None if parts is None else parts.sum(0).to(grad.dtype)
+    return Backward(grad, activated, sums)
+
+
+@triton.jit(do_not_specialize=["rows", "tiles", "programs"])
+def gelu_backward_kernel(
+    grad,
+    x,
+    activated,
+    parts,
+    rows,
+    tiles,
+    programs,
+    C: tl.constexpr,
+    BC: tl.constexpr,
+    BR: tl.constexpr,
+    TANH: tl.constexpr,
+    SUMS: tl.constexpr,
+):
+    """Tiles of some columns, all `programs` rows of tiles; the gradient is overwritten."""
+    BLOCKS: tl.constexpr = (C + BC - 1) // BC
+    # Neighbouring programs take neighbouring columns, whose memory lies side by side.
+    c = (tl.program_id(0) % BLOCKS) * BC + tl.arange(0, BC)
+    program = tl.program_id(0) // BLOCKS
+    r = tl.arange(0, BR)
+    in_C = c < C
+    place_RC = r[:, None] * C + c[None, :]
+    # Kept apart for each row of a tile, and added up across rows once, behind the loop.
+    sums_RC = tl.zeros([BR, BC], tl.float32)
+    # In 64 bits: rows times width may exceed 2**31.
+    first = program.to(tl.int64) * BR
+    for _ in range(program, tiles, programs):
+        on_RC = (first + r < rows)[:, None] & in_C[None, :]
+        base = first * C
+        x_RC = tl.load(x + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
+        g_RC = tl.load(grad + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
+        if TANH:
+            y_RC, slope_RC = _tanh_form(x_RC)
+        else:
+            y_RC, slope_RC = _exact_form(x_RC)
+        tl.store(activated + base + place_RC, y_RC.to(activated.dtype.element_ty), mask=on_RC)
+        dx_RC = (g_RC * slope_RC).to(grad.dtype.element_ty)
+        tl.store(grad + base + place_RC, dx_RC, mask=on_RC)
+        if SUMS:
+            # Of the gradient as it is stored, which is what a sum over it would read.
+            sums_RC += dx_RC.to(tl.float32)
+        first += programs.to(tl.int64) * BR
+    if SUMS:
+        tl.store(parts + program * C + c, tl.sum(sums_RC, 0), mask=in_C)
+
+
+@triton.jit
+def _exact_form(x):
+    """GELU and its slope (Hendrycks and Gimpel, arXiv 1606.08415, section 2)."""
+    # 1 / sqrt(2), and the density's 1 / sqrt(2 pi).
+    cdf = 0.5 * (1.0 + tl.erf(x * 0.7071067811865476))
+    density = tl.exp(-0.5 * x * x) * 0.3989422804014327
+    return x * cdf, cdf + x * density
+
+
+@triton.jit
+def _tanh_form(x):
+    """The same, approximated by a hyperbolic tangent (section 2)."""
+    # sqrt(2 / pi), and the weight of the cube.
+    inner = 0.7978845608028654 * (x + 0.044715 * x * x * x)
+    # (1 + tanh(inner)) / 2 is a sigmoid, which is nothing long before its exponential is infinite.
+    half = 1.0 / (1.0 + tl.exp(tl.minimum(-2.0 * inner, 80.0)))
+    inner_slope = 0.7978845608028654 * (1.0 + 0.134145 * x * x)
+    return x * half, half + 2.0 * x * half * (1.0 - half) * inner_slope
