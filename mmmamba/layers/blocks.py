@@ -1,8 +1,12 @@
 """Residual blocks and stages."""
 
+from collections.abc import Iterable
+from typing import cast
+
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
+from .bare import bare
 from .norm import LayerNorm
 from .recomputed import recomputed
 
@@ -30,14 +34,20 @@ class MixerBlock(nn.Module):
         self.mlp = mlp
 
     def forward(self, x: Tensor) -> Tensor:
-        branch = self.drop_path(self.op(self.norm(x)))
+        x, branch = self.summands(x)
+        return x + branch
+
+    def summands(self, x: Tensor, branch: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The two tensors whose sum `forward` returns, of its input or the input's two summands."""
+        # A norm adds the branch on its way in, one pass over the map on a GPU, and hands the sum
+        # back.
+        normed, x = self.norm(x, branch)
+        branch = self.drop_path(self.op(normed))
         # Both are there or neither; the second is asked for the type checker's sake.
         if self.mlp is None or self.norm2 is None:
-            return x + branch
-        # The norm adds the branch on its way in, one pass over the map on a GPU, and hands the sum
-        # back.
+            return x, branch
         normed, x = self.norm2(x, branch)
-        return x + self.drop_path(self.mlp(normed))
+        return x, self.drop_path(self.mlp(normed))
 
 
 class Stage(nn.Module):
@@ -60,7 +70,17 @@ class Stage(nn.Module):
         self.with_cp = with_cp
 
     def forward(self, x: Tensor) -> Tensor:
+        # A block that is recomputed or looked at has to return one tensor.
+        if not self.with_cp and all(bare(block, MixerBlock) for block in self.blocks):
+            return self._chained(x)
         # Nothing is kept in inference and behind frozen parts, so nothing can be spared there.
         for block in self.blocks:
             x = recomputed(block, x) if self.with_cp and x.requires_grad else block(x)
         return x
+
+    def _chained(self, x: Tensor) -> Tensor:
+        """The blocks, each leaving its last sum to the first norm of the next."""
+        branch = None
+        for block in cast("Iterable[MixerBlock]", self.blocks):
+            x, branch = block.summands(x, branch)
+        return x if branch is None else x + branch

@@ -21,12 +21,15 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         fc1, fc2, act = self.fc1, self.fc2, self.fc2.act
-        plain = bare(fc1, nn.Linear) and bare(fc2, ActLinear) and bare(act, nn.GELU)
         # In one step where it is just that, and nobody looks at what is inside.
-        if type(act) is nn.GELU and plain and recompute_pays(x):
+        if type(act) is nn.GELU and recompute_pays(x) and self._is_plain():
             parameters = (fc1.weight, fc1.bias, fc2.weight, fc2.bias)
             return gelu_mlp(x, *parameters, act.approximate)
         return fc2(fc1(x))
+
+    def _is_plain(self) -> bool:
+        layers = bare(self.fc1, nn.Linear) and bare(self.fc2, ActLinear)
+        return layers and bare(self.fc2.act, nn.GELU)
 
 
 class ConvMlp(nn.Module):

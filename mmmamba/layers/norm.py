@@ -24,15 +24,19 @@ class LayerNorm(nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor: ...
 
     @overload
-    def forward(self, x: Tensor, branch: Tensor) -> tuple[Tensor, Tensor]: ...
+    def forward(self, x: Tensor, branch: Tensor | None, /) -> tuple[Tensor, Tensor]: ...
 
-    def forward(self, x, branch=None):
-        """The norm of `x`; with a branch, that of `x + branch` and this sum."""
+    def forward(self, x, *branch):
+        """The norm of `x`; with a branch, that of `x + branch` and this sum.
+
+        With None for a branch it is the norm of `x` and `x`, for a residual stream that goes on
+        from here: where a sum would come back, gradients are added up in one pass.
+        """
         # One call for both, so that on a GPU sum and norm are one pass over the map.
         parameters = (self.weight, self.bias, self.eps)
-        if branch is None:
+        if not branch:
             return layer_norm(x, *parameters, feeds_linear=self.feeds_linear)
-        return add_layer_norm(x, branch, *parameters, feeds_linear=self.feeds_linear)
+        return add_layer_norm(x, *branch, *parameters, feeds_linear=self.feeds_linear)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, feeds_linear={self.feeds_linear}"

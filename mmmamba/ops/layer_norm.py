@@ -58,7 +58,7 @@ def layer_norm(
 
 def add_layer_norm(
     x: Tensor,
-    branch: Tensor,
+    branch: Tensor | None,
     weight: Tensor,
     bias: Tensor,
     eps: float = 1e-5,
@@ -68,9 +68,14 @@ def add_layer_norm(
 ) -> tuple[Tensor, Tensor]:
     """`layer_norm(x + branch)`, and that sum, which the residual stream goes on with.
 
+    Without a branch it goes on with x. Whatever it is, its gradient and the norm's are added up in
+    one pass over the map.
+
     Raises:
         ValueError: shapes that do not fit, or another backend.
     """
+    if branch is None:
+        return _norm_beside(x, weight, bias, eps, feeds_linear, backend)
     _check(x, weight, bias, backend)
     if x.shape != branch.shape:
         raise ValueError(
@@ -85,6 +90,20 @@ def add_layer_norm(
         return y, sums
     residual = x + branch
     return _plain(residual, weight, bias, eps, dtype, feeds_linear), residual
+
+
+def _norm_beside(
+    x: Tensor, weight: Tensor, bias: Tensor, eps: float, feeds_linear: bool, backend: str
+) -> tuple[Tensor, Tensor]:
+    """`layer_norm(x)` and x."""
+    # Only a backward pass in eager mode has anything to add up.
+    simple = torch.compiler.is_compiling() or transformed() or not torch.is_grad_enabled()
+    if simple or not _kernels_take(x, x.dtype, backend):
+        return layer_norm(x, weight, bias, eps, feeds_linear=feeds_linear, backend=backend), x
+    _check(x, weight, bias, backend)
+    dtype = _out_dtype(x, x.dtype, feeds_linear)
+    y, x, _ = _EagerBeside.apply(x, None, weight, bias, eps, dtype)
+    return y, x
 
 
 def _plain(
@@ -227,14 +246,12 @@ class _Gradients(NamedTuple):
 def _backward(ctx, grad_y, grad_sum, compute) -> _Gradients:
     """The gradients, by the kernels that `compute` calls or by PyTorch's operators."""
     x_dtype, branch_dtype = ctx.dtypes
-    if branch_dtype is None:
-        # Then the second output is nothing, and whatever is said of it too.
-        grad_sum = None
     if grad_y is None:
         # At most the sum was used, whose gradient passes through to both sides.
         if grad_sum is None:
             return _Gradients()
-        return _Gradients(grad_sum.to(x_dtype), grad_sum.to(branch_dtype))
+        dbranch = None if branch_dtype is None else grad_sum.to(branch_dtype)
+        return _Gradients(grad_sum.to(x_dtype), dbranch)
     if differentiated_again(grad_y):
         return _plain_backward(ctx, grad_y, grad_sum)
     normed, stats, weight, _ = ctx.saved_tensors
@@ -280,7 +297,9 @@ class _Watched(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad_y, grad_sum, grad_stats):
-        return _backward(ctx, grad_y, grad_sum, layer_norm_backward_op)
+        # Without a branch the second output is nothing, and whatever is said of it too.
+        has_sum = ctx.dtypes[1] is not None
+        return _backward(ctx, grad_y, grad_sum if has_sum else None, layer_norm_backward_op)
 
 
 differentiate(layer_norm_op, _Watched, _plain_operator)
@@ -300,6 +319,17 @@ class _Eager(torch.autograd.Function):
         from .kernels import layer_norm as layer_norm_triton
 
         return _backward(ctx, grad_y, grad_sum, layer_norm_triton.backward)
+
+
+class _EagerBeside(_Eager):
+    """The operator without a branch, which returns x in the place of the sum."""
+
+    @staticmethod
+    def forward(ctx, x, *others):
+        output = _kernels(x, *others)
+        _save(ctx, (x, *others), output)
+        y, _, stats = output
+        return y, x, stats
 
 
 def _launch(*inputs) -> tuple[Tensor, Tensor | None, Tensor]:

@@ -64,7 +64,7 @@ def gelu_mlp(
     """
     given = _as_autocast(x, weight1, bias1, weight2, bias2)
     if transformed():
-        return _plain_mlp(*given, approximate)
+        return _plain_mlp(*given, approximate=approximate)
     return _GeluMlp.apply(*given, approximate)
 
 

@@ -128,6 +128,39 @@ def test_one_output_used(where, used):
 
 
 @kernels
+@pytest.mark.parametrize("used", [(0,), (1,), (0, 1)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_x_beside_its_norm(where, dtype, used):
+    """Without a branch: gradients of both, whichever are used, and x itself."""
+    found = []
+    x, _, weight, bias, *g = make((5, 24), dtype)
+    for backend, given in (("triton", (x, weight, bias)), ("torch", exact((x, weight, bias)))):
+        x, weight, bias = (t.detach().clone().requires_grad_() for t in given)
+        outputs = add_layer_norm(x, None, weight, bias, backend=backend)
+        assert torch.equal(outputs[1], x)
+        grads = [g[i].to(x.dtype) for i in used]
+        torch.autograd.backward([outputs[i] for i in used], grads)
+        found.append([outputs[0].detach(), x.grad, weight.grad, bias.grad])
+    for got, want in zip(*found):
+        assert (got is None) == (want is None)
+        if got is not None:
+            atol = TOLERANCE[dtype] * float(want.abs().max())
+            torch.testing.assert_close(got.double(), want, rtol=0, atol=atol)
+
+
+@kernels
+def test_second_derivatives_of_x_beside_its_norm(where):
+    def norm(x, weight, bias, backend):
+        y, x = add_layer_norm(x, None, weight, bias, backend=backend)
+        return torch.cat([y, x.square()])
+
+    x, _, weight, bias, _, _ = make((3, 8))
+    calls = [functools.partial(norm, backend=backend) for backend in ("triton", "torch")]
+    assert_second_order_equal(*calls, (x, weight, bias))
+    assert_forward_equal(*calls, (x, weight, bias))
+
+
+@kernels
 @pytest.mark.parametrize("branch_dtype", [None, torch.float32, torch.bfloat16])
 def test_opcheck(where, branch_dtype):
     x, branch, weight, bias, _, _ = make((3, 2, 8), branch_dtype=branch_dtype)
