@@ -1,15 +1,16 @@
 """Vim's two depthwise convolutions along a sequence, one looking back and one ahead, with SiLU.
 
 On CUDA one kernel reads the sequence once and writes both results side by side, as the scan takes
-them: PyTorch's depthwise convolution wants the channels first and takes longer than the scan. The
-backward pass goes through PyTorch's convolutions, on activations that it computes again.
+them: PyTorch's depthwise convolution wants the channels first and takes longer than the scan. So is
+the backward pass one kernel, which computes again what stands before the activation: training keeps
+the input alone.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .derivatives import gradients
+from .derivatives import differentiated_again, gradients
 from .launch import DTYPES, HAS_TRITON
 from .recompute import unwatched
 
@@ -56,4 +57,8 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        return gradients(_plain_in_its_dtype, ctx.saved_tensors, ctx.needs_input_grad, grad)
+        if differentiated_again(grad):
+            return gradients(_plain_in_its_dtype, ctx.saved_tensors, ctx.needs_input_grad, grad)
+        from .kernels.two_way_conv import backward
+
+        return backward(grad, *ctx.saved_tensors)

@@ -1,13 +1,35 @@
-"""The kernel of `two_way_conv_silu`: tiles of steps by channels, neighbours from the cache."""
+# mypy: disable-error-code="assignment, var-annotated"
+# Triton's language adds to tuples while it unrolls a loop, which Python's types cannot follow.
+"""Kernels of `two_way_conv_silu`: tiles of steps by channels, neighbours from the cache.
+
+Shape suffixes: T steps and D channels of a tile; W taps.
+"""
+
+import math
+from typing import NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import ceil_div, launch, on
+from ..launch import ceil_div, launch, multiprocessors, on
 
 STEPS, CHANNELS = 16, 128
+BACKWARD_TILE = 512
+"""Steps times channels of a program of the backward pass, which keeps sums of all in registers."""
+PROGRAMS = 8
+"""For each multiprocessor, in the backward pass."""
+
+
+class Gradients(NamedTuple):
+    """Of x and of both convolutions' parameters; None for a bias that is not there."""
+
+    x_BLD: Tensor
+    back: Tensor
+    ahead: Tensor
+    back_bias: Tensor | None
+    ahead_bias: Tensor | None
 
 
 def forward(
@@ -39,6 +61,73 @@ def forward(
             num_warps=4,
         )
     return y_BLKD
+
+
+def backward(
+    grad_BLKD: Tensor,
+    x_BLD: Tensor,
+    back: Tensor,
+    ahead: Tensor,
+    back_bias: Tensor | None,
+    ahead_bias: Tensor | None,
+) -> Gradients:
+    """Gradients of all inputs of `forward`, which one kernel computes again as far as it needs."""
+    batch, length, channels = x_BLD.shape
+    grad_BLKD = grad_BLKD.contiguous()
+    dx_BLD = torch.empty(x_BLD.shape, dtype=x_BLD.dtype, device=x_BLD.device)
+    taps = back.shape[-1]
+    tile_channels = 32 if channels % 64 else 64
+    tile_steps = BACKWARD_TILE // tile_channels
+    tiles, blocks = batch * ceil_div(length, tile_steps), ceil_div(channels, tile_channels)
+    wanted = ceil_div(PROGRAMS * multiprocessors(x_BLD.device), max(blocks, 1))
+    programs = min(tiles, wanted)
+    # No program adds to another's sum: atomic additions would come in another order each time.
+    shape = (programs, 2 * taps + 2, channels)
+    parts = torch.empty(shape, dtype=torch.float32, device=x_BLD.device)
+    if x_BLD.numel():
+        # The stride of an axis of length 1 means nothing and may be any number.
+        x_b, x_l = (0 if n == 1 else x_BLD.stride(i) for i, n in enumerate((batch, length)))
+        # Counted in vectors of as many channels as divide them all, so that the compiler sees where
+        # whole vectors begin. No load is wider than 16 bytes.
+        vector = math.gcd(8, channels, x_b, x_l)
+        tensors = dict(
+            x=x_BLD,
+            back=back.contiguous(),
+            ahead=ahead.contiguous(),
+            back_bias=back_bias,
+            ahead_bias=ahead_bias,
+            grad=grad_BLKD,
+            dx=dx_BLD,
+            parts=parts,
+        )
+        sizes = dict(
+            x_b=x_b // vector,
+            x_l=x_l // vector,
+            length=length,
+            vectors=channels // vector,
+            tiles=tiles,
+            programs=programs,
+        )
+        with on(x_BLD.device):
+            launch(
+                two_way_conv_backward_kernel,
+                programs * blocks,
+                tensors,
+                sizes,
+                W=taps,
+                HAS_BIAS=back_bias is not None,
+                VECTOR=vector,
+                TB=tile_steps,
+                DB=tile_channels,
+                num_warps=4,
+            )
+    # Of the one that looks back the taps, of the other the taps, then both biases.
+    sums = parts.sum(0)
+    dback, dahead = (sums[n : n + taps].t().unsqueeze(1).to(back.dtype) for n in (0, taps))
+    if back_bias is None:
+        return Gradients(dx_BLD, dback, dahead, None, None)
+    dback_bias, dahead_bias = sums[2 * taps :].to(back_bias.dtype)
+    return Gradients(dx_BLD, dback, dahead, dback_bias, dahead_bias)
 
 
 @triton.jit
@@ -100,3 +189,112 @@ def two_way_conv_kernel(
     on_TD = t_in[:, None] & d_in[None, :]
     tl.store(rows, _silu(back_TD).to(y.dtype.element_ty), mask=on_TD)
     tl.store(rows + channels, _silu(ahead_TD).to(y.dtype.element_ty), mask=on_TD)
+
+
+@triton.jit
+def _taps(weight, d, C, W: tl.constexpr):
+    """The weights of each tap, `[1, DB]` each in float32."""
+    taps = ()
+    for k in tl.static_range(W):
+        tap_D = tl.load(weight + d * W + k, mask=d < C, other=0.0)
+        taps = taps + (tap_D.to(tl.float32)[None, :],)
+    return taps
+
+
+@triton.jit
+def _silu_slope(x):
+    sigmoid = 1.0 / (1.0 + tl.exp(-x))
+    return sigmoid * (1.0 + x * (1.0 - sigmoid))
+
+
+@triton.jit(do_not_specialize=["x_b", "x_l", "length", "vectors", "tiles", "programs"])
+def two_way_conv_backward_kernel(
+    x,
+    back,
+    ahead,
+    back_bias,
+    ahead_bias,
+    grad,
+    dx,
+    parts,
+    x_b,
+    x_l,
+    length,
+    vectors,
+    tiles,
+    programs,
+    W: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    VECTOR: tl.constexpr,
+    TB: tl.constexpr,
+    DB: tl.constexpr,
+):
+    """The gradient of x, and this program's share of those of the weights and biases.
+
+    Step t of x is met by the steps t to t + W - 1 of the result that looks back, and t - W + 1 to t
+    of the other. Both are computed again from the same 2 W - 1 steps of x, whose tiles are loaded
+    once each: `seen[s]` holds the steps t - W + 1 + s.
+    """
+    C = vectors * VECTOR
+    blocks = tl.cdiv(C, DB)
+    # Neighbouring programs take neighbouring channels, whose memory lies side by side.
+    d = (tl.program_id(0) % blocks) * DB + tl.arange(0, DB)
+    program = tl.program_id(0) // blocks
+    d_in = d < C
+    back_taps, ahead_taps = _taps(back, d, C, W), _taps(ahead, d, C, W)
+    back_start = tl.zeros([1, DB], tl.float32)
+    ahead_start = tl.zeros([1, DB], tl.float32)
+    if HAS_BIAS:
+        back_start += tl.load(back_bias + d, mask=d_in, other=0.0).to(tl.float32)[None, :]
+        ahead_start += tl.load(ahead_bias + d, mask=d_in, other=0.0).to(tl.float32)[None, :]
+    # Kept for each step of a tile and added up once, behind the last tile.
+    sums = ()
+    for _ in tl.static_range(2 * W + 2):
+        sums = sums + (tl.zeros([TB, DB], tl.float32),)
+    across = tl.cdiv(length, TB)
+    for tile in range(program, tiles, programs):
+        # In 64 bits, as are all offsets: a large batch has more elements than 2**31.
+        image = (tile // across).to(tl.int64)
+        t = (tile % across).to(tl.int64) * TB + tl.arange(0, TB)
+        x_image = x + image * x_b * VECTOR
+        # (B, L, 2, D): at each step the result that looks back, then the one that looks ahead.
+        grad_image = grad + image * length * 2 * C
+        seen = ()
+        for s in tl.static_range(2 * W - 1):
+            at = t + (s - (W - 1))
+            there = ((at >= 0) & (at < length))[:, None] & d_in[None, :]
+            place_TD = (at * x_l)[:, None] * VECTOR + d[None, :]
+            x_TD = tl.load(x_image + place_TD, mask=there, other=0.0)
+            seen = seen + (x_TD.to(tl.float32),)
+        dx_TD = tl.zeros([TB, DB], tl.float32)
+        for j in tl.static_range(W):
+            # The result that looks back, j steps later, and the one that looks ahead, j before.
+            back_TD = back_start + back_taps[0] * seen[j]
+            ahead_TD = ahead_start + ahead_taps[0] * seen[2 * (W - 1) - j]
+            for k in tl.static_range(1, W):
+                back_TD += back_taps[k] * seen[j + k]
+                ahead_TD += ahead_taps[k] * seen[2 * (W - 1) - j - k]
+            later, before = t + j, t - j
+            on_later = (later < length)[:, None] & d_in[None, :]
+            on_before = ((before >= 0) & (before < length))[:, None] & d_in[None, :]
+            later_at = grad_image + (later * 2 * C)[:, None] + d[None, :]
+            before_at = grad_image + (before * 2 * C + C)[:, None] + d[None, :]
+            g_back_TD = tl.load(later_at, mask=on_later, other=0.0).to(tl.float32)
+            g_ahead_TD = tl.load(before_at, mask=on_before, other=0.0).to(tl.float32)
+            g_back_TD *= _silu_slope(back_TD)
+            g_ahead_TD *= _silu_slope(ahead_TD)
+            # Both meet this step with the same tap.
+            dx_TD += g_back_TD * back_taps[W - 1 - j] + g_ahead_TD * ahead_taps[W - 1 - j]
+            if j == 0:
+                more = ()
+                for k in tl.static_range(W):
+                    more = more + (sums[k] + g_back_TD * seen[k],)
+                for k in tl.static_range(W):
+                    more = more + (sums[W + k] + g_ahead_TD * seen[2 * (W - 1) - k],)
+                sums = more + (sums[2 * W] + g_back_TD, sums[2 * W + 1] + g_ahead_TD)
+        rows = dx + ((image * length + t) * C)[:, None] + d[None, :]
+        on_TD = (t < length)[:, None] & d_in[None, :]
+        tl.store(rows, dx_TD.to(dx.dtype.element_ty), mask=on_TD)
+    part_D = parts + program.to(tl.int64) * (2 * W + 2) * C + d
+    for n in tl.static_range(2 * W + 2):
+        tl.store(part_D + n * C, tl.sum(sums[n], 0), mask=d_in)
