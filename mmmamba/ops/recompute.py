@@ -10,7 +10,8 @@ comes out, and writes the other two; in a whole feed-forward layer it adds up th
 first layer's bias as well. Elsewhere, and for float64, these are PyTorch's operators.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -64,11 +65,11 @@ def gelu_mlp(
     """
     given = _as_autocast(x, weight1, bias1, weight2, bias2)
     if transformed():
-        return _plain_mlp(*given, approximate=approximate)
+        return _plain_mlp(given, approximate)
     return _GeluMlp.apply(*given, approximate)
 
 
-def _as_autocast(x: Tensor, *parameters: Tensor | None) -> list:
+def _as_autocast(x: Tensor, *parameters: Tensor | None) -> list[Any]:
     # An autograd function's inside does not see autocast, so its inputs are cast before it.
     low = autocast_dtype(x)
     if low is None:
@@ -80,7 +81,8 @@ def _plain_linear(x: Tensor, weight: Tensor, bias: Tensor | None, approximate: s
     return F.linear(F.gelu(x, approximate=approximate), weight, bias)
 
 
-def _plain_mlp(x, weight1, bias1, weight2, bias2, approximate: str) -> Tensor:
+def _plain_mlp(given: Sequence[Any], approximate: str) -> Tensor:
+    x, weight1, bias1, weight2, bias2 = given
     return _plain_linear(F.linear(x, weight1, bias1), weight2, bias2, approximate)
 
 
@@ -177,7 +179,7 @@ class _GeluMlp(torch.autograd.Function):
         *given, wide = ctx.saved_tensors
         if differentiated_again(grad):
             return gradients(
-                lambda *x: _plain_mlp(*x, ctx.approximate), given, ctx.needs_input_grad, grad
+                lambda *x: _plain_mlp(x, ctx.approximate), given, ctx.needs_input_grad, grad
             )
         x, weight1, bias1, weight2, bias2 = given
         wants_dx, wants_dweight1, wants_dbias1, *wants_second = ctx.needs_input_grad[:5]
