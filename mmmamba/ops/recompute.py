@@ -95,7 +95,7 @@ class _Linear(NamedTuple):
 
 
 class _Gradients(NamedTuple):
-    """Of the same inputs, None for what is not wanted or not there."""
+    """Gradients of the same inputs, None for what is not wanted or not there."""
 
     x: Tensor | None = None
     weight: Tensor | None = None

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..launch import ceil_div, launch, multiprocessors, on
 
 ELEMENTS, WARPS = 2048, 4
-"""Of a tile, and what shares it."""
+"""Elements of a tile, and warps that share it."""
 PROGRAMS = 8
 """For each multiprocessor."""
 

@@ -23,7 +23,7 @@ PROGRAMS = 8
 
 
 class Gradients(NamedTuple):
-    """Of x and of both convolutions' parameters; None for a bias that is not there."""
+    """Those of x and of both convolutions' parameters; None for a bias that is not there."""
 
     x_BLD: Tensor
     back: Tensor
