@@ -1,7 +1,7 @@
 """Modules that the backbone families share. Imports `mmmamba.ops` and nothing of OpenMMLab."""
 
 from .activated import DepthwiseConv
-from .blocks import MixerBlock, Stage, drop_path
+from .blocks import MixerBlock, ResidualBlock, Stage, drop_path
 from .channel_gate import ChannelGate
 from .conv_norm import ConvNormAct
 from .heads import NormPoolHead
@@ -67,6 +67,7 @@ __all__ = [
     "PatchMerging",
     "PositionalBlock",
     "Projected",
+    "ResidualBlock",
     "ResidualStem",
     "RouteMixer",
     "SplitMixer",

@@ -8,11 +8,12 @@ def bare(module: nn.Module, kind: type[nn.Module]) -> bool:
     """Whether calling the module would run `kind.forward` and nothing else.
 
     Hooks want to see the call; a subclass, a parametrization or a `forward` of the module's own may
-    compute something else.
+    compute something else; and one that was compiled in its place is to run so.
     """
     return (
         type(module) is kind
         and "forward" not in module.__dict__
+        and module._compiled_call_impl is None
         and not (
             module._forward_hooks
             or module._forward_pre_hooks

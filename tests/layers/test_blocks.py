@@ -80,6 +80,15 @@ def test_other_blocks_and_those_made_of_it_are_called():
     assert torch.equal(stage(x), one_by_one(stage, x))
 
 
+def test_a_block_compiled_in_its_place_runs_so():
+    stage, compiled = a_stage(), []
+    x = torch.randn(2, 3, 3, 6)
+    want = stage(x)
+    torch._dynamo.reset()
+    stage.blocks[1].compile(backend=lambda graph, given: compiled.append(graph) or graph.forward)
+    assert torch.equal(stage(x), want) and len(compiled) == 1
+
+
 def test_recomputed_blocks_give_the_same():
     x = torch.randn(4, 3, 2, 6, requires_grad=True)
     stages = [a_stage(drop_path=0.5, with_cp=with_cp) for with_cp in (True, False)]
