@@ -25,7 +25,7 @@ from .mixers import (
     s4d_real,
 )
 from .mlp import ConvMlp, Mlp
-from .norm import LayerNorm
+from .norm import LayerNorm, RMSNorm
 from .plain import PatchEmbed, StreamBlock
 from .positional import PositionalBlock
 from .precision import full_precision
@@ -67,6 +67,7 @@ __all__ = [
     "PatchMerging",
     "PositionalBlock",
     "Projected",
+    "RMSNorm",
     "ResidualBlock",
     "ResidualStem",
     "RouteMixer",
