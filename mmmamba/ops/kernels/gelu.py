@@ -125,9 +125,9 @@ def gelu_backward_kernel(
 def _exact_form(x):
     """GELU and its slope (Hendrycks and Gimpel, arXiv 1606.08415, section 2).
 
-    By the error function to a few 1e-7, from the exponential that the slope needs anyway (Abramowitz and
-    Stegun, Handbook of Mathematical Functions, 7.1.26): the library's takes three times as long as
-    all else here, and longer than the memory.
+    With the error function to a few 1e-7, from the exponential that the slope needs anyway
+    (Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26). With the library's the
+    kernel would wait for its arithmetic, not for the memory.
     """
     bell = tl.exp(-0.5 * x * x)
     # Their p over the square root of 2, and half of their coefficients.

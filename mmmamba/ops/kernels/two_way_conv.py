@@ -15,11 +15,42 @@ from torch import Tensor
 
 from ..launch import ceil_div, launch, multiprocessors, on
 
-STEPS, CHANNELS = 16, 128
-BACKWARD_TILE = 512
-"""Steps times channels of a program of the backward pass, which keeps sums of all in registers."""
+TILE = 512
+"""Steps times channels of a program, which keeps all that it reads of them in registers."""
 PROGRAMS = 8
 """For each multiprocessor, in the backward pass."""
+
+
+class _Tile(NamedTuple):
+    steps: int
+    channels: int
+
+
+def _tile_of(channels: int) -> _Tile:
+    """As many channels as leave few lanes idle, and steps for the rest."""
+    block = 32 if channels % 64 else 64
+    return _Tile(TILE // block, block)
+
+
+class _Sizes(NamedTuple):
+    vector: int
+    """As many channels as divide all of the others, at most the 8 that a load of 16 bytes holds."""
+    numbers: dict[str, int]
+    """Strides and channels counted in such vectors, and the length.
+
+    So the compiler sees where whole vectors begin, though it knows none of these numbers.
+    """
+
+
+def _sizes(x_BLD: Tensor) -> _Sizes:
+    batch, length, channels = x_BLD.shape
+    # The stride of an axis of length 1 means nothing and may be any number.
+    x_b, x_l = (0 if n == 1 else x_BLD.stride(i) for i, n in enumerate((batch, length)))
+    vector = math.gcd(8, channels, x_b, x_l)
+    return _Sizes(
+        vector,
+        dict(x_b=x_b // vector, x_l=x_l // vector, length=length, vectors=channels // vector),
+    )
 
 
 class Gradients(NamedTuple):
@@ -40,6 +71,7 @@ def forward(
     y_BLKD = torch.empty(batch, length, 2, channels, dtype=x_BLD.dtype, device=x_BLD.device)
     if not y_BLKD.numel():
         return y_BLKD
+    tile, sizes = _tile_of(channels), _sizes(x_BLD)
     tensors = dict(
         x=x_BLD,
         back=back.contiguous(),
@@ -51,13 +83,14 @@ def forward(
     with on(x_BLD.device):
         launch(
             two_way_conv_kernel,
-            batch * ceil_div(length, STEPS) * ceil_div(channels, CHANNELS),
+            batch * ceil_div(length, tile.steps) * ceil_div(channels, tile.channels),
             tensors,
-            dict(x_b=x_BLD.stride(0), x_l=x_BLD.stride(1), length=length, channels=channels),
+            sizes.numbers,
             W=back.shape[-1],
             HAS_BIAS=back_bias is not None,
-            TB=STEPS,
-            DB=CHANNELS,
+            VECTOR=sizes.vector,
+            TB=tile.steps,
+            DB=tile.channels,
             num_warps=4,
         )
     return y_BLKD
@@ -76,20 +109,14 @@ def backward(
     grad_BLKD = grad_BLKD.contiguous()
     dx_BLD = torch.empty(x_BLD.shape, dtype=x_BLD.dtype, device=x_BLD.device)
     taps = back.shape[-1]
-    tile_channels = 32 if channels % 64 else 64
-    tile_steps = BACKWARD_TILE // tile_channels
-    tiles, blocks = batch * ceil_div(length, tile_steps), ceil_div(channels, tile_channels)
+    tile, sizes = _tile_of(channels), _sizes(x_BLD)
+    tiles, blocks = batch * ceil_div(length, tile.steps), ceil_div(channels, tile.channels)
     wanted = ceil_div(PROGRAMS * multiprocessors(x_BLD.device), max(blocks, 1))
     programs = min(tiles, wanted)
     # No program adds to another's sum: atomic additions would come in another order each time.
     shape = (programs, 2 * taps + 2, channels)
     parts = torch.empty(shape, dtype=torch.float32, device=x_BLD.device)
     if x_BLD.numel():
-        # The stride of an axis of length 1 means nothing and may be any number.
-        x_b, x_l = (0 if n == 1 else x_BLD.stride(i) for i, n in enumerate((batch, length)))
-        # Counted in vectors of as many channels as divide them all, so that the compiler sees where
-        # whole vectors begin. No load is wider than 16 bytes.
-        vector = math.gcd(8, channels, x_b, x_l)
         tensors = dict(
             x=x_BLD,
             back=back.contiguous(),
@@ -100,25 +127,17 @@ def backward(
             dx=dx_BLD,
             parts=parts,
         )
-        sizes = dict(
-            x_b=x_b // vector,
-            x_l=x_l // vector,
-            length=length,
-            vectors=channels // vector,
-            tiles=tiles,
-            programs=programs,
-        )
         with on(x_BLD.device):
             launch(
                 two_way_conv_backward_kernel,
                 programs * blocks,
                 tensors,
-                sizes,
+                sizes.numbers | dict(tiles=tiles, programs=programs),
                 W=taps,
                 HAS_BIAS=back_bias is not None,
-                VECTOR=vector,
-                TB=tile_steps,
-                DB=tile_channels,
+                VECTOR=sizes.vector,
+                TB=tile.steps,
+                DB=tile.channels,
                 num_warps=4,
             )
     # Of the one that looks back the taps, of the other the taps, then both biases.
@@ -135,62 +154,6 @@ def _silu(x):
     return x / (1.0 + tl.exp(-x))
 
 
-@triton.jit(do_not_specialize=["x_b", "x_l", "length", "channels"])
-def two_way_conv_kernel(
-    x,
-    back,
-    ahead,
-    back_bias,
-    ahead_bias,
-    y,
-    x_b,
-    x_l,
-    length,
-    channels,
-    W: tl.constexpr,
-    HAS_BIAS: tl.constexpr,
-    TB: tl.constexpr,
-    DB: tl.constexpr,
-):
-    """A tile of both results.
-
-    Tap k meets the step W - 1 - k before for the one and as far after for the other, so that one
-    loop serves both.
-    """
-    blocks, tiles = tl.cdiv(channels, DB), tl.cdiv(length, TB)
-    pid = tl.program_id(0)
-    d = (pid % blocks) * DB + tl.arange(0, DB)
-    t = ((pid // blocks) % tiles) * TB + tl.arange(0, TB)
-    batch = (pid // (blocks * tiles)).to(tl.int64)
-    d_in, t_in = d < channels, t < length
-    x += batch * x_b
-    back_TD = tl.zeros([TB, DB], tl.float32)
-    ahead_TD = tl.zeros([TB, DB], tl.float32)
-    if HAS_BIAS:
-        back_TD += tl.load(back_bias + d, mask=d_in, other=0.0).to(tl.float32)[None, :]
-        ahead_TD += tl.load(ahead_bias + d, mask=d_in, other=0.0).to(tl.float32)[None, :]
-    for k in tl.static_range(W):
-        before, after = t - (W - 1) + k, t + (W - 1) - k
-        on_before = ((before >= 0) & t_in)[:, None] & d_in[None, :]
-        # `after` is never less than t, so that this covers the steps that are not there, too.
-        on_after = (after < length)[:, None] & d_in[None, :]
-        before_at = x + before.to(tl.int64)[:, None] * x_l + d[None, :]
-        before_TD = tl.load(before_at, mask=on_before, other=0.0)
-        after_at = x + after.to(tl.int64)[:, None] * x_l + d[None, :]
-        after_TD = tl.load(after_at, mask=on_after, other=0.0)
-        before_TD = before_TD.to(tl.float32)
-        back_D = tl.load(back + d * W + k, mask=d_in, other=0.0).to(tl.float32)
-        back_TD += before_TD * back_D[None, :]
-        after_TD = after_TD.to(tl.float32)
-        ahead_D = tl.load(ahead + d * W + k, mask=d_in, other=0.0).to(tl.float32)
-        ahead_TD += after_TD * ahead_D[None, :]
-    # y is (B, L, 2, D): at each step the result that looks back, then the one that looks ahead.
-    rows = y + (batch * length + t.to(tl.int64))[:, None] * (2 * channels) + d[None, :]
-    on_TD = t_in[:, None] & d_in[None, :]
-    tl.store(rows, _silu(back_TD).to(y.dtype.element_ty), mask=on_TD)
-    tl.store(rows + channels, _silu(ahead_TD).to(y.dtype.element_ty), mask=on_TD)
-
-
 @triton.jit
 def _taps(weight, d, C, W: tl.constexpr):
     """The weights of each tap, `[1, DB]` each in float32."""
@@ -205,6 +168,72 @@ def _taps(weight, d, C, W: tl.constexpr):
 def _silu_slope(x):
     sigmoid = 1.0 / (1.0 + tl.exp(-x))
     return sigmoid * (1.0 + x * (1.0 - sigmoid))
+
+
+@triton.jit
+def _seen(x, t, x_l, length, d, d_in, W: tl.constexpr, VECTOR: tl.constexpr):
+    """The steps t - W + 1 to t + W - 1 of an image, a tile in float32 for each distance."""
+    seen = ()
+    for s in tl.static_range(2 * W - 1):
+        at = t + (s - (W - 1))
+        there = ((at >= 0) & (at < length))[:, None] & d_in[None, :]
+        x_TD = tl.load(x + (at * x_l)[:, None] * VECTOR + d[None, :], mask=there, other=0.0)
+        seen = seen + (x_TD.to(tl.float32),)
+    return seen
+
+
+@triton.jit
+def _start(bias, d, d_in, HAS_BIAS: tl.constexpr):
+    """What a sum begins with, `[1, channels]`."""
+    start_D = tl.zeros_like(d).to(tl.float32)
+    if HAS_BIAS:
+        start_D = tl.load(bias + d, mask=d_in, other=0.0).to(tl.float32)
+    return start_D[None, :]
+
+
+@triton.jit(do_not_specialize=["x_b", "x_l", "length", "vectors"])
+def two_way_conv_kernel(
+    x,
+    back,
+    ahead,
+    back_bias,
+    ahead_bias,
+    y,
+    x_b,
+    x_l,
+    length,
+    vectors,
+    W: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    VECTOR: tl.constexpr,
+    TB: tl.constexpr,
+    DB: tl.constexpr,
+):
+    """A tile of both results.
+
+    Tap k meets the step W - 1 - k before for the one and as far after for the other.
+    """
+    C = vectors * VECTOR
+    blocks, across = tl.cdiv(C, DB), tl.cdiv(length, TB)
+    # Neighbouring programs take neighbouring channels, whose memory lies side by side.
+    d = (tl.program_id(0) % blocks) * DB + tl.arange(0, DB)
+    tile = tl.program_id(0) // blocks
+    # In 64 bits, as are all offsets: a large batch has more elements than 2**31.
+    image = (tile // across).to(tl.int64)
+    t = (tile % across).to(tl.int64) * TB + tl.arange(0, TB)
+    d_in = d < C
+    back_taps, ahead_taps = _taps(back, d, C, W), _taps(ahead, d, C, W)
+    seen = _seen(x + image * x_b * VECTOR, t, x_l, length, d, d_in, W, VECTOR)
+    back_TD = _start(back_bias, d, d_in, HAS_BIAS) + back_taps[0] * seen[0]
+    ahead_TD = _start(ahead_bias, d, d_in, HAS_BIAS) + ahead_taps[0] * seen[2 * (W - 1)]
+    for k in tl.static_range(1, W):
+        back_TD += back_taps[k] * seen[k]
+        ahead_TD += ahead_taps[k] * seen[2 * (W - 1) - k]
+    # y is (B, L, 2, D): at each step the result that looks back, then the one that looks ahead.
+    rows = y + ((image * length + t) * 2 * C)[:, None] + d[None, :]
+    on_TD = (t < length)[:, None] & d_in[None, :]
+    tl.store(rows, _silu(back_TD).to(y.dtype.element_ty), mask=on_TD)
+    tl.store(rows + C, _silu(ahead_TD).to(y.dtype.element_ty), mask=on_TD)
 
 
 @triton.jit(do_not_specialize=["x_b", "x_l", "length", "vectors", "tiles", "programs"])
@@ -242,11 +271,8 @@ def two_way_conv_backward_kernel(
     program = tl.program_id(0) // blocks
     d_in = d < C
     back_taps, ahead_taps = _taps(back, d, C, W), _taps(ahead, d, C, W)
-    back_start = tl.zeros([1, DB], tl.float32)
-    ahead_start = tl.zeros([1, DB], tl.float32)
-    if HAS_BIAS:
-        back_start += tl.load(back_bias + d, mask=d_in, other=0.0).to(tl.float32)[None, :]
-        ahead_start += tl.load(ahead_bias + d, mask=d_in, other=0.0).to(tl.float32)[None, :]
+    back_start = _start(back_bias, d, d_in, HAS_BIAS)
+    ahead_start = _start(ahead_bias, d, d_in, HAS_BIAS)
     # Kept for each step of a tile and added up once, behind the last tile.
     sums = ()
     for _ in tl.static_range(2 * W + 2):
@@ -256,16 +282,9 @@ def two_way_conv_backward_kernel(
         # In 64 bits, as are all offsets: a large batch has more elements than 2**31.
         image = (tile // across).to(tl.int64)
         t = (tile % across).to(tl.int64) * TB + tl.arange(0, TB)
-        x_image = x + image * x_b * VECTOR
         # (B, L, 2, D): at each step the result that looks back, then the one that looks ahead.
         grad_image = grad + image * length * 2 * C
-        seen = ()
-        for s in tl.static_range(2 * W - 1):
-            at = t + (s - (W - 1))
-            there = ((at >= 0) & (at < length))[:, None] & d_in[None, :]
-            place_TD = (at * x_l)[:, None] * VECTOR + d[None, :]
-            x_TD = tl.load(x_image + place_TD, mask=there, other=0.0)
-            seen = seen + (x_TD.to(tl.float32),)
+        seen = _seen(x + image * x_b * VECTOR, t, x_l, length, d, d_in, W, VECTOR)
         dx_TD = tl.zeros([TB, DB], tl.float32)
         for j in tl.static_range(W):
             # The result that looks back, j steps later, and the one that looks ahead, j before.
