@@ -20,6 +20,7 @@ from torch import Tensor
 from .autocast import autocast_dtype
 from .derivatives import differentiated_again, gradients, transformed, watched
 from .launch import DTYPES, HAS_TRITON
+from .sum_rows import sum_rows
 
 aten = torch.ops.aten
 
@@ -128,14 +129,14 @@ def _backward(
             dx, activated, sums = backward(dactivated, x, approximate == "tanh", wants_sums)
         else:
             dx = aten.gelu_backward(dactivated, x, approximate=approximate)
-            sums = dx.flatten(0, -2).sum(0) if wants_sums else None
+            sums = sum_rows(dx.flatten(0, -2)) if wants_sums else None
     dweight = None
     # The activation is computed again for the weight alone; a frozen one does without.
     if wants_dweight:
         if activated is None:
             activated = F.gelu(x, approximate=approximate)
         dweight = grad_RD.t() @ activated.flatten(0, -2)
-    dbias = grad_RD.sum(0) if wants_dbias and bias is not None else None
+    dbias = sum_rows(grad_RD) if wants_dbias and bias is not None else None
     return _Gradients(dx, dweight, dbias, sums)
 
 

@@ -19,6 +19,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..launch import ceil_div, launch, multiprocessors, on
+from .sum_rows import columns_of
 
 ELEMENTS, WARPS = 2048, 4
 """Elements of a tile, and warps that share it."""
@@ -48,8 +49,7 @@ def backward(grad: Tensor, x: Tensor, tanh: bool, wants_sums: bool) -> Backward:
     activated = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     width = x.shape[-1]
     rows = x.numel() // width if width else 0
-    # Widths of models are mostly multiples of 128, whose tiles leave no lane idle.
-    columns = 128 if width % 128 == 0 else 64
+    columns = columns_of(width)
     tile_rows = ELEMENTS // columns
     blocks, tiles = ceil_div(width, columns), ceil_div(rows, tile_rows)
     programs = min(tiles, ceil_div(PROGRAMS * multiprocessors(x.device), max(blocks, 1)))
