@@ -176,8 +176,9 @@ def _backward(grad: Tensor, states: Tensor, given: _Tensors, args: ScanArgs) -> 
         if gradient.data_ptr() != slot.data_ptr():
             slot.copy_(gradient)
     djoint_RM = djoint_BLM.flatten(0, 1)
-    # The map is read twice, by the scan as u and by the projection: both gradients in one product.
-    dx_RD = torch.addmm(du.squeeze(2).flatten(0, 1), djoint_RM, given.weight)
+    # The map is read twice, by the scan as u and by the projection: both gradients in one product,
+    # which is added to the scan's in its place, as it would be copied first otherwise.
+    dx_RD = du.squeeze(2).flatten(0, 1).addmm_(djoint_RM, given.weight)
     dweight = djoint_RM.t() @ given.x.flatten(0, 1)
     return _Tensors(dx_RD.view(given.x.shape), dweight, dA, dD, dbias)
 
