@@ -1,7 +1,7 @@
 """Modules that the backbone families share. Imports `mmmamba.ops` and nothing of OpenMMLab."""
 
 from .activated import DepthwiseConv
-from .blocks import MixerBlock, Stage, drop_path
+from .blocks import MixerBlock, ResidualBlock, Stage, drop_path
 from .channel_gate import ChannelGate
 from .conv_norm import ConvNormAct
 from .heads import NormPoolHead
@@ -25,7 +25,7 @@ from .mixers import (
     s4d_real,
 )
 from .mlp import ConvMlp, Mlp
-from .norm import LayerNorm
+from .norm import LayerNorm, RMSNorm
 from .plain import PatchEmbed, StreamBlock
 from .positional import PositionalBlock
 from .precision import full_precision
@@ -67,6 +67,8 @@ __all__ = [
     "PatchMerging",
     "PositionalBlock",
     "Projected",
+    "RMSNorm",
+    "ResidualBlock",
     "ResidualStem",
     "RouteMixer",
     "SplitMixer",

@@ -1,6 +1,7 @@
-"""The LayerNorm of all families."""
+"""The norms of all families."""
 
-from typing import overload
+from collections.abc import Callable
+from typing import Any, overload
 
 from torch import Tensor, nn
 
@@ -24,15 +25,47 @@ class LayerNorm(nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor: ...
 
     @overload
-    def forward(self, x: Tensor, branch: Tensor) -> tuple[Tensor, Tensor]: ...
+    def forward(self, x: Tensor, branch: Tensor | None, /) -> tuple[Tensor, Tensor]: ...
 
-    def forward(self, x, branch=None):
-        """The norm of `x`; with a branch, that of `x + branch` and this sum."""
-        # One call for both, so that on a GPU sum and norm are one pass over the map.
-        parameters = (self.weight, self.bias, self.eps)
-        if branch is None:
-            return layer_norm(x, *parameters, feeds_linear=self.feeds_linear)
-        return add_layer_norm(x, branch, *parameters, feeds_linear=self.feeds_linear)
+    def forward(self, x, *branch):
+        """The norm of `x`; with a branch, that of `x + branch` and this sum.
+
+        With None for a branch it is the norm of `x` and `x`, for a residual stream that goes on
+        from here: where a sum would come back, gradients are added up in one pass.
+        """
+        return _norm(self, x, branch, self.bias)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, feeds_linear={self.feeds_linear}"
+
+
+class RMSNorm(nn.RMSNorm):
+    """`nn.RMSNorm` over the last dimension, otherwise as `LayerNorm`.
+
+    Args:
+        dim, eps, feeds_linear: those of `LayerNorm`.
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-5, feeds_linear: bool = False):
+        super().__init__(dim, eps)
+        self.feeds_linear = feeds_linear
+
+    @overload
+    def forward(self, x: Tensor) -> Tensor: ...
+
+    @overload
+    def forward(self, x: Tensor, branch: Tensor | None, /) -> tuple[Tensor, Tensor]: ...
+
+    def forward(self, x, *branch):
+        """The norm of `x`; with a branch, that of `x + branch` and this sum."""
+        return _norm(self, x, branch, None)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, feeds_linear={self.feeds_linear}"
+
+
+def _norm(layer: LayerNorm | RMSNorm, x: Tensor, branch: tuple, bias: Tensor | None) -> Any:
+    # One call for both, so that on a GPU sum and norm are one pass over the map.
+    parameters = dict(weight=layer.weight, bias=bias, eps=layer.eps)
+    call: Callable[..., Any] = add_layer_norm if branch else layer_norm
+    return call(x, *branch, **parameters, feeds_linear=layer.feeds_linear)

@@ -63,7 +63,7 @@ class StreamBlock(nn.Module):
 
     Args:
         mixer: called with the normalised stream and its `TokenLayout`.
-        norm: of the stream.
+        norm: of the stream, called as `LayerNorm` is.
         drop_path_rate: of what the block before returned.
     """
 
@@ -89,5 +89,9 @@ class StreamBlock(nn.Module):
             # published.
             hidden_BLC = rotate(hidden_BLC, rotation_2LE)
             stream_BLC = None if stream_BLC is None else rotate(stream_BLC, rotation_2LE)
-        stream_BLC = hidden_BLC if stream_BLC is None else stream_BLC + self.drop_path(hidden_BLC)
-        return self.mixer(self.norm(stream_BLC), layout), stream_BLC
+        # The norm adds what the block before returned on its way in, and hands the sum back.
+        if stream_BLC is None:
+            normed_BLC, stream_BLC = self.norm(hidden_BLC, None)
+        else:
+            normed_BLC, stream_BLC = self.norm(stream_BLC, self.drop_path(hidden_BLC))
+        return self.mixer(normed_BLC, layout), stream_BLC

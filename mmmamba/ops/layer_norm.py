@@ -1,11 +1,11 @@
-"""LayerNorm over the last dimension, alone or with the residual sum before it.
+"""LayerNorm or RMSNorm over the last dimension, alone or with the residual sum before it.
 
 Under CUDA autocast PyTorch's `F.layer_norm` writes float32, and a linear layer that follows reads
 that and writes it again in the low precision. Here one kernel computes in float32 and writes what
 the consumer takes.
 
 Which way is taken is decided in `kernels_take` and nowhere else: Triton's kernels on CUDA for
-float32, float16 and bfloat16; else `F.layer_norm`, the same arithmetic in float32: on a CPU,
+float32, float16 and bfloat16; else PyTorch's own, the same arithmetic in float32: on a CPU,
 without Triton and for float64.
 """
 
@@ -28,7 +28,7 @@ MAX_WIDTH = 8192
 def layer_norm(
     x: Tensor,
     weight: Tensor,
-    bias: Tensor,
+    bias: Tensor | None,
     eps: float = 1e-5,
     *,
     feeds_linear: bool = False,
@@ -36,11 +36,12 @@ def layer_norm(
 ) -> Tensor:
     """`(x - mean) / sqrt(var + eps) * weight + bias` over the last dimension C.
 
-    (Ba et al., arXiv 1607.06450.)
+    (Ba et al., arXiv 1607.06450.) Without a bias `x / sqrt(mean(x^2) + eps) * weight`, RMSNorm
+    (Zhang and Sennrich, arXiv 1910.07467).
 
     Args:
         x: `(..., C)`.
-        weight, bias: `(C,)`.
+        weight, bias: `(C,)`; None for the bias of RMSNorm.
         feeds_linear: every consumer takes autocast's dtype, as linear layers and convolutions do:
             under autocast return that, rounded once from float32, as the consumer would. Otherwise
             it is what `F.layer_norm` returns: under CUDA autocast float32, else x's dtype.
@@ -58,9 +59,9 @@ def layer_norm(
 
 def add_layer_norm(
     x: Tensor,
-    branch: Tensor,
+    branch: Tensor | None,
     weight: Tensor,
-    bias: Tensor,
+    bias: Tensor | None,
     eps: float = 1e-5,
     *,
     feeds_linear: bool = False,
@@ -68,9 +69,14 @@ def add_layer_norm(
 ) -> tuple[Tensor, Tensor]:
     """`layer_norm(x + branch)`, and that sum, which the residual stream goes on with.
 
+    Without a branch it goes on with x. Whatever it is, its gradient and the norm's are added up in
+    one pass over the map.
+
     Raises:
         ValueError: shapes that do not fit, or another backend.
     """
+    if branch is None:
+        return _norm_beside(x, weight, bias, eps, feeds_linear, backend)
     _check(x, weight, bias, backend)
     if x.shape != branch.shape:
         raise ValueError(
@@ -87,16 +93,41 @@ def add_layer_norm(
     return _plain(residual, weight, bias, eps, dtype, feeds_linear), residual
 
 
+def _norm_beside(
+    x: Tensor, weight: Tensor, bias: Tensor | None, eps: float, feeds_linear: bool, backend: str
+) -> tuple[Tensor, Tensor]:
+    """`layer_norm(x)` and x."""
+    # Only a backward pass in eager mode has anything to add up.
+    simple = torch.compiler.is_compiling() or transformed() or not torch.is_grad_enabled()
+    if simple or not kernels_take(x, x.dtype, backend):
+        return layer_norm(x, weight, bias, eps, feeds_linear=feeds_linear, backend=backend), x
+    _check(x, weight, bias, backend)
+    dtype = output_dtype(x, x.dtype, feeds_linear)
+    y, x, _ = _EagerBeside.apply(x, None, weight, bias, eps, dtype)
+    return y, x
+
+
 def _plain(
-    x: Tensor, weight: Tensor, bias: Tensor, eps: float, dtype: torch.dtype, feeds_linear: bool
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    eps: float,
+    dtype: torch.dtype,
+    feeds_linear: bool,
 ) -> Tensor:
-    y = F.layer_norm(x, x.shape[-1:], weight, bias, eps)
+    y = _by_pytorch(x, weight, bias, eps)
     return y.to(dtype) if feeds_linear else y
 
 
-def _check(x: Tensor, weight: Tensor, bias: Tensor, backend: str) -> None:
+def _by_pytorch(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
+    if bias is None:
+        return F.rms_norm(x, x.shape[-1:], weight, eps)
+    return F.layer_norm(x, x.shape[-1:], weight, bias, eps)
+
+
+def _check(x: Tensor, weight: Tensor, bias: Tensor | None, backend: str) -> None:
     for name, p in (("weight", weight), ("bias", bias)):
-        if p.shape != x.shape[-1:]:
+        if p is not None and p.shape != x.shape[-1:]:
             raise ValueError(
                 f"layer_norm: {name} is {tuple(p.shape)}, but x {tuple(x.shape)} asks for "
                 f"{tuple(x.shape[-1:])}"
@@ -133,7 +164,7 @@ def _layer_norm(
     x: Tensor,
     branch: Tensor | None,
     weight: Tensor,
-    bias: Tensor,
+    bias: Tensor | None,
     eps: float,
     out_dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -154,7 +185,8 @@ def _(x, branch, weight, bias, eps, out_dtype):
         else x.new_empty(x.shape, dtype=torch.promote_types(x.dtype, branch.dtype))
     )
     rows = x.numel() // x.shape[-1]
-    return x.new_empty(x.shape, dtype=out_dtype), sums, x.new_empty((2, rows), dtype=torch.float32)
+    stats = x.new_empty((1 if bias is None else 2, rows), dtype=torch.float32)
+    return x.new_empty(x.shape, dtype=out_dtype), sums, stats
 
 
 def _layer_norm_backward(
@@ -165,14 +197,17 @@ def _layer_norm_backward(
     weight: Tensor,
     x_dtype: torch.dtype,
     branch_dtype: torch.dtype | None,
+    rms: bool,
 ) -> list[Tensor]:
     from .kernels import layer_norm as layer_norm_triton
 
-    dx, dweight, dbias, *dbranch = layer_norm_triton.backward(
-        grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype
+    found = layer_norm_triton.backward(
+        grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype, rms
     )
-    # An operator's outputs may not share memory.
-    return [dx, dweight.clone(), dbias.clone(), *dbranch]
+    # An operator's outputs may not share memory, as the parameters' gradients do.
+    of_parameters = slice(1, 2 if rms else 3)
+    found[of_parameters] = [gradient.clone() for gradient in found[of_parameters]]
+    return found
 
 
 layer_norm_backward_op = register("layer_norm_backward", _layer_norm_backward)
@@ -180,25 +215,25 @@ refuse_derivatives(layer_norm_backward_op, "layer_norm")
 
 
 @torch.library.register_fake("mmmamba::layer_norm_backward")
-def _(grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype):
+def _(grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype, rms):
     # A single list of results, not a tuple, as their number depends on dtypes.
     dtypes = [x_dtype] if branch_dtype in (None, x_dtype) else [x_dtype, branch_dtype]
     first, *more = [normed.new_empty(normed.shape, dtype=dtype) for dtype in dtypes]
-    return [first, torch.empty_like(weight), torch.empty_like(weight), *more]
+    return [first, *[torch.empty_like(weight) for _ in range(1 if rms else 2)], *more]
 
 
 def plain_operator(
     x: Tensor,
     branch: Tensor | None,
     weight: Tensor,
-    bias: Tensor,
+    bias: Tensor | None,
     eps: float,
     out_dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The operator's outputs from PyTorch's own operators, without the rows' mean and deviation."""
     sums = x if branch is None else x + branch
     dtype = torch.promote_types(sums.dtype, torch.float32)
-    y = F.layer_norm(sums.to(dtype), x.shape[-1:], weight.to(dtype), bias.to(dtype), eps)
+    y = _by_pytorch(sums.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype), eps)
     return y.to(out_dtype), x.new_empty(0) if branch is None else sums, x.new_empty(0)
 
 
@@ -227,20 +262,20 @@ class _Gradients(NamedTuple):
 def _backward(ctx, grad_y, grad_sum, compute) -> _Gradients:
     """The gradients, by the kernels that `compute` calls or by PyTorch's operators."""
     x_dtype, branch_dtype = ctx.dtypes
-    if branch_dtype is None:
-        # Then the second output is nothing, and whatever is said of it too.
-        grad_sum = None
     if grad_y is None:
         # At most the sum was used, whose gradient passes through to both sides.
         if grad_sum is None:
             return _Gradients()
-        return _Gradients(grad_sum.to(x_dtype), grad_sum.to(branch_dtype))
+        dbranch = None if branch_dtype is None else grad_sum.to(branch_dtype)
+        return _Gradients(grad_sum.to(x_dtype), dbranch)
     if differentiated_again(grad_y):
         return _plain_backward(ctx, grad_y, grad_sum)
-    normed, stats, weight, _ = ctx.saved_tensors
-    dx, dweight, dbias, *dbranch = compute(
-        grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype
+    normed, stats, weight, bias = ctx.saved_tensors
+    rms = bias is None
+    dx, dweight, *others = compute(
+        grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype, rms
     )
+    dbias, dbranch = (None, others) if rms else (others[0], others[1:])
     if branch_dtype is None:
         return _Gradients(dx, None, dweight, dbias)
     # Both sides of a sum have one gradient, written twice where their dtypes differ.
@@ -280,7 +315,9 @@ class _Watched(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad_y, grad_sum, grad_stats):
-        return _backward(ctx, grad_y, grad_sum, layer_norm_backward_op)
+        # Without a branch the second output is nothing, and whatever is said of it too.
+        has_sum = ctx.dtypes[1] is not None
+        return _backward(ctx, grad_y, grad_sum if has_sum else None, layer_norm_backward_op)
 
 
 differentiate(layer_norm_op, _Watched, plain_operator)
@@ -300,6 +337,17 @@ class _Eager(torch.autograd.Function):
         from .kernels import layer_norm as layer_norm_triton
 
         return _backward(ctx, grad_y, grad_sum, layer_norm_triton.backward)
+
+
+class _EagerBeside(_Eager):
+    """The operator without a branch, which returns x in the place of the sum."""
+
+    @staticmethod
+    def forward(ctx, x, *others):
+        output = _kernels(x, *others)
+        _save(ctx, (x, *others), output)
+        y, _, stats = output
+        return y, x, stats
 
 
 def _launch(*inputs) -> tuple[Tensor, Tensor | None, Tensor]:

@@ -1,8 +1,9 @@
 """Vim's two depthwise convolutions along a sequence, one looking back and one ahead, with SiLU.
 
 On CUDA one kernel reads the sequence once and writes both results side by side, as the scan takes
-them: PyTorch's depthwise convolution wants the channels first and takes longer than the scan.
-Training keeps the sequence alone; the backward pass computes what stands before SiLU again.
+them: PyTorch's depthwise convolution wants the channels first and takes longer than the scan. So is
+the backward pass one kernel, which computes again what stands before the activation: training keeps
+the input alone.
 """
 
 import torch

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmmamba.layers import DepthwiseConv
+from mmmamba.layers import DepthwiseConv, Mlp
 from mmmamba.layers.activated import ActLinear
-from mmmamba.ops.recompute import gelu_linear
+from mmmamba.ops.recompute import gelu_linear, gelu_mlp
 
 
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
@@ -24,6 +24,36 @@ def test_gelu_linear(approximate, bias):
     g = torch.randn_like(want)
     for a, b in zip(torch.autograd.grad(got, leaves, g), torch.autograd.grad(want, leaves, g)):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+@pytest.mark.parametrize("frozen", [(), (0,), (1, 2), (2,), (3, 4), (4,), (0, 1, 2)])
+def test_gelu_mlp(approximate, frozen):
+    """Whatever of it is frozen."""
+    shapes = (2, 3, 5, 8), (12, 8), (12,), (4, 12), (4,)
+    leaves = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
+    wanted = [x.requires_grad_() for i, x in enumerate(leaves) if i not in frozen]
+    x, *parameters = leaves
+    wide = F.gelu(F.linear(x, *parameters[:2]), approximate=approximate)
+    want = F.linear(wide, *parameters[2:])
+    got = gelu_mlp(*leaves, approximate)
+    assert torch.equal(got, want)
+    g = torch.randn_like(want)
+    for a, b in zip(torch.autograd.grad(got, wanted, g), torch.autograd.grad(want, wanted, g)):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_hooks_see_a_plain_mlp(monkeypatch):
+    """Where both layers would be one step, a hook on either still sees its layer."""
+    monkeypatch.setattr("mmmamba.layers.mlp.recompute_pays", lambda x: True)
+    mlp, x, seen = Mlp(4), torch.randn(2, 4), []
+    assert type(mlp(x).grad_fn).__name__ == "_GeluMlpBackward"
+    for layer in (mlp.fc1, mlp.fc2, mlp.fc2.act):
+        with layer.register_forward_hook(lambda module, given, y: seen.append(module)):
+            mlp(x)
+    assert seen == [mlp.fc1, mlp.fc2, mlp.fc2.act]
+    nn.utils.parametrize.register_parametrization(mlp.fc1, "weight", nn.Identity())
+    assert type(mlp(x).grad_fn).__name__ != "_GeluMlpBackward"
 
 
 @pytest.mark.parametrize("act", [None, F.silu, F.gelu])
@@ -77,3 +107,18 @@ def test_layers_on_a_gpu_keep_less(act):
     assert (kept < 0.5 * x.nbytes) == (type(act) is nn.GELU)
     got.float().sum().backward()
     assert x.grad.isfinite().all() and layer.weight.grad.dtype == torch.float32
+
+
+@pytest.mark.gpu
+def test_mlp_on_a_gpu_keeps_its_input_and_one_wide_tensor():
+    mlp = Mlp(64).cuda()
+    x = torch.randn(4096, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    with torch.autocast("cuda", torch.bfloat16):
+        with torch.no_grad():
+            want = mlp(x)
+        before = torch.cuda.memory_allocated()
+        got = mlp(x)
+    assert torch.equal(got, want)
+    assert torch.cuda.memory_allocated() - before < got.nbytes + 4.5 * x.nbytes
+    got.float().sum().backward()
+    assert all(p.grad.dtype == torch.float32 and p.grad.any() for p in mlp.parameters())

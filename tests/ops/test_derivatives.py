@@ -9,7 +9,7 @@ from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 
 from mmmamba.layers import SS2D
 from mmmamba.ops import projected_scan, route_table, selective_scan
-from mmmamba.ops.recompute import gelu_linear
+from mmmamba.ops.recompute import gelu_linear, gelu_mlp
 from mmmamba.ops.selective_scan import dispatch, library
 
 from .second_order import difference, leaves
@@ -223,6 +223,26 @@ def test_recomputed_activation(bias):
     torch.testing.assert_close(
         jvp(linear, tuple(inputs), tangents)[1],
         difference(linear, inputs, tangents),
+        rtol=1e-6,
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_feed_forward_layer_in_one_step(bias):
+    shapes = ((2, 3), (4, 3), (4,), (2, 4), (2,))
+    inputs = [torch.randn(shape).double() for shape in shapes if bias or len(shape) == 2]
+
+    def mlp(x, *parameters):
+        first, second = parameters[: 1 + bias], parameters[1 + bias :]
+        return gelu_mlp(x, *first, *[None] * (not bias), *second, *[None] * (not bias))
+
+    assert gradcheck(mlp, leaves(inputs), check_batched_grad=True)
+    assert gradgradcheck(mlp, leaves(inputs), fast_mode=True)
+    tangents = tuple(torch.randn_like(x) for x in inputs)
+    torch.testing.assert_close(
+        jvp(mlp, tuple(inputs), tangents)[1],
+        difference(mlp, inputs, tangents),
         rtol=1e-6,
         atol=1e-6,
     )

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmmamba.layers import LayerNorm, MixerBlock, Mlp
+from mmmamba.layers import LayerNorm, MixerBlock, Mlp, RMSNorm
 from mmmamba.ops import add_layer_norm, layer_norm
 
 from .interpreter import INTERPRETED, check_in_the_interpreter, inside, outside
@@ -29,8 +29,8 @@ def test_in_interpreter():
     check_in_the_interpreter(__file__)
 
 
-def make(shape, dtype=torch.float32, branch_dtype=None):
-    """x, branch, weight, bias and gradients for the norm and the sum."""
+def make(shape, dtype=torch.float32, branch_dtype=None, rms=False):
+    """x, branch, weight, bias and gradients for the norm and the sum; RMSNorm has no bias."""
     torch.manual_seed(0)
     C = shape[-1]
     x, branch, grad_y, grad_sum = (
@@ -41,7 +41,7 @@ def make(shape, dtype=torch.float32, branch_dtype=None):
         x.to(dtype),
         None if branch_dtype is None else branch.to(branch_dtype),
         weight,
-        bias,
+        None if rms else bias,
         grad_y,
         grad_sum,
     )
@@ -84,15 +84,23 @@ def test_equals_torch(where, shape):
 
 
 @kernels
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rms_norm_equals_torch(where, shape):
+    assert_right(make(shape, rms=True), TOLERANCE[torch.float32])
+    assert_right(make(shape, branch_dtype=torch.float32, rms=True), TOLERANCE[torch.float32])
+
+
+@kernels
+@pytest.mark.parametrize("rms", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision(where, dtype):
+def test_half_precision(where, dtype, rms):
     for x_dtype, branch_dtype in (
         (dtype, None),
         (dtype, dtype),
         (torch.float32, dtype),
         (dtype, torch.float32),
     ):
-        tensors = make((5, 9, 24), x_dtype, branch_dtype)
+        tensors = make((5, 9, 24), x_dtype, branch_dtype, rms)
         assert_right(tensors, TOLERANCE[dtype])
 
 
@@ -128,9 +136,43 @@ def test_one_output_used(where, used):
 
 
 @kernels
+@pytest.mark.parametrize("used", [(0,), (1,), (0, 1)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_x_beside_its_norm(where, dtype, used):
+    """Without a branch: gradients of both, whichever are used, and x itself."""
+    found = []
+    x, _, weight, bias, *g = make((5, 24), dtype)
+    for backend, given in (("triton", (x, weight, bias)), ("torch", exact((x, weight, bias)))):
+        x, weight, bias = (t.detach().clone().requires_grad_() for t in given)
+        outputs = add_layer_norm(x, None, weight, bias, backend=backend)
+        assert torch.equal(outputs[1], x)
+        grads = [g[i].to(x.dtype) for i in used]
+        torch.autograd.backward([outputs[i] for i in used], grads)
+        found.append([outputs[0].detach(), x.grad, weight.grad, bias.grad])
+    for got, want in zip(*found):
+        assert (got is None) == (want is None)
+        if got is not None:
+            atol = TOLERANCE[dtype] * float(want.abs().max())
+            torch.testing.assert_close(got.double(), want, rtol=0, atol=atol)
+
+
+@kernels
+def test_second_derivatives_of_x_beside_its_norm(where):
+    def norm(x, weight, bias, backend):
+        y, x = add_layer_norm(x, None, weight, bias, backend=backend)
+        return torch.cat([y, x.square()])
+
+    x, _, weight, bias, _, _ = make((3, 8))
+    calls = [functools.partial(norm, backend=backend) for backend in ("triton", "torch")]
+    assert_second_order_equal(*calls, (x, weight, bias))
+    assert_forward_equal(*calls, (x, weight, bias))
+
+
+@kernels
+@pytest.mark.parametrize("rms", [False, True])
 @pytest.mark.parametrize("branch_dtype", [None, torch.float32, torch.bfloat16])
-def test_opcheck(where, branch_dtype):
-    x, branch, weight, bias, _, _ = make((3, 2, 8), branch_dtype=branch_dtype)
+def test_opcheck(where, branch_dtype, rms):
+    x, branch, weight, bias, _, _ = make((3, 2, 8), branch_dtype=branch_dtype, rms=rms)
     tensors = [None if t is None else t.requires_grad_() for t in (x, branch, weight, bias)]
     torch.library.opcheck(torch.ops.mmmamba.layer_norm.default, (*tensors, 1e-5, torch.bfloat16))
 
@@ -170,6 +212,18 @@ def test_second_derivatives_and_forward_mode(where, branch_dtype):
 
 
 @kernels
+def test_second_derivatives_and_forward_mode_of_rms_norm(where):
+    def norm(x, branch, weight, backend):
+        y, total = add_layer_norm(x, branch, weight, None, backend=backend)
+        return torch.cat([y, total.square()])
+
+    x, branch, weight, _, _, _ = make((3, 8), branch_dtype=torch.float32)
+    calls = [functools.partial(norm, backend=backend) for backend in ("triton", "torch")]
+    assert_second_order_equal(*calls, (x, branch, weight))
+    assert_forward_equal(*calls, (x, branch, weight))
+
+
+@kernels
 def test_autocast_rounds_once(where, low_dtype=torch.float16):
     """A linear layer gets autocast's float32 result, rounded as the layer would."""
     x, branch, weight, bias, _, _ = make((50, 96), branch_dtype=low_dtype)
@@ -206,14 +260,19 @@ def test_block_is_what_its_docstring_says(mlp):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-3)
 
 
-def test_layer_is_a_layer_norm():
-    layer, plain = LayerNorm(12, feeds_linear=True), torch.nn.LayerNorm(12)
-    assert (
-        isinstance(layer, torch.nn.LayerNorm)
-        and layer.state_dict().keys() == plain.state_dict().keys()
-    )
-    x = torch.randn(3, 12)
+@pytest.mark.parametrize("kind", [LayerNorm, RMSNorm])
+def test_layer_is_pytorchs(kind):
+    layer, plain = kind(12, feeds_linear=True), getattr(torch.nn, kind.__name__)(12, 1e-5)
+    assert isinstance(layer, type(plain))
+    assert layer.state_dict().keys() == plain.state_dict().keys()
+    x, branch = torch.randn(2, 3, 12)
+    torch.nn.init.normal_(layer.weight)
+    plain.load_state_dict(layer.state_dict())
     assert torch.equal(layer(x), plain(x))
+    normed, total = layer(x, branch)
+    assert torch.equal(total, x + branch) and torch.equal(normed, plain(total))
+    normed, same = layer(x, None)
+    assert same is x and torch.equal(normed, plain(x))
 
 
 def test_errors():

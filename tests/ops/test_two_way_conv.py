@@ -5,8 +5,11 @@ import torch
 
 from mmmamba.ops import two_way_conv, two_way_conv_silu
 
-from .interpreter import check_in_the_interpreter, inside, outside
+from .interpreter import INTERPRETED, check_in_the_interpreter, inside, outside
 from .second_order import assert_second_order_equal
+
+pytestmark = pytest.mark.usefixtures("poisoned_memory")
+ON_GPU = torch.cuda.is_available() and not INTERPRETED
 
 
 def inputs(length, channels, dtype, device="cpu", bias=True, width=4):
@@ -57,11 +60,62 @@ def test_kernel_equals_pytorch(length, channels, bias):
     torch.testing.assert_close(forward(*given), two_way_conv._plain(*given), rtol=1e-5, atol=1e-5)
 
 
+def slope(forward, given, grad):
+    leaves = [None if x is None else x.detach().clone().requires_grad_() for x in given]
+    wanted = [x for x in leaves if x is not None]
+    return torch.autograd.grad(forward(*leaves), wanted, grad)
+
+
+@inside
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(
+    ("length", "channels", "bias", "width"),
+    [(1, 3, True, 4), (21, 70, True, 4), (17, 64, False, 4), (2, 8, True, 3), (9, 5, True, 1)],
+)
+def test_gradients_equal_pytorchs(length, channels, bias, width, batch):
+    from mmmamba.ops.kernels.two_way_conv import backward
+
+    given = inputs(length, channels, torch.float32, bias=bias, width=width)
+    given[0] = given[0][:batch]
+    grad = torch.randn(batch, length, 2, channels)
+    want = slope(two_way_conv._plain, given, grad)
+    got = [x for x in backward(grad, *given) if x is not None]
+    again = [x for x in backward(grad, *given) if x is not None]
+    for a, b, c in zip(got, want, again, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * max(1.0, float(b.abs().max())))
+        assert torch.equal(a, c), "two runs differ"
+
+
+@inside
+@pytest.mark.parametrize("low", [torch.bfloat16, torch.float16])
+def test_gradients_in_half_precision(low):
+    """x and its gradient are low, as under autocast, weights float32; nothing else is rounded."""
+    from mmmamba.ops.kernels.two_way_conv import backward
+
+    x, *parameters = inputs(13, 8, torch.float32)
+    x, grad = x.to(low), torch.randn(2, 13, 2, 8).to(low)
+    want = slope(two_way_conv._plain, (x.float(), *parameters), grad.float())
+    got = backward(grad, x, *parameters)
+    assert [y.dtype for y in got] == [low] + [torch.float32] * 4
+    torch.testing.assert_close(got[0].float(), want[0], rtol=2 * torch.finfo(low).eps, atol=1e-4)
+    for a, b in zip(got[1:], want[1:], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+@inside
+def test_gradients_of_nothing():
+    from mmmamba.ops.kernels.two_way_conv import backward
+
+    x, *parameters = inputs(3, 4, torch.float32)
+    got = backward(torch.ones(0, 3, 2, 4), x[:0], *parameters)
+    assert got[0].shape == (0, 3, 4) and not any(y.any() for y in got[1:])
+
+
 @inside
 @pytest.mark.parametrize(
     ("length", "channels", "bias"), [(1, 3, True), (21, 130, True), (17, 128, False)]
 )
-def test_gradients_equal_pytorchs(length, channels, bias):
+def test_gradients_of_an_output_in_other_strides(length, channels, bias):
     """From a gradient in other strides, and with several tiles for a program."""
     from mmmamba.ops.kernels.two_way_conv import backward
 
@@ -110,3 +164,14 @@ def test_on_a_gpu_with_gradients(length, channels, dtype):
         torch.testing.assert_close(
             got, want, rtol=tolerance, atol=tolerance * float(want.abs().max())
         )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not ON_GPU, reason="needs a CUDA device")
+def test_two_backward_passes_are_bit_equal():
+    from mmmamba.ops.kernels.two_way_conv import backward
+
+    given = inputs(197, 384, torch.bfloat16, "cuda")
+    grad = torch.randn(2, 197, 2, 384, device="cuda", dtype=torch.bfloat16)
+    for a, b in zip(backward(grad, *given), backward(grad, *given)):
+        assert torch.equal(a, b)

@@ -3,6 +3,10 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmmamba.ops.linear import linear, split_heads
+
+from ..bare import bare
+
 
 class Attention(nn.Module):
     """Plain multi-head attention, `(B, L, C)` to the same.
@@ -22,7 +26,11 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x_BLC: Tensor) -> Tensor:
-        # (B, L, 3 C) to three of (B, heads, L, C / heads).
-        q, k, v = self.qkv(x_BLC).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = split_heads(_apply(self.qkv, x_BLC), self.num_heads)
         x_BHLC = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(x_BHLC.transpose(1, 2).flatten(2))
+        return _apply(self.proj, x_BHLC.transpose(1, 2).flatten(2))
+
+
+def _apply(layer: nn.Linear, x: Tensor) -> Tensor:
+    # Whoever looks at the layer, or put another in its place, sees it called.
+    return linear(x, layer.weight, layer.bias) if bare(layer, nn.Linear) else layer(x)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mmmamba.ops import projected_scan, selective_scan
 from mmmamba.ops.autocast import autocast_dtype
+from mmmamba.ops.linear_each import linear_each
 from mmmamba.ops.recompute import unwatched
 from mmmamba.ops.selective_scan.joined import Separate, joined
 
@@ -80,10 +81,18 @@ class S6(NamedTuple):
 
     def project_each(self, u_BLKE: Tensor) -> Projected:
         """What drives the scans of inputs that each route has of its own."""
-        # Inputs and weights differ from route to route: a batch of products, one a route.
-        u_KPE = u_BLKE.flatten(0, 1).transpose(0, 1)
-        joint_KPM = torch.bmm(u_KPE, self.x_proj_KME.transpose(1, 2))
-        return self._expand_rank(joint_KPM.transpose(0, 1).unflatten(0, u_BLKE.shape[:2]))
+        if dense_pays(u_BLKE, self.rank):
+            return self._project_each_at_once(u_BLKE)
+        return self._expand_rank(linear_each(u_BLKE, self.x_proj_KME))
+
+    def _project_each_at_once(self, u_BLKE: Tensor) -> Projected:
+        """`project_each` without the low-rank factor in between."""
+        R, N, _ = self.splits
+        down_KRE, BC_KXE = self.x_proj_KME.split((R, 2 * N), 1)
+        # One product for a route's step sizes, B and C.
+        joint_KXE = torch.cat([compose(self.dt_proj_KER, down_KRE), full_precision(BC_KXE)], 1)
+        joint_BLKX = linear_each(u_BLKE, joint_KXE.to(u_BLKE.dtype))
+        return Projected(*joint_BLKX.split((u_BLKE.shape[-1], N, N), -1))
 
     def _expand_rank(self, joint_BLKM: Tensor) -> Projected:
         """Step sizes from their R numbers, beside B and C."""
@@ -92,10 +101,7 @@ class S6(NamedTuple):
         if len(self.dt_proj_KER) == 1:
             delta_BLE = F.linear(rho_BLKR.squeeze(2), self.dt_proj_KER[0])
             return Projected(delta_BLE.unsqueeze(2), B_BLKN, C_BLKN)
-        rho_KPR = rho_BLKR.flatten(0, 1).transpose(0, 1)
-        delta_KPE = torch.bmm(rho_KPR, self.dt_proj_KER.transpose(1, 2))
-        delta_BLKE = delta_KPE.transpose(0, 1).unflatten(0, rho_BLKR.shape[:2])
-        return Projected(delta_BLKE, B_BLKN, C_BLKN)
+        return Projected(linear_each(rho_BLKR, self.dt_proj_KER), B_BLKN, C_BLKN)
 
     def _project_at_once(self, x_BLD: Tensor) -> Projected:
         """`project` without the low-rank factor in between."""

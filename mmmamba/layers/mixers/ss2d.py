@@ -15,10 +15,10 @@ from mmmamba.ops.autocast import autocast_dtype
 from mmmamba.ops.scan_branch import ScanBranch, scan_branch, takes
 
 from ..activated import DepthwiseConv
+from ..bare import bare
 from ..layout import channels_first, channels_last
 from ..norm import LayerNorm
 from ..walk import MapWalk
-from .bare import bare
 from .s6 import (
     S6,
     dt_bias,

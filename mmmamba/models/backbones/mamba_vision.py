@@ -14,6 +14,7 @@ from mmmamba.layers import (
     LayerNorm,
     MapWalk,
     Mlp,
+    ResidualBlock,
     SplitMixer,
     Stage,
     channels_first,
@@ -138,7 +139,7 @@ class ConvBlock(nn.Module):
         return channels_last(x)
 
 
-class WindowBlock(nn.Module):
+class WindowBlock(ResidualBlock):
     """`x + g1 mixer(LN(x))`, then `x + g2 mlp(LN(x))` on `(windows, tokens, C)`."""
 
     def __init__(
@@ -167,10 +168,11 @@ class WindowBlock(nn.Module):
             else None
         )
 
-    def forward(self, x_WTC: Tensor) -> Tensor:
-        branch_WTC = self.drop_path(_scaled(self.gamma_1, self.mixer(self.norm1(x_WTC))))
-        normed_WTC, x_WTC = self.norm2(x_WTC, branch_WTC)
-        return x_WTC + self.drop_path(_scaled(self.gamma_2, self.mlp(normed_WTC)))
+    def summands(self, x: Tensor, branch: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        normed_WTC, x = self.norm1(x, branch)
+        branch = self.drop_path(_scaled(self.gamma_1, self.mixer(normed_WTC)))
+        normed_WTC, x = self.norm2(x, branch)
+        return x, self.drop_path(_scaled(self.gamma_2, self.mlp(normed_WTC)))
 
 
 def _scaled(gamma: Tensor | None, x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ only within the next one, or at the end.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mmmamba.layers import (
     LayerNorm,
+    RMSNorm,
     StreamBlock,
     TokenLayout,
     drop_path,
@@ -28,7 +29,7 @@ from .base import drop_path_rates
 from .column import Column, ColumnArch, PlainBackbone
 
 FEATURES = ("mixer", "stream")
-NORMS = {"rms": nn.RMSNorm, "layer": LayerNorm}
+NORMS = {"rms": RMSNorm, "layer": LayerNorm}
 ROTARY = ("none", "computed", "resized")
 
 
@@ -56,13 +57,15 @@ class Stream(Column):
     """The parts of a column on a residual stream, as `Column`'s.
 
     Args:
-        blocks: the mixers alone, each `mixer(x_BLC, layout)`, with an `out_proj`.
+        blocks: the mixers alone, each `mixer(x_BLC, layout)`, which begins with linear layers and
+            has an `out_proj`.
         norm: `stream_norm` of the architecture's; before each mixer and at the end.
         rotary: turn the stream and what is added to it at every block by the token's row and
             column: "none"; "computed" for the map at hand, scaled to what the weights know; or
             "resized" from the table of the map that `tokens` knows (its `grid_size`).
     """
 
+    norm: Callable[..., nn.Module] = LayerNorm
     rotary: str = "none"
 
 
@@ -82,7 +85,8 @@ class StreamBackbone(PlainBackbone):
             # All branches add to one stream, so each starts smaller the more there are; by the
             # whole depth, so that `out_indices` does not change what a block starts from.
             mixer.out_proj.weight.data /= self.depth**0.5
-            blocks.append(StreamBlock(mixer, parts.norm(a.embed_dims), rate))
+            norm = parts.norm(a.embed_dims, feeds_linear=True)
+            blocks.append(StreamBlock(mixer, norm, rate))
         self.layers = nn.ModuleList(blocks)
         self.drop_path = drop_path(rates[built])
 

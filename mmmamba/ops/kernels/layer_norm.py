@@ -1,4 +1,4 @@
-"""Triton kernels of `layer_norm`: tiles of whole rows in registers, all read and written once.
+"""Triton kernels of `layer_norm`, with RMSNorm: whole rows in registers, read and written once.
 
 The gradients of weight and bias are sums over rows: each of a fixed number of programs adds up its
 own rows, and the programs' parts are added in order, so two runs are bit-equal. Widths are
@@ -52,13 +52,14 @@ def forward(
     x: Tensor,
     branch: Tensor | None,
     weight: Tensor,
-    bias: Tensor,
+    bias: Tensor | None,
     eps: float,
     out_dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """y, the sum with the branch (None without one), and each row's mean and 1 / std.
 
-    The latter are `(2, rows)` in float32.
+    The latter are `(2, rows)` in float32. Without a bias it is RMSNorm, which knows no mean: then
+    they are `(1, rows)`.
     """
     width = x.shape[-1]
     rows = x.numel() // width
@@ -68,25 +69,27 @@ def forward(
         branch = branch.contiguous()
         total = torch.promote_types(x.dtype, branch.dtype)
         sums = torch.empty(x.shape, dtype=total, device=x.device)
-    stats = torch.empty((2, rows), dtype=torch.float32, device=x.device)
+    stats = torch.empty((1 if bias is None else 2, rows), dtype=torch.float32, device=x.device)
     if rows:
-        x, weight, bias = x.contiguous(), weight.contiguous(), bias.contiguous()
+        x, weight = x.contiguous(), weight.contiguous()
+        bias = None if bias is None else bias.contiguous()
         tensors = (x, branch, weight, bias, y, sums, stats)
         key = (rows, width, eps, x.device, *[None if t is None else t.dtype for t in tensors])
         launch = _FORWARD.get(key) or _FORWARD.keep(
-            key, _plan_forward(rows, width, eps, x.device, branch is not None)
+            key, _plan_forward(rows, width, eps, x.device, branch is not None, bias is None)
         )
         launch(*tensors)
     return y, sums, stats
 
 
 def _plan_forward(
-    rows: int, width: int, eps: float, device: torch.device, has_branch: bool
+    rows: int, width: int, eps: float, device: torch.device, has_branch: bool, rms: bool
 ) -> Launch:
     options = options_of(FORWARD, width)
     programs = ceil_div(rows, options["BR"])
     sizes = dict(rows=rows, eps=eps)
-    return Launch(forward_kernel, device, programs, sizes, **options, HAS_BRANCH=has_branch)
+    constants = dict(HAS_BRANCH=has_branch, RMS=rms)
+    return Launch(forward_kernel, device, programs, sizes, **options, **constants)
 
 
 def backward(
@@ -97,8 +100,11 @@ def backward(
     weight: Tensor,
     x_dtype: torch.dtype,
     branch_dtype: torch.dtype | None,
+    rms: bool = False,
 ) -> list[Tensor]:
     """Gradients of x, weight, bias, and of the branch where its dtype is another than x's.
+
+    With `rms` there is no bias, and none of its gradient.
 
     `normed` is what was normalised: x, or its sum with the branch.
     """
@@ -111,28 +117,28 @@ def backward(
     grad_y, normed, weight = grad_y.contiguous(), normed.contiguous(), weight.contiguous()
     grad_sum = None if grad_sum is None else grad_sum.contiguous()
     tensors = (grad_y, grad_sum, normed, stats, weight, dx, dbranch)
-    key = (rows, width, normed.device, *[None if t is None else t.dtype for t in tensors])
+    key = (rows, width, rms, normed.device, *[None if t is None else t.dtype for t in tensors])
     plan = _BACKWARD.get(key) or _BACKWARD.keep(
         key,
-        _plan_backward(rows, width, normed.device, grad_sum is not None, dbranch is not None),
+        _plan_backward(rows, width, normed.device, grad_sum is not None, dbranch is not None, rms),
     )
     # No program adds to another's sum: atomic additions would come in another order each time.
     parts = torch.empty(plan.parts, dtype=torch.float32, device=normed.device)
     if rows:
         plan.launch(*tensors, parts)
     # Without rows there are no programs, and these sums over none of them are zeros.
-    dweight, dbias = parts.sum(1).to(weight.dtype)
-    return [dx, dweight, dbias] if dbranch is None else [dx, dweight, dbias, dbranch]
+    found = [dx, *parts.sum(1).to(weight.dtype)]
+    return found if dbranch is None else [*found, dbranch]
 
 
 class _BackwardPlan(NamedTuple):
     launch: Launch
     parts: tuple[int, int, int]
-    """Shape of the programs' sums: of weight and bias, program and width."""
+    """Shape of the programs' sums: of weight and, where there is one, bias; program and width."""
 
 
 def _plan_backward(
-    rows: int, width: int, device: torch.device, has_sum: bool, split: bool
+    rows: int, width: int, device: torch.device, has_sum: bool, split: bool, rms: bool
 ) -> _BackwardPlan:
     options = options_of(BACKWARD, width)
     tiles = ceil_div(rows, options["BR"])
@@ -145,8 +151,9 @@ def _plan_backward(
         **options,
         HAS_SUM=has_sum,
         SPLIT=split,
+        RMS=rms,
     )
-    return _BackwardPlan(launch, (2, programs, width))
+    return _BackwardPlan(launch, (1 if rms else 2, programs, width))
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -164,6 +171,7 @@ def forward_kernel(
     BC: tl.constexpr,
     BR: tl.constexpr,
     HAS_BRANCH: tl.constexpr,
+    RMS: tl.constexpr,
 ):
     """y, the sum with the branch, and what the way back wants to know of each row.
 
@@ -184,16 +192,20 @@ def forward_kernel(
         rounded_RC = x_RC.to(sums.dtype.element_ty)
         tl.store(sums + base + place_RC, rounded_RC, mask=on_RC)
         x_RC = rounded_RC.to(tl.float32)
-    mean_R = tl.sum(x_RC, 1) / C
-    # Lanes beyond the row's end hold minus the mean by now, which must not count as a deviation.
-    x_RC = tl.where(in_C[None, :], x_RC - mean_R[:, None], 0.0)
+    if not RMS:
+        mean_R = tl.sum(x_RC, 1) / C
+        tl.store(stats + first + r, mean_R, mask=in_R)
+        stats += rows
+        # Lanes beyond the row's end hold minus the mean by now, which must not count as a
+        # deviation.
+        x_RC = tl.where(in_C[None, :], x_RC - mean_R[:, None], 0.0)
     rstd_R = 1.0 / tl.sqrt(tl.sum(x_RC * x_RC, 1) / C + eps)
     weight_C = tl.load(weight + c, mask=in_C, other=0.0).to(tl.float32)
-    bias_C = tl.load(bias + c, mask=in_C, other=0.0).to(tl.float32)
-    y_RC = x_RC * rstd_R[:, None] * weight_C[None, :] + bias_C[None, :]
+    y_RC = x_RC * rstd_R[:, None] * weight_C[None, :]
+    if not RMS:
+        y_RC += tl.load(bias + c, mask=in_C, other=0.0).to(tl.float32)[None, :]
     tl.store(y + base + place_RC, y_RC.to(y.dtype.element_ty), mask=on_RC)
-    tl.store(stats + first + r, mean_R, mask=in_R)
-    tl.store(stats + rows + first + r, rstd_R, mask=in_R)
+    tl.store(stats + first + r, rstd_R, mask=in_R)
 
 
 @triton.jit(do_not_specialize=["rows", "tiles", "programs"])
@@ -214,6 +226,7 @@ def backward_kernel(
     BR: tl.constexpr,
     HAS_SUM: tl.constexpr,
     SPLIT: tl.constexpr,
+    RMS: tl.constexpr,
 ):
     """dx, with what reaches the sum directly; and this program's part of dweight and dbias."""
     c = tl.arange(0, BC)
@@ -221,6 +234,7 @@ def backward_kernel(
     in_C = c < C
     place_RC = r[:, None] * C + c[None, :]
     weight_C = tl.load(weight + c, mask=in_C, other=0.0).to(tl.float32)
+    means, rstds = stats, stats if RMS else stats + rows
     # Kept apart for each row of a tile, and added up across rows once, behind the loop.
     dweight_RC = tl.zeros([BR, BC], tl.float32)
     dbias_RC = tl.zeros([BR, BC], tl.float32)
@@ -231,15 +245,18 @@ def backward_kernel(
         base = first * C
         dy_RC = tl.load(grad_y + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
         x_RC = tl.load(normed + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
-        mean_R = tl.load(stats + first + r, mask=in_R, other=0.0)
-        rstd_R = tl.load(stats + rows + first + r, mask=in_R, other=0.0)
         # Beyond the row's end dy is zero, so what stands in x_RC there counts nowhere.
-        x_RC = (x_RC - mean_R[:, None]) * rstd_R[:, None]
+        if not RMS:
+            x_RC -= tl.load(means + first + r, mask=in_R, other=0.0)[:, None]
+        rstd_R = tl.load(rstds + first + r, mask=in_R, other=0.0)
+        x_RC *= rstd_R[:, None]
         dweight_RC += dy_RC * x_RC
         dbias_RC += dy_RC
         dy_RC *= weight_C[None, :]
-        mean_dy_R, mean_dyx_R = tl.sum(dy_RC, 1) / C, tl.sum(dy_RC * x_RC, 1) / C
-        dx_RC = (dy_RC - mean_dy_R[:, None] - x_RC * mean_dyx_R[:, None]) * rstd_R[:, None]
+        mean_dyx_R = tl.sum(dy_RC * x_RC, 1) / C
+        if not RMS:
+            dy_RC -= (tl.sum(dy_RC, 1) / C)[:, None]
+        dx_RC = (dy_RC - x_RC * mean_dyx_R[:, None]) * rstd_R[:, None]
         # A gradient of the sum itself comes from the residual stream, past the normalisation.
         if HAS_SUM:
             dx_RC += tl.load(grad_sum + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
@@ -249,4 +266,5 @@ def backward_kernel(
         first += programs * BR
     part_C = parts + tl.program_id(0) * C + c
     tl.store(part_C, tl.sum(dweight_RC, 0), mask=in_C)
-    tl.store(part_C + programs * C, tl.sum(dbias_RC, 0), mask=in_C)
+    if not RMS:
+        tl.store(part_C + programs * C, tl.sum(dbias_RC, 0), mask=in_C)

@@ -1,7 +1,11 @@
 # mypy: disable-error-code="assignment, var-annotated"
 # Triton's language adds to tuples while it unrolls a loop, which Python's types cannot follow.
-"""Kernels of `two_way_conv_silu`: tiles of steps by channels, neighbours from the cache."""
+"""Kernels of `two_way_conv_silu`: tiles of steps by channels, neighbours from the cache.
 
+Shape suffixes: T steps and D channels of a tile; W taps.
+"""
+
+import math
 from typing import NamedTuple
 
 import torch
@@ -11,12 +15,53 @@ from torch import Tensor
 
 from ..launch import Launch, Plans, ceil_div, multiprocessors
 
-STEPS, CHANNELS = 16, 128
+TILE = 512
+"""Steps times channels of a program, which keeps all that it reads of them in registers."""
+PROGRAMS = 8
+"""For each multiprocessor, in the backward pass."""
+_FORWARD, _BACKWARD = Plans(), Plans()
 
-PROGRAMS, BACKWARD_STEPS = 8, 4
-"""For each multiprocessor in the backward pass, and the steps of a tile there."""
 
-_PLANS, _BACKWARD = Plans(), Plans()
+class _Tile(NamedTuple):
+    steps: int
+    channels: int
+
+
+def _tile_of(channels: int) -> _Tile:
+    """As many channels as leave few lanes idle, and steps for the rest."""
+    block = 32 if channels % 64 else 64
+    return _Tile(TILE // block, block)
+
+
+class _Sizes(NamedTuple):
+    vector: int
+    """As many channels as divide all of the others, at most the 8 that a load of 16 bytes holds."""
+    numbers: dict[str, int]
+    """Strides and channels counted in such vectors, and the length.
+
+    So the compiler sees where whole vectors begin, though it knows none of these numbers.
+    """
+
+
+def _sizes(x_BLD: Tensor) -> _Sizes:
+    batch, length, channels = x_BLD.shape
+    # The stride of an axis of length 1 means nothing and may be any number.
+    x_b, x_l = (0 if n == 1 else x_BLD.stride(i) for i, n in enumerate((batch, length)))
+    vector = math.gcd(8, channels, x_b, x_l)
+    return _Sizes(
+        vector,
+        dict(x_b=x_b // vector, x_l=x_l // vector, length=length, vectors=channels // vector),
+    )
+
+
+class Gradients(NamedTuple):
+    """Those of x and of both convolutions' parameters; None for a bias that is not there."""
+
+    x_BLD: Tensor
+    back: Tensor
+    ahead: Tensor
+    back_bias: Tensor | None
+    ahead_bias: Tensor | None
 
 
 def forward(
@@ -29,36 +74,34 @@ def forward(
         return y_BLKD
     back, ahead = back.contiguous(), ahead.contiguous()
     tensors = (x_BLD, back, ahead, back_bias, ahead_bias, y_BLKD)
-    kinds = [None if x is None else x.dtype for x in tensors]
-    key = (x_BLD.shape, x_BLD.stride(), x_BLD.device, back.shape, *kinds)
-    launch = _PLANS.get(key) or _PLANS.keep(key, _plan(x_BLD, back, back_bias is not None))
+    key = _key(*tensors)
+    launch = _FORWARD.get(key) or _FORWARD.keep(key, _plan(x_BLD, back, back_bias is not None))
     launch(*tensors)
     return y_BLKD
 
 
+def _key(x_BLD: Tensor, back: Tensor, *others: Tensor | None) -> tuple:
+    """What a plan depends on."""
+    dtypes = [None if x is None else x.dtype for x in others]
+    sizes = (x_BLD.shape, x_BLD.stride(), x_BLD.device, back.shape)
+    return (*sizes, x_BLD.dtype, back.dtype, *dtypes)
+
+
 def _plan(x_BLD: Tensor, back: Tensor, has_bias: bool) -> Launch:
     batch, length, channels = x_BLD.shape
+    tile, sizes = _tile_of(channels), _sizes(x_BLD)
     return Launch(
         two_way_conv_kernel,
         x_BLD.device,
-        batch * ceil_div(length, STEPS) * ceil_div(channels, CHANNELS),
-        dict(x_b=x_BLD.stride(0), x_l=x_BLD.stride(1), length=length, channels=channels),
+        batch * ceil_div(length, tile.steps) * ceil_div(channels, tile.channels),
+        sizes.numbers,
         W=back.shape[-1],
         HAS_BIAS=has_bias,
-        TB=STEPS,
-        DB=CHANNELS,
+        VECTOR=sizes.vector,
+        TB=tile.steps,
+        DB=tile.channels,
         num_warps=4,
     )
-
-
-class Gradients(NamedTuple):
-    """As `forward` takes what they belong to."""
-
-    x: Tensor
-    back: Tensor
-    ahead: Tensor
-    back_bias: Tensor | None
-    ahead_bias: Tensor | None
 
 
 def backward(
@@ -69,70 +112,52 @@ def backward(
     back_bias: Tensor | None,
     ahead_bias: Tensor | None,
 ) -> Gradients:
-    """Gradients of all.
-
-    One kernel passes the gradient through SiLU, for which it computes the convolutions again, and
-    sums up the parameters' gradients; the other convolves what came through the other way round.
-    """
+    """Gradients of all inputs of `forward`, which one kernel computes again as far as it needs."""
     grad_BLKD, back, ahead = grad_BLKD.contiguous(), back.contiguous(), ahead.contiguous()
-    given = (grad_BLKD, x_BLD, back, ahead, back_bias, ahead_bias)
-    kinds = [None if x is None else x.dtype for x in given]
-    key = (x_BLD.shape, x_BLD.stride(), x_BLD.device, back.shape, *kinds)
-    plan = _BACKWARD.get(key) or _BACKWARD.keep(key, _plan_back(x_BLD, back, back_bias is not None))
-    inner_BLKD = torch.empty_like(grad_BLKD)
     dx_BLD = torch.empty(x_BLD.shape, dtype=x_BLD.dtype, device=x_BLD.device)
-    # Without steps there are no programs, and the sums over none of them are zeros.
+    tensors = (x_BLD, back, ahead, back_bias, ahead_bias, grad_BLKD, dx_BLD)
+    key = _key(*tensors)
+    plan = _BACKWARD.get(key) or _BACKWARD.keep(key, _plan_back(x_BLD, back, back_bias is not None))
+    # No program adds to another's sum: atomic additions would come in another order each time.
     parts = torch.empty(plan.parts, dtype=torch.float32, device=x_BLD.device)
     if x_BLD.numel():
-        plan.through(*given[1:], grad_BLKD, inner_BLKD, parts)
-        plan.across(inner_BLKD, back, ahead, dx_BLD)
-    # The taps of both convolutions channel by channel, then both biases.
-    taps, channels = back.numel(), back.shape[0]
-    dback, dahead, dbias, dahead_bias = parts.sum(0).split((taps, taps, channels, channels))
-    return Gradients(
-        dx_BLD,
-        dback.view(back.shape).to(back.dtype),
-        dahead.view(ahead.shape).to(ahead.dtype),
-        None if back_bias is None else dbias.to(back_bias.dtype),
-        None if ahead_bias is None else dahead_bias.to(ahead_bias.dtype),
-    )
+        plan.launch(*tensors, parts)
+    taps = back.shape[-1]
+    # Of the one that looks back the taps, of the other the taps, then both biases.
+    sums = parts.sum(0)
+    dback, dahead = (sums[n : n + taps].t().unsqueeze(1).to(back.dtype) for n in (0, taps))
+    if back_bias is None:
+        return Gradients(dx_BLD, dback, dahead, None, None)
+    dback_bias, dahead_bias = sums[2 * taps :].to(back_bias.dtype)
+    return Gradients(dx_BLD, dback, dahead, dback_bias, dahead_bias)
 
 
 class _BackwardPlan(NamedTuple):
-    through: Launch
-    across: Launch
-    parts: tuple[int, int]
-    """Programs of a block of channels, and numbers that each of them sums up."""
+    launch: Launch
+    parts: tuple[int, int, int]
+    """Programs, sums of each (of all taps and both biases), and channels."""
 
 
 def _plan_back(x_BLD: Tensor, back: Tensor, has_bias: bool) -> _BackwardPlan:
     batch, length, channels = x_BLD.shape
-    W, blocks = back.shape[-1], ceil_div(channels, CHANNELS)
-    tiles = batch * ceil_div(length, BACKWARD_STEPS)
-    programs = min(tiles, ceil_div(PROGRAMS * multiprocessors(x_BLD.device), blocks))
-    sizes = dict(length=length, channels=channels)
-    through = Launch(
-        through_silu_kernel,
+    taps = back.shape[-1]
+    tile, sizes = _tile_of(channels), _sizes(x_BLD)
+    tiles, blocks = batch * ceil_div(length, tile.steps), ceil_div(channels, tile.channels)
+    wanted = ceil_div(PROGRAMS * multiprocessors(x_BLD.device), max(blocks, 1))
+    programs = min(tiles, wanted)
+    launch = Launch(
+        two_way_conv_backward_kernel,
         x_BLD.device,
         programs * blocks,
-        dict(x_b=x_BLD.stride(0), x_l=x_BLD.stride(1), **sizes, tiles=tiles, programs=programs),
-        W=W,
+        sizes.numbers | dict(tiles=tiles, programs=programs),
+        W=taps,
         HAS_BIAS=has_bias,
-        TB=BACKWARD_STEPS,
-        DB=CHANNELS,
+        VECTOR=sizes.vector,
+        TB=tile.steps,
+        DB=tile.channels,
         num_warps=4,
     )
-    across = Launch(
-        two_way_transposed_kernel,
-        x_BLD.device,
-        batch * ceil_div(length, STEPS) * blocks,
-        sizes,
-        W=W,
-        TB=STEPS,
-        DB=CHANNELS,
-        num_warps=4,
-    )
-    return _BackwardPlan(through, across, (programs, 2 * channels * (W + 1)))
+    return _BackwardPlan(launch, (programs, 2 * taps + 2, channels))
 
 
 @triton.jit
@@ -140,7 +165,44 @@ def _silu(x):
     return x / (1.0 + tl.exp(-x))
 
 
-@triton.jit(do_not_specialize=["x_b", "x_l", "length", "channels"])
+@triton.jit
+def _taps(weight, d, C, W: tl.constexpr):
+    """The weights of each tap, `[1, DB]` each in float32."""
+    taps = ()
+    for k in tl.static_range(W):
+        tap_D = tl.load(weight + d * W + k, mask=d < C, other=0.0)
+        taps = taps + (tap_D.to(tl.float32)[None, :],)
+    return taps
+
+
+@triton.jit
+def _silu_slope(x):
+    sigmoid = 1.0 / (1.0 + tl.exp(-x))
+    return sigmoid * (1.0 + x * (1.0 - sigmoid))
+
+
+@triton.jit
+def _seen(x, t, x_l, length, d, d_in, W: tl.constexpr, VECTOR: tl.constexpr):
+    """The steps t - W + 1 to t + W - 1 of an image, a tile in float32 for each distance."""
+    seen = ()
+    for s in tl.static_range(2 * W - 1):
+        at = t + (s - (W - 1))
+        there = ((at >= 0) & (at < length))[:, None] & d_in[None, :]
+        x_TD = tl.load(x + (at * x_l)[:, None] * VECTOR + d[None, :], mask=there, other=0.0)
+        seen = seen + (x_TD.to(tl.float32),)
+    return seen
+
+
+@triton.jit
+def _start(bias, d, d_in, HAS_BIAS: tl.constexpr):
+    """What a sum begins with, `[1, channels]`."""
+    start_D = tl.zeros_like(d).to(tl.float32)
+    if HAS_BIAS:
+        start_D = tl.load(bias + d, mask=d_in, other=0.0).to(tl.float32)
+    return start_D[None, :]
+
+
+@triton.jit(do_not_specialize=["x_b", "x_l", "length", "vectors"])
 def two_way_conv_kernel(
     x,
     back,
@@ -151,178 +213,118 @@ def two_way_conv_kernel(
     x_b,
     x_l,
     length,
-    channels,
+    vectors,
     W: tl.constexpr,
     HAS_BIAS: tl.constexpr,
+    VECTOR: tl.constexpr,
     TB: tl.constexpr,
     DB: tl.constexpr,
 ):
     """A tile of both results.
 
-    Tap k meets the step W - 1 - k before for the one and as far after for the other, so that one
-    loop serves both.
+    Tap k meets the step W - 1 - k before for the one and as far after for the other.
     """
-    blocks, tiles = tl.cdiv(channels, DB), tl.cdiv(length, TB)
-    pid = tl.program_id(0)
-    d = (pid % blocks) * DB + tl.arange(0, DB)
-    t = ((pid // blocks) % tiles) * TB + tl.arange(0, TB)
-    batch = (pid // (blocks * tiles)).to(tl.int64)
-    d_in, t_in = d < channels, t < length
-    x += batch * x_b
-    back_TD = tl.zeros([TB, DB], tl.float32)
-    ahead_TD = tl.zeros([TB, DB], tl.float32)
-    if HAS_BIAS:
-        back_TD += tl.load(back_bias + d, mask=d_in, other=0.0).to(tl.float32)[None, :]
-        ahead_TD += tl.load(ahead_bias + d, mask=d_in, other=0.0).to(tl.float32)[None, :]
-    for k in tl.static_range(W):
-        before, after = t - (W - 1) + k, t + (W - 1) - k
-        on_before = ((before >= 0) & t_in)[:, None] & d_in[None, :]
-        # `after` is never less than t, so that this covers the steps that are not there, too.
-        on_after = (after < length)[:, None] & d_in[None, :]
-        before_at = x + before.to(tl.int64)[:, None] * x_l + d[None, :]
-        before_TD = tl.load(before_at, mask=on_before, other=0.0)
-        after_at = x + after.to(tl.int64)[:, None] * x_l + d[None, :]
-        after_TD = tl.load(after_at, mask=on_after, other=0.0)
-        before_TD = before_TD.to(tl.float32)
-        back_D = tl.load(back + d * W + k, mask=d_in, other=0.0).to(tl.float32)
-        back_TD += before_TD * back_D[None, :]
-        after_TD = after_TD.to(tl.float32)
-        ahead_D = tl.load(ahead + d * W + k, mask=d_in, other=0.0).to(tl.float32)
-        ahead_TD += after_TD * ahead_D[None, :]
+    C = vectors * VECTOR
+    blocks, across = tl.cdiv(C, DB), tl.cdiv(length, TB)
+    # Neighbouring programs take neighbouring channels, whose memory lies side by side.
+    d = (tl.program_id(0) % blocks) * DB + tl.arange(0, DB)
+    tile = tl.program_id(0) // blocks
+    # In 64 bits, as are all offsets: a large batch has more elements than 2**31.
+    image = (tile // across).to(tl.int64)
+    t = (tile % across).to(tl.int64) * TB + tl.arange(0, TB)
+    d_in = d < C
+    back_taps, ahead_taps = _taps(back, d, C, W), _taps(ahead, d, C, W)
+    seen = _seen(x + image * x_b * VECTOR, t, x_l, length, d, d_in, W, VECTOR)
+    back_TD = _start(back_bias, d, d_in, HAS_BIAS) + back_taps[0] * seen[0]
+    ahead_TD = _start(ahead_bias, d, d_in, HAS_BIAS) + ahead_taps[0] * seen[2 * (W - 1)]
+    for k in tl.static_range(1, W):
+        back_TD += back_taps[k] * seen[k]
+        ahead_TD += ahead_taps[k] * seen[2 * (W - 1) - k]
     # y is (B, L, 2, D): at each step the result that looks back, then the one that looks ahead.
-    rows = y + (batch * length + t.to(tl.int64))[:, None] * (2 * channels) + d[None, :]
-    on_TD = t_in[:, None] & d_in[None, :]
+    rows = y + ((image * length + t) * 2 * C)[:, None] + d[None, :]
+    on_TD = (t < length)[:, None] & d_in[None, :]
     tl.store(rows, _silu(back_TD).to(y.dtype.element_ty), mask=on_TD)
-    tl.store(rows + channels, _silu(ahead_TD).to(y.dtype.element_ty), mask=on_TD)
+    tl.store(rows + C, _silu(ahead_TD).to(y.dtype.element_ty), mask=on_TD)
 
 
-@triton.jit
-def _through_silu(y, grad):
-    """The gradient of y from that of its SiLU."""
-    sigmoid = 1.0 / (1.0 + tl.exp(-y))
-    return grad * sigmoid * (1.0 + y * (1.0 - sigmoid))
-
-
-@triton.jit(do_not_specialize=["x_b", "x_l", "length", "channels", "tiles", "programs"])
-def through_silu_kernel(
+@triton.jit(do_not_specialize=["x_b", "x_l", "length", "vectors", "tiles", "programs"])
+def two_way_conv_backward_kernel(
     x,
     back,
     ahead,
     back_bias,
     ahead_bias,
     grad,
-    inner,
+    dx,
     parts,
     x_b,
     x_l,
     length,
-    channels,
+    vectors,
     tiles,
     programs,
     W: tl.constexpr,
     HAS_BIAS: tl.constexpr,
+    VECTOR: tl.constexpr,
     TB: tl.constexpr,
     DB: tl.constexpr,
 ):
-    """The gradient of both convolutions' outputs, and this program's part of the parameters'.
+    """The gradient of x, and this program's share of those of the weights and biases.
 
-    Taps as in `two_way_conv_kernel`. A part holds the taps of both channel by channel, then both
-    biases.
+    Step t of x is met by the steps t to t + W - 1 of the result that looks back, and t - W + 1 to t
+    of the other. Both are computed again from the same 2 W - 1 steps of x, whose tiles are loaded
+    once each: `seen[s]` holds the steps t - W + 1 + s.
     """
-    blocks, across = tl.cdiv(channels, DB), tl.cdiv(length, TB)
-    pid = tl.program_id(0)
-    d = (pid % blocks) * DB + tl.arange(0, DB)
-    d_in = d < channels
-    bias_D, ahead_bias_D = tl.zeros([DB], tl.float32), tl.zeros([DB], tl.float32)
-    if HAS_BIAS:
-        bias_D += tl.load(back_bias + d, mask=d_in, other=0.0).to(tl.float32)
-        ahead_bias_D += tl.load(ahead_bias + d, mask=d_in, other=0.0).to(tl.float32)
-    taps, ahead_taps, sums, ahead_sums = (), (), (), ()
-    for k in tl.static_range(W):
-        taps += (tl.load(back + d * W + k, mask=d_in, other=0.0).to(tl.float32)[None, :],)
-        ahead_taps += (tl.load(ahead + d * W + k, mask=d_in, other=0.0).to(tl.float32)[None, :],)
-        sums += (tl.zeros([TB, DB], tl.float32),)
-        ahead_sums += (tl.zeros([TB, DB], tl.float32),)
-    bias_sum, ahead_bias_sum = tl.zeros([TB, DB], tl.float32), tl.zeros([TB, DB], tl.float32)
-    for tile in range(pid // blocks, tiles, programs):
-        batch = (tile // across).to(tl.int64)
-        t = (tile % across) * TB + tl.arange(0, TB)
-        t_in = t < length
-        befores, afters = (), ()
-        back_TD = tl.zeros([TB, DB], tl.float32) + bias_D[None, :]
-        ahead_TD = tl.zeros([TB, DB], tl.float32) + ahead_bias_D[None, :]
-        for k in tl.static_range(W):
-            before, after = t - (W - 1) + k, t + (W - 1) - k
-            on_before = ((before >= 0) & t_in)[:, None] & d_in[None, :]
-            on_after = (after < length)[:, None] & d_in[None, :]
-            x_1D = x + batch * x_b + d[None, :]
-            before_at = x_1D + before.to(tl.int64)[:, None] * x_l
-            before_TD = tl.load(before_at, mask=on_before, other=0.0).to(tl.float32)
-            after_at = x_1D + after.to(tl.int64)[:, None] * x_l
-            after_TD = tl.load(after_at, mask=on_after, other=0.0).to(tl.float32)
-            back_TD += before_TD * taps[k]
-            ahead_TD += after_TD * ahead_taps[k]
-            befores += (before_TD,)
-            afters += (after_TD,)
-        offset = (batch * length + t.to(tl.int64))[:, None] * (2 * channels) + d[None, :]
-        on_TD = t_in[:, None] & d_in[None, :]
-        # Zero beyond the sequence, where nothing may be added to the sums.
-        grad_TD = tl.load(grad + offset, mask=on_TD, other=0.0).to(tl.float32)
-        back_TD = _through_silu(back_TD, grad_TD)
-        grad_TD = tl.load(grad + offset + channels, mask=on_TD, other=0.0).to(tl.float32)
-        ahead_TD = _through_silu(ahead_TD, grad_TD)
-        tl.store(inner + offset, back_TD.to(inner.dtype.element_ty), mask=on_TD)
-        tl.store(inner + offset + channels, ahead_TD.to(inner.dtype.element_ty), mask=on_TD)
-        more, ahead_more = (), ()
-        for k in tl.static_range(W):
-            more += (sums[k] + back_TD * befores[k],)
-            ahead_more += (ahead_sums[k] + ahead_TD * afters[k],)
-        sums, ahead_sums = more, ahead_more
-        bias_sum += back_TD
-        ahead_bias_sum += ahead_TD
-    part = parts + (pid // blocks).to(tl.int64) * (2 * channels * (W + 1))
-    for k in tl.static_range(W):
-        tl.store(part + d * W + k, tl.sum(sums[k], 0), mask=d_in)
-        tl.store(part + (channels + d) * W + k, tl.sum(ahead_sums[k], 0), mask=d_in)
-    part += 2 * channels * W
-    tl.store(part + d, tl.sum(bias_sum, 0), mask=d_in)
-    tl.store(part + channels + d, tl.sum(ahead_bias_sum, 0), mask=d_in)
-
-
-@triton.jit(do_not_specialize=["length", "channels"])
-def two_way_transposed_kernel(
-    inner,
-    back,
-    ahead,
-    dx,
-    length,
-    channels,
-    W: tl.constexpr,
-    TB: tl.constexpr,
-    DB: tl.constexpr,
-):
-    """The gradient of the sequence from those of both convolutions' outputs.
-
-    A step reached the outputs that stand where each tap sees it from, so both look the other way.
-    """
-    blocks, tiles = tl.cdiv(channels, DB), tl.cdiv(length, TB)
-    pid = tl.program_id(0)
-    d = (pid % blocks) * DB + tl.arange(0, DB)
-    t = ((pid // blocks) % tiles) * TB + tl.arange(0, TB)
-    batch = (pid // (blocks * tiles)).to(tl.int64)
-    d_in, t_in = d < channels, t < length
-    inner += batch * length * (2 * channels)
-    dx_TD = tl.zeros([TB, DB], tl.float32)
-    for k in tl.static_range(W):
-        after, before = t + (W - 1) - k, t - (W - 1) + k
-        on_after = (after < length)[:, None] & d_in[None, :]
-        on_before = ((before >= 0) & t_in)[:, None] & d_in[None, :]
-        after_at = inner + after.to(tl.int64)[:, None] * (2 * channels) + d[None, :]
-        before_at = inner + before.to(tl.int64)[:, None] * (2 * channels) + channels + d[None, :]
-        back_D = tl.load(back + d * W + k, mask=d_in, other=0.0).to(tl.float32)
-        ahead_D = tl.load(ahead + d * W + k, mask=d_in, other=0.0).to(tl.float32)
-        after_TD = tl.load(after_at, mask=on_after, other=0.0).to(tl.float32)
-        before_TD = tl.load(before_at, mask=on_before, other=0.0).to(tl.float32)
-        dx_TD += after_TD * back_D[None, :] + before_TD * ahead_D[None, :]
-    at = dx + (batch * length + t.to(tl.int64))[:, None] * channels + d[None, :]
-    tl.store(at, dx_TD.to(dx.dtype.element_ty), mask=t_in[:, None] & d_in[None, :])
+    C = vectors * VECTOR
+    blocks = tl.cdiv(C, DB)
+    # Neighbouring programs take neighbouring channels, whose memory lies side by side.
+    d = (tl.program_id(0) % blocks) * DB + tl.arange(0, DB)
+    program = tl.program_id(0) // blocks
+    d_in = d < C
+    back_taps, ahead_taps = _taps(back, d, C, W), _taps(ahead, d, C, W)
+    back_start = _start(back_bias, d, d_in, HAS_BIAS)
+    ahead_start = _start(ahead_bias, d, d_in, HAS_BIAS)
+    # Kept for each step of a tile and added up once, behind the last tile.
+    sums = ()
+    for _ in tl.static_range(2 * W + 2):
+        sums = sums + (tl.zeros([TB, DB], tl.float32),)
+    across = tl.cdiv(length, TB)
+    for tile in range(program, tiles, programs):
+        # In 64 bits, as are all offsets: a large batch has more elements than 2**31.
+        image = (tile // across).to(tl.int64)
+        t = (tile % across).to(tl.int64) * TB + tl.arange(0, TB)
+        # (B, L, 2, D): at each step the result that looks back, then the one that looks ahead.
+        grad_image = grad + image * length * 2 * C
+        seen = _seen(x + image * x_b * VECTOR, t, x_l, length, d, d_in, W, VECTOR)
+        dx_TD = tl.zeros([TB, DB], tl.float32)
+        for j in tl.static_range(W):
+            # The result that looks back, j steps later, and the one that looks ahead, j before.
+            back_TD = back_start + back_taps[0] * seen[j]
+            ahead_TD = ahead_start + ahead_taps[0] * seen[2 * (W - 1) - j]
+            for k in tl.static_range(1, W):
+                back_TD += back_taps[k] * seen[j + k]
+                ahead_TD += ahead_taps[k] * seen[2 * (W - 1) - j - k]
+            later, before = t + j, t - j
+            on_later = (later < length)[:, None] & d_in[None, :]
+            on_before = ((before >= 0) & (before < length))[:, None] & d_in[None, :]
+            later_at = grad_image + (later * 2 * C)[:, None] + d[None, :]
+            before_at = grad_image + (before * 2 * C + C)[:, None] + d[None, :]
+            g_back_TD = tl.load(later_at, mask=on_later, other=0.0).to(tl.float32)
+            g_ahead_TD = tl.load(before_at, mask=on_before, other=0.0).to(tl.float32)
+            g_back_TD *= _silu_slope(back_TD)
+            g_ahead_TD *= _silu_slope(ahead_TD)
+            # Both meet this step with the same tap.
+            dx_TD += g_back_TD * back_taps[W - 1 - j] + g_ahead_TD * ahead_taps[W - 1 - j]
+            if j == 0:
+                more = ()
+                for k in tl.static_range(W):
+                    more = more + (sums[k] + g_back_TD * seen[k],)
+                for k in tl.static_range(W):
+                    more = more + (sums[W + k] + g_ahead_TD * seen[2 * (W - 1) - k],)
+                sums = more + (sums[2 * W] + g_back_TD, sums[2 * W + 1] + g_ahead_TD)
+        rows = dx + ((image * length + t) * C)[:, None] + d[None, :]
+        on_TD = (t < length)[:, None] & d_in[None, :]
+        tl.store(rows, dx_TD.to(dx.dtype.element_ty), mask=on_TD)
+    part_D = parts + program.to(tl.int64) * (2 * W + 2) * C + d
+    for n in tl.static_range(2 * W + 2):
+        tl.store(part_D + n * C, tl.sum(sums[n], 0), mask=d_in)

@@ -208,8 +208,9 @@ def _backward(
             slot.copy_(gradient)
     rows = (-1, given.x.shape[-1])
     djoint_RM = djoint_BLM.view(-1, given.weight.shape[0])
-    # The map is read twice, by the scan as u and by the projection: both gradients in one product.
-    dx_RD = torch.addmm(du.reshape(rows), djoint_RM, given.weight)
+    # The map is read twice, by the scan as u and by the projection: both gradients in one product,
+    # which is added to the scan's in its place, as it would be copied first otherwise.
+    dx_RD = du.reshape(rows).addmm_(djoint_RM, given.weight)
     dweight = djoint_RM.t() @ given.x.reshape(rows)
     return Tensors(dx_RD.view(given.x.shape), dweight, dA, dD, dbias)
 

@@ -54,10 +54,12 @@ def test_each_projection_is_the_definition(routes):
     leaves = [x_BLD, s6.x_proj_KME, s6.dt_proj_KER]
     defined = Projected(torch.einsum("blkr,ker->blke", rho, s6.dt_proj_KER), B, C)
     want = with_gradients(defined, leaves)
+    x_BLKE = x_BLD.unsqueeze(2).expand(-1, -1, routes, -1)
     ways = [
         s6.project(x_BLD),
         s6._project_at_once(x_BLD),
-        s6.project_each(x_BLD.unsqueeze(2).expand(-1, -1, routes, -1)),
+        s6.project_each(x_BLKE),
+        s6._project_each_at_once(x_BLKE),
     ]
     for got in ways:
         assert_all_close(with_gradients(got, leaves), want)
