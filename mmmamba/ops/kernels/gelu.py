@@ -65,7 +65,7 @@ def backward(grad: Tensor, x: Tensor, tanh: bool, wants_sums: bool) -> Backward:
 class _Plan(NamedTuple):
     launch: Launch
     programs: int
-    """Of a block of columns."""
+    """How many share a block of columns."""
 
 
 def _plan(rows: int, width: int, device: torch.device, tanh: bool, wants_sums: bool) -> _Plan:

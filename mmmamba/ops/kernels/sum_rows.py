@@ -45,7 +45,7 @@ def sum_rows(x_RC: Tensor) -> Tensor:
 class _Plan(NamedTuple):
     launch: Launch
     programs: int
-    """Of a block of columns."""
+    """How many share a block of columns."""
 
 
 def _plan(rows: int, width: int, device: torch.device) -> _Plan:
