@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from common import ROOT
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmmamba.detection  # noqa: F401  # isort: skip  (before mmdet: mmcv's operators)
 import mmdet
@@ -57,7 +58,8 @@ def build(name: str, size: tuple[int, int], device: str) -> nn.Module:
     torch.manual_seed(0)
     model = revert_sync_batchnorm(MODELS.build(cfg.model)).to(device)
     for norm in model.modules():
-        if isinstance(norm, nn.BatchNorm2d):
+        # Not `nn.BatchNorm2d`: what was a SyncBN is a class of MMEngine's.
+        if isinstance(norm, _BatchNorm):
             norm.momentum = None
     x = prepared(model, images(4, *size, device))
     with torch.no_grad():

@@ -10,6 +10,7 @@ import torch
 from common import DEVICE, ROOT
 from short_runs import shrink
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from yolo_models import (
     MODELS_AND_CONFIGS,
     SPREAD,
@@ -131,7 +132,8 @@ def prediction(name: str, size: tuple[int, int], dtype: torch.dtype, small: bool
 def fit_batch_norms(model: nn.Module, size: tuple[int, int]) -> None:
     """By one batch of noise."""
     for norm in model.modules():
-        if isinstance(norm, nn.BatchNorm2d):
+        # Not `nn.BatchNorm2d`: what was a SyncBN is a class of MMEngine's.
+        if isinstance(norm, _BatchNorm):
             norm.momentum = None
     model.train()._forward(prepared(model, images(4, *size, DEVICE)))
     model.eval()

@@ -75,6 +75,8 @@ class Captured:
 
     def _record(self, recorder: Recorder) -> None:
         recorder.prepare(self._try)
+        # What the try took is in the way of the memory that is recorded with.
+        recorder.release()
         self._run_forward = recorder.record(self._forward)
         if self._training:
             self._run_backward = recorder.record(self._backward)

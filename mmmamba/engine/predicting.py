@@ -26,22 +26,40 @@ logger = logging.getLogger("mmmamba")
 
 
 class Overflow:
-    """Whether maps in float16 hold what is beyond its range, read from the device once."""
+    """Whether maps in float16 hold what is beyond its range.
+
+    The answer travels to the host beside the results, which are waited for anyway.
+    """
 
     def __init__(self) -> None:
-        self._largest: list[Tensor] = []
+        self._largest: Tensor | None = None
+        self._there: torch.cuda.Event | None = None
 
     def see(self, maps: list[Tensor]) -> None:
         # Minus infinity may stand for what is left out. An overflow to it alone is none that could
         # be told from that; most become NaN on their way.
-        self._largest += [x.amax() for x in maps if x.dtype == torch.float16 and x.numel()]
+        halves = [x for x in maps if x.dtype == torch.float16 and x.numel()]
+        if not halves:
+            return
+        largest = torch.stack(torch._foreach_max(halves)).max()
+        if self._largest is not None:
+            largest = torch.maximum(largest, self._largest.to(largest.device, non_blocking=True))
+        if not largest.is_cuda:
+            self._largest = largest
+            return
+        self._largest = torch.empty((), dtype=largest.dtype, pin_memory=True)
+        self._largest.copy_(largest, non_blocking=True)
+        self._there = torch.cuda.Event()
+        self._there.record()
 
     def read(self) -> bool:
-        """Whether there was any since it was last read; waits for the device."""
-        largest, self._largest = self._largest, []
-        if not largest:
+        """Whether there was any since it was last read."""
+        if self._largest is None:
             return False
-        value = float(torch.stack(largest).max())
+        if self._there is not None:
+            self._there.synchronize()
+        value = float(self._largest)
+        self._largest = self._there = None
         return math.isnan(value) or value == math.inf
 
 
