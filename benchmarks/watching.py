@@ -94,8 +94,10 @@ class Watch(TorchDispatchMode):
         return result
 
     def launch(self, kernel: Any, *args: Any, **kwargs: Any) -> None:
-        """In place of `launch.launch`; of a kernel's tensors it is not known which it writes."""
-        with self.marked(kernel.fn.__name__) as call:
+        """In place of the package's; of a kernel's tensors it is not known which it writes."""
+        # A launch that was worked out before holds its kernel.
+        function = getattr(kernel, "fn", None) or kernel.kernel.fn
+        with self.marked(function.__name__) as call:
             self.launching = True
             LAUNCH(kernel, *args, **kwargs)
             self.launching = False
@@ -109,6 +111,12 @@ class Watch(TorchDispatchMode):
         """
         modules = [m for name, m in sys.modules.items() if name.startswith("mmmamba.")]
         with ExitStack() as stack:
+            if PLANNED:
+
+                def run(planned: Any, *given: Tensor | None) -> None:
+                    self.launch(planned, *given)
+
+                stack.enter_context(mock.patch.object(PLANNED, "__call__", run))
             for module in modules:
                 if vars(module).get("launch") is LAUNCH:
                     stack.enter_context(mock.patch.object(module, "launch", self.launch))
@@ -120,7 +128,8 @@ class Watch(TorchDispatchMode):
             yield
 
 
-LAUNCH = launch.launch
+PLANNED = getattr(launch, "Launch", None)
+LAUNCH = PLANNED.__call__ if PLANNED else launch.launch
 
 
 def differentiable(values: Any) -> list[Tensor]:
@@ -177,6 +186,7 @@ def watched_passes(block: nn.Module, args: tuple) -> Watched:
             spent = event.device_time_total if DEVICE == "cuda" else event.cpu_time_total
             call.ms += spent / 1e3 / CALLS
             call.kernels.update(kernels_below(event))
+    add_launches(watch.calls, profiler.events())
     calls = [call for call in watch.calls if call.ms > 0]
     total = sum(
         event.self_device_time_total / 1e3 / CALLS
@@ -184,6 +194,28 @@ def watched_passes(block: nn.Module, args: tuple) -> Watched:
         if event.device_type == DeviceType.CUDA and not event.key.startswith("call:")
     )
     return Watched(calls, whole, 100 * sum(call.ms for call in calls) / total if total else None)
+
+
+def add_launches(calls: list[Call], events: Any) -> None:
+    """Give launches of ours their kernels, which the profiler does not connect with marks.
+
+    They run in the order of their launches, under the names of their functions.
+    """
+    ran: dict[str, list[Any]] = {}
+    for event in sorted(events, key=lambda event: event.time_range.start):
+        if event.device_type == DeviceType.CUDA:
+            ran.setdefault(event.name, []).append(event)
+    launches: dict[str, list[Call]] = {}
+    for call in calls:
+        if not call.kernels:
+            launches.setdefault(call.name, []).append(call)
+    for name, some in launches.items():
+        found = ran.get(name, [])
+        # Otherwise it is not known whose they are, and less of the GPU's time is explained.
+        if len(found) == CALLS * len(some):
+            for event, call in zip(found, CALLS * some):
+                call.ms += event.time_range.elapsed_us() / 1e3 / CALLS
+                call.kernels[name] += 1
 
 
 def kernels_below(event: Any) -> list[str]:

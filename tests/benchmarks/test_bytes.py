@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 import torch
 from torch import nn
+from torch.autograd import DeviceType
 
 from mmmamba.ops import layer_norm
 from tests.ops.interpreter import check_in_the_interpreter, inside, outside
@@ -36,6 +39,35 @@ def test_calls_of_both_passes_with_their_bytes(monkeypatch) -> None:
     weights, maps = 4 * 32 * 32, 4 * 64 * 32
     assert found.whole["forward"] == maps + weights + maps // 2
     assert found.whole["backward"] == maps + maps // 2 + weights + maps + weights
+
+
+def test_kernels_of_ours_are_those_of_their_names_in_the_order_of_launches(monkeypatch) -> None:
+    monkeypatch.setattr(script, "CALLS", 2)
+    first, other, last = (
+        script.Call("forward", name, 8) for name in ("scan_kernel", "aten.mm", "scan_kernel")
+    )
+    starts = dict(gemm=[1], scan_kernel=[30, 0, 10, 40])
+    events = [
+        SimpleNamespace(name=name, time_range=Range(start), device_type=DeviceType.CUDA)
+        for name in starts
+        for start in starts[name]
+    ]
+    script.add_launches([first, other, last], events)
+    # Of each pass the first takes 100 + start µs: those at 0 and 30, and at 10 and 40.
+    assert (first.ms, last.ms) == (pytest.approx(0.115), pytest.approx(0.125))
+    assert (other.ms, first.kernels["scan_kernel"]) == (0, 2)
+    script.add_launches([first := script.Call("forward", "gemm", 8)], events)
+    assert first.ms == 0
+
+
+class Range:
+    """When a kernel ran, and for longer the later it began."""
+
+    def __init__(self, start: int):
+        self.start = start
+
+    def elapsed_us(self) -> int:
+        return 100 + self.start
 
 
 @outside
