@@ -48,7 +48,8 @@ SCALES = [(320, 240), (384, 288), (427, 320)]
 SKIPPED = 0.1
 
 
-@HOOKS.register_module()
+# Anew where the script is read again in one process.
+@HOOKS.register_module(force=True)
 class Finite(Hook):
     """Losses of all iterations, and those steps that a grad scaler left out."""
 

@@ -93,15 +93,13 @@ class Watch(TorchDispatchMode):
         call.size = size_in_bytes([args, kwargs]) + size_in_bytes(result)
         return result
 
-    def launch(self, kernel: Any, *args: Any, **kwargs: Any) -> None:
+    def launch(self, planned: launch.Launch, *given: Tensor | None) -> None:
         """In place of the package's; of a kernel's tensors it is not known which it writes."""
-        # A launch that was worked out before holds its kernel.
-        function = getattr(kernel, "fn", None) or kernel.kernel.fn
-        with self.marked(function.__name__) as call:
+        with self.marked(planned.kernel.fn.__name__) as call:
             self.launching = True
-            LAUNCH(kernel, *args, **kwargs)
+            LAUNCH(planned, *given)
             self.launching = False
-        call.size = size_in_bytes([args, kwargs])
+        call.size = size_in_bytes(given)
 
     @contextmanager
     def everywhere(self) -> Iterator[None]:
@@ -111,15 +109,12 @@ class Watch(TorchDispatchMode):
         """
         modules = [m for name, m in sys.modules.items() if name.startswith("mmmamba.")]
         with ExitStack() as stack:
-            if PLANNED:
 
-                def run(planned: Any, *given: Tensor | None) -> None:
-                    self.launch(planned, *given)
+            def run(planned: Any, *given: Tensor | None) -> None:
+                self.launch(planned, *given)
 
-                stack.enter_context(mock.patch.object(PLANNED, "__call__", run))
+            stack.enter_context(mock.patch.object(launch.Launch, "__call__", run))
             for module in modules:
-                if vars(module).get("launch") is LAUNCH:
-                    stack.enter_context(mock.patch.object(module, "launch", self.launch))
                 if "_get_current_dispatch_mode" in vars(module):
                     stack.enter_context(
                         mock.patch.object(module, "_get_current_dispatch_mode", lambda: None)
@@ -128,8 +123,7 @@ class Watch(TorchDispatchMode):
             yield
 
 
-PLANNED = getattr(launch, "Launch", None)
-LAUNCH = PLANNED.__call__ if PLANNED else launch.launch
+LAUNCH = launch.Launch.__call__
 
 
 def differentiable(values: Any) -> list[Tensor]:

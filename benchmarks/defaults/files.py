@@ -17,8 +17,8 @@ from .detectors import Stepping
 from .loads import Load
 
 BATCH, BATCHES = 2, 8
-WARM, STEPS = 16, 24
-SIZES = 100
+WARM, STEPS = 8, 24
+SIZES = 60
 """Steps in which nearly all sizes have come as often as a graph wants."""
 WORKERS = 16
 

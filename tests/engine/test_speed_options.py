@@ -120,7 +120,7 @@ def test_what_cannot_be_is_told_first(command, options, message, tmp_path, capsy
 def test_wrong_values_in_python(graphs, tmp_path) -> None:
     cfg = Config(dict(work_dir=str(tmp_path)))
     for run in (runs.train, lambda cfg, graphs: runs.test(cfg, "weights.pth", graphs=graphs)):
-        with pytest.raises(UsageError, match="wanted off, auto or a number of sizes from 1 on"):
+        with pytest.raises(UsageError, match="wanted 'off', 'auto' or a number of sizes"):
             run(cfg, graphs=graphs)
 
 

@@ -88,6 +88,9 @@ class ScanBranches(nn.Module):
 
     def each(self, pattern: str) -> list[Tensor]:
         """A parameter of every branch: `each("x_proj{}.weight")`."""
+        if torch.compiler.is_compiling():
+            # A compiler looks through no cache, and needs none.
+            return [attrgetter(pattern.format(suffix))(self) for suffix in self.suffixes]
         return list(_getter(pattern, self.suffixes)(self))
 
     def s6(self) -> S6:

@@ -43,7 +43,8 @@ class SortedRoIExtractor(SingleRoIExtractor):
         """Features `(R, channels, h, w)` of regions `(R, 5)`: image, x1, y1, x2, y2."""
         if not torch.is_autocast_enabled(rois.device.type):
             rois = rois.type_as(feats[0])
-        level_R = self.map_roi_levels(rois, len(feats))
+        # A region that is no number has no level: its features are none, and the loss says so.
+        level_R = self.map_roi_levels(rois, len(feats)).clamp(0, len(feats) - 1)
         if roi_scale_factor is not None:
             rois = self.roi_rescale(rois, roi_scale_factor)
         if pools_pyramid(feats) and all(_is_plain(layer) for layer in self.roi_layers):

@@ -210,7 +210,9 @@ def _padded_rows(x: Tensor | None, routes: int, channels: int, dtype: torch.dtyp
     padded = _padded(channels)
     if x is None:
         return torch.zeros(routes * padded, dtype=dtype).numpy()
-    rows = x.detach().to(dtype)
+    # A copy in any case: memory that NumPy has seen can no longer be resized, and parameters may lie
+    # in such as FSDP resizes.
+    rows = x.detach().to(dtype, copy=True)
     if padded != channels:
         rows = torch.nn.functional.pad(rows, (0, padded - channels))
     return rows.reshape(-1).numpy()
