@@ -210,8 +210,8 @@ def _padded_rows(x: Tensor | None, routes: int, channels: int, dtype: torch.dtyp
     padded = _padded(channels)
     if x is None:
         return torch.zeros(routes * padded, dtype=dtype).numpy()
-    # A copy in any case: memory that NumPy has seen can no longer be resized, and parameters may lie
-    # in such as FSDP resizes.
+    # A copy in any case: memory that NumPy has seen can no longer be resized, and FSDP resizes that
+    # of parameters.
     rows = x.detach().to(dtype, copy=True)
     if padded != channels:
         rows = torch.nn.functional.pad(rows, (0, padded - channels))
