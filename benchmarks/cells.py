@@ -127,17 +127,39 @@ def joined(*cells: Cell, by: str = ", ") -> Cell:
     return cell
 
 
+def digits(value: float | None) -> str:
+    """A number of any size with two or three digits that count; nothing where there is none."""
+    if value is None:
+        return ""
+    return format(value, ".0f" if value >= 20 else ".1f" if value >= 1 else ".2f")
+
+
+def digits_of(key: str) -> Cell:
+    return lambda row: digits(row.get(key))
+
+
 def short(key: str) -> Cell:
     """A number of any size, or several, with two or three digits that count."""
 
-    def written(value: float) -> str:
-        return format(value, ".0f" if value >= 20 else ".1f" if value >= 1 else ".2f")
-
     def cell(row: Row) -> str:
         value = row[key]
-        return " – ".join(map(written, value if isinstance(value, list) else [value]))
+        return " – ".join(map(digits, value if isinstance(value, list) else [value]))
 
     return cell
+
+
+def default_ms(row: Row) -> str:
+    """Milliseconds by default, or why there are none."""
+    if "failed" in row:
+        return f"failed: {row['failed']}"
+    return digits(row.get("files", row["ms"]))
+
+
+def as_wanted(row: Row) -> str:
+    """Whether a row of ours is as fast as was wanted, and by what it misses that."""
+    if not row["ours"] or "failed" in row:
+        return ""
+    return "; ".join(row["missed"]) or "yes"
 
 
 def percent(key: str, form: str = ".0f") -> Cell:

@@ -18,6 +18,10 @@ from cells import (
     Page,
     Row,
     Source,
+    as_wanted,
+    default_ms,
+    digits,
+    digits_of,
     formats,
     joined,
     model,
@@ -48,10 +52,68 @@ def with_originals(rows: list[Row]) -> list[Row]:
     return made
 
 
+def beside_originals(rows: list[Row]) -> list[Row]:
+    """Beside each row what its authors' code takes, where that was measured."""
+    theirs = {row["name"]: row for row in DEFAULT_ORIGINALS.rows()}
+    return [row | dict(original=theirs.get(row["name"], {})) for row in rows]
+
+
+def ours_alone(rows: list[Row]) -> list[Row]:
+    """Rows that graphs are put into, of those that did not fail."""
+    return [row for row in rows if row["ours"] and "failed" not in row]
+
+
 ORIGINALS = Source("backbones_originals", "ratios")
+DEFAULT_ORIGINALS = Source("defaults_originals", "rows")
+DEFAULTS = Source("defaults_gpu", "rows")
 LEARNED = {"iterations": number("iterations"), "seconds": number("seconds")}
 
 TABLES = {
+    "defaults": Page(
+        DEFAULTS,
+        {
+            "images, what is done": text("what"),
+            "model": text("model"),
+            "ms": default_ms,
+            "GPU works": number("gpu", ".2f"),
+            "without graphs": lambda row: digits(row.get("eager_files", row.get("eager_ms"))),
+            "times its peer": number("times", ".2f", " x"),
+            "authors' code: ms, GPU": lambda row: joined(digits_of("ms"), digits_of("gpu"))(
+                row["original"]
+            ),
+            "as wanted": as_wanted,
+            "row": lambda row: f"`{row['name']}`",
+        },
+        repeats=("images, what is done",),
+        bold=lambda row, heading: row["ours"] and heading == "ms",
+        arrange=beside_originals,
+    ),
+    "defaults_cost": Page(
+        DEFAULTS,
+        {
+            "row": lambda row: f"`{row['name']}`",
+            "results with graphs": text("equal"),
+            "kernels, launches": joined(number("kernels"), number("launches")),
+            "launches without": number("eager_launches"),
+            "GiB, without": joined(number("gib", ".2f"), number("eager_gib", ".2f")),
+            "more memory": number("memory", ".0f", " %"),
+            "later by": number("later", ".1f", " s"),
+        },
+        arrange=ours_alone,
+    ),
+    "multiscale": Page(
+        Source("defaults_gpu", "multiscale"),
+        {
+            "sides are multiples of": number("divisor"),
+            "sizes in 10,000 batches": number("sizes"),
+            "of which the 64 most frequent cover": number("covered_64", ".0f", " %"),
+            "padding": number("padding", ".1f", " %"),
+            "eager, ms": number("eager", ".1f"),
+            "graphs, ms": number("graphs", ".1f"),
+            "graphs, sizes that came before": number("same", ".1f"),
+            "GiB": number("gib", ".1f"),
+        },
+    ),
     "backbones": Page(
         Source("backbones_gpu", "speed"),
         {

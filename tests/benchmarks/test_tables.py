@@ -27,7 +27,10 @@ def test_every_table_stands_on_one_page() -> None:
 
 
 def test_every_record_is_shown() -> None:
-    sources = {page.source.file for page in tables.TABLES.values()} | {tables.ORIGINALS.file}
+    sources = {page.source.file for page in tables.TABLES.values()} | {
+        tables.ORIGINALS.file,
+        tables.DEFAULT_ORIGINALS.file,
+    }
     assert {path.stem for path in RECORDS} == sources
 
 
@@ -56,7 +59,7 @@ def test_another_number_makes_the_page_stale(tmp_path: Path, monkeypatch) -> Non
 
 
 def test_an_unknown_table_is_an_error() -> None:
-    with pytest.raises(KeyError, match="no table 'speeds'; there are backbones"):
+    with pytest.raises(KeyError, match="no table 'speeds'; there are defaults"):
         tables.made_anew("<!-- table: speeds -->\n| a |\n<!-- end -->\n")
 
 
