@@ -101,19 +101,6 @@ TABLES = {
         },
         arrange=ours_alone,
     ),
-    "multiscale": Page(
-        Source("defaults_gpu", "multiscale"),
-        {
-            "sides are multiples of": number("divisor"),
-            "sizes in 10,000 batches": number("sizes"),
-            "of which the 64 most frequent cover": number("covered_64", ".0f", " %"),
-            "padding": number("padding", ".1f", " %"),
-            "eager, ms": number("eager", ".1f"),
-            "graphs, ms": number("graphs", ".1f"),
-            "graphs, sizes that came before": number("same", ".1f"),
-            "GiB": number("gib", ".1f"),
-        },
-    ),
     "backbones": Page(
         Source("backbones_gpu", "speed"),
         {
@@ -204,6 +191,17 @@ TABLES = {
             "reference / ours": number("scan_by_ours"),
         },
         repeats=("map, states",),
+    ),
+    "backbones_cpu": Page(
+        Source("backbones_cpu", "speed"),
+        {
+            "pixels a side": number("size"),
+            "what": text("what"),
+            "model": model(),
+            "ms": number("ms", ".0f"),
+            "of Swin-T's time": number("by_swin", ".2f"),
+        },
+        repeats=("pixels a side", "what"),
     ),
     "map_format": Page(
         Source("map_format_gpu", "formats"),
