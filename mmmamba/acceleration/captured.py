@@ -99,7 +99,8 @@ class Captured:
         self._is_tensor = [isinstance(x, Tensor) for x in flat]
         self._flat = [None if isinstance(x, Tensor) else x for x in flat]
         tensors = [x for x in flat if isinstance(x, Tensor)]
-        self._needs_grad = [x.requires_grad for x in tensors]
+        # Which of the outputs require gradients.
+        self.needs_grad = [x.requires_grad for x in tensors]
         self._outputs = self._memory.like("outputs", tensors)
         if not self._training:
             return
@@ -107,7 +108,7 @@ class Captured:
         # In the outputs' buffer, as these have been handed on by the time of the backward pass.
         # Laid out as in eager mode, where sums are made in the order of the memory.
         orders = [
-            order for order, needs in zip(self._function.orders(outputs), self._needs_grad) if needs
+            order for order, needs in zip(self._function.orders(outputs), self.needs_grad) if needs
         ]
         self._given = self._memory.like("outputs", wanted, orders)
         _refuse_strangers(wanted, self._stand_ins)
@@ -170,7 +171,7 @@ class Captured:
             gradients: of all outputs, None where nobody has one.
         """
         missing, there, places = [], [], []
-        wanted = (g for g, needs in zip(gradients, self._needs_grad) if needs)
+        wanted = (g for g, needs in zip(gradients, self.needs_grad) if needs)
         for place, gradient in zip(self._given, wanted):
             if gradient is None:
                 missing.append(place)
@@ -182,11 +183,6 @@ class Captured:
         _copy(places, there)
         self._run_backward()
         return _copies(self._gradients)
-
-    @property
-    def needs_grad(self) -> list[bool]:
-        """Which of the outputs require gradients."""
-        return self._needs_grad
 
 
 SAVED = (

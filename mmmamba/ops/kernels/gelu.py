@@ -18,13 +18,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..launch import Launch, Plans, ceil_div, multiprocessors
-from .sum_rows import columns_of
+from ..launch import Plans
+from .sum_rows import ColumnPlan, plan_columns
 
-ELEMENTS, WARPS = 2048, 4
-"""Elements of a tile, and warps that share it."""
-PROGRAMS = 8
-"""For each multiprocessor."""
+ELEMENTS = 2048
+"""Elements of a tile."""
 _PLANS = Plans()
 
 
@@ -62,30 +60,9 @@ def backward(grad: Tensor, x: Tensor, tanh: bool, wants_sums: bool) -> Backward:
     return Backward(grad, activated, sums)
 
 
-class _Plan(NamedTuple):
-    launch: Launch
-    programs: int
-    """How many share a block of columns."""
-
-
-def _plan(rows: int, width: int, device: torch.device, tanh: bool, wants_sums: bool) -> _Plan:
-    columns = columns_of(width)
-    tile_rows = ELEMENTS // columns
-    blocks, tiles = ceil_div(width, columns), ceil_div(rows, tile_rows)
-    programs = min(tiles, ceil_div(PROGRAMS * multiprocessors(device), max(blocks, 1)))
-    launch = Launch(
-        gelu_backward_kernel,
-        device,
-        programs * blocks,
-        dict(rows=rows, tiles=tiles, programs=programs),
-        C=width,
-        BC=columns,
-        BR=tile_rows,
-        TANH=tanh,
-        SUMS=wants_sums,
-        num_warps=WARPS,
-    )
-    return _Plan(launch, programs)
+def _plan(rows: int, width: int, device: torch.device, tanh: bool, wants_sums: bool) -> ColumnPlan:
+    constants = dict(TANH=tanh, SUMS=wants_sums)
+    return plan_columns(gelu_backward_kernel, rows, width, device, ELEMENTS, **constants)
 
 
 @triton.jit(do_not_specialize=["rows", "tiles", "programs"])

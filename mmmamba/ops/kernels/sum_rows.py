@@ -6,7 +6,7 @@ so two runs are bit-equal. Widths are constants of the kernel, as of a layer.
 Shape suffixes: R rows and C columns of a tile.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -34,7 +34,9 @@ def sum_rows(x_RC: Tensor) -> Tensor:
     """`x.sum(0)` of a matrix without gaps, added up in float32."""
     rows, width = x_RC.shape
     key = (rows, width, x_RC.dtype, x_RC.device)
-    plan = _PLANS.get(key) or _PLANS.keep(key, _plan(rows, width, x_RC.device))
+    plan = _PLANS.get(key) or _PLANS.keep(
+        key, plan_columns(sum_rows_kernel, rows, width, x_RC.device, ELEMENTS)
+    )
     # No program adds to another's sum: atomic additions would come in another order each time.
     parts = torch.empty((plan.programs, width), dtype=torch.float32, device=x_RC.device)
     if x_RC.numel():
@@ -42,19 +44,29 @@ def sum_rows(x_RC: Tensor) -> Tensor:
     return parts.sum(0).to(x_RC.dtype)
 
 
-class _Plan(NamedTuple):
+class ColumnPlan(NamedTuple):
+    """How a kernel is launched whose programs add up rows of some columns."""
+
     launch: Launch
     programs: int
     """How many share a block of columns."""
 
 
-def _plan(rows: int, width: int, device: torch.device) -> _Plan:
+def plan_columns(
+    kernel: Any, rows: int, width: int, device: torch.device, elements: int, **constants: Any
+) -> ColumnPlan:
+    """The launch of a kernel that takes `rows`, `tiles` and `programs`, then C, BC and BR.
+
+    Args:
+        elements: of a tile.
+        constants: what the kernel takes beside those.
+    """
     columns = columns_of(width)
-    tile_rows = ELEMENTS // columns
+    tile_rows = elements // columns
     blocks, tiles = ceil_div(width, columns), ceil_div(rows, tile_rows)
     programs = min(tiles, ceil_div(PROGRAMS * multiprocessors(device), max(blocks, 1)))
     launch = Launch(
-        sum_rows_kernel,
+        kernel,
         device,
         programs * blocks,
         dict(rows=rows, tiles=tiles, programs=programs),
@@ -62,8 +74,9 @@ def _plan(rows: int, width: int, device: torch.device) -> _Plan:
         BC=columns,
         BR=tile_rows,
         num_warps=WARPS,
+        **constants,
     )
-    return _Plan(launch, programs)
+    return ColumnPlan(launch, programs)
 
 
 @triton.jit(do_not_specialize=["rows", "tiles", "programs"])
