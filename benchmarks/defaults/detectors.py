@@ -24,6 +24,7 @@ from yolo_models import PEERS as MMDET
 import mmmamba.detection  # noqa: F401  # isort: skip  (before mmdet: mmcv's operators)
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
@@ -32,6 +33,7 @@ from mmengine.structures import InstanceData
 
 from mmmamba.engine.precision import choose_precision
 from mmmamba.engine.predicting import predict_in
+from mmmamba.engine.run_ahead import RunAhead
 
 from .loads import Load, weights_of
 
@@ -190,7 +192,7 @@ def training(name: str, small: bool) -> Load:
         cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype="bfloat16")
     model = build(cfg).train()
     data = annotated(images(batch, side, side, DEVICE), side)
-    return Stepping(model, cfg).load([data])
+    return Stepping(model, cfg, is_ours(name)).load([data])
 
 
 class Stepping:
@@ -198,10 +200,13 @@ class Stepping:
 
     Weights that stay as they are have the same losses again, whatever order kernels add in, and
     never grow; what the optimizer does takes as long as ever.
+
+    Args:
+        ours: read losses as `mmmamba train` does, else as MMEngine.
     """
 
-    def __init__(self, model: nn.Module, cfg: Config):
-        self.model, self.cfg = model, cfg
+    def __init__(self, model: nn.Module, cfg: Config, ours: bool):
+        self.model, self.cfg, self.ours = model, cfg, ours
         self.back = weights_of(model)
         self.reset()
 
@@ -210,11 +215,18 @@ class Stepping:
         self.wrapper = build_optim_wrapper(self.model, self.cfg.optim_wrapper)
         for group in self.wrapper.optimizer.param_groups:
             group["lr"] = 0.0
+        hub = MessageHub.get_current_instance()
+        self.ahead = RunAhead(self.model, self.wrapper, hub) if self.ours else None
 
-    def step(self, batch: dict) -> list[float]:
-        """The losses, read as mmengine's hooks read them."""
+    def step(self, batch: dict) -> list[Tensor | float]:
+        """The losses."""
         losses = self.model.train_step(batch, self.wrapper)
-        return [value.item() for value in losses.values()]
+        if self.ahead is None:
+            return [value.item() for value in losses.values()]
+        for key, value in losses.items():
+            self.ahead.hub.update_scalar(f"train/{key}", value)
+        self.ahead.end_step()
+        return list(losses.values())
 
     def left(self) -> list[Tensor]:
         """What the optimizer keeps of gradients, and the statistics of batch norms."""

@@ -36,7 +36,7 @@ def training(run: str, data: Path, small: bool) -> Load:
     if small and run.startswith("ours"):
         shrink(cfg.model)
     batches = some_batches(cfg, 2 if small else BATCHES)
-    steps = Stepping(build(cfg)[0], cfg)
+    steps = Stepping(build(cfg)[0], cfg, run.startswith("ours"))
     load = steps.load(batches)
     loader: Iterator[dict] | None = None
 

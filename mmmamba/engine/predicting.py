@@ -17,6 +17,7 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ..acceleration.waiting import Readback
 from ..errors import UsageError
 from ..layers.precision import full_precision
 from .kept_casts import KeptCasts
@@ -33,7 +34,7 @@ class Overflow:
 
     def __init__(self) -> None:
         self._largest: Tensor | None = None
-        self._there: torch.cuda.Event | None = None
+        self._read: Readback | None = None
 
     def see(self, maps: list[Tensor]) -> None:
         # Minus infinity may stand for what is left out. An overflow to it alone is none that could
@@ -43,23 +44,15 @@ class Overflow:
             return
         largest = torch.stack(torch._foreach_max(halves)).max()
         if self._largest is not None:
-            largest = torch.maximum(largest, self._largest.to(largest.device, non_blocking=True))
-        if not largest.is_cuda:
-            self._largest = largest
-            return
-        self._largest = torch.empty((), dtype=largest.dtype, pin_memory=True)
-        self._largest.copy_(largest, non_blocking=True)
-        self._there = torch.cuda.Event()
-        self._there.record()
+            largest = torch.maximum(largest, self._largest)
+        self._largest, self._read = largest, Readback(largest)
 
     def read(self) -> bool:
         """Whether there was any since it was last read."""
-        if self._largest is None:
+        if self._read is None:
             return False
-        if self._there is not None:
-            self._there.synchronize()
-        value = float(self._largest)
-        self._largest = self._there = None
+        value = float(self._read.tolist())
+        self._largest = self._read = None
         return math.isnan(value) or value == math.inf
 
 

@@ -27,6 +27,7 @@ from .hooks.fuse import FuseHook
 from .hooks.graphs import GraphHook, add_graphs
 from .hooks.pictures import add_pictures
 from .hooks.precision import PrecisionHook
+from .hooks.run_ahead import add_run_ahead
 from .precision import choose_precision
 from .preflight import TRAIN_KEYS, check_fit, check_graphs, check_run, check_sections
 from .testing import add_output, show_predictions, use_test_time_augmentation
@@ -125,6 +126,7 @@ def train(
     reliability.make_reliable(cfg, skip_nan)
     add_pictures(cfg, off=not pictures)
     add_trackers(cfg, log_to)
+    add_run_ahead(cfg)
     # On a CPU `auto` does nothing.
     if graphs != "auto" or device.type == "cuda":
         add_graphs(cfg, graphs)

@@ -5,7 +5,9 @@ max_epochs = 300
 optim_wrapper = dict(
     type="OptimWrapper",
     constructor="BiasesApartConstructor",
-    optimizer=dict(type="SGD", lr=0.01, momentum=0.937, nesterov=True, weight_decay=4e-3),
+    optimizer=dict(
+        type="SGD", fused=True, lr=0.01, momentum=0.937, nesterov=True, weight_decay=4e-3
+    ),
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
         bias_decay_mult=0.0,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.hooks import Hook
@@ -12,10 +13,11 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
+from ...acceleration.waiting import Readback
 from ...errors import NonFiniteError
 from .agree import Agreement
 from .finite import total_norm
-from .nan_report import save_report
+from .nan_report import Step, save_report
 from .seeding import rng_state
 
 SKIPPED_KEY = "skipped_steps"
@@ -27,13 +29,15 @@ SCALE_INTERVAL = 100
 
 @HOOKS.register_module()
 class NanGuardHook(Hook):
-    """Checks loss and gradients after each backward pass, with one wait for the GPU.
+    """Checks loss and gradients after each backward pass.
 
     All processes come to one answer.
 
     Under a grad scaler only the loss is checked: the scaler leaves steps out by itself and lowers
     its scale. Where that scale falls below 2^-14, every hundredth iteration, it counts as not
-    finite.
+    finite. Where the scaler leaves steps out on the GPU (fused optimizers), a loss that is not
+    finite does so too and is read one step later, so that no step waits for the GPU; elsewhere each
+    waits for it once.
 
     Args:
         skip: leave such steps out instead of stopping. Gradients that were accumulated go with
@@ -50,6 +54,7 @@ class NanGuardHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self.runner, self.agreement = runner, Agreement()
+        self.unread: _Unread | None = None
         wrapper = runner.optim_wrapper
         self.unwatched = []
         for one in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
@@ -61,18 +66,28 @@ class NanGuardHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         # What the report needs to do the step again.
-        self.bad, self.batch, self.rng = False, data_batch, rng_state()
+        self.bad, self.step = False, Step(runner.iter + 1, data_batch, rng_state())
         if self.buffers:
             torch._foreach_copy_(self.kept, self.buffers)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        self.batch = None
+        del self.step
         if not self.bad:
             self.in_a_row = 0
 
+    def after_train_epoch(self, runner: Runner) -> None:
+        self._read()
+
+    def before_val(self, runner: Runner) -> None:
+        self._read()
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        self._read()
+
     def after_train(self, runner: Runner) -> None:
+        self._read()
         for wrapper, backward, step in self.unwatched:
             wrapper.backward, wrapper.step = backward, step
 
@@ -97,6 +112,13 @@ class NanGuardHook(Hook):
     def _check(self, wrapper: OptimWrapper, loss: Tensor) -> None:
         # With a scaler, gradients that are not finite are its everyday work.
         scaler = getattr(wrapper, "loss_scaler", None)
+        # Asking for the scale is a wait for the GPU, too.
+        ask_scale = scaler is not None and self.runner.iter % SCALE_INTERVAL == 0
+        self._read()
+        if not ask_scale and not self.skip and _leaves_out(wrapper, loss):
+            _spoil(wrapper, loss)
+            self.unread = _Unread(self.step, wrapper, Readback(loss))
+            return
         parameters = [p for group in wrapper.optimizer.param_groups for p in group["params"]]
         gradients = [p.grad for p in parameters if p.grad is not None] if scaler is None else []
         finite = _finite(loss, gradients, 2.0)
@@ -104,18 +126,26 @@ class NanGuardHook(Hook):
             # A sum of squares overflows long before its terms; the largest one takes many times as
             # long on a CPU.
             finite = _finite(loss, gradients, torch.inf)
-        # Not in each step: asking for the scale is a second wait for the GPU.
-        if finite and scaler is not None and self.runner.iter % SCALE_INTERVAL == 0:
+        if finite and ask_scale:
             finite = scaler.get_scale() >= LEAST_SCALE
         # A process that alone left its step out would have other weights from here on.
         if self.agreement.most(not finite):
-            self._answer(wrapper, loss)
+            self._answer(wrapper, self.step, loss.item())
 
-    def _answer(self, wrapper: OptimWrapper, loss: Tensor) -> None:
+    def _read(self) -> None:
+        """Look at the loss of the step before, which was left unread."""
+        if self.unread is None:
+            return
+        unread, self.unread = self.unread, None
+        loss = unread.loss.tolist()
+        if self.agreement.most(not math.isfinite(loss)):
+            self._answer(unread.wrapper, unread.step, loss)
+
+    def _answer(self, wrapper: OptimWrapper, step: Step, loss: float) -> None:
         runner = self.runner
         self.bad = True
-        gradients = ", but gradients are not finite" if loss.isfinite() else ", not finite"
-        what = f"iteration {runner.iter + 1}: the loss is {loss.item():g}{gradients}"
+        gradients = ", but gradients are not finite" if math.isfinite(loss) else ", not finite"
+        what = f"iteration {step.iteration}: the loss is {loss:g}{gradients}"
         if self.skip and self.in_a_row < self.max_skips:
             self.in_a_row += 1
             total = runner.message_hub.get_info(SKIPPED_KEY, 0) + 1
@@ -129,11 +159,35 @@ class NanGuardHook(Hook):
                 f"{what}; step left out ({self.in_a_row} in a row, {total} in all)"
             )
             return
-        raise NonFiniteError(f"{what}.\n{save_report(runner, wrapper, self.batch, self.rng)}")
+        raise NonFiniteError(f"{what}.\n{save_report(runner, wrapper, step)}")
+
+
+class _Unread(NamedTuple):
+    """A step whose loss is still to be looked at."""
+
+    step: Step
+    wrapper: OptimWrapper
+    loss: Readback
+
+
+def _leaves_out(wrapper: OptimWrapper, loss: Tensor) -> bool:
+    """Whether steps with gradients that are not finite are left out without Python's doing."""
+    scaler = getattr(wrapper, "loss_scaler", None)
+    fused = getattr(wrapper.optimizer, "_step_supports_amp_scaling", False)
+    return loss.is_cuda and scaler is not None and scaler.is_enabled() and fused
+
+
+def _spoil(wrapper: OptimWrapper, loss: Tensor) -> None:
+    """Make a gradient not finite where the loss is not, for the scaler to see."""
+    parameters = (p for group in wrapper.optimizer.param_groups for p in group["params"])
+    first = next((p.grad for p in parameters if p.grad is not None), None)
+    if first is not None:
+        # 1 for what is finite, else NaN.
+        first.mul_(loss.float() * 0 + 1)
 
 
 def _finite(loss: Tensor, gradients: list[Tensor], power: float) -> bool:
-    """The one wait for the GPU."""
+    """A wait for the GPU."""
     # Joined on the device: `bool` of each would be a wait of its own.
     values = [loss.float().reshape(())]
     if gradients:

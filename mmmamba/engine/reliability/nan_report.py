@@ -29,6 +29,21 @@ from .whole_files import write_whole
 FILE = "replay.pth"
 
 
+@dataclass(frozen=True)
+class Step:
+    """A training step, and what it takes to do it again.
+
+    Args:
+        iteration: counted from 1.
+        batch: as the loop was given it.
+        rng: the state of all random generators before it.
+    """
+
+    iteration: int
+    batch: Any
+    rng: dict[str, Any]
+
+
 @dataclass
 class Finding:
     """What of a training step is not finite, by name.
@@ -98,17 +113,20 @@ def examine(model: nn.Module, wrapper: OptimWrapper | None, batch: Any) -> Findi
     return finding
 
 
-def save_report(runner: Runner, wrapper: OptimWrapper, batch: Any, rng: dict[str, Any]) -> str:
-    """Do the step again under watch and save what replays it.
+def save_report(runner: Runner, wrapper: OptimWrapper, step: Step) -> str:
+    """Do a step again under watch, from the weights as they are, and save what replays it.
 
     Returns what was found, with the command that replays it.
     """
-    name = f"nan_{runner.iter + 1}" + (f"_rank{runner.rank}" if runner.world_size > 1 else "")
+    name = f"nan_{step.iteration}" + (f"_rank{runner.rank}" if runner.world_size > 1 else "")
     folder = Path(runner.work_dir) / name
     model = bare_model(runner.model)
-    position = dict(epoch=runner.epoch, iter=runner.iter, rank=runner.rank, seed=runner.seed)
+    position = dict(epoch=runner.epoch, iter=step.iteration - 1, rank=runner.rank, seed=runner.seed)
     content = dict(
-        state_dict=weights_to_cpu(model.state_dict()), batch=batch, rng=rng, position=position
+        state_dict=weights_to_cpu(model.state_dict()),
+        batch=step.batch,
+        rng=step.rng,
+        position=position,
     )
     # Written before the step is done again, which changes running means.
     file = io.BytesIO()
@@ -116,8 +134,8 @@ def save_report(runner: Runner, wrapper: OptimWrapper, batch: Any, rng: dict[str
     write_whole(folder / FILE, file.getvalue())
     # With the random numbers of the step, or dropout would leave another cause out.
     now = rng_state()
-    set_rng_state(rng)
-    found = "\n".join(examine(model, wrapper, batch).lines())
+    set_rng_state(step.rng)
+    found = "\n".join(examine(model, wrapper, step.batch).lines())
     set_rng_state(now)
     write_whole(folder / "finding.txt", f"{found}\n".encode())
     return f"{found}\nReplay it: mmmamba train {folder.with_name(CONFIG)} --replay {folder}"

@@ -11,6 +11,8 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmmamba.acceleration.waiting import Readback
+
 from .box_coding import clip, decode, image_corners
 from .detections import (
     Detections,
@@ -23,7 +25,6 @@ from .detections import (
 from .known import knows_box_head, knows_mask_results, knows_nms
 from .proposals import Padded, pad_proposals, to_rois
 from .roi_extractor import maps_for_pooling
-from .waiting import Readback
 
 
 class BoxOutputs(NamedTuple):

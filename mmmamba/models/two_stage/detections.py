@@ -13,11 +13,11 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmmamba.acceleration.waiting import costs_a_wait, on_device
 from mmmamba.ops import grouped_nms
 from mmmamba.ops.paste_masks import paste_masks, pastes_masks
 
 from .assignment import pick
-from .waiting import costs_a_wait, on_device
 
 ABSENT = -1
 """The score of what does not count. Scores are shares, so that it comes last."""

@@ -15,12 +15,13 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmmamba.acceleration.waiting import on_device
+
 from .assignment import DeviceRandomSampler
 from .box_coding import box_loss, decode, encode
 from .known import has_batch_norm
 from .mask_head import PackedFCNMaskHead
 from .regions import Regions, positives_of
-from .waiting import on_device
 
 
 class BoxHeadLosses(NamedTuple):

@@ -13,6 +13,8 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmmamba.acceleration.waiting import costs_a_wait
+
 from .assignment import (
     DeviceMaxIoUAssigner,
     DeviceRandomSampler,
@@ -21,7 +23,6 @@ from .assignment import (
     pick,
 )
 from .proposals import Padded, to_rois
-from .waiting import costs_a_wait
 
 
 class GroundTruth(NamedTuple):

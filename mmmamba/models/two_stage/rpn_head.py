@@ -16,6 +16,7 @@ from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmmamba.acceleration.waiting import on_device
 from mmmamba.ops import grouped_nms
 
 from .anchor_grid import AnchorGrid
@@ -23,7 +24,6 @@ from .assignment import DeviceMaxIoUAssigner, DeviceRandomSampler, Drawn, pad_bo
 from .box_coding import box_loss, clip, decode, encode, image_corners, knows_coder
 from .known import knows_nms
 from .proposals import Proposals
-from .waiting import on_device
 
 
 @MODELS.register_module()

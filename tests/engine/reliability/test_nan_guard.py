@@ -123,17 +123,36 @@ def test_accumulated_gradients_go_with_the_bad_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("at, code", [((), 0), ((5,), 1)])
 def test_a_grad_scaler_may_skip_but_a_bad_loss_stops(
-    tmp_path: Path, at: tuple[int, ...], code: int
+    tmp_path: Path, at: tuple[int, ...], code: int, fused: bool
 ) -> None:
     cfg = poisoned(tmp_path, "image", *at)
     cfg.optim_wrapper.update(type="AmpOptimWrapper", loss_scale=dict(init_scale=2.0**22))
+    cfg.optim_wrapper.optimizer.fused = fused
     assert train(cfg) == code
     if not at:
         assert {int(state["step"]) for state in last(cfg)["optimizer"]["state"].values()} < {
             *range(1, 10)
         }
+
+
+@pytest.mark.gpu
+def test_a_bad_loss_that_is_read_late_has_changed_no_weight(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    cfg = poisoned(tmp_path, "image", 7)
+    cfg.optim_wrapper.update(type="AmpOptimWrapper", loss_scale="dynamic")
+    cfg.optim_wrapper.optimizer.fused = True
+    cfg.default_hooks.checkpoint.interval = 6
+    assert train(cfg) == 1
+    assert "iteration 7: the loss is" in capsys.readouterr().err
+    saved = torch.load(Path(cfg.work_dir) / "nan_7" / FILE, weights_only=False)["state_dict"]
+    before = last(cfg)["state_dict"]
+    differ = [name for name, value in saved.items() if not torch.equal(value.cpu(), before[name])]
+    # Running means of the forward pass.
+    assert not [name for name in differ if "norm" not in name]
 
 
 def test_a_detector_names_the_module_and_its_batch_is_replayed(
