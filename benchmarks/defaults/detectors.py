@@ -31,6 +31,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import set_random_seed
 from mmengine.structures import InstanceData
 
+from mmmamba.acceleration.fusing import fuse
 from mmmamba.engine.precision import choose_precision
 from mmmamba.engine.predicting import predict_in
 from mmmamba.engine.run_ahead import RunAhead
@@ -118,6 +119,8 @@ def prediction(name: str, size: tuple[int, int], dtype: torch.dtype, small: bool
     autocast = partial(half, dtype)
     if is_ours(name):
         asked = str(dtype).removeprefix("torch.") if DEVICE == "cuda" else "float32"
+        if dtype != torch.float32:
+            model = fuse(model)
         predict_in(model, choose_precision(asked, torch.device(DEVICE)))
         autocast = nullcontext
 

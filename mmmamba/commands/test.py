@@ -36,8 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tta", action="store_true", help="test-time augmentation")
     parser.add_argument(
         "--fuse",
-        action="store_true",
-        help="fold batch norms into convolutions; same output, faster",
+        action=argparse.BooleanOptionalAction,
+        help="fold batch norms into convolutions: same output but for rounding, faster; by default "
+        "where predictions are in half precision",
     )
     add_precision_argument(parser)
     add_speed_arguments(parser)

@@ -40,12 +40,16 @@ class Precision:
     def name(self) -> str:
         return str(self.dtype).removeprefix("torch.")
 
+    @property
+    def is_half(self) -> bool:
+        return self.dtype in HALF
+
     def __str__(self) -> str:
         return f"{self.name} ({self.why})"
 
     def context(self) -> contextlib.AbstractContextManager:
         """Autocast; for float32 off, also where a caller has turned it on."""
-        half = self.dtype in HALF
+        half = self.is_half
         return torch.autocast(self.device.type, self.dtype if half else None, enabled=half)
 
 

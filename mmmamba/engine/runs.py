@@ -159,7 +159,7 @@ def test(
     show_dir: str | None = None,
     wait_time: float = 2.0,
     tta: bool = False,
-    fuse: bool = False,
+    fuse: bool | None = None,
     precision: str = "auto",
     graphs: int | str = "auto",
     tf32: bool | None = None,
@@ -174,7 +174,8 @@ def test(
         show_dir: where pictures of predictions go.
         wait_time: seconds each picture is shown.
         tta: test-time augmentation.
-        fuse: fold batch norms into convolutions.
+        fuse: fold batch norms into convolutions; by default where predictions are in half
+            precision.
         precision: of the network, one of `engine.precision.CHOICES`.
         graphs: "off", "auto", or the number of sizes of batches that are replayed as CUDA graphs.
         tf32: take float32 products on a GPU in TF32; by default as `choose_tf32` says.
@@ -202,7 +203,7 @@ def test(
     _before_building(cfg)
     runner = reliability.build_runner(cfg)
     _look_at(runner, skip_bad_data=False)
-    if fuse:
+    if chosen.is_half if fuse is None else fuse:
         runner.register_hook(FuseHook())
     # Behind it, as they change the network that it leaves.
     runner.register_hook(PrecisionHook(chosen))

@@ -13,6 +13,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from pycocotools import mask as coco_mask
 
+from ..acceleration.fusing import fuse
 from ..acceleration.graphs import graph_model
 from ..engine.precision import choose_precision
 from ..engine.predicting import predict_in
@@ -45,7 +46,8 @@ class Predictor:
             whole in one.
         batch_size: images or tiles that go through the model at a time.
         precision: of the network: "auto" (half where the device is fast in it, as the log says),
-            "float32", "float16" or "bfloat16".
+            "float32", "float16" or "bfloat16". In half precision batch norms are folded into
+            convolutions.
         graphs: "off", "auto", or the number of sizes of batches that are replayed as CUDA graphs on
             a GPU.
 
@@ -81,13 +83,15 @@ class Predictor:
         self.tile, self.overlap = tile, overlap
         self.batch_size = batch_size
         opened = open_model(model, checkpoint, device, cfg_options)
-        self.model, self.config, self.checkpoint = opened.model, opened.config, opened.checkpoint
+        chosen = choose_precision(precision, target, opened.cfg)
+        self.model = fuse(opened.model) if chosen.is_half else opened.model
+        self.config, self.checkpoint = opened.config, opened.checkpoint
         self.task = _task(self.model)
         self.classes = find_classes(self.model, opened.cfg, opened.meta)
         self._preparation = Preparation.of_config(opened.cfg, opened.config)
         if target.type == "cuda":
             graph_model(self.model, graphs)
-        self._step = predict_in(self.model, choose_precision(precision, target, opened.cfg))
+        self._step = predict_in(self.model, chosen)
 
     def __call__(self, image: str | Path | np.ndarray) -> Detections | Segmentation:
         """Predict one image: a path, a URL, or an array (H, W, 3) of blue, green, red in 0 … 255.

@@ -67,6 +67,7 @@ def dtypes(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
         (["--precision", "float32"], torch.float32),
         (["--precision", "bfloat16", "--tta", "--fuse", "--show-dir", "seen"], torch.bfloat16),
         (["--precision", "bfloat16", "--graphs", "off", "--tf32", "off"], torch.bfloat16),
+        (["--precision", "bfloat16", "--no-fuse"], torch.bfloat16),
     ],
 )
 # Random weights name what they find outside of the small pictures.
@@ -83,6 +84,8 @@ def test_a_test(trained, options, wanted, capsys, monkeypatch) -> None:
     lines = [line for line in printed.out.splitlines() if "predictions in" in line]
     assert len(lines) == 1 and f"predictions in {name} (" in lines[0]
     assert "TF32" not in printed.out and "graph" not in printed.out
+    half = wanted != torch.float32 or "--fuse" in options
+    assert ("--fuse: " in printed.out) == (half and "--no-fuse" not in options)
 
 
 @pytest.mark.parametrize("command", ["train", "test"])

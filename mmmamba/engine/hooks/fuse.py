@@ -18,7 +18,8 @@ class FuseHook(Hook):
         fused = fuse(network)
         norms, left = _norms(network), _norms(fused)
         print_log(
-            f"--fuse: {norms - left} of {norms} batch norms are folded into convolutions",
+            f"--fuse: {norms - left} of {norms} batch norms are folded into convolutions; "
+            "--no-fuse keeps them",
             logger="current",
         )
         runner.model = with_bare_model(runner.model, fused)
