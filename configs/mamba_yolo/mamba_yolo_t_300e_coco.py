@@ -18,7 +18,7 @@ custom_hooks = [
     dict(type="YOLOWarmupHook", epochs=3, min_iters=100, bias_lr=0.1, momentum=0.8),
     dict(
         type="EMAHook",
-        ema_type="ExpMomentumEMA",
+        ema_type="GroupedExpMomentumEMA",
         momentum=1e-4,
         gamma=2000,
         update_buffers=True,

@@ -7,7 +7,7 @@ train_dataloader = dict(batch_size=32)
 custom_hooks = [
     dict(
         type="EMAHook",
-        ema_type="ExpMomentumEMA",
+        ema_type="GroupedExpMomentumEMA",
         momentum=2e-4,
         gamma=2000,
         update_buffers=True,
