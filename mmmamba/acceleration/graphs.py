@@ -168,10 +168,11 @@ class Graphs:
         self.__dict__.update(state)
         self._begin()
 
-    def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Maps:
+    def __call__(self, *args: Any, **kwargs: Any) -> Maps:
         # What else is given is not known to be the same in the next pass.
-        if args or kwargs:
-            return self.part.extract(x, *args, **kwargs)
+        if kwargs or len(args) != 1 or not isinstance(args[0], Tensor):
+            return self.part.extract(*args, **kwargs)
+        (x,) = args
         training = self.part.model.training
         # Passes that no graph is meant for run as ever, and the log says nothing of them.
         if training != torch.is_grad_enabled() or self.off or not self.recorder.takes(x):

@@ -217,6 +217,21 @@ def test_checkpointing_around_it_is_refused() -> None:
         checkpoint(graphed, image(*A), use_reentrant=False)
 
 
+def test_a_model_that_is_called_with_more_than_images_runs_as_ever() -> None:
+    """As any model of MMEngine's that is no detector and no segmentor."""
+
+    class Model(nn.Module):
+        def forward(self, inputs: Tensor, mode: str = "tensor") -> dict[str, Tensor]:
+            return {mode: inputs.sum()}
+
+    model, graphs = _graphed(Model())
+    images = torch.ones(1, 3, 4, 4)
+    for _ in range(3):
+        assert model(inputs=images, mode="loss") == {"loss": 48}
+        assert model(images, "loss") == {"loss": 48}
+    assert not graphs.passes
+
+
 def test_where_the_device_is_busy_nothing_is_captured() -> None:
     graphed = build()
     graphs = attach(graphed, "auto", Again(waits=False))
