@@ -20,6 +20,7 @@ from .errors import GraphError
 from .function import Function
 from .memory import GraphMemory
 from .recording import MIB, CudaRecorder, Recorder
+from .replays import give_replays, take_replays
 from .sizes import AUTO_SIZES, Sizes
 from .static_part import Maps, StaticPart
 from .watch import State, Watch
@@ -33,10 +34,10 @@ SHARE = 0.5
 def graph_model(model: nn.Module, graphs: int | str = "auto") -> nn.Module:
     """Have the static part of a model replayed as CUDA graphs, in training and in prediction.
 
-    That is backbone, neck and the dense heads' convolutions of a detector or segmentor, the
-    backbone of any other model that has one, or any module that is called with images alone. The
-    results are eager mode's, bit for bit, but for the last bit of a bias whose gradient eager mode
-    sums over slices of a larger tensor.
+    That is backbone, neck and the dense heads' convolutions of a detector or segmentor, what heads
+    of ours do to choose boxes, the backbone of any other model that has one, or any module that is
+    called with images alone. The results are eager mode's, bit for bit, but for the last bit of a
+    bias whose gradient eager mode sums over slices of a larger tensor.
 
     A size of batch and images is captured when it comes again. With "auto" it is left in eager mode
     where the GPU does not wait for Python; sizes that come rarely are let go, and all graphs take
@@ -75,6 +76,7 @@ def ungraph_model(model: nn.Module) -> nn.Module:
     graphs = _graphs_of(_subject(model))
     if graphs is not None:
         graphs.part.give_back()
+        take_replays(graphs.part.model)
         graphs.log_summary()
         graphs.forget()
     return model
@@ -92,6 +94,7 @@ def attach(model: nn.Module, graphs: int | str, recorder: Recorder) -> Graphs:
     if _graphs_of(model) is not None:
         name = type(model).__name__
         raise GraphError(f"this {name} is graphed already; ungraph_model(model) undoes it")
+    give_replays(model, recorder)
     return Graphs(model, graphs, recorder)
 
 

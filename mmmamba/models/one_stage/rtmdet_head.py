@@ -19,6 +19,7 @@ from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmmamba.acceleration.replays import Replays
 from mmmamba.models.yolo.batches import (
     PriorCache,
     Truth,
@@ -47,6 +48,9 @@ class BatchedRTMDetHead(RTMDetSepBNHead):
     RTMDet's, `pos_weight`, `allowed_border`, masks, another suppression, no suppression) goes
     mmdet's way.
     """
+
+    replays: Replays | None = None
+    """Set by `graph_model`."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -208,7 +212,7 @@ class BatchedRTMDetHead(RTMDetSepBNHead):
             fit_BP=fit_BP,
             levels=[level[0, 0].numel() for level in cls_scores],
         )
-        return detect(pairs, cfg).of_images()
+        return detect(pairs, cfg, replays=self.replays).of_images()
 
     def _batches_boxes(self, cfg: ConfigDict) -> bool:
         """Whether the batched way knows these settings."""

@@ -16,6 +16,7 @@ from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmmamba.acceleration.replays import Replays
 from mmmamba.models.yolo.batches import (
     PriorCache,
     Truth,
@@ -46,6 +47,9 @@ class BatchedYOLOXHead(YOLOXHead):
     suppression, no suppression) goes mmdet's way. Like mmdet's it keeps all boxes that are not
     suppressed, whatever `max_per_img` says.
     """
+
+    replays: Replays | None = None
+    """Set by `graph_model`."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -178,7 +182,8 @@ class BatchedYOLOXHead(YOLOXHead):
         best_BP1 = best_BP1 * in_one_row(objectnesses).sigmoid()
         above_BP1 = best_BP1 >= cfg.score_thr
         pairs = Pairs(best_BP1, above_BP1, boxes_BP4, labels_BP1[..., 0])
-        return detect(pairs, ConfigDict(nms_pre=-1, nms=cfg.nms, max_per_img=-1)).of_images()
+        cfg = ConfigDict(nms_pre=-1, nms=cfg.nms, max_per_img=-1)
+        return detect(pairs, cfg, replays=self.replays).of_images()
 
 
 def _boxes_of(priors_P4: Tensor, raw_BP4: Tensor) -> Tensor:

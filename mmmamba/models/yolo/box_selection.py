@@ -17,6 +17,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from mmmamba.acceleration.replays import Replays
 from mmmamba.ops import grouped_nms
 
 from .batches import image_numbers, pick
@@ -71,6 +72,16 @@ class Choice(NamedTuple):
     """How many at the start of an image's row mean something."""
 
 
+class Guess(NamedTuple):
+    """What is detected if there were places enough, best first: nothing is read back for it."""
+
+    scores_BN: Tensor
+    labels_BN: Tensor
+    boxes_BN4: Tensor
+    known_2B: Tensor
+    """How many of each image mean something, and 1 where it is all that there is."""
+
+
 class Detected(NamedTuple):
     """What is detected in each image, best first."""
 
@@ -95,6 +106,7 @@ def select_boxes(
     cfg: ConfigDict,
     rescale: bool = False,
     with_nms: bool = True,
+    replays: Replays | None = None,
 ) -> list[InstanceData]:
     """`scores`, `labels` and `bboxes` of each image, best first.
 
@@ -105,47 +117,79 @@ def select_boxes(
         cfg: the `test_cfg` of `YOLODFLHead`.
         rescale: give boxes in pixels of the original images.
         with_nms: suppress, and keep no more than `cfg.max_per_img`.
+        replays: as for `detect`.
     """
     labels_BP = None
     if not cfg.get("multi_label", True):
         scores_BPC, labels_BP1 = scores_BPC.max(2, keepdim=True)
         labels_BP = labels_BP1[..., 0]
     pairs = Pairs(scores_BPC, scores_BPC > cfg.score_thr, boxes_BP4, labels_BP)
-    detected = detect(pairs, cfg, with_nms)
+    detected = detect(pairs, cfg, with_nms, replays)
     if rescale:
         detected = detected._replace(boxes_BN4=_to_original(detected.boxes_BN4, metas))
     return detected.of_images()
 
 
-def detect(pairs: Pairs, cfg: ConfigDict, with_nms: bool = True) -> Detected:
+def detect(
+    pairs: Pairs, cfg: ConfigDict, with_nms: bool = True, replays: Replays | None = None
+) -> Detected:
     """What is detected of pairs.
 
     Suppression that is not plain is mmcv's, image by image.
 
     Args:
         cfg: `nms_pre`, `nms` and `max_per_img`, as for `YOLODFLHead`.
+        replays: replays what is done before the GPU is waited for.
     """
     most = cfg.max_per_img if with_nms and cfg.max_per_img > 0 else None
     threshold = cfg.nms.iou_threshold if with_nms and is_plain(cfg.nms) else None
-    choice = None
     if _guesses(pairs.scores_BPC) and (threshold is not None or not with_nms):
-        candidates = _candidates(pairs, cfg.nms_pre, PLACES)
-        choice = _chosen(candidates, threshold, most, COMPETING)
-    if choice is None:
-        places = max(int(pairs.above_BPC.sum((1, 2)).max()), 1)
-        candidates = _candidates(pairs, cfg.nms_pre, places)
-        scores_BN = candidates.scores_BN
-        slow = not scores_BN.is_cuda and scores_BN.shape[1] >= SPLIT
-        if with_nms and (threshold is None or slow):
-            choice = _kept_by_mmcv(candidates, cfg.nms, most)
-        else:
-            choice = _chosen(candidates, threshold, most)
+        *tensors, levels = pairs
+        rest = (None if levels is None else tuple(levels), cfg.nms_pre, threshold, most)
+        found = _guess(*tensors, *rest) if replays is None else replays(_guess, tensors, *rest)
+        *values, known_2B = found
+        # The one wait for the GPU.
+        counts, enough = known_2B.tolist()
+        if all(enough):
+            return Detected(*values, counts)
+    places = max(int(pairs.above_BPC.sum((1, 2)).max()), 1)
+    candidates = _candidates(pairs, cfg.nms_pre, places)
+    scores_BN = candidates.scores_BN
+    slow = not scores_BN.is_cuda and scores_BN.shape[1] >= SPLIT
+    if with_nms and (threshold is None or slow):
+        choice = _kept_by_mmcv(candidates, cfg.nms, most)
+    else:
+        index_BN, known_2B = _chosen(candidates, threshold, most)
+        choice = Choice(index_BN, known_2B[0].tolist())
     index_BN = choice.index_BN
     return Detected(
         scores_BN=candidates.scores_BN.gather(1, index_BN),
         labels_BN=candidates.labels_BN.gather(1, index_BN),
         boxes_BN4=pick(candidates.boxes_BN4, index_BN),
         counts=choice.counts,
+    )
+
+
+def _guess(
+    scores_BPC: Tensor,
+    above_BPC: Tensor,
+    boxes_BP4: Tensor,
+    labels_BP: Tensor | None,
+    fit_BP: Tensor | None,
+    levels: Sequence[int] | None,
+    nms_pre: int,
+    threshold: float | None,
+    most: int | None,
+) -> Guess:
+    """What is detected of pairs, with `PLACES` for candidates of which `COMPETING` compete."""
+    pairs = Pairs(scores_BPC, above_BPC, boxes_BP4, labels_BP, fit_BP, levels)
+    candidates = _candidates(pairs, nms_pre, PLACES)
+    index_BN, known_2B = _chosen(candidates, threshold, most, COMPETING)
+    return Guess(
+        scores_BN=candidates.scores_BN.gather(1, index_BN),
+        labels_BN=candidates.labels_BN.gather(1, index_BN),
+        boxes_BN4=pick(candidates.boxes_BN4, index_BN),
+        known_2B=known_2B,
     )
 
 
@@ -234,8 +278,8 @@ def _first(mask_BK: Tensor, most: int) -> tuple[Tensor, Tensor]:
 
 def _chosen(
     candidates: Candidates, threshold: float | None, most: int | None, competing: int | None = None
-) -> Choice | None:
-    """Those that are not suppressed, or nothing if `competing` of them were not enough to know.
+) -> tuple[Tensor, Tensor]:
+    """Places of those that are not suppressed, and what is known of them (`Guess.known_2B`).
 
     Args:
         threshold: of suppression; without it all are chosen.
@@ -255,9 +299,7 @@ def _chosen(
             all_B |= kept_BN.sum(1) >= most
         enough_B = enough_B & all_B
     index_BN, count_B = _first(kept_BN, min(most or kept_BN.shape[1], kept_BN.shape[1]))
-    # The one wait for the GPU.
-    counts, enough = torch.stack([count_B.clamp(max=index_BN.shape[1]), enough_B]).tolist()
-    return Choice(index_BN, counts) if all(enough) else None
+    return index_BN, torch.stack([count_B.clamp(max=index_BN.shape[1]), enough_B])
 
 
 def _apart(candidates: Candidates) -> Tensor:

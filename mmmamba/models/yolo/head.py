@@ -15,6 +15,8 @@ from mmengine.registry import MODELS, TASK_UTILS
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmmamba.acceleration.replays import Replays
+
 from .assigner import NormalizedTaskAlignedAssigner
 from .batches import PriorCache, Truth, boxes_of, distances_of, in_one_row, pad_truth, pick
 from .blocks import conv_norm_act
@@ -63,6 +65,9 @@ class YOLODFLHead(BaseDenseHead):
     Raises:
         ValueError: not one stride a level.
     """
+
+    replays: Replays | None = None
+    """Set by `graph_model`."""
 
     def __init__(
         self,
@@ -218,7 +223,9 @@ class YOLODFLHead(BaseDenseHead):
         cfg = ConfigDict(self.test_cfg if cfg is None else cfg)
         decoded = self.decode(cls_scores, bbox_preds)
         scores_BPC = decoded.logits_BPC.sigmoid()
-        return select_boxes(scores_BPC, decoded.boxes_BP4, batch_img_metas, cfg, rescale, with_nms)
+        return select_boxes(
+            scores_BPC, decoded.boxes_BP4, batch_img_metas, cfg, rescale, with_nms, self.replays
+        )
 
 
 def _branch(in_channels: int, channels: int, out_channels: int) -> nn.Sequential:
