@@ -3,6 +3,7 @@
 from mmdet.models.losses import CrossEntropyLoss
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from mmengine.config import ConfigDict
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -15,6 +16,12 @@ def unchanged(made: object, base: type, *methods: str) -> bool:
     """Whether an object has the methods of a base class of its own."""
     own = isinstance(made, base)
     return own and all(getattr(type(made), name) is getattr(base, name) for name in methods)
+
+
+def knows_anchors(generator: object) -> bool:
+    """The same anchors at each cell, however large the map is."""
+    methods = ("grid_priors", "single_level_grid_priors", "valid_flags", "single_level_valid_flags")
+    return unchanged(generator, AnchorGenerator, *methods) and not generator.use_box_type
 
 
 def knows_nms(cfg: ConfigDict) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from mmdet.models.dense_heads import RPNHead
 from mmdet.models.losses import CrossEntropyLoss
-from mmdet.models.task_modules.prior_generators import AnchorGenerator, anchor_inside_flags
+from mmdet.models.task_modules.prior_generators import anchor_inside_flags
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
@@ -18,10 +18,10 @@ from torch import Tensor
 
 from mmmamba.ops import grouped_nms
 
-from .anchor_grid import AnchorGrid
+from .anchor_grid import AnchorGrid, AnchorGrids
 from .assignment import DeviceMaxIoUAssigner, DeviceRandomSampler, Drawn, pad_boxes, pick
 from .box_coding import box_loss, clip, decode, encode, image_corners, knows_coder
-from .known import knows_nms
+from .known import knows_anchors, knows_nms
 from .proposals import Proposals
 from .waiting import on_device
 
@@ -39,7 +39,7 @@ class BatchedRPNHead(RPNHead):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._grids: dict[tuple, AnchorGrid] = {}
+        self._grids: dict[torch.device, AnchorGrids] = {}
 
     def loss_by_feat(
         self,
@@ -88,7 +88,7 @@ class BatchedRPNHead(RPNHead):
             and not self.sampler.add_gt_as_proposals
             and isinstance(self.loss_cls, CrossEntropyLoss)
             and self.use_sigmoid_cls
-            and isinstance(self.prior_generator, AnchorGenerator)
+            and knows_anchors(self.prior_generator)
             and knows_coder(self.bbox_coder)
             and not self.reg_decoded_bbox
         )
@@ -156,14 +156,10 @@ class BatchedRPNHead(RPNHead):
         return grid.anchors_A4, valid_BA
 
     def _grid(self, cls_scores: list[Tensor]) -> AnchorGrid:
-        """The grid of maps of these sizes, kept until others come."""
         device = cls_scores[0].device
-        sizes = [level.shape[-2:] for level in cls_scores]
-        key = (device, *sizes)
-        if key not in self._grids:
-            # In place of the others: training at many sizes would fill the memory with grids.
-            self._grids = {key: AnchorGrid(self.prior_generator, sizes, device)}
-        return self._grids[key]
+        if device not in self._grids:
+            self._grids[device] = AnchorGrids(self.prior_generator, device)
+        return self._grids[device].of([level.shape[-2:] for level in cls_scores])
 
     @torch.no_grad()
     def predict_by_feat(
@@ -215,7 +211,7 @@ class BatchedRPNHead(RPNHead):
         return (
             knows_nms(cfg)
             and knows_coder(self.bbox_coder)
-            and isinstance(self.prior_generator, AnchorGenerator)
+            and knows_anchors(self.prior_generator)
             and self.use_sigmoid_cls
         )
 
