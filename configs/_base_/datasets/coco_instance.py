@@ -24,6 +24,7 @@ train_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     pin_memory=True,
+    collate_fn=dict(type="shared_collate"),
     sampler=dict(type="DefaultSampler", shuffle=True),
     batch_sampler=dict(type="AspectRatioBatchSampler"),
     dataset=dict(
