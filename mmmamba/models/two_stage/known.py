@@ -31,6 +31,17 @@ def knows_nms(cfg: ConfigDict) -> bool:
     return plain and cfg.get("max_per_img", -1) > 0
 
 
+def knows_binary_loss(loss: object) -> bool:
+    """The cross entropy of a sigmoid, without weights of classes."""
+    return (
+        type(loss) is CrossEntropyLoss
+        and loss.use_sigmoid
+        and loss.class_weight is None
+        and loss.ignore_index is None
+        and loss.reduction == "mean"
+    )
+
+
 def knows_sampling(assigner: object, sampler: object) -> bool:
     return (
         isinstance(assigner, DeviceMaxIoUAssigner)

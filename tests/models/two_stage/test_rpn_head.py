@@ -29,7 +29,7 @@ def test_which_anchors_count(border):
         dict(pad_shape=(160, 320, 3), img_shape=(153, 300, 3)),
         dict(pad_shape=(100, 90), img_shape=(100, 90)),
     ]
-    anchors, found = ours._anchors([torch.zeros(3, 3, *size) for size in sizes], metas)
+    anchors, found = ours._anchors(sizes, torch.device("cpu"), metas)
     for valid, meta in zip(found, metas):
         flags = torch.cat(ours.prior_generator.valid_flags(sizes, meta["pad_shape"], "cpu"))
         assert valid.equal(anchor_inside_flags(anchors, flags, meta["img_shape"], border))
@@ -84,9 +84,9 @@ def test_an_image_without_anchors_is_an_error(shape):
         flags = ours.prior_generator.valid_flags(sizes, meta["pad_shape"], "cpu")[0]
         inside = anchor_inside_flags(anchors, flags, meta["img_shape"], 0)
         if inside.any():
-            _, valid = ours._anchors([torch.zeros(1, 3, *sizes[0])], [meta])
+            _, valid = ours._anchors(sizes, torch.device("cpu"), [meta])
             assert valid[0].equal(inside)
         else:
             with pytest.raises(ValueError, match="allowed_border"):
-                ours._anchors([torch.zeros(1, 3, *sizes[0])], [meta])
+                ours._anchors(sizes, torch.device("cpu"), [meta])
     assert inside.any()
