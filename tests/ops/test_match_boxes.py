@@ -63,3 +63,22 @@ def test_no_priors():
 @outside
 def test_kernels_in_the_interpreter():
     check_in_the_interpreter(__file__)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_on_a_gpu(settings):
+    from mmmamba.models.two_stage.assignment import DeviceMaxIoUAssigner, GroundTruth, count_mask
+
+    torch.manual_seed(0)
+    counts, priors = [9, 0, 40], 100_003
+    there_BG = count_mask(counts, max(counts), torch.device("cpu"))
+    labels_BG = torch.zeros(there_BG.shape, dtype=torch.long)
+    data = [boxes(3, max(counts)) * there_BG[..., None], labels_BG, there_BG]
+    priors_BP4, valid_BP = boxes(3, priors), torch.rand(3, priors) < 0.8
+    assigner = DeviceMaxIoUAssigner(**settings)
+    wanted = assigner.assign_batch(GroundTruth(*data, counts), priors_BP4, valid_BP)
+    truth = GroundTruth(*[one.cuda() for one in data], counts)
+    got = assigner.assign_batch(truth, priors_BP4.cuda(), valid_BP.cuda())
+    assert got.cpu().equal(wanted)

@@ -19,13 +19,15 @@ def maps_for_pooling(maps: Sequence[Tensor], training: bool) -> tuple[Tensor, ..
     fused = pools_pyramid(maps[:MAX_LEVELS])
     memory = torch.channels_last if fused else torch.contiguous_format
     wide = training or not fused
-    return tuple(
+    pooled = maps[:MAX_LEVELS] if fused else maps
+    converted = [
         one.to(
             torch.promote_types(one.dtype, torch.float32) if wide else one.dtype,
             memory_format=memory,
         )
-        for one in maps
-    )
+        for one in pooled
+    ]
+    return (*converted, *maps[len(pooled) :])
 
 
 @MODELS.register_module()

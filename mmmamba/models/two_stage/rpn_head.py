@@ -7,6 +7,7 @@ K samples.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -140,8 +141,7 @@ class BatchedRPNHead(RPNHead):
     def _loss_cls(self, scores_BA: Tensor, draw: Draw, average: Tensor) -> Tensor:
         """The loss of the scores at the samples."""
         index_BM, weights_BM = draw.index_BM, draw.meant_BM.float()
-        ones_M = (1.0,) * draw.most + (0.0,) * (index_BM.shape[1] - draw.most)
-        labels_M = on_device(ones_M, torch.float32, scores_BA.device)
+        labels_M = _labels(draw.most, index_BM.shape[1], scores_BA.device)
         if self.train_cfg.pos_weight > 0:
             weights_BM = torch.where(
                 labels_M > 0, weights_BM * self.train_cfg.pos_weight, weights_BM
@@ -275,6 +275,14 @@ class BatchedRPNHead(RPNHead):
         scores_BM = where(there_LN.flatten(), scores_BA.gather(1, index_BM), -1)
         shape = (len(scores_BM), *place_LN.shape)
         return scores_BM.view(shape), boxes_BM4.view(*shape, 4)
+
+
+@lru_cache(maxsize=8)
+def _labels(positives: int, samples: int, device: torch.device) -> Tensor:
+    """1 for the positives, which come first, and 0 for the other samples."""
+    # Kept for passes that train, even if the first one that asks does not.
+    with torch.inference_mode(False):
+        return (places(samples, device) < positives).float()
 
 
 def _last(level: Tensor, channels: int) -> Tensor:
