@@ -32,7 +32,7 @@ from .assignment import (
     pick,
 )
 from .box_coding import EPSILON, box_loss, clip, decode, encode, image_corners, knows_coder
-from .known import knows_anchors, knows_binary_loss, knows_nms
+from .known import knows_anchors, knows_binary_loss, knows_nms, unchanged
 from .proposals import Proposals
 from .waiting import on_device, places, where
 
@@ -104,7 +104,8 @@ class BatchedRPNHead(RPNHead):
             truth: that of the samples, if it is filled up already.
         """
         cfg = self.test_cfg if proposal_cfg is None else proposal_cfg
-        if not (self._batches_losses() and self._batches_proposals(cfg)):
+        own = unchanged(self, BatchedRPNHead, "loss_by_feat", "predict_by_feat")
+        if not (own and self._batches_losses() and self._batches_proposals(cfg)):
             return super().loss_and_predict(x, batch_data_samples, proposal_cfg)
         flat = Flat.of(*self(x))
         metas = [sample.metainfo for sample in batch_data_samples]
