@@ -14,6 +14,8 @@ from mmcv.ops import roi_align
 from mmdet.structures.mask import BitmapMasks
 from torch import Tensor
 
+from .region_masks import RegionMasks
+
 PIXELS_PER_BYTE = 8
 
 
@@ -32,15 +34,30 @@ class PackedMasks(BitmapMasks):
 
     def __init__(self, masks: np.ndarray | list[np.ndarray], height: int, width: int):
         masks_NHW = BitmapMasks(masks, height, width).masks
-        if masks_NHW.max(initial=0) > 1:
-            raise ValueError(
-                f"PackedMasks hold 0 and 1, but a pixel is {masks_NHW.max()}; leave out PackMasks "
-                "where a transform makes masks soft"
-            )
+        _check_binary(masks_NHW)
         self.height, self.width = height, width
         # (N, rows, bytes of a row). Rows and bytes may be fewer than height and width need: `pad`
         # changes the sizes alone, and `unpack` fills up with 0.
         self.bits = torch.from_numpy(np.packbits(masks_NHW, axis=-1, bitorder="little"))
+
+    @classmethod
+    def of(cls, masks: BitmapMasks) -> PackedMasks:
+        """The same masks; of `RegionMasks` only the regions are packed."""
+        if not isinstance(masks, RegionMasks):
+            return cls(masks.masks, masks.height, masks.width)
+        packed = cls([], masks.height, masks.width)
+        row = -(-masks.width // PIXELS_PER_BYTE)
+        bits = np.zeros((len(masks), masks.height, row), dtype=np.uint8)
+        for mask_HW, (top, left, pixels_HW) in zip(bits, masks.regions):
+            _check_binary(pixels_HW)
+            first, before = divmod(left, PIXELS_PER_BYTE)
+            # From where its first byte begins.
+            wide_HW = np.pad(pixels_HW, ((0, 0), (before, 0)))
+            region_HW = np.packbits(wide_HW, axis=-1, bitorder="little")
+            height, width = region_HW.shape
+            mask_HW[top : top + height, first : first + width] = region_HW
+        packed.bits = torch.from_numpy(bits)
+        return packed
 
     @property
     def masks(self) -> np.ndarray:
@@ -112,6 +129,14 @@ class PackedMasks(BitmapMasks):
         other = copy.copy(self)
         other.bits, other.height, other.width = bits, height, width
         return other
+
+
+def _check_binary(pixels: np.ndarray) -> None:
+    if pixels.max(initial=0) > 1:
+        raise ValueError(
+            f"PackedMasks hold 0 and 1, but a pixel is {pixels.max()}; leave out PackMasks "
+            "where a transform makes masks soft"
+        )
 
 
 @lru_cache(maxsize=8)
