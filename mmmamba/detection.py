@@ -7,7 +7,7 @@ need not spend.
 """
 
 # All of these are imported for what they register with MMEngine.
-from .datasets import transforms  # noqa: F401
+from .datasets import shared_batch, transforms  # noqa: F401
 from .engine import averages, merged_groups  # noqa: F401
 from .engine.hooks import yolo_warmup  # noqa: F401
 from .models import one_stage, two_stage  # noqa: F401

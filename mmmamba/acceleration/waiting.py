@@ -1,4 +1,8 @@
-"""What is read back from a GPU, and what is copied to it, without stopping it."""
+"""What is read back from a GPU, and what is copied to it, without stopping it.
+
+And constants that are on it already: `torch.arange` and a number in `torch.where` launch a kernel
+each time.
+"""
 
 from functools import lru_cache
 
@@ -36,3 +40,15 @@ def on_device(values: tuple, dtype: torch.dtype, device: torch.device) -> Tensor
     # Kept for passes that train, even if the first one that asks does not.
     with torch.inference_mode(False):
         return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
+
+
+@lru_cache(maxsize=256)
+def places(length: int, device: torch.device) -> Tensor:
+    """0, 1, 2, … `(length,)` on a device. Not to be written to."""
+    with torch.inference_mode(False):
+        return torch.arange(length, device=device)
+
+
+def where(keep: Tensor, x: Tensor, other: float) -> Tensor:
+    """`x` where it is kept, a number elsewhere."""
+    return torch.where(keep, x, on_device((other,), x.dtype, x.device))

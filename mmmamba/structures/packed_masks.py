@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch.nn.functional as F
 from mmcv.ops import roi_align
 from mmdet.structures.mask import BitmapMasks
 from torch import Tensor
+
+from .region_masks import RegionMasks
 
 PIXELS_PER_BYTE = 8
 
@@ -31,15 +34,30 @@ class PackedMasks(BitmapMasks):
 
     def __init__(self, masks: np.ndarray | list[np.ndarray], height: int, width: int):
         masks_NHW = BitmapMasks(masks, height, width).masks
-        if masks_NHW.max(initial=0) > 1:
-            raise ValueError(
-                f"PackedMasks hold 0 and 1, but a pixel is {masks_NHW.max()}; leave out PackMasks "
-                "where a transform makes masks soft"
-            )
+        _check_binary(masks_NHW)
         self.height, self.width = height, width
         # (N, rows, bytes of a row). Rows and bytes may be fewer than height and width need: `pad`
         # changes the sizes alone, and `unpack` fills up with 0.
         self.bits = torch.from_numpy(np.packbits(masks_NHW, axis=-1, bitorder="little"))
+
+    @classmethod
+    def of(cls, masks: BitmapMasks) -> PackedMasks:
+        """The same masks; of `RegionMasks` only the regions are packed."""
+        if not isinstance(masks, RegionMasks):
+            return cls(masks.masks, masks.height, masks.width)
+        packed = cls([], masks.height, masks.width)
+        row = -(-masks.width // PIXELS_PER_BYTE)
+        bits = np.zeros((len(masks), masks.height, row), dtype=np.uint8)
+        for mask_HW, (top, left, pixels_HW) in zip(bits, masks.regions):
+            _check_binary(pixels_HW)
+            first, before = divmod(left, PIXELS_PER_BYTE)
+            # From where its first byte begins.
+            wide_HW = np.pad(pixels_HW, ((0, 0), (before, 0)))
+            region_HW = np.packbits(wide_HW, axis=-1, bitorder="little")
+            height, width = region_HW.shape
+            mask_HW[top : top + height, first : first + width] = region_HW
+        packed.bits = torch.from_numpy(bits)
+        return packed
 
     @property
     def masks(self) -> np.ndarray:
@@ -48,12 +66,11 @@ class PackedMasks(BitmapMasks):
 
     def unpack(self, dtype: torch.dtype = torch.uint8) -> Tensor:
         """`(N, height, width)` of 0 and 1, on the device that holds the bits."""
-        # Bit n of a byte is its pixel n ("little"), so a shift by n brings it to the front.
-        shifts = torch.arange(PIXELS_PER_BYTE, dtype=torch.uint8, device=self.bits.device)
+        shifts = _shifts(self.bits.device)
         pixels_NHW = ((self.bits[..., None] >> shifts) & 1).flatten(2).to(dtype)
         # A negative padding crops the pixels that fill the last byte.
         missing = (self.width - pixels_NHW.shape[2], self.height - pixels_NHW.shape[1])
-        return F.pad(pixels_NHW, (0, missing[0], 0, missing[1]))
+        return F.pad(pixels_NHW, (0, missing[0], 0, missing[1])) if any(missing) else pixels_NHW
 
     def crop_to(
         self, boxes_P4: Tensor, mask_P: Tensor, size: tuple[int, int], binarize: bool = True
@@ -66,11 +83,10 @@ class PackedMasks(BitmapMasks):
         if len(boxes_P4) == 0 or len(self) == 0:
             return boxes_P4.new_zeros(len(boxes_P4), *size)
         # Proposals may reach beyond the image. mmdet clips them likewise before it crops.
-        x_P2, y_P2 = boxes_P4[:, 0::2].clamp(0, self.width), boxes_P4[:, 1::2].clamp(0, self.height)
         # RoIAlign names the map of each region in the first column: here that is the mask.
-        rois_P5 = torch.cat(
-            [mask_P[:, None].to(boxes_P4), torch.stack([x_P2, y_P2], dim=2).flatten(1)], dim=1
-        )
+        limits_4 = _limits(self.width, self.height, boxes_P4.dtype, boxes_P4.device)
+        clipped_P4 = boxes_P4.clamp(min=0).minimum(limits_4)
+        rois_P5 = torch.cat([mask_P[:, None].to(boxes_P4.dtype), clipped_P4], dim=1)
         # Each RoI names its mask, so that no mask is copied for the boxes that share it.
         crops_P = roi_align(
             self.unpack(boxes_P4.dtype)[:, None], rois_P5, size, 1.0, 0, "avg", True
@@ -90,14 +106,14 @@ class PackedMasks(BitmapMasks):
     @classmethod
     def join(cls, masks: Sequence[PackedMasks]) -> PackedMasks:
         """Those of several images of one padded size, one after the other."""
-        # Padded to one size, yet each holds the rows and bytes of its own image.
-        height = max(one.bits.shape[1] for one in masks)
-        row = max(one.bits.shape[2] for one in masks)
-        padded = []
-        for one in masks:
-            missing = (0, row - one.bits.shape[2], 0, height - one.bits.shape[1])
-            padded.append(F.pad(one.bits, missing))
-        return masks[0]._with(torch.cat(padded), masks[0].height, masks[0].width)
+        first, number = masks[0], sum(map(len, masks))
+        # Padded to one size, yet each holds the rows and bytes of its own image; here all have
+        # those of the padded size, so that no pixel has to be added after they are unpacked.
+        row = -(-first.width // PIXELS_PER_BYTE)
+        bits = first.bits.new_zeros(number, first.height, row)
+        for part, one in zip(bits.split([len(one) for one in masks]), masks):
+            part[:, : one.bits.shape[1], : one.bits.shape[2]] = one.bits
+        return first._with(bits, first.height, first.width)
 
     def __len__(self) -> int:
         return len(self.bits)
@@ -113,3 +129,26 @@ class PackedMasks(BitmapMasks):
         other = copy.copy(self)
         other.bits, other.height, other.width = bits, height, width
         return other
+
+
+def _check_binary(pixels: np.ndarray) -> None:
+    if pixels.max(initial=0) > 1:
+        raise ValueError(
+            f"PackedMasks hold 0 and 1, but a pixel is {pixels.max()}; leave out PackMasks "
+            "where a transform makes masks soft"
+        )
+
+
+@lru_cache(maxsize=8)
+def _shifts(device: torch.device) -> Tensor:
+    """Bit n of a byte is its pixel n ("little"), so a shift by n brings it to the front."""
+    with torch.inference_mode(False):
+        return torch.arange(PIXELS_PER_BYTE, dtype=torch.uint8, device=device)
+
+
+@lru_cache(maxsize=256)
+def _limits(width: int, height: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Where boxes end at most; kept, as sizes come again and a copy to the device takes time."""
+    with torch.inference_mode(False):
+        limits = torch.tensor([width, height, width, height], dtype=dtype)
+        return limits.to(device, non_blocking=True)

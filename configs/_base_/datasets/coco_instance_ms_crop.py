@@ -9,6 +9,7 @@ train_dataloader = dict(
         pipeline=[
             dict(type="LoadImageFromFile"),
             dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
+            dict(type="CutOutMasks"),
             dict(type="RandomFlip", prob=0.5),
             dict(
                 type="RandomChoice",

@@ -1,7 +1,8 @@
 """Transforms that mmdet lacks."""
 
+from .cut_out_masks import CutOutMasks
 from .letterbox import Letterbox
 from .pack_masks import PackMasks
 from .yolo_augment import CenteredRandomAffine, HSVGain
 
-__all__ = ["CenteredRandomAffine", "HSVGain", "Letterbox", "PackMasks"]
+__all__ = ["CenteredRandomAffine", "CutOutMasks", "HSVGain", "Letterbox", "PackMasks"]

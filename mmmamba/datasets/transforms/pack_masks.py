@@ -25,4 +25,4 @@ class PackMasks(BaseTransform):
                 f"PackMasks takes BitmapMasks, not {type(masks).__name__}; set poly2mask=True in "
                 "LoadAnnotations, or leave PackMasks out"
             )
-        return {**results, "gt_masks": PackedMasks(masks.masks, masks.height, masks.width)}
+        return {**results, "gt_masks": PackedMasks.of(masks)}

@@ -4,15 +4,17 @@ Each class is mmdet's with the same parameters, losses, proposals and results, a
 by name in a config. A training step goes through them in this order:
 
 1. `PackMasks` (`datasets/transforms/pack_masks.py`) ends the data pipeline: instance masks travel
-   to the GPU as bits, in `PackedMasks` (`structures/packed_masks.py`).
-2. `NoCopyMaskRCNN` or `NoCopyCascadeRCNN` (`detectors`) hands the samples to the proposal network
-   as they are.
+   to the GPU as bits, in `PackedMasks` (`structures/packed_masks.py`); a batch leaves its worker
+   in one piece (`datasets/shared_batch.py`).
+2. `NoCopyMaskRCNN` or `NoCopyCascadeRCNN` (`detectors`) hands the samples to both stages as they
+   are, and their ground truth filled up to one number in each image.
 3. `BatchedRPNHead` (`rpn_head`, with `anchor_grid`) assigns anchors, draws samples, and computes
    losses, for all images at once, and proposals, whose number it does not ask (`proposals`).
 4. `BatchedRoIHead` (`roi_head`) or `BatchedCascadeRoIHead` (`cascade_roi_head`) samples regions
    into a fixed number of places (`regions`) and weighs losses by which of them are filled
    (`region_losses`). Features come from `SortedRoIExtractor` (`roi_extractor`). Both stages ask
-   `DeviceMaxIoUAssigner` and `DeviceRandomSampler` (`assignment`), which read nothing back.
+   `DeviceMaxIoUAssigner` and `DeviceRandomSampler` (`assignment`), which read nothing back; on a
+   GPU the former is two kernels (`ops/match_boxes.py`).
 5. `PackedFCNMaskHead` (`mask_head`) crops its targets from the packed masks where its predictions
    are.
 

@@ -1,59 +1,114 @@
 """Anchors of maps of given sizes, and what follows from the sizes alone.
 
-Shape suffixes: A anchors of all levels after each other, L levels, N anchors chosen of a level.
+Shape suffixes: A anchors of all levels after each other, L levels, N anchors chosen of a level, H
+rows and W columns of a map, K anchors of a cell.
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from torch import Tensor
 
+from mmmamba.acceleration.waiting import on_device
+
+GRIDS = 12
+"""Kept at once, those of the sizes that came last: 10 MB each for images of 1344 x 1344 pixels."""
+
+
+CELLS = 64
+"""Sides of a level's largest map grow in such steps, so that it is seldom made anew."""
+
+
+class _Level(NamedTuple):
+    """A square map of a level that covers all so far, whose anchors are its first rows' columns."""
+
+    anchors_HWK4: Tensor
+    corner_HW2: Tensor
+
+
+class AnchorGrids:
+    """Grids of a generator on one device.
+
+    Training at many sizes wants a new grid in nearly every step. It is cut out of the largest maps,
+    a copy for each level, and so nothing is copied to the GPU, which would have to be waited for.
+    """
+
+    def __init__(self, generator: AnchorGenerator, device: torch.device):
+        self._generator, self._device = generator, device
+        self._levels: list[_Level | None] = [None] * generator.num_levels
+        self._grids: OrderedDict[tuple, AnchorGrid] = OrderedDict()
+
+    def of(self, sizes: Sequence[torch.Size]) -> "AnchorGrid":
+        """The grid of maps of these heights and widths."""
+        key = tuple(map(tuple, sizes))
+        grid = self._grids.get(key)
+        if grid is None:
+            # Kept for passes that train, even if the first one that asks does not.
+            with torch.inference_mode(False):
+                grid = self._grids[key] = self._cut(key)
+            if len(self._grids) > GRIDS:
+                self._grids.popitem(last=False)
+        self._grids.move_to_end(key)
+        return grid
+
+    def _cut(self, sizes: Sequence[tuple[int, int]]) -> "AnchorGrid":
+        levels = [self._level(index, max(size)) for index, size in enumerate(sizes)]
+        cells = [height * width for height, width in sizes]
+        counts = [n * level.anchors_HWK4.shape[2] for n, level in zip(cells, levels)]
+        anchors_A4 = levels[0].anchors_HWK4.new_empty(sum(counts), 4)
+        corner_A2 = levels[0].corner_HW2.new_empty(sum(counts), 2)
+        apart_A = anchors_A4.new_empty(sum(counts), dtype=torch.double)
+        parts = zip(anchors_A4.split(counts), corner_A2.split(counts), apart_A.split(counts))
+        for index, (anchors, corner, apart) in enumerate(parts):
+            (height, width), level = sizes[index], levels[index]
+            anchors.view(height, width, -1, 4).copy_(level.anchors_HWK4[:height, :width])
+            corner.view(height, width, -1, 2).copy_(level.corner_HW2[:height, :width, None])
+            apart.fill_(2.0 * index)
+        return AnchorGrid(self._generator, sizes, counts, anchors_A4, corner_A2, apart_A)
+
+    def _level(self, index: int, side: int) -> _Level:
+        """A level's largest map, made anew where it is smaller than this."""
+        level = self._levels[index]
+        if level is None or level.corner_HW2.shape[0] < side:
+            level = self._levels[index] = self._make(index, -(-side // CELLS) * CELLS)
+        return level
+
+    def _make(self, index: int, side: int) -> _Level:
+        # On the CPU and copied once: on the way to the GPU that mmdet takes it is waited for.
+        anchors = self._generator.single_level_grid_priors((side, side), index, device="cpu")
+        stride_x, stride_y = self._generator.strides[index]
+        cell = torch.arange(side, dtype=torch.int32)
+        corner_HW2 = torch.stack(
+            torch.meshgrid(stride_y * cell, stride_x * cell, indexing="ij"), dim=2
+        )
+        return _Level(anchors.view(side, side, -1, 4).to(self._device), corner_HW2.to(self._device))
+
 
 @dataclass
 class AnchorGrid:
-    """What does not change while maps keep their sizes.
-
-    To make it takes copies to the GPU for each level.
-    """
+    """What does not change while maps keep their sizes."""
 
     generator: AnchorGenerator
-    sizes: Sequence[torch.Size]
+    sizes: Sequence[tuple[int, int]]
     """Height and width of each map."""
-    device: torch.device
+    counts: Sequence[int]
+    """Anchors of each level."""
+    anchors_A4: Tensor
+    corner_A2: Tensor
+    """Where the cell of each anchor begins (y, x)."""
+    apart_A: Tensor
+    """Subtracted from scores between 0 and 1, it sorts levels one after the other.
+
+    In double precision nothing of a score is lost by that.
+    """
     _fits: dict[tuple, bool] = field(default_factory=dict)
     _best: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        # Kept for passes that train, even if the first one that asks does not.
-        with torch.inference_mode(False):
-            anchors = self.generator.grid_priors(self.sizes, device=self.device)
-            self.counts = [len(one) for one in anchors]
-            self.anchors_A4 = torch.cat(anchors)
-            levels = [
-                torch.full((n,), 2.0 * level, dtype=torch.double)
-                for level, n in enumerate(self.counts)
-            ]
-            self.apart_A = torch.cat(levels).to(self.device)
-            """Subtracted from scores between 0 and 1, it sorts levels one after the other.
-
-            In double precision nothing of a score is lost by that.
-            """
-            self.corner_A2 = torch.cat(self._corners())
-            """Where the cell of each anchor begins (y, x)."""
-
-    def _corners(self) -> list[Tensor]:
-        corners = []
-        for (height, width), (stride_x, stride_y), count in zip(
-            self.sizes, self.generator.strides, self.generator.num_base_priors
-        ):
-            rows = stride_y * torch.arange(height, device=self.device)
-            columns = stride_x * torch.arange(width, device=self.device)
-            corners.append(torch.cartesian_prod(rows, columns).repeat_interleave(count, dim=0))
-        return corners
 
     def best(self, most: int) -> tuple[Tensor, Tensor]:
         """Places `(L, N)` of the first `most` of each level, and whether a level has so many.
@@ -61,12 +116,15 @@ class AnchorGrid:
         All of a level with `most` below 1. Where there are fewer the place is 0.
         """
         if most not in self._best:
-            taken = torch.tensor([min(n, most) if most > 0 else n for n in self.counts])[:, None]
-            start = torch.tensor([0, *accumulate(self.counts[:-1])])[:, None]
-            place_LN = torch.arange(int(taken.max())).expand(len(taken), -1)
-            there_LN = place_LN < taken
-            place_LN = (place_LN + start).where(there_LN, 0)
-            self._best[most] = (place_LN.to(self.device), there_LN.to(self.device))
+            taken = [min(n, most) if most > 0 else n for n in self.counts]
+            starts = list(accumulate(self.counts[:-1], initial=0))
+            device = self.anchors_A4.device
+            with torch.inference_mode(False):
+                numbers_2L = on_device((tuple(taken), tuple(starts)), torch.long, device)
+                taken_L1, start_L1 = numbers_2L[..., None]
+                place_LN = torch.arange(max(taken), device=device)
+                there_LN = place_LN < taken_L1
+                self._best[most] = ((place_LN + start_L1).mul_(there_LN), there_LN)
         return self._best[most]
 
     def fits(self, size: tuple[int, int, int, int], border: int) -> bool:

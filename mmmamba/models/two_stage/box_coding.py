@@ -50,15 +50,15 @@ def decode(coder: DeltaXYWHBBoxCoder, priors: Tensor, deltas: Tensor) -> Tensor:
 
 def encode(coder: DeltaXYWHBBoxCoder, priors: Tensor, boxes: Tensor) -> Tensor:
     """Deltas from priors to boxes, in float32."""
-    priors, boxes = priors.float(), boxes.float()
-    size = priors[..., 2:] - priors[..., :2]
-    centre = (priors[..., :2] + priors[..., 2:]) * 0.5
-    offset = (boxes[..., :2] + boxes[..., 2:]) * 0.5 - centre
-    ratio = (boxes[..., 2:] - boxes[..., :2]) / size
-    deltas = torch.cat([offset / size, ratio.log()], dim=-1)
+    both = torch.stack([priors.float(), boxes.float()])
+    size, target_size = both[..., 2:] - both[..., :2]
+    centre, target = (both[..., :2] + both[..., 2:]) * 0.5
+    deltas = torch.cat([(target - centre) / size, (target_size / size).log()], dim=-1)
     if any(coder.means):
         deltas = deltas - on_device(tuple(coder.means), deltas.dtype, deltas.device)
-    return deltas / on_device(tuple(coder.stds), deltas.dtype, deltas.device)
+    if any(std != 1 for std in coder.stds):
+        deltas = deltas / on_device(tuple(coder.stds), deltas.dtype, deltas.device)
+    return deltas
 
 
 def image_corners(metas: Sequence[dict], device: torch.device) -> Tensor:

@@ -14,6 +14,7 @@ from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from .assignment import GroundTruth
 from .batched_results import BatchedResults, BoxOutputs
 from .box_coding import clip, decode, image_corners
 from .known import knows_box_head, knows_mask_loss, knows_sampling, unchanged
@@ -26,7 +27,7 @@ from .region_losses import (
     mask_of_class,
     of_class,
 )
-from .regions import GroundTruth, Regions, sample_regions
+from .regions import Regions, sample_regions
 from .roi_extractor import maps_for_pooling
 
 
@@ -43,13 +44,19 @@ class BatchedCascadeRoIHead(BatchedResults, CascadeRoIHead):
         x: tuple[Tensor, ...],
         rpn_results_list: Sequence[InstanceData],
         batch_data_samples: list[DetDataSample],
+        truth: GroundTruth | None = None,
     ) -> dict:
-        """Losses of all stages on maps `x` and proposals."""
+        """Losses of all stages on maps `x` and proposals.
+
+        Args:
+            truth: that of the samples, if it is filled up already.
+        """
         gts, _, metas = unpack_gt_instances(batch_data_samples)
         if not self._batches_losses(gts):
             return super().loss(x, rpn_results_list, batch_data_samples)
         maps = maps_for_pooling(x, training=True)
-        truth, proposals = GroundTruth.of(gts), pad_proposals(rpn_results_list)
+        truth = GroundTruth.of(gts) if truth is None else truth
+        proposals = pad_proposals(rpn_results_list)
         losses = {}
         for stage, head in enumerate(self.bbox_head):
             self.current_stage = stage

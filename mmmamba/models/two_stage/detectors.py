@@ -5,6 +5,9 @@ from mmdet.structures import DetDataSample
 from mmengine.registry import MODELS
 from torch import Tensor
 
+from .assignment import GroundTruth
+from .cascade_roi_head import BatchedCascadeRoIHead
+from .roi_head import BatchedRoIHead
 from .rpn_head import BatchedRPNHead
 
 
@@ -19,12 +22,13 @@ class _NoCopy:
         if not (self.with_rpn and isinstance(self.rpn_head, BatchedRPNHead)):
             return super().loss(batch_inputs, batch_data_samples)
         x = self.extract_feat(batch_inputs)
-        losses, proposals = self.rpn_head.loss_and_predict(
-            x,
-            batch_data_samples,
-            proposal_cfg=self.train_cfg.get("rpn_proposal", self.test_cfg.rpn),
-        )
-        return {**losses, **self.roi_head.loss(x, proposals, batch_data_samples)}
+        cfg = self.train_cfg.get("rpn_proposal", self.test_cfg.rpn)
+        # Both stages want it filled up.
+        truth = GroundTruth.of([sample.gt_instances for sample in batch_data_samples])
+        losses, proposals = self.rpn_head.loss_and_predict(x, batch_data_samples, cfg, truth)
+        batched = isinstance(self.roi_head, (BatchedRoIHead, BatchedCascadeRoIHead))
+        own = dict(truth=truth) if batched else {}
+        return {**losses, **self.roi_head.loss(x, proposals, batch_data_samples, **own)}
 
 
 @MODELS.register_module()

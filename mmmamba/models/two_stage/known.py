@@ -3,6 +3,7 @@
 from mmdet.models.losses import CrossEntropyLoss
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from mmengine.config import ConfigDict
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -17,11 +18,28 @@ def unchanged(made: object, base: type, *methods: str) -> bool:
     return own and all(getattr(type(made), name) is getattr(base, name) for name in methods)
 
 
+def knows_anchors(generator: object) -> bool:
+    """The same anchors at each cell, however large the map is."""
+    methods = ("grid_priors", "single_level_grid_priors", "valid_flags", "single_level_valid_flags")
+    return unchanged(generator, AnchorGenerator, *methods) and not generator.use_box_type
+
+
 def knows_nms(cfg: ConfigDict) -> bool:
     """Plain suppression, and a limit to what is kept."""
     # Any further key, such as `max_num` or `class_agnostic`, changes what mmcv does.
     plain = set(cfg.nms) == {"type", "iou_threshold"} and cfg.nms.type == "nms"
     return plain and cfg.get("max_per_img", -1) > 0
+
+
+def knows_binary_loss(loss: object) -> bool:
+    """The cross entropy of a sigmoid, without weights of classes."""
+    return (
+        type(loss) is CrossEntropyLoss
+        and loss.use_sigmoid
+        and loss.class_weight is None
+        and loss.ignore_index is None
+        and loss.reduction == "mean"
+    )
 
 
 def knows_sampling(assigner: object, sampler: object) -> bool:

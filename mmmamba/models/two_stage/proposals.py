@@ -11,6 +11,8 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmmamba.acceleration.waiting import on_device, places
+
 from .assignment import count_mask, pad_boxes
 
 
@@ -42,7 +44,7 @@ class Proposals(Sequence[InstanceData]):
 
     @property
     def padded(self) -> Padded:
-        place_N = torch.arange(self._boxes_BN4.shape[1], device=self._count_B.device)
+        place_N = places(self._boxes_BN4.shape[1], self._count_B.device)
         return Padded(self._boxes_BN4, place_N < self._count_B[:, None])
 
     @cached_property
@@ -68,6 +70,7 @@ def pad_proposals(proposals: Sequence[InstanceData]) -> Padded:
 
 def to_rois(boxes_BN4: Tensor) -> Tensor:
     """`(B * N, 5)`: image, x1, y1, x2, y2."""
-    image_B11 = torch.arange(len(boxes_BN4), device=boxes_BN4.device)[:, None, None]
-    image_BN1 = image_B11.to(boxes_BN4.dtype).expand(-1, boxes_BN4.shape[1], -1)
+    images = tuple(range(len(boxes_BN4)))
+    image_B11 = on_device(images, boxes_BN4.dtype, boxes_BN4.device)[:, None, None]
+    image_BN1 = image_B11.expand(-1, boxes_BN4.shape[1], -1)
     return torch.cat([image_BN1, boxes_BN4], dim=2).flatten(0, 1)

@@ -58,12 +58,15 @@ def mask_head_losses(
 ) -> dict[str, Tensor]:
     """Losses of a mask head; `forward` gives what it says of regions `(R, 5)`."""
     positives = positives_of(regions, sampler)
-    flat = positives.flat()
-    logits = forward(flat.rois)["mask_preds"]
+    # Of what there is only these are read; each would be a copy.
+    rois_R5, positive_R, labels_R = (
+        one.flatten(0, 1) for one in (positives.rois, positives.positive, positives.labels)
+    )
+    logits = forward(rois_R5)["mask_preds"]
     targets = head.crop_targets(
         positives.boxes.unbind(), positives.gt.unbind(), [found.masks for found in gts], cfg
     )
-    return _mask_loss(head, logits, targets, flat)
+    return _mask_loss(head, logits, targets, positive_R, labels_R)
 
 
 def _box_losses(
@@ -72,21 +75,22 @@ def _box_losses(
     """`loss_cls`, `loss_bbox` and `acc`, the share of regions of the right class in percent."""
     meant_R, labels_R = regions.meant, regions.labels
     total = meant_R.sum()
+    least_one = total.clamp(min=1)
     pos_weight = cfg.pos_weight if cfg.pos_weight > 0 else 1.0
     weights_R = meant_R.float()
     if pos_weight != 1:
         weights_R = torch.where(regions.positive, pos_weight, weights_R)
-    loss_cls = head.loss_cls(cls_score, labels_R, weights_R, avg_factor=total.clamp(min=1).float())
+    loss_cls = head.loss_cls(cls_score, labels_R, weights_R, avg_factor=least_one.float())
     right = ((cls_score.argmax(1) == labels_R) & meant_R).sum(0, keepdim=True)
     return dict(
         loss_cls=loss_cls,
-        acc=right * 100.0 / total.clamp(min=1),
+        acc=right * 100.0 / least_one,
         loss_bbox=_loss_bbox(head, bbox_pred, regions, total),
     )
 
 
 def _loss_bbox(head: BBoxHead, bbox_pred: Tensor, regions: Regions, total: Tensor) -> Tensor:
-    chosen_R4 = of_class(head, bbox_pred, regions.labels.where(regions.positive, 0))
+    chosen_R4 = of_class(head, bbox_pred, regions.labels * regions.positive)
     # What is not positive gets a box of its own for target: numbers that times 0 are 0.
     unit = on_device((0.0, 0.0, 1.0, 1.0), regions.boxes.dtype, regions.boxes.device)
     positive_R1 = regions.positive[:, None]
@@ -104,17 +108,17 @@ def of_class(head: BBoxHead, bbox_pred: Tensor, labels_R: Tensor) -> Tensor:
     if head.reg_class_agnostic:
         return bbox_pred
     index_R14 = labels_R[:, None, None].expand(-1, 1, 4)
-    return bbox_pred.view(len(bbox_pred), -1, 4).gather(1, index_R14)[:, 0]
+    return bbox_pred.view(len(bbox_pred), -1, 4).gather(1, index_R14).squeeze(1)
 
 
 def _mask_loss(
-    head: FCNMaskHead, mask_preds: Tensor, targets: Tensor, regions: Regions
+    head: FCNMaskHead, mask_preds: Tensor, targets: Tensor, positive_R: Tensor, labels_R: Tensor
 ) -> dict[str, Tensor]:
     """`loss_mask` of logits `(R, C or 1, h, w)` at what is positive, by targets `(R, h, w)`."""
-    logits = mask_of_class(head, mask_preds, regions.labels.where(regions.positive, 0))
+    logits = mask_of_class(head, mask_preds, labels_R * positive_R)
     loss_Rhw = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    loss_R = loss_Rhw.flatten(1).mean(1) * regions.positive
-    mean = loss_R.sum() / regions.positive.sum().clamp(min=1)
+    loss_R = loss_Rhw.flatten(1).mean(1) * positive_R
+    mean = loss_R.sum() / positive_R.sum().clamp(min=1)
     return dict(loss_mask=head.loss_mask.loss_weight * mean[None])
 
 
@@ -123,4 +127,4 @@ def mask_of_class(head: FCNMaskHead, mask_preds: Tensor, labels_R: Tensor) -> Te
     if head.class_agnostic:
         return mask_preds[:, 0]
     index = labels_R[:, None, None, None].expand(-1, 1, *mask_preds.shape[2:])
-    return mask_preds.gather(1, index)[:, 0]
+    return mask_preds.gather(1, index).squeeze(1)

@@ -6,39 +6,20 @@ samples, R regions of all images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmmamba.acceleration.waiting import costs_a_wait
+from mmmamba.acceleration.waiting import costs_a_wait, places, where
 
 from .assignment import (
     DeviceMaxIoUAssigner,
     DeviceRandomSampler,
-    count_mask,
-    pad_boxes,
+    GroundTruth,
     pick,
 )
 from .proposals import Padded, to_rois
-
-
-class GroundTruth(NamedTuple):
-    """Boxes and labels of each image, filled up."""
-
-    boxes_BG4: Tensor
-    labels_BG: Tensor
-    counts: list[int]
-
-    @classmethod
-    def of(cls, gts: Sequence[InstanceData]) -> GroundTruth:
-        return cls(
-            pad_boxes([found.bboxes for found in gts]),
-            pad_boxes([found.labels for found in gts]),
-            [len(found) for found in gts],
-        )
 
 
 class Regions(NamedTuple):
@@ -88,17 +69,17 @@ def sample_regions(
 ) -> Regions:
     """Sample as mmdet does, with one number of places in each image."""
     priors_BS4, gt_BS, added = _assign(assigner, sampler, proposals, gts)
-    positive, negative = sampler.draw(gt_BS)
-    positives, negatives = positive.index_BK.shape[1], negative.index_BK.shape[1]
-    found_B1 = positive.meant_BK.sum(1, keepdim=True)
-    total_B1 = found_B1 + negative.meant_BK.sum(1, keepdim=True)
+    draw = sampler.draw(gt_BS)
+    index_BK = draw.index_BM
+    last = index_BK.shape[1] - 1
+    found_B1, negatives_B1 = draw.found_2B1
     # Together they are never more than `num`.
-    place_K = torch.arange(min(sampler.num, positives + negatives), device=gt_BS.device)
+    place_K = places(min(sampler.num, last + 1), gt_BS.device)
     positive_BK = place_K < found_B1
+    total_B1 = found_B1 + negatives_B1
     # Negatives go right behind the positives that there are.
-    at_BK = torch.where(positive_BK, place_K, place_K - found_B1 + positives)
-    at_BK = at_BK.clamp(max=positives + negatives - 1)
-    index_BK = torch.cat([positive.index_BK, negative.index_BK], dim=1).gather(1, at_BK)
+    at_BK = torch.where(positive_BK, place_K, place_K + (draw.most - found_B1)).clamp(max=last)
+    index_BK = index_BK.gather(1, at_BK)
 
     gt_BK = (gt_BS.gather(1, index_BK) - 1).clamp(min=0)
     regions = Regions(
@@ -107,7 +88,7 @@ def sample_regions(
         meant=place_K < total_B1,
         gt=gt_BK,
         gt_boxes=pick(gts.boxes_BG4, gt_BK),
-        labels=gts.labels_BG.gather(1, gt_BK).where(positive_BK, classes),
+        labels=where(positive_BK, gts.labels_BG.gather(1, gt_BK), classes),
         is_gt=positive_BK & (index_BK < added),
     )
     return regions if costs_a_wait(gt_BS) else regions.first(max(int(total_B1.max()), 1))
@@ -129,13 +110,12 @@ def _assign(
 ) -> tuple[Tensor, Tensor, int]:
     """Boxes `(B, S, 4)`, their assigned indices, and how many at the start are ground truths."""
     priors_BS4, there_BP = proposals
-    gt_BS = assigner.assign_batch(gts.boxes_BG4, gts.counts, priors_BS4, there_BP)
+    gt_BS = assigner.assign_batch(gts, priors_BS4, there_BP)
     if not sampler.add_gt_as_proposals:
         return priors_BS4, gt_BS, 0
     # They stand before the proposals, each assigned to itself, those that fill up to none.
-    added, device = gts.boxes_BG4.shape[1], gt_BS.device
-    itself_G = torch.arange(1, added + 1, device=device)
-    itself_BG = torch.where(count_mask(gts.counts, added, device), itself_G, -1)
+    added = gts.boxes_BG4.shape[1]
+    itself_BG = where(gts.there_BG, places(added + 1, gt_BS.device)[1:], -1)
     return (
         torch.cat([gts.boxes_BG4, priors_BS4], dim=1),
         torch.cat([itself_BG, gt_BS], dim=1),

@@ -14,17 +14,20 @@ from mmmamba.ops.roi_align import MAX_LEVELS, pools_pyramid, pyramid_roi_align
 def maps_for_pooling(maps: Sequence[Tensor], training: bool) -> tuple[Tensor, ...]:
     """Maps as `SortedRoIExtractor` reads them: converted once for all heads that pool from them."""
     # The kernel reads whole pixels and computes in float32 by itself; gradients of several heads
-    # are added up in the maps' type. Heads read the first maps; a pyramid has one more.
+    # are added up in the maps' type. Heads read the first maps; a pyramid has one more, left as it
+    # is.
     fused = pools_pyramid(maps[:MAX_LEVELS])
     memory = torch.channels_last if fused else torch.contiguous_format
     wide = training or not fused
-    return tuple(
+    pooled = maps[:MAX_LEVELS] if fused else maps
+    converted = [
         one.to(
             torch.promote_types(one.dtype, torch.float32) if wide else one.dtype,
             memory_format=memory,
         )
-        for one in maps
-    )
+        for one in pooled
+    ]
+    return (*converted, *maps[len(pooled) :])
 
 
 @MODELS.register_module()

@@ -13,12 +13,13 @@ from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from .assignment import GroundTruth
 from .batched_results import BatchedResults, BoxOutputs
 from .known import knows_box_head, knows_mask_loss, knows_sampling, unchanged
 from .mask_head import crops_targets
 from .proposals import pad_proposals, to_rois
 from .region_losses import box_head_losses, mask_head_losses, mask_of_class
-from .regions import GroundTruth, sample_regions
+from .regions import sample_regions
 from .roi_extractor import maps_for_pooling
 
 
@@ -37,8 +38,13 @@ class BatchedRoIHead(BatchedResults, StandardRoIHead):
         x: tuple[Tensor, ...],
         rpn_results_list: Sequence[InstanceData],
         batch_data_samples: list[DetDataSample],
+        truth: GroundTruth | None = None,
     ) -> dict:
-        """Losses of box and mask head on maps `x` and proposals."""
+        """Losses of box and mask head on maps `x` and proposals.
+
+        Args:
+            truth: that of the samples, if it is filled up already.
+        """
         gts, _, _ = unpack_gt_instances(batch_data_samples)
         if not self._batches_losses(gts):
             return super().loss(x, rpn_results_list, batch_data_samples)
@@ -46,7 +52,7 @@ class BatchedRoIHead(BatchedResults, StandardRoIHead):
             self.bbox_assigner,
             self.bbox_sampler,
             pad_proposals(rpn_results_list),
-            GroundTruth.of(gts),
+            GroundTruth.of(gts) if truth is None else truth,
             self.bbox_head.num_classes,
         )
         maps = maps_for_pooling(x, training=True)

@@ -4,26 +4,55 @@ Shape suffixes: B images, G ground truths, A anchors of all levels, L levels, N 
 K samples.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from mmdet.models.dense_heads import RPNHead
-from mmdet.models.losses import CrossEntropyLoss
-from mmdet.models.task_modules.prior_generators import AnchorGenerator, anchor_inside_flags
+from mmdet.models.task_modules.prior_generators import anchor_inside_flags
+from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmmamba.acceleration.waiting import on_device
+from mmmamba.acceleration.waiting import on_device, places, where
 from mmmamba.ops import grouped_nms
 
-from .anchor_grid import AnchorGrid
-from .assignment import DeviceMaxIoUAssigner, DeviceRandomSampler, Drawn, pad_boxes, pick
-from .box_coding import box_loss, clip, decode, encode, image_corners, knows_coder
-from .known import knows_nms
+from .anchor_grid import AnchorGrid, AnchorGrids
+from .assignment import (
+    DeviceMaxIoUAssigner,
+    DeviceRandomSampler,
+    Draw,
+    Drawn,
+    GroundTruth,
+    pick,
+)
+from .box_coding import EPSILON, box_loss, clip, decode, encode, image_corners, knows_coder
+from .known import knows_anchors, knows_binary_loss, knows_nms, unchanged
 from .proposals import Proposals
+
+
+class Flat(NamedTuple):
+    """The head's outputs with the anchors of all levels after each other."""
+
+    scores_BA: Tensor
+    """Logits."""
+    deltas_BA4: Tensor
+    sizes: list[torch.Size]
+    """Height and width of each level's map."""
+
+    @classmethod
+    def of(cls, cls_scores: list[Tensor], bbox_preds: list[Tensor]) -> Flat:
+        return cls(
+            torch.cat([_last(level, 1) for level in cls_scores], dim=1).squeeze(-1),
+            torch.cat([_last(level, 4) for level in bbox_preds], dim=1),
+            [level.shape[-2:] for level in cls_scores],
+        )
 
 
 @MODELS.register_module()
@@ -39,7 +68,7 @@ class BatchedRPNHead(RPNHead):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._grids: dict[tuple, AnchorGrid] = {}
+        self._grids: dict[torch.device, AnchorGrids] = {}
 
     def loss_by_feat(
         self,
@@ -59,24 +88,41 @@ class BatchedRPNHead(RPNHead):
             return super().loss_by_feat(
                 cls_scores, bbox_preds, unlabelled, batch_img_metas, batch_gt_instances_ignore
             )
-        anchors_A4, valid_BA = self._anchors(cls_scores, batch_img_metas)
-        gts_BG4 = pad_boxes([found.bboxes for found in batch_gt_instances])
-        gt_BA = self.assigner.assign_batch(
-            gts_BG4,
-            [len(found) for found in batch_gt_instances],
-            anchors_A4.expand(len(gts_BG4), -1, -1),
-            valid_BA,
-        )
-        positive, negative = self.sampler.draw(gt_BA)
+        flat = Flat.of(cls_scores, bbox_preds)
+        return self._losses(flat, GroundTruth.of(batch_gt_instances), batch_img_metas)
+
+    def loss_and_predict(
+        self,
+        x: tuple[Tensor, ...],
+        batch_data_samples: list[DetDataSample],
+        proposal_cfg: ConfigDict | None = None,
+        truth: GroundTruth | None = None,
+    ) -> tuple[dict, Sequence[InstanceData]]:
+        """Losses, and proposals by the same outputs.
+
+        Args:
+            truth: that of the samples, if it is filled up already.
+        """
+        cfg = self.test_cfg if proposal_cfg is None else proposal_cfg
+        own = unchanged(self, BatchedRPNHead, "loss_by_feat", "predict_by_feat")
+        if not (own and self._batches_losses() and self._batches_proposals(cfg)):
+            return super().loss_and_predict(x, batch_data_samples, proposal_cfg)
+        flat = Flat.of(*self(x))
+        metas = [sample.metainfo for sample in batch_data_samples]
+        if truth is None:
+            truth = GroundTruth.of([sample.gt_instances for sample in batch_data_samples])
+        return self._losses(flat, truth, metas), self._proposals(flat, metas, cfg)
+
+    def _losses(self, flat: Flat, gts: GroundTruth, metas: list[dict]) -> dict:
+        anchors_A4, valid_BA = self._anchors(flat.sizes, flat.scores_BA.device, metas)
+        images = len(gts.boxes_BG4)
+        gt_BA = self.assigner.assign_batch(gts, anchors_A4.expand(images, -1, -1), valid_BA)
+        draw = self.sampler.draw(gt_BA)
         # mmdet counts an image without samples of a kind as if it had one.
-        positives_B = positive.meant_BK.sum(1).clamp(min=1)
-        negatives_B = negative.meant_BK.sum(1).clamp(min=1)
-        average = (positives_B + negatives_B).sum()
+        average = draw.found_2B1.clamp(min=1).sum()
         return dict(
-            loss_rpn_cls=self._loss_cls(cls_scores, positive, negative, average),
-            loss_rpn_bbox=self._loss_bbox(
-                bbox_preds, anchors_A4, gts_BG4, gt_BA, positive, average
-            ),
+            loss_rpn_cls=self._loss_cls(flat.scores_BA, draw, average),
+            loss_rpn_bbox=self._loss_bbox(flat, anchors_A4, gts, gt_BA, draw.positive, average),
         )
 
     def _batches_losses(self) -> bool:
@@ -86,45 +132,41 @@ class BatchedRPNHead(RPNHead):
             and self.assigner.batches
             and isinstance(self.sampler, DeviceRandomSampler)
             and not self.sampler.add_gt_as_proposals
-            and isinstance(self.loss_cls, CrossEntropyLoss)
+            and knows_binary_loss(self.loss_cls)
             and self.use_sigmoid_cls
-            and isinstance(self.prior_generator, AnchorGenerator)
+            and knows_anchors(self.prior_generator)
             and knows_coder(self.bbox_coder)
             and not self.reg_decoded_bbox
         )
 
-    def _loss_cls(
-        self, cls_scores: list[Tensor], positive: Drawn, negative: Drawn, average: Tensor
-    ) -> Tensor:
+    def _loss_cls(self, scores_BA: Tensor, draw: Draw, average: Tensor) -> Tensor:
         """The loss of the scores at the samples."""
-        scores_BA = torch.cat([_last(level, 1) for level in cls_scores], dim=1)[..., 0]
-        index_BK = torch.cat([positive.index_BK, negative.index_BK], dim=1)
-        ones, zeros = torch.ones_like(positive.index_BK), torch.zeros_like(negative.index_BK)
-        labels_BK = torch.cat([ones, zeros], dim=1)
-        pos_weight = self.train_cfg.pos_weight if self.train_cfg.pos_weight > 0 else 1.0
-        weights_BK = torch.cat([positive.meant_BK * pos_weight, negative.meant_BK], dim=1)
-        return self.loss_cls(
-            scores_BA.gather(1, index_BK).view(-1, 1),
-            labels_BK.view(-1, 1),
-            weights_BK.view(-1, 1),
-            avg_factor=average,
+        index_BM, weights_BM = draw.index_BM, draw.meant_BM.float()
+        labels_M = _labels(draw.most, index_BM.shape[1], scores_BA.device)
+        if self.train_cfg.pos_weight > 0:
+            weights_BM = torch.where(
+                labels_M > 0, weights_BM * self.train_cfg.pos_weight, weights_BM
+            )
+        loss_BM = F.binary_cross_entropy_with_logits(
+            scores_BA.gather(1, index_BM), labels_M.expand_as(index_BM), reduction="none"
         )
+        loss = (loss_BM * weights_BM).sum() / (average + EPSILON)
+        return self.loss_cls.loss_weight * loss
 
     def _loss_bbox(
         self,
-        bbox_preds: list[Tensor],
+        flat: Flat,
         anchors_A4: Tensor,
-        gts_BG4: Tensor,
+        gts: GroundTruth,
         gt_BA: Tensor,
         positive: Drawn,
         average: Tensor,
     ) -> Tensor:
         """The loss of the deltas at the positive samples."""
-        deltas_BA4 = torch.cat([_last(level, 4) for level in bbox_preds], dim=1)
-        deltas_BK4 = pick(deltas_BA4, positive.index_BK)
+        deltas_BK4 = pick(flat.deltas_BA4, positive.index_BK)
         priors_BK4 = anchors_A4[positive.index_BK]
         gt_BK = gt_BA.gather(1, positive.index_BK)
-        matched_BK4 = pick(gts_BG4, (gt_BK - 1).clamp(min=0))
+        matched_BK4 = pick(gts.boxes_BG4, (gt_BK - 1).clamp(min=0))
         # Where no positive is meant there is no ground truth either, and a box without area has no
         # logarithm.
         matched_BK4 = torch.where(positive.meant_BK[..., None], matched_BK4, priors_BK4)
@@ -133,39 +175,34 @@ class BatchedRPNHead(RPNHead):
             self.loss_bbox, deltas_BK4.flatten(0, 1), targets, positive.meant_BK.flatten(), average
         )
 
-    def _anchors(self, cls_scores: list[Tensor], metas: list[dict]) -> tuple[Tensor, Tensor]:
+    def _anchors(
+        self, sizes: Sequence[torch.Size], device: torch.device, metas: list[dict]
+    ) -> tuple[Tensor, Tensor]:
         """Anchors `(A, 4)` and, of each image, those that count `(B, A)`.
 
         Raises:
             ValueError: an image has none.
         """
-        grid, border = self._grid(cls_scores), self.train_cfg.allowed_border
-        sizes = tuple((*one["pad_shape"][:2], *one["img_shape"][:2]) for one in metas)
-        for size in sizes:
-            if border >= 0 and not grid.fits(size, border):
+        grid, border = self._grid(sizes, device), self.train_cfg.allowed_border
+        images = tuple((*one["pad_shape"][:2], *one["img_shape"][:2]) for one in metas)
+        for image in images:
+            if border >= 0 and not grid.fits(image, border):
                 raise ValueError(
                     "no anchor lies inside an image; check the sizes of images and anchors, or set "
                     "train_cfg.rpn.allowed_border to -1"
                 )
-        sizes_B4 = on_device(sizes, torch.long, grid.anchors_A4.device)
-        padded_2B1, image_2B1 = sizes_B4.T[:, :, None].split(2)
+        images_B14 = on_device(images, torch.int32, device)[:, None]
         # What mmdet's `valid_flags` says: the cell begins inside of the padded image.
-        y_A, x_A = grid.corner_A2.unbind(1)
-        valid_BA = (y_A < padded_2B1[0]) & (x_A < padded_2B1[1])
-        valid_BA = anchor_inside_flags(grid.anchors_A4, valid_BA, tuple(image_2B1), border)
+        valid_BA = (grid.corner_A2 < images_B14[..., :2]).all(-1)
+        image_2B1 = tuple(images_B14[..., 2:].unbind(-1))
+        valid_BA = anchor_inside_flags(grid.anchors_A4, valid_BA, image_2B1, border)
         return grid.anchors_A4, valid_BA
 
-    def _grid(self, cls_scores: list[Tensor]) -> AnchorGrid:
-        """The grid of maps of these sizes, kept until others come."""
-        device = cls_scores[0].device
-        sizes = [level.shape[-2:] for level in cls_scores]
-        key = (device, *sizes)
-        if key not in self._grids:
-            # In place of the others: training at many sizes would fill the memory with grids.
-            self._grids = {key: AnchorGrid(self.prior_generator, sizes, device)}
-        return self._grids[key]
+    def _grid(self, sizes: Sequence[torch.Size], device: torch.device) -> AnchorGrid:
+        if device not in self._grids:
+            self._grids[device] = AnchorGrids(self.prior_generator, device)
+        return self._grids[device].of(sizes)
 
-    @torch.no_grad()
     def predict_by_feat(
         self,
         cls_scores: list[Tensor],
@@ -182,8 +219,12 @@ class BatchedRPNHead(RPNHead):
             return super().predict_by_feat(
                 cls_scores, bbox_preds, score_factors, batch_img_metas, cfg, rescale, with_nms
             )
-        scores_BLN, boxes_BLN4 = self._candidates(cls_scores, bbox_preds, cfg.get("nms_pre", -1))
-        corners_B4 = image_corners(batch_img_metas, boxes_BLN4.device)
+        return self._proposals(Flat.of(cls_scores, bbox_preds), batch_img_metas, cfg)
+
+    @torch.no_grad()
+    def _proposals(self, flat: Flat, metas: Sequence[dict], cfg: ConfigDict) -> Proposals:
+        scores_BLN, boxes_BLN4 = self._candidates(flat, cfg.get("nms_pre", -1))
+        corners_B4 = image_corners(metas, boxes_BLN4.device)
         boxes_BLN4 = clip(boxes_BLN4, corners_B4[:, None, None])
         valid_BLN = scores_BLN >= 0
         smallest = cfg.get("min_bbox_size", -1)
@@ -191,17 +232,16 @@ class BatchedRPNHead(RPNHead):
             sides_BLN2 = boxes_BLN4[..., 2:] - boxes_BLN4[..., :2]
             valid_BLN &= (sides_BLN2 > smallest).all(-1)
         # What is too small must not suppress others either: a box of zeros does not.
-        competing_BLN4 = boxes_BLN4.where(valid_BLN[..., None], 0)
+        competing_BLN4 = where(valid_BLN[..., None], boxes_BLN4, 0)
         # Levels do not compete. They are moved apart for one thing: so mmdet rounds their boxes.
         largest_B1 = competing_BLN4.flatten(1).amax(1, keepdim=True)
-        level_L = torch.arange(len(cls_scores), device=largest_B1.device)
-        offset_BL = level_L * (largest_B1 + 1)
+        offset_BL = places(len(flat.sizes), largest_B1.device) * (largest_B1 + 1)
         keep = grouped_nms(
             (competing_BLN4 + offset_BL[:, :, None, None]).flatten(0, 1), cfg.nms.iou_threshold
         )
         valid_BLN &= keep.view_as(valid_BLN)
         # A sigmoid is above -1, so that what is not kept comes last.
-        kept_BN = scores_BLN.where(valid_BLN, -1).flatten(1)
+        kept_BN = where(valid_BLN, scores_BLN, -1).flatten(1)
         scores_BN, order_BN = kept_BN.sort(dim=1, descending=True, stable=True)
         best = slice(cfg.max_per_img)
         return Proposals(
@@ -215,28 +255,35 @@ class BatchedRPNHead(RPNHead):
         return (
             knows_nms(cfg)
             and knows_coder(self.bbox_coder)
-            and isinstance(self.prior_generator, AnchorGenerator)
+            and knows_anchors(self.prior_generator)
             and self.use_sigmoid_cls
         )
 
-    def _candidates(
-        self, cls_scores: list[Tensor], bbox_preds: list[Tensor], nms_pre: int
-    ) -> tuple[Tensor, Tensor]:
+    def _candidates(self, flat: Flat, nms_pre: int) -> tuple[Tensor, Tensor]:
         """Scores `(B, L, N)` and decoded boxes `(B, L, N, 4)`: the best `nms_pre` of each level.
 
         Best first. Levels with fewer are filled up; there scores are -1.
         """
-        grid = self._grid(cls_scores)
+        scores_BA = flat.scores_BA.sigmoid()
+        grid = self._grid(flat.sizes, scores_BA.device)
         place_LN, there_LN = grid.best(nms_pre)
-        scores_BA = torch.cat([_last(level, 1) for level in cls_scores], dim=1)[..., 0].sigmoid()
-        deltas_BA4 = torch.cat([_last(level, 4) for level in bbox_preds], dim=1)
         # One sort for all levels.
         order_BA = (scores_BA - grid.apart_A).sort(dim=1, descending=True, stable=True).indices
         index_BM = order_BA[:, place_LN.flatten()]
-        boxes_BM4 = decode(self.bbox_coder, grid.anchors_A4[index_BM], pick(deltas_BA4, index_BM))
-        scores_BM = scores_BA.gather(1, index_BM).where(there_LN.flatten(), -1)
+        boxes_BM4 = decode(
+            self.bbox_coder, grid.anchors_A4[index_BM], pick(flat.deltas_BA4, index_BM)
+        )
+        scores_BM = where(there_LN.flatten(), scores_BA.gather(1, index_BM), -1)
         shape = (len(scores_BM), *place_LN.shape)
         return scores_BM.view(shape), boxes_BM4.view(*shape, 4)
+
+
+@lru_cache(maxsize=8)
+def _labels(positives: int, samples: int, device: torch.device) -> Tensor:
+    """1 for the positives, which come first, and 0 for the other samples."""
+    # Kept for passes that train, even if the first one that asks does not.
+    with torch.inference_mode(False):
+        return (places(samples, device) < positives).float()
 
 
 def _last(level: Tensor, channels: int) -> Tensor:

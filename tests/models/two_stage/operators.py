@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from mmmamba.models.two_stage import detections, regions, roi_extractor, rpn_head, waiting
+from mmmamba.models.two_stage import (
+    assignment,
+    detections,
+    regions,
+    roi_extractor,
+    rpn_head,
+    waiting,
+)
 
 READS = {
     "aten::_local_scalar_dense",
@@ -75,6 +82,8 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
         patch.setattr(detections, "_paste", one("paste", detections._paste))
         extractor = roi_extractor.SortedRoIExtractor
         patch.setattr(extractor, "forward", one("roi_align", extractor.forward))
+        assigner = assignment.DeviceMaxIoUAssigner
+        patch.setattr(assigner, "assign_batch", one("match_boxes", assigner.assign_batch))
         # On a GPU it copies what Python has, and waits until it is there.
         patch.setattr(torch.Tensor, "new_tensor", one("new_tensor", torch.Tensor.new_tensor))
         patch.setattr(waiting.Readback, "tolist", one("readback", waiting.Readback.tolist))

@@ -10,7 +10,9 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
 
 from mmmamba.models.two_stage.proposals import Proposals
-from tests.models.two_stage.test_training_step import config, theirs
+from mmmamba.models.two_stage.rpn_head import BatchedRPNHead
+from mmmamba.structures.packed_masks import PackedMasks
+from tests.models.two_stage.test_training_step import batch, build, config, theirs
 
 
 def head(cfg: ConfigDict) -> torch.nn.Module:
@@ -29,7 +31,7 @@ def test_which_anchors_count(border):
         dict(pad_shape=(160, 320, 3), img_shape=(153, 300, 3)),
         dict(pad_shape=(100, 90), img_shape=(100, 90)),
     ]
-    anchors, found = ours._anchors([torch.zeros(3, 3, *size) for size in sizes], metas)
+    anchors, found = ours._anchors(sizes, torch.device("cpu"), metas)
     for valid, meta in zip(found, metas):
         flags = torch.cat(ours.prior_generator.valid_flags(sizes, meta["pad_shape"], "cpu"))
         assert valid.equal(anchor_inside_flags(anchors, flags, meta["img_shape"], border))
@@ -84,9 +86,41 @@ def test_an_image_without_anchors_is_an_error(shape):
         flags = ours.prior_generator.valid_flags(sizes, meta["pad_shape"], "cpu")[0]
         inside = anchor_inside_flags(anchors, flags, meta["img_shape"], 0)
         if inside.any():
-            _, valid = ours._anchors([torch.zeros(1, 3, *sizes[0])], [meta])
+            _, valid = ours._anchors(sizes, torch.device("cpu"), [meta])
             assert valid[0].equal(inside)
         else:
             with pytest.raises(ValueError, match="allowed_border"):
-                ours._anchors([torch.zeros(1, 3, *sizes[0])], [meta])
+                ours._anchors(sizes, torch.device("cpu"), [meta])
     assert inside.any()
+
+
+@pytest.mark.parametrize("pos_weight", [-1, 2.0])
+def test_losses_and_proposals_together_are_those_apart(pos_weight):
+    """Outputs are laid out once for both."""
+    cfg = config(pos_weight=pos_weight)
+    model = build(cfg.model)
+    data = model.data_preprocessor(batch([3, 0, 5], PackedMasks), True)
+    samples, head = data["data_samples"], model.rpn_head
+    maps = model.extract_feat(data["inputs"])
+    proposal_cfg = cfg.model.train_cfg.rpn_proposal
+    gts, metas = ([getattr(one, key) for one in samples] for key in ("gt_instances", "metainfo"))
+    losses, proposals = head.loss_and_predict(maps, samples, proposal_cfg)
+    outs = head(maps)
+    wanted = head.loss_by_feat(*outs, gts, metas)
+    assert losses.keys() == wanted.keys()
+    assert all(losses[key].equal(value) for key, value in wanted.items())
+    apart = head.predict_by_feat(*outs, batch_img_metas=metas, cfg=proposal_cfg)
+    for one, other in zip(proposals, apart, strict=True):
+        assert one.bboxes.equal(other.bboxes) and one.scores.equal(other.scores)
+
+
+def test_a_head_with_losses_of_its_own_keeps_them():
+    class Own(BatchedRPNHead):
+        def loss_by_feat(self, *args, **kwargs):
+            return dict(loss_own=torch.ones(()))
+
+    model = build(config().model)
+    data = model.data_preprocessor(batch([2], PackedMasks), True)
+    model.rpn_head.__class__ = Own
+    losses = model(**data, mode="loss")
+    assert "loss_own" in losses and "loss_rpn_cls" not in losses

@@ -239,7 +239,8 @@ def test_what_is_drawn_of_a_batch(neg_pos_ub):
     sampler = DeviceRandomSampler(num=20, pos_fraction=0.25, neg_pos_ub=neg_pos_ub)
     gts = torch.zeros(4, 60, dtype=torch.long)
     gts[0, 10:40], gts[1, :2], gts[2], gts[3, 5:] = 1, 4, -1, -1
-    positive, negative = sampler.draw(gts)
+    draw = sampler.draw(gts)
+    positive, negative = draw.positive, draw.negative
     assert positive.meant_BK.sum(1).tolist() == [5, 2, 0, 0]
     negatives = [15, 18, 0, 5] if neg_pos_ub < 0 else [15, 6, 0, 3]
     assert negative.meant_BK.sum(1).tolist() == negatives
@@ -256,9 +257,8 @@ def test_what_is_drawn_of_a_batch(neg_pos_ub):
 def test_every_candidate_is_drawn_equally_often():
     torch.manual_seed(0)
     gts = torch.ones(4000, 10, dtype=torch.long)
-    drawn, _ = DeviceRandomSampler(num=8, pos_fraction=0.5).draw(gts)
-    positive = drawn.index_BK
+    drawn = DeviceRandomSampler(num=8, pos_fraction=0.5).draw(gts).positive
     assert drawn.meant_BK.all()
     # 1600 each, four standard deviations of a binomial on both sides.
-    counts = positive.flatten().bincount(minlength=10)
+    counts = drawn.index_BK.flatten().bincount(minlength=10)
     assert counts.min() > 1476 and counts.max() < 1724

@@ -42,7 +42,7 @@ def counts(monkeypatch, model: nn.Module, objects: list[int]) -> list[Counted]:
 
 @pytest.mark.parametrize(
     ("name", "most"),
-    [("mask_rcnn_fpn", (160, 70, 220)), ("cascade_mask_rcnn_fpn", (180, 70, 750))],
+    [("mask_rcnn_fpn", (90, 65, 165)), ("cascade_mask_rcnn_fpn", (100, 65, 545))],
 )
 def test_nothing_is_read_in_training(monkeypatch, name, most):
     model = build(config(name).model)
