@@ -2,6 +2,7 @@
 
 from .depthwise_conv import depthwise_conv
 from .gate import silu_gate
+from .gather_rows import gather_rows
 from .grouped_nms import grouped_nms
 from .layer_norm import add_layer_norm, layer_norm
 from .routes import (
@@ -25,6 +26,7 @@ __all__ = [
     "cover",
     "depthwise_conv",
     "expand_routes",
+    "gather_rows",
     "grouped_nms",
     "layer_norm",
     "list_route_sets",
