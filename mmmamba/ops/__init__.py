@@ -1,5 +1,6 @@
 """Functions on tensors. Imports torch and nothing of OpenMMLab."""
 
+from .bands import join_bands, split_bands
 from .depthwise_conv import depthwise_conv
 from .gate import silu_gate
 from .gather_rows import gather_rows
@@ -28,6 +29,7 @@ __all__ = [
     "expand_routes",
     "gather_rows",
     "grouped_nms",
+    "join_bands",
     "layer_norm",
     "list_route_sets",
     "list_routes",
@@ -39,5 +41,6 @@ __all__ = [
     "selective_scan",
     "silu_gate",
     "sparing_memory",
+    "split_bands",
     "two_way_conv_silu",
 ]
