@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from .activated import DepthwiseConv
-from .blocks import drop_path
+from .drop_path import drop_path
 from .layout import channels_first, channels_last
 from .norm import LayerNorm
 

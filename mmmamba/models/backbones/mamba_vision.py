@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mmmamba.checkpoints import OUTPUT_NORMS, Fingerprint, KeyMap, Repository, Size
 from mmmamba.layers import (
     Attention,
+    Branch,
     LayerNorm,
     MapWalk,
     Mlp,
@@ -20,6 +21,7 @@ from mmmamba.layers import (
     channels_first,
     channels_last,
     drop_path,
+    dropped,
     window_cells,
     window_join,
     window_partition,
@@ -168,11 +170,11 @@ class WindowBlock(ResidualBlock):
             else None
         )
 
-    def summands(self, x: Tensor, branch: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def summands(self, x: Tensor, branch: Branch | None = None) -> tuple[Tensor, Branch]:
         normed_WTC, x = self.norm1(x, branch)
-        branch = self.drop_path(_scaled(self.gamma_1, self.mixer(normed_WTC)))
+        branch = dropped(self.drop_path, _scaled(self.gamma_1, self.mixer(normed_WTC)))
         normed_WTC, x = self.norm2(x, branch)
-        return x, self.drop_path(_scaled(self.gamma_2, self.mlp(normed_WTC)))
+        return x, dropped(self.drop_path, _scaled(self.gamma_2, self.mlp(normed_WTC)))
 
 
 def _scaled(gamma: Tensor | None, x: Tensor) -> Tensor:

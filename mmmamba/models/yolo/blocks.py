@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 from mmmamba.layers.activated import DepthwiseConv
-from mmmamba.layers.blocks import drop_path
+from mmmamba.layers.drop_path import drop_path
 from mmmamba.layers.layout import channels_first, channels_last
 from mmmamba.layers.mixers.ss2d import CROSS, SS2D, flat_ssm_
 from mmmamba.layers.rescale import LayerNorm2d

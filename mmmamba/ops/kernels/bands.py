@@ -1,4 +1,4 @@
-# mypy: disable-error-code="assignment, var-annotated"
+# mypy: disable-error-code="assignment, misc, var-annotated"
 # Triton's language adds to tuples while it unrolls a loop, which Python's types cannot follow.
 """Kernels of `split_bands` and `join_bands`: each window of 2x2 pixels is read and written once.
 
