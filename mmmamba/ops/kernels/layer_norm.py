@@ -18,6 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..launch import Launch, Plans, ceil_div, multiprocessors
+from .add_parts import add_parts
 
 
 @dataclass(frozen=True)
@@ -147,14 +148,14 @@ def backward(
     if rows:
         plan.launch(*tensors, parts)
     # Without rows there are no programs, and these sums over none of them are zeros.
-    found = [dx, *parts.sum(1).to(weight.dtype)]
+    found = [dx, *add_parts(parts, weight.dtype)]
     return found if dbranch is None else [*found, dbranch]
 
 
 class _BackwardPlan(NamedTuple):
     launch: Launch
     parts: tuple[int, int, int]
-    """Shape of the programs' sums: of weight and, where there is one, bias; program and width."""
+    """Shape of the programs' sums: program; weight and, where there is one, bias; width."""
 
 
 def _plan_backward(
@@ -171,7 +172,7 @@ def _plan_backward(
         **options,
         **constants,
     )
-    return _BackwardPlan(launch, (1 if constants["RMS"] else 2, programs, width))
+    return _BackwardPlan(launch, (programs, 1 if constants["RMS"] else 2, width))
 
 
 @triton.jit
@@ -307,7 +308,8 @@ def backward_kernel(
                 dbranch_RC = _scaled(given_RC, factor, first, r, in_R, each, dtype)
             tl.store(dbranch + base + place_RC, dbranch_RC, mask=on_RC)
         first += programs * BR
-    part_C = parts + tl.program_id(0) * C + c
+    NUMBERS: tl.constexpr = C if RMS else 2 * C
+    part_C = parts + tl.program_id(0) * NUMBERS + c
     tl.store(part_C, tl.sum(dweight_RC, 0), mask=in_C)
     if not RMS:
-        tl.store(part_C + programs * C, tl.sum(dbias_RC, 0), mask=in_C)
+        tl.store(part_C + C, tl.sum(dbias_RC, 0), mask=in_C)
