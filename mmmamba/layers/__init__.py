@@ -4,7 +4,7 @@ from .activated import DepthwiseConv
 from .blocks import MixerBlock, ResidualBlock, Stage
 from .channel_gate import ChannelGate
 from .conv_norm import ConvNormAct
-from .drop_path import Branch, drop_path, dropped
+from .drop_path import Branch, added, drop_path, dropped
 from .heads import NormPoolHead
 from .layout import ToChannelsFirst, ToChannelsLast, channels_first, channels_last
 from .mixers import (
@@ -82,6 +82,7 @@ __all__ = [
     "TokenLayout",
     "Walks",
     "WideDownsample",
+    "added",
     "channels_first",
     "channels_last",
     "conv_downsample",

@@ -1,11 +1,12 @@
-"""Stochastic depth, its product left to the residual sum where a norm's kernel forms that."""
+"""Stochastic depth, its product left to the residual sum where a kernel forms that."""
 
 from typing import NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from mmmamba.ops.layer_norm import kernels_take, scaled
+from mmmamba.ops.add_scaled import add_scaled
+from mmmamba.ops.layer_norm import kernels_take
 from mmmamba.ops.recompute import unwatched
 
 from .bare import bare
@@ -44,4 +45,4 @@ def scaled_by(drop: nn.Module, branch: Tensor) -> Branch:
 
 def added(x: Tensor, branch: Branch) -> Tensor:
     """The residual sum."""
-    return x + (scaled(*branch) if isinstance(branch, Scaled) else branch)
+    return add_scaled(x, *branch) if isinstance(branch, Scaled) else x + branch

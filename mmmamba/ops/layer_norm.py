@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .add_scaled import scaled
 from .autocast import autocast_dtype
 from .derivatives import differentiated_again, gradients, transformed
 from .launch import DTYPES, HAS_TRITON
@@ -101,11 +102,6 @@ def add_layer_norm(
         return y, sums
     residual = x + branch
     return _plain(residual, weight, bias, eps, dtype, feeds_linear), residual
-
-
-def scaled(x: Tensor, factor: Tensor) -> Tensor:
-    """`(B, ..., C)`, each image multiplied by its factor."""
-    return x * factor.view(-1, *[1] * (x.dim() - 1))
 
 
 def _check_factor(factor: Tensor, branch: Tensor) -> None:

@@ -12,7 +12,7 @@ from mmmamba.layers.drop_path import Scaled, added, scaled_by
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_left_to_the_sum_it_is_the_same_product(dtype):
-    """Of the same random numbers, which go on from the same place."""
+    """The same random numbers make it, and go on from the same place."""
     drop = drop_path(0.4).train()
     x, branch = torch.randn(2, 16, 3, 5, 8).to(dtype)
     torch.manual_seed(0)

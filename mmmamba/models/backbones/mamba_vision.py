@@ -18,6 +18,7 @@ from mmmamba.layers import (
     ResidualBlock,
     SplitMixer,
     Stage,
+    added,
     channels_first,
     channels_last,
     drop_path,
@@ -137,7 +138,8 @@ class ConvBlock(nn.Module):
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         x = channels_first(x_BHWC)
-        x = x + self.drop_path(self.norm2(self.conv2(self.act1(self.norm1(self.conv1(x))))))
+        branch = self.norm2(self.conv2(self.act1(self.norm1(self.conv1(x)))))
+        x = added(x, dropped(self.drop_path, branch))
         return channels_last(x)
 
 
