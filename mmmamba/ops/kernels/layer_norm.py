@@ -176,13 +176,13 @@ def _plan_backward(
 
 
 @triton.jit
-def _scaled(x_RC, factor, first, r, in_R, each, dtype: tl.constexpr):
-    """Rows `first + r` by their images' factors, rounded as a product of its own is stored."""
+def _scaled(x_RC, like, factor, first, r, in_R, each):
+    """Rows `first + r` by their images' factors, rounded as a product stored in `like` would be."""
     # One division in 64 bits, which takes long, and the others in 32.
     image = first // each
     image_R = image + ((first - image * each).to(tl.int32) + r) // each
     factor_R = tl.load(factor + image_R, mask=in_R, other=0.0).to(tl.float32)
-    return (x_RC * factor_R[:, None]).to(dtype)
+    return (x_RC.to(tl.float32) * factor_R[:, None]).to(like.dtype.element_ty)
 
 
 @triton.jit(do_not_specialize=["rows", "each"])
@@ -219,10 +219,9 @@ def forward_kernel(
     base, place_RC = first * C, r[:, None] * C + c[None, :]
     x_RC = tl.load(x + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
     if HAS_BRANCH:
-        branch_RC = tl.load(branch + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
+        branch_RC = tl.load(branch + base + place_RC, mask=on_RC, other=0.0)
         if HAS_FACTOR:
-            dtype: tl.constexpr = branch.dtype.element_ty
-            branch_RC = _scaled(branch_RC, factor, first, r, in_R, each, dtype)
+            branch_RC = _scaled(branch_RC, branch, factor, first, r, in_R, each)
         x_RC += branch_RC.to(tl.float32)
         # What is normalised is the sum as it is stored, from which the backward pass goes on.
         rounded_RC = x_RC.to(sums.dtype.element_ty)
@@ -301,11 +300,9 @@ def backward_kernel(
             dx_RC += tl.load(grad_sum + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
         tl.store(dx + base + place_RC, dx_RC.to(dx.dtype.element_ty), mask=on_RC)
         if SPLIT:
-            dtype: tl.constexpr = dbranch.dtype.element_ty
-            dbranch_RC = dx_RC.to(dtype)
+            dbranch_RC = dx_RC.to(dbranch.dtype.element_ty)
             if HAS_FACTOR:
-                given_RC = dbranch_RC.to(tl.float32)
-                dbranch_RC = _scaled(given_RC, factor, first, r, in_R, each, dtype)
+                dbranch_RC = _scaled(dbranch_RC, dbranch, factor, first, r, in_R, each)
             tl.store(dbranch + base + place_RC, dbranch_RC, mask=on_RC)
         first += programs * BR
     NUMBERS: tl.constexpr = C if RMS else 2 * C
