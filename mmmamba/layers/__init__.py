@@ -1,9 +1,10 @@
 """Modules that the backbone families share. Imports `mmmamba.ops` and nothing of OpenMMLab."""
 
 from .activated import DepthwiseConv
-from .blocks import MixerBlock, ResidualBlock, Stage, drop_path
+from .blocks import MixerBlock, ResidualBlock, Stage
 from .channel_gate import ChannelGate
 from .conv_norm import ConvNormAct
+from .drop_path import Branch, added, drop_path, dropped
 from .heads import NormPoolHead
 from .layout import ToChannelsFirst, ToChannelsLast, channels_first, channels_last
 from .mixers import (
@@ -51,6 +52,7 @@ __all__ = [
     "SS2D",
     "Attention",
     "BidirectionalMixer",
+    "Branch",
     "ChannelGate",
     "ConvMlp",
     "ConvNormAct",
@@ -80,11 +82,13 @@ __all__ = [
     "TokenLayout",
     "Walks",
     "WideDownsample",
+    "added",
     "channels_first",
     "channels_last",
     "conv_downsample",
     "conv_stem",
     "drop_path",
+    "dropped",
     "dt_bias",
     "dt_projection",
     "dt_weight",

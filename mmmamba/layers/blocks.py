@@ -5,16 +5,11 @@ from collections.abc import Iterable
 from typing import cast
 
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from .bare import bare
+from .drop_path import Branch, added, drop_path, dropped
 from .norm import LayerNorm
 from .recomputed import recomputed
-
-
-def drop_path(rate: float) -> nn.Module:
-    """Per-sample stochastic depth with rescaling (arXiv 1603.09382)."""
-    return StochasticDepth(rate, "row") if rate else nn.Identity()
 
 
 class ResidualBlock(nn.Module):
@@ -24,12 +19,11 @@ class ResidualBlock(nn.Module):
     """
 
     @abstractmethod
-    def summands(self, x: Tensor, branch: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The two tensors whose sum `forward` returns, of its input or the input's two summands."""
+    def summands(self, x: Tensor, branch: Branch | None = None) -> tuple[Tensor, Branch]:
+        """What `forward` returns the sum of, given its input or that input's two summands."""
 
     def forward(self, x: Tensor) -> Tensor:
-        x, branch = self.summands(x)
-        return x + branch
+        return added(*self.summands(x))
 
 
 class MixerBlock(ResidualBlock):
@@ -49,16 +43,16 @@ class MixerBlock(ResidualBlock):
         self.norm2 = LayerNorm(dim, feeds_linear=True) if mlp else None
         self.mlp = mlp
 
-    def summands(self, x: Tensor, branch: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def summands(self, x: Tensor, branch: Branch | None = None) -> tuple[Tensor, Branch]:
         # A norm adds the branch on its way in, one pass over the map on a GPU, and hands the sum
         # back.
         normed, x = self.norm(x, branch)
-        branch = self.drop_path(self.op(normed))
+        branch = dropped(self.drop_path, self.op(normed))
         # Both are there or neither; the second is asked for the type checker's sake.
         if self.mlp is None or self.norm2 is None:
             return x, branch
         normed, x = self.norm2(x, branch)
-        return x, self.drop_path(self.mlp(normed))
+        return x, dropped(self.drop_path, self.mlp(normed))
 
 
 def _leaves_its_sum(block: nn.Module) -> bool:
@@ -96,7 +90,7 @@ class Stage(nn.Module):
 
     def _chained(self, x: Tensor) -> Tensor:
         """The blocks, each leaving its last sum to the first norm of the next."""
-        branch = None
+        branch: Branch | None = None
         for block in cast("Iterable[ResidualBlock]", self.blocks):
             x, branch = block.summands(x, branch)
-        return x if branch is None else x + branch
+        return x if branch is None else added(x, branch)

@@ -1,11 +1,12 @@
 """The norms of all families."""
 
-from collections.abc import Callable
 from typing import Any, overload
 
 from torch import Tensor, nn
 
 from mmmamba.ops import add_layer_norm, layer_norm
+
+from .drop_path import Branch, Scaled
 
 
 class LayerNorm(nn.LayerNorm):
@@ -25,13 +26,14 @@ class LayerNorm(nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor: ...
 
     @overload
-    def forward(self, x: Tensor, branch: Tensor | None, /) -> tuple[Tensor, Tensor]: ...
+    def forward(self, x: Tensor, branch: Branch | None, /) -> tuple[Tensor, Tensor]: ...
 
     def forward(self, x, *branch):
         """The norm of `x`; with a branch, that of `x + branch` and this sum.
 
-        With None for a branch it is the norm of `x` and `x`, for a residual stream that goes on
-        from here: where a sum would come back, gradients are added up in one pass.
+        Of a `Scaled` branch it is the product that is added. With None for a branch it is the norm
+        of `x` and `x`, for a residual stream that goes on from here: where a sum would come back,
+        gradients are added up in one pass.
         """
         return _norm(self, x, branch, self.bias)
 
@@ -54,7 +56,7 @@ class RMSNorm(nn.RMSNorm):
     def forward(self, x: Tensor) -> Tensor: ...
 
     @overload
-    def forward(self, x: Tensor, branch: Tensor | None, /) -> tuple[Tensor, Tensor]: ...
+    def forward(self, x: Tensor, branch: Branch | None, /) -> tuple[Tensor, Tensor]: ...
 
     def forward(self, x, *branch):
         """The norm of `x`; with a branch, that of `x + branch` and this sum."""
@@ -66,6 +68,12 @@ class RMSNorm(nn.RMSNorm):
 
 def _norm(layer: LayerNorm | RMSNorm, x: Tensor, branch: tuple, bias: Tensor | None) -> Any:
     # One call for both, so that on a GPU sum and norm are one pass over the map.
-    parameters = dict(weight=layer.weight, bias=bias, eps=layer.eps)
-    call: Callable[..., Any] = add_layer_norm if branch else layer_norm
-    return call(x, *branch, **parameters, feeds_linear=layer.feeds_linear)
+    given: dict[str, Any] = dict(
+        weight=layer.weight, bias=bias, eps=layer.eps, feeds_linear=layer.feeds_linear
+    )
+    if not branch:
+        return layer_norm(x, **given)
+    (summand,) = branch
+    if isinstance(summand, Scaled):
+        return add_layer_norm(x, summand.branch, factor=summand.factor_B, **given)
+    return add_layer_norm(x, summand, **given)

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import drop_path
+from .drop_path import drop_path, dropped
 from .layout import channels_last
 from .rotary import rotate
 from .tokens import TokenLayout
@@ -93,5 +93,5 @@ class StreamBlock(nn.Module):
         if stream_BLC is None:
             normed_BLC, stream_BLC = self.norm(hidden_BLC, None)
         else:
-            normed_BLC, stream_BLC = self.norm(stream_BLC, self.drop_path(hidden_BLC))
+            normed_BLC, stream_BLC = self.norm(stream_BLC, dropped(self.drop_path, hidden_BLC))
         return self.mixer(normed_BLC, layout), stream_BLC

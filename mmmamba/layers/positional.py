@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from .activated import DepthwiseConv
-from .blocks import drop_path
+from .drop_path import added, drop_path, dropped
 from .layout import channels_first, channels_last
 from .norm import LayerNorm
 
@@ -34,9 +34,9 @@ class PositionalBlock(nn.Module):
     def forward(self, x_BHWC: Tensor) -> Tensor:
         # A norm called with a branch adds it first: one kernel, and the sum comes back beside.
         normed, x = self.norm1(x_BHWC, _on_map(self.cpe1, x_BHWC))
-        x = x + self.drop_path(self.attn(normed))
+        x = added(x, dropped(self.drop_path, self.attn(normed)))
         normed, x = self.norm2(x, _on_map(self.cpe2, x))
-        return x + self.drop_path(self.mlp(normed))
+        return added(x, dropped(self.drop_path, self.mlp(normed)))
 
 
 def _on_map(conv: DepthwiseConv, x_BHWC: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
 """Functions on tensors. Imports torch and nothing of OpenMMLab."""
 
+from .bands import join_bands, split_bands
 from .depthwise_conv import depthwise_conv
 from .gate import silu_gate
+from .gather_rows import gather_rows
 from .grouped_nms import grouped_nms
 from .layer_norm import add_layer_norm, layer_norm
 from .routes import (
@@ -25,7 +27,9 @@ __all__ = [
     "cover",
     "depthwise_conv",
     "expand_routes",
+    "gather_rows",
     "grouped_nms",
+    "join_bands",
     "layer_norm",
     "list_route_sets",
     "list_routes",
@@ -37,5 +41,6 @@ __all__ = [
     "selective_scan",
     "silu_gate",
     "sparing_memory",
+    "split_bands",
     "two_way_conv_silu",
 ]

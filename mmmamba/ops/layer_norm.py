@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .add_scaled import scaled
 from .autocast import autocast_dtype
 from .derivatives import differentiated_again, gradients, transformed
 from .launch import DTYPES, HAS_TRITON
@@ -53,7 +54,7 @@ def layer_norm(
     _check(x, weight, bias, backend)
     dtype = output_dtype(x, x.dtype, feeds_linear)
     if kernels_take(x, x.dtype, backend):
-        return _launch(x, None, weight, bias, eps, dtype)[0]
+        return _launch(x, None, weight, bias, eps, dtype, None)[0]
     return _plain(x, weight, bias, eps, dtype, feeds_linear)
 
 
@@ -66,11 +67,16 @@ def add_layer_norm(
     *,
     feeds_linear: bool = False,
     backend: str = "",
+    factor: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`layer_norm(x + branch)`, and that sum, which the residual stream goes on with.
 
     Without a branch it goes on with x. Whatever it is, its gradient and the norm's are added up in
     one pass over the map.
+
+    Args:
+        factor: `(B,)` of the branch's dtype, what each image of the branch is multiplied by before
+            it is added; it gets no gradient.
 
     Raises:
         ValueError: shapes that do not fit, or another backend.
@@ -85,12 +91,27 @@ def add_layer_norm(
         )
     total = torch.promote_types(x.dtype, branch.dtype)
     dtype = output_dtype(x, total, feeds_linear)
-    if kernels_take(x, total, backend):
-        y, sums, _ = _launch(x, branch, weight, bias, eps, dtype)
+    takes = kernels_take(x, total, backend)
+    if factor is not None:
+        _check_factor(factor, branch)
+        if not takes or torch.compiler.is_compiling() or transformed():
+            branch, factor = scaled(branch, factor), None
+    if takes:
+        y, sums, _ = _launch(x, branch, weight, bias, eps, dtype, factor)
         assert sums is not None
         return y, sums
     residual = x + branch
     return _plain(residual, weight, bias, eps, dtype, feeds_linear), residual
+
+
+def _check_factor(factor: Tensor, branch: Tensor) -> None:
+    if factor.shape != branch.shape[:1] or factor.dtype != branch.dtype:
+        raise ValueError(
+            f"add_layer_norm: factor is {tuple(factor.shape)} of {factor.dtype}, wanted "
+            f"{tuple(branch.shape[:1])} of {branch.dtype}, as the branch"
+        )
+    if factor.requires_grad:
+        raise ValueError("add_layer_norm: factor wants a gradient, which is not computed")
 
 
 def _norm_beside(
@@ -103,7 +124,7 @@ def _norm_beside(
         return layer_norm(x, weight, bias, eps, feeds_linear=feeds_linear, backend=backend), x
     _check(x, weight, bias, backend)
     dtype = output_dtype(x, x.dtype, feeds_linear)
-    y, x, _ = _EagerBeside.apply(x, None, weight, bias, eps, dtype)
+    y, x, _ = _EagerBeside.apply(x, None, weight, bias, eps, dtype, None)
     return y, x
 
 
@@ -238,10 +259,10 @@ def plain_operator(
 
 
 def _save(ctx, inputs, output) -> None:
-    x, branch, weight, bias, ctx.eps, _ = inputs
+    x, branch, weight, bias, ctx.eps, _, factor = inputs
     _, sums, stats = output
     # What was normalised and two numbers a row are enough: y is never needed again.
-    ctx.save_for_backward(x if branch is None else sums, stats, weight, bias)
+    ctx.save_for_backward(x if branch is None else sums, stats, weight, bias, factor)
     ctx.dtypes = (x.dtype, None if branch is None else branch.dtype)
     ctx.mark_non_differentiable(stats)
     # An output that nobody used then gives None, instead of zeros to be written and read.
@@ -249,7 +270,7 @@ def _save(ctx, inputs, output) -> None:
 
 
 class _Gradients(NamedTuple):
-    """What the autograd functions return: gradients of the operator's six inputs."""
+    """What the autograd functions return: gradients of the operator's six inputs and the factor."""
 
     x: Tensor | None = None
     branch: Tensor | None = None
@@ -257,6 +278,7 @@ class _Gradients(NamedTuple):
     bias: Tensor | None = None
     eps: None = None
     out_dtype: None = None
+    factor: None = None
 
 
 def _backward(ctx, grad_y, grad_sum, compute) -> _Gradients:
@@ -266,25 +288,32 @@ def _backward(ctx, grad_y, grad_sum, compute) -> _Gradients:
         # At most the sum was used, whose gradient passes through to both sides.
         if grad_sum is None:
             return _Gradients()
-        dbranch = None if branch_dtype is None else grad_sum.to(branch_dtype)
+        dbranch = None if branch_dtype is None else _of_branch(grad_sum, ctx)
         return _Gradients(grad_sum.to(x_dtype), dbranch)
     if differentiated_again(grad_y):
         return _plain_backward(ctx, grad_y, grad_sum)
-    normed, stats, weight, bias = ctx.saved_tensors
+    normed, stats, weight, bias, factor = ctx.saved_tensors
     rms = bias is None
+    more = () if factor is None else (factor,)
     dx, dweight, *others = compute(
-        grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype, rms
+        grad_y, grad_sum, normed, stats, weight, x_dtype, branch_dtype, rms, *more
     )
     dbias, dbranch = (None, others) if rms else (others[0], others[1:])
     if branch_dtype is None:
         return _Gradients(dx, None, dweight, dbias)
-    # Both sides of a sum have one gradient, written twice where their dtypes differ.
+    # Both sides of a sum have one gradient, written twice where their dtypes or factors differ.
     return _Gradients(dx, dbranch[0] if dbranch else dx, dweight, dbias)
 
 
+def _of_branch(dsum: Tensor, ctx) -> Tensor:
+    """The branch's gradient, from the sum's."""
+    factor = ctx.saved_tensors[-1]
+    dbranch = dsum.to(ctx.dtypes[1])
+    return dbranch if factor is None else scaled(dbranch, factor)
+
+
 def _plain_backward(ctx, grad_y, grad_sum) -> _Gradients:
-    normed, _, weight, bias = ctx.saved_tensors
-    x_dtype, branch_dtype = ctx.dtypes
+    normed, _, weight, bias, _ = ctx.saved_tensors
 
     def norm(normed, weight, bias):
         return plain_operator(normed, None, weight, bias, ctx.eps, grad_y.dtype)[0]
@@ -297,8 +326,8 @@ def _plain_backward(ctx, grad_y, grad_sum) -> _Gradients:
     if grad_sum is not None:
         dnormed = dnormed + grad_sum
     return _Gradients(
-        dnormed.to(x_dtype) if of_x else None,
-        dnormed.to(branch_dtype) if of_branch else None,
+        dnormed.to(ctx.dtypes[0]) if of_x else None,
+        _of_branch(dnormed, ctx) if of_branch else None,
         dweight,
         dbias,
     )
@@ -310,14 +339,15 @@ class _Watched(torch.autograd.Function):
     @staticmethod
     def forward(ctx, *inputs):
         output = below_autograd(layer_norm_op, *inputs)
-        _save(ctx, inputs, output)
+        _save(ctx, (*inputs, None), output)
         return output
 
     @staticmethod
     def backward(ctx, grad_y, grad_sum, grad_stats):
         # Without a branch the second output is nothing, and whatever is said of it too.
         has_sum = ctx.dtypes[1] is not None
-        return _backward(ctx, grad_y, grad_sum if has_sum else None, layer_norm_backward_op)
+        grad_sum = grad_sum if has_sum else None
+        return _backward(ctx, grad_y, grad_sum, layer_norm_backward_op)[:6]
 
 
 differentiate(layer_norm_op, _Watched, plain_operator)
@@ -351,8 +381,9 @@ class _EagerBeside(_Eager):
 
 
 def _launch(*inputs) -> tuple[Tensor, Tensor | None, Tensor]:
+    # Only eager mode knows of factors.
     if torch.compiler.is_compiling():
-        return layer_norm_op(*inputs)
+        return layer_norm_op(*inputs[:-1])
     if transformed():
-        return plain_operator(*inputs)
+        return plain_operator(*inputs[:-1])
     return _Eager.apply(*inputs) if torch.is_grad_enabled() else _kernels(*inputs)

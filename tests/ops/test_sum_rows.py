@@ -35,6 +35,19 @@ def test_kernel_equals_pytorch(where, shape, dtype):
     torch.testing.assert_close(got.double(), want, rtol=2 * torch.finfo(dtype).eps, atol=1e-4)
 
 
+@kernels
+@pytest.mark.parametrize("shape", [(1, 1), (792, 2, 96), (300, 17, 3), (0, 5), (3, 0)])
+def test_parts_are_added_up(where, shape):
+    from mmmamba.ops.kernels.add_parts import add_parts
+
+    parts = torch.randn(shape, device=DEVICE)
+    for dtype in (torch.float32, torch.float16):
+        got = add_parts(parts, dtype)
+        assert got.dtype == dtype and torch.equal(got, add_parts(parts, dtype)), "two runs differ"
+        want = parts.double().sum(0)
+        torch.testing.assert_close(got.double(), want, rtol=2 * torch.finfo(dtype).eps, atol=1e-4)
+
+
 def test_every_matrix_is_summed():
     x = torch.randn(7, 5)
     assert torch.equal(sum_rows(x), x.sum(0))

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from mmmamba.ops import expand_routes, route_table
+from mmmamba.ops import expand_routes, gather_rows, route_table
 
 from .ss2d import SS2D
 
@@ -53,12 +52,13 @@ class ES2D(SS2D):
         # A hole gathers a row of zeros: its B and C come out zero and its step size softplus(bias),
         # as in a scan that walks over holes.
         position_X = torch.where(index_KT < 0, H * W, index_KT).t().flatten()
-        padded_BLD = F.pad(x_BHWD.flatten(1, 2), (0, 0, 0, 1))
-        u_BTKD = padded_BLD.index_select(1, position_X).unflatten(1, (T, K))
-        s6 = self.s6()
-        y_BTKD = s6.scan(u_BTKD, s6.project_each(u_BTKD), merge=False)
         tokens_X = torch.arange(T * K, device=position_X.device)
         # Where each position stands among the tokens; the holes share one more place, which is
         # cut off.
         token_L = tokens_X.new_zeros(H * W + 1).scatter(0, position_X.long(), tokens_X)[: H * W]
-        return y_BTKD.flatten(1, 2).index_select(1, token_L).unflatten(1, (H, W))
+        u_BXD = gather_rows(x_BHWD.flatten(1, 2), position_X, token_L[:, None])
+        s6 = self.s6()
+        u_BTKD = u_BXD.unflatten(1, (T, K))
+        y_BTKD = s6.scan(u_BTKD, s6.project_each(u_BTKD), merge=False)
+        y_BLD = gather_rows(y_BTKD.flatten(1, 2), token_L, position_X[:, None])
+        return y_BLD.unflatten(1, (H, W))

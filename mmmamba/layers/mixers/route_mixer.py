@@ -4,18 +4,33 @@ Shape suffixes: B batch, L tokens, T steps, K routes, C width, D inner width.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmmamba.ops import route, route_table
+from mmmamba.ops import gather_rows, route, route_table
 
 from ..channel_gate import ChannelGate
 from ..tokens import TokenLayout
 from ..walk import MapWalk
 from .branches import ScanBranches
 from .gated_merge import misplace_columns
+
+
+class Reading(NamedTuple):
+    """Which token each route reads at each step, and at which step each token is read.
+
+    X counts the steps of all routes, step by step and, within a step, route by route.
+    """
+
+    token_TK: Tensor
+    """From 0 to L; L is a hole, which reads zeros."""
+    step_LK: Tensor
+    """From 0 to T K."""
+    place_X: Tensor
+    """Where of L K, all tokens of all routes, a step's output goes; L K for holes."""
 
 
 class RouteMixer(ScanBranches):
@@ -64,9 +79,9 @@ class RouteMixer(ScanBranches):
 
     def forward(self, x_BLC: Tensor, layout: TokenLayout) -> Tensor:
         x_BLD, z_BLD = self.in_proj(x_BLC).chunk(2, -1)
-        order_KT = self.order(layout, x_BLC.device)
-        y_BTKD = self.scan(self.convolve(x_BLD, order_KT), merge=False)
-        y_BLKD = self.put_back(y_BTKD, order_KT, x_BLC.shape[1]) * F.silu(z_BLD)[:, :, None]
+        reading = self.reading(self.order(layout, x_BLC.device), x_BLC.shape[1])
+        y_BTKD = self.scan(self.convolve(x_BLD, reading), merge=False)
+        y_BLKD = self.put_back(y_BTKD, reading) * F.silu(z_BLD)[:, :, None]
         if self.columns_as_published:
             cells, extra = layout.cut(y_BLKD)
             moved = misplace_columns(cells, self.routes, layout.height, layout.width)
@@ -87,17 +102,31 @@ class RouteMixer(ScanBranches):
         tokens_KT = torch.where(order_KT < 0, -1, cells_L[order_KT])
         return layout.insert(tokens_KT, extra_E.expand(len(self.routes), -1))
 
-    def convolve(self, x_BLD: Tensor, order_KT: Tensor) -> Tensor:
+    def reading(self, order_KT: Tensor, length: int) -> Reading:
+        """An order `(K, T)` of tokens, and the same turned round."""
+        K, T = order_KT.shape
+        steps_T = torch.arange(T, device=order_KT.device)
+        hole_or_token_KT = torch.where(order_KT < 0, length, order_KT)
+        # At which step each token was read. Holes all write to one more place, which is cut off.
+        # Every token is read by every route, so no place stays empty.
+        step_KL = order_KT.new_empty(K, length + 1)
+        step_KL = step_KL.scatter_(1, hole_or_token_KT, steps_T.expand(K, T))[:, :length]
+        # Steps of all routes lie step by step and, within a step, route by route. So do tokens.
+        routes_K = torch.arange(K, device=order_KT.device)
+        tokens_KT = torch.where(order_KT < 0, length * K, order_KT * K + routes_K[:, None])
+        return Reading(
+            hole_or_token_KT.t(), (step_KL * K + routes_K[:, None]).t(), tokens_KT.t().flatten()
+        )
+
+    def convolve(self, x_BLD: Tensor, reading: Reading) -> Tensor:
         """The scans' inputs in each route's order, `(B, T, K, D)`.
 
         SiLU of the causal convolution along the route, of all routes as one convolution of
         E = K D channels.
         """
-        L, (K, T) = x_BLD.shape[1], order_KT.shape
-        # Holes read a row of zeros behind the last token.
-        hole_or_token = torch.where(order_KT < 0, L, order_KT).t().flatten()
-        padded_BLD = F.pad(x_BLD, (0, 0, 0, 1))
-        x_BTE = padded_BLD.index_select(1, hole_or_token).unflatten(1, (T, K)).flatten(2)
+        T, K = reading.token_TK.shape
+        x_BXD = gather_rows(x_BLD, reading.token_TK.flatten(), reading.step_LK)
+        x_BTE = x_BXD.unflatten(1, (T, K)).flatten(2)
         weight_E1W = torch.cat(self.each("conv1d{}.weight"))
         bias_E = torch.cat(self.each("conv1d{}.bias"))
         u_BET = F.conv1d(
@@ -110,17 +139,11 @@ class RouteMixer(ScanBranches):
         )
         return F.silu(u_BET[..., :T].transpose(1, 2).unflatten(-1, (K, -1)))
 
-    def put_back(self, y_BTKD: Tensor, order_KT: Tensor, length: int) -> Tensor:
+    def put_back(self, y_BTKD: Tensor, reading: Reading) -> Tensor:
         """The routes' outputs where their tokens stand, `(B, L, K, D)`, without those of holes."""
-        K, T = order_KT.shape
-        steps_T = torch.arange(T, device=order_KT.device)
-        # The order turned round: at which step each token was read. Holes all write to one more
-        # place, which is cut off. Every token is read by every route, so no place stays empty.
-        hole_or_token = torch.where(order_KT < 0, length, order_KT)
-        step_KL = order_KT.new_empty(K, length + 1).scatter_(1, hole_or_token, steps_T.expand(K, T))
-        # Outputs lie step by step and, within a step, route by route: one gather takes all.
-        flat_KL = step_KL[:, :length] * K + torch.arange(K, device=order_KT.device)[:, None]
-        return y_BTKD.flatten(1, 2).index_select(1, flat_KL.t().flatten()).unflatten(1, (length, K))
+        back_X1 = reading.place_X[:, None]
+        y_BXD = gather_rows(y_BTKD.flatten(1, 2), reading.step_LK.flatten(), back_X1)
+        return y_BXD.unflatten(1, reading.step_LK.shape)
 
     def walk(self, x_BLC: Tensor, layout: TokenLayout) -> MapWalk:
         """Where on the map the scans go."""

@@ -6,8 +6,9 @@ MobileMamba, arXiv 2411.15941, section 3.3.
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mmmamba.ops import join_bands, split_bands
 
 from ..conv_norm import Fusible, PointwiseNorm
 from ..layout import channels_first, channels_last
@@ -69,15 +70,12 @@ class WaveletMixer(Fusible):
         self.wavelet_scale = nn.Parameter(torch.full((1, bands, 1, 1), 0.1))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        C, H, W = x_BCHW.shape[1:]
         y_BCHW = channels_first(self.global_atten(channels_last(x_BCHW)))
-        # An odd side gets a row of zeros, whose part of the answer is cut off again.
-        bands = F.conv2d(F.pad(x_BCHW, (0, W % 2, 0, H % 2)), self.wt_filter, stride=2, groups=C)
-        bands = self.wavelet_conv(bands)
+        bands = self.wavelet_conv(split_bands(x_BCHW, self.wt_filter))
         # Fused, both scales are in the weights before them.
         if self.base_scale is not None and self.wavelet_scale is not None:
             y_BCHW, bands = self.base_scale * y_BCHW, self.wavelet_scale * bands
-        return y_BCHW + F.conv_transpose2d(bands, self.iwt_filter, stride=2, groups=C)[:, :, :H, :W]
+        return y_BCHW + join_bands(bands, self.iwt_filter, *x_BCHW.shape[2:])
 
     def fuse_(self) -> None:
         """The scales go into the convolutions before them."""

@@ -16,9 +16,11 @@ from mmmamba.layers import (
     DepthwiseConv,
     LayerNorm,
     PatchMerging,
+    added,
     channels_first,
     channels_last,
     drop_path,
+    dropped,
     patch_stem,
 )
 
@@ -98,7 +100,8 @@ class EVSSBlock(nn.Module):
     def forward(self, x_BHWC: Tensor) -> Tensor:
         n = self.norm(x_BHWC)
         local = channels_last(self.conv_branch(channels_first(n)))
-        return x_BHWC + self.drop_path(self.se(self.op(n)) + self.se(local))
+        branch = self.se(self.op(n)) + self.se(local)
+        return added(x_BHWC, dropped(self.drop_path, branch))
 
 
 class InvertedResidual(nn.Module):
@@ -115,7 +118,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         x = self.conv_pw2(self.se(self.conv_dw(self.conv_pw(channels_first(x_BHWC)))))
-        return x_BHWC + self.drop_path(channels_last(x))
+        return added(x_BHWC, dropped(self.drop_path, channels_last(x)))
 
 
 BLOCKS = ("evss", "inverted_residual")

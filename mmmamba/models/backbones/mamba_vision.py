@@ -11,15 +11,18 @@ from torch import Tensor, nn
 from mmmamba.checkpoints import OUTPUT_NORMS, Fingerprint, KeyMap, Repository, Size
 from mmmamba.layers import (
     Attention,
+    Branch,
     LayerNorm,
     MapWalk,
     Mlp,
     ResidualBlock,
     SplitMixer,
     Stage,
+    added,
     channels_first,
     channels_last,
     drop_path,
+    dropped,
     window_cells,
     window_join,
     window_partition,
@@ -135,7 +138,8 @@ class ConvBlock(nn.Module):
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         x = channels_first(x_BHWC)
-        x = x + self.drop_path(self.norm2(self.conv2(self.act1(self.norm1(self.conv1(x))))))
+        branch = self.norm2(self.conv2(self.act1(self.norm1(self.conv1(x)))))
+        x = added(x, dropped(self.drop_path, branch))
         return channels_last(x)
 
 
@@ -168,11 +172,11 @@ class WindowBlock(ResidualBlock):
             else None
         )
 
-    def summands(self, x: Tensor, branch: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def summands(self, x: Tensor, branch: Branch | None = None) -> tuple[Tensor, Branch]:
         normed_WTC, x = self.norm1(x, branch)
-        branch = self.drop_path(_scaled(self.gamma_1, self.mixer(normed_WTC)))
+        branch = dropped(self.drop_path, _scaled(self.gamma_1, self.mixer(normed_WTC)))
         normed_WTC, x = self.norm2(x, branch)
-        return x, self.drop_path(_scaled(self.gamma_2, self.mlp(normed_WTC)))
+        return x, dropped(self.drop_path, _scaled(self.gamma_2, self.mlp(normed_WTC)))
 
 
 def _scaled(gamma: Tensor | None, x: Tensor) -> Tensor:

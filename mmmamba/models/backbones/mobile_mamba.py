@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from torchvision.ops import SqueezeExcitation
 
 from mmmamba.checkpoints import CheckpointError, Fingerprint, KeyMap, Report, Repository, Size
-from mmmamba.layers import ToChannelsLast, channels_first, channels_last, drop_path
+from mmmamba.layers import (
+    ToChannelsLast,
+    added,
+    channels_first,
+    channels_last,
+    drop_path,
+    dropped,
+)
 from mmmamba.layers.conv_norm import (
     ConvNorm,
     Fusible,
@@ -174,8 +181,8 @@ class MobileMambaBlock(nn.Module):
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         x = channels_first(x_BHWC)
-        x = x + self.drop_path(self.ffn1(self.dw1(self.mixer(self.ffn0(self.dw0(x))))))
-        return channels_last(x)
+        branch = self.ffn1(self.dw1(self.mixer(self.ffn0(self.dw0(x)))))
+        return channels_last(added(x, dropped(self.drop_path, branch)))
 
 
 class Merging(nn.Module):

@@ -18,7 +18,9 @@ from mmmamba.layers import (
     RMSNorm,
     StreamBlock,
     TokenLayout,
+    added,
     drop_path,
+    dropped,
     resize_rotary_table,
     rotary_table,
 )
@@ -111,7 +113,7 @@ class StreamBackbone(PlainBackbone):
             # The block that would have come turns what it is given before anything is taken.
             hidden_BLC = rotate(hidden_BLC, rotation_2LE)
             stream_BLC = rotate(stream_BLC, rotation_2LE)
-        stream_BLC = stream_BLC + self.drop_path(hidden_BLC)
+        stream_BLC = added(stream_BLC, dropped(self.drop_path, hidden_BLC))
         if self.features == "stream":
             taken[len(self.layers) - 1] = stream_BLC
         return layout, taken, stream_BLC

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 from mmmamba.layers.activated import DepthwiseConv
-from mmmamba.layers.blocks import drop_path
+from mmmamba.layers.drop_path import added, drop_path, dropped
 from mmmamba.layers.layout import channels_first, channels_last
 from mmmamba.layers.mixers.ss2d import CROSS, SS2D, flat_ssm_
 from mmmamba.layers.rescale import LayerNorm2d
@@ -192,5 +192,5 @@ class ODSSBlock(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         x = self.in_proj(x_BCHW)
         y_BHWC = self.ss2d(channels_last(self.norm(self.lsblock(x))))
-        x = x + self.drop_path(channels_first(y_BHWC))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        x = added(x, dropped(self.drop_path, channels_first(y_BHWC)))
+        return added(x, dropped(self.drop_path, self.mlp(self.norm2(x))))

@@ -16,6 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..launch import Launch, Plans, ceil_div
+from .add_parts import add_parts
 from .depthwise_grid import grid_of, tile_of, warps_of
 
 REGISTERS = 168
@@ -82,7 +83,7 @@ def backward(
         _pass_back(x, weight, bias, grad, inner if silu else None, parts, silu)
     dx = dweight = dbias = None
     if parts is not None:
-        sums = parts.sum(0)
+        sums = add_parts(parts, torch.float32)
         taps = weight.shape[2] * weight.shape[3]
         # Of each channel first the taps, row by row, and behind them the bias, where there is one.
         dweight = sums[:, :taps].reshape(weight.shape).to(weight.dtype)

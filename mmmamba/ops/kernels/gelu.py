@@ -19,6 +19,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..launch import Plans
+from .add_parts import add_parts
 from .sum_rows import ColumnPlan, plan_columns
 
 ELEMENTS = 2048
@@ -56,7 +57,7 @@ def backward(grad: Tensor, x: Tensor, tanh: bool, wants_sums: bool) -> Backward:
         parts = torch.empty((plan.programs, width), dtype=torch.float32, device=x.device)
     if rows:
         plan.launch(grad, x, activated, parts)
-    sums = None if parts is None else parts.sum(0).to(grad.dtype)
+    sums = None if parts is None else add_parts(parts, grad.dtype)
     return Backward(grad, activated, sums)
 
 

@@ -18,6 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..launch import Launch, Plans, ceil_div, multiprocessors
+from .add_parts import add_parts
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,13 @@ def forward(
     bias: Tensor | None,
     eps: float,
     out_dtype: torch.dtype,
+    factor: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """y, the sum with the branch (None without one), and each row's mean and 1 / std.
 
     The latter are `(2, rows)` in float32. Without a bias it is RMSNorm, which knows no mean: then
-    they are `(1, rows)`.
+    they are `(1, rows)`. The branch is multiplied by a `factor` `(B,)`, one for each image, and
+    rounded to its dtype before it is added.
     """
     width = x.shape[-1]
     rows = x.numel() // width
@@ -73,22 +76,30 @@ def forward(
     if rows:
         x, weight = x.contiguous(), weight.contiguous()
         bias = None if bias is None else bias.contiguous()
-        tensors = (x, branch, weight, bias, y, sums, stats)
-        key = (rows, width, eps, x.device, *[None if t is None else t.dtype for t in tensors])
-        launch = _FORWARD.get(key) or _FORWARD.keep(
-            key, _plan_forward(rows, width, eps, x.device, branch is not None, bias is None)
-        )
+        tensors = (x, branch, factor, weight, bias, y, sums, stats)
+        each = _rows_of_each(rows, factor)
+        key = (rows, each, width, eps, x.device, *[None if t is None else t.dtype for t in tensors])
+        launch = _FORWARD.get(key)
+        if launch is None:
+            constants = dict(
+                HAS_BRANCH=branch is not None, HAS_FACTOR=factor is not None, RMS=bias is None
+            )
+            launch = _FORWARD.keep(key, _plan_forward(rows, each, width, eps, x.device, constants))
         launch(*tensors)
     return y, sums, stats
 
 
+def _rows_of_each(rows: int, factor: Tensor | None) -> int:
+    """Rows of an image, which share a factor."""
+    return rows if factor is None else rows // len(factor)
+
+
 def _plan_forward(
-    rows: int, width: int, eps: float, device: torch.device, has_branch: bool, rms: bool
+    rows: int, each: int, width: int, eps: float, device: torch.device, constants: dict[str, bool]
 ) -> Launch:
     options = options_of(FORWARD, width)
     programs = ceil_div(rows, options["BR"])
-    sizes = dict(rows=rows, eps=eps)
-    constants = dict(HAS_BRANCH=has_branch, RMS=rms)
+    sizes = dict(rows=rows, each=each, eps=eps)
     return Launch(forward_kernel, device, programs, sizes, **options, **constants)
 
 
@@ -101,10 +112,12 @@ def backward(
     x_dtype: torch.dtype,
     branch_dtype: torch.dtype | None,
     rms: bool = False,
+    factor: Tensor | None = None,
 ) -> list[Tensor]:
-    """Gradients of x, weight, bias, and of the branch where its dtype is another than x's.
+    """Gradients of x, weight, bias, and of the branch where it is another than x's.
 
-    With `rms` there is no bias, and none of its gradient.
+    It is where its dtype is, or with a factor. With `rms` there is no bias, and none of its
+    gradient.
 
     `normed` is what was normalised: x, or its sum with the branch.
     """
@@ -112,33 +125,41 @@ def backward(
     rows = normed.numel() // width
     dx = torch.empty(normed.shape, dtype=x_dtype, device=normed.device)
     dbranch = None
-    if branch_dtype not in (None, x_dtype):
+    if factor is not None or branch_dtype not in (None, x_dtype):
         dbranch = torch.empty(normed.shape, dtype=branch_dtype, device=normed.device)
     grad_y, normed, weight = grad_y.contiguous(), normed.contiguous(), weight.contiguous()
     grad_sum = None if grad_sum is None else grad_sum.contiguous()
-    tensors = (grad_y, grad_sum, normed, stats, weight, dx, dbranch)
-    key = (rows, width, rms, normed.device, *[None if t is None else t.dtype for t in tensors])
-    plan = _BACKWARD.get(key) or _BACKWARD.keep(
-        key,
-        _plan_backward(rows, width, normed.device, grad_sum is not None, dbranch is not None, rms),
-    )
+    tensors = (grad_y, grad_sum, normed, stats, weight, factor, dx, dbranch)
+    each = _rows_of_each(rows, factor) if rows else 0
+    kinds = [None if t is None else t.dtype for t in tensors]
+    key = (rows, each, width, rms, normed.device, *kinds)
+    plan = _BACKWARD.get(key)
+    if plan is None:
+        constants = dict(
+            HAS_SUM=grad_sum is not None,
+            HAS_FACTOR=factor is not None,
+            SPLIT=dbranch is not None,
+            RMS=rms,
+        )
+        plan = _plan_backward(rows, each, width, normed.device, constants)
+        _BACKWARD.keep(key, plan)
     # No program adds to another's sum: atomic additions would come in another order each time.
     parts = torch.empty(plan.parts, dtype=torch.float32, device=normed.device)
     if rows:
         plan.launch(*tensors, parts)
     # Without rows there are no programs, and these sums over none of them are zeros.
-    found = [dx, *parts.sum(1).to(weight.dtype)]
+    found = [dx, *add_parts(parts, weight.dtype)]
     return found if dbranch is None else [*found, dbranch]
 
 
 class _BackwardPlan(NamedTuple):
     launch: Launch
     parts: tuple[int, int, int]
-    """Shape of the programs' sums: of weight and, where there is one, bias; program and width."""
+    """Shape of the programs' sums: program; weight and, where there is one, bias; width."""
 
 
 def _plan_backward(
-    rows: int, width: int, device: torch.device, has_sum: bool, split: bool, rms: bool
+    rows: int, each: int, width: int, device: torch.device, constants: dict[str, bool]
 ) -> _BackwardPlan:
     options = options_of(BACKWARD, width)
     tiles = ceil_div(rows, options["BR"])
@@ -147,30 +168,41 @@ def _plan_backward(
         backward_kernel,
         device,
         programs,
-        dict(rows=rows, tiles=tiles, programs=programs),
+        dict(rows=rows, each=each, tiles=tiles, programs=programs),
         **options,
-        HAS_SUM=has_sum,
-        SPLIT=split,
-        RMS=rms,
+        **constants,
     )
-    return _BackwardPlan(launch, (1 if rms else 2, programs, width))
+    return _BackwardPlan(launch, (programs, 1 if constants["RMS"] else 2, width))
 
 
-@triton.jit(do_not_specialize=["rows"])
+@triton.jit
+def _scaled(x_RC, like, factor, first, r, in_R, each):
+    """Rows `first + r` by their images' factors, rounded as a product stored in `like` would be."""
+    # One division in 64 bits, which takes long, and the others in 32.
+    image = first // each
+    image_R = image + ((first - image * each).to(tl.int32) + r) // each
+    factor_R = tl.load(factor + image_R, mask=in_R, other=0.0).to(tl.float32)
+    return (x_RC.to(tl.float32) * factor_R[:, None]).to(like.dtype.element_ty)
+
+
+@triton.jit(do_not_specialize=["rows", "each"])
 def forward_kernel(
     x,
     branch,
+    factor,
     weight,
     bias,
     y,
     sums,
     stats,
     rows,
+    each,
     eps,
     C: tl.constexpr,
     BC: tl.constexpr,
     BR: tl.constexpr,
     HAS_BRANCH: tl.constexpr,
+    HAS_FACTOR: tl.constexpr,
     RMS: tl.constexpr,
 ):
     """y, the sum with the branch, and what the way back wants to know of each row.
@@ -187,7 +219,10 @@ def forward_kernel(
     base, place_RC = first * C, r[:, None] * C + c[None, :]
     x_RC = tl.load(x + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
     if HAS_BRANCH:
-        x_RC += tl.load(branch + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
+        branch_RC = tl.load(branch + base + place_RC, mask=on_RC, other=0.0)
+        if HAS_FACTOR:
+            branch_RC = _scaled(branch_RC, branch, factor, first, r, in_R, each)
+        x_RC += branch_RC.to(tl.float32)
         # What is normalised is the sum as it is stored, from which the backward pass goes on.
         rounded_RC = x_RC.to(sums.dtype.element_ty)
         tl.store(sums + base + place_RC, rounded_RC, mask=on_RC)
@@ -208,23 +243,26 @@ def forward_kernel(
     tl.store(stats + first + r, rstd_R, mask=in_R)
 
 
-@triton.jit(do_not_specialize=["rows", "tiles", "programs"])
+@triton.jit(do_not_specialize=["rows", "each", "tiles", "programs"])
 def backward_kernel(
     grad_y,
     grad_sum,
     normed,
     stats,
     weight,
+    factor,
     dx,
     dbranch,
     parts,
     rows,
+    each,
     tiles,
     programs,
     C: tl.constexpr,
     BC: tl.constexpr,
     BR: tl.constexpr,
     HAS_SUM: tl.constexpr,
+    HAS_FACTOR: tl.constexpr,
     SPLIT: tl.constexpr,
     RMS: tl.constexpr,
 ):
@@ -262,9 +300,13 @@ def backward_kernel(
             dx_RC += tl.load(grad_sum + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
         tl.store(dx + base + place_RC, dx_RC.to(dx.dtype.element_ty), mask=on_RC)
         if SPLIT:
-            tl.store(dbranch + base + place_RC, dx_RC.to(dbranch.dtype.element_ty), mask=on_RC)
+            dbranch_RC = dx_RC.to(dbranch.dtype.element_ty)
+            if HAS_FACTOR:
+                dbranch_RC = _scaled(dbranch_RC, dbranch, factor, first, r, in_R, each)
+            tl.store(dbranch + base + place_RC, dbranch_RC, mask=on_RC)
         first += programs * BR
-    part_C = parts + tl.program_id(0) * C + c
+    NUMBERS: tl.constexpr = C if RMS else 2 * C
+    part_C = parts + tl.program_id(0) * NUMBERS + c
     tl.store(part_C, tl.sum(dweight_RC, 0), mask=in_C)
     if not RMS:
-        tl.store(part_C + programs * C, tl.sum(dbias_RC, 0), mask=in_C)
+        tl.store(part_C + C, tl.sum(dbias_RC, 0), mask=in_C)

@@ -14,6 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..launch import Launch, Plans, ceil_div, multiprocessors
+from .add_parts import add_parts
 
 ELEMENTS, WARPS = 4096, 4
 """Elements of a tile, and warps that share it."""
@@ -41,7 +42,7 @@ def sum_rows(x_RC: Tensor) -> Tensor:
     parts = torch.empty((plan.programs, width), dtype=torch.float32, device=x_RC.device)
     if x_RC.numel():
         plan.launch(x_RC, parts)
-    return parts.sum(0).to(x_RC.dtype)
+    return add_parts(parts, x_RC.dtype)
 
 
 class ColumnPlan(NamedTuple):

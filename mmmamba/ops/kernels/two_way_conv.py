@@ -14,6 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..launch import Launch, Plans, ceil_div, multiprocessors
+from .add_parts import add_parts
 
 TILE = 512
 """Steps times channels of a program, which keeps all that it reads of them in registers."""
@@ -124,7 +125,7 @@ def backward(
         plan.launch(*tensors, parts)
     taps = back.shape[-1]
     # Of the one that looks back the taps, of the other the taps, then both biases.
-    sums = parts.sum(0)
+    sums = add_parts(parts, torch.float32)
     dback, dahead = (sums[n : n + taps].t().unsqueeze(1).to(back.dtype) for n in (0, taps))
     if back_bias is None:
         return Gradients(dx_BLD, dback, dahead, None, None)

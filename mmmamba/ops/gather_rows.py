@@ -1,0 +1,46 @@
+"""Rows gathered by an index whose inverse is known: a gather in both directions.
+
+The gradient of PyTorch's `index_select` adds rows to where they came from. On a GPU these additions
+are atomic: rows that were read more than once get sums in another order in each run, and the last
+bits with it. Who reads a map along its routes knows for each row where it went, so the gradient is
+read from there.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .derivatives import watched
+
+
+def gather_rows(x_BNC: Tensor, index_M: Tensor, inverse_NK: Tensor) -> Tensor:
+    """Row `index[m]` of x for each m, `(B, N, C)` to `(B, M, C)`; where that is N, zeros.
+
+    Args:
+        index_M: from 0 to N.
+        inverse_NK: the places of the index that read row n, M for none. Either the index never
+            reads zeros or the inverse has no empty place.
+    """
+    if watched():
+        return _plain(x_BNC, index_M, len(index_M) > inverse_NK.numel())
+    return _Gather.apply(x_BNC, index_M, inverse_NK)
+
+
+def _plain(x_BNC: Tensor, index_M: Tensor, reads_zeros: bool) -> Tensor:
+    # The row of zeros behind the last takes a copy of the map.
+    return (F.pad(x_BNC, (0, 0, 0, 1)) if reads_zeros else x_BNC).index_select(1, index_M)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x_BNC, index_M, inverse_NK):
+        ctx.save_for_backward(index_M, inverse_NK)
+        # Each row that is there is named once in both: which is longer has the empty places.
+        return _plain(x_BNC, index_M, len(index_M) > inverse_NK.numel())
+
+    @staticmethod
+    def backward(ctx, grad_BMC):
+        index_M, inverse_NK = ctx.saved_tensors
+        has_empty = inverse_NK.numel() > len(index_M)
+        rows_BNKC = _plain(grad_BMC, inverse_NK.flatten(), has_empty).unflatten(1, inverse_NK.shape)
+        return rows_BNKC.sum(2) if inverse_NK.shape[1] > 1 else rows_BNKC.squeeze(2), None, None
