@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from mmmamba.acceleration import waiting
 from mmmamba.models.two_stage import (
     assignment,
     detections,
     regions,
     roi_extractor,
     rpn_head,
-    waiting,
 )
 
 READS = {
