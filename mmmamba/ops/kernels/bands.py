@@ -6,6 +6,8 @@ Shape suffixes: R windows and D channels of a tile. Pixels s of a window are num
 as are the numbers of a filter; a channel's bands k lie side by side in memory.
 """
 
+import math
+
 import torch
 import triton
 import triton.language as tl
@@ -15,7 +17,7 @@ from ..launch import Launch, Plans, ceil_div
 
 WINDOWS, CHANNELS = 16, 64
 
-SIZES = ["x_b", "x_h", "x_w", "y_b", "y_h", "y_w", "height", "width", "windows", "channels"]
+SIZES = ["x_b", "x_h", "x_w", "y_b", "y_h", "y_w", "height", "width", "windows", "vectors"]
 """Arguments that no kernel is specialised on."""
 
 _PLANS = Plans()
@@ -62,13 +64,19 @@ def _plan(kernel, x: Tensor, bands: Tensor) -> Launch:
     strides = {}
     for name, of in (("x", x), ("y", bands)):
         for axis, dim in (("b", 0), ("h", 2), ("w", 3)):
-            strides[f"{name}_{axis}"] = of.stride(dim)
+            # The stride of an axis of length 1 means nothing and may be any number.
+            strides[f"{name}_{axis}"] = 0 if of.shape[dim] == 1 else of.stride(dim)
+    # All are counted in vectors, so that the compiler sees where these begin. No load is wider than
+    # 16 bytes, which hold 8 channels of half precision.
+    vector = math.gcd(8, channels, *strides.values())
+    sizes = {name: stride // vector for name, stride in strides.items()}
     windows = batch * bands.shape[2] * bands.shape[3]
     return Launch(
         kernel,
         x.device,
         ceil_div(windows, WINDOWS) * ceil_div(channels, CHANNELS),
-        strides | dict(height=height, width=width, windows=windows, channels=channels),
+        sizes | dict(height=height, width=width, windows=windows, vectors=channels // vector),
+        VECTOR=vector,
         RB=WINDOWS,
         DB=CHANNELS,
         num_warps=4,
@@ -109,10 +117,12 @@ def split_kernel(
     height,
     width,
     windows,
-    channels,
+    vectors,
+    VECTOR: tl.constexpr,
     RB: tl.constexpr,
     DB: tl.constexpr,
 ):
+    channels = vectors * VECTOR
     b, i, j, there, first = _place(height, width, windows, channels, RB, DB)
     d = first + tl.arange(0, DB)
     on_D = (d < channels)[None, :]
@@ -121,7 +131,9 @@ def split_kernel(
         h, w = 2 * i + s // 2, 2 * j + s % 2
         # Beyond an odd side stand zeros.
         on_RD = there & (h < height) & (w < width) & on_D
-        x_RD = tl.load(x + b * x_b + h * x_h + w * x_w + d[None, :], mask=on_RD, other=0.0)
+        x_RD = tl.load(
+            x + (b * x_b + h * x_h + w * x_w) * VECTOR + d[None, :], mask=on_RD, other=0.0
+        )
         pixels = pixels + (x_RD.to(tl.float32),)
     bands = ()
     for k in tl.static_range(4):
@@ -133,7 +145,7 @@ def split_kernel(
     bands_RD22 = tl.join(tl.join(bands[0], bands[2]), tl.join(bands[1], bands[3]))
     bands_RE = tl.reshape(bands_RD22, [RB, 4 * DB])
     e = 4 * first + tl.arange(0, 4 * DB)
-    at_RE = y + b * y_b + i * y_h + j * y_w + e[None, :]
+    at_RE = y + (b * y_b + i * y_h + j * y_w) * VECTOR + e[None, :]
     tl.store(at_RE, bands_RE.to(y.dtype.element_ty), mask=there & (e < 4 * channels)[None, :])
 
 
@@ -151,14 +163,16 @@ def join_kernel(
     height,
     width,
     windows,
-    channels,
+    vectors,
+    VECTOR: tl.constexpr,
     RB: tl.constexpr,
     DB: tl.constexpr,
 ):
+    channels = vectors * VECTOR
     b, i, j, there, first = _place(height, width, windows, channels, RB, DB)
     d = first + tl.arange(0, DB)
     e = 4 * first + tl.arange(0, 4 * DB)
-    at_RE = y + b * y_b + i * y_h + j * y_w + e[None, :]
+    at_RE = y + (b * y_b + i * y_h + j * y_w) * VECTOR + e[None, :]
     bands_RE = tl.load(at_RE, mask=there & (e < 4 * channels)[None, :], other=0.0)
     bands_RD22 = tl.reshape(bands_RE.to(tl.float32), [RB, DB, 2, 2])
     # `split` takes the last axis apart: first even bands from odd ones, then each pair.
@@ -172,5 +186,5 @@ def join_kernel(
             x_RD += bands[k] * _tap(filters, d, channels, k, s)
         h, w = 2 * i + s // 2, 2 * j + s % 2
         on_RD = there & (h < height) & (w < width) & (d < channels)[None, :]
-        at_RD = x + b * x_b + h * x_h + w * x_w + d[None, :]
+        at_RD = x + (b * x_b + h * x_h + w * x_w) * VECTOR + d[None, :]
         tl.store(at_RD, x_RD.to(x.dtype.element_ty), mask=on_RD)
