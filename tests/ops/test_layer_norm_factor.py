@@ -44,7 +44,6 @@ def assert_factor_is_a_product(dtype, branch_dtype, rms, used, shape=(3, 7, 2, 2
         assert got is None or torch.equal(got, want)
 
 
-# On a GPU sums and products in float32 may be rounded once, as one operation.
 @kernels
 @pytest.mark.parametrize("rms", [False, True])
 @pytest.mark.parametrize("used", [(0, 1), (0,), (1,)])

@@ -39,6 +39,8 @@ def options_of(config: Config, width: int) -> dict[str, int]:
         BR=max(1, config.elements // BC),
         # Beyond 2048 columns a tile is one row, and gets a warp for each 512 of its elements.
         num_warps=max(config.warps, min(16, BC // 512)),
+        # Half precision rounds a scaled branch before it is added, as PyTorch's operators do.
+        enable_fp_fusion=False,
     )
 
 
