@@ -61,7 +61,7 @@ def test_coco_files_to_ap(
         TINY.format(base="mine", widths="neck=dict(in_channels=[16, 32, 64, 128])")
     )
     small = [
-        "train_dataloader.dataset.pipeline.2.scale=(64,64)",
+        "train_dataloader.dataset.pipeline.3.scale=(64,64)",
         "val_dataloader.dataset.pipeline.1.scale=(64,64)",
         "model.train_cfg.rpn_proposal.max_per_img=50",
         "model.test_cfg.rpn.max_per_img=20",

@@ -166,8 +166,8 @@ def test_what_is_said_is_what_happens(interrupted: Config) -> None:
             f"randomness.seed is 2, in the run 1. {of_run}",
             f"train_dataloader.num_workers is 1, in the run 0. {of_config}",
             (
-                "custom_hooks is [EMAHook, Witness, SeenRate], in the run [EMAHook, Witness]. "
-                f"{of_config}"
+                "custom_hooks is [EMAHook, Witness, SeenRate, RunAheadHook], in the run [EMAHook, "
+                f"Witness, RunAheadHook]. {of_config}"
             ),
         ]
     )
