@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from mmmamba.ops.launch import HAS_TRITON
 
@@ -19,6 +20,15 @@ inside = pytest.mark.skipif(
 outside = pytest.mark.skipif(
     INTERPRETED or not HAS_TRITON, reason="is the interpreter's process, or has no Triton"
 )
+
+
+ON_GPU = torch.cuda.is_available() and not INTERPRETED
+DEVICE = "cuda" if ON_GPU else "cpu"
+gpu = [pytest.mark.gpu, pytest.mark.skipif(not ON_GPU, reason="needs a CUDA device")]
+kernels = pytest.mark.parametrize(
+    "where", [pytest.param("interpreter", marks=inside), pytest.param("gpu", marks=gpu)]
+)
+"""Both places where a kernel runs."""
 
 
 def check_in_the_interpreter(file: str, *options: str) -> None:

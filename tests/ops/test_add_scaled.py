@@ -5,17 +5,11 @@ import torch
 
 from mmmamba.ops.add_scaled import _AddScaled, add_scaled, scaled
 
-from .interpreter import INTERPRETED, check_in_the_interpreter, inside, outside
+from .interpreter import DEVICE, check_in_the_interpreter, kernels, outside
 from .interpreter_memory import check_addresses
 from .second_order import assert_second_order_equal
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
-ON_GPU = torch.cuda.is_available() and not INTERPRETED
-DEVICE = "cuda" if ON_GPU else "cpu"
-gpu = [pytest.mark.gpu, pytest.mark.skipif(not ON_GPU, reason="needs a CUDA device")]
-kernels = pytest.mark.parametrize(
-    "where", [pytest.param("interpreter", marks=inside), pytest.param("gpu", marks=gpu)]
-)
 
 
 @outside

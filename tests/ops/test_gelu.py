@@ -6,15 +6,9 @@ import torch.nn.functional as F
 
 from mmmamba.ops.recompute import gelu_mlp
 
-from .interpreter import INTERPRETED, check_in_the_interpreter, inside, outside
+from .interpreter import DEVICE, ON_GPU, check_in_the_interpreter, gpu, kernels, outside
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
-ON_GPU = torch.cuda.is_available() and not INTERPRETED
-DEVICE = "cuda" if ON_GPU else "cpu"
-gpu = [pytest.mark.gpu, pytest.mark.skipif(not ON_GPU, reason="needs a CUDA device")]
-kernels = pytest.mark.parametrize(
-    "where", [pytest.param("interpreter", marks=inside), pytest.param("gpu", marks=gpu)]
-)
 
 
 @outside

@@ -9,19 +9,12 @@ import torch.nn.functional as F
 from mmmamba.layers import LayerNorm, MixerBlock, Mlp, RMSNorm
 from mmmamba.ops import add_layer_norm, layer_norm
 
-from .interpreter import INTERPRETED, check_in_the_interpreter, inside, outside
+from .interpreter import DEVICE, ON_GPU, check_in_the_interpreter, kernels, outside
 from .second_order import assert_forward_equal, assert_second_order_equal
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
-ON_GPU = torch.cuda.is_available() and not INTERPRETED
-DEVICE = "cuda" if ON_GPU else "cpu"
 TOLERANCE = {torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 SHAPES = [(3, 5, 16), (2, 200, 96), (1, 1, 1), (7, 100), (300, 7), (2, 1100), (0, 4, 12)]
-
-gpu = [pytest.mark.gpu, pytest.mark.skipif(not ON_GPU, reason="needs a CUDA device")]
-kernels = pytest.mark.parametrize(
-    "where", [pytest.param("interpreter", marks=inside), pytest.param("gpu", marks=gpu)]
-)
 
 
 @outside

@@ -8,9 +8,9 @@ import torch
 from mmmamba.ops import add_layer_norm
 from mmmamba.ops.add_scaled import scaled
 
-from .interpreter import check_in_the_interpreter, inside, outside
+from .interpreter import check_in_the_interpreter, gpu, inside, kernels, outside
 from .second_order import assert_forward_equal, assert_second_order_equal
-from .test_layer_norm import gpu, kernels, make
+from .test_layer_norm import make
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
 

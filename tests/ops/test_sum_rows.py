@@ -5,15 +5,9 @@ import torch
 
 from mmmamba.ops.sum_rows import sum_rows
 
-from .interpreter import INTERPRETED, check_in_the_interpreter, inside, outside
+from .interpreter import DEVICE, check_in_the_interpreter, gpu, kernels, outside
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
-ON_GPU = torch.cuda.is_available() and not INTERPRETED
-DEVICE = "cuda" if ON_GPU else "cpu"
-gpu = [pytest.mark.gpu, pytest.mark.skipif(not ON_GPU, reason="needs a CUDA device")]
-kernels = pytest.mark.parametrize(
-    "where", [pytest.param("interpreter", marks=inside), pytest.param("gpu", marks=gpu)]
-)
 
 
 @outside

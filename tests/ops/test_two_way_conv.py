@@ -5,11 +5,10 @@ import torch
 
 from mmmamba.ops import two_way_conv, two_way_conv_silu
 
-from .interpreter import INTERPRETED, check_in_the_interpreter, inside, outside
+from .interpreter import ON_GPU, check_in_the_interpreter, inside, outside
 from .second_order import assert_second_order_equal
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
-ON_GPU = torch.cuda.is_available() and not INTERPRETED
 
 
 def inputs(length, channels, dtype, device="cpu", bias=True, width=4):
