@@ -19,7 +19,7 @@ from .captured import Captured
 from .errors import GraphError
 from .function import Function
 from .memory import GraphMemory
-from .recording import MIB, CudaRecorder, Recorder
+from .recording import MIB, CudaRecorder, Recorder, size_key
 from .replays import give_replays, take_replays
 from .sizes import AUTO_SIZES, Sizes
 from .static_part import Maps, StaticPart
@@ -328,11 +328,6 @@ class Graphs:
 
     def _log(self, line: str) -> None:
         logger.info("%s: %s", self.name, line)
-
-
-def size_key(x: Tensor) -> tuple:
-    """What one capture is good for: a shape, dtype, layout, and autocast's dtype."""
-    return (x.shape, x.dtype, x.stride(), autocast_dtype(x))
 
 
 def _refused(watch: Watch, training: bool) -> str:

@@ -11,9 +11,15 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from mmmamba.ops.autocast import autocast_dtype
 from mmmamba.ops.recompute import unwatched
 
 MIB = 2**20
+
+
+def size_key(x: Tensor) -> tuple:
+    """What one recording is good for: a shape, dtype, layout, and autocast's dtype."""
+    return (x.shape, x.dtype, x.stride(), autocast_dtype(x))
 
 
 class Recorder(Protocol):

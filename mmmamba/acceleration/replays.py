@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmmamba.ops.autocast import autocast_dtype
 from mmmamba.ops.launch import on
 
-from .recording import CudaRecorder, Recorder
+from .recording import CudaRecorder, Recorder, size_key
 
 MOST = 16
 """Shapes that are held; one that has not come for the longest time gives way."""
@@ -51,8 +50,7 @@ class Replays:
         there = [x for x in inputs if x is not None]
         if self._off or torch.is_grad_enabled() or not self.recorder.takes(there[0]):
             return function(*inputs, *constants)
-        shapes = (None if x is None else (x.shape, x.dtype, x.stride()) for x in inputs)
-        key = (function, constants, autocast_dtype(there[0]), *shapes)
+        key = (function, constants, *(None if x is None else size_key(x) for x in inputs))
         if key not in self._held:
             self._held[key] = None
             self._let_go()

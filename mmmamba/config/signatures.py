@@ -36,6 +36,11 @@ def class_name(kind: Any) -> str:
     return kind.split(".")[-1] if isinstance(kind, str) else kind.__name__
 
 
+def makes_one_of(item: Any, *names: str) -> bool:
+    """Whether an entry of a config's list is a dict for one of these types."""
+    return isinstance(item, dict) and class_name(item["type"]) in names
+
+
 def constructor_arguments(name: Any, scope: str | None) -> set[str] | None:
     """Argument names of the registered class or function, or None if it is unknown or takes any."""
     # One name may be registered in several places, and which is meant is not known here. So a

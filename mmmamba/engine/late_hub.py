@@ -9,7 +9,7 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from torch import Tensor
 
-from ..acceleration.waiting import Readback
+from ..ops.waiting import Readback
 
 
 class _Scalar(NamedTuple):

@@ -17,9 +17,9 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from ..acceleration.waiting import Readback
 from ..errors import UsageError
 from ..layers.precision import full_precision
+from ..ops.waiting import Readback
 from .kept_casts import KeptCasts
 from .precision import HALF, Precision
 

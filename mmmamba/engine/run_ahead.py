@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from mmengine.logging import MessageHub
 from mmengine.model import BaseDataPreprocessor
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim import OptimWrapper
 from torch import nn
 
 from .late_hub import LateHub, read_at_once, read_late
+from .optimizers import with_gradients, wrappers_of
 
 
 class RunAhead:
@@ -25,7 +25,7 @@ class RunAhead:
     """
 
     def __init__(self, model: nn.Module, wrapper: Any, hub: MessageHub):
-        self.hub, self.wrappers = read_late(hub), list(_wrappers_of(wrapper))
+        self.hub, self.wrappers = read_late(hub), list(wrappers_of(wrapper).values())
         self.preprocessors = []
         for one in self.wrappers:
             _clip_without_reading(one, self.hub)
@@ -47,12 +47,6 @@ class RunAhead:
         read_at_once(self.hub)
 
 
-def _wrappers_of(wrapper: Any) -> Iterator[OptimWrapper]:
-    """MMEngine's wrappers of optimizers, those of other kinds left out."""
-    several = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-    yield from (one for one in several if isinstance(one, OptimWrapper))
-
-
 def _clip_without_reading(wrapper: OptimWrapper, hub: LateHub) -> None:
     """Have a wrapper give the norm of its gradients to a hub as a tensor."""
     # A subclass may clip in a way of its own.
@@ -60,8 +54,7 @@ def _clip_without_reading(wrapper: OptimWrapper, hub: LateHub) -> None:
         return
 
     def clip() -> None:
-        groups = wrapper.optimizer.param_groups
-        parameters = [p for group in groups for p in group["params"] if p.grad is not None]
+        parameters = with_gradients(wrapper)
         if not parameters:
             return
         norm = wrapper.clip_func(parameters, **wrapper.clip_grad_kwargs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,8 @@ import torch.nn.functional as F
 from mmcv.ops import roi_align
 from mmdet.structures.mask import BitmapMasks
 from torch import Tensor
+
+from mmmamba.ops.waiting import on_device
 
 from .region_masks import RegionMasks
 
@@ -66,7 +67,8 @@ class PackedMasks(BitmapMasks):
 
     def unpack(self, dtype: torch.dtype = torch.uint8) -> Tensor:
         """`(N, height, width)` of 0 and 1, on the device that holds the bits."""
-        shifts = _shifts(self.bits.device)
+        # Bit n of a byte is its pixel n ("little"), so a shift by n brings it to the front.
+        shifts = on_device(tuple(range(PIXELS_PER_BYTE)), torch.uint8, self.bits.device)
         pixels_NHW = ((self.bits[..., None] >> shifts) & 1).flatten(2).to(dtype)
         # A negative padding crops the pixels that fill the last byte.
         missing = (self.width - pixels_NHW.shape[2], self.height - pixels_NHW.shape[1])
@@ -83,9 +85,10 @@ class PackedMasks(BitmapMasks):
         if len(boxes_P4) == 0 or len(self) == 0:
             return boxes_P4.new_zeros(len(boxes_P4), *size)
         # Proposals may reach beyond the image. mmdet clips them likewise before it crops.
-        # RoIAlign names the map of each region in the first column: here that is the mask.
-        limits_4 = _limits(self.width, self.height, boxes_P4.dtype, boxes_P4.device)
+        limits = (self.width, self.height) * 2
+        limits_4 = on_device(limits, boxes_P4.dtype, boxes_P4.device)
         clipped_P4 = boxes_P4.clamp(min=0).minimum(limits_4)
+        # RoIAlign names the map of each region in the first column: here that is the mask.
         rois_P5 = torch.cat([mask_P[:, None].to(boxes_P4.dtype), clipped_P4], dim=1)
         # Each RoI names its mask, so that no mask is copied for the boxes that share it.
         crops_P = roi_align(
@@ -137,18 +140,3 @@ def _check_binary(pixels: np.ndarray) -> None:
             f"PackedMasks hold 0 and 1, but a pixel is {pixels.max()}; leave out PackMasks "
             "where a transform makes masks soft"
         )
-
-
-@lru_cache(maxsize=8)
-def _shifts(device: torch.device) -> Tensor:
-    """Bit n of a byte is its pixel n ("little"), so a shift by n brings it to the front."""
-    with torch.inference_mode(False):
-        return torch.arange(PIXELS_PER_BYTE, dtype=torch.uint8, device=device)
-
-
-@lru_cache(maxsize=256)
-def _limits(width: int, height: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Where boxes end at most; kept, as sizes come again and a copy to the device takes time."""
-    with torch.inference_mode(False):
-        limits = torch.tensor([width, height, width, height], dtype=dtype)
-        return limits.to(device, non_blocking=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -14,7 +12,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ...acceleration.errors import GraphError
 from ...acceleration.graphs import check_graphs, graph_model, ungraph_model
-from ...config.signatures import class_name
+from ...config.signatures import makes_one_of
 from ...errors import UsageError
 from ..bare_model import bare_model
 
@@ -28,14 +26,10 @@ def add_graphs(cfg: Config, graphs: int | str) -> None:
     What is asked for replaces what the config says; "auto", which is asked for by nobody, does not.
     """
     hooks = cfg.get("custom_hooks") or []
-    if graphs == "auto" and any(_is_ours(hook) for hook in hooks):
+    if graphs == "auto" and any(makes_one_of(hook, *NAMES) for hook in hooks):
         return
-    kept = [hook for hook in hooks if not _is_ours(hook)]
+    kept = [hook for hook in hooks if not makes_one_of(hook, *NAMES)]
     cfg.custom_hooks = [*kept, dict(type="GraphHook", graphs=graphs)]
-
-
-def _is_ours(hook: Any) -> bool:
-    return isinstance(hook, dict) and class_name(hook["type"]) in NAMES
 
 
 @HOOKS.register_module()

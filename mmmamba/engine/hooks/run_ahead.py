@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ...config.signatures import class_name
+from ...config.signatures import makes_one_of
 from ..run_ahead import RunAhead
 
 NAME = "RunAheadHook"
@@ -18,7 +18,7 @@ NAME = "RunAheadHook"
 def add_run_ahead(cfg: Config) -> None:
     """Have a config's run let Python go ahead, unless the config says so itself."""
     hooks = cfg.get("custom_hooks") or []
-    if not any(isinstance(hook, dict) and class_name(hook["type"]) == NAME for hook in hooks):
+    if not any(makes_one_of(hook, NAME) for hook in hooks):
         cfg.custom_hooks = [*hooks, dict(type=NAME)]
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import EMAHook
-from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ...errors import NonFiniteError
 from ..bare_model import bare_model
+from ..optimizers import wrappers_of
 
 SHOWN = 3
 
@@ -81,18 +80,12 @@ def _state(runner: Runner) -> Iterator[tuple[str, Tensor]]:
         for name, tensor in _saved(model):
             yield which + name, tensor.detach()
     names = {parameter: name for name, parameter in models[""].named_parameters()}
-    for key, wrapper in _wrappers(runner.optim_wrapper).items():
+    for key, wrapper in wrappers_of(runner.optim_wrapper).items():
         for parameter, state in wrapper.optimizer.state.items():
             owner = names.get(parameter, "a parameter")
             for name, value in state.items():
                 if isinstance(value, Tensor) and value.is_floating_point():
                     yield f"{key}'s {name} of {owner}", value
-
-
-def _wrappers(wrapper: Any) -> dict[str, OptimWrapper]:
-    """MMEngine's wrappers of optimizers by name, those of other kinds left out."""
-    several = wrapper.items() if isinstance(wrapper, OptimWrapperDict) else [("optimizer", wrapper)]
-    return {key: one for key, one in several if isinstance(one, OptimWrapper)}
 
 
 def _saved(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -13,8 +13,9 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
-from ...acceleration.waiting import Readback
 from ...errors import NonFiniteError
+from ...ops.waiting import Readback
+from ..optimizers import with_gradients
 from .agree import Agreement
 from .finite import total_norm
 from .nan_report import Step, save_report
@@ -119,8 +120,7 @@ class NanGuardHook(Hook):
             _spoil(wrapper, loss)
             self.unread = _Unread(self.step, wrapper, Readback(loss))
             return
-        parameters = [p for group in wrapper.optimizer.param_groups for p in group["params"]]
-        gradients = [p.grad for p in parameters if p.grad is not None] if scaler is None else []
+        gradients = [p.grad for p in with_gradients(wrapper)] if scaler is None else []
         finite = _finite(loss, gradients, 2.0)
         if not finite and gradients:
             # A sum of squares overflows long before its terms; the largest one takes many times as
@@ -179,11 +179,9 @@ def _leaves_out(wrapper: OptimWrapper, loss: Tensor) -> bool:
 
 def _spoil(wrapper: OptimWrapper, loss: Tensor) -> None:
     """Make a gradient not finite where the loss is not, for the scaler to see."""
-    parameters = (p for group in wrapper.optimizer.param_groups for p in group["params"])
-    first = next((p.grad for p in parameters if p.grad is not None), None)
-    if first is not None:
+    for parameter in with_gradients(wrapper)[:1]:
         # 1 for what is finite, else NaN.
-        first.mul_(loss.float() * 0 + 1)
+        parameter.grad.mul_(loss.float() * 0 + 1)
 
 
 def _finite(loss: Tensor, gradients: list[Tensor], power: float) -> bool:

@@ -15,7 +15,7 @@ import torch
 from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from torch import Tensor
 
-from mmmamba.acceleration.waiting import on_device
+from mmmamba.ops.waiting import on_device
 
 GRIDS = 12
 """Kept at once, those of the sizes that came last: 10 MB each for images of 1344 x 1344 pixels."""

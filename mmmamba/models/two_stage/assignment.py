@@ -20,8 +20,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from mmmamba.acceleration.waiting import on_device, places, where
 from mmmamba.ops.match_boxes import Thresholds, match_boxes, matches_boxes
+from mmmamba.ops.waiting import on_device, places, where
 
 from .box_coding import overlaps
 

@@ -11,7 +11,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmmamba.acceleration.waiting import Readback
+from mmmamba.ops.waiting import Readback
 
 from .box_coding import clip, decode, image_corners
 from .detections import (

@@ -13,7 +13,7 @@ from mmdet.models.losses import GIoULoss
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from torch import Tensor, nn
 
-from mmmamba.acceleration.waiting import on_device
+from mmmamba.ops.waiting import on_device
 
 LARGEST_LOG = abs(math.log(16 / 1000))
 """Logarithms of widths and heights are clipped here: mmdet's `wh_ratio_clip`."""

@@ -13,9 +13,9 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmmamba.acceleration.waiting import costs_a_wait, on_device
 from mmmamba.ops import grouped_nms
 from mmmamba.ops.paste_masks import paste_masks, pastes_masks
+from mmmamba.ops.waiting import costs_a_wait, on_device
 
 from .assignment import pick
 

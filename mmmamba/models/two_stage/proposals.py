@@ -11,7 +11,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmmamba.acceleration.waiting import on_device, places
+from mmmamba.ops.waiting import on_device, places
 
 from .assignment import count_mask, pad_boxes
 

@@ -15,7 +15,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmmamba.acceleration.waiting import on_device
+from mmmamba.ops.waiting import on_device
 
 from .assignment import DeviceRandomSampler
 from .box_coding import box_loss, decode, encode

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mmmamba.acceleration.waiting import costs_a_wait, places, where
+from mmmamba.ops.waiting import costs_a_wait, places, where
 
 from .assignment import (
     DeviceMaxIoUAssigner,

@@ -20,8 +20,8 @@ from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmmamba.acceleration.waiting import on_device, places, where
 from mmmamba.ops import grouped_nms
+from mmmamba.ops.waiting import on_device, places, where
 
 from .anchor_grid import AnchorGrid, AnchorGrids
 from .assignment import (

@@ -161,13 +161,7 @@ def detect(
     else:
         index_BN, known_2B = _chosen(candidates, threshold, most)
         choice = Choice(index_BN, known_2B[0].tolist())
-    index_BN = choice.index_BN
-    return Detected(
-        scores_BN=candidates.scores_BN.gather(1, index_BN),
-        labels_BN=candidates.labels_BN.gather(1, index_BN),
-        boxes_BN4=pick(candidates.boxes_BN4, index_BN),
-        counts=choice.counts,
-    )
+    return Detected(*_at(candidates, choice.index_BN), choice.counts)
 
 
 def _guess(
@@ -185,11 +179,15 @@ def _guess(
     pairs = Pairs(scores_BPC, above_BPC, boxes_BP4, labels_BP, fit_BP, levels)
     candidates = _candidates(pairs, nms_pre, PLACES)
     index_BN, known_2B = _chosen(candidates, threshold, most, COMPETING)
-    return Guess(
-        scores_BN=candidates.scores_BN.gather(1, index_BN),
-        labels_BN=candidates.labels_BN.gather(1, index_BN),
-        boxes_BN4=pick(candidates.boxes_BN4, index_BN),
-        known_2B=known_2B,
+    return Guess(*_at(candidates, index_BN), known_2B)
+
+
+def _at(candidates: Candidates, index_BN: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores, labels and boxes of candidates at these places."""
+    return (
+        candidates.scores_BN.gather(1, index_BN),
+        candidates.labels_BN.gather(1, index_BN),
+        pick(candidates.boxes_BN4, index_BN),
     )
 
 

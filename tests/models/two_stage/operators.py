@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from mmmamba.acceleration import waiting
 from mmmamba.models.two_stage import (
     assignment,
     detections,
@@ -16,6 +15,7 @@ from mmmamba.models.two_stage import (
     roi_extractor,
     rpn_head,
 )
+from mmmamba.ops import waiting
 
 READS = {
     "aten::_local_scalar_dense",
