@@ -26,6 +26,14 @@ OURS = {
     "vim_t": dict(pyramid=True, cls_token="none"),
     "localvim_t": dict(pyramid=True),
     "mobilemamba_t2": {},
+    "msvmamba_n": {},
+    "plainmamba_l1_det": {},
+    "groupmamba_t": {},
+    "mambar_t": dict(pyramid=True),
+    "vim_f_t": dict(pyramid=True),
+    "spatialmamba_t": {},
+    "vssd_m": {},
+    "mlla_t": {},
 }
 """Each family's smallest member, and what makes it a pyramid.
 
