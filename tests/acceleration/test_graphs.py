@@ -21,6 +21,8 @@ from .graphed_passes import assert_equal, build, every_family, gradients, image,
 from .whole_models import NAMES, build_whole, losses, predictions
 
 A, B = (2, 3, 64, 64), (2, 3, 96, 64)
+# Half a minute of large linear layers; its heads are Mask R-CNN's.
+HEAVY = pytest.param("cascade_mask_rcnn/vmamba_t_1x_coco", marks=pytest.mark.slow)
 half = pytest.mark.parametrize("autocast", [None, torch.bfloat16])
 
 
@@ -64,7 +66,7 @@ def test_prediction_is_eager_modes_with_the_weights_of_now(
     assert graphs.replayed == 3
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [HEAVY if name in HEAVY.values else name for name in NAMES])
 def test_detectors_and_segmentors(name: str) -> None:
     eager, graphed = build_whole(name), build_whole(name)
     graphs = attach(graphed, 1, Again())

@@ -1,4 +1,4 @@
-"""Losses of 20 iterations of a config of each head.
+"""Losses of 12 iterations of a config of each head.
 
 Tiny backbone, the demo's heads, small images, CPU, float32.
 
@@ -29,7 +29,8 @@ from mmmamba.engine.demo import apply_demo
 from .conftest import CONFIGS
 
 FILE = Path(__file__).with_name("golden_losses.json")
-ITERATIONS = 20
+# Later another CPU's rounding, which grows by half with each step, decides which regions count.
+ITERATIONS = 12
 # Config and side of its images. Batch norm over the last map's few positions makes rounding errors
 # large.
 NAMES = {

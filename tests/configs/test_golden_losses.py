@@ -1,4 +1,4 @@
-"""Numbers stay: 20 iterations of a config of each head give the losses that are written down."""
+"""Numbers stay: 12 iterations of a config of each head give the losses that are written down."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("poisoned_memory")
 pytest.importorskip("triton")
 
 ROUTES = ("row", "column_reversed")
-H, W, D, N, R = 3, 4, 8, 1, 3
+H, W, D, N, R = 2, 3, 8, 1, 3
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def schedule(request, monkeypatch):
 
 @inside
 @pytest.mark.parametrize("d_state", [1, 3])
-@pytest.mark.parametrize("size", [(1, 1), (3, 5)])
+@pytest.mark.parametrize("size", [(1, 1), (2, 3)])
 def test_equals_the_loop(size, d_state, schedule):
     inputs = make_inputs(
         *size, channels=5, d_state=d_state, routes=PAIR, batch=1, dtype=torch.float32
@@ -59,7 +59,7 @@ def test_more_steps_and_more_states(size, d_state):
 @inside
 def test_gradients_written_side_by_side(monkeypatch):
     monkeypatch.setenv("MMMAMBA_SCAN_BACKEND", "triton")
-    check_projected(("window4", "row"), 1, torch.float32, rtol=2e-4)
+    check_projected(("window2", "row"), 1, torch.float32, rtol=2e-4, size=(3, 2))
 
 
 @inside
