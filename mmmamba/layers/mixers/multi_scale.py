@@ -122,7 +122,8 @@ class MultiScaleSS2D(SS2D):
         x_BDHW = channels_first(x_BHWD)
         fine_BHWD = channels_last(self.conv2d(x_BDHW))
         coarse_BhwD = channels_last(self.conv2d_b1(x_BDHW))
-        sets = [S6(*parts) for parts in zip(*(parameter.split(1) for parameter in self.s6()))]
+        split = [parameter.split(1) for parameter in self.s6()]
+        sets = [S6(*parameters) for parameters in zip(*split)]
         of_fine, of_coarse = reversed(sets) if self.coarse_first else sets
         y_BLD = self.fine(fine_BHWD, of_fine)
         y_BTD = self.coarse(coarse_BhwD, of_coarse)

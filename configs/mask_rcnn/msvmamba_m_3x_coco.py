@@ -1,0 +1,9 @@
+# The pretrained weights lie in a Google Drive folder (`mmmamba download msvmamba_m` says where):
+# name the file that you fetched in model.backbone.init_cfg.
+_base_ = "./msvmamba_t_3x_coco.py"
+
+model = dict(
+    backbone=dict(arch="msvmamba_m"),
+    neck=dict(in_channels=[64, 128, 256, 512]),
+)
+expected = dict(metrics={"coco/bbox_mAP": 0.463, "coco/segm_mAP": 0.418})
