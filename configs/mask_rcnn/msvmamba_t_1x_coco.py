@@ -1,5 +1,5 @@
-# The pretrained weights lie in a Google Drive folder (`mmmamba download msvmamba_t` says where):
-# name the file that you fetched in model.backbone.init_cfg.
+# The weights lie behind a page: fetch them by hand from the place that docs/checkpoints.md names,
+# and put the file where `checkpoint` says.
 _base_ = [
     "../_base_/models/mask_rcnn_fpn.py",
     "../_base_/datasets/coco_instance.py",
@@ -7,8 +7,14 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
+checkpoint = "checkpoints/msvmamba_t.pth"
 model = dict(
-    backbone=dict(type="MSVMamba", arch="msvmamba_t", drop_path_rate=0.2),
+    backbone=dict(
+        type="MSVMamba",
+        arch="msvmamba_t",
+        drop_path_rate=0.2,
+        init_cfg=dict(type="Pretrained", checkpoint=checkpoint),
+    ),
     neck=dict(in_channels=[96, 192, 384, 768]),
 )
 expected = dict(

@@ -128,10 +128,14 @@ class MultiScaleSS2D(SS2D):
         y_BLD = self.fine(fine_BHWD, of_fine)
         y_BTD = self.coarse(coarse_BhwD, of_coarse)
         if self.norm_each:
-            y_BLD, y_BTD = self.out_norm(y_BLD), self.out_norm(y_BTD)
+            y_BLD, y_BTD = self._narrowed(y_BLD, x_BHWD), self._narrowed(y_BTD, x_BHWD)
         coarse_BhwD = self.coarse.summed(y_BTD, coarse_BhwD)
         y_BHWD = upsample_add(y_BLD.view(fine_BHWD.shape), coarse_BhwD, self.upsample)
-        return self.se(y_BHWD if self.norm_each else self.out_norm(y_BHWD))
+        return self.se(y_BHWD if self.norm_each else self._narrowed(y_BHWD, x_BHWD))
+
+    def _narrowed(self, y: Tensor, x_BHWD: Tensor) -> Tensor:
+        """The norm in the dtype of x, which what a float16 scan returned as float32 fits now."""
+        return self.out_norm(y).to(x_BHWD.dtype)
 
     def scan(self, x_BHWD: Tensor) -> Tensor:
         raise NotImplementedError("the scans of MultiScaleSS2D have maps of their own")
