@@ -8,7 +8,6 @@ from .published_files import Published, Repository
 
 MARKS: tuple[tuple[str, str], ...] = (
     ("SpatialMamba", r"\.state_fusion\."),
-    ("MSVMamba", r"\.op\.conv2d_b1\."),
     ("GroupMamba", r"\.mamba_g[1-4]\."),
     ("MambaReg", r"^pos_embed_cls$"),
     ("VimF", r"^patch_embed\.cnn_downsample_layers\."),
@@ -21,16 +20,6 @@ MARKS: tuple[tuple[str, str], ...] = (
 )
 """A family, and a pattern found in the name of a tensor that its files have."""
 
-_msvmamba = Repository(
-    source="https://github.com/YuHengsss/MSVMamba",
-    licence="none stated",
-    files="https://drive.google.com/drive/folders/{}",
-).file
-_msvmamba_v3 = Repository(
-    source="https://github.com/YuHengsss/MSVMamba",
-    licence="none stated",
-    files="https://huggingface.co/YuhengSSS/MSVMamba/resolve/main/{}",
-).file
 _vssd = Repository(
     source="https://github.com/YuHengsss/VSSD",
     licence="none stated",
@@ -70,27 +59,6 @@ _plain_mamba = Repository(
 # A row a file, as tables have them: a formatter would give each argument a line of its own.
 # fmt: off
 UNPORTED: tuple[Published, ...] = (
-    _msvmamba("msvmamba_nano", "classification", top1=77.3, page=True,
-              at="1J41w3ApitQhp2O3wHmJoOs4U032uqebK"),
-    _msvmamba("msvmamba_micro", "classification", top1=79.8, page=True,
-              at="1jfl2GmuKcUB8sPwRlyHK_wT0MjqgljYk"),
-    _msvmamba("msvmamba_micro", "mask_rcnn_1x", box_ap=43.8, mask_ap=39.9, page=True,
-              at="12CrNAGBalU0yoQcQgPTGO5lM397Jc4La"),
-    _msvmamba("msvmamba_micro", "mask_rcnn_3x", box_ap=46.3, mask_ap=41.8, page=True,
-              at="10-8cDnRfnk_j4QxMHkhUyecucnM_82pt"),
-    _msvmamba("msvmamba_micro", "upernet_160k", miou=45.1, miou_ms=45.4, page=True,
-              at="1naZHL4mwTchllAE001SsyZ_z4y_JRF0s"),
-    _msvmamba("msvmamba_t", "classification", top1=82.8, page=True,
-              at="1ddNWk89ohcxxMuVEaJ2Y5A6xeBKgA7lU"),
-    _msvmamba("msvmamba_t", "mask_rcnn_1x", box_ap=46.9, mask_ap=42.2, page=True,
-              at="1MogQ6PGdrgsyJckJTL9BJzlMCodJ3epu"),
-    _msvmamba("msvmamba_t", "mask_rcnn_3x", box_ap=48.3, mask_ap=43.2, page=True,
-              at="1dK1qFjaU8GmqvsmMr1mgppNJlNacHPtG"),
-    _msvmamba("msvmamba_t", "upernet_160k", miou=47.8, page=True,
-              at="1FaFPFExDd_4goIlLjTR7fXsuMRr-vYoY"),
-    _msvmamba_v3("msvmamba_v3_t", "classification", top1=83.0, at="msvmambav3_tiny_224.pth"),
-    _msvmamba_v3("msvmamba_v3_s", "classification", top1=84.1, at="msvmambav3_small_224.pth"),
-    _msvmamba_v3("msvmamba_v3_b", "classification", top1=84.4, at="msvmambav3_base_224.pth"),
     _vssd("vssd_micro", "classification", top1=82.5, key="model", at="vssd_micro_best.pth"),
     _vssd("vssd_micro", "mask_rcnn_1x", box_ap=45.4, mask_ap=41.3,
           at="mask_rcnn_vssd_fpn_coco_micro.pth"),

@@ -3,7 +3,7 @@
 from .bands import join_bands, split_bands
 from .depthwise_conv import depthwise_conv
 from .gate import silu_gate
-from .gather_rows import gather_rows
+from .gather_rows import gather_rows, gather_sums
 from .grouped_nms import grouped_nms
 from .layer_norm import add_layer_norm, layer_norm
 from .routes import (
@@ -16,9 +16,11 @@ from .routes import (
     register_route_set,
     route,
     route_table,
+    visit_table,
 )
 from .selective_scan import BackendError, projected_scan, selective_scan, sparing_memory
 from .two_way_conv import two_way_conv_silu
+from .upsample_add import upsample_add
 
 __all__ = [
     "REVERSED",
@@ -28,6 +30,7 @@ __all__ = [
     "depthwise_conv",
     "expand_routes",
     "gather_rows",
+    "gather_sums",
     "grouped_nms",
     "join_bands",
     "layer_norm",
@@ -43,4 +46,6 @@ __all__ = [
     "sparing_memory",
     "split_bands",
     "two_way_conv_silu",
+    "upsample_add",
+    "visit_table",
 ]

@@ -26,6 +26,22 @@ def gather_rows(x_BNC: Tensor, index_M: Tensor, inverse_NK: Tensor) -> Tensor:
     return _Gather.apply(x_BNC, index_M, inverse_NK)
 
 
+def gather_sums(y_BMC: Tensor, inverse_NK: Tensor, index_M: Tensor) -> Tensor:
+    """The transpose of `gather_rows`: row n is the sum of y's rows `inverse[n]`, `(B, N, C)`.
+
+    Args:
+        inverse_NK, index_M: of that, the index from 0 to N - 1 and without empty places.
+    """
+    if watched():
+        return _sums(y_BMC, inverse_NK)
+    return _Sums.apply(y_BMC, inverse_NK, index_M)
+
+
+def _sums(y_BMC: Tensor, inverse_NK: Tensor) -> Tensor:
+    rows_BNKC = y_BMC.index_select(1, inverse_NK.flatten()).unflatten(1, inverse_NK.shape)
+    return rows_BNKC.sum(2)
+
+
 def _plain(x_BNC: Tensor, index_M: Tensor, reads_zeros: bool) -> Tensor:
     # The row of zeros behind the last takes a copy of the map.
     return (F.pad(x_BNC, (0, 0, 0, 1)) if reads_zeros else x_BNC).index_select(1, index_M)
@@ -44,3 +60,15 @@ class _Gather(torch.autograd.Function):
         has_empty = inverse_NK.numel() > len(index_M)
         rows_BNKC = _plain(grad_BMC, inverse_NK.flatten(), has_empty).unflatten(1, inverse_NK.shape)
         return rows_BNKC.sum(2) if inverse_NK.shape[1] > 1 else rows_BNKC.squeeze(2), None, None
+
+
+class _Sums(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, y_BMC, inverse_NK, index_M):
+        ctx.save_for_backward(index_M, inverse_NK)
+        return _sums(y_BMC, inverse_NK)
+
+    @staticmethod
+    def backward(ctx, grad_BNC):
+        index_M, inverse_NK = ctx.saved_tensors
+        return gather_rows(grad_BNC, index_M, inverse_NK), None, None

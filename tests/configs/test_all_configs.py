@@ -37,6 +37,11 @@ PARAMETERS = {
     "mask_rcnn/efficientvmamba_s_1x_coco": 31,
     "mask_rcnn/efficientvmamba_b_1x_coco": 53,
     "mask_rcnn/mobilemamba_b1_1x_coco": 37.9,
+    "mask_rcnn/msvmamba_n_1x_coco": 26.57,
+    "mask_rcnn/msvmamba_m_1x_coco": 31.52,
+    "mask_rcnn/msvmamba_t_1x_coco": 52.55,
+    "mask_rcnn/msvmamba_v3_t_1x_coco": 51.77,
+    "mask_rcnn/msvmamba_v3_s_1x_coco": 69.72,
     "retinanet/efficientvmamba_b_1x_coco": 44,
     "retinanet/mobilemamba_b1_1x_coco": 27.0,
     "upernet/vmamba_t_160k_ade20k-512x512": 61.902572,
@@ -55,6 +60,9 @@ PARAMETERS = {
     "upernet/localvim_t_160k_ade20k-512x512": 36,
     "upernet/localvim_s_160k_ade20k-512x512": 58,
     "upernet/efficientvmamba_b_160k_ade20k-512x512": 65,
+    "upernet/msvmamba_m_160k_ade20k-512x512": 41.67,
+    "upernet/msvmamba_t_160k_ade20k-512x512": 64.70,
+    "upernet/msvmamba_v3_t_160k_ade20k-512x512": 63.92,
     "semantic_fpn/mobilemamba_b4_160k_ade20k-512x512": 19.7,
 }
 

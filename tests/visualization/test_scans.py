@@ -33,11 +33,10 @@ def images(height=72, width=101, batch=1) -> torch.Tensor:
     return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0)).double()
 
 
-def returned(scan, sequence, step, route):
-    """What the operator gave at a step of a route: `(D,)`, of the route alone or of all merged."""
+def position(scan, step, route):
+    """Where the operator is at a step of a route: a cell may have several places there."""
     index = scan.given["index"]
-    position = step if index is None else int(index[route, step])
-    return scan.output[sequence, position, 0 if scan.output.shape[2] == 1 else route]
+    return step if index is None else int(index[route, step])
 
 
 @every_family
@@ -55,9 +54,9 @@ def test_attention_times_the_input_is_what_the_layer_scans(family):
                     walk.u_BTKD[0, : step + 1, 0],
                 )
                 y_D = (weights_TD * u_TD).sum(0) + walk.D_KD[0] * u_TD[-1]
-                place = sequence if merged else (sequence, route)
+                place = (sequence, position(scan, step, route), 0 if merged else route)
                 got[place] = got.get(place, 0) + y_D
-                want[place] = returned(scan, sequence, step, route)
+                want[place] = scan.output[place]
             assert want, f"no route of {scan.name} comes to cell {cell}"
             for place in want:
                 torch.testing.assert_close(got[place], want[place], rtol=1e-10, atol=1e-12)

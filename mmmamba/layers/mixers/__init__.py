@@ -4,6 +4,7 @@ from .attention import Attention
 from .bidirectional import BidirectionalMixer
 from .es2d import ES2D, SKIP
 from .gated_merge import GatedMerge, misplace_columns
+from .multi_scale import MULTI_SCALE, JoinedScan, MultiScaleSS2D
 from .route_mixer import RouteMixer
 from .s6 import S6, Projected, dt_bias, dt_projection, dt_weight, s4d_real
 from .split_mixer import SplitMixer
@@ -12,12 +13,15 @@ from .ss2d import CROSS, SS2D
 __all__ = [
     "CROSS",
     "ES2D",
+    "MULTI_SCALE",
     "S6",
     "SKIP",
     "SS2D",
     "Attention",
     "BidirectionalMixer",
     "GatedMerge",
+    "JoinedScan",
+    "MultiScaleSS2D",
     "Projected",
     "RouteMixer",
     "SplitMixer",

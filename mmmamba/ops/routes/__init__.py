@@ -15,6 +15,7 @@ from .registry import (
     register_sized_route,
     route,
     route_table,
+    visit_table,
 )
 from .sets import expand_routes, list_route_sets, register_route_set
 
@@ -35,5 +36,6 @@ __all__ = [
     "route",
     "route_table",
     "scales",
+    "visit_table",
     "windows",
 ]
