@@ -5,6 +5,7 @@ from .blocks import MixerBlock, ResidualBlock, Stage
 from .channel_gate import ChannelGate
 from .conv_norm import ConvNormAct
 from .drop_path import Branch, added, drop_path, dropped
+from .grouped import GroupedLayerNorm, GroupedLinear
 from .heads import NormPoolHead
 from .layout import ToChannelsFirst, ToChannelsLast, channels_first, channels_last
 from .mixers import (
@@ -16,6 +17,8 @@ from .mixers import (
     Attention,
     BidirectionalMixer,
     GatedMerge,
+    GroupedSS2D,
+    ModulatedGroupMamba,
     Projected,
     RouteMixer,
     SplitMixer,
@@ -59,11 +62,15 @@ __all__ = [
     "CutsMaps",
     "DepthwiseConv",
     "GatedMerge",
+    "GroupedLayerNorm",
+    "GroupedLinear",
+    "GroupedSS2D",
     "LayerNorm",
     "LayerNorm2d",
     "MapWalk",
     "MixerBlock",
     "Mlp",
+    "ModulatedGroupMamba",
     "NormPoolHead",
     "PatchEmbed",
     "PatchMerging",

@@ -4,6 +4,7 @@ from .attention import Attention
 from .bidirectional import BidirectionalMixer
 from .es2d import ES2D, SKIP
 from .gated_merge import GatedMerge, misplace_columns
+from .grouped import GroupedSS2D, ModulatedGroupMamba
 from .route_mixer import RouteMixer
 from .s6 import S6, Projected, dt_bias, dt_projection, dt_weight, s4d_real
 from .split_mixer import SplitMixer
@@ -18,6 +19,8 @@ __all__ = [
     "Attention",
     "BidirectionalMixer",
     "GatedMerge",
+    "GroupedSS2D",
+    "ModulatedGroupMamba",
     "Projected",
     "RouteMixer",
     "SplitMixer",
