@@ -8,7 +8,6 @@ from .published_files import Published, Repository
 
 MARKS: tuple[tuple[str, str], ...] = (
     ("SpatialMamba", r"\.state_fusion\."),
-    ("GroupMamba", r"\.mamba_g[1-4]\."),
     ("MambaReg", r"^pos_embed_cls$"),
     ("VimF", r"^patch_embed\.cnn_downsample_layers\."),
     ("PlainMamba", r"\.mamba\.direction_Bs$"),
@@ -34,11 +33,6 @@ _spatial_mamba = Repository(
     source="https://github.com/EdwardChasel/Spatial-Mamba",
     licence="Apache-2.0 (the repository's)",
     files="https://drive.google.com/file/d/{}/view",
-).file
-_group_mamba = Repository(
-    source="https://github.com/Amshaker/GroupMamba",
-    licence="MIT (the repository's)",
-    files="https://huggingface.co/Abdelrahman-shaker/{}",
 ).file
 _mamba_reg = Repository(
     source="https://github.com/wangf3014/Mamba-Reg",
@@ -113,10 +107,6 @@ UNPORTED: tuple[Published, ...] = (
                    at="1oTyT0q88ernqc1_IyqBWHrVJJPGNRN8r"),
     _spatial_mamba("spatialmamba_b", "upernet_160k", miou=51.8, miou_ms=52.6, page=True,
                    at="1DLSC20TiSfzWrdgLRSdgrhnDn79nruB6"),
-    _group_mamba("groupmamba_t", "classification", top1=83.3,
-                 at="GroupMamba-Tiny/resolve/main/groupmamba_tiny_ema.pth"),
-    _group_mamba("groupmamba_s", "classification", top1=83.9, page=True, at="GroupMamba-Small"),
-    _group_mamba("groupmamba_b", "classification", top1=84.5, page=True, at="GroupMamba-Base"),
     _mamba_reg("mambareg_s", "classification", top1=81.4, at="mambar_small_patch16_224.pth"),
     _mamba_reg("mambareg_b", "classification", top1=83.0, at="mambar_base_patch16_224.pth"),
     _mamba_reg("mambareg_l", "classification", top1=83.6, at="mambar_large_patch16_224.pth"),

@@ -5,6 +5,7 @@ from .blocks import MixerBlock, ResidualBlock, Stage
 from .channel_gate import ChannelGate
 from .conv_norm import ConvNormAct
 from .drop_path import Branch, added, drop_path, dropped
+from .grouped import GroupedLayerNorm, GroupedLinear
 from .heads import NormPoolHead
 from .layout import ToChannelsFirst, ToChannelsLast, channels_first, channels_last
 from .mixers import (
@@ -17,7 +18,9 @@ from .mixers import (
     Attention,
     BidirectionalMixer,
     GatedMerge,
+    GroupedSS2D,
     JoinedScan,
+    ModulatedGroupMamba,
     MultiScaleSS2D,
     Projected,
     RouteMixer,
@@ -63,12 +66,16 @@ __all__ = [
     "CutsMaps",
     "DepthwiseConv",
     "GatedMerge",
+    "GroupedLayerNorm",
+    "GroupedLinear",
+    "GroupedSS2D",
     "JoinedScan",
     "LayerNorm",
     "LayerNorm2d",
     "MapWalk",
     "MixerBlock",
     "Mlp",
+    "ModulatedGroupMamba",
     "MultiScaleSS2D",
     "NormPoolHead",
     "PatchEmbed",

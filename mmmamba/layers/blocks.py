@@ -70,13 +70,20 @@ class Stage(nn.Module):
         blocks: in their order.
         downsample: the step down, None after the last stage.
         with_cp: recompute each block in the backward pass instead of keeping what is inside it.
+        norm: what the stage's map passes through at its end, called as `LayerNorm` is with
+            a branch: both the map that leaves and what steps down are normalised. None for nothing.
     """
 
     def __init__(
-        self, blocks: list[nn.Module], downsample: nn.Module | None = None, with_cp: bool = False
+        self,
+        blocks: list[nn.Module],
+        downsample: nn.Module | None = None,
+        with_cp: bool = False,
+        norm: nn.Module | None = None,
     ):
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
+        self.norm = norm
         self.downsample = downsample
         self.with_cp = with_cp
 
@@ -86,11 +93,13 @@ class Stage(nn.Module):
         # Nothing is kept in inference and behind frozen parts, so nothing can be spared there.
         for block in self.blocks:
             x = recomputed(block, x) if self.with_cp and x.requires_grad else block(x)
-        return x
+        return x if self.norm is None else self.norm(x, None)[0]
 
     def _chained(self, x: Tensor) -> Tensor:
         """The blocks, each leaving its last sum to the first norm of the next."""
         branch: Branch | None = None
         for block in cast("Iterable[ResidualBlock]", self.blocks):
             x, branch = block.summands(x, branch)
+        if self.norm is not None:
+            return self.norm(x, branch)[0]
         return x if branch is None else added(x, branch)

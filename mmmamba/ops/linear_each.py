@@ -4,10 +4,12 @@ A batch of products computes them well. Not so the gradients of the weights: eac
 positions into few numbers, for which a plain product is cut along its sum and spread over the card,
 and a product of a batch is not. So these are products of their own.
 
-Shape suffixes: B batch, L positions, P = B L, K layers, E inputs and X outputs of a layer.
+Shape suffixes: B batch, L positions, P = B L, K layers, E inputs and X outputs of a layer, J parts
+of these outputs.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .autocast import autocast_dtype
@@ -23,6 +25,27 @@ def linear_each(u_BLKE: Tensor, weight_KXE: Tensor) -> Tensor:
         u_BLKE, weight_KXE = u_BLKE.to(low), weight_KXE.to(low)
     call = _Each.apply if unwatched(u_BLKE) else _plain
     return call(u_BLKE, weight_KXE)
+
+
+def grouped_linear(x_BLD: Tensor, weight_KJXE: Tensor) -> Tensor:
+    """`(B, L, J K X)`: a layer for each group of E of the D = K E channels, `(B, L, D)`.
+
+    Part by part: the j-th of all groups lie side by side.
+    """
+    if x_BLD.is_cuda:
+        # One product, K times the arithmetic of K thin ones: these read and write at odd strides,
+        # and of such narrow maps a product waits for memory, not for arithmetic.
+        return F.linear(x_BLD, block_diagonal(weight_KJXE))
+    J = weight_KJXE.shape[1]
+    u_BLKE = x_BLD.unflatten(-1, (len(weight_KJXE), -1))
+    y_BLKJX = linear_each(u_BLKE, weight_KJXE.flatten(1, 2)).unflatten(-1, (J, -1))
+    return y_BLKJX.transpose(2, 3).flatten(2)
+
+
+def block_diagonal(weight_KJXE: Tensor) -> Tensor:
+    """The one weight `(J K X, K E)` that does what the groups' do."""
+    weight_JKXKE = torch.diag_embed(weight_KJXE.permute(1, 2, 3, 0), dim1=1, dim2=3)
+    return weight_JKXKE.flatten(3).flatten(0, 2)
 
 
 def _plain(u_BLKE: Tensor, weight_KXE: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from .attention import Attention
 from .bidirectional import BidirectionalMixer
 from .es2d import ES2D, SKIP
 from .gated_merge import GatedMerge, misplace_columns
+from .grouped import GroupedSS2D, ModulatedGroupMamba
 from .multi_scale import MULTI_SCALE, JoinedScan, MultiScaleSS2D
 from .route_mixer import RouteMixer
 from .s6 import S6, Projected, dt_bias, dt_projection, dt_weight, s4d_real
@@ -20,7 +21,9 @@ __all__ = [
     "Attention",
     "BidirectionalMixer",
     "GatedMerge",
+    "GroupedSS2D",
     "JoinedScan",
+    "ModulatedGroupMamba",
     "MultiScaleSS2D",
     "Projected",
     "RouteMixer",

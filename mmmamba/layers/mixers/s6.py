@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mmmamba.ops import projected_scan, selective_scan
 from mmmamba.ops.autocast import autocast_dtype
-from mmmamba.ops.linear_each import linear_each
+from mmmamba.ops.linear_each import block_diagonal, linear_each
 from mmmamba.ops.recompute import unwatched
 from mmmamba.ops.selective_scan.joined import Separate, joined
 
@@ -67,8 +67,8 @@ class S6(NamedTuple):
         Args:
             heads: groups of channels, each with K / G routes of its own.
         """
-        if heads == 1 and dense_pays(x_BLD, self.rank):
-            return self._project_at_once(x_BLD)
+        if dense_pays(x_BLD, self.rank):
+            return self._project_at_once(x_BLD, heads)
         # A head's routes read its slice of the channels alone: one product for each head, the rows
         # of its routes below each other.
         weight_GXE = self.x_proj_KME.unflatten(0, (heads, -1)).flatten(1, 2)
@@ -103,13 +103,21 @@ class S6(NamedTuple):
             return Projected(delta_BLE.unsqueeze(2), B_BLKN, C_BLKN)
         return Projected(linear_each(rho_BLKR, self.dt_proj_KER), B_BLKN, C_BLKN)
 
-    def _project_at_once(self, x_BLD: Tensor) -> Projected:
+    def _project_at_once(self, x_BLD: Tensor, heads: int) -> Projected:
         """`project` without the low-rank factor in between."""
         R, N, _ = self.splits
         routes = (len(self.D_KE), -1)
         down_KRE, BC_KXE = self.x_proj_KME.split((R, 2 * N), 1)
-        delta = F.linear(x_BLD, compose(self.dt_proj_KER, down_KRE).flatten(0, 1))
-        BC = F.linear(x_BLD, BC_KXE.flatten(0, 1))
+        step_KEE = compose(self.dt_proj_KER, down_KRE)
+        if heads == 1:
+            delta = F.linear(x_BLD, step_KEE.flatten(0, 1))
+            BC = F.linear(x_BLD, BC_KXE.flatten(0, 1))
+        else:
+            # One product for all heads, which is zero where a head does not look: what B and C are
+            # made of is too thin for one of its own.
+            blocks = [_for_heads(rows, heads) for rows in (step_KEE, full_precision(BC_KXE))]
+            joint = F.linear(x_BLD, torch.cat(blocks).to(x_BLD.dtype))
+            delta, BC = joint.split([len(rows) for rows in blocks], -1)
         B_BLKN, C_BLKN = BC.unflatten(-1, routes).split(N, -1)
         return Projected(delta.unflatten(-1, routes), B_BLKN, C_BLKN)
 
@@ -165,6 +173,12 @@ class S6(NamedTuple):
 
     def _A_KEN(self) -> Tensor:
         return -torch.exp(full_precision(self.A_log_KEN))
+
+
+def _for_heads(weight_KXE: Tensor, heads: int) -> Tensor:
+    """The weight `(K X, G E)` of all routes, each of its head's channels alone."""
+    weight_GXE = weight_KXE.unflatten(0, (heads, -1)).flatten(1, 2)
+    return block_diagonal(weight_GXE.unsqueeze(1))
 
 
 def output_dtype(taken: torch.dtype) -> torch.dtype | None:

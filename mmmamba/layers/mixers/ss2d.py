@@ -192,7 +192,10 @@ class SS2D(nn.Module):
         )
         # K = G J routes of E channels each become J routes of all D = G E channels.
         y_BLJD = y_BLKE.unflatten(2, (self.heads, -1)).transpose(2, 3).flatten(3)
-        return y_BLJD.sum(2) if self.multi_scan is None else self.multi_scan(y_BLJD, H, W)
+        if self.multi_scan is not None:
+            return self.multi_scan(y_BLJD, H, W)
+        # A sum over one route would be a copy.
+        return y_BLJD.squeeze(2) if y_BLJD.shape[2] == 1 else y_BLJD.sum(2)
 
     def _inputs(self, x_BLD: Tensor) -> Tensor:
         """What the routes read: the map, or `(B, L, K, E)`, each route the channels of its head."""

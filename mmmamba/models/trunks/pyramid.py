@@ -174,6 +174,8 @@ class PyramidBackbone(MambaBackbone):
         parts = [[getattr(self, self.STEM)]]
         for i, stage in enumerate(self.stages):
             parts.append([stage.blocks, *self._output_parts(i)])
+            if stage.norm is not None:
+                parts[-1].append(stage.norm)
             if i > 0:
                 # The step into a stage is frozen with it, as in mmdet's.
                 parts[-1].append(self.stages[i - 1].downsample)

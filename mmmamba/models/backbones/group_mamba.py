@@ -1,0 +1,247 @@
+"""GroupMamba (Shaker et al., arXiv 2407.13772, CVPR 2025): scans of groups of channels."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from mmmamba.checkpoints import Fingerprint, KeyMap, Repository, Size
+from mmmamba.layers import (
+    CROSS,
+    Branch,
+    ConvMlp,
+    ConvNormAct,
+    LayerNorm,
+    Mlp,
+    ModulatedGroupMamba,
+    ResidualBlock,
+    Stage,
+    ToChannelsLast,
+    added,
+    conv_downsample,
+    drop_path,
+    dropped,
+)
+
+from ..trunks.base import init_linears
+from ..trunks.pyramid import Pyramid, PyramidArch, PyramidBackbone, check_per_stage
+
+_GROUP = re.compile(r"\.mamba_g(\d)\.")
+
+
+def _join_groups(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Their four mixers of a layer as our one, whose parameters are theirs below each other."""
+    joined: dict[str, list[Tensor]] = {}
+    for name in sorted(state):
+        joined.setdefault(_GROUP.sub(".groups.", name), []).append(state[name])
+    return {
+        name: torch.cat(found) if len(found) > 1 else found[0] for name, found in joined.items()
+    }
+
+
+_KEY_MAP = KeyMap(
+    under=("model_ema", "model"),
+    renames=(
+        (r"^patch_embed1\.conv\.([036])\.", lambda m: f"patch_embed.{int(m[1]) // 3}.conv."),
+        (r"^patch_embed1\.conv\.([147])\.", lambda m: f"patch_embed.{int(m[1]) // 3}.norm."),
+        (r"^patch_embed1\.proj\.", "patch_embed.3."),
+        (r"^patch_embed1\.norm\.", "patch_embed.5."),
+        (r"^patch_embed([234])\.proj\.", lambda m: f"layers.{int(m[1]) - 2}.downsample.1."),
+        (r"^patch_embed([234])\.norm\.", lambda m: f"layers.{int(m[1]) - 2}.downsample.3."),
+        (r"^block([1-4])\.", lambda m: f"layers.{int(m[1]) - 1}.blocks."),
+        (r"^norm([1-4])\.", lambda m: f"layers.{int(m[1]) - 1}.norm."),
+        (r"^post_network\.0\.", "layers.3.norm.block."),
+        (r"\.attn\.fc1\.", ".attn.affinity.global_reduce."),
+        (r"\.attn\.fc2\.", ".attn.affinity.channel_select."),
+        (r"\.dwconv\.dwconv\.", ".dwconv."),
+        (r"^(head|dist_head)\.", r"classifier.\1."),
+    ),
+    convert=_join_groups,
+    may_be_surplus=(r"layers\.3\.norm\.block\..*", r"classifier\.(dist_)?head\.(weight|bias)"),
+    fingerprint=Fingerprint(
+        block=r"layers\.(\d+)\.blocks\.(\d+)\.attn\.skip_scale",
+        widths=(r"layers\.0\.norm\.weight", r"layers\.3\.norm\.weight"),
+        variants={
+            (3, 4, 9, 3, 64, 448): "groupmamba_t",
+            (3, 4, 16, 3, 64, 512): "groupmamba_s",
+            (3, 6, 21, 3, 96, 512): "groupmamba_b",
+        },
+    ),
+    mark=r"\.mamba_g[1-4]\.",
+)
+
+_file = Repository(
+    source="https://github.com/Amshaker/GroupMamba",
+    licence="MIT (the repository's)",
+    files="https://huggingface.co/Abdelrahman-shaker/{}",
+).file
+# fmt: off
+_PUBLISHED_FILES = (
+    _file("groupmamba_t", "classification", top1=83.3,
+          at="GroupMamba-Tiny/resolve/main/groupmamba_tiny_ema.pth"),
+    _file("groupmamba_s", "classification", top1=83.9, page=True, at="GroupMamba-Small"),
+    _file("groupmamba_b", "classification", top1=84.5, page=True, at="GroupMamba-Base"),
+)
+# fmt: on
+_SIZES = {
+    "groupmamba_t": Size("23", "4.6"),
+    "groupmamba_s": Size("34", "7.0"),
+    "groupmamba_b": Size("57", "14"),
+}
+
+
+class GroupMambaBlock(ResidualBlock):
+    """`x + attn(x)`, whose norm is its own, then `x + mlp(norm2(x))`. Channels-last."""
+
+    def __init__(self, dim: int, attn: nn.Module, mlp: nn.Module, drop_path_rate: float):
+        super().__init__()
+        self.attn = attn
+        self.drop_path = drop_path(drop_path_rate)
+        self.norm2 = LayerNorm(dim, eps=1e-6, feeds_linear=True)
+        self.mlp = mlp
+
+    def summands(self, x: Tensor, branch: Branch | None = None) -> tuple[Tensor, Branch]:
+        normed, x = self.attn.norm(x, branch)
+        normed, x = self.norm2(x, dropped(self.drop_path, self.attn(normed)))
+        return x, dropped(self.drop_path, self.mlp(normed))
+
+
+class ClassBlock(nn.Module):
+    """A block of the map's mean, `(B, 1, 1, C)`, whose first norm comes after the layer."""
+
+    def __init__(self, dim: int, attn: nn.Module):
+        super().__init__()
+        self.attn = attn
+        self.norm1 = LayerNorm(dim, eps=1e-6)
+        self.norm2 = LayerNorm(dim, eps=1e-6, feeds_linear=True)
+        self.mlp = Mlp(dim)
+
+    def forward(self, x_B11C: Tensor) -> Tensor:
+        x_B11C = x_B11C + self.norm1(self.attn(self.attn.norm(x_B11C)))
+        return x_B11C + self.mlp(self.norm2(x_B11C))
+
+
+class ClassNorm(LayerNorm):
+    """The classifier's last norm: that of a `ClassBlock` of the map's mean, not of the map."""
+
+    def __init__(self, dim: int, block: nn.Module):
+        super().__init__(dim, eps=1e-6)
+        self.block = block
+
+    def forward(self, x_BHWC: Tensor, *branch: Branch | None):  # type: ignore[override]
+        summed = x_BHWC if branch[0] is None else added(x_BHWC, branch[0])
+        return super().forward(self.block(summed.mean((1, 2), keepdim=True)), None)
+
+
+class TwoHeads(nn.Module):
+    """The mean of two linear classifiers' logits, one of which learnt from a teacher."""
+
+    def __init__(self, dim: int, num_classes: int):
+        super().__init__()
+        self.head = nn.Linear(dim, num_classes)
+        self.dist_head = nn.Linear(dim, num_classes)
+
+    def forward(self, x_B11C: Tensor) -> Tensor:
+        x_BC = x_B11C.flatten(1)
+        return (self.head(x_BC) + self.dist_head(x_BC)) / 2
+
+
+def _stem(in_channels: int, dim: int, hidden: int) -> nn.Sequential:
+    """Four convolutions, images to a map at a quarter of their sides, rounded up twice."""
+    return nn.Sequential(
+        ConvNormAct(nn.Conv2d(in_channels, hidden, 7, 2, 3, bias=False)),
+        ConvNormAct(nn.Conv2d(hidden, hidden, 3, 1, 1, bias=False)),
+        ConvNormAct(nn.Conv2d(hidden, hidden, 3, 1, 1, bias=False)),
+        nn.Conv2d(hidden, dim, 3, 2, 1),
+        ToChannelsLast(),
+        LayerNorm(dim),
+    )
+
+
+def _start(module: nn.Module) -> None:
+    """Linear layers as most families', convolutions normal by what they hand on."""
+    init_linears(module)
+    if isinstance(module, nn.Conv2d):
+        fan_out = module.out_channels // module.groups * math.prod(module.kernel_size)
+        nn.init.normal_(module.weight, std=(2 / fan_out) ** 0.5)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupMambaArch(PyramidArch):
+    """What a GroupMamba's architecture says, beside `PyramidArch`.
+
+    Args:
+        stem_hidden_dim: channels of the stem's first three convolutions.
+        mlp_ratios: widening of each stage's feed-forward layers.
+        routes: one for each group of channels; so many groups there are.
+        d_state, dt_rank: of each group's scan; "auto" is a sixteenth of a group's width.
+    """
+
+    stem_hidden_dim: int = 64
+    mlp_ratios: Sequence[float] = (8, 8, 4, 4)
+    routes: Sequence[str] = CROSS
+    d_state: int = 1
+    dt_rank: int | str = "auto"
+    drop_path_rate: float = 0.05
+
+
+@MODELS.register_module()
+class GroupMamba(PyramidBackbone):
+    """Four groups of channels, each scanned along one route, and an affinity between them.
+
+    Its arguments are the fields of `GroupMambaArch` and those of every backbone (`MambaBackbone`).
+    A stage's map is normalised, and so goes on to the next; the norm of the last one has learnt
+    from a classifier's vector alone. A classifier returns the mean of its two heads, in training
+    too: distillation is not part of this toolbox.
+
+    Raises:
+        ValueError: not one of `mlp_ratios` for each stage, or widths that the groups cannot share.
+    """
+
+    OUTPUT_NORMS = False
+    KEY_MAP = _KEY_MAP
+    PUBLISHED = _PUBLISHED_FILES
+    SIZES = _SIZES
+    Arch = GroupMambaArch
+    ARCHS = dict(
+        groupmamba_t=GroupMambaArch(
+            embed_dims=(64, 128, 348, 448), depths=(3, 4, 9, 3), stem_hidden_dim=32
+        ),
+        groupmamba_s=GroupMambaArch(embed_dims=(64, 128, 348, 512), depths=(3, 4, 16, 3)),
+        groupmamba_b=GroupMambaArch(embed_dims=(96, 192, 424, 512), depths=(3, 6, 21, 3)),
+    )
+    TINY = dict(
+        arch=dict(embed_dims=16, depths=(1, 1, 2, 1), stem_hidden_dim=8, mlp_ratios=(2, 2, 2, 2))
+    )
+
+    def build(self, a: GroupMambaArch, in_channels: int) -> Pyramid:
+        check_per_stage("GroupMamba", len(a.depths), mlp_ratios=a.mlp_ratios)
+        mixer = partial(ModulatedGroupMamba, **a.pick("routes", "d_state", "dt_rank"))
+
+        def block(i: int, j: int, dim: int, drop_path_rate: float) -> nn.Module:
+            return GroupMambaBlock(dim, mixer(dim), ConvMlp(dim, a.mlp_ratios[i]), drop_path_rate)
+
+        def stage(
+            i: int, blocks: list[nn.Module], downsample: nn.Module | None, with_cp: bool
+        ) -> Stage:
+            dim = self.dims[i]
+            norm: nn.Module = LayerNorm(dim, eps=1e-6)
+            if self.is_classifier and downsample is None:
+                norm = ClassNorm(dim, ClassBlock(dim, mixer(dim)))
+            return Stage(blocks, downsample, with_cp, norm)
+
+        return Pyramid(
+            stem=partial(_stem, in_channels, hidden=a.stem_hidden_dim),
+            block=block,
+            downsample=conv_downsample,
+            head=TwoHeads,
+            stage=stage,
+            start=_start,
+        )
