@@ -10,8 +10,6 @@ MARKS: tuple[tuple[str, str], ...] = (
     ("SpatialMamba", r"\.state_fusion\."),
     ("MSVMamba", r"\.op\.conv2d_b1\."),
     ("GroupMamba", r"\.mamba_g[1-4]\."),
-    ("MambaReg", r"^pos_embed_cls$"),
-    ("VimF", r"^patch_embed\.cnn_downsample_layers\."),
     ("PlainMamba", r"\.mamba\.direction_Bs$"),
     ("MLLA", r"\.attn\.lepe\."),
     ("VSSD", r"\.attn\.to_qkv\."),
@@ -50,16 +48,6 @@ _group_mamba = Repository(
     source="https://github.com/Amshaker/GroupMamba",
     licence="MIT (the repository's)",
     files="https://huggingface.co/Abdelrahman-shaker/{}",
-).file
-_mamba_reg = Repository(
-    source="https://github.com/wangf3014/Mamba-Reg",
-    licence="none stated",
-    files="https://huggingface.co/Wangf3014/Mamba-Reg/resolve/main/{}",
-).file
-_vim_f = Repository(
-    source="https://github.com/yws-wxs/Vim-F",
-    licence="none stated",
-    files="https://github.com/yws-wxs/Vim-F/releases/download/{}",
 ).file
 _plain_mamba = Repository(
     source="https://github.com/ChenhongyiYang/PlainMamba",
@@ -149,12 +137,6 @@ UNPORTED: tuple[Published, ...] = (
                  at="GroupMamba-Tiny/resolve/main/groupmamba_tiny_ema.pth"),
     _group_mamba("groupmamba_s", "classification", top1=83.9, page=True, at="GroupMamba-Small"),
     _group_mamba("groupmamba_b", "classification", top1=84.5, page=True, at="GroupMamba-Base"),
-    _mamba_reg("mambareg_s", "classification", top1=81.4, at="mambar_small_patch16_224.pth"),
-    _mamba_reg("mambareg_b", "classification", top1=83.0, at="mambar_base_patch16_224.pth"),
-    _mamba_reg("mambareg_l", "classification", top1=83.6, at="mambar_large_patch16_224.pth"),
-    _vim_f("vimf_t", "classification", top1=76.7, at="v1.0.0.3/v2-ti-f-ckp.pth"),
-    _vim_f("vimf_v1_t", "classification", top1=76.0, at="v1.0.0.2/Ti_pre_checkpoint.pth"),
-    _vim_f("vimf_v1_s", "classification", top1=80.5, at="v1.0.0.2/S_pre_checkpoint.pth"),
     _plain_mamba("plainmamba_l1", "classification", top1=77.9, at="l1.pth"),
     _plain_mamba("plainmamba_l1", "mask_rcnn_1x", box_ap=44.1, mask_ap=39.1,
                  at="detection/maskrcnn/l1_1x.pth"),

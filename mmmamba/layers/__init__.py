@@ -40,7 +40,7 @@ from .scaling import (
     conv_stem,
     patch_stem,
 )
-from .tokens import TokenEmbedding, TokenLayout, resize_cells
+from .tokens import RegisterEmbedding, TokenEmbedding, TokenLayout, resize_cells
 from .walk import CutsMaps, MapWalk, Walks
 from .windows import window_cells, window_join, window_partition
 
@@ -70,6 +70,7 @@ __all__ = [
     "PositionalBlock",
     "Projected",
     "RMSNorm",
+    "RegisterEmbedding",
     "ResidualBlock",
     "ResidualStem",
     "RouteMixer",
