@@ -13,11 +13,13 @@ from .mixers import (
     S6,
     SKIP,
     SS2D,
+    AddSpectrum,
     Attention,
     BidirectionalMixer,
     GatedMerge,
     Projected,
     RouteMixer,
+    SpectralMixer,
     SplitMixer,
     dt_bias,
     dt_projection,
@@ -27,7 +29,7 @@ from .mixers import (
 )
 from .mlp import ConvMlp, Mlp
 from .norm import LayerNorm, RMSNorm
-from .plain import PatchEmbed, StreamBlock
+from .plain import ConvPatchEmbed, PatchEmbed, StreamBlock
 from .positional import PositionalBlock
 from .precision import full_precision
 from .rescale import LayerNorm2d, rescale
@@ -50,12 +52,14 @@ __all__ = [
     "S6",
     "SKIP",
     "SS2D",
+    "AddSpectrum",
     "Attention",
     "BidirectionalMixer",
     "Branch",
     "ChannelGate",
     "ConvMlp",
     "ConvNormAct",
+    "ConvPatchEmbed",
     "CutsMaps",
     "DepthwiseConv",
     "GatedMerge",
@@ -74,6 +78,7 @@ __all__ = [
     "ResidualBlock",
     "ResidualStem",
     "RouteMixer",
+    "SpectralMixer",
     "SplitMixer",
     "Stage",
     "StreamBlock",

@@ -18,12 +18,14 @@ from .routes import (
     route_table,
 )
 from .selective_scan import BackendError, projected_scan, selective_scan, sparing_memory
+from .spectrum import add_spectrum
 from .two_way_conv import two_way_conv_silu
 
 __all__ = [
     "REVERSED",
     "BackendError",
     "add_layer_norm",
+    "add_spectrum",
     "cover",
     "depthwise_conv",
     "expand_routes",

@@ -6,6 +6,7 @@ from .es2d import ES2D, SKIP
 from .gated_merge import GatedMerge, misplace_columns
 from .route_mixer import RouteMixer
 from .s6 import S6, Projected, dt_bias, dt_projection, dt_weight, s4d_real
+from .spectral import AddSpectrum, SpectralMixer
 from .split_mixer import SplitMixer
 from .ss2d import CROSS, SS2D
 
@@ -15,11 +16,13 @@ __all__ = [
     "S6",
     "SKIP",
     "SS2D",
+    "AddSpectrum",
     "Attention",
     "BidirectionalMixer",
     "GatedMerge",
     "Projected",
     "RouteMixer",
+    "SpectralMixer",
     "SplitMixer",
     "dt_bias",
     "dt_projection",
