@@ -170,9 +170,9 @@ class RegisterEmbedding(nn.Module):
         return TokenLayout(height, width, places)
 
     def forward(self, x_BHWC: Tensor) -> tuple[Tensor, TokenLayout]:
-        size = x_BHWC.shape[1:3]
-        layout = self.layout(*size)
-        cells_BLC = x_BHWC.flatten(1, 2) + resize_cells(self.pos_embed, self.grid_size, tuple(size))
+        H, W = x_BHWC.shape[1:3]
+        layout = self.layout(H, W)
+        cells_BLC = x_BHWC.flatten(1, 2) + resize_cells(self.pos_embed, self.grid_size, (H, W))
         registers_1EC = self.cls_token + self.pos_embed_cls
         return layout.insert(cells_BLC, registers_1EC.expand(len(cells_BLC), -1, -1)), layout
 

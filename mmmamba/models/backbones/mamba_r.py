@@ -1,4 +1,4 @@
-"""Mamba-R (Wang et al., arXiv 2405.14858, CVPR 2025): Vim's column with registers in the sequence."""
+"""Mamba-R (Wang et al., arXiv 2405.14858, CVPR 2025): Vim's column with registers."""
 
 from dataclasses import dataclass
 from functools import partial
