@@ -8,8 +8,6 @@ from .published_files import Published, Repository
 
 MARKS: tuple[tuple[str, str], ...] = (
     ("SpatialMamba", r"\.state_fusion\."),
-    ("MambaReg", r"^pos_embed_cls$"),
-    ("VimF", r"^patch_embed\.cnn_downsample_layers\."),
     ("PlainMamba", r"\.mamba\.direction_Bs$"),
     ("MLLA", r"\.attn\.lepe\."),
     ("VSSD", r"\.attn\.to_qkv\."),
@@ -33,16 +31,6 @@ _spatial_mamba = Repository(
     source="https://github.com/EdwardChasel/Spatial-Mamba",
     licence="Apache-2.0 (the repository's)",
     files="https://drive.google.com/file/d/{}/view",
-).file
-_mamba_reg = Repository(
-    source="https://github.com/wangf3014/Mamba-Reg",
-    licence="none stated",
-    files="https://huggingface.co/Wangf3014/Mamba-Reg/resolve/main/{}",
-).file
-_vim_f = Repository(
-    source="https://github.com/yws-wxs/Vim-F",
-    licence="none stated",
-    files="https://github.com/yws-wxs/Vim-F/releases/download/{}",
 ).file
 _plain_mamba = Repository(
     source="https://github.com/ChenhongyiYang/PlainMamba",
@@ -107,12 +95,6 @@ UNPORTED: tuple[Published, ...] = (
                    at="1oTyT0q88ernqc1_IyqBWHrVJJPGNRN8r"),
     _spatial_mamba("spatialmamba_b", "upernet_160k", miou=51.8, miou_ms=52.6, page=True,
                    at="1DLSC20TiSfzWrdgLRSdgrhnDn79nruB6"),
-    _mamba_reg("mambareg_s", "classification", top1=81.4, at="mambar_small_patch16_224.pth"),
-    _mamba_reg("mambareg_b", "classification", top1=83.0, at="mambar_base_patch16_224.pth"),
-    _mamba_reg("mambareg_l", "classification", top1=83.6, at="mambar_large_patch16_224.pth"),
-    _vim_f("vimf_t", "classification", top1=76.7, at="v1.0.0.3/v2-ti-f-ckp.pth"),
-    _vim_f("vimf_v1_t", "classification", top1=76.0, at="v1.0.0.2/Ti_pre_checkpoint.pth"),
-    _vim_f("vimf_v1_s", "classification", top1=80.5, at="v1.0.0.2/S_pre_checkpoint.pth"),
     _plain_mamba("plainmamba_l1", "classification", top1=77.9, at="l1.pth"),
     _plain_mamba("plainmamba_l1", "mask_rcnn_1x", box_ap=44.1, mask_ap=39.1,
                  at="detection/maskrcnn/l1_1x.pth"),

@@ -15,6 +15,7 @@ from .mixers import (
     S6,
     SKIP,
     SS2D,
+    AddSpectrum,
     Attention,
     BidirectionalMixer,
     GatedMerge,
@@ -24,6 +25,7 @@ from .mixers import (
     MultiScaleSS2D,
     Projected,
     RouteMixer,
+    SpectralMixer,
     SplitMixer,
     dt_bias,
     dt_projection,
@@ -33,7 +35,7 @@ from .mixers import (
 )
 from .mlp import ConvMlp, Mlp
 from .norm import LayerNorm, RMSNorm
-from .plain import PatchEmbed, StreamBlock
+from .plain import ConvPatchEmbed, PatchEmbed, StreamBlock
 from .positional import PositionalBlock
 from .precision import full_precision
 from .rescale import LayerNorm2d, rescale
@@ -46,7 +48,7 @@ from .scaling import (
     conv_stem,
     patch_stem,
 )
-from .tokens import TokenEmbedding, TokenLayout, resize_cells
+from .tokens import RegisterEmbedding, TokenEmbedding, TokenLayout, resize_cells
 from .walk import CutsMaps, MapWalk, Walks
 from .windows import window_cells, window_join, window_partition
 
@@ -57,12 +59,14 @@ __all__ = [
     "S6",
     "SKIP",
     "SS2D",
+    "AddSpectrum",
     "Attention",
     "BidirectionalMixer",
     "Branch",
     "ChannelGate",
     "ConvMlp",
     "ConvNormAct",
+    "ConvPatchEmbed",
     "CutsMaps",
     "DepthwiseConv",
     "GatedMerge",
@@ -83,9 +87,11 @@ __all__ = [
     "PositionalBlock",
     "Projected",
     "RMSNorm",
+    "RegisterEmbedding",
     "ResidualBlock",
     "ResidualStem",
     "RouteMixer",
+    "SpectralMixer",
     "SplitMixer",
     "Stage",
     "StreamBlock",

@@ -1,6 +1,7 @@
 """Maps as token sequences with extra tokens (class token, registers) among them."""
 
 from collections.abc import Sequence
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import torch
@@ -26,15 +27,12 @@ class TokenLayout(NamedTuple):
 
     def insert(self, cells: Tensor, extra: Tensor, dim: int = 1) -> Tensor:
         """The whole sequence from the cells and the extra tokens, joined along `dim`."""
-        pieces, start = [], 0
-        for k, place in enumerate(self.places):
-            # Of the tokens before this place, k are extra ones and `start` cells are taken.
-            length = place - k - start
-            pieces += [cells.narrow(dim, start, length), extra.narrow(dim, k, 1)]
-            start += length
-        if not pieces:
+        if not self.places:
             return cells
-        rest = cells.narrow(dim, start, cells.shape[dim] - start)
+        # Split and not sliced: the gradient of a slice is a sequence of zeros with a piece in it,
+        # which many extra tokens would have summed for every piece.
+        *runs, rest = cells.split(self._runs(cells.shape[dim]), dim)
+        pieces = chain.from_iterable(zip(runs, extra.split(1, dim)))
         return torch.cat([*pieces, rest], dim)
 
     def cut(self, sequence: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
@@ -42,13 +40,16 @@ class TokenLayout(NamedTuple):
         if not self.places:
             # No extra tokens: an empty piece of the right shape, so that callers need not ask.
             return sequence, sequence.narrow(dim, 0, 0)
-        pieces, start = [], 0
-        for place in self.places:
-            pieces.append(sequence.narrow(dim, start, place - start))
-            start = place + 1
-        rest = sequence.narrow(dim, start, sequence.shape[dim] - start)
-        extra = [sequence.narrow(dim, place, 1) for place in self.places]
-        return torch.cat([*pieces, rest], dim), torch.cat(extra, dim)
+        *runs, rest = self._runs(sequence.shape[dim] - len(self.places))
+        lengths = chain.from_iterable((run, 1) for run in runs)
+        pieces = sequence.split([*lengths, rest], dim)
+        return torch.cat(pieces[0::2], dim), torch.cat(pieces[1::2], dim)
+
+    def _runs(self, cells: int) -> list[int]:
+        """How many cells stand before each of the extra tokens, and behind the last."""
+        # Of the tokens before the k-th place, k are extra ones.
+        before = [0, *[place - k for k, place in enumerate(self.places)], cells]
+        return [end - start for start, end in pairwise(before)]
 
 
 def resize_cells(table_BLC: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
@@ -91,12 +92,19 @@ class TokenEmbedding(nn.Module):
         grid_size: (H, W) of the map that the positions are learned for.
         cls_token: where the class token stands: "none" (nowhere), "head", or "middle" (before cell
             H W // 2).
+        positions: False for a sequence without positions, to which `grid_size` says nothing.
 
     Raises:
         ValueError: another `cls_token`.
     """
 
-    def __init__(self, dim: int, grid_size: Sequence[int], cls_token: str = "none"):
+    def __init__(
+        self,
+        dim: int,
+        grid_size: Sequence[int],
+        cls_token: str = "none",
+        positions: bool = True,
+    ):
         super().__init__()
         if cls_token not in CLASS_TOKENS:
             raise ValueError(
@@ -106,11 +114,9 @@ class TokenEmbedding(nn.Module):
         height, width = grid_size
         self.grid_size = (height, width)
         layout = self.layout(*self.grid_size)
-        self.pos_embed = nn.Parameter(torch.empty(1, layout.cells + len(layout.places), dim))
-        nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        self.cls_token = nn.Parameter(torch.empty(1, 1, dim)) if cls_token != "none" else None
-        if self.cls_token is not None:
-            nn.init.trunc_normal_(self.cls_token, std=0.02)
+        length = layout.cells + len(layout.places)
+        self.pos_embed = _learned(length, dim) if positions else None
+        self.cls_token = _learned(1, dim) if cls_token != "none" else None
 
     def layout(self, height: int, width: int) -> TokenLayout:
         """The layout of the sequence that a map of this size becomes."""
@@ -124,6 +130,8 @@ class TokenEmbedding(nn.Module):
         x_BLC = x_BHWC.flatten(1, 2)
         if self.cls_token is not None:
             x_BLC = layout.insert(x_BLC, self.cls_token.expand(len(x_BLC), -1, -1))
+        if self.pos_embed is None:
+            return x_BLC, layout
         # Each time anew: the table learns, and at other sizes its gradient comes through the
         # resizing.
         positions_1LC = resize_positions(self.pos_embed, self.layout(*self.grid_size), layout)
@@ -131,3 +139,47 @@ class TokenEmbedding(nn.Module):
 
     def extra_repr(self) -> str:
         return f"grid_size={self.grid_size}, cls_token={self.class_place!r}"
+
+
+class RegisterEmbedding(nn.Module):
+    """Patches to a sequence with learned registers spread through it, and learned positions.
+
+    Mamba-R, arXiv 2405.14858, section 3.2. The k-th register of n follows the k-th run of
+    H W // (n + 1) cells; the cells that are left over follow the last. Positions of the cells are
+    resized to the map at hand, and registers keep theirs.
+
+    Args:
+        dim: width C.
+        grid_size: (H, W) of the map that the positions are learned for.
+        registers: their number n.
+    """
+
+    def __init__(self, dim: int, grid_size: Sequence[int], registers: int):
+        super().__init__()
+        height, width = grid_size
+        self.grid_size, self.registers = (height, width), registers
+        self.pos_embed = _learned(height * width, dim)
+        # As published files name them: Vim's one class token became several.
+        self.cls_token = _learned(registers, dim)
+        self.pos_embed_cls = _learned(registers, dim)
+
+    def layout(self, height: int, width: int) -> TokenLayout:
+        """The layout of the sequence that a map of this size becomes."""
+        run = height * width // (self.registers + 1)
+        places = tuple(k * (run + 1) + run for k in range(self.registers))
+        return TokenLayout(height, width, places)
+
+    def forward(self, x_BHWC: Tensor) -> tuple[Tensor, TokenLayout]:
+        H, W = x_BHWC.shape[1:3]
+        layout = self.layout(H, W)
+        cells_BLC = x_BHWC.flatten(1, 2) + resize_cells(self.pos_embed, self.grid_size, (H, W))
+        registers_1EC = self.cls_token + self.pos_embed_cls
+        return layout.insert(cells_BLC, registers_1EC.expand(len(cells_BLC), -1, -1)), layout
+
+    def extra_repr(self) -> str:
+        return f"grid_size={self.grid_size}, registers={self.registers}"
+
+
+def _learned(length: int, dim: int) -> nn.Parameter:
+    """A table `(1, length, dim)`."""
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, length, dim), std=0.02))

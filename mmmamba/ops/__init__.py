@@ -19,6 +19,7 @@ from .routes import (
     visit_table,
 )
 from .selective_scan import BackendError, projected_scan, selective_scan, sparing_memory
+from .spectrum import add_spectrum
 from .two_way_conv import two_way_conv_silu
 from .upsample_add import upsample_add
 
@@ -26,6 +27,7 @@ __all__ = [
     "REVERSED",
     "BackendError",
     "add_layer_norm",
+    "add_spectrum",
     "cover",
     "depthwise_conv",
     "expand_routes",

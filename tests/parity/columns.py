@@ -10,13 +10,23 @@ from . import harness
 def inside(model: torch.nn.Module, spec: dict[str, Any]) -> tuple[Any, dict[str, torch.Tensor]]:
     """A model's output for an input, and what it held on the way.
 
-    Maps `(B, C, H, W)` without extra tokens are hiddenN, streamN, final and cls; sequences are
-    `debug.` patch_embed, mixer_N and residual_N.
+    Maps `(B, C, H, W)` without extra tokens are hiddenN, streamN and final; cls is the first extra
+    token, registers are all of them, vector is what the classifier's last layer reads; sequences
+    are `debug.` patch_embed, sequence, mixer_input_0, mixer_N and residual_N.
     """
     hidden, streams, found = [], [], {}
 
     def on_patches(module, given, out):
         found["debug.patch_embed"] = out.flatten(1, 2)
+
+    def on_tokens(module, given, out):
+        found["debug.sequence"] = out[0]
+
+    def on_mixer_input(module, given, out):
+        found["debug.mixer_input_0"] = out if isinstance(out, torch.Tensor) else out[0]
+
+    def on_head(module, given):
+        found["vector"] = given[0]
 
     def on_block(module, given, out):
         hidden.append(out[0])
@@ -26,10 +36,17 @@ def inside(model: torch.nn.Module, spec: dict[str, Any]) -> tuple[Any, dict[str,
         streams.append(given[0])
         found["normed"] = out
 
-    handles = [model.patch_embed.register_forward_hook(on_patches)]
+    # A mixer's own first step, where it has one that its authors do not count among it.
+    first = getattr(model.layers[0].mixer, "mlp", model.layers[0].norm)
+    handles = [
+        model.patch_embed.register_forward_hook(on_patches),
+        model.tokens.register_forward_hook(on_tokens),
+        first.register_forward_hook(on_mixer_input),
+    ]
     handles += [layer.register_forward_hook(on_block) for layer in model.layers]
     if model.is_classifier:
         handles.append(model.norm_f.register_forward_hook(on_norm))
+        handles.append(model.head.register_forward_pre_hook(on_head))
     output = harness.run(model, spec)
     for handle in handles:
         handle.remove()
@@ -47,9 +64,11 @@ def inside(model: torch.nn.Module, spec: dict[str, Any]) -> tuple[Any, dict[str,
     found |= {f"stream{i}": as_map(stream) for i, stream in enumerate(streams[1:])}
     if model.is_classifier:
         normed = found.pop("normed")
+        extra = layout.cut(normed)[1]
         found |= {
             "final": as_map(normed),
-            "cls": layout.cut(normed)[1][:, :1].flatten(1),
+            "cls": extra[:, :1].flatten(1),
+            "registers": extra,
             "logits": output,
         }
     return output, found
@@ -69,6 +88,14 @@ def check_classifier(case: dict[str, Any], model: torch.nn.Module) -> None:
     model.load_weights(harness.weights(case["state_dict"]))
     _, found = inside(model, case["input"])
     check_inside(case, found, case["outputs"])
+
+
+def check_other_input(case: dict[str, Any], model: torch.nn.Module, which: str, outputs="") -> None:
+    """The outputs for the case's input of another size, `odd`, or batch, `pair`; weights loaded."""
+    _, found = inside(model, case[f"input_{which}"])
+    want = case[f"outputs_{outputs or which}"]
+    tolerance = case.get("tolerance_suggested", 1e-4)
+    harness.compare({n: found[n] for n in want}, want, tolerance)
 
 
 def rates(model: torch.nn.Module) -> list[float]:

@@ -8,6 +8,7 @@ from .grouped import GroupedSS2D, ModulatedGroupMamba
 from .multi_scale import MULTI_SCALE, JoinedScan, MultiScaleSS2D
 from .route_mixer import RouteMixer
 from .s6 import S6, Projected, dt_bias, dt_projection, dt_weight, s4d_real
+from .spectral import AddSpectrum, SpectralMixer
 from .split_mixer import SplitMixer
 from .ss2d import CROSS, SS2D
 
@@ -18,6 +19,7 @@ __all__ = [
     "S6",
     "SKIP",
     "SS2D",
+    "AddSpectrum",
     "Attention",
     "BidirectionalMixer",
     "GatedMerge",
@@ -27,6 +29,7 @@ __all__ = [
     "MultiScaleSS2D",
     "Projected",
     "RouteMixer",
+    "SpectralMixer",
     "SplitMixer",
     "dt_bias",
     "dt_projection",

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmmamba.layers import BidirectionalMixer, LayerNorm, PatchEmbed, TokenEmbedding, TokenLayout
+from mmmamba.layers import LayerNorm, PatchEmbed, TokenEmbedding, TokenLayout
+from mmmamba.models.backbones import MambaR
 from mmmamba.models.trunks.column import Column, ColumnArch, PlainBackbone
-from mmmamba.models.trunks.stream import Stream, StreamArch, StreamBackbone, stream_norm
 
 
 class ResidualBlock(nn.Module):
@@ -47,64 +47,13 @@ class Residual(PlainBackbone):
         )
 
 
-class Registers(nn.Module):
-    """Learned tokens spread through the sequence, as Mamba-R's."""
-
-    def __init__(self, dim: int, grid_size: tuple[int, int], count: int):
-        super().__init__()
-        self.count = count
-        self.cells = TokenEmbedding(dim, grid_size)
-        self.registers = nn.Parameter(torch.randn(1, count, dim))
-
-    def layout(self, height: int, width: int) -> TokenLayout:
-        run = height * width // (self.count + 1)
-        places = tuple(k * (run + 1) + run for k in range(self.count))
-        return TokenLayout(height, width, places)
-
-    def forward(self, x_BHWC: Tensor) -> tuple[Tensor, TokenLayout]:
-        layout = self.layout(*x_BHWC.shape[1:3])
-        x_BLC, _ = self.cells(x_BHWC)
-        return layout.insert(x_BLC, self.registers.expand(len(x_BLC), -1, -1)), layout
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegisteredArch(StreamArch):
-    depth: int = 4
-    registers: int = 3
-
-
-class Registered(StreamBackbone):
-    """Vim's stream with registers, all of which the classifier reads, as Mamba-R's."""
-
-    Arch = RegisteredArch
-
-    def build(self, a: RegisteredArch, in_channels: int) -> Stream:
-        self.count = a.registers
-        dim, given = a.embed_dims, a.pick("d_state", "ssm_ratio", "d_conv", "dt_rank")
-        patch_embed = PatchEmbed(in_channels, dim, a.patch_size, a.patch_size)
-        return Stream(
-            patch_embed=patch_embed,
-            tokens=Registers(dim, patch_embed.grid_size(*a.img_sides), a.registers),
-            stride=a.patch_size,
-            blocks=[BidirectionalMixer(dim, **given) for _ in range(a.depth)],
-            norm=stream_norm(a.norm),
-        )
-
-    def _add_classifier(self, dim: int, num_classes: int) -> None:
-        self.head = nn.Linear(self.count * dim, num_classes)
-
-    def _classify(self, last_BLC: Tensor, layout: TokenLayout) -> Tensor:
-        _, registers_BEC = layout.cut(self.norm_f(last_BLC))
-        return self.head(registers_BEC.flatten(1))
-
-
-COLUMNS = {"Residual": Residual, "Registered": Registered}
+COLUMNS = {"Residual": Residual, "MambaR": MambaR}
 every_column = pytest.mark.parametrize("family", COLUMNS)
 
 
 def tiny(family: str, **given) -> PlainBackbone:
     torch.manual_seed(0)
-    return COLUMNS[family](embed_dims=16, img_size=64, **given)
+    return COLUMNS[family](**dict(embed_dims=16, img_size=64, depth=4) | given)
 
 
 def image(height: int = 64, width: int = 80) -> Tensor:
@@ -168,10 +117,23 @@ def test_frozen_blocks_and_a_pyramid(family: str) -> None:
 
 
 def test_registers_are_cut_out_of_the_maps_and_read_in_order() -> None:
-    model = tiny("Registered", classifier=True, num_classes=5).eval()
+    model = tiny("MambaR", classifier=True, num_classes=5, registers=3, cls_reduce=2).eval()
     layout = model.tokens.layout(4, 5)
     assert layout.places == (5, 11, 17)
     last_BLC = torch.randn(1, 23, 16)
     with torch.no_grad():
-        rows_BC = model.norm_f(last_BLC)[:, list(layout.places)].flatten(1)
-        torch.testing.assert_close(model._classify(last_BLC, layout), model.head(rows_BC))
+        rows_BEC = model.norm_f(last_BLC)[:, list(layout.places)]
+        reduced = [model.neck(row_BC) for row_BC in rows_BEC.unbind(1)]
+        logits = model.head(model.norm_neck(torch.cat(reduced, 1)))
+        torch.testing.assert_close(model._classify(last_BLC, layout), logits)
+    with pytest.raises(ValueError, match="cls_reduce is 3, wanted a divisor of embed_dims, 16"):
+        tiny("MambaR", cls_reduce=3)
+
+
+def test_registers_move_and_positions_are_resized_with_the_map() -> None:
+    old = tiny("MambaR", registers=3).eval()
+    new = tiny("MambaR", registers=3, img_size=(64, 96)).eval()
+    assert new.load_weights(old.state_dict()).resized == ["tokens.pos_embed"]
+    with torch.no_grad():
+        for a, b in zip(new(image(64, 96)), old(image(64, 96))):
+            torch.testing.assert_close(a, b)
