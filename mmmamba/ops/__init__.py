@@ -18,6 +18,7 @@ from .routes import (
     route_table,
 )
 from .selective_scan import BackendError, projected_scan, selective_scan, sparing_memory
+from .state_fusion import fuse_states
 from .two_way_conv import two_way_conv_silu
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "cover",
     "depthwise_conv",
     "expand_routes",
+    "fuse_states",
     "gather_rows",
     "grouped_nms",
     "join_bands",

@@ -3,6 +3,7 @@
 from .attention import Attention
 from .bidirectional import BidirectionalMixer
 from .es2d import ES2D, SKIP
+from .fused_ss2d import FusedSS2D
 from .gated_merge import GatedMerge, misplace_columns
 from .route_mixer import RouteMixer
 from .s6 import S6, Projected, dt_bias, dt_projection, dt_weight, s4d_real
@@ -17,6 +18,7 @@ __all__ = [
     "SS2D",
     "Attention",
     "BidirectionalMixer",
+    "FusedSS2D",
     "GatedMerge",
     "Projected",
     "RouteMixer",
