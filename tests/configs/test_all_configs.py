@@ -37,6 +37,9 @@ PARAMETERS = {
     "mask_rcnn/efficientvmamba_s_1x_coco": 31,
     "mask_rcnn/efficientvmamba_b_1x_coco": 53,
     "mask_rcnn/mobilemamba_b1_1x_coco": 37.9,
+    "mask_rcnn/spatialmamba_t_1x_coco": 46,
+    "mask_rcnn/spatialmamba_s_1x_coco": 63,
+    "mask_rcnn/spatialmamba_b_1x_coco": 115,
     "retinanet/efficientvmamba_b_1x_coco": 44,
     "retinanet/mobilemamba_b1_1x_coco": 27.0,
     "upernet/vmamba_t_160k_ade20k-512x512": 61.902572,
@@ -55,6 +58,9 @@ PARAMETERS = {
     "upernet/localvim_t_160k_ade20k-512x512": 36,
     "upernet/localvim_s_160k_ade20k-512x512": 58,
     "upernet/efficientvmamba_b_160k_ade20k-512x512": 65,
+    "upernet/spatialmamba_t_160k_ade20k-512x512": 57,
+    "upernet/spatialmamba_s_160k_ade20k-512x512": 73,
+    "upernet/spatialmamba_b_160k_ade20k-512x512": 127,
     "semantic_fpn/mobilemamba_b4_160k_ade20k-512x512": 19.7,
 }
 
