@@ -1,13 +1,25 @@
 """States of a scan joined with their neighbours on the map, then read out.
 
-(Spatial-Mamba, arXiv 2410.15091, section 3.2.) Shape suffixes: B batch, H and W sides, D channels,
-J kernels of 3x3, each with a dilation of its own.
+(Spatial-Mamba, arXiv 2410.15091, section 3.2.) On CUDA one kernel reads the states and writes what
+is read of them, where PyTorch's operators would write a padded map and a convolution of it for
+each dilation; training keeps the inputs alone.
+
+Shape suffixes: B batch, H and W sides, D channels, J kernels of 3x3, each with a dilation of its
+own.
 """
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .derivatives import differentiated_again, gradients
+from .launch import DTYPES, HAS_TRITON
+from .recompute import unwatched
+
+MOST_DILATIONS, LARGEST_DILATION = 4, 255
+"""That the kernels take."""
 
 
 def fuse_states(
@@ -33,7 +45,28 @@ def fuse_states(
         ValueError: shapes that do not fit.
     """
     _check(h_BHWD, kernels_JD33, C_BHW, dilations, u_BHWD, skip_D)
-    return _plain(h_BHWD, kernels_JD33, C_BHW, u_BHWD, skip_D, tuple(dilations))
+    given = (h_BHWD, kernels_JD33, C_BHW, u_BHWD, skip_D, tuple(dilations))
+    return _Fused.apply(*given) if kernels_take(*given) else _plain(*given)
+
+
+def kernels_take(
+    h: Tensor,
+    kernels: Tensor,
+    C: Tensor,
+    u: Tensor | None,
+    skip: Tensor | None,
+    dilations: tuple[int, ...],
+) -> bool:
+    """Whether Triton's kernels exist for it."""
+    if not (HAS_TRITON and unwatched(h)):
+        return False
+    known = all(x is None or x.dtype in DTYPES for x in (h, kernels, C, u, skip))
+    few = len(dilations) <= MOST_DILATIONS and min(dilations) > 0
+    # Offsets within an image are of 32 bits; on the way back it has margins.
+    _, height, width, channels = h.shape
+    margin = 2 * len(dilations)
+    small = (height + margin) * (width + margin) * channels < 2**31
+    return known and few and max(dilations) <= LARGEST_DILATION and small
 
 
 def _check(h, kernels, C, dilations, u, skip) -> None:
@@ -70,3 +103,25 @@ def _plain(
         fused = one if fused is None else fused + one
     y = C.unsqueeze(-1) * fused.permute(0, 2, 3, 1)
     return (y if u is None else y + skip * u).to(h.dtype)
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, h, kernels, C, u, skip, dilations):
+        from .kernels.state_fusion import forward
+
+        # C comes as a column of a wider projection, the kernels as a product in another order.
+        tensors = [x if x is None else x.contiguous() for x in (h, kernels, C, u, skip)]
+        ctx.save_for_backward(*tensors)
+        ctx.dilations = dilations
+        return forward(*tensors, dilations)
+
+    @staticmethod
+    def backward(ctx, grad):
+        if differentiated_again(grad):
+            return gradients(
+                lambda *x: _plain(*x, ctx.dilations), ctx.saved_tensors, ctx.needs_input_grad, grad
+            )
+        from .kernels.state_fusion import backward
+
+        return *backward(grad, *ctx.saved_tensors, ctx.dilations), None
