@@ -7,7 +7,6 @@ key map.
 from .published_files import Published, Repository
 
 MARKS: tuple[tuple[str, str], ...] = (
-    ("SpatialMamba", r"\.state_fusion\."),
     ("PlainMamba", r"\.mamba\.direction_Bs$"),
     ("MLLA", r"\.attn\.lepe\."),
     ("VSSD", r"\.attn\.to_qkv\."),
@@ -26,11 +25,6 @@ _mlla = Repository(
     source="https://github.com/LeapLabTHU/MLLA",
     licence="MIT (the repository's)",
     files="https://cloud.tsinghua.edu.cn/f/{}/?dl=1",
-).file
-_spatial_mamba = Repository(
-    source="https://github.com/EdwardChasel/Spatial-Mamba",
-    licence="Apache-2.0 (the repository's)",
-    files="https://drive.google.com/file/d/{}/view",
 ).file
 _plain_mamba = Repository(
     source="https://github.com/ChenhongyiYang/PlainMamba",
@@ -73,28 +67,6 @@ UNPORTED: tuple[Published, ...] = (
     _mlla("mlla_b", "classification", top1=85.3, at="91c85c5a1061496d8796"),
     _mlla("mlla_b", "mask_rcnn_1x", box_ap=50.5, mask_ap=45.0, at="826278b01bed4df2bbc1"),
     _mlla("mlla_b", "upernet_160k", miou=51.9, miou_ms=52.5, at="41760d4a531a4ffc9cbf"),
-    _spatial_mamba("spatialmamba_t", "classification", top1=83.5, page=True,
-                   at="19kXoqGSTuKKs4AHbdUSrdKZTwTWenLIW"),
-    _spatial_mamba("spatialmamba_t", "mask_rcnn_1x", box_ap=47.6, mask_ap=42.9, page=True,
-                   at="1lmA0_pBQbvuMkJD1R5m3oS_2jXaSy3N3"),
-    _spatial_mamba("spatialmamba_t", "mask_rcnn_3x", box_ap=49.3, mask_ap=43.6, page=True,
-                   at="1PY0_8ZCwogssmaULdc6MzVbCTGm_83Ew"),
-    _spatial_mamba("spatialmamba_t", "upernet_160k", miou=48.6, miou_ms=49.4, page=True,
-                   at="1ngRweMh6vLjfZ43fb_o_ZyHs6psxb6Ix"),
-    _spatial_mamba("spatialmamba_s", "classification", top1=84.6, page=True,
-                   at="1Wb3sYoWLpgmWrmHMYKwdgDwGPZaqM28O"),
-    _spatial_mamba("spatialmamba_s", "mask_rcnn_1x", box_ap=49.2, mask_ap=44.0, page=True,
-                   at="1pzjz1A6nWA9W2FW2Ymg5JSAMbvxmc2hP"),
-    _spatial_mamba("spatialmamba_s", "mask_rcnn_3x", box_ap=50.5, mask_ap=44.6, page=True,
-                   at="19fDAk8cyMplgVRKqU0BC_3l1NxXzHYl_"),
-    _spatial_mamba("spatialmamba_s", "upernet_160k", miou=50.6, miou_ms=51.4, page=True,
-                   at="1Ve07Um4dIPCcdg0mdNLjGxJtxKNWB_Sy"),
-    _spatial_mamba("spatialmamba_b", "classification", top1=85.3, page=True,
-                   at="1k8dHp2QRCOqBSgAi36YkhZp_O8LqOPjM"),
-    _spatial_mamba("spatialmamba_b", "mask_rcnn_1x", box_ap=50.4, mask_ap=45.1, page=True,
-                   at="1oTyT0q88ernqc1_IyqBWHrVJJPGNRN8r"),
-    _spatial_mamba("spatialmamba_b", "upernet_160k", miou=51.8, miou_ms=52.6, page=True,
-                   at="1DLSC20TiSfzWrdgLRSdgrhnDn79nruB6"),
     _plain_mamba("plainmamba_l1", "classification", top1=77.9, at="l1.pth"),
     _plain_mamba("plainmamba_l1", "mask_rcnn_1x", box_ap=44.1, mask_ap=39.1,
                  at="detection/maskrcnn/l1_1x.pth"),

@@ -20,6 +20,7 @@ from .routes import (
 )
 from .selective_scan import BackendError, projected_scan, selective_scan, sparing_memory
 from .spectrum import add_spectrum
+from .state_fusion import fuse_states
 from .two_way_conv import two_way_conv_silu
 from .upsample_add import upsample_add
 
@@ -31,6 +32,7 @@ __all__ = [
     "cover",
     "depthwise_conv",
     "expand_routes",
+    "fuse_states",
     "gather_rows",
     "gather_sums",
     "grouped_nms",

@@ -42,6 +42,9 @@ PARAMETERS = {
     "mask_rcnn/msvmamba_t_1x_coco": 52.55,
     "mask_rcnn/msvmamba_v3_t_1x_coco": 51.77,
     "mask_rcnn/msvmamba_v3_s_1x_coco": 69.72,
+    "mask_rcnn/spatialmamba_t_1x_coco": 46,
+    "mask_rcnn/spatialmamba_s_1x_coco": 63,
+    "mask_rcnn/spatialmamba_b_1x_coco": 115,
     "retinanet/efficientvmamba_b_1x_coco": 44,
     "retinanet/mobilemamba_b1_1x_coco": 27.0,
     "upernet/vmamba_t_160k_ade20k-512x512": 61.902572,
@@ -63,6 +66,9 @@ PARAMETERS = {
     "upernet/msvmamba_m_160k_ade20k-512x512": 41.67,
     "upernet/msvmamba_t_160k_ade20k-512x512": 64.70,
     "upernet/msvmamba_v3_t_160k_ade20k-512x512": 63.92,
+    "upernet/spatialmamba_t_160k_ade20k-512x512": 57,
+    "upernet/spatialmamba_s_160k_ade20k-512x512": 73,
+    "upernet/spatialmamba_b_160k_ade20k-512x512": 127,
     "semantic_fpn/mobilemamba_b4_160k_ade20k-512x512": 19.7,
 }
 

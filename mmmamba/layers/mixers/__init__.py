@@ -3,6 +3,7 @@
 from .attention import Attention
 from .bidirectional import BidirectionalMixer
 from .es2d import ES2D, SKIP
+from .fused_ss2d import FusedSS2D
 from .gated_merge import GatedMerge, misplace_columns
 from .grouped import GroupedSS2D, ModulatedGroupMamba
 from .multi_scale import MULTI_SCALE, JoinedScan, MultiScaleSS2D
@@ -22,6 +23,7 @@ __all__ = [
     "AddSpectrum",
     "Attention",
     "BidirectionalMixer",
+    "FusedSS2D",
     "GatedMerge",
     "GroupedSS2D",
     "JoinedScan",
