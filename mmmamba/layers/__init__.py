@@ -16,9 +16,12 @@ from .mixers import (
     Attention,
     BidirectionalMixer,
     GatedMerge,
+    LinearAttention,
+    MapAttention,
     Projected,
     RouteMixer,
     SplitMixer,
+    StateSum,
     dt_bias,
     dt_projection,
     dt_weight,
@@ -26,12 +29,12 @@ from .mixers import (
     s4d_real,
 )
 from .mlp import ConvMlp, Mlp
-from .norm import LayerNorm, RMSNorm
+from .norm import GatedLayerNorm, LayerNorm, RMSNorm
 from .plain import PatchEmbed, StreamBlock
 from .positional import PositionalBlock
 from .precision import full_precision
 from .rescale import LayerNorm2d, rescale
-from .rotary import resize_rotary_table, rotary_table
+from .rotary import resize_rotary_table, rotary_side_table, rotary_table
 from .scaling import (
     PatchMerging,
     ResidualStem,
@@ -41,7 +44,7 @@ from .scaling import (
     patch_stem,
 )
 from .tokens import TokenEmbedding, TokenLayout, resize_cells
-from .walk import CutsMaps, MapWalk, Walks
+from .walk import CutsMaps, MapWalk, Unordered, Walks
 from .windows import window_cells, window_join, window_partition
 
 __all__ = [
@@ -58,9 +61,12 @@ __all__ = [
     "ConvNormAct",
     "CutsMaps",
     "DepthwiseConv",
+    "GatedLayerNorm",
     "GatedMerge",
     "LayerNorm",
     "LayerNorm2d",
+    "LinearAttention",
+    "MapAttention",
     "MapWalk",
     "MixerBlock",
     "Mlp",
@@ -75,11 +81,13 @@ __all__ = [
     "RouteMixer",
     "SplitMixer",
     "Stage",
+    "StateSum",
     "StreamBlock",
     "ToChannelsFirst",
     "ToChannelsLast",
     "TokenEmbedding",
     "TokenLayout",
+    "Unordered",
     "Walks",
     "WideDownsample",
     "added",
@@ -98,6 +106,7 @@ __all__ = [
     "rescale",
     "resize_cells",
     "resize_rotary_table",
+    "rotary_side_table",
     "rotary_table",
     "s4d_real",
     "window_cells",

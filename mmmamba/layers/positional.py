@@ -3,12 +3,13 @@
 from torch import Tensor, nn
 
 from .activated import DepthwiseConv
-from .drop_path import added, drop_path, dropped
+from .blocks import ResidualBlock
+from .drop_path import Branch, added, drop_path, dropped
 from .layout import channels_first, channels_last
 from .norm import LayerNorm
 
 
-class PositionalBlock(nn.Module):
+class PositionalBlock(ResidualBlock):
     """A convolution before each of mixer and mlp, all four residual. Channels-last.
 
     `x + cpe1(x)`, `x + attn(norm1(x))`, `x + cpe2(x)`, `x + mlp(norm2(x))` (conditional positional
@@ -31,12 +32,14 @@ class PositionalBlock(nn.Module):
         self.mlp = mlp
         self.drop_path = drop_path(drop_path_rate)
 
-    def forward(self, x_BHWC: Tensor) -> Tensor:
+    def summands(self, x: Tensor, branch: Branch | None = None) -> tuple[Tensor, Branch]:
+        # The first convolution reads the sum, so that it is no norm that can form it here.
+        x = x if branch is None else added(x, branch)
         # A norm called with a branch adds it first: one kernel, and the sum comes back beside.
-        normed, x = self.norm1(x_BHWC, _on_map(self.cpe1, x_BHWC))
+        normed, x = self.norm1(x, _on_map(self.cpe1, x))
         x = added(x, dropped(self.drop_path, self.attn(normed)))
         normed, x = self.norm2(x, _on_map(self.cpe2, x))
-        return added(x, dropped(self.drop_path, self.mlp(normed)))
+        return x, dropped(self.drop_path, self.mlp(normed))
 
 
 def _on_map(conv: DepthwiseConv, x_BHWC: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ from .gate import silu_gate
 from .gather_rows import gather_rows
 from .grouped_nms import grouped_nms
 from .layer_norm import add_layer_norm, layer_norm
+from .linear_attention import linear_attention
+from .norm_gate import norm_gate
 from .routes import (
     REVERSED,
     cover,
@@ -18,6 +20,7 @@ from .routes import (
     route_table,
 )
 from .selective_scan import BackendError, projected_scan, selective_scan, sparing_memory
+from .state_sum import state_sum
 from .two_way_conv import two_way_conv_silu
 
 __all__ = [
@@ -31,8 +34,10 @@ __all__ = [
     "grouped_nms",
     "join_bands",
     "layer_norm",
+    "linear_attention",
     "list_route_sets",
     "list_routes",
+    "norm_gate",
     "projected_scan",
     "register_route",
     "register_route_set",
@@ -42,5 +47,6 @@ __all__ = [
     "silu_gate",
     "sparing_memory",
     "split_bands",
+    "state_sum",
     "two_way_conv_silu",
 ]

@@ -165,10 +165,7 @@ def route_table(
     if watched():
         # In one string, as an operator's schema knows no lists of strings: names hold no spaces.
         return _table_op(" ".join(names), height, width, torch.device(device))
-    table = _table(tuple(names), int(height), int(width), torch.device(device))
-    for kept in _KEEPERS:
-        kept.append(table)
-    return table
+    return kept(_table(tuple(names), int(height), int(width), torch.device(device)))
 
 
 _KEEPERS: list[list[Tensor]] = []
@@ -180,13 +177,20 @@ def keep_tables() -> Iterator[list[Tensor]]:
 
     The cache may have let them go by then.
     """
-    kept: list[Tensor] = []
-    _KEEPERS.append(kept)
+    tables: list[Tensor] = []
+    _KEEPERS.append(tables)
     try:
-        yield kept
+        yield tables
     finally:
         # By identity: == would compare the tables.
-        _KEEPERS[:] = [other for other in _KEEPERS if other is not kept]
+        _KEEPERS[:] = [other for other in _KEEPERS if other is not tables]
+
+
+def kept(table: Tensor) -> Tensor:
+    """A table out of a cache, kept by those around it (`keep_tables`)."""
+    for tables in _KEEPERS:
+        tables.append(table)
+    return table
 
 
 @torch.library.custom_op("mmmamba::route_table", mutates_args=())
