@@ -42,9 +42,7 @@ def linear_attention(
     return _plain(qk_BLX, v_BLC, local_BLC, table_2SJ, heads, width)
 
 
-def _check(
-    qk: Tensor, v: Tensor, local: Tensor, table: Tensor, heads: int, width: int
-) -> None:
+def _check(qk: Tensor, v: Tensor, local: Tensor, table: Tensor, heads: int, width: int) -> None:
     batch, length, channels = v.shape
     fits = qk.shape == (batch, length, 2 * channels) and local.shape == v.shape
     if not fits or channels % heads or channels % 4 or length % width:

@@ -6,9 +6,7 @@ from torch import Tensor
 from .autocast import full_precision, no_autocast
 
 
-def norm_gate(
-    y: Tensor, gate: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5
-) -> Tensor:
+def norm_gate(y: Tensor, gate: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
     """`layer_norm(y) * gate` over the last dimension, computed in float32, in the gate's dtype.
 
     Args:

@@ -124,7 +124,7 @@ class VSSD(PyramidBackbone):
             embed_dims=96, depths=(3, 4, 21, 5), num_heads=(3, 6, 12, 24), drop_path_rate=0.6
         ),
     )
-    TINY = dict(arch=dict(embed_dims=16, depths=(1, 1, 2, 1), d_state=8))
+    TINY = dict(arch=dict(embed_dims=8, depths=(1, 1, 1, 1), d_state=4))
 
     def build(self, a: VSSDArch, in_channels: int) -> Pyramid:
         check_per_stage("VSSD", len(a.depths), num_heads=a.num_heads, mixers=a.mixers)
