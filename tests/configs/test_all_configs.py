@@ -42,7 +42,6 @@ PARAMETERS = {
     "mask_rcnn/mobilemamba_b1_1x_coco": 37.9,
     "mask_rcnn/vssd_micro_1x_coco": 33,
     "mask_rcnn/vssd_t_1x_coco": 43.91,
-    "mask_rcnn/vssd_s_1x_coco": 59,
     "retinanet/efficientvmamba_b_1x_coco": 44,
     "retinanet/mobilemamba_b1_1x_coco": 27.0,
     "upernet/vmamba_t_160k_ade20k-512x512": 61.902572,
@@ -63,7 +62,6 @@ PARAMETERS = {
     "upernet/efficientvmamba_b_160k_ade20k-512x512": 65,
     "upernet/mlla_b_160k_ade20k-512x512": 128,
     "upernet/vssd_micro_160k_ade20k-512x512": 42,
-    "upernet/vssd_t_160k_ade20k-512x512": 53,
     "semantic_fpn/mobilemamba_b4_160k_ade20k-512x512": 19.7,
 }
 
@@ -185,10 +183,7 @@ def test_a_detector_of_each_kind_trains_a_step(name: str, losses: set[str]) -> N
         "upernet/vmamba_t_160k_ade20k-512x512",
         "upernet/localvim_t_160k_ade20k-512x512",
         "upernet/vim_t_160k_ade20k-512x512",
-        "upernet/mlla_b_160k_ade20k-512x512": 128,
-    "upernet/vssd_micro_160k_ade20k-512x512": 42,
-    "upernet/vssd_t_160k_ade20k-512x512": 53,
-    "semantic_fpn/mobilemamba_b4_160k_ade20k-512x512",
+        "semantic_fpn/mobilemamba_b4_160k_ade20k-512x512",
         "cityscapes/vmamba_t_160k_cityscapes-512x1024",
     ],
 )
