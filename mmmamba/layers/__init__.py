@@ -24,10 +24,13 @@ from .mixers import (
     JoinedScan,
     ModulatedGroupMamba,
     MultiScaleSS2D,
+    LinearAttention,
+    MapAttention,
     Projected,
     RouteMixer,
     SpectralMixer,
     SplitMixer,
+    StateSum,
     dt_bias,
     dt_projection,
     dt_weight,
@@ -37,10 +40,12 @@ from .mixers import (
 from .mlp import ConvMlp, Mlp
 from .norm import LayerNorm, RMSNorm
 from .plain import ConvPatchEmbed, PatchEmbed, StreamBlock
+from .norm import GatedLayerNorm, LayerNorm, RMSNorm
+from .plain import PatchEmbed, StreamBlock
 from .positional import PositionalBlock
 from .precision import full_precision
 from .rescale import LayerNorm2d, rescale
-from .rotary import resize_rotary_table, rotary_table
+from .rotary import resize_rotary_table, rotary_side_table, rotary_table
 from .scaling import (
     PatchMerging,
     ResidualStem,
@@ -51,6 +56,8 @@ from .scaling import (
 )
 from .tokens import RegisterEmbedding, TokenEmbedding, TokenLayout, resize_cells
 from .walk import CutsMaps, MapWalk, Walks
+from .tokens import TokenEmbedding, TokenLayout, resize_cells
+from .walk import CutsMaps, MapWalk, Unordered, Walks
 from .windows import window_cells, window_join, window_partition
 
 __all__ = [
@@ -71,6 +78,7 @@ __all__ = [
     "CutsMaps",
     "DepthwiseConv",
     "FusedSS2D",
+    "GatedLayerNorm",
     "GatedMerge",
     "GroupedLayerNorm",
     "GroupedLinear",
@@ -78,6 +86,8 @@ __all__ = [
     "JoinedScan",
     "LayerNorm",
     "LayerNorm2d",
+    "LinearAttention",
+    "MapAttention",
     "MapWalk",
     "MixerBlock",
     "Mlp",
@@ -96,11 +106,13 @@ __all__ = [
     "SpectralMixer",
     "SplitMixer",
     "Stage",
+    "StateSum",
     "StreamBlock",
     "ToChannelsFirst",
     "ToChannelsLast",
     "TokenEmbedding",
     "TokenLayout",
+    "Unordered",
     "Walks",
     "WideDownsample",
     "added",
@@ -119,6 +131,7 @@ __all__ = [
     "rescale",
     "resize_cells",
     "resize_rotary_table",
+    "rotary_side_table",
     "rotary_table",
     "s4d_real",
     "window_cells",

@@ -4,7 +4,7 @@ from typing import Any, overload
 
 from torch import Tensor, nn
 
-from mmmamba.ops import add_layer_norm, layer_norm
+from mmmamba.ops import add_layer_norm, layer_norm, norm_gate
 
 from .drop_path import Branch, Scaled
 
@@ -64,6 +64,22 @@ class RMSNorm(nn.RMSNorm):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, feeds_linear={self.feeds_linear}"
+
+
+class GatedLayerNorm(nn.LayerNorm):
+    """`layer_norm(y) * gate` over the last dimension, in the gate's dtype (VSSD).
+
+    The gate has no activation. The state dict is `nn.LayerNorm`'s.
+
+    Args:
+        dim: the width C.
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-5):
+        super().__init__(dim, eps)
+
+    def forward(self, y: Tensor, gate: Tensor) -> Tensor:  # type: ignore[override]
+        return norm_gate(y, gate, self.weight, self.bias, self.eps)
 
 
 def _norm(layer: LayerNorm | RMSNorm, x: Tensor, branch: tuple, bias: Tensor | None) -> Any:

@@ -3,7 +3,8 @@
 A mixer that scans has a method `walk`, called with what its `forward` is called with, that returns
 a `MapWalk`. A module that cuts a map into pieces and hands these to the mixers inside has a method
 `walk_on_map`, called with a mixer's walk over one piece and then with what its own `forward` is
-called with, that returns the walk over the whole map (`MapWalk.in_pieces` does that).
+called with, that returns the walk over the whole map (`MapWalk.in_pieces` does that). A mixer that
+reads all cells at once derives from `Unordered`: there is no walk to tell.
 """
 
 from collections.abc import Sequence
@@ -55,6 +56,10 @@ class MapWalk:
         # one already. (G, cells) at (1, K, T) gives (G, 1, K, T).
         cells = torch.where(own < 0, -1, cells_GL[:, own.clamp(min=0)])
         return MapWalk(self.routes, height, width, cells.flatten(0, 1), self.heads)
+
+
+class Unordered:
+    """Base of mixers that read all cells of a map at once, in no order: they walk nowhere."""
 
 
 @runtime_checkable

@@ -6,6 +6,8 @@ from .gate import silu_gate
 from .gather_rows import gather_rows, gather_sums
 from .grouped_nms import grouped_nms
 from .layer_norm import add_layer_norm, layer_norm
+from .linear_attention import linear_attention
+from .norm_gate import norm_gate
 from .routes import (
     REVERSED,
     cover,
@@ -21,6 +23,7 @@ from .routes import (
 from .selective_scan import BackendError, projected_scan, selective_scan, sparing_memory
 from .spectrum import add_spectrum
 from .state_fusion import fuse_states
+from .state_sum import state_sum
 from .two_way_conv import two_way_conv_silu
 from .upsample_add import upsample_add
 
@@ -38,8 +41,10 @@ __all__ = [
     "grouped_nms",
     "join_bands",
     "layer_norm",
+    "linear_attention",
     "list_route_sets",
     "list_routes",
+    "norm_gate",
     "projected_scan",
     "register_route",
     "register_route_set",
@@ -49,6 +54,7 @@ __all__ = [
     "silu_gate",
     "sparing_memory",
     "split_bands",
+    "state_sum",
     "two_way_conv_silu",
     "upsample_add",
     "visit_table",

@@ -255,6 +255,8 @@ def choose_scan(
     Raises:
         ValueError: no scan there, with those that there are.
     """
+    if not scans:
+        raise ValueError("there is no scan to choose from: the model has none")
     if stage is None and block is None:
         fine = [s for s in scans if s.height * 16 >= image_size[0]]
         # Maps only shrink along a backbone: the first is the finest.

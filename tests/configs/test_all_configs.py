@@ -36,6 +36,9 @@ PARAMETERS = {
     "mask_rcnn/localvim_t_100e-lsj_coco": 31,
     "mask_rcnn/efficientvmamba_s_1x_coco": 31,
     "mask_rcnn/efficientvmamba_b_1x_coco": 53,
+    "mask_rcnn/mlla_t_1x_coco": 44,
+    "mask_rcnn/mlla_s_1x_coco": 63,
+    "mask_rcnn/mlla_b_1x_coco": 115,
     "mask_rcnn/mobilemamba_b1_1x_coco": 37.9,
     "mask_rcnn/msvmamba_n_1x_coco": 26.57,
     "mask_rcnn/msvmamba_m_1x_coco": 31.52,
@@ -45,6 +48,8 @@ PARAMETERS = {
     "mask_rcnn/spatialmamba_t_1x_coco": 46,
     "mask_rcnn/spatialmamba_s_1x_coco": 63,
     "mask_rcnn/spatialmamba_b_1x_coco": 115,
+    "mask_rcnn/vssd_micro_1x_coco": 33,
+    "mask_rcnn/vssd_t_1x_coco": 43.91,
     "retinanet/efficientvmamba_b_1x_coco": 44,
     "retinanet/mobilemamba_b1_1x_coco": 27.0,
     "upernet/vmamba_t_160k_ade20k-512x512": 61.902572,
@@ -69,6 +74,8 @@ PARAMETERS = {
     "upernet/spatialmamba_t_160k_ade20k-512x512": 57,
     "upernet/spatialmamba_s_160k_ade20k-512x512": 73,
     "upernet/spatialmamba_b_160k_ade20k-512x512": 127,
+    "upernet/mlla_b_160k_ade20k-512x512": 128,
+    "upernet/vssd_micro_160k_ade20k-512x512": 42,
     "semantic_fpn/mobilemamba_b4_160k_ade20k-512x512": 19.7,
 }
 

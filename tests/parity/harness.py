@@ -25,7 +25,8 @@ def weights(manifest: Mapping[str, list[int]]) -> dict[str, torch.Tensor]:
 def run(model: torch.nn.Module, spec: dict[str, Any]) -> Any:
     model.eval().to(DEVICE)
     with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=False):
-        return model(torch.from_numpy(recipe.pixels(spec)).to(DEVICE))
+        dtype = next(model.parameters()).dtype
+        return model(torch.from_numpy(recipe.pixels(spec)).to(DEVICE, dtype))
 
 
 def compare(got: Mapping[str, torch.Tensor], want: Mapping[str, dict], tolerance: float) -> None:

@@ -19,6 +19,7 @@ from ...engine.reliability import load_whole
 from ...errors import UsageError
 from ...inference.classes import find_classes
 from ...inference.opening import Opened, choose_device, find_files, open_model
+from ...layers import Unordered
 from ...suggest import did_you_mean
 from ...visualization.feature_maps import draw_feature_maps, feature_maps
 from ...visualization.grad_cam import detection_cam, draw_grad_cam, segmentation_cam
@@ -253,7 +254,18 @@ def _record(backbone: nn.Module, inputs: Tensor) -> Recorded:
         with torch.no_grad():
             backbone(inputs)
         return Recorded([], f"the scans of {name} are not known: {error}")
-    return Recorded(scans, "" if scans else f"{name} has no selective scan")
+    return Recorded(scans, "" if scans else _no_scan(backbone))
+
+
+def _no_scan(backbone: nn.Module) -> str:
+    name = type(backbone).__name__
+    kinds = {type(m).__name__ for m in backbone.modules() if isinstance(m, Unordered)}
+    if not kinds:
+        return f"{name} has no selective scan"
+    return (
+        f"{name} has no order in which it visits a map: its mixers ({', '.join(sorted(kinds))}) "
+        "read all cells at once. Its receptive field shows what they reach: --what erf"
+    )
 
 
 def _index(label: str, names: Sequence[str]) -> int:

@@ -1,17 +1,19 @@
 """What happens at a cell, given those before it: mixers of a map or a sequence."""
 
-from .attention import Attention
+from .attention import Attention, MapAttention
 from .bidirectional import BidirectionalMixer
 from .es2d import ES2D, SKIP
 from .fused_ss2d import FusedSS2D
 from .gated_merge import GatedMerge, misplace_columns
 from .grouped import GroupedSS2D, ModulatedGroupMamba
 from .multi_scale import MULTI_SCALE, JoinedScan, MultiScaleSS2D
+from .linear_attention import LinearAttention
 from .route_mixer import RouteMixer
 from .s6 import S6, Projected, dt_bias, dt_projection, dt_weight, s4d_real
 from .spectral import AddSpectrum, SpectralMixer
 from .split_mixer import SplitMixer
 from .ss2d import CROSS, SS2D
+from .state_sum import StateSum
 
 __all__ = [
     "CROSS",
@@ -29,10 +31,13 @@ __all__ = [
     "JoinedScan",
     "ModulatedGroupMamba",
     "MultiScaleSS2D",
+    "LinearAttention",
+    "MapAttention",
     "Projected",
     "RouteMixer",
     "SpectralMixer",
     "SplitMixer",
+    "StateSum",
     "dt_bias",
     "dt_projection",
     "dt_weight",

@@ -6,9 +6,10 @@ from torch import Tensor, nn
 from mmmamba.ops.linear import linear, split_heads
 
 from ..bare import bare
+from ..walk import Unordered
 
 
-class Attention(nn.Module):
+class Attention(Unordered, nn.Module):
     """Plain multi-head attention, `(B, L, C)` to the same.
 
     Through PyTorch's fused kernels, which never hold the L x L matrix.
@@ -29,6 +30,13 @@ class Attention(nn.Module):
         q, k, v = split_heads(_apply(self.qkv, x_BLC), self.num_heads)
         x_BHLC = F.scaled_dot_product_attention(q, k, v)
         return _apply(self.proj, x_BHLC.transpose(1, 2).flatten(2))
+
+
+class MapAttention(Attention):
+    """`Attention` between all cells of a map, `(B, H, W, C)` to the same."""
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        return super().forward(x_BHWC.flatten(1, 2)).view_as(x_BHWC)
 
 
 def _apply(layer: nn.Linear, x: Tensor) -> Tensor:

@@ -165,36 +165,17 @@ def route_table(
     if watched():
         # In one string, as an operator's schema knows no lists of strings: names hold no spaces.
         return _table_op(" ".join(names), height, width, torch.device(device))
-    return _kept(_table(tuple(names), int(height), int(width), torch.device(device)))
-
-
-def visit_table(
-    names: Sequence[str], height: int, width: int, device: torch.device | str = "cpu"
-) -> Tensor:
-    """The inverse of `route_table`, `(L, K)` int32, L = height width: when routes are where.
-
-    Route k is counted from k L on: row after row, the table is one sequence of all routes, one
-    after another. Cached and shared as that table is.
-
-    Raises:
-        KeyError: an unknown name.
-        ValueError: a route that is not known to visit every position once (`cover`).
-    """
-    if not cover(names):
-        raise ValueError(f"routes {tuple(names)} are not known to visit every position once")
-    if watched():
-        return _visit_op(" ".join(names), height, width, torch.device(device))
-    return _kept(_visits(tuple(names), int(height), int(width), torch.device(device)))
-
-
-def _kept(table: Tensor) -> Tensor:
-    """The table, told to whoever keeps tables."""
-    for kept in _KEEPERS:
-        kept.append(table)
-    return table
+    return keep(_table(tuple(names), int(height), int(width), torch.device(device)))
 
 
 _KEEPERS: list[list[Tensor]] = []
+
+
+def keep(table: Tensor) -> Tensor:
+    """A cached table, handed to all inside of `keep_tables` too."""
+    for kept in _KEEPERS:
+        kept.append(table)
+    return table
 
 
 @contextmanager
@@ -227,25 +208,6 @@ def _(names, height, width, device):
     # Sides may be symbols here, and `sym_max` keeps the larger one of them a symbol.
     steps = functools.reduce(torch.sym_max, (_steps(name, height, width) for name in routes))
     return torch.empty(len(routes), steps, dtype=torch.int32, device=device)
-
-
-@torch.library.custom_op("mmmamba::visit_table", mutates_args=())
-def _visit_op(names: str, height: int, width: int, device: torch.device) -> Tensor:
-    return _visits(tuple(names.split()), height, width, device).clone()
-
-
-@_visit_op.register_fake
-def _(names, height, width, device):
-    return torch.empty(height * width, len(names.split()), dtype=torch.int32, device=device)
-
-
-@functools.lru_cache(maxsize=512)
-def _visits(names: tuple[str, ...], height: int, width: int, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):
-        table_KL = _table(names, height, width, torch.device("cpu")).long()
-        steps_KL = torch.arange(table_KL.numel(), dtype=torch.int32).view(table_KL.shape)
-        visits_KL = torch.empty_like(steps_KL).scatter_(1, table_KL, steps_KL)
-        return visits_KL.t().contiguous().to(device)
 
 
 @functools.lru_cache(maxsize=512)

@@ -1,0 +1,7 @@
+_base_ = "./mlla_t_1x_coco.py"
+
+checkpoint = "https://cloud.tsinghua.edu.cn/f/0e5d0b1409d540aaa80c/?dl=1"
+model = dict(
+    backbone=dict(arch="mlla_s", init_cfg=dict(checkpoint=checkpoint)),
+)
+expected = dict(metrics={"coco/bbox_mAP": 0.492, "coco/segm_mAP": 0.442})
