@@ -1,6 +1,7 @@
 """Functions on tensors. Imports torch and nothing of OpenMMLab."""
 
 from .bands import join_bands, split_bands
+from .deformable_sampling import deformable_sampling
 from .depthwise_conv import depthwise_conv
 from .gate import silu_gate
 from .gather_rows import gather_rows
@@ -25,6 +26,7 @@ __all__ = [
     "BackendError",
     "add_layer_norm",
     "cover",
+    "deformable_sampling",
     "depthwise_conv",
     "expand_routes",
     "gather_rows",
