@@ -12,7 +12,6 @@ MARKS: tuple[tuple[str, str], ...] = (
     ("GroupMamba", r"\.mamba_g[1-4]\."),
     ("MambaReg", r"^pos_embed_cls$"),
     ("VimF", r"^patch_embed\.cnn_downsample_layers\."),
-    ("PlainMamba", r"\.mamba\.direction_Bs$"),
     ("MLLA", r"\.attn\.lepe\."),
     ("VSSD", r"\.attn\.to_qkv\."),
     ("Swin Transformer", r"relative_position_bias_table$"),
@@ -60,11 +59,6 @@ _vim_f = Repository(
     source="https://github.com/yws-wxs/Vim-F",
     licence="none stated",
     files="https://github.com/yws-wxs/Vim-F/releases/download/{}",
-).file
-_plain_mamba = Repository(
-    source="https://github.com/ChenhongyiYang/PlainMamba",
-    licence="Apache-2.0 (the repository's)",
-    files="https://huggingface.co/ChenhongyiYang/PlainMamba/resolve/main/{}",
 ).file
 
 # A row a file, as tables have them: a formatter would give each argument a line of its own.
@@ -155,24 +149,6 @@ UNPORTED: tuple[Published, ...] = (
     _vim_f("vimf_t", "classification", top1=76.7, at="v1.0.0.3/v2-ti-f-ckp.pth"),
     _vim_f("vimf_v1_t", "classification", top1=76.0, at="v1.0.0.2/Ti_pre_checkpoint.pth"),
     _vim_f("vimf_v1_s", "classification", top1=80.5, at="v1.0.0.2/S_pre_checkpoint.pth"),
-    _plain_mamba("plainmamba_l1", "classification", top1=77.9, at="l1.pth"),
-    _plain_mamba("plainmamba_l1", "mask_rcnn_1x", box_ap=44.1, mask_ap=39.1,
-                 at="detection/maskrcnn/l1_1x.pth"),
-    _plain_mamba("plainmamba_l1", "retinanet_1x", box_ap=41.7,
-                 at="detection/retinanet/l1_1x.pth"),
-    _plain_mamba("plainmamba_l1", "upernet_160k", miou=44.1, at="segmentation/l1_upernet.pth"),
-    _plain_mamba("plainmamba_l2", "classification", top1=81.6, at="l2.pth"),
-    _plain_mamba("plainmamba_l2", "mask_rcnn_1x", box_ap=46.0, mask_ap=40.6,
-                 at="detection/maskrcnn/l2_1x.pth"),
-    _plain_mamba("plainmamba_l2", "retinanet_1x", box_ap=43.9,
-                 at="detection/retinanet/l2_1x.pth"),
-    _plain_mamba("plainmamba_l2", "upernet_160k", miou=46.8, at="segmentation/l2_upernet.pth"),
-    _plain_mamba("plainmamba_l3", "classification", top1=82.3, at="l3.pth"),
-    _plain_mamba("plainmamba_l3", "mask_rcnn_1x", box_ap=46.8, mask_ap=41.2,
-                 at="detection/maskrcnn/l3_1x.pth"),
-    _plain_mamba("plainmamba_l3", "retinanet_1x", box_ap=44.8,
-                 at="detection/retinanet/l3_1x.pth"),
-    _plain_mamba("plainmamba_l3", "upernet_160k", miou=49.1, at="segmentation/l3_upernet.pth"),
 )
 # fmt: on
 """Their authors' files, family by family."""

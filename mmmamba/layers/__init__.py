@@ -15,6 +15,7 @@ from .mixers import (
     SS2D,
     Attention,
     BidirectionalMixer,
+    ContinuousMixer,
     GatedMerge,
     Projected,
     RouteMixer,
@@ -38,6 +39,7 @@ from .scaling import (
     WideDownsample,
     conv_downsample,
     conv_stem,
+    pad_to_multiple,
     patch_stem,
 )
 from .tokens import TokenEmbedding, TokenLayout, resize_cells
@@ -54,6 +56,7 @@ __all__ = [
     "BidirectionalMixer",
     "Branch",
     "ChannelGate",
+    "ContinuousMixer",
     "ConvMlp",
     "ConvNormAct",
     "CutsMaps",
@@ -94,6 +97,7 @@ __all__ = [
     "dt_weight",
     "full_precision",
     "misplace_columns",
+    "pad_to_multiple",
     "patch_stem",
     "rescale",
     "resize_cells",

@@ -8,23 +8,34 @@ from .gather_rows import gather_rows
 from .grouped_nms import grouped_nms
 from .layer_norm import add_layer_norm, layer_norm
 from .routes import (
+    MOVES,
     REVERSED,
     cover,
     expand_routes,
     list_route_sets,
     list_routes,
+    move_table,
     register_route,
     register_route_set,
     route,
     route_table,
+    visit_table,
 )
-from .selective_scan import BackendError, projected_scan, selective_scan, sparing_memory
+from .selective_scan import (
+    BackendError,
+    carried_scan,
+    projected_scan,
+    selective_scan,
+    sparing_memory,
+)
 from .two_way_conv import two_way_conv_silu
 
 __all__ = [
+    "MOVES",
     "REVERSED",
     "BackendError",
     "add_layer_norm",
+    "carried_scan",
     "cover",
     "deformable_sampling",
     "depthwise_conv",
@@ -35,6 +46,7 @@ __all__ = [
     "layer_norm",
     "list_route_sets",
     "list_routes",
+    "move_table",
     "projected_scan",
     "register_route",
     "register_route_set",
@@ -45,4 +57,5 @@ __all__ = [
     "sparing_memory",
     "split_bands",
     "two_way_conv_silu",
+    "visit_table",
 ]

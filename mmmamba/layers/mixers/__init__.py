@@ -2,6 +2,7 @@
 
 from .attention import Attention
 from .bidirectional import BidirectionalMixer
+from .continuous import ContinuousMixer
 from .es2d import ES2D, SKIP
 from .gated_merge import GatedMerge, misplace_columns
 from .route_mixer import RouteMixer
@@ -17,6 +18,7 @@ __all__ = [
     "SS2D",
     "Attention",
     "BidirectionalMixer",
+    "ContinuousMixer",
     "GatedMerge",
     "Projected",
     "RouteMixer",

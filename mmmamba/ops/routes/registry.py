@@ -165,13 +165,17 @@ def route_table(
     if watched():
         # In one string, as an operator's schema knows no lists of strings: names hold no spaces.
         return _table_op(" ".join(names), height, width, torch.device(device))
-    table = _table(tuple(names), int(height), int(width), torch.device(device))
-    for kept in _KEEPERS:
-        kept.append(table)
-    return table
+    return keep(_table(tuple(names), int(height), int(width), torch.device(device)))
 
 
 _KEEPERS: list[list[Tensor]] = []
+
+
+def keep(table: Tensor) -> Tensor:
+    """A cached table, handed to all inside of `keep_tables` too."""
+    for kept in _KEEPERS:
+        kept.append(table)
+    return table
 
 
 @contextmanager
