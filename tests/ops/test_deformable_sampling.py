@@ -38,9 +38,7 @@ def definition(value, offsets, logits, maps, grids, heads):
     value, width = value.double(), value.shape[2] // heads
     out = torch.zeros(*logits.shape[:2], value.shape[2], dtype=torch.float64)
     points = logits.shape[2] // heads // len(maps)
-    middles = [
-        ((j + 0.5) / w, (i + 0.5) / h) for h, w in grids for i in range(h) for j in range(w)
-    ]
+    middles = [((j + 0.5) / w, (i + 0.5) / h) for h, w in grids for i in range(h) for j in range(w)]
     for b, q, m in torch.cartesian_prod(*map(torch.arange, (*logits.shape[:2], heads))).tolist():
         share = logits[b, q].double().view(heads, len(maps), points)[m].flatten().softmax(0)
         steps = offsets[b, q].double().view(heads, len(maps) * points, 2)[m]

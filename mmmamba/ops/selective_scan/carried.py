@@ -67,9 +67,7 @@ def carried_scan(
     return _forward(tensors, _args(index, out_dtype), keep_states=False)[0]
 
 
-def _check(
-    u: Tensor, delta: Tensor, B: Tensor, C: Tensor, index: Tensor, visits: Tensor
-) -> None:
+def _check(u: Tensor, delta: Tensor, B: Tensor, C: Tensor, index: Tensor, visits: Tensor) -> None:
     (batch, length, _), K = u.shape, len(index)
     wanted = {
         "delta": (delta.shape, u.shape),
