@@ -102,10 +102,10 @@ class ConvPatchEmbed(nn.Module):
         in_channels, dim: of the images and the map.
         patch_size: even, in pixels of the image.
         convs: 3x3 convolutions after the first, strided one.
-        width: of these.
+        width: of all of these.
     """
 
-    def __init__(self, in_channels: int, dim: int, patch_size: int, convs: int, width: int = 64):
+    def __init__(self, in_channels: int, dim: int, patch_size: int, convs: int, width: int):
         super().__init__()
         conv = partial(nn.Conv2d, bias=False)
         self.stem = ConvNormAct(conv(in_channels, width, 7, 2, 3))
@@ -136,12 +136,13 @@ class PlainMambaArch(AdaptedArch):
 
     Args:
         depth: number of blocks.
-        stem_convs: 3x3 convolutions before the patches.
+        stem_dims, stem_convs: width of the stem, and its 3x3 convolutions.
         convolved: numbers of the blocks that are `ConvolvedBlock`s.
         d_state, ssm_ratio, d_conv, dt_rank: of `ContinuousMixer`.
     """
 
     depth: int = 24
+    stem_dims: int = 64
     stem_convs: int = 2
     convolved: Sequence[int] = ()
     d_state: int = 16
@@ -179,7 +180,15 @@ class PlainMamba(AdaptedBackbone, MapBackbone):
     )
     TINY = dict(
         arch=dict(
-            embed_dims=16, depth=4, stem_convs=1, convolved=(0,), d_state=4, d_conv=3, img_size=64
+            embed_dims=16,
+            depth=4,
+            stem_dims=4,
+            stem_convs=1,
+            convolved=(0,),
+            d_state=4,
+            d_conv=3,
+            img_size=32,
+            patch_size=8,
         )
     )
 
@@ -197,8 +206,9 @@ class PlainMamba(AdaptedBackbone, MapBackbone):
                 blocks.append(MixerBlock(a.embed_dims, op, drop_path_rate=rate))
         norm = partial(LayerNorm, eps=1e-6)
         height, width = (-(-side // a.patch_size) for side in a.img_sides)
+        stem = ConvPatchEmbed(in_channels, a.embed_dims, a.patch_size, a.stem_convs, a.stem_dims)
         return Column(
-            patch_embed=ConvPatchEmbed(in_channels, a.embed_dims, a.patch_size, a.stem_convs),
+            patch_embed=stem,
             tokens=TokenEmbedding(a.embed_dims, (height, width)),
             stride=a.patch_size,
             blocks=blocks,

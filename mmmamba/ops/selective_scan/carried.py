@@ -33,10 +33,10 @@ def carried_scan(
     delta_bias: Tensor,
     out_dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """K scans of one map, summed: at step t of route k, which stands at `p = index[k, t]`,
+    """K scans of one map with the same parameters, summed.
 
-    `h = exp(delta[t] A) h + delta[t] B[t, k] u[p]` and `y[p] += <C[t], h> + D u[p]`, where delta is
-    softplus of what is given and its bias. All routes have the same parameters.
+    At step t of route k, which stands at `p = index[k, t]`, `h = exp(delta[t] A) h + delta[t]
+    B[t, k] u[p]` and `y[p] += <C[t], h> + D u[p]`; delta is softplus of what is given and its bias.
 
     Args:
         u: `(B, L, D)`.
