@@ -1,7 +1,6 @@
 """All that is published, family by family: which files there are, and what a variant's size is.
 
-A family's class brings its own as `PUBLISHED` and `SIZES` (`strict_loading`). Families that have no
-backbone here are in `unported`.
+A family's class brings its own as `PUBLISHED` and `SIZES` (`strict_loading`).
 """
 
 import fnmatch
@@ -10,7 +9,6 @@ from collections.abc import Collection, Mapping, Sequence
 from ..suggest import did_you_mean
 from .errors import CheckpointError
 from .published_files import Published, Size
-from .unported import UNPORTED
 
 # Empty until the backbones are imported: each class enters its own when it is defined.
 PUBLISHED: dict[str, Sequence[Published]] = {}
@@ -76,4 +74,4 @@ def _all_published() -> list[Published]:
     files: list[Published] = []
     for family in in_order(PUBLISHED):
         files.extend(PUBLISHED[family])
-    return [*files, *UNPORTED]
+    return files

@@ -82,6 +82,8 @@ class KeyMap:
     """Prefixes taken off when every name has them, as often as they are found."""
     whole: bool = False
     """Whether `backbone.` and what stands beside it belong to the module, a whole detector."""
+    beside: tuple[str, ...] = ()
+    """What stands beside `backbone.` in a classifier's file and is the classifier's, as `head.`."""
     renames: tuple[tuple[str, str | Callable[[re.Match], str]], ...] = ()
     """(pattern, replacement) as `re.sub` takes them, applied in order to each name."""
     convert: Convert | None = None

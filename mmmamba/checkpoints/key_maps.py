@@ -8,11 +8,17 @@ from torch import nn
 from ..suggest import did_you_mean
 from .errors import CheckpointError
 from .key_map import KeyMap
-from .unported import MARKS
 from .unwrap import BACKBONE, sparing
 
 KEY_MAPS: dict[str, KeyMap] = {}
 """By the name of the class that brings it as its `KEY_MAP` (`strict_loading`)."""
+
+STRANGERS: tuple[tuple[str, str], ...] = (
+    ("Swin Transformer", r"relative_position_bias_table$"),
+    ("a ResNet", r"^layer1\.0\.conv1\.weight$"),
+    ("a ViT", r"^blocks\.0\.attn\.qkv\.weight$"),
+)
+"""Networks that have no backbone here, and a pattern in the name of a tensor of their files."""
 
 
 def key_map_of(module: nn.Module, family: str | KeyMap | None = None) -> tuple[str, KeyMap]:
@@ -57,7 +63,7 @@ def looks_like(names: Collection[str]) -> str | None:
             # A detector's backbone is marked as the detector.
             marks.append((family.removesuffix("Backbone"), key_map.mark))
     # Files of a family that was made from another bear its mark too: the other is asked last.
-    for family, mark in (*particular, *MARKS, *inherited):
+    for family, mark in (*particular, *STRANGERS, *inherited):
         if any(re.search(mark, name) for name in names):
             return family
     return None

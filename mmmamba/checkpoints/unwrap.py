@@ -75,6 +75,8 @@ def unwrap(
     if key_map.whole:
         return Unwrapped(state, under, off, False, others)
     if inner := {n[len(BACKBONE) :]: t for n, t in state.items() if n.startswith(BACKBONE)}:
+        if not detector:
+            inner |= {n: t for n, t in state.items() if n.startswith(key_map.beside)}
         return Unwrapped(inner, under, off + BACKBONE, detector, others)
     return Unwrapped(state, under, off, False, others)
 

@@ -19,6 +19,7 @@ from .mixers import (
     Attention,
     BidirectionalMixer,
     FusedSS2D,
+    ContinuousMixer,
     GatedMerge,
     GroupedSS2D,
     JoinedScan,
@@ -52,6 +53,7 @@ from .scaling import (
     WideDownsample,
     conv_downsample,
     conv_stem,
+    pad_to_multiple,
     patch_stem,
 )
 from .tokens import RegisterEmbedding, TokenEmbedding, TokenLayout, resize_cells
@@ -72,6 +74,7 @@ __all__ = [
     "BidirectionalMixer",
     "Branch",
     "ChannelGate",
+    "ContinuousMixer",
     "ConvMlp",
     "ConvNormAct",
     "ConvPatchEmbed",
@@ -127,6 +130,7 @@ __all__ = [
     "dt_weight",
     "full_precision",
     "misplace_columns",
+    "pad_to_multiple",
     "patch_stem",
     "rescale",
     "resize_cells",

@@ -61,6 +61,35 @@ def _leaves_its_sum(block: nn.Module) -> bool:
     return sums_alone and bare(block, type(block))
 
 
+def run_blocks(
+    blocks: Iterable[nn.Module],
+    x: Tensor,
+    with_cp: bool = False,
+    norm: nn.Module | None = None,
+) -> Tensor:
+    """The blocks one after the other, each that can leaving its last sum to the norm of the next.
+
+    Args:
+        blocks: each takes and returns a map `(B, H, W, C)`.
+        x: the first one's map.
+        with_cp: recompute each block in the backward pass instead of keeping what is inside it.
+        norm: what the last map passes through, called as `LayerNorm` is with a branch; None for
+            nothing.
+    """
+    branch: Branch | None = None
+    for block in blocks:
+        if not with_cp and _leaves_its_sum(block):
+            x, branch = cast("ResidualBlock", block).summands(x, branch)
+            continue
+        x = x if branch is None else added(x, branch)
+        branch = None
+        # Nothing is kept in inference and behind frozen parts, so nothing can be spared there.
+        x = recomputed(block, x) if with_cp and x.requires_grad else block(x)
+    if norm is not None:
+        return norm(x, branch)[0]
+    return x if branch is None else added(x, branch)
+
+
 class Stage(nn.Module):
     """Blocks at one resolution, and the step down to the next, `downsample`.
 
@@ -88,18 +117,4 @@ class Stage(nn.Module):
         self.with_cp = with_cp
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.with_cp and all(_leaves_its_sum(block) for block in self.blocks):
-            return self._chained(x)
-        # Nothing is kept in inference and behind frozen parts, so nothing can be spared there.
-        for block in self.blocks:
-            x = recomputed(block, x) if self.with_cp and x.requires_grad else block(x)
-        return x if self.norm is None else self.norm(x, None)[0]
-
-    def _chained(self, x: Tensor) -> Tensor:
-        """The blocks, each leaving its last sum to the first norm of the next."""
-        branch: Branch | None = None
-        for block in cast("Iterable[ResidualBlock]", self.blocks):
-            x, branch = block.summands(x, branch)
-        if self.norm is not None:
-            return self.norm(x, branch)[0]
-        return x if branch is None else added(x, branch)
+        return run_blocks(self.blocks, x, self.with_cp, self.norm)

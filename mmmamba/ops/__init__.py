@@ -1,6 +1,7 @@
 """Functions on tensors. Imports torch and nothing of OpenMMLab."""
 
 from .bands import join_bands, split_bands
+from .deformable_sampling import deformable_sampling
 from .depthwise_conv import depthwise_conv
 from .gate import silu_gate
 from .gather_rows import gather_rows, gather_sums
@@ -9,11 +10,13 @@ from .layer_norm import add_layer_norm, layer_norm
 from .linear_attention import linear_attention
 from .norm_gate import norm_gate
 from .routes import (
+    MOVES,
     REVERSED,
     cover,
     expand_routes,
     list_route_sets,
     list_routes,
+    move_table,
     register_route,
     register_route_set,
     route,
@@ -24,15 +27,26 @@ from .selective_scan import BackendError, projected_scan, selective_scan, sparin
 from .spectrum import add_spectrum
 from .state_fusion import fuse_states
 from .state_sum import state_sum
+)
+from .selective_scan import (
+    BackendError,
+    carried_scan,
+    projected_scan,
+    selective_scan,
+    sparing_memory,
+)
 from .two_way_conv import two_way_conv_silu
 from .upsample_add import upsample_add
 
 __all__ = [
+    "MOVES",
     "REVERSED",
     "BackendError",
     "add_layer_norm",
     "add_spectrum",
+    "carried_scan",
     "cover",
+    "deformable_sampling",
     "depthwise_conv",
     "expand_routes",
     "fuse_states",
@@ -45,6 +59,7 @@ __all__ = [
     "list_route_sets",
     "list_routes",
     "norm_gate",
+    "move_table",
     "projected_scan",
     "register_route",
     "register_route_set",

@@ -2,6 +2,7 @@
 
 from .attention import Attention, MapAttention
 from .bidirectional import BidirectionalMixer
+from .continuous import ContinuousMixer
 from .es2d import ES2D, SKIP
 from .fused_ss2d import FusedSS2D
 from .gated_merge import GatedMerge, misplace_columns
@@ -26,6 +27,7 @@ __all__ = [
     "Attention",
     "BidirectionalMixer",
     "FusedSS2D",
+    "ContinuousMixer",
     "GatedMerge",
     "GroupedSS2D",
     "JoinedScan",

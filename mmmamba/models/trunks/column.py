@@ -3,12 +3,13 @@
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from mmmamba.layers import LayerNorm, TokenLayout, channels_first, rescale
+from mmmamba.layers.blocks import run_blocks
 from mmmamba.layers.recomputed import recomputed
 
 from .arch import BaseArch
@@ -61,9 +62,8 @@ class Column:
             tokens (a class token, registers) put in their places. `TokenEmbedding`, for one.
         stride: of the map of patches.
         blocks: `block(x_BLC, layout)` returns the next sequence.
-        norm: `norm(dim)` makes what the classifier reads through, `norm_f`.
-        out_norm: `out_norm(dim)` makes what the n-th output passes through, `outnorm_{n}`; None
-            for nothing.
+        norm: `norm(dim)` makes what the classifier reads through.
+        out_norm: `out_norm(dim)` makes what an output passes through; None for nothing.
     """
 
     patch_embed: nn.Module
@@ -79,8 +79,12 @@ class PlainBackbone(MambaBackbone):
 
     A family's `build` returns a `Column`. Extra tokens are cut out of the maps; the classifier
     reads the first of them, or the mean of the map where there are none. A family that reads them
-    otherwise overrides `_add_classifier` and `_classify`.
+    otherwise overrides `_add_classifier` and `_classify`. The classifier's norm is registered under
+    the name that the family's checkpoints use, `FINAL_NORM`; those of the outputs are `outnorm_{n}`
+    unless it overrides `_out_norm`.
     """
+
+    FINAL_NORM: ClassVar[str] = "norm_f"
 
     patch_embed: nn.Module
     tokens: Any
@@ -108,11 +112,11 @@ class PlainBackbone(MambaBackbone):
         self._add_blocks(a, parts, built)
         self.out_norms = parts.out_norm is not None and not self.is_classifier
         if self.is_classifier:
-            self.norm_f = parts.norm(dim)
+            self.add_module(self.FINAL_NORM, parts.norm(dim))
             self._add_classifier(dim, num_classes)
         elif parts.out_norm is not None:
             for n in range(len(self.out_indices)):
-                self.add_module(f"outnorm_{n}", parts.out_norm(dim))
+                self.add_module(self._out_norm(n), parts.out_norm(dim))
         self._add_pyramid(dim, parts.stride, a.pyramid)
 
     def _add_blocks(self, a: Any, parts: Any, built: int) -> None:
@@ -158,10 +162,14 @@ class PlainBackbone(MambaBackbone):
         """The published name of what brings a map to a stride: `fpn1` to 4, `fpn2` to 8."""
         return f"fpn{PYRAMID_STRIDES.index(out_stride) + 1}"
 
+    def _out_norm(self, n: int) -> str:
+        """The name of the n-th output's norm."""
+        # Counted by output and not by block, as most published files name them.
+        return f"outnorm_{n}"
+
     def _output_parts(self, n: int) -> list[nn.Module]:
         """The modules that the n-th output passes through on its way out."""
-        # Counted by output and not by block, as published files name them.
-        names = [f"outnorm_{n}"] if self.out_norms else []
+        names = [self._out_norm(n)] if self.out_norms else []
         if self.pyramid:
             names.append(self._level(self.out_strides[n]))
         return [getattr(self, name) for name in names]
@@ -171,7 +179,7 @@ class PlainBackbone(MambaBackbone):
         if self.out_norms:
             # Levels of the pyramid are new to whoever freezes pretrained blocks, and learn.
             for n, i in enumerate(self.out_indices):
-                parts[i + 1].append(getattr(self, f"outnorm_{n}"))
+                parts[i + 1].append(getattr(self, self._out_norm(n)))
         return parts
 
     def offered(self) -> dict[int, int]:
@@ -214,6 +222,12 @@ class PlainBackbone(MambaBackbone):
                 taken[i] = x_BLC
         return layout, taken, x_BLC
 
+    def _run(self, start: int, end: int, x_BLC: Tensor, layout: TokenLayout) -> Tensor:
+        """Through blocks `start` … `end - 1`: the sequence before them to that after them."""
+        for layer in list(self.layers)[start:end]:
+            x_BLC = self._through(layer, x_BLC, layout)
+        return x_BLC
+
     def _through(self, layer: nn.Module, x_BLC: Tensor, *rest: Any) -> Any:
         """`layer(x_BLC, *rest)`, recomputed in the backward pass where `with_cp`."""
         # Without a gradient to come, as behind frozen blocks, nothing is kept that could be spared.
@@ -234,7 +248,7 @@ class PlainBackbone(MambaBackbone):
         # Extra tokens belong to no cell: they go before norm and level see a map.
         cells_BLC, _ = layout.cut(sequence_BLC)
         if self.out_norms:
-            cells_BLC = getattr(self, f"outnorm_{n}")(cells_BLC)
+            cells_BLC = getattr(self, self._out_norm(n))(cells_BLC)
         x_BCHW = channels_first(cells_BLC.unflatten(1, (layout.height, layout.width)))
         if self.pyramid:
             x_BCHW = getattr(self, self._level(self.out_strides[n]))(x_BCHW)
@@ -248,5 +262,26 @@ class PlainBackbone(MambaBackbone):
     def _classify(self, last_BLC: Tensor, layout: TokenLayout) -> Tensor:
         """Logits from the first extra token, or the mean of the map where there is none."""
         # The norm looks at one token at a time, so cutting may come after it.
-        cells_BLC, extra_BEC = layout.cut(self.norm_f(last_BLC))
+        cells_BLC, extra_BEC = layout.cut(getattr(self, self.FINAL_NORM)(last_BLC))
         return self.head(extra_BEC[:, 0] if layout.places else cells_BLC.mean(1))
+
+
+class MapBackbone(PlainBackbone):
+    """A column whose blocks take and return maps `(B, H, W, C)`; there are no extra tokens."""
+
+    def _walk(
+        self, x_BCHW: Tensor, wanted: Sequence[int]
+    ) -> tuple[TokenLayout, dict[int, Tensor], Tensor]:
+        x_BLC, layout = self._embed(x_BCHW)
+        x_BHWC = x_BLC.unflatten(1, (layout.height, layout.width))
+        blocks, taken, done = list(self.layers), {}, 0
+        # A map is whole only between two runs: within one a sum is left to the next block's norm.
+        for i in wanted:
+            x_BHWC = run_blocks(blocks[done : i + 1], x_BHWC, self.with_cp)
+            taken[i], done = x_BHWC.flatten(1, 2), i + 1
+        last_BHWC = run_blocks(blocks[done:], x_BHWC, self.with_cp)
+        return layout, taken, last_BHWC.flatten(1, 2)
+
+    def _run(self, start: int, end: int, x_BLC: Tensor, layout: TokenLayout) -> Tensor:
+        x_BHWC = x_BLC.unflatten(1, (layout.height, layout.width))
+        return run_blocks(list(self.layers)[start:end], x_BHWC, self.with_cp).flatten(1, 2)

@@ -6,6 +6,7 @@ order, `(T,)` int64; -1 is a hole, a step on padding. It visits no position twic
 """
 
 from . import atrous, centred, hilbert, lines, scales, windows
+from .derived import MOVES, move_table, visit_table
 from .registry import (
     _EXACT,
     REVERSED,
@@ -20,6 +21,7 @@ from .registry import (
 from .sets import expand_routes, list_route_sets, register_route_set
 
 __all__ = [
+    "MOVES",
     "REVERSED",
     "_EXACT",
     "atrous",
@@ -30,6 +32,7 @@ __all__ = [
     "lines",
     "list_route_sets",
     "list_routes",
+    "move_table",
     "register_route",
     "register_route_set",
     "register_sized_route",

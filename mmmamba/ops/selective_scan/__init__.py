@@ -1,5 +1,6 @@
 """The selective scan (S6): one operator, several backends."""
 
+from .carried import carried_scan
 from .dispatch import (
     BACKENDS,
     ENVIRONMENT,
@@ -16,6 +17,7 @@ __all__ = [
     "BACKENDS",
     "ENVIRONMENT",
     "BackendError",
+    "carried_scan",
     "check_environment",
     "projected_scan",
     "resolve",

@@ -47,6 +47,11 @@ class ScanArgs:
 
     They may have any strides but the last.
     """
+    carried: bool = False
+    """Whether delta, B and C are read step after step of the map's own order, not along the route.
+
+    For complete routes, and the backend "triton" alone: see `carried`.
+    """
 
 
 def scan_dtype(*tensors: Tensor) -> torch.dtype:

@@ -18,6 +18,7 @@ from .triton_tiles import (
     entries,
     join,
     load_as_stored,
+    own_position,
     position,
     power_of_two,
     row_pointers,
@@ -37,6 +38,7 @@ def _load_tile(
     V: tl.constexpr,
     HAS_INDEX: tl.constexpr,
     HOLES: tl.constexpr,
+    CARRIED: tl.constexpr,
     EVEN: tl.constexpr,
 ):
     """Rows of u, dy and delta along a tile, TT times three, as they are stored.
@@ -48,10 +50,11 @@ def _load_tile(
     for i in tl.static_range(TT):
         t_W = tile * (TT * W) + tl.arange(0, W) * TT + i
         pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES)
+        own_W = own_position(t_W, pos_W, steps, CARRIED)
         rows += (
             load_as_stored(row_pointers(u_1D, pos_W, u_l, V), real_W, d_in, HOLES, EVEN),
             load_as_stored(row_pointers(dy_1D, pos_W, dy_l, V), real_W, d_in, HOLES, EVEN),
-            load_as_stored(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN),
+            load_as_stored(row_pointers(delta_1D, own_W, delta_l, V), real_W, d_in, HOLES, EVEN),
         )
     return rows
 
@@ -170,6 +173,7 @@ def scan_backward_kernel(
     HAS_BIAS: tl.constexpr,
     HAS_INDEX: tl.constexpr,
     HOLES: tl.constexpr,
+    CARRIED: tl.constexpr,
     EVEN: tl.constexpr,
     HAS_D: tl.constexpr,
     EARLY: tl.constexpr,
@@ -223,16 +227,22 @@ def scan_backward_kernel(
     maps = (u_1D, dy_1D, delta_1D, u_l, dy_l, delta_l)
     if EARLY:
         last = chunk * tiles + tiles - 1
-        coming = _load_tile(maps, index, last, steps, d_in, TT, W, V, HAS_INDEX, HOLES, EVEN)
+        coming = _load_tile(
+            maps, index, last, steps, d_in, TT, W, V, HAS_INDEX, HOLES, CARRIED, EVEN
+        )
     for walked in range(0, tiles):
         tile = chunk * tiles + tiles - 1 - walked
         if EARLY:
             rows = coming
             # The first tile of the route has none before it: nobody looks at what is loaded then.
             before = tl.maximum(tile - 1, 0)
-            coming = _load_tile(maps, index, before, steps, d_in, TT, W, V, HAS_INDEX, HOLES, EVEN)
+            coming = _load_tile(
+                maps, index, before, steps, d_in, TT, W, V, HAS_INDEX, HOLES, CARRIED, EVEN
+            )
         else:
-            rows = _load_tile(maps, index, tile, steps, d_in, TT, W, V, HAS_INDEX, HOLES, EVEN)
+            rows = _load_tile(
+                maps, index, tile, steps, d_in, TT, W, V, HAS_INDEX, HOLES, CARRIED, EVEN
+            )
         bias_D = (
             tl.load(bias + route * channels + d, mask=d_in, other=0.0)
             if HAS_BIAS
@@ -243,7 +253,7 @@ def scan_backward_kernel(
             if HAS_D
             else tl.zeros([DB], tl.float32)
         )
-        positions, reals, us, deltas, slopes, dys = (), (), (), (), (), ()
+        positions, owns, reals, us, deltas, slopes, dys = (), (), (), (), (), (), ()
         throughs, ddeltas = (), ()
         sum_WD = tl.zeros([W, DB], tl.float32)
         for i in tl.static_range(TT):
@@ -255,6 +265,7 @@ def scan_backward_kernel(
             delta_WD, slope_WD = step_size(raw_WD, bias_D, SOFTPLUS, PRECISE)
             sum_WD += delta_WD
             positions += (pos_W,)
+            owns += (own_position(t_W, pos_W, steps, CARRIED),)
             reals += (real_W,)
             us += (u_WD,)
             slopes += (slope_WD,)
@@ -268,14 +279,15 @@ def scan_backward_kernel(
         t_WT = tile * (TT * W) + tl.arange(0, W)[:, None] * TT + lane % TT
         pos_WT, there_WT = position(index, t_WT, steps, HAS_INDEX, HOLES)
         real_WT = there_WT & (lane < TT)
-        B_WT, C_WT = entries(B, pos_WT, B_l), entries(C, pos_WT, C_l)
-        dB_WT, dC_WT = entries(dB, pos_WT, routes * d_state), entries(dC, pos_WT, routes * d_state)
+        own_WT = own_position(t_WT, pos_WT, steps, CARRIED)
+        B_WT, C_WT = entries(B, own_WT, B_l), entries(C, own_WT, C_l)
+        dB_WT, dC_WT = entries(dB, own_WT, routes * d_state), entries(dC, own_WT, routes * d_state)
         piece_W = tile * W + tl.arange(0, W)
         pieces_WD = states_1D + (piece_W.to(tl.int64) * d_state * channels)[:, None]
         entered_WD = in_1D & (piece_W * TT < steps)[:, None]
         if SINGLE:
-            Bs = weights_along(B, B_WT, there_WT, positions, reals, B_l, 0, TT, HOLES, SHUFFLE)
-            Cs = weights_along(C, C_WT, there_WT, positions, reals, C_l, 0, TT, HOLES, SHUFFLE)
+            Bs = weights_along(B, B_WT, there_WT, owns, reals, B_l, 0, TT, HOLES, SHUFFLE)
+            Cs = weights_along(C, C_WT, there_WT, owns, reals, C_l, 0, TT, HOLES, SHUFFLE)
             entry_WD = tl.load(pieces_WD, mask=entered_WD, other=0.0)
             A_n_D = tl.load(A_D, mask=d_in, other=0.0)
             throughs, ddeltas, dA_WD, dBs, dCs, q_1D = _adjoint(
@@ -286,8 +298,8 @@ def scan_backward_kernel(
             dCs_WT = sums_of_rows(dCs, lane, TT, W, V, FOLD)
         else:
             for n in range(0, d_state):
-                Bs = weights_along(B, B_WT, there_WT, positions, reals, B_l, n, TT, HOLES, SHUFFLE)
-                Cs = weights_along(C, C_WT, there_WT, positions, reals, C_l, n, TT, HOLES, SHUFFLE)
+                Bs = weights_along(B, B_WT, there_WT, owns, reals, B_l, n, TT, HOLES, SHUFFLE)
+                Cs = weights_along(C, C_WT, there_WT, owns, reals, C_l, n, TT, HOLES, SHUFFLE)
                 entry_WD = tl.load(pieces_WD + n * channels, mask=entered_WD, other=0.0)
                 q_entry_1D = tl.load(
                     q_at_1D + n * channels, mask=in_1D & ((given > 0) | (walked > 0)), other=0.0
@@ -325,7 +337,7 @@ def scan_backward_kernel(
                 ddelta_WD *= power_of_two(slopes[i])
             dbias_WD += ddelta_WD
             on = reals[i][:, None] if EVEN else reals[i][:, None] & in_1D
-            at = row_pointers(ddelta_1D, positions[i], ddelta_l, V)
+            at = row_pointers(ddelta_1D, owns[i], ddelta_l, V)
             tl.store(at, ddelta_WD.to(ddelta.dtype.element_ty), mask=on)
             at = row_pointers(du_1D, positions[i], du_l, V)
             tl.store(at, du_WD.to(du.dtype.element_ty), mask=on)

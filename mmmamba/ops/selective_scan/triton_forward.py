@@ -14,6 +14,7 @@ from .triton_tiles import (
     join,
     load_row,
     load_weights,
+    own_position,
     position,
     power_of_two,
     row_pointers,
@@ -86,6 +87,7 @@ def chunk_ends_kernel(
     HAS_BIAS: tl.constexpr,
     HAS_INDEX: tl.constexpr,
     HOLES: tl.constexpr,
+    CARRIED: tl.constexpr,
     EVEN: tl.constexpr,
     REVERSE: tl.constexpr,
 ):
@@ -125,31 +127,32 @@ def chunk_ends_kernel(
             if HAS_BIAS
             else tl.zeros([DB], tl.float32)
         )
-        positions, reals, deltas, xs = (), (), (), ()
+        owns, reals, deltas, xs = (), (), (), ()
         sum_WD = tl.zeros([W, DB], tl.float32)
         for i in tl.static_range(TT):
             walked = tile * (TT * W) + tl.arange(0, W) * TT + i
             t_W = last - walked if REVERSE else first + walked
             pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES)
+            own_W = own_position(t_W, pos_W, steps, CARRIED)
             x_WD = load_row(row_pointers(x_1D, pos_W, x_l, V), real_W, d_in, HOLES, EVEN)
-            raw_WD = load_row(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN)
+            raw_WD = load_row(row_pointers(delta_1D, own_W, delta_l, V), real_W, d_in, HOLES, EVEN)
             delta_WD, _ = step_size(raw_WD, bias_D, SOFTPLUS, PRECISE)
             # Beyond the route zero, the step that changes nothing.
             delta_WD = tl.where((t_W < steps)[:, None], delta_WD, 0.0)
             sum_WD += delta_WD
-            positions += (pos_W,)
+            owns += (own_W,)
             reals += (real_W,)
             deltas += (delta_WD,)
             # Nothing may flow back from beyond the route.
             xs += (tl.where(real_W[:, None], x_WD, 0.0) if REVERSE else x_WD * delta_WD,)
         chunk_sum_D += tl.sum(sum_WD, 0)
         if SINGLE:
-            weights = load_weights(weight, positions, reals, weight_l, 0, TT, HOLES)
+            weights = load_weights(weight, owns, reals, weight_l, 0, TT, HOLES)
             A_n_D = tl.load(A_D, mask=d_in, other=0.0) * LOG2E
             carry_1D = _end(deltas, xs, weights, sum_WD, A_n_D, carry_1D, TT, W, REVERSE)
         else:
             for n in range(0, d_state):
-                weights = load_weights(weight, positions, reals, weight_l, n, TT, HOLES)
+                weights = load_weights(weight, owns, reals, weight_l, n, TT, HOLES)
                 A_n_D = tl.load(A_D + n * channels, mask=d_in, other=0.0) * LOG2E
                 entry_1D = tl.load(
                     (ends_D + n * channels)[None, :], mask=d_in[None, :] & (tile > 0), other=0.0
@@ -286,6 +289,7 @@ def scan_kernel(
     HAS_BIAS: tl.constexpr,
     HAS_INDEX: tl.constexpr,
     HOLES: tl.constexpr,
+    CARRIED: tl.constexpr,
     EVEN: tl.constexpr,
     HAS_D: tl.constexpr,
     KEEP: tl.constexpr,
@@ -335,19 +339,21 @@ def scan_kernel(
             if HAS_D
             else tl.zeros([DB], tl.float32)
         )
-        positions, reals, deltas, drives, ys = (), (), (), (), ()
+        positions, owns, reals, deltas, drives, ys = (), (), (), (), (), ()
         sum_WD = tl.zeros([W, DB], tl.float32)
         start = (chunk * tiles + tile) * (TT * W)
         for i in tl.static_range(TT):
             t_W = start + tl.arange(0, W) * TT + i
             pos_W, real_W = position(index, t_W, steps, HAS_INDEX, HOLES)
+            own_W = own_position(t_W, pos_W, steps, CARRIED)
             u_WD = load_row(row_pointers(u_1D, pos_W, u_l, V), real_W, d_in, HOLES, EVEN)
-            raw_WD = load_row(row_pointers(delta_1D, pos_W, delta_l, V), real_W, d_in, HOLES, EVEN)
+            raw_WD = load_row(row_pointers(delta_1D, own_W, delta_l, V), real_W, d_in, HOLES, EVEN)
             delta_WD, _ = step_size(raw_WD, bias_D, SOFTPLUS, PRECISE)
             # Beyond the route zero, the step that changes nothing.
             delta_WD = tl.where((t_W < steps)[:, None], delta_WD, 0.0)
             sum_WD += delta_WD
             positions += (pos_W,)
+            owns += (own_W,)
             reals += (real_W,)
             deltas += (delta_WD,)
             drives += (delta_WD * u_WD,)
@@ -360,8 +366,8 @@ def scan_kernel(
         entered = in_1D & (start < steps)
         more = (tile + 1 < tiles) & (start + TT * W < steps)
         if SINGLE:
-            Bs = load_weights(B, positions, reals, B_l, 0, TT, HOLES)
-            Cs = load_weights(C, positions, reals, C_l, 0, TT, HOLES)
+            Bs = load_weights(B, owns, reals, B_l, 0, TT, HOLES)
+            Cs = load_weights(C, owns, reals, C_l, 0, TT, HOLES)
             A_n_D = tl.load(A_D, mask=d_in, other=0.0) * LOG2E
             ys, entry_WD, carry_1D = _outputs(
                 ys, deltas, drives, Bs, Cs, sum_WD, A_n_D, carry_1D, TT, W
@@ -370,8 +376,8 @@ def scan_kernel(
                 tl.store(pieces_WD, entry_WD, mask=there_WD)
         else:
             for n in range(0, d_state):
-                Bs = load_weights(B, positions, reals, B_l, n, TT, HOLES)
-                Cs = load_weights(C, positions, reals, C_l, n, TT, HOLES)
+                Bs = load_weights(B, owns, reals, B_l, n, TT, HOLES)
+                Cs = load_weights(C, owns, reals, C_l, n, TT, HOLES)
                 entry_1D = tl.load(
                     tile_1D + n * channels, mask=entered & ((given > 0) | (tile > 0)), other=0.0
                 )

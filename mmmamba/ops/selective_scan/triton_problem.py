@@ -29,6 +29,8 @@ class Problem(NamedTuple):
     softplus: bool
     complete: bool
     """Every route visits every position once, so that there are no holes and nothing to clear."""
+    carried: bool
+    """As `ScanArgs` has it."""
 
     def programs(self, tile: Tile, chunks: int, routes: int) -> int:
         """How many walk so many routes: one for each chunk and block of channels."""
@@ -49,13 +51,14 @@ class Problem(NamedTuple):
             HAS_BIAS=self.bias is not None,
             HAS_INDEX=self.table is not None,
             HOLES=not self.complete,
+            CARRIED=self.carried,
             EVEN=sizes.channels % tile.block == 0,
         )
         return constants if tile.registers is None else constants | dict(maxnreg=tile.registers)
 
     def key(self) -> tuple:
         """All that launches are worked out from, but where the tensors lie."""
-        u, delta, _, B, C, D, bias, table, sizes, softplus, complete = self
+        u, delta, _, B, C, D, bias, table, sizes, softplus, complete, carried = self
         return (
             sizes,
             u.device,
@@ -71,6 +74,7 @@ class Problem(NamedTuple):
             None if table is None else table.dtype,
             softplus,
             complete,
+            carried,
             choices(sizes.d_state),
         )
 
@@ -107,6 +111,7 @@ def make_problem(u, delta, A, B, C, D, bias, args: ScanArgs) -> Problem:
         ),
         args.delta_softplus,
         index is None or args.index_complete or _complete(index, length),
+        args.carried,
     )
 
 

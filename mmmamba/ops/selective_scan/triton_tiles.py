@@ -51,6 +51,15 @@ def position(index, t_W, steps, HAS_INDEX: tl.constexpr, HOLES: tl.constexpr):
 
 
 @triton.jit
+def own_position(t_W, pos_W, steps, CARRIED: tl.constexpr):
+    """Where step sizes, B and C of steps t are read: there too, or CARRIED past the map's order."""
+    if CARRIED:
+        return tl.minimum(t_W, steps - 1).to(tl.int32)
+    else:
+        return pos_W
+
+
+@triton.jit
 def entries(base, pos, stride, V: tl.constexpr = 1):
     """Pointers to entries `stride` elements apart, less than 2 GiB.
 

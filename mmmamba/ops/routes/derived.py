@@ -1,0 +1,93 @@
+"""Tables that follow from routes: when a position is visited, and which move led to a step.
+
+Cached for each map size as the routes' own, which every caller shares: do not write into them.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..derivatives import watched
+from .registry import _steps, keep, route_table
+
+MOVES = ("none", "right", "left", "up", "down")
+"""What the numbers of `move_table` mean; "none" is the first step's."""
+
+
+def visit_table(
+    names: Sequence[str], height: int, width: int, device: torch.device | str = "cpu"
+) -> Tensor:
+    """The step at which each of K routes visits a position, `(K, H W)` int32; -1 for never."""
+    return _derived("visits", names, height, width, device)
+
+
+def move_table(
+    names: Sequence[str], height: int, width: int, device: torch.device | str = "cpu"
+) -> Tensor:
+    """The move that led to each step of K routes, `(K, T)` int32, as a number of `MOVES`.
+
+    Raises:
+        ValueError: a step to a cell that is no neighbour.
+    """
+    return _derived("moves", names, height, width, device)
+
+
+def _derived(
+    kind: str, names: Sequence[str], height: int, width: int, device: torch.device | str
+) -> Tensor:
+    # For the reasons that `route_table` gives.
+    if watched():
+        return _derived_op(kind, " ".join(names), height, width, torch.device(device))
+    return keep(_made(kind, tuple(names), int(height), int(width), torch.device(device)))
+
+
+@torch.library.custom_op("mmmamba::derived_route_table", mutates_args=())
+def _derived_op(kind: str, names: str, height: int, width: int, device: torch.device) -> Tensor:
+    # A copy, as CUDA graphs own the memory of what a node returns.
+    return _made(kind, tuple(names.split()), height, width, device).clone()
+
+
+@_derived_op.register_fake
+def _(kind, names, height, width, device):
+    routes = names.split()
+    steps = functools.reduce(torch.sym_max, (_steps(name, height, width) for name in routes))
+    shape = (len(routes), height * width if kind == "visits" else steps)
+    return torch.empty(shape, dtype=torch.int32, device=device)
+
+
+@functools.lru_cache(maxsize=512)
+def _made(
+    kind: str, names: tuple[str, ...], height: int, width: int, device: torch.device
+) -> Tensor:
+    # A table made in inference mode could not be saved for a backward pass later.
+    with torch.inference_mode(False):
+        order_KT = route_table(names, height, width).long()
+        return _KINDS[kind](order_KT, height, width).to(torch.int32).to(device)
+
+
+def _visits(order_KT: Tensor, height: int, width: int) -> Tensor:
+    (K, T), cells = order_KT.shape, height * width
+    visits_KL = torch.full((K, cells + 1), -1)
+    # Holes all write to one more place, which is cut off.
+    place_KT = torch.where(order_KT < 0, cells, order_KT)
+    visits_KL.scatter_(1, place_KT, torch.arange(T).expand(K, -1))
+    return visits_KL[:, :cells]
+
+
+def _moves(order_KT: Tensor, height: int, width: int) -> Tensor:
+    row_KT, column_KT = order_KT // width, order_KT % width
+    down_KS, right_KS = row_KT.diff(dim=1), column_KT.diff(dim=1)
+    if (order_KT < 0).any() or not (down_KS.abs() + right_KS.abs() == 1).all():
+        raise ValueError(
+            f"move_table wants routes that go from neighbour to neighbour; on {height}x{width} one "
+            "of these leaps or has holes"
+        )
+    across_KS = torch.where(right_KS > 0, MOVES.index("right"), MOVES.index("left"))
+    along_KS = torch.where(down_KS > 0, MOVES.index("down"), MOVES.index("up"))
+    move_KS = torch.where(right_KS != 0, across_KS, along_KS)
+    return torch.cat([torch.zeros_like(order_KT[:, :1]), move_KS], 1)
+
+
+_KINDS: dict[str, Callable[[Tensor, int, int], Tensor]] = {"visits": _visits, "moves": _moves}
