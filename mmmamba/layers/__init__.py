@@ -18,15 +18,15 @@ from .mixers import (
     AddSpectrum,
     Attention,
     BidirectionalMixer,
-    FusedSS2D,
     ContinuousMixer,
+    FusedSS2D,
     GatedMerge,
     GroupedSS2D,
     JoinedScan,
-    ModulatedGroupMamba,
-    MultiScaleSS2D,
     LinearAttention,
     MapAttention,
+    ModulatedGroupMamba,
+    MultiScaleSS2D,
     Projected,
     RouteMixer,
     SpectralMixer,
@@ -39,10 +39,8 @@ from .mixers import (
     s4d_real,
 )
 from .mlp import ConvMlp, Mlp
-from .norm import LayerNorm, RMSNorm
-from .plain import ConvPatchEmbed, PatchEmbed, StreamBlock
 from .norm import GatedLayerNorm, LayerNorm, RMSNorm
-from .plain import PatchEmbed, StreamBlock
+from .plain import ConvPatchEmbed, PatchEmbed, StreamBlock
 from .positional import PositionalBlock
 from .precision import full_precision
 from .rescale import LayerNorm2d, rescale
@@ -57,8 +55,6 @@ from .scaling import (
     patch_stem,
 )
 from .tokens import RegisterEmbedding, TokenEmbedding, TokenLayout, resize_cells
-from .walk import CutsMaps, MapWalk, Walks
-from .tokens import TokenEmbedding, TokenLayout, resize_cells
 from .walk import CutsMaps, MapWalk, Unordered, Walks
 from .windows import window_cells, window_join, window_partition
 

@@ -14,6 +14,7 @@ from .routes import (
     REVERSED,
     cover,
     expand_routes,
+    joined_visit_table,
     list_route_sets,
     list_routes,
     move_table,
@@ -23,11 +24,6 @@ from .routes import (
     route_table,
     visit_table,
 )
-from .selective_scan import BackendError, projected_scan, selective_scan, sparing_memory
-from .spectrum import add_spectrum
-from .state_fusion import fuse_states
-from .state_sum import state_sum
-)
 from .selective_scan import (
     BackendError,
     carried_scan,
@@ -35,6 +31,9 @@ from .selective_scan import (
     selective_scan,
     sparing_memory,
 )
+from .spectrum import add_spectrum
+from .state_fusion import fuse_states
+from .state_sum import state_sum
 from .two_way_conv import two_way_conv_silu
 from .upsample_add import upsample_add
 
@@ -54,12 +53,13 @@ __all__ = [
     "gather_sums",
     "grouped_nms",
     "join_bands",
+    "joined_visit_table",
     "layer_norm",
     "linear_attention",
     "list_route_sets",
     "list_routes",
-    "norm_gate",
     "move_table",
+    "norm_gate",
     "projected_scan",
     "register_route",
     "register_route_set",

@@ -76,7 +76,7 @@ def _check(value_BSC: Tensor, offsets: Tensor, logits_BQE: Tensor, layout: Layou
     B, S, C = value_BSC.shape
     Q, E = logits_BQE.shape[1:]
     cells, queries = (sum(H * W for H, W in sizes) for sizes in (layout.maps, layout.grids))
-    if (S, Q) != (cells, queries):
+    if (cells, queries) != (S, Q):
         raise ValueError(
             f"deformable_sampling: {S} cells and {Q} queries, wanted {cells} for maps "
             f"{layout.maps} and {queries} for grids {layout.grids}"

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 
-from mmmamba.ops import MOVES, expand_routes, move_table, route_table, visit_table
+from mmmamba.ops import (
+    MOVES,
+    expand_routes,
+    joined_visit_table,
+    move_table,
+    route_table,
+    visit_table,
+)
 from mmmamba.ops.routes.registry import keep_tables
 
 SNAKES = expand_routes("continuous")[0]
@@ -39,6 +46,15 @@ def test_moves_on_a_drawn_map():
 def test_leaps_are_no_moves():
     with pytest.raises(ValueError, match="2x3"):
         move_table(("row",), 2, 3)
+
+
+def test_routes_one_after_another_are_one_walk():
+    visits = joined_visit_table(("row", "row_reversed"), 1, 3)
+    assert visits.tolist() == [[0, 5], [1, 4], [2, 3]]
+    with FakeTensorMode():
+        assert joined_visit_table(SNAKES, 3, 2).shape == (6, 4)
+    with pytest.raises(ValueError, match="not known to visit every position"):
+        joined_visit_table(("window2",), 3, 3)
 
 
 @pytest.mark.parametrize("make", [visit_table, move_table])

@@ -24,7 +24,10 @@ def inside(model, spec):
         return lambda module, given, out: found.update({name: layout(out)})
 
     block, last = model.layers[0].blocks[0], model.layers[3]
-    tokens = lambda x: x.flatten(1, 2)
+
+    def tokens(x):
+        return x.flatten(1, 2)
+
     model.patch_embed.register_forward_hook(keep("patch_embed1", tokens))
     block.attn.register_forward_hook(keep("attn", tokens))
     block.mlp.register_forward_hook(keep("mlp", tokens))

@@ -7,8 +7,8 @@ from .es2d import ES2D, SKIP
 from .fused_ss2d import FusedSS2D
 from .gated_merge import GatedMerge, misplace_columns
 from .grouped import GroupedSS2D, ModulatedGroupMamba
-from .multi_scale import MULTI_SCALE, JoinedScan, MultiScaleSS2D
 from .linear_attention import LinearAttention
+from .multi_scale import MULTI_SCALE, JoinedScan, MultiScaleSS2D
 from .route_mixer import RouteMixer
 from .s6 import S6, Projected, dt_bias, dt_projection, dt_weight, s4d_real
 from .spectral import AddSpectrum, SpectralMixer
@@ -26,15 +26,15 @@ __all__ = [
     "AddSpectrum",
     "Attention",
     "BidirectionalMixer",
-    "FusedSS2D",
     "ContinuousMixer",
+    "FusedSS2D",
     "GatedMerge",
     "GroupedSS2D",
     "JoinedScan",
-    "ModulatedGroupMamba",
-    "MultiScaleSS2D",
     "LinearAttention",
     "MapAttention",
+    "ModulatedGroupMamba",
+    "MultiScaleSS2D",
     "Projected",
     "RouteMixer",
     "SpectralMixer",

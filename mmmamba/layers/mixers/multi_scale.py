@@ -14,9 +14,9 @@ from mmmamba.ops import (
     expand_routes,
     gather_rows,
     gather_sums,
+    joined_visit_table,
     route_table,
     upsample_add,
-    visit_table,
 )
 
 from ..activated import DepthwiseConv
@@ -57,7 +57,7 @@ class JoinedScan(nn.Module):
         """The position at each step, `(T,)`, and the steps at each position, `(L, J)`."""
         H, W = x_BHWD.shape[1:3]
         index_JL = route_table(self.routes, H, W, x_BHWD.device)
-        return index_JL.flatten(), visit_table(self.routes, H, W, x_BHWD.device)
+        return index_JL.flatten(), joined_visit_table(self.routes, H, W, x_BHWD.device)
 
     def summed(self, y_BTD: Tensor, x_BHWD: Tensor) -> Tensor:
         """What `forward` made of a map, added up at its positions, `(B, H, W, D)`."""

@@ -6,7 +6,7 @@ order, `(T,)` int64; -1 is a hole, a step on padding. It visits no position twic
 """
 
 from . import atrous, centred, hilbert, lines, scales, windows
-from .derived import MOVES, move_table, visit_table
+from .derived import MOVES, joined_visit_table, move_table, visit_table
 from .registry import (
     _EXACT,
     REVERSED,
@@ -16,7 +16,6 @@ from .registry import (
     register_sized_route,
     route,
     route_table,
-    visit_table,
 )
 from .sets import expand_routes, list_route_sets, register_route_set
 
@@ -29,6 +28,7 @@ __all__ = [
     "cover",
     "expand_routes",
     "hilbert",
+    "joined_visit_table",
     "lines",
     "list_route_sets",
     "list_routes",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..derivatives import watched
-from .registry import _steps, keep, route_table
+from .registry import _steps, cover, keep, route_table
 
 MOVES = ("none", "right", "left", "up", "down")
 """What the numbers of `move_table` mean; "none" is the first step's."""
@@ -21,6 +21,19 @@ def visit_table(
 ) -> Tensor:
     """The step at which each of K routes visits a position, `(K, H W)` int32; -1 for never."""
     return _derived("visits", names, height, width, device)
+
+
+def joined_visit_table(
+    names: Sequence[str], height: int, width: int, device: torch.device | str = "cpu"
+) -> Tensor:
+    """When one walk, of K routes one after another, visits a position: `(H W, K)` int32.
+
+    Raises:
+        ValueError: a route that is not known to visit every position once (`cover`).
+    """
+    if not cover(names):
+        raise ValueError(f"routes {tuple(names)} are not known to visit every position once")
+    return _derived("joined", names, height, width, device)
 
 
 def move_table(
@@ -53,8 +66,12 @@ def _derived_op(kind: str, names: str, height: int, width: int, device: torch.de
 def _(kind, names, height, width, device):
     routes = names.split()
     steps = functools.reduce(torch.sym_max, (_steps(name, height, width) for name in routes))
-    shape = (len(routes), height * width if kind == "visits" else steps)
-    return torch.empty(shape, dtype=torch.int32, device=device)
+    shapes = dict(
+        visits=(len(routes), height * width),
+        joined=(height * width, len(routes)),
+        moves=(len(routes), steps),
+    )
+    return torch.empty(shapes[kind], dtype=torch.int32, device=device)
 
 
 @functools.lru_cache(maxsize=512)
@@ -76,6 +93,11 @@ def _visits(order_KT: Tensor, height: int, width: int) -> Tensor:
     return visits_KL[:, :cells]
 
 
+def _joined(order_KT: Tensor, height: int, width: int) -> Tensor:
+    K, T = order_KT.shape
+    return (_visits(order_KT, height, width) + T * torch.arange(K)[:, None]).t().contiguous()
+
+
 def _moves(order_KT: Tensor, height: int, width: int) -> Tensor:
     row_KT, column_KT = order_KT // width, order_KT % width
     down_KS, right_KS = row_KT.diff(dim=1), column_KT.diff(dim=1)
@@ -90,4 +112,8 @@ def _moves(order_KT: Tensor, height: int, width: int) -> Tensor:
     return torch.cat([torch.zeros_like(order_KT[:, :1]), move_KS], 1)
 
 
-_KINDS: dict[str, Callable[[Tensor, int, int], Tensor]] = {"visits": _visits, "moves": _moves}
+_KINDS: dict[str, Callable[[Tensor, int, int], Tensor]] = {
+    "visits": _visits,
+    "joined": _joined,
+    "moves": _moves,
+}

@@ -1,4 +1,4 @@
-"""A column within an adapter: the contract of every backbone, and what the adapter alone promises."""
+"""A column within an adapter: every backbone's contract, and what the adapter alone promises."""
 
 from __future__ import annotations
 
