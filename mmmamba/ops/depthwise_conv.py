@@ -1,12 +1,13 @@
 """Depthwise convolution of any odd kernel, with SiLU, on maps whose memory is channels-last.
 
 Which way is taken is decided in `kernels_take` and nowhere else. On CUDA, Triton's kernels take
-square kernels of up to five columns and stride 1: cuDNN makes a plan for every new size of a map,
-which takes longer than the training step of a detector that gets it, and PyTorch's operators read
-and write the map for the convolution and for SiLU. These kernels are compiled once for all sizes;
-training keeps the input alone. All else is PyTorch's convolution: larger kernels, whose weights and
-sums the registers of a program do not hold, other strides, kernels along one side, maps whose
-memory is channels-first, float64, and a CPU.
+square kernels of up to five columns, and of three to seven at a stride of 2: cuDNN makes a plan for
+every new size of a map, which takes longer than the training step of a detector that gets it, and
+PyTorch's operators read and write the map for the convolution and for SiLU. These kernels are
+compiled once for all sizes; training keeps the input alone (at a stride also what goes into SiLU, a
+quarter of that). All else is PyTorch's convolution: larger kernels, whose weights and sums the
+registers of a program do not hold, other strides, kernels along one side, maps whose memory is
+channels-first, float64, and a CPU.
 """
 
 import torch
@@ -18,8 +19,8 @@ from .derivatives import differentiated_again, gradients
 from .launch import DTYPES, HAS_TRITON
 from .recompute import unwatched
 
-SIDES = (1, 3, 5)
-"""Rows and columns of a kernel that Triton's take."""
+SIDES = {1: (1, 3, 5), 2: (3, 5, 7)}
+"""Rows and columns of a kernel that Triton's take, by the stride."""
 
 
 def depthwise_conv(
@@ -47,7 +48,8 @@ def depthwise_conv(
     _check(x_BCHW, weight, stride)
     if not kernels_take(x_BCHW, weight, stride):
         return _plain(x_BCHW, weight, bias, silu, stride)
-    return _Fused.apply(x_BCHW.to(autocast_dtype(x_BCHW) or x_BCHW.dtype), weight, bias, silu)
+    function = _Fused if stride == 1 else _Strided
+    return function.apply(x_BCHW.to(autocast_dtype(x_BCHW) or x_BCHW.dtype), weight, bias, silu)
 
 
 def _check(x: Tensor, weight: Tensor, stride: int) -> None:
@@ -71,7 +73,7 @@ def kernels_take(x: Tensor, weight: Tensor, stride: int) -> bool:
     """Whether Triton's kernels exist for it, and PyTorch's convolution would take it too."""
     if not (HAS_TRITON and unwatched(x) and x.dim() == 4):
         return False
-    if stride != 1 or weight.shape[2] != weight.shape[3] or weight.shape[2] not in SIDES:
+    if weight.shape[2] != weight.shape[3] or weight.shape[2] not in SIDES.get(stride, ()):
         return False
     channels_last = x.stride(1) == 1
     # Where dtypes are mixed without autocast, PyTorch's convolution raises an error, and is to.
@@ -86,9 +88,11 @@ def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, stride: i
     return F.silu(y) if silu else y
 
 
-def plain_of_one_dtype(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor:
+def plain_of_one_dtype(
+    x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, stride: int = 1
+) -> Tensor:
     """PyTorch's convolution wants one dtype where autocast is off, as it is in a backward pass."""
-    return _plain(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype), silu)
+    return _plain(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype), silu, stride)
 
 
 class _Fused(torch.autograd.Function):
@@ -115,3 +119,28 @@ class _Fused(torch.autograd.Function):
         wants_dx, *wants_parameters = ctx.needs_input_grad[:3]
         grads = backward(grad, *ctx.saved_tensors, ctx.silu, wants_dx, any(wants_parameters))
         return *grads, None
+
+
+class _Strided(torch.autograd.Function):
+    """At a stride of 2."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, silu):
+        from .kernels.strided_conv import forward
+
+        y, before = forward(x, weight, bias, silu, any(ctx.needs_input_grad))
+        ctx.save_for_backward(x, weight, bias, before)
+        ctx.silu = silu
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        *given, before = ctx.saved_tensors
+        if differentiated_again(grad):
+            return gradients(
+                lambda *x: plain_of_one_dtype(*x, ctx.silu, 2), given, ctx.needs_input_grad, grad
+            )
+        from .kernels.strided_conv import backward
+
+        wants_dx, *wants_parameters = ctx.needs_input_grad[:3]
+        return *backward(grad, *given, before, wants_dx, any(wants_parameters)), None

@@ -142,7 +142,10 @@ def test_what_it_does_not_do_is_named(shape, stride, message):
     [
         ((3, 3), 1, True),
         ((5, 5), 1, True),
-        ((3, 3), 2, False),
+        ((3, 3), 2, True),
+        ((7, 7), 2, True),
+        ((9, 9), 2, False),
+        ((3, 3), 3, False),
         ((7, 7), 1, False),
         ((1, 5), 1, False),
         ((5, 3), 1, False),
@@ -294,7 +297,7 @@ def test_channels_first_on_a_gpu():
 
 
 @gpu
-@pytest.mark.parametrize(("side", "stride"), [(7, 1), (3, 2), (9, 2)])
+@pytest.mark.parametrize(("side", "stride"), [(7, 1), (3, 3), (9, 2)])
 def test_pytorchs_convolution_on_a_gpu(side, stride):
     x, weight, bias, _ = make(2, 64, 21, 14, side, device="cuda")
     got = depthwise_conv(x, weight, bias, True, stride)
