@@ -29,6 +29,7 @@ def depthwise_conv(
     bias: Tensor | None = None,
     silu: bool = False,
     stride: int = 1,
+    residual: bool = False,
 ) -> Tensor:
     """`conv2d(x)` with a kernel for each channel, or its SiLU, in x's dtype or autocast's.
 
@@ -41,18 +42,22 @@ def depthwise_conv(
         bias: `(C,)` or None.
         silu: apply SiLU.
         stride: from one output to the next, along both sides.
+        residual: add x to the convolution, before SiLU; at a stride of 1.
 
     Raises:
-        ValueError: a weight of another shape, an even side, or a stride below 1.
+        ValueError: a weight of another shape, an even side, a stride below 1, or above that with
+            `residual`.
     """
-    _check(x_BCHW, weight, stride)
+    _check(x_BCHW, weight, stride, residual)
     if not kernels_take(x_BCHW, weight, stride):
-        return _plain(x_BCHW, weight, bias, silu, stride)
-    function = _Fused if stride == 1 else _Strided
-    return function.apply(x_BCHW.to(autocast_dtype(x_BCHW) or x_BCHW.dtype), weight, bias, silu)
+        return _plain(x_BCHW, weight, bias, silu, stride, residual)
+    x_BCHW = x_BCHW.to(autocast_dtype(x_BCHW) or x_BCHW.dtype)
+    if stride == 1:
+        return _Fused.apply(x_BCHW, weight, bias, silu, residual)
+    return _Strided.apply(x_BCHW, weight, bias, silu)
 
 
-def _check(x: Tensor, weight: Tensor, stride: int) -> None:
+def _check(x: Tensor, weight: Tensor, stride: int, residual: bool) -> None:
     # PyTorch's convolution takes a single map without its batch, too.
     channels = x.shape[-3] if x.dim() in (3, 4) else "C"
     if weight.dim() != 4 or weight.shape[:2] != (channels, 1):
@@ -67,6 +72,8 @@ def _check(x: Tensor, weight: Tensor, stride: int) -> None:
         )
     if stride < 1:
         raise ValueError(f"depthwise_conv: stride is {stride}, wanted 1 or more")
+    if residual and stride > 1:
+        raise ValueError(f"depthwise_conv: residual wants a stride of 1, got {stride}")
 
 
 def kernels_take(x: Tensor, weight: Tensor, stride: int) -> bool:
@@ -82,43 +89,53 @@ def kernels_take(x: Tensor, weight: Tensor, stride: int) -> bool:
     return channels_last and one_dtype and known
 
 
-def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, stride: int = 1) -> Tensor:
+def _plain(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    silu: bool,
+    stride: int = 1,
+    residual: bool = False,
+) -> Tensor:
     padding = (weight.shape[2] // 2, weight.shape[3] // 2)
     y = F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
+    if residual:
+        y = x + y
     return F.silu(y) if silu else y
 
 
 def plain_of_one_dtype(
-    x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, stride: int = 1
+    x: Tensor, weight: Tensor, bias: Tensor | None, *options: int | bool
 ) -> Tensor:
     """PyTorch's convolution wants one dtype where autocast is off, as it is in a backward pass."""
-    return _plain(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype), silu, stride)
+    return _plain(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype), *options)
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, bias, silu):
+    def forward(ctx, x, weight, bias, silu, residual=False):
         from .kernels.depthwise_conv import forward
 
         # Not the convolution's output, which SiLU's gradient needs: the kernel computes it again.
         ctx.save_for_backward(x, weight, bias)
-        ctx.silu = silu
-        return forward(x, weight, bias, silu)
+        ctx.silu, ctx.residual = silu, residual
+        return forward(x, weight, bias, silu, residual)
 
     @staticmethod
     def backward(ctx, grad):
+        given, silu, residual = ctx.saved_tensors, ctx.silu, ctx.residual
         if differentiated_again(grad):
             return gradients(
-                lambda *x: plain_of_one_dtype(*x, ctx.silu),
-                ctx.saved_tensors,
+                lambda *x: plain_of_one_dtype(*x, silu, 1, residual),
+                given,
                 ctx.needs_input_grad,
                 grad,
             )
         from .kernels.depthwise_conv import backward
 
         wants_dx, *wants_parameters = ctx.needs_input_grad[:3]
-        grads = backward(grad, *ctx.saved_tensors, ctx.silu, wants_dx, any(wants_parameters))
-        return *grads, None
+        wants = (wants_dx, any(wants_parameters))
+        return *backward(grad, *given, silu, *wants, residual), None, None
 
 
 class _Strided(torch.autograd.Function):
