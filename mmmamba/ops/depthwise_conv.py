@@ -105,10 +105,16 @@ def _plain(
 
 
 def plain_of_one_dtype(
-    x: Tensor, weight: Tensor, bias: Tensor | None, *options: int | bool
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    silu: bool,
+    stride: int = 1,
+    residual: bool = False,
 ) -> Tensor:
     """PyTorch's convolution wants one dtype where autocast is off, as it is in a backward pass."""
-    return _plain(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype), *options)
+    bias = None if bias is None else bias.to(x.dtype)
+    return _plain(x, weight.to(x.dtype), bias, silu, stride, residual)
 
 
 class _Fused(torch.autograd.Function):

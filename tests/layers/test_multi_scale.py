@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from mmmamba.layers import MULTI_SCALE, JoinedScan, MultiScaleSS2D
 from mmmamba.ops import gather_sums, visit_table
 
+from ..ops.interpreter import DEVICE, gpu
+
 GENERATIONS = {
     "v1": dict(ssm_ratio=2.0, gate=True, coarse_first=True, norm_each=True, upsample="bilinear"),
     "v3": dict(ssm_ratio=1.0),
@@ -78,7 +80,10 @@ def by_definition(m, x_BHWC, generation):
     sets = (1, 0) if generation == "v1" else (0, 1)
     y_fine = recurrence(m, sets[0], fine.flatten(2).transpose(1, 2))
     y_coarse = recurrence(m, sets[1], sequence)
-    norm = lambda y: F.layer_norm(y, (D,), m.out_norm.weight, m.out_norm.bias)
+
+    def norm(y):
+        return F.layer_norm(y, (D,), m.out_norm.weight, m.out_norm.bias)
+
     if generation == "v1":
         y_fine, y_coarse = norm(y_fine), norm(y_coarse)
     first, second, third = (part.transpose(1, 2) for part in y_coarse.chunk(3, 1))
@@ -100,10 +105,10 @@ def test_definition(generation, size):
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_in_half_precision(generation, dtype):
-    """A mixer that was cast, of whose scan a float16 one returns float32."""
-    m, x = mixer(generation).float(), torch.randn(1, 5, 4, 16)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=gpu)])
+def test_cast_to_half_precision(generation, dtype):
+    """On a GPU too, where a scan in float16 returns float32."""
+    m, x = mixer(generation).float().to(DEVICE), torch.randn(1, 5, 4, 16, device=DEVICE)
     want, got = m(x), m.to(dtype)(x.to(dtype))
     assert got.dtype == dtype
     assert (got.float() - want).abs().max() < 0.1 * want.std()

@@ -1,3 +1,5 @@
+# mypy: disable-error-code="assignment, var-annotated"
+# Triton's language adds to tuples while it unrolls a loop, which Python's types cannot follow.
 """Kernels of `depthwise_conv` with a stride of 2, for kernels of 3 to 7 columns.
 
 Each output reads its own window, all but the first time from the cache: windows overlap by more
@@ -109,8 +111,8 @@ def _run(
         parts: programs for each block of channels and row of the kernel; 0 for one a tile.
     """
     dtypes = tuple(None if t is None else t.dtype for t in tensors)
-    key = (id(kernel), x.shape, x.stride(), weight.shape, x.device, parts, dtypes)
-    key = (*key, *constants.values())
+    numbers = (parts, *constants.values())
+    key = (id(kernel), x.shape, x.stride(), weight.shape, x.device, dtypes, numbers)
     launch = _PLANS.get(key)
     if launch is None:
         plan = _plan(kernel, x, y, weight.shape[2], parts, constants)
