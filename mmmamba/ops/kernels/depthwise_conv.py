@@ -44,7 +44,7 @@ def forward(
     """`x` `(B, C, H, W)` with its channels side by side in memory."""
     y = _empty_map(x)
     if x.numel():
-        _convolve(x, weight.contiguous(), bias, y, silu=silu, flip=False, residual=residual)
+        _convolve(x, weight.contiguous(), bias, y, SILU=silu, FLIP=False, RESIDUAL=residual)
     return y
 
 
@@ -93,7 +93,7 @@ def backward(
         dbias = None if bias is None else sums[:, -1].to(bias.dtype)
     if inner is not None:
         dx = _empty_map(x)
-        _convolve(inner, weight, None, dx, silu=False, flip=True, residual=residual)
+        _convolve(inner, weight, None, dx, SILU=False, FLIP=True, RESIDUAL=residual)
     return Gradients(dx, dweight, dbias)
 
 
@@ -101,22 +101,13 @@ def _empty_map(x: Tensor) -> Tensor:
     return torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
-def _convolve(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    y: Tensor,
-    *,
-    silu: bool,
-    flip: bool,
-    residual: bool,
-) -> None:
-    """Writes the convolution of x into y; with `flip`, with the kernel turned round."""
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, y: Tensor, **options: bool) -> None:
+    """Writes the convolution of x into y, by the kernel's SILU, FLIP and RESIDUAL."""
     kinds = (x.dtype, weight.dtype, None if bias is None else bias.dtype, y.dtype)
-    key = (x.shape, x.stride(), weight.shape, x.device, silu, flip, residual, kinds)
+    key = (x.shape, x.stride(), weight.shape, x.device, *options.values(), kinds)
     launch = _PLANS.get(key)
     if launch is None:
-        constants = dict(SILU=silu, HAS_BIAS=bias is not None, FLIP=flip, RESIDUAL=residual)
+        constants = dict(HAS_BIAS=bias is not None, **options)
         launch = _PLANS.keep(key, _plan(conv_kernel, x, weight, dict(x=x), **constants))
     launch(x, weight, bias, y)
 
