@@ -40,6 +40,7 @@ class DepthwiseConv(nn.Conv2d):
         stride: from one output to the next.
         bias: add one number a channel.
         act: what follows, a function on tensors; None for nothing.
+        residual: add the map to the convolution, before `act`; at a stride of 1.
 
     Raises:
         ValueError: an even kernel.
@@ -52,6 +53,7 @@ class DepthwiseConv(nn.Conv2d):
         stride: int = 1,
         bias: bool = True,
         act: Callable[[Tensor], Tensor] | None = None,
+        residual: bool = False,
     ):
         sides = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
         if any(side % 2 == 0 for side in sides):
@@ -60,6 +62,7 @@ class DepthwiseConv(nn.Conv2d):
         padding = (sides[0] // 2, sides[1] // 2)
         super().__init__(dim, dim, sides, stride, padding, groups=dim, bias=bias)
         self.act = act
+        self.residual = residual
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         # Told apart by identity: the operator computes this one function itself. `nn.SiLU()` gives
@@ -70,4 +73,8 @@ class DepthwiseConv(nn.Conv2d):
         return y_BCHW if self.act is None else self.act(y_BCHW)
 
     def _convolve(self, x_BCHW: Tensor, silu: bool) -> Tensor:
-        return depthwise_conv(x_BCHW, self.weight, self.bias, silu, self.stride[0])
+        options = (silu, self.stride[0], self.residual)
+        return depthwise_conv(x_BCHW, self.weight, self.bias, *options)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, residual={self.residual}"

@@ -55,15 +55,9 @@ class ConvMlp(nn.Module):
         super().__init__()
         hidden = int(dim * mlp_ratio)
         self.fc1 = nn.Linear(dim, hidden)
-        self.dwconv = DepthwiseConv(hidden, kernel_size)
+        self.dwconv = DepthwiseConv(hidden, kernel_size, residual=residual)
         self.fc2 = ActLinear(hidden, dim, act_layer())
-        self.residual = residual
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        wide = self.fc1(x_BHWC)
         # Views on both sides: the map stays channels-last in memory, as the convolution wants it.
-        local = channels_last(self.dwconv(channels_first(wide)))
-        return self.fc2(wide + local if self.residual else local)
-
-    def extra_repr(self) -> str:
-        return f"residual={self.residual}"
+        return self.fc2(channels_last(self.dwconv(channels_first(self.fc1(x_BHWC)))))

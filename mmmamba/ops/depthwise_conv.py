@@ -1,12 +1,13 @@
 """Depthwise convolution of any odd kernel, with SiLU, on maps whose memory is channels-last.
 
 Which way is taken is decided in `kernels_take` and nowhere else. On CUDA, Triton's kernels take
-square kernels of up to five columns and stride 1: cuDNN makes a plan for every new size of a map,
-which takes longer than the training step of a detector that gets it, and PyTorch's operators read
-and write the map for the convolution and for SiLU. These kernels are compiled once for all sizes;
-training keeps the input alone. All else is PyTorch's convolution: larger kernels, whose weights and
-sums the registers of a program do not hold, other strides, kernels along one side, maps whose
-memory is channels-first, float64, and a CPU.
+square kernels of up to five columns, and of three to seven at a stride of 2: cuDNN makes a plan for
+every new size of a map, which takes longer than the training step of a detector that gets it, and
+PyTorch's operators read and write the map for the convolution and for SiLU. These kernels are
+compiled once for all sizes; training keeps the input alone (at a stride also what goes into SiLU, a
+quarter of that). All else is PyTorch's convolution: larger kernels, whose weights and sums the
+registers of a program do not hold, other strides, kernels along one side, maps whose memory is
+channels-first, float64, and a CPU.
 """
 
 import torch
@@ -18,8 +19,8 @@ from .derivatives import differentiated_again, gradients
 from .launch import DTYPES, HAS_TRITON
 from .recompute import unwatched
 
-SIDES = (1, 3, 5)
-"""Rows and columns of a kernel that Triton's take."""
+SIDES = {1: (1, 3, 5), 2: (3, 5, 7)}
+"""Rows and columns of a kernel that Triton's take, by the stride."""
 
 
 def depthwise_conv(
@@ -28,6 +29,7 @@ def depthwise_conv(
     bias: Tensor | None = None,
     silu: bool = False,
     stride: int = 1,
+    residual: bool = False,
 ) -> Tensor:
     """`conv2d(x)` with a kernel for each channel, or its SiLU, in x's dtype or autocast's.
 
@@ -40,17 +42,22 @@ def depthwise_conv(
         bias: `(C,)` or None.
         silu: apply SiLU.
         stride: from one output to the next, along both sides.
+        residual: add x to the convolution, before SiLU; at a stride of 1.
 
     Raises:
-        ValueError: a weight of another shape, an even side, or a stride below 1.
+        ValueError: a weight of another shape, an even side, a stride below 1, or above that with
+            `residual`.
     """
-    _check(x_BCHW, weight, stride)
+    _check(x_BCHW, weight, stride, residual)
     if not kernels_take(x_BCHW, weight, stride):
-        return _plain(x_BCHW, weight, bias, silu, stride)
-    return _Fused.apply(x_BCHW.to(autocast_dtype(x_BCHW) or x_BCHW.dtype), weight, bias, silu)
+        return _plain(x_BCHW, weight, bias, silu, stride, residual)
+    x_BCHW = x_BCHW.to(autocast_dtype(x_BCHW) or x_BCHW.dtype)
+    if stride == 1:
+        return _Fused.apply(x_BCHW, weight, bias, silu, residual)
+    return _Strided.apply(x_BCHW, weight, bias, silu)
 
 
-def _check(x: Tensor, weight: Tensor, stride: int) -> None:
+def _check(x: Tensor, weight: Tensor, stride: int, residual: bool) -> None:
     # PyTorch's convolution takes a single map without its batch, too.
     channels = x.shape[-3] if x.dim() in (3, 4) else "C"
     if weight.dim() != 4 or weight.shape[:2] != (channels, 1):
@@ -65,13 +72,15 @@ def _check(x: Tensor, weight: Tensor, stride: int) -> None:
         )
     if stride < 1:
         raise ValueError(f"depthwise_conv: stride is {stride}, wanted 1 or more")
+    if residual and stride > 1:
+        raise ValueError(f"depthwise_conv: residual wants a stride of 1, got {stride}")
 
 
 def kernels_take(x: Tensor, weight: Tensor, stride: int) -> bool:
     """Whether Triton's kernels exist for it, and PyTorch's convolution would take it too."""
     if not (HAS_TRITON and unwatched(x) and x.dim() == 4):
         return False
-    if stride != 1 or weight.shape[2] != weight.shape[3] or weight.shape[2] not in SIDES:
+    if weight.shape[2] != weight.shape[3] or weight.shape[2] not in SIDES.get(stride, ()):
         return False
     channels_last = x.stride(1) == 1
     # Where dtypes are mixed without autocast, PyTorch's convolution raises an error, and is to.
@@ -80,38 +89,81 @@ def kernels_take(x: Tensor, weight: Tensor, stride: int) -> bool:
     return channels_last and one_dtype and known
 
 
-def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, stride: int = 1) -> Tensor:
+def _plain(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    silu: bool,
+    stride: int = 1,
+    residual: bool = False,
+) -> Tensor:
     padding = (weight.shape[2] // 2, weight.shape[3] // 2)
     y = F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
+    if residual:
+        y = x + y
     return F.silu(y) if silu else y
 
 
-def plain_of_one_dtype(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor:
+def plain_of_one_dtype(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    silu: bool,
+    stride: int = 1,
+    residual: bool = False,
+) -> Tensor:
     """PyTorch's convolution wants one dtype where autocast is off, as it is in a backward pass."""
-    return _plain(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype), silu)
+    bias = None if bias is None else bias.to(x.dtype)
+    return _plain(x, weight.to(x.dtype), bias, silu, stride, residual)
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, bias, silu):
+    def forward(ctx, x, weight, bias, silu, residual=False):
         from .kernels.depthwise_conv import forward
 
         # Not the convolution's output, which SiLU's gradient needs: the kernel computes it again.
         ctx.save_for_backward(x, weight, bias)
-        ctx.silu = silu
-        return forward(x, weight, bias, silu)
+        ctx.silu, ctx.residual = silu, residual
+        return forward(x, weight, bias, silu, residual)
 
     @staticmethod
     def backward(ctx, grad):
+        given, silu, residual = ctx.saved_tensors, ctx.silu, ctx.residual
         if differentiated_again(grad):
             return gradients(
-                lambda *x: plain_of_one_dtype(*x, ctx.silu),
-                ctx.saved_tensors,
+                lambda *x: plain_of_one_dtype(*x, silu, 1, residual),
+                given,
                 ctx.needs_input_grad,
                 grad,
             )
         from .kernels.depthwise_conv import backward
 
         wants_dx, *wants_parameters = ctx.needs_input_grad[:3]
-        grads = backward(grad, *ctx.saved_tensors, ctx.silu, wants_dx, any(wants_parameters))
-        return *grads, None
+        wants = (wants_dx, any(wants_parameters))
+        return *backward(grad, *given, silu, *wants, residual), None, None
+
+
+class _Strided(torch.autograd.Function):
+    """At a stride of 2."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, silu):
+        from .kernels.strided_conv import forward
+
+        y, before = forward(x, weight, bias, silu, any(ctx.needs_input_grad))
+        ctx.save_for_backward(x, weight, bias, before)
+        ctx.silu = silu
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        *given, before = ctx.saved_tensors
+        if differentiated_again(grad):
+            return gradients(
+                lambda *x: plain_of_one_dtype(*x, ctx.silu, 2), given, ctx.needs_input_grad, grad
+            )
+        from .kernels.strided_conv import backward
+
+        wants_dx, *wants_parameters = ctx.needs_input_grad[:3]
+        return *backward(grad, *given, before, wants_dx, any(wants_parameters)), None

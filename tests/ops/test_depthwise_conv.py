@@ -11,7 +11,7 @@ import torch
 from mmmamba.ops import depthwise_conv
 from mmmamba.ops.depthwise_conv import _Fused, _plain, kernels_take
 
-from .interpreter import check_in_the_interpreter, inside, outside
+from .interpreter import DEVICE, check_in_the_interpreter, inside, kernels, outside
 from .interpreter_memory import check_addresses
 from .second_order import assert_second_order_equal
 
@@ -137,12 +137,20 @@ def test_what_it_does_not_do_is_named(shape, stride, message):
         depthwise_conv(make(1, 4, 5, 6)[0], torch.ones(shape), stride=stride)
 
 
+def test_a_map_of_other_sides_cannot_be_added():
+    with pytest.raises(ValueError, match="residual wants a stride of 1, got 2"):
+        depthwise_conv(make(1, 4, 5, 6)[0], torch.ones(4, 1, 3, 3), stride=2, residual=True)
+
+
 @pytest.mark.parametrize(
     ("kernel", "stride", "takes"),
     [
         ((3, 3), 1, True),
         ((5, 5), 1, True),
-        ((3, 3), 2, False),
+        ((3, 3), 2, True),
+        ((7, 7), 2, True),
+        ((9, 9), 2, False),
+        ((3, 3), 3, False),
         ((7, 7), 1, False),
         ((1, 5), 1, False),
         ((5, 3), 1, False),
@@ -206,6 +214,28 @@ def test_gradients_in_other_strides(interpreter):
             outputs(_plain, x, weight, bias, grad, True)[1:],
             1e-5,
         )
+
+
+@kernels
+@pytest.mark.parametrize("silu, dtype", [(True, torch.float32), (False, torch.bfloat16)])
+def test_the_map_added(where, silu, dtype):
+    """The kernels' sum with the map, as PyTorch's operators and by definition."""
+    given = make(1, 4, 5, 3, dtype=dtype, device=DEVICE)
+    x, weight, bias, _ = full = [t.float() for t in given]
+    want = outputs(lambda *x: _plain(*x, 1, True), *full, silu)
+    y = x + by_definition(x, weight, bias, False, 1)
+    torch.testing.assert_close(want[0], y * y.sigmoid() if silu else y)
+    got = outputs(lambda *x: _Fused.apply(*x, True), *given, silu)
+    assert_close(got, want, TOLERANCE[dtype])
+
+
+@kernels
+def test_second_derivatives_with_the_map_added(where):
+    assert_second_order_equal(
+        lambda *x: _Fused.apply(*x, True, True),
+        lambda *x: _plain(*x, True, 1, True),
+        make(1, 2, 3, 2, device=DEVICE)[:3],
+    )
 
 
 @inside
@@ -294,7 +324,7 @@ def test_channels_first_on_a_gpu():
 
 
 @gpu
-@pytest.mark.parametrize(("side", "stride"), [(7, 1), (3, 2), (9, 2)])
+@pytest.mark.parametrize(("side", "stride"), [(7, 1), (3, 3), (9, 2)])
 def test_pytorchs_convolution_on_a_gpu(side, stride):
     x, weight, bias, _ = make(2, 64, 21, 14, side, device="cuda")
     got = depthwise_conv(x, weight, bias, True, stride)

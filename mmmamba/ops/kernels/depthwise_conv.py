@@ -38,11 +38,13 @@ class Gradients(NamedTuple):
     bias: Tensor | None
 
 
-def forward(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool) -> Tensor:
+def forward(
+    x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, residual: bool = False
+) -> Tensor:
     """`x` `(B, C, H, W)` with its channels side by side in memory."""
     y = _empty_map(x)
     if x.numel():
-        _convolve(x, weight.contiguous(), bias, y, silu=silu, flip=False)
+        _convolve(x, weight.contiguous(), bias, y, SILU=silu, FLIP=False, RESIDUAL=residual)
     return y
 
 
@@ -54,6 +56,7 @@ def backward(
     silu: bool,
     wants_dx: bool,
     wants_parameters: bool,
+    residual: bool = False,
 ) -> Gradients:
     """Gradients of x, weight and bias.
 
@@ -80,7 +83,7 @@ def backward(
         shape = (grid_of(x, weight).tiles, x.shape[1], numbers)
         parts = torch.empty(shape, device=x.device, dtype=torch.float32)
     if silu or wants_parameters:
-        _pass_back(x, weight, bias, grad, inner if silu else None, parts, silu)
+        _pass_back(x, weight, bias, grad, inner if silu else None, parts, silu, residual)
     dx = dweight = dbias = None
     if parts is not None:
         sums = add_parts(parts, torch.float32)
@@ -90,7 +93,7 @@ def backward(
         dbias = None if bias is None else sums[:, -1].to(bias.dtype)
     if inner is not None:
         dx = _empty_map(x)
-        _convolve(inner, weight, None, dx, silu=False, flip=True)
+        _convolve(inner, weight, None, dx, SILU=False, FLIP=True, RESIDUAL=residual)
     return Gradients(dx, dweight, dbias)
 
 
@@ -98,15 +101,13 @@ def _empty_map(x: Tensor) -> Tensor:
     return torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
-def _convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, y: Tensor, *, silu: bool, flip: bool
-) -> None:
-    """Writes the convolution of x into y; with `flip`, with the kernel turned round."""
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, y: Tensor, **options: bool) -> None:
+    """Writes the convolution of x into y, by the kernel's SILU, FLIP and RESIDUAL."""
     kinds = (x.dtype, weight.dtype, None if bias is None else bias.dtype, y.dtype)
-    key = (x.shape, x.stride(), weight.shape, x.device, silu, flip, kinds)
+    key = (x.shape, x.stride(), weight.shape, x.device, *options.values(), kinds)
     launch = _PLANS.get(key)
     if launch is None:
-        constants = dict(SILU=silu, HAS_BIAS=bias is not None, FLIP=flip)
+        constants = dict(HAS_BIAS=bias is not None, **options)
         launch = _PLANS.keep(key, _plan(conv_kernel, x, weight, dict(x=x), **constants))
     launch(x, weight, bias, y)
 
@@ -119,11 +120,12 @@ def _pass_back(
     inner: Tensor | None,
     parts: Tensor | None,
     silu: bool,
+    residual: bool,
 ) -> None:
     """Writes what of `grad` comes through SiLU into `inner`, and shares of sums into `parts`."""
     kinds = (x.dtype, weight.dtype, None if bias is None else bias.dtype, grad.dtype)
     strides = (x.stride(), grad.stride())
-    wants = (silu, inner is None, parts is None)
+    wants = (silu, residual, inner is None, parts is None)
     key = (x.shape, *strides, weight.shape, x.device, *wants, kinds)
     launch = _PLANS.get(key)
     if launch is None:
@@ -136,6 +138,7 @@ def _pass_back(
                 dict(x=x, g=grad),
                 SILU=silu,
                 HAS_BIAS=bias is not None,
+                RESIDUAL=residual,
                 INNER=inner is not None,
                 PARTS=parts is not None,
                 # A multiprocessor has 2**16 registers; with more threads there are fewer for each.
@@ -219,13 +222,19 @@ def _add_row(rows, x, h, x_h, x_w, height, width, w, d, C, S: tl.constexpr, VECT
 
 
 @triton.jit
-def _taps(weight, d, C, S: tl.constexpr, FLIP: tl.constexpr):
-    """The kernel's weights, row by row, `[1, DB]` each in float32."""
+def _taps(weight, d, C, S: tl.constexpr, FLIP: tl.constexpr, RESIDUAL: tl.constexpr):
+    """The kernel's weights, row by row, `[1, DB]` each in float32.
+
+    RESIDUAL: one more in the middle, which adds the map.
+    """
     taps = ()
     for j in tl.static_range(S * S):
         at_D = weight + d * (S * S) + (S * S - 1 - j if FLIP else j)
         tap_D = tl.load(at_D, mask=d < C, other=0.0)
-        taps = taps + (tap_D.to(tl.float32)[None, :],)
+        tap_1D = tap_D.to(tl.float32)[None, :]
+        if RESIDUAL and j == S * S // 2:
+            tap_1D += 1.0
+        taps = taps + (tap_1D,)
     return taps
 
 
@@ -255,6 +264,7 @@ def conv_kernel(
     SILU: tl.constexpr,
     HAS_BIAS: tl.constexpr,
     FLIP: tl.constexpr,
+    RESIDUAL: tl.constexpr,
     S: tl.constexpr,
     VECTOR: tl.constexpr,
     WB: tl.constexpr,
@@ -263,7 +273,7 @@ def conv_kernel(
     """The convolution of a strip, or its SiLU. FLIP: with the kernel turned round."""
     C = vectors * VECTOR
     b, first, end, w, d, _ = _place(width, strips, rows, height, C, WB, DB)
-    taps = _taps(weight, d, C, S, FLIP)
+    taps = _taps(weight, d, C, S, FLIP, RESIDUAL)
     bias_D = tl.zeros([DB], tl.float32)
     if HAS_BIAS:
         bias_D = tl.load(bias + d, mask=d < C, other=0.0).to(tl.float32)
@@ -316,6 +326,7 @@ def conv_backward_kernel(
     vectors,
     SILU: tl.constexpr,
     HAS_BIAS: tl.constexpr,
+    RESIDUAL: tl.constexpr,
     INNER: tl.constexpr,
     PARTS: tl.constexpr,
     S: tl.constexpr,
@@ -330,7 +341,7 @@ def conv_backward_kernel(
     """
     C = vectors * VECTOR
     b, first, end, w, d, tile = _place(width, strips, rows, height, C, WB, DB)
-    taps = _taps(weight, d, C, S, False)
+    taps = _taps(weight, d, C, S, False, RESIDUAL)
     bias_D = tl.zeros([DB], tl.float32)
     if HAS_BIAS:
         bias_D = tl.load(bias + d, mask=d < C, other=0.0).to(tl.float32)
