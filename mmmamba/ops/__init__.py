@@ -6,6 +6,7 @@ from .gate import silu_gate
 from .gather_rows import gather_rows
 from .grouped_nms import grouped_nms
 from .layer_norm import add_layer_norm, layer_norm
+from .norm_gate import norm_gate
 from .routes import (
     REVERSED,
     cover,
@@ -33,6 +34,7 @@ __all__ = [
     "layer_norm",
     "list_route_sets",
     "list_routes",
+    "norm_gate",
     "projected_scan",
     "register_route",
     "register_route_set",

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..channel_gate import ChannelGate
-from ..grouped import GroupedLayerNorm, GroupedLinear
+from ..grouped import GroupedLinear, GroupedNormGate
+from ..layout import channels_first, channels_last
 from ..norm import LayerNorm
 from .s6 import resolve_dt_rank
 from .ss2d import CROSS, SS2D
@@ -46,8 +47,14 @@ class GroupedSS2D(SS2D):
             conv_bias=True,
         )
         self.in_proj = GroupedLinear(dim, 2 * dim, groups, parts=2)
-        self.out_norm = GroupedLayerNorm(dim, groups)
+        # Gate and norm in one: it is called with both maps.
+        self.out_norm = GroupedNormGate(dim, groups)  # type: ignore[assignment]
         self.out_proj = GroupedLinear(dim, dim, groups)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        x_BHWC, z_BHWC = self.in_proj(x_BHWC).chunk(2, -1)
+        local_BHWC = channels_last(self.conv2d(channels_first(x_BHWC)))
+        return self.out_proj(self.out_norm(self.scan(local_BHWC), z_BHWC))
 
 
 class ModulatedGroupMamba(nn.Module):
