@@ -7,6 +7,7 @@ from .gather_rows import gather_rows
 from .grouped_nms import grouped_nms
 from .layer_norm import add_layer_norm, layer_norm
 from .norm_gate import norm_gate
+from .product_norm import product_norm
 from .routes import (
     REVERSED,
     cover,
@@ -35,6 +36,7 @@ __all__ = [
     "list_route_sets",
     "list_routes",
     "norm_gate",
+    "product_norm",
     "projected_scan",
     "register_route",
     "register_route_set",

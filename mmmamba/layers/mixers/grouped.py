@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mmmamba.ops import product_norm
+
+from ..bare import bare
 from ..channel_gate import ChannelGate
 from ..grouped import GroupedLinear, GroupedNormGate
 from ..layout import channels_first, channels_last
@@ -82,5 +85,9 @@ class ModulatedGroupMamba(nn.Module):
     def forward(self, normed_BHWC: Tensor) -> Tensor:
         # Both factors of a channel first, as they are small.
         factor_B11C = self.affinity.weights(normed_BHWC) * self.skip_scale
-        modulated_BHWC = self.groups(normed_BHWC) * normed_BHWC * factor_B11C
-        return self.proj(self.norm(modulated_BHWC))
+        grouped_BHWC, norm = self.groups(normed_BHWC), self.norm
+        # In one step where nobody looks at the norm.
+        if not bare(norm, LayerNorm):
+            return self.proj(norm(grouped_BHWC * normed_BHWC * factor_B11C))
+        parameters = factor_B11C.flatten(1), norm.weight, norm.bias, norm.eps
+        return self.proj(product_norm(grouped_BHWC, normed_BHWC, *parameters))
