@@ -1,5 +1,7 @@
 """Norms of groups with their gate, against their definition and PyTorch's operators."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -52,13 +54,14 @@ def test_what_does_not_fit_is_refused():
 
 @outside
 def test_in_the_interpreter():
-    check_in_the_interpreter(__file__)
+    # A process takes longer to start than to run either.
+    check_in_the_interpreter(__file__, str(Path(__file__).with_name("test_product_norm.py")))
 
 
 @kernels
 @pytest.mark.parametrize("dtypes", DTYPES)
 @pytest.mark.parametrize(
-    ("positions", "channels", "groups"), [(1, 4, 4), (45, 60, 4), (37, 21, 3), (3, 640, 2)]
+    ("positions", "channels", "groups"), [(1, 4, 4), (45, 60, 4), (37, 21, 3), (3, 160, 2)]
 )
 def test_kernels_equal_pytorch(where, positions, channels, groups, dtypes):
     given = inputs(positions, channels, *dtypes, DEVICE)

@@ -1,4 +1,7 @@
-"""Norms of products against their definition and PyTorch's operators."""
+"""Norms of products against their definition and PyTorch's operators.
+
+`test_norm_gate` starts the interpreter for this file too.
+"""
 
 import pytest
 import torch
@@ -6,7 +9,7 @@ import torch
 from mmmamba.ops import product_norm
 from mmmamba.ops.product_norm import _Fused, _plain
 
-from .interpreter import DEVICE, check_in_the_interpreter, inside, kernels, outside
+from .interpreter import DEVICE, inside, kernels
 from .second_order import assert_second_order_equal
 
 
@@ -41,14 +44,9 @@ def test_what_does_not_fit_is_refused():
             product_norm(*given)
 
 
-@outside
-def test_in_the_interpreter():
-    check_in_the_interpreter(__file__)
-
-
 @kernels
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize(("sides", "channels"), [((1, 1), 4), ((7, 9), 48), ((5, 7), 348)])
+@pytest.mark.parametrize(("sides", "channels"), [((1, 1), 4), ((7, 9), 48), ((3, 2), 348)])
 def test_kernels_equal_pytorch(where, sides, channels, dtype):
     given = inputs(sides, channels, dtype, DEVICE)
     grad = torch.randn(given[0].shape, device=DEVICE).to(dtype).transpose(1, 2).contiguous()
