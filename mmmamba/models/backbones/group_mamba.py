@@ -75,7 +75,7 @@ _KEY_MAP = KeyMap(
             (3, 6, 21, 3, 96, 512): "groupmamba_b",
         },
     ),
-    mark=r"\.mamba_g[1-4]\.",
+    mark=r"\.attn\.skip_scale$",
 )
 
 _file = Repository(
