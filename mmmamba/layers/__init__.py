@@ -5,8 +5,8 @@ from .blocks import MixerBlock, ResidualBlock, Stage
 from .channel_gate import ChannelGate
 from .conv_norm import ConvNormAct
 from .drop_path import Branch, added, drop_path, dropped
-from .grouped import GroupedLayerNorm, GroupedLinear
-from .heads import NormPoolHead
+from .grouped import GroupedLinear, GroupedNormGate
+from .heads import DistilledHeads, NormPoolHead
 from .layout import ToChannelsFirst, ToChannelsLast, channels_first, channels_last
 from .mixers import (
     CROSS,
@@ -78,9 +78,10 @@ __all__ = [
     "DepthwiseConv",
     "FusedSS2D",
     "GatedLayerNorm",
+    "DistilledHeads",
     "GatedMerge",
-    "GroupedLayerNorm",
     "GroupedLinear",
+    "GroupedNormGate",
     "GroupedSS2D",
     "JoinedScan",
     "LayerNorm",

@@ -1,9 +1,9 @@
 """Layers of which each group of channels has its own, all groups in one pass."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmmamba.ops import norm_gate
 from mmmamba.ops.linear_each import grouped_linear
 
 
@@ -33,11 +33,11 @@ class GroupedLinear(nn.Module):
         return f"{self.weight.shape[0]}, groups={self.groups}, parts={self.parts}"
 
 
-class GroupedLayerNorm(nn.Module):
-    """LayerNorm of each of G groups of channels by itself, `(…, C)` to the same.
+class GroupedNormGate(nn.Module):
+    """LayerNorm of each of G groups of channels by itself, times SiLU of another map.
 
     Args:
-        dim: C.
+        dim: channels of all groups.
         groups: G.
     """
 
@@ -47,10 +47,9 @@ class GroupedLayerNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
         self.bias = nn.Parameter(torch.zeros(dim))
 
-    def forward(self, x: Tensor) -> Tensor:
-        x_GE = x.unflatten(-1, (self.groups, -1))
-        normed_GE = F.layer_norm(x_GE, x_GE.shape[-1:], eps=self.eps)
-        return torch.addcmul(self.bias, normed_GE.flatten(-2), self.weight)
+    def forward(self, y_BHWC: Tensor, z_BHWC: Tensor) -> Tensor:
+        """`norm(y) * silu(z)`, in z's dtype."""
+        return norm_gate(y_BHWC, z_BHWC, self.weight, self.bias, self.groups, self.eps)
 
     def extra_repr(self) -> str:
         return f"{len(self.weight)}, groups={self.groups}, eps={self.eps}"

@@ -1,4 +1,4 @@
-"""What turns the last map into class scores."""
+"""What turns the last map, or a vector of it, into class scores."""
 
 from torch import Tensor, nn
 
@@ -18,3 +18,19 @@ class NormPoolHead(nn.Module):
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         return self.head(self.norm(x_BHWC).mean((1, 2)))
+
+
+class DistilledHeads(nn.Module):
+    """The mean of the logits of two linear classifiers, one of which learnt from a teacher.
+
+    (DeiT, arXiv 2012.12877.) `(B, …, C)` to `(B, classes)`, of one vector an image.
+    """
+
+    def __init__(self, dim: int, num_classes: int):
+        super().__init__()
+        self.head = nn.Linear(dim, num_classes)
+        self.dist_head = nn.Linear(dim, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x_BC = x.flatten(1)
+        return (self.head(x_BC) + self.dist_head(x_BC)) / 2

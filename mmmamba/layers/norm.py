@@ -79,7 +79,7 @@ class GatedLayerNorm(nn.LayerNorm):
         super().__init__(dim, eps)
 
     def forward(self, y: Tensor, gate: Tensor) -> Tensor:  # type: ignore[override]
-        return norm_gate(y, gate, self.weight, self.bias, self.eps)
+        return norm_gate(y, gate, self.weight, self.bias, eps=self.eps, silu=False)
 
 
 def _norm(layer: LayerNorm | RMSNorm, x: Tensor, branch: tuple, bias: Tensor | None) -> Any:

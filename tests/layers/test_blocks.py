@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmmamba.layers import MixerBlock, Mlp, Stage
+from mmmamba.layers import LayerNorm, MixerBlock, Mlp, Stage
 
 
 def a_stage(mlp=True, drop_path=0.0, with_cp=False, block=MixerBlock):
@@ -42,6 +42,18 @@ def test_a_stage_is_its_blocks_one_by_one(mlp, drop_path, dtype):
     for a, b in zip(got, want, strict=True):
         assert torch.equal(a, b)
     assert got[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize("with_cp", [False, True])
+def test_a_stage_may_end_in_a_norm(with_cp):
+    stage = a_stage(drop_path=0.5, with_cp=with_cp)
+    stage.norm = LayerNorm(6, eps=1e-6)
+    x = torch.randn(4, 3, 2, 6, requires_grad=True)
+    got = passes(stage, x, stage)
+    for a, b in zip(got, passes(lambda x: stage.norm(one_by_one(stage, x)), x, stage), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    x = torch.randn(2, 3, 3, 6)
+    assert torch.equal(Stage([], norm=stage.norm)(x), stage.norm(x))
 
 
 def test_a_stage_of_no_blocks_or_one():

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.autograd import gradcheck, gradgradcheck
 
 from mmmamba.ops import linear_each as module
-from mmmamba.ops.linear_each import linear_each
+from mmmamba.ops.linear_each import block_diagonal, grouped_linear, linear_each
 
 
 def one_by_one(u_BLKE, weight_KXE):
@@ -55,3 +55,20 @@ def test_autocast_on_a_gpu():
         assert got.dtype == want.dtype
         atol = 2e-2 * float(want.abs().max())
         torch.testing.assert_close(got, want, rtol=2e-2, atol=atol)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_groups_of_channels_have_their_own_layers(parts):
+    x = torch.randn(2, 5, 3 * 4, dtype=torch.float64)
+    weight = torch.randn(3, parts, 6, 4, dtype=torch.float64, requires_grad=True)
+    outputs = [
+        F.linear(x[..., 4 * k : 4 * k + 4], weight[k, j]) for j in range(parts) for k in range(3)
+    ]
+    want = torch.cat(outputs, -1)
+    # On a CPU the layers one by one; as one product on a GPU.
+    for got in (grouped_linear(x, weight), F.linear(x, block_diagonal(weight))):
+        torch.testing.assert_close(got, want)
+        (grad,) = torch.autograd.grad(got.sin().sum(), weight)
+        torch.testing.assert_close(
+            grad, *torch.autograd.grad(want.sin().sum(), weight, retain_graph=True)
+        )

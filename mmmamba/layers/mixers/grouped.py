@@ -8,8 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mmmamba.ops import product_norm
+
+from ..bare import bare
 from ..channel_gate import ChannelGate
-from ..grouped import GroupedLayerNorm, GroupedLinear
+from ..grouped import GroupedLinear, GroupedNormGate
+from ..layout import channels_first, channels_last
 from ..norm import LayerNorm
 from .s6 import resolve_dt_rank
 from .ss2d import CROSS, SS2D
@@ -46,8 +50,14 @@ class GroupedSS2D(SS2D):
             conv_bias=True,
         )
         self.in_proj = GroupedLinear(dim, 2 * dim, groups, parts=2)
-        self.out_norm = GroupedLayerNorm(dim, groups)
+        # Gate and norm in one: it is called with both maps.
+        self.out_norm = GroupedNormGate(dim, groups)  # type: ignore[assignment]
         self.out_proj = GroupedLinear(dim, dim, groups)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        x_BHWC, z_BHWC = self.in_proj(x_BHWC).chunk(2, -1)
+        local_BHWC = channels_last(self.conv2d(channels_first(x_BHWC)))
+        return self.out_proj(self.out_norm(self.scan(local_BHWC), z_BHWC))
 
 
 class ModulatedGroupMamba(nn.Module):
@@ -75,5 +85,9 @@ class ModulatedGroupMamba(nn.Module):
     def forward(self, normed_BHWC: Tensor) -> Tensor:
         # Both factors of a channel first, as they are small.
         factor_B11C = self.affinity.weights(normed_BHWC) * self.skip_scale
-        modulated_BHWC = self.groups(normed_BHWC) * normed_BHWC * factor_B11C
-        return self.proj(self.norm(modulated_BHWC))
+        grouped_BHWC, norm = self.groups(normed_BHWC), self.norm
+        # In one step where nobody looks at the norm.
+        if not bare(norm, LayerNorm):
+            return self.proj(norm(grouped_BHWC * normed_BHWC * factor_B11C))
+        parameters = factor_B11C.flatten(1), norm.weight, norm.bias, norm.eps
+        return self.proj(product_norm(grouped_BHWC, normed_BHWC, *parameters))

@@ -103,7 +103,7 @@ class S6(NamedTuple):
             return Projected(delta_BLE.unsqueeze(2), B_BLKN, C_BLKN)
         return Projected(linear_each(rho_BLKR, self.dt_proj_KER), B_BLKN, C_BLKN)
 
-    def _project_at_once(self, x_BLD: Tensor, heads: int) -> Projected:
+    def _project_at_once(self, x_BLD: Tensor, heads: int = 1) -> Projected:
         """`project` without the low-rank factor in between."""
         R, N, _ = self.splits
         routes = (len(self.D_KE), -1)

@@ -1,6 +1,5 @@
 """GroupMamba (Shaker et al., arXiv 2407.13772, CVPR 2025): scans of groups of channels."""
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from mmmamba.layers import (
     Branch,
     ConvMlp,
     ConvNormAct,
+    DistilledHeads,
     LayerNorm,
     Mlp,
     ModulatedGroupMamba,
@@ -28,7 +28,7 @@ from mmmamba.layers import (
     dropped,
 )
 
-from ..trunks.base import init_linears
+from ..trunks.base import init_by_fan_out
 from ..trunks.pyramid import Pyramid, PyramidArch, PyramidBackbone, check_per_stage
 
 _GROUP = re.compile(r"\.mamba_g(\d)\.")
@@ -55,14 +55,17 @@ _KEY_MAP = KeyMap(
         (r"^patch_embed([234])\.norm\.", lambda m: f"layers.{int(m[1]) - 2}.downsample.3."),
         (r"^block([1-4])\.", lambda m: f"layers.{int(m[1]) - 1}.blocks."),
         (r"^norm([1-4])\.", lambda m: f"layers.{int(m[1]) - 1}.norm."),
-        (r"^post_network\.0\.", "layers.3.norm.block."),
+        (r"^post_network\.0\.", "layers.3.norm."),
         (r"\.attn\.fc1\.", ".attn.affinity.global_reduce."),
         (r"\.attn\.fc2\.", ".attn.affinity.channel_select."),
         (r"\.dwconv\.dwconv\.", ".dwconv."),
         (r"^(head|dist_head)\.", r"classifier.\1."),
     ),
     convert=_join_groups,
-    may_be_surplus=(r"layers\.3\.norm\.block\..*", r"classifier\.(dist_)?head\.(weight|bias)"),
+    may_be_surplus=(
+        r"layers\.3\.norm\.(attn|norm1|norm2|mlp)\..*",
+        r"classifier\.(dist_)?head\.(weight|bias)",
+    ),
     fingerprint=Fingerprint(
         block=r"layers\.(\d+)\.blocks\.(\d+)\.attn\.skip_scale",
         widths=(r"layers\.0\.norm\.weight", r"layers\.3\.norm\.weight"),
@@ -72,7 +75,7 @@ _KEY_MAP = KeyMap(
             (3, 6, 21, 3, 96, 512): "groupmamba_b",
         },
     ),
-    mark=r"\.mamba_g[1-4]\.",
+    mark=r"\.attn\.skip_scale$",
 )
 
 _file = Repository(
@@ -111,44 +114,24 @@ class GroupMambaBlock(ResidualBlock):
         return x, dropped(self.drop_path, self.mlp(normed))
 
 
-class ClassBlock(nn.Module):
-    """A block of the map's mean, `(B, 1, 1, C)`, whose first norm comes after the layer."""
+class ClassNorm(LayerNorm):
+    """The classifier's last norm: not of the map, but of one more block of its mean.
+
+    In that block a norm comes after the layer, and no convolution in the feed-forward layer.
+    """
 
     def __init__(self, dim: int, attn: nn.Module):
-        super().__init__()
+        super().__init__(dim, eps=1e-6)
         self.attn = attn
         self.norm1 = LayerNorm(dim, eps=1e-6)
         self.norm2 = LayerNorm(dim, eps=1e-6, feeds_linear=True)
         self.mlp = Mlp(dim)
 
-    def forward(self, x_B11C: Tensor) -> Tensor:
-        x_B11C = x_B11C + self.norm1(self.attn(self.attn.norm(x_B11C)))
-        return x_B11C + self.mlp(self.norm2(x_B11C))
-
-
-class ClassNorm(LayerNorm):
-    """The classifier's last norm: that of a `ClassBlock` of the map's mean, not of the map."""
-
-    def __init__(self, dim: int, block: nn.Module):
-        super().__init__(dim, eps=1e-6)
-        self.block = block
-
     def forward(self, x_BHWC: Tensor, *branch: Branch | None):  # type: ignore[override]
         summed = x_BHWC if branch[0] is None else added(x_BHWC, branch[0])
-        return super().forward(self.block(summed.mean((1, 2), keepdim=True)), None)
-
-
-class TwoHeads(nn.Module):
-    """The mean of two linear classifiers' logits, one of which learnt from a teacher."""
-
-    def __init__(self, dim: int, num_classes: int):
-        super().__init__()
-        self.head = nn.Linear(dim, num_classes)
-        self.dist_head = nn.Linear(dim, num_classes)
-
-    def forward(self, x_B11C: Tensor) -> Tensor:
-        x_BC = x_B11C.flatten(1)
-        return (self.head(x_BC) + self.dist_head(x_BC)) / 2
+        x_B11C = summed.mean((1, 2), keepdim=True)
+        x_B11C = x_B11C + self.norm1(self.attn(self.attn.norm(x_B11C)))
+        return super().forward(x_B11C + self.mlp(self.norm2(x_B11C)), None)
 
 
 def _stem(in_channels: int, dim: int, hidden: int) -> nn.Sequential:
@@ -161,16 +144,6 @@ def _stem(in_channels: int, dim: int, hidden: int) -> nn.Sequential:
         ToChannelsLast(),
         LayerNorm(dim),
     )
-
-
-def _start(module: nn.Module) -> None:
-    """Linear layers as most families', convolutions normal by what they hand on."""
-    init_linears(module)
-    if isinstance(module, nn.Conv2d):
-        fan_out = module.out_channels // module.groups * math.prod(module.kernel_size)
-        nn.init.normal_(module.weight, std=(2 / fan_out) ** 0.5)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,8 +190,14 @@ class GroupMamba(PyramidBackbone):
         groupmamba_s=GroupMambaArch(embed_dims=(64, 128, 348, 512), depths=(3, 4, 16, 3)),
         groupmamba_b=GroupMambaArch(embed_dims=(96, 192, 424, 512), depths=(3, 6, 21, 3)),
     )
+    # An affinity's hidden channels are a sixteenth of these: of one or two, all may start idle.
     TINY = dict(
-        arch=dict(embed_dims=16, depths=(1, 1, 2, 1), stem_hidden_dim=8, mlp_ratios=(2, 2, 2, 2))
+        arch=dict(
+            embed_dims=(32, 48, 64, 64),
+            depths=(1, 1, 2, 1),
+            stem_hidden_dim=8,
+            mlp_ratios=(2, 2, 2, 2),
+        )
     )
 
     def build(self, a: GroupMambaArch, in_channels: int) -> Pyramid:
@@ -234,14 +213,14 @@ class GroupMamba(PyramidBackbone):
             dim = self.dims[i]
             norm: nn.Module = LayerNorm(dim, eps=1e-6)
             if self.is_classifier and downsample is None:
-                norm = ClassNorm(dim, ClassBlock(dim, mixer(dim)))
+                norm = ClassNorm(dim, mixer(dim))
             return Stage(blocks, downsample, with_cp, norm)
 
         return Pyramid(
             stem=partial(_stem, in_channels, hidden=a.stem_hidden_dim),
             block=block,
             downsample=conv_downsample,
-            head=TwoHeads,
+            head=DistilledHeads,
             stage=stage,
-            start=_start,
+            start=init_by_fan_out,
         )

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -253,5 +254,18 @@ def init_linears(module: nn.Module) -> None:
     """Truncated normal of std 0.02, biases zero (for `module.apply`): where most families start."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def init_by_fan_out(module: nn.Module) -> None:
+    """`init_linears`; convolutions normal by how many outputs an input reaches, biases zero.
+
+    (PVT, arXiv 2102.12122, and what was made of it.)
+    """
+    init_linears(module)
+    if isinstance(module, nn.Conv2d):
+        fan_out = module.out_channels // module.groups * math.prod(module.kernel_size)
+        nn.init.normal_(module.weight, std=(2 / fan_out) ** 0.5)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

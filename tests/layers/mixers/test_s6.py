@@ -47,6 +47,14 @@ def assert_all_close(got, want):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
+def test_heads_are_projected_at_once_as_one_by_one():
+    s6 = parameters(2 * K)
+    x_BLD = image().repeat(1, 1, K) * torch.linspace(1, 2, K * E, dtype=torch.float64)
+    leaves = [s6.x_proj_KME, s6.dt_proj_KER]
+    want = with_gradients(s6.project(x_BLD, heads=K), leaves)
+    assert_all_close(with_gradients(s6._project_at_once(x_BLD, heads=K), leaves), want)
+
+
 @pytest.mark.parametrize("routes", [1, K])
 def test_each_projection_is_the_definition(routes):
     s6, x_BLD = parameters(routes), image()

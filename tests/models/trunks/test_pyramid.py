@@ -45,17 +45,6 @@ def test_what_does_not_fit_the_stages_is_refused(make, message: str) -> None:
         make()
 
 
-class NormedStage(Stage):
-    """Its normalised map is the output and what goes on, as in GroupMamba."""
-
-    def __init__(self, dim: int, *parts):
-        super().__init__(*parts)
-        self.norm = LayerNorm(dim)
-
-    def forward(self, x_BHWC: Tensor) -> Tensor:
-        return self.norm(super().forward(x_BHWC))
-
-
 class Toy(PyramidBackbone):
     Arch = PyramidArch
     OUTPUT_NORMS = False
@@ -69,7 +58,8 @@ class Toy(PyramidBackbone):
             stem=partial(conv_stem, in_channels),
             block=block,
             downsample=conv_downsample,
-            stage=lambda i, *parts: NormedStage(a.embed_dims[i], *parts),
+            # Its normalised map is the output and what goes on, as in GroupMamba.
+            stage=lambda i, *parts: Stage(*parts, norm=LayerNorm(a.embed_dims[i])),
         )
 
 
@@ -81,6 +71,9 @@ def test_stages_of_ones_own() -> None:
         maps = model(torch.randn(1, 2, 64, 64))
     assert [tuple(m.shape) for m in maps] == [(1, 8, 16, 16), (1, 12, 8, 8), (1, 20, 4, 4)]
     assert all(m.mean(1).abs().max() < 1e-5 for m in maps)
+    # The norm belongs to its stage where that is frozen.
+    frozen = Toy(**given, frozen_stages=2).layers
+    assert [stage.norm.weight.requires_grad for stage in frozen] == [False, False, True]
 
 
 @pytest.mark.parametrize("strides", [(4, 8, 16, 32), (8, 16, 32), (16,)])
