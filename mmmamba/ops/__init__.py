@@ -9,7 +9,6 @@ from .grouped_nms import grouped_nms
 from .layer_norm import add_layer_norm, layer_norm
 from .linear_attention import linear_attention
 from .norm_gate import norm_gate
-from .norm_gate import norm_gate
 from .product_norm import product_norm
 from .routes import (
     MOVES,
@@ -61,7 +60,6 @@ __all__ = [
     "list_route_sets",
     "list_routes",
     "move_table",
-    "norm_gate",
     "norm_gate",
     "product_norm",
     "projected_scan",
