@@ -3,7 +3,7 @@
 (Vim-F, arXiv 2405.18679.) Amplitudes of real numbers are the same at opposite frequencies. On CUDA
 the transform is cuFFT's of one half of the plane; one kernel takes the amplitudes of both halves
 from it and adds them, where PyTorch's operators transform complex numbers of twice the size and
-write six tensors. Training keeps the tokens and that half.
+write several tensors of its size. Training keeps the tokens and that half.
 """
 
 import torch

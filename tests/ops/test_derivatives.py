@@ -8,7 +8,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 
 from mmmamba.layers import SS2D
-from mmmamba.ops import projected_scan, route_table, selective_scan
+from mmmamba.ops import add_spectrum, projected_scan, route_table, selective_scan
 from mmmamba.ops.recompute import gelu_linear, gelu_mlp
 from mmmamba.ops.selective_scan import dispatch, library
 
@@ -246,6 +246,17 @@ def test_feed_forward_layer_in_one_step(bias):
         rtol=1e-6,
         atol=1e-6,
     )
+
+
+@pytest.mark.parametrize("shift", [False, True])
+def test_spectrum(shift):
+    inputs = (torch.randn(2, 3, 4).double(), torch.randn(2).double())
+
+    def spectrum(x, weight):
+        return add_spectrum(x, weight, shift)
+
+    assert gradcheck(spectrum, leaves(inputs), check_forward_ad=True, check_batched_grad=True)
+    assert gradgradcheck(spectrum, leaves(inputs), fast_mode=True)
 
 
 def test_gradients_of_each_sample_of_a_mixer():

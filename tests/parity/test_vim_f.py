@@ -14,10 +14,9 @@ CASES = {
     "vim_f/vim_f_v1_tiny": "vim_f_v1_t",
     "vim_f/vim_f_v1_small": "vim_f_v1_s",
 }
-LARGE = ("vim_f/vim_f_small", "vim_f/vim_f_v1_small", "vim_f/vim_f_tiny_stride8")
 
 
-@pytest.mark.parametrize("case, name", harness.cases(CASES, slow=LARGE))
+@pytest.mark.parametrize("case, name", harness.cases(CASES))
 def test_classifier(case, name):
     case = recipe.load_case(f"{case}.json")
     model = mmmamba.create_backbone(name, classifier=True)
