@@ -17,7 +17,13 @@ from .routes import (
     route,
     route_table,
 )
-from .selective_scan import BackendError, projected_scan, selective_scan, sparing_memory
+from .selective_scan import (
+    BackendError,
+    projected_scan,
+    projected_states,
+    selective_scan,
+    sparing_memory,
+)
 from .state_fusion import fuse_states
 from .two_way_conv import two_way_conv_silu
 
@@ -36,6 +42,7 @@ __all__ = [
     "list_route_sets",
     "list_routes",
     "projected_scan",
+    "projected_states",
     "register_route",
     "register_route_set",
     "route",

@@ -96,13 +96,13 @@ def _plain(
     dilations: tuple[int, ...],
 ) -> Tensor:
     h_BDHW = h.permute(0, 3, 1, 2)
-    fused = None
+    convolved = []
     for kernel, s in zip(kernels.to(h.dtype), dilations):
         padded = F.pad(h_BDHW, (s, s, s, s), mode="replicate")
-        one = F.conv2d(padded, kernel.unsqueeze(1), dilation=s, groups=len(kernel))
-        fused = one if fused is None else fused + one
-    y = C.unsqueeze(-1) * fused.permute(0, 2, 3, 1)
-    return (y if u is None else y + skip * u).to(h.dtype)
+        convolved.append(F.conv2d(padded, kernel.unsqueeze(1), dilation=s, groups=len(kernel)))
+    first, *more = convolved
+    y = C.unsqueeze(-1) * sum(more, first).permute(0, 2, 3, 1)
+    return (y if u is None or skip is None else y + skip * u).to(h.dtype)
 
 
 class _Fused(torch.autograd.Function):
