@@ -1,5 +1,8 @@
 """The dtype that autocast asks for, and what is never held in half precision."""
 
+import contextlib
+from contextlib import AbstractContextManager
+
 import torch
 from torch import Tensor
 
@@ -19,3 +22,10 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
 def full_precision(x: Tensor) -> Tensor:
     """`x` in float32, or in float64 where it is float64 already."""
     return x if x.dtype == torch.float64 else x.float()
+
+
+def no_autocast(x: Tensor) -> AbstractContextManager:
+    """Operators inside keep to the dtypes that they are given, where x is."""
+    device = x.device.type
+    # As above, PyTorch knows no autocast for meta tensors.
+    return contextlib.nullcontext() if device == "meta" else torch.autocast(device, enabled=False)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .autocast import no_autocast
 from .derivatives import differentiated_again, gradients
 from .launch import DTYPES, HAS_TRITON
 from .recompute import unwatched
@@ -96,7 +97,7 @@ def _plain(
     dilations: tuple[int, ...],
 ) -> Tensor:
     # In the dtype of the states: where autocast is float16, they are float32 as they may exceed it.
-    with torch.autocast(h.device.type, enabled=False):
+    with no_autocast(h):
         first, *more = [_convolved(h, kernel, s) for kernel, s in zip(kernels, dilations)]
     y = C.unsqueeze(-1) * sum(more, first)
     return (y if u is None or skip is None else y + skip * u).to(h.dtype)
