@@ -33,6 +33,11 @@ from .selective_scan import (
     sparing_memory,
 )
 from .spectrum import add_spectrum
+    projected_scan,
+    projected_states,
+    selective_scan,
+    sparing_memory,
+)
 from .state_fusion import fuse_states
 from .state_sum import state_sum
 from .two_way_conv import two_way_conv_silu
@@ -63,6 +68,7 @@ __all__ = [
     "norm_gate",
     "product_norm",
     "projected_scan",
+    "projected_states",
     "register_route",
     "register_route_set",
     "route",

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .autocast import no_autocast
 from .derivatives import differentiated_again, gradients
 from .launch import DTYPES, HAS_TRITON
 from .recompute import unwatched
@@ -95,14 +96,18 @@ def _plain(
     skip: Tensor | None,
     dilations: tuple[int, ...],
 ) -> Tensor:
-    h_BDHW = h.permute(0, 3, 1, 2)
-    fused = None
-    for kernel, s in zip(kernels.to(h.dtype), dilations):
-        padded = F.pad(h_BDHW, (s, s, s, s), mode="replicate")
-        one = F.conv2d(padded, kernel.unsqueeze(1), dilation=s, groups=len(kernel))
-        fused = one if fused is None else fused + one
-    y = C.unsqueeze(-1) * fused.permute(0, 2, 3, 1)
-    return (y if u is None else y + skip * u).to(h.dtype)
+    # In the dtype of the states: where autocast is float16, they are float32 as they may exceed it.
+    with no_autocast(h):
+        first, *more = [_convolved(h, kernel, s) for kernel, s in zip(kernels, dilations)]
+    y = C.unsqueeze(-1) * sum(more, first)
+    return (y if u is None or skip is None else y + skip * u).to(h.dtype)
+
+
+def _convolved(h: Tensor, kernel_D33: Tensor, dilation: int) -> Tensor:
+    h_BDHW = F.pad(h.permute(0, 3, 1, 2), (dilation,) * 4, mode="replicate")
+    weight = kernel_D33.unsqueeze(1).to(h.dtype)
+    y_BDHW = F.conv2d(h_BDHW, weight, dilation=dilation, groups=len(weight))
+    return y_BDHW.permute(0, 2, 3, 1)
 
 
 class _Fused(torch.autograd.Function):

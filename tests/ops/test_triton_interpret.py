@@ -12,6 +12,8 @@ from .interpreter import INTERPRETED, check_in_the_interpreter, inside, outside
 from .interpreter_memory import check_addresses
 from .second_order import assert_forward_equal, assert_second_order_equal
 from .test_projected_scan import check as check_projected
+from .test_projected_states import check as check_states
+from .test_projected_states import make as make_states
 from .test_selective_scan import NAMES, assert_same, make_inputs
 
 PAIR = ("row", "column_reversed")
@@ -60,6 +62,12 @@ def test_more_steps_and_more_states(size, d_state):
 def test_gradients_written_side_by_side(monkeypatch):
     monkeypatch.setenv("MMMAMBA_SCAN_BACKEND", "triton")
     check_projected(("window2", "row"), 1, torch.float32, rtol=2e-4, size=(3, 2))
+
+
+@inside
+def test_states_handed_out(schedule, monkeypatch):
+    monkeypatch.setenv("MMMAMBA_SCAN_BACKEND", "triton")
+    check_states(make_states(2, 5, 8, 6, torch.float32), 1e-4)
 
 
 @inside

@@ -6,19 +6,30 @@ Shape suffixes: B batch, H and W sides, L = H W positions, C width, D inner widt
 rank, J kernels of 3x3.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmamba.ops import fuse_states, route_table, selective_scan, silu_gate
+from mmmamba.ops import fuse_states, projected_states, route_table, selective_scan, silu_gate
+from mmmamba.ops.autocast import autocast_dtype
+from mmmamba.ops.selective_scan.joined import Separate, joined
 
 from ..activated import DepthwiseConv
 from ..layout import channels_first, channels_last
 from ..norm import LayerNorm
 from ..precision import full_precision
 from ..walk import MapWalk
-from .s6 import S6, dt_bias, dt_weight, output_dtype, resolve_dt_rank, s4d_real
+from .s6 import (
+    S6,
+    dt_bias,
+    dt_weight,
+    output_dtype,
+    resolve_dt_rank,
+    s4d_real,
+    scan_projects,
+)
 
 ROUTES = ("row",)
 
@@ -68,7 +79,7 @@ class FusedSS2D(nn.Module):
         super().__init__()
         D, N, R = int(dim * ssm_ratio), d_state, resolve_dt_rank(dt_rank, dim)
         self.in_proj: nn.Module = nn.Linear(dim, 2 * D, bias=False)
-        self.conv2d = DepthwiseConv(D, act=nn.functional.silu)
+        self.conv2d = DepthwiseConv(D, act=F.silu)
         # Starts as a linear layer of D inputs would by PyTorch's default.
         self.x_proj_weight = nn.Parameter(torch.empty(R + 2 * N, D).uniform_(-(D**-0.5), D**-0.5))
         self.dt_projs_weight = nn.Parameter(dt_weight(D, dt_rank=R))
@@ -100,30 +111,20 @@ class FusedSS2D(nn.Module):
 
     def scan(self, u_BHWD: Tensor) -> Tensor:
         """What is read of the fused states, `(B, H, W, D)`, in the dtype of `s6.output_dtype`."""
-        s6, size = self.s6(), u_BHWD.shape[1:3]
-        u_BLD = u_BHWD.flatten(1, 2)
-        delta_BL1D, B_BL1N, C_BL1N = s6.project(u_BLD)
-        A_1DN = -torch.exp(full_precision(s6.A_log_KEN))
+        s6, u_BLD = self.s6(), u_BHWD.flatten(1, 2)
+        one_state = s6.A_log_KEN.shape[2] == 1
         kernels_JD33 = self.state_fusion()
-        y_BHWD = None
+        y_BHWD: Tensor | None = None
         # A state at a time: a map of all states would be N times as wide.
-        for n, (B_BL1, C_BL1) in enumerate(zip(B_BL1N.unbind(-1), C_BL1N.unbind(-1))):
-            h_BLD = selective_scan(
-                u_BLD,
-                delta_BL1D,
-                A_1DN[..., n : n + 1],
-                B_BL1.unsqueeze(-1),
-                # The scan reads its single state with 1: what it returns is the state.
-                torch.ones_like(C_BL1).unsqueeze(-1),
-                delta_bias=full_precision(s6.dt_bias_KE),
-                delta_softplus=True,
-                out_dtype=output_dtype(delta_BL1D.dtype),
-            )
-            h_BHWD, C_BHW = h_BLD.unflatten(1, size), C_BL1.squeeze(-1).unflatten(1, size)
+        scan = states_projecting if one_state and scan_projects(u_BLD, s6.rank) else states
+        for h_BLD, C_BL in scan(s6, u_BLD):
+            h_BHWD, C_BHW = (x.unflatten(1, u_BHWD.shape[1:3]) for x in (h_BLD, C_BL))
             # What passes by the states is added once.
-            skipped = () if n else (u_BHWD, full_precision(self.Ds))
-            read = fuse_states(h_BHWD, kernels_JD33, C_BHW, self.state_fusion.dilations, *skipped)
-            y_BHWD = read if y_BHWD is None else y_BHWD + read
+            passing = (u_BHWD, full_precision(self.Ds)) if y_BHWD is None else ()
+            read_BHWD = fuse_states(
+                h_BHWD, kernels_JD33, C_BHW, self.state_fusion.dilations, *passing
+            )
+            y_BHWD = read_BHWD if y_BHWD is None else y_BHWD + read_BHWD
         assert y_BHWD is not None
         return y_BHWD
 
@@ -131,3 +132,34 @@ class FusedSS2D(nn.Module):
         """Where on the map the scan goes."""
         H, W = x_BHWC.shape[1:3]
         return MapWalk(ROUTES, H, W, route_table(ROUTES, H, W).long()[None])
+
+
+def states(s6: S6, u_BLD: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each state `(B, L, D)` of a scan from the first cell to the last, and its C, `(B, L)`."""
+    delta_BL1D, B_BL1N, C_BL1N = s6.project(u_BLD)
+    A_1DN = -torch.exp(full_precision(s6.A_log_KEN))
+    for n in range(A_1DN.shape[2]):
+        B_BL11, C_BL11 = B_BL1N[..., n : n + 1], C_BL1N[..., n : n + 1]
+        h_BLD = selective_scan(
+            u_BLD,
+            delta_BL1D,
+            A_1DN[..., n : n + 1],
+            B_BL11,
+            # Read with 1, the sum over a single state is the state.
+            torch.ones_like(C_BL11),
+            delta_bias=full_precision(s6.dt_bias_KE),
+            delta_softplus=True,
+            out_dtype=output_dtype(delta_BL1D.dtype),
+        )
+        yield h_BLD, C_BL11.flatten(1)
+
+
+def states_projecting(s6: S6, u_BLD: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """`states` of a single one: less is kept for the backward pass."""
+    # Also where a whole model was cast to half, and no autocast is on.
+    taken = autocast_dtype(u_BLD) or u_BLD.dtype
+    weight_MD, A_1D1 = joined(Separate(s6.x_proj_KME, s6.dt_proj_KER, s6.A_log_KEN), taken)
+    # Rows of a product that begin on no multiple of 16 bytes take slower kernels.
+    weight_MD = F.pad(weight_MD, (0, 0, 0, -len(weight_MD) % 8))
+    dt_bias_1D = full_precision(s6.dt_bias_KE)
+    yield projected_states(u_BLD, weight_MD, A_1D1, dt_bias_1D, output_dtype(taken))

@@ -34,7 +34,7 @@ def forward(
     eps: float,
     silu: bool,
 ) -> Tensor:
-    """`layer_norm(y) * silu(z)`, or times z itself, in z's dtype; channels side by side in memory."""
+    """`layer_norm(y) * silu(z)`, or times z itself, in z's dtype; channels side by side."""
     out = torch.empty(z.shape, dtype=z.dtype, device=z.device)
     y, z = _rows(y.contiguous()), _rows(z)
     if len(y):

@@ -68,11 +68,10 @@ def backward(
     batch, height, width, channels = h.shape
     margin = 2 * len(dilations)
     tile = _tile_of(h.shape)
-    made = dict(dtype=torch.float32, device=h.device)
     # The gradient of the fused states, with margins.
     wide = h.new_empty(batch, height + margin, width + margin, channels)
-    C_parts = torch.empty((tile.blocks, *C.shape), **made)
-    skip_parts = torch.empty((tile.tiles, channels), **made)
+    C_parts = _shares(h, tile.blocks, *C.shape)
+    skip_parts = _shares(h, tile.tiles, channels)
     du = None if u is None else torch.empty_like(u)
     tensors = (grad, h, kernels, C, u, skip, wide, C_parts, du, skip_parts)
     _run(spread_kernel, tensors, h, dilations, HAS_SKIP=u is not None)
@@ -80,7 +79,7 @@ def backward(
     dh = torch.empty_like(h)
     _run(fold_kernel, (wide, kernels, dh), h, dilations)
     each = _tiles_of_each(h, tile)
-    parts = torch.empty((ceil_div(tile.tiles, each), *kernels.shape), **made)
+    parts = _shares(h, ceil_div(tile.tiles, each), *kernels.shape)
     _run(kernels_kernel, (wide, h, parts), h, dilations, each=each)
     return Gradients(
         dh,
@@ -89,6 +88,11 @@ def backward(
         du,
         None if skip is None else add_parts(skip_parts, skip.dtype),
     )
+
+
+def _shares(h: Tensor, *shape: int) -> Tensor:
+    """What programs have each summed for themselves, added up in one order afterwards."""
+    return torch.empty(shape, dtype=torch.float32, device=h.device)
 
 
 class _Tile(NamedTuple):

@@ -12,6 +12,7 @@ from .dispatch import (
 )
 from .interface import selective_scan
 from .projected import projected_scan, sparing_memory
+from .projected_states import projected_states
 
 __all__ = [
     "BACKENDS",
@@ -20,6 +21,7 @@ __all__ = [
     "carried_scan",
     "check_environment",
     "projected_scan",
+    "projected_states",
     "resolve",
     "selective_scan",
     "sparing_memory",

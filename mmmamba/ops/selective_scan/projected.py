@@ -5,6 +5,7 @@ makes them again, and another takes all their gradients, which the scan's backwa
 by side.
 
 Shape suffixes as in `common`; M = K D + 2 K N rows: step sizes route by route, then B, then C.
+`projected_states` may have rows of zeros behind them.
 """
 
 from collections.abc import Iterator
@@ -110,10 +111,15 @@ def _views(joint_BLM: Tensor, A: Tensor) -> Projection:
     )
 
 
-def _scan_inputs(given: Tensors, joint_BLM: Tensor) -> tuple[Tensor | None, ...]:
+def _scan_inputs(
+    given: Tensors, joint_BLM: Tensor, states_alone: bool
+) -> tuple[Tensor | None, ...]:
     """The seven tensors of a backend; the map is the same for all routes."""
     made = _views(joint_BLM, given.A)
     B, C = made.BC.unbind()
+    if states_alone:
+        # Read with ones, the sum over states is the state where there is one.
+        C = torch.ones(C.shape, dtype=C.dtype, device=C.device)
     return given.x.unsqueeze(2), made.delta, given.A, B, C, given.D, given.bias
 
 
@@ -121,9 +127,21 @@ def forward(
     given: Tensors, args: ScanArgs, keep_states: bool, backend: ModuleType
 ) -> tuple[Tensor, Tensor]:
     """y, and the states that the backend keeps."""
-    inputs = _scan_inputs(given, F.linear(given.x, given.weight))
+    inputs = _scan_inputs(given, F.linear(given.x, given.weight), states_alone=False)
     y, states = backend.forward(*inputs, args, keep_states)
     return y.squeeze(2), states
+
+
+def forward_states(
+    given: Tensors, args: ScanArgs, keep_states: bool, backend: ModuleType
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The single state of each channel, C, and the states that the backend keeps."""
+    joint_BLM = F.linear(given.x, given.weight)
+    inputs = _scan_inputs(given, joint_BLM, states_alone=True)
+    h, states = backend.forward(*inputs, args, keep_states)
+    # A copy, as a view would keep all that was projected.
+    C_BL = _views(joint_BLM, given.A).BC[1].flatten(1).clone()
+    return h.squeeze(2), C_BL, states
 
 
 def plain(given: Tensors, args: ScanArgs) -> Tensor:
@@ -178,19 +196,29 @@ def backward(
     args: ScanArgs,
     at_once: int,
     backend: ModuleType,
+    dC_BL: Tensor | None = None,
 ) -> Tensors:
-    """The gradients of all tensors; the projection makes at most so many numbers at once."""
+    """The gradients of all tensors; the projection makes at most so many numbers at once.
+
+    Args:
+        dC_BL: the gradient of C, where it was `forward_states`, whose scan does not read with it.
+    """
     # What one image's projection holds, a map of M numbers; its gradient holds as many.
     numbers_of_an_image = given.x.shape[1] * given.weight.shape[0]
     images = max(1, at_once // max(1, numbers_of_an_image))
     # Some backends keep nothing, or not for each image: their states cannot be divided.
     if given.x.shape[0] <= images or not backend.STATES_BY_IMAGE:
-        return _backward(grad, states, given, args, backend)
-    return _backward_in_parts(grad, states, given, args, images, backend)
+        return _backward(grad, states, given, args, backend, dC_BL)
+    return _backward_in_parts(grad, states, given, args, images, backend, dC_BL)
 
 
 def _backward(
-    grad: Tensor, states: Tensor, given: Tensors, args: ScanArgs, backend: ModuleType
+    grad: Tensor,
+    states: Tensor,
+    given: Tensors,
+    args: ScanArgs,
+    backend: ModuleType,
+    dC_BL: Tensor | None,
 ) -> Tensors:
     """The gradients of all tensors at once."""
     joint_BLM = F.linear(given.x, given.weight)
@@ -199,13 +227,18 @@ def _backward(
     # A backend that can writes its gradients into the slots, side by side for one matrix product.
     args = ScanArgs(args.index_KT, True, True, args.out_dtype, args.index_complete, gradients=slots)
     du, ddelta, dA, dB, dC, dD, dbias = backend.backward(
-        grad.unsqueeze(2), states, *_scan_inputs(given, joint_BLM), args
+        grad.unsqueeze(2), states, *_scan_inputs(given, joint_BLM, dC_BL is not None), args
     )
     # Other backends give tensors of their own. To compare addresses tells which it was.
     if ddelta.data_ptr() != slots.delta.data_ptr():
         slots.delta.copy_(ddelta)
         for slot, gradient in zip(slots.BC, (dB, dC)):
             slot.copy_(gradient)
+    if dC_BL is not None:
+        slots.BC[1].copy_(dC_BL[..., None, None])
+        # Of the rows of zeros nothing wrote.
+        used = slots.delta[0, 0].numel() + slots.BC[:, 0, 0].numel()
+        djoint_BLM[..., used:].zero_()
     rows = (-1, given.x.shape[-1])
     djoint_RM = djoint_BLM.view(-1, given.weight.shape[0])
     # The map is read twice, by the scan as u and by the projection: both gradients in one product,
@@ -222,13 +255,15 @@ def _backward_in_parts(
     args: ScanArgs,
     images: int,
     backend: ModuleType,
+    dC_BL: Tensor | None,
 ) -> Tensors:
     """The same, so many images at a time; parameters' gradients are added up in order."""
     parts = []
-    for some_grad, some_states, some_x in zip(
-        grad.split(images), states.split(images), given.x.split(images)
-    ):
-        parts.append(_backward(some_grad, some_states, given._replace(x=some_x), args, backend))
+    for first in range(0, len(grad), images):
+        part = slice(first, first + images)
+        some = given._replace(x=given.x[part])
+        dC = None if dC_BL is None else dC_BL[part]
+        parts.append(_backward(grad[part], states[part], some, args, backend, dC))
     return Tensors(
         x=torch.cat([part.x for part in parts]),
         weight=_total([part.weight for part in parts]),
