@@ -1,6 +1,7 @@
 """Functions on tensors. Imports torch and nothing of OpenMMLab."""
 
 from .bands import join_bands, split_bands
+from .deformable_sampling import deformable_sampling
 from .depthwise_conv import depthwise_conv
 from .gate import silu_gate
 from .gather_rows import gather_rows
@@ -36,6 +37,7 @@ __all__ = [
     "add_layer_norm",
     "carried_scan",
     "cover",
+    "deformable_sampling",
     "depthwise_conv",
     "expand_routes",
     "gather_rows",

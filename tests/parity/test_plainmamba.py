@@ -11,6 +11,7 @@ from mmmamba.models.backbones.plain_mamba import PlainMamba
 from . import harness, recipe
 
 COLUMNS = {f"plainmamba/plainmamba_l{i}": f"plainmamba_l{i}" for i in (1, 2, 3)}
+DETECTORS = {f"plainmamba/plainmamba_l{i}_det": f"plainmamba_l{i}_det" for i in (1, 2, 3)}
 
 
 @pytest.mark.parametrize("case, name", harness.cases(COLUMNS))
@@ -25,6 +26,11 @@ def test_maps(case, name):
         maps = harness.run(model, case[f"input{suffix}"])
         got = {f"stage{n}": m for n, m in enumerate(maps)}
         harness.compare(got, case[f"outputs{suffix}"], case.get("tolerance_suggested", 1e-4))
+
+
+@pytest.mark.parametrize("case, name", harness.cases(DETECTORS, slow=tuple(DETECTORS)[1:]))
+def test_detection(case, name):
+    harness.check_maps(recipe.load_case(f"{case}.json"), lambda: mmmamba.create_backbone(name))
 
 
 def test_norms_activations_and_drop_path_are_the_originals():

@@ -20,8 +20,9 @@ from mmmamba.layers import (
     pad_to_multiple,
 )
 
+from ..trunks.adapted import ADAPTER, ADAPTER_NAMES, AdaptedArch, AdaptedBackbone
 from ..trunks.base import drop_path_rates, init_linears
-from ..trunks.column import Column, ColumnArch, MapBackbone
+from ..trunks.column import Column, MapBackbone
 
 # Steps of their stem are counted one by one: convolution, norm, and an activation without a name.
 _KEY_MAP = KeyMap(
@@ -37,9 +38,10 @@ _KEY_MAP = KeyMap(
         (r"^(layers\.\d+)\.dw\.0\.", r"\1.dw.conv."),
         (r"^(layers\.\d+)\.dw\.1\.", r"\1.dw.norm."),
         (r"^head\.fc\.", "head."),
+        *ADAPTER_NAMES,
     ),
     resize=((r"tokens\.pos_embed", token_positions),),
-    may_be_missing=(r"norm_layer\d+\..*",),
+    may_be_missing=(r"norm_layer\d+\..*", ADAPTER),
     may_be_surplus=(r"(ln1|norm_layer\d+|head)\.(weight|bias)",),
     fingerprint=Fingerprint(
         block=r"layers\.(\d+)\.op\.direction_Bs",
@@ -129,8 +131,8 @@ class ConvolvedBlock(MixerBlock):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlainMambaArch(ColumnArch):
-    """What a PlainMamba's architecture says, beside `ColumnArch`.
+class PlainMambaArch(AdaptedArch):
+    """What a PlainMamba's architecture says, beside `AdaptedArch`.
 
     Args:
         depth: number of blocks.
@@ -149,11 +151,17 @@ class PlainMambaArch(ColumnArch):
     dt_rank: int | str = "auto"
 
 
+_l1 = partial(PlainMambaArch, embed_dims=192, stem_convs=1, convolved=(0,))
+_l2 = partial(PlainMambaArch, embed_dims=384)
+_l3 = partial(PlainMambaArch, embed_dims=448, depth=36)
+
+
 @MODELS.register_module()
-class PlainMamba(MapBackbone):
+class PlainMamba(AdaptedBackbone, MapBackbone):
     """PlainMamba's column, without a class token or a feed-forward layer.
 
-    All maps have stride 16; each is normalised, the last by the classifier's norm. Its arguments
+    All maps have stride 16; each is normalised, the last by the classifier's norm. `…_det` stand in
+    an adapter, as in its authors' detectors, with maps at strides 4, 8, 16 and 32. Its arguments
     are the fields of `PlainMambaArch` and those of every backbone (`MambaBackbone`).
     """
 
@@ -163,11 +171,12 @@ class PlainMamba(MapBackbone):
     FINAL_NORM = "ln1"
     Arch = PlainMambaArch
     ARCHS = dict(
-        plainmamba_l1=PlainMambaArch(
-            embed_dims=192, stem_convs=1, convolved=(0,), drop_path_rate=0.2
-        ),
-        plainmamba_l2=PlainMambaArch(embed_dims=384, drop_path_rate=0.2),
-        plainmamba_l3=PlainMambaArch(embed_dims=448, depth=36, drop_path_rate=0.4),
+        plainmamba_l1=_l1(drop_path_rate=0.2),
+        plainmamba_l2=_l2(drop_path_rate=0.2),
+        plainmamba_l3=_l3(drop_path_rate=0.4),
+        plainmamba_l1_det=_l1(drop_path_rate=0.1, adapter=True),
+        plainmamba_l2_det=_l2(drop_path_rate=0.2, adapter=True),
+        plainmamba_l3_det=_l3(drop_path_rate=0.3, adapter=True, deform_num_heads=8),
     )
     TINY = dict(
         arch=dict(

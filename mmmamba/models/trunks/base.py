@@ -89,6 +89,7 @@ class MambaBackbone(StrictLoading, BaseModule):
     ):
         super().__init__(init_cfg)
         self._refuse_unknown(overrides)
+        self.in_channels = in_channels
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp

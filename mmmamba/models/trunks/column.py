@@ -222,6 +222,12 @@ class PlainBackbone(MambaBackbone):
                 taken[i] = x_BLC
         return layout, taken, x_BLC
 
+    def _run(self, start: int, end: int, x_BLC: Tensor, layout: TokenLayout) -> Tensor:
+        """Through blocks `start` … `end - 1`: the sequence before them to that after them."""
+        for layer in list(self.layers)[start:end]:
+            x_BLC = self._through(layer, x_BLC, layout)
+        return x_BLC
+
     def _through(self, layer: nn.Module, x_BLC: Tensor, *rest: Any) -> Any:
         """`layer(x_BLC, *rest)`, recomputed in the backward pass where `with_cp`."""
         # Without a gradient to come, as behind frozen blocks, nothing is kept that could be spared.
@@ -275,3 +281,7 @@ class MapBackbone(PlainBackbone):
             taken[i], done = x_BHWC.flatten(1, 2), i + 1
         last_BHWC = run_blocks(blocks[done:], x_BHWC, self.with_cp)
         return layout, taken, last_BHWC.flatten(1, 2)
+
+    def _run(self, start: int, end: int, x_BLC: Tensor, layout: TokenLayout) -> Tensor:
+        x_BHWC = x_BLC.unflatten(1, (layout.height, layout.width))
+        return run_blocks(list(self.layers)[start:end], x_BHWC, self.with_cp).flatten(1, 2)

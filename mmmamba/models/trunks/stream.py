@@ -118,6 +118,18 @@ class StreamBackbone(PlainBackbone):
             taken[len(self.layers) - 1] = stream_BLC
         return layout, taken, stream_BLC
 
+    def _run(self, start: int, end: int, x_BLC: Tensor, layout: TokenLayout) -> Tensor:
+        rotation_2LE = self._rotation(layout, x_BLC)
+        hidden_BLC: Any = x_BLC
+        stream_BLC: Any = None
+        for layer in list(self.layers)[start:end]:
+            hidden_BLC, stream_BLC = self._through(
+                layer, hidden_BLC, stream_BLC, layout, rotation_2LE
+            )
+        # What the last block returned passes the drop of the next, which then finds no stream.
+        drop = (*(layer.drop_path for layer in self.layers), self.drop_path)[end]
+        return added(stream_BLC, dropped(drop, hidden_BLC))
+
     def _rotation(self, layout: TokenLayout, tokens_BLC: Tensor) -> Tensor | None:
         """Cosines and sines for each token, `(2, L, C / 2)`; extra tokens are not turned."""
         if self.rotary == "none":
