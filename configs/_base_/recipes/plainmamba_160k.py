@@ -1,6 +1,6 @@
 # PlainMamba's segmentors: schedule_160k.py without weight decay for positions and the scans' own
-# parameters; batch norms of the stem, whose names hold no `norm` in the authors' model, are decayed.
-# Test images are resized to sides that are multiples of 32.
+# parameters; batch norms of the stem, whose names hold no `norm` in the authors' model, are
+# decayed. Test images are resized to sides that are multiples of 32.
 _base_ = [
     "../datasets/ade20k.py",
     "../schedules/schedule_160k.py",
