@@ -29,15 +29,11 @@ from .selective_scan import (
     BackendError,
     carried_scan,
     projected_scan,
-    selective_scan,
-    sparing_memory,
-)
-from .spectrum import add_spectrum
-    projected_scan,
     projected_states,
     selective_scan,
     sparing_memory,
 )
+from .spectrum import add_spectrum
 from .state_fusion import fuse_states
 from .state_sum import state_sum
 from .two_way_conv import two_way_conv_silu

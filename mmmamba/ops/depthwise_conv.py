@@ -1,7 +1,7 @@
 """Depthwise convolution of any odd kernel, with SiLU, on maps whose memory is channels-last.
 
 Which way is taken is decided in `kernels_take` and nowhere else. On CUDA, Triton's kernels take
-square kernels of up to five columns, and of three to seven at a stride of 2: cuDNN makes a plan for
+square kernels of up to seven columns, at a stride of 2 of three to seven: cuDNN makes a plan for
 every new size of a map, which takes longer than the training step of a detector that gets it, and
 PyTorch's operators read and write the map for the convolution and for SiLU. These kernels are
 compiled once for all sizes; training keeps the input alone (at a stride also what goes into SiLU, a
@@ -9,6 +9,9 @@ quarter of that). All else is PyTorch's convolution: larger kernels, whose weigh
 registers of a program do not hold, other strides, kernels along one side, maps whose memory is
 channels-first, float64, and a CPU.
 """
+
+import importlib
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +22,10 @@ from .derivatives import differentiated_again, gradients
 from .launch import DTYPES, HAS_TRITON
 from .recompute import unwatched
 
-SIDES = {1: (1, 3, 5), 2: (3, 5, 7)}
+SIDES = {1: (1, 3, 5, 7), 2: (3, 5, 7)}
 """Rows and columns of a kernel that Triton's take, by the stride."""
+WIDE = 7
+"""From so many on a program does not keep the rows of the map that its kernel covers."""
 
 
 def depthwise_conv(
@@ -89,6 +94,13 @@ def kernels_take(x: Tensor, weight: Tensor, stride: int) -> bool:
     return channels_last and one_dtype and known
 
 
+def kernels_of(weight: Tensor) -> ModuleType:
+    """The module whose `forward` and `backward` take a kernel of this size."""
+    name = "wide_conv" if weight.shape[-1] >= WIDE else "depthwise_conv"
+    # Late, as it needs Triton.
+    return importlib.import_module(f".kernels.{name}", __package__)
+
+
 def _plain(
     x: Tensor,
     weight: Tensor,
@@ -120,12 +132,10 @@ def plain_of_one_dtype(
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, silu, residual=False):
-        from .kernels.depthwise_conv import forward
-
         # Not the convolution's output, which SiLU's gradient needs: the kernel computes it again.
         ctx.save_for_backward(x, weight, bias)
         ctx.silu, ctx.residual = silu, residual
-        return forward(x, weight, bias, silu, residual)
+        return kernels_of(weight).forward(x, weight, bias, silu, residual)
 
     @staticmethod
     def backward(ctx, grad):
@@ -137,11 +147,9 @@ class _Fused(torch.autograd.Function):
                 ctx.needs_input_grad,
                 grad,
             )
-        from .kernels.depthwise_conv import backward
-
         wants_dx, *wants_parameters = ctx.needs_input_grad[:3]
         wants = (wants_dx, any(wants_parameters))
-        return *backward(grad, *given, silu, *wants, residual), None, None
+        return *kernels_of(given[1]).backward(grad, *given, silu, *wants, residual), None, None
 
 
 class _Strided(torch.autograd.Function):
