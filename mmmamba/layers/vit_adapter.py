@@ -17,7 +17,7 @@ from .mlp import ConvMlp
 from .norm import LayerNorm
 
 EPS = 1e-6
-"""Of the norms."""
+"""In all norms of an adapter."""
 Sizes = Sequence[tuple[int, int]]
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..launch import Launch, Plans, ceil_div
 
 QUERIES = 16
-"""Of a program."""
+"""That a program takes."""
 MAPS = 4
 """Which the kernels have arguments for: `MAX_MAPS` of `ops/deformable_sampling.py`."""
 SIZES = [f"{kind}{side}{i}" for kind in "mg" for i in range(MAPS) for side in "hw"]

@@ -1,4 +1,4 @@
-"""A column within an adapter: the contract of every backbone, and what the adapter alone promises."""
+"""A column within an adapter: the contract of every backbone, and what it promises beyond."""
 
 from __future__ import annotations
 
