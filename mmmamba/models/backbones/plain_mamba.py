@@ -68,19 +68,19 @@ _file = Repository(
 # fmt: off
 _PUBLISHED_FILES = (
     _file("plainmamba_l1", "classification", top1=77.9, at="l1.pth"),
-    _file("plainmamba_l1", "mask_rcnn_1x", box_ap=44.1, mask_ap=39.1,
+    _file("plainmamba_l1_det", "mask_rcnn_1x", box_ap=44.1, mask_ap=39.1,
           at="detection/maskrcnn/l1_1x.pth"),
-    _file("plainmamba_l1", "retinanet_1x", box_ap=41.7, at="detection/retinanet/l1_1x.pth"),
+    _file("plainmamba_l1_det", "retinanet_1x", box_ap=41.7, at="detection/retinanet/l1_1x.pth"),
     _file("plainmamba_l1", "upernet_160k", miou=44.1, at="segmentation/l1_upernet.pth"),
     _file("plainmamba_l2", "classification", top1=81.6, at="l2.pth"),
-    _file("plainmamba_l2", "mask_rcnn_1x", box_ap=46.0, mask_ap=40.6,
+    _file("plainmamba_l2_det", "mask_rcnn_1x", box_ap=46.0, mask_ap=40.6,
           at="detection/maskrcnn/l2_1x.pth"),
-    _file("plainmamba_l2", "retinanet_1x", box_ap=43.9, at="detection/retinanet/l2_1x.pth"),
+    _file("plainmamba_l2_det", "retinanet_1x", box_ap=43.9, at="detection/retinanet/l2_1x.pth"),
     _file("plainmamba_l2", "upernet_160k", miou=46.8, at="segmentation/l2_upernet.pth"),
     _file("plainmamba_l3", "classification", top1=82.3, at="l3.pth"),
-    _file("plainmamba_l3", "mask_rcnn_1x", box_ap=46.8, mask_ap=41.2,
+    _file("plainmamba_l3_det", "mask_rcnn_1x", box_ap=46.8, mask_ap=41.2,
           at="detection/maskrcnn/l3_1x.pth"),
-    _file("plainmamba_l3", "retinanet_1x", box_ap=44.8, at="detection/retinanet/l3_1x.pth"),
+    _file("plainmamba_l3_det", "retinanet_1x", box_ap=44.8, at="detection/retinanet/l3_1x.pth"),
     _file("plainmamba_l3", "upernet_160k", miou=49.1, at="segmentation/l3_upernet.pth"),
 )
 # fmt: on

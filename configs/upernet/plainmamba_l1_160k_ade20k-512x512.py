@@ -1,0 +1,19 @@
+# UperNet gets four maps of one size, as in the authors' run; the auxiliary head reads the last.
+_base_ = ["../_base_/models/upernet.py", "../_base_/recipes/plainmamba_160k.py"]
+
+checkpoint = "https://huggingface.co/ChenhongyiYang/PlainMamba/resolve/main/l1.pth"
+model = dict(
+    backbone=dict(
+        type="PlainMamba",
+        arch="plainmamba_l1",
+        drop_path_rate=0.1,
+        init_cfg=dict(type="Pretrained", checkpoint=checkpoint),
+    ),
+    decode_head=dict(in_channels=[192, 192, 192, 192]),
+    auxiliary_head=dict(in_channels=192, in_index=3),
+)
+expected = dict(
+    metrics={"mIoU": 44.1},
+    source="https://github.com/ChenhongyiYang/PlainMamba, table of segmentation results",
+    verified=False,
+)
