@@ -76,7 +76,7 @@ def _check(value_BSC: Tensor, offsets: Tensor, logits_BQE: Tensor, layout: Layou
     B, S, C = value_BSC.shape
     Q, E = logits_BQE.shape[1:]
     cells, queries = _cells(layout.maps), _cells(layout.grids)
-    if S != cells or Q != queries:
+    if value_BSC.shape[1] != cells or logits_BQE.shape[1] != queries:
         raise ValueError(
             f"deformable_sampling: {S} cells and {Q} queries, wanted {cells} for maps "
             f"{layout.maps} and {queries} for grids {layout.grids}"

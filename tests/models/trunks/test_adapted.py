@@ -10,10 +10,11 @@ from torch import nn
 
 from mmmamba.layers import BidirectionalMixer, PatchEmbed, TokenEmbedding
 from mmmamba.layers.deformable_attention import DeformableAttention
-from mmmamba.layers.vit_adapter import Extractor
+from mmmamba.layers.vit_adapter import Extractor, Injector
 from mmmamba.models.backbones.plain_mamba import PlainMamba
 from mmmamba.models.trunks.adapted import AdaptedArch, AdaptedBackbone
 from mmmamba.models.trunks.stream import Stream, StreamArch, StreamBackbone, stream_norm
+from tests.acceleration import test_fusing
 
 from .. import test_backbone_contract as contract
 
@@ -110,11 +111,18 @@ def test_copies_and_files(family, tmp_path):
     contract.test_copies_and_files(family, tmp_path)
 
 
-@pytest.mark.parametrize(
-    "family", ["AdaptedMaps", pytest.param("AdaptedStream", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@members
 def test_compiles(family):
     contract.test_compiles(family)
+
+
+def test_an_injector_compiles():
+    injector = awake(nn.ModuleDict(dict(injector=Injector(16, 2, 2))))["injector"]
+    x_BLC, c_BSC = torch.randn(1, 4, 16), torch.randn(1, 21, 16)
+    given = x_BLC, c_BSC, (2, 2), ((4, 4), (2, 2), (1, 1))
+    compiled = torch.compile(injector, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(*given), injector(*given))
 
 
 @members
@@ -173,6 +181,22 @@ def test_arguments_that_do_not_fit_are_refused():
         PlainMamba(**AdaptedMaps.TINY, deform_num_heads=3)
     with pytest.raises(ValueError, match=r"wanted ascending stages of 0 … 3"):
         PlainMamba(**AdaptedMaps.TINY, out_indices=(5, 11))
+
+
+def test_another_backbones_config_takes_it():
+    from mmmamba.models.drop_in.levels import trunk_of
+
+    trunk = trunk_of("plainmamba_l1_det")
+    assert [level.stride for level in trunk.levels] == [4, 8, 16, 32] and not trunk.plain
+    assert trunk_of("plainmamba_l1").plain
+
+
+@members
+def test_fused(family):
+    model = test_fusing.settled(contract.tiny(family))
+    fused = test_fusing.fuse(model)
+    assert isinstance(fused.spm.conv2.norm, nn.Identity)
+    test_fusing.check(model, fused)
 
 
 def test_what_it_offers():
