@@ -67,6 +67,7 @@ four directions, and a
 routes, before their
   gate) and projects no padding cells of the window routes.
 - **EfficientVMamba-B** has 33.72 M parameters in its authors' own training log, too.
+- **PlainMamba**'s authors leave the classifier's linear layer out of the parameters.
 
 """
 
