@@ -188,7 +188,9 @@ class AdaptedBackbone(PlainBackbone):
         found = []
         for m in ([up, *maps][i] for i in self.out_indices):
             assert m is not None
-            found.append(m + _resized(column, m))
+            # The finest is the largest by far: under autocast it stays in the low precision of the
+            # convolutions that made it.
+            found.append(m + _resized(column.to(m.dtype), m))
         return found
 
 
