@@ -140,7 +140,7 @@ class AdaptedBackbone(PlainBackbone):
         left = []
         for i, m, stride in zip(self.out_indices, maps, self.out_strides):
             normed = getattr(self, f"ad_norm{i + 1}")(m)
-            left.append(_cut(normed, math.ceil(H / stride), math.ceil(W / stride)))
+            left.append(_cut(normed, -(-H // stride), -(-W // stride)))
         return self._leaving(left)
 
     def _owned(self, i: int) -> list[nn.Module]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -17,6 +18,7 @@ from mmmamba.models.trunks.stream import Stream, StreamArch, StreamBackbone, str
 from tests.acceleration import test_fusing
 
 from .. import test_backbone_contract as contract
+from .. import test_with_cp
 
 ADAPTER = dict(adapter=True, conv_inplane=8, deform_num_heads=2, n_points=2)
 
@@ -75,7 +77,8 @@ members = pytest.mark.parametrize("family", [f.__name__ for f in MEMBERS])
 @pytest.fixture(autouse=True)
 def among_the_families(monkeypatch):
     for family in MEMBERS:
-        monkeypatch.setitem(contract.FAMILIES, family.__name__, family)
+        for module in (contract, test_with_cp):
+            monkeypatch.setitem(module.FAMILIES, family.__name__, family)
 
 
 @members
@@ -154,6 +157,43 @@ def test_an_odd_image_is_the_filled_one_cut(family):
         H, W = -(-97 // stride), -(-131 // stride)
         assert m.shape[2:] == (H, W) and torch.equal(m, whole[:, :, :H, :W])
         assert m.is_contiguous(memory_format=torch.channels_last)
+
+
+@members
+def test_recomputation(family):
+    test_with_cp.test_a_step_is_the_same_bit_for_bit(family)
+    assert test_with_cp.kept(family, True) < 0.7 * test_with_cp.kept(family, False)
+
+
+def test_a_classifiers_file_leaves_the_adapter_as_it_is():
+    model = PlainMamba(**AdaptedMaps.TINY)
+    column = PlainMamba(**PlainMamba.TINY, depth=2).state_dict()
+    report = model.load_weights({f"backbone.{name}": p for name, p in column.items()})
+    parts = {name.split(".")[0] for name in report.missing}
+    assert parts == {
+        "level_embed",
+        "spm",
+        "interactions",
+        "up",
+        *(f"ad_norm{i}" for i in range(1, 5)),
+    }
+    assert torch.equal(model.layers[1].op.A_log, column["layers.1.op.A_log"])
+
+
+def test_an_adapters_names_in_published_files():
+    """Steps of its convolutions are counted one by one there."""
+    model = PlainMamba(**AdaptedMaps.TINY)
+    theirs = {}
+    for name, p in model.state_dict().items():
+        if found := re.match(r"spm\.stem\.(\d)\.(conv|norm)\.(.+)", name):
+            step = 3 * int(found[1]) + (found[2] == "norm")
+            name = f"spm.stem.{step}.{found[3]}"
+        name = re.sub(r"^(spm\.conv\d)\.conv\.", r"\1.0.", name)
+        name = re.sub(r"^(spm\.conv\d)\.norm\.", r"\1.1.", name)
+        theirs[name.replace(".ffn.dwconv.", ".ffn.dwconv.dwconv.")] = p
+    other = PlainMamba(**AdaptedMaps.TINY)
+    assert not other.load_weights(theirs).missing
+    assert not other.load_weights(model.state_dict()).missing
 
 
 def test_a_new_adapter_leaves_the_column_as_it_is():
