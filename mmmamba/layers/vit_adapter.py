@@ -17,7 +17,7 @@ from .mlp import ConvMlp
 from .norm import LayerNorm
 
 EPS = 1e-6
-"""Of the norms."""
+"""In all norms of an adapter."""
 Sizes = Sequence[tuple[int, int]]
 
 
@@ -59,7 +59,10 @@ class SpatialPrior(nn.Module):
 
 
 def _conv_norm(in_channels: int, out_channels: int, stride: int = 1) -> ConvNormAct:
-    return ConvNormAct(nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False))
+    layer = ConvNormAct(nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False))
+    # The maps at half the image's sides are the largest of all, and nobody else needs the norm's.
+    layer.act = nn.ReLU(inplace=True)
+    return layer
 
 
 class MapsMlp(ConvMlp):

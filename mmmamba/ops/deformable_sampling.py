@@ -75,8 +75,8 @@ def deformable_sampling(
 def _check(value_BSC: Tensor, offsets: Tensor, logits_BQE: Tensor, layout: Layout) -> None:
     B, S, C = value_BSC.shape
     Q, E = logits_BQE.shape[1:]
-    cells, queries = (sum(H * W for H, W in sizes) for sizes in (layout.maps, layout.grids))
-    if (cells, queries) != (S, Q):
+    cells, queries = _cells(layout.maps), _cells(layout.grids)
+    if value_BSC.shape[1] != cells or logits_BQE.shape[1] != queries:
         raise ValueError(
             f"deformable_sampling: {S} cells and {Q} queries, wanted {cells} for maps "
             f"{layout.maps} and {queries} for grids {layout.grids}"
@@ -91,6 +91,10 @@ def _check(value_BSC: Tensor, offsets: Tensor, logits_BQE: Tensor, layout: Layou
             f"deformable_sampling: logits are {tuple(logits_BQE.shape)} and offsets "
             f"{tuple(offsets.shape)}, wanted {(B, Q, E)} and {(B, Q, 2 * E)}"
         )
+
+
+def _cells(sizes: Sizes) -> int:
+    return sum(H * W for H, W in sizes)
 
 
 def _kernels_take(value_BSC: Tensor, offsets: Tensor, logits_BQE: Tensor, layout: Layout) -> bool:
@@ -157,7 +161,7 @@ def _gathered(value_BSC: Tensor, offsets: Tensor, logits_BQE: Tensor, layout: La
     Their sums have one order on a GPU, too.
     """
     points = _points(offsets, logits_BQE, layout)
-    B, S, C = value_BSC.shape
+    B, S = value_BSC.shape[:2]
     heads = torch.arange(layout.heads, device=value_BSC.device)[:, None]
     images = torch.arange(B, device=value_BSC.device)[:, None, None, None] * S
     table_RD = full_precision(value_BSC).reshape(B * S * layout.heads, -1)

@@ -11,7 +11,7 @@ from .interpreter import DEVICE, check_in_the_interpreter, inside, kernels, outs
 from .second_order import assert_forward_equal, assert_second_order_equal
 
 ONE = ((2, 3),)
-THREE = ((4, 5), (2, 3), (1, 2))
+THREE = ((3, 4), (2, 3), (1, 2))
 ways = pytest.mark.parametrize(("maps", "grids"), [(THREE, ONE), (ONE, THREE)])
 
 
@@ -109,7 +109,7 @@ def test_half_precision_is_rounded_once(dtype):
 
 def test_shapes_that_do_not_fit_are_refused():
     value, offsets, logits = inputs(THREE, ONE)
-    with pytest.raises(ValueError, match=r"wanted 28 for maps .* and 6 for grids"):
+    with pytest.raises(ValueError, match=r"wanted 20 for maps .* and 6 for grids"):
         deformable_sampling(value[:, 1:], offsets, logits, THREE, ONE, 2)
     with pytest.raises(ValueError, match="wanted multiples of 3 heads"):
         deformable_sampling(value, offsets, logits, THREE, ONE, 3)
@@ -119,12 +119,12 @@ def test_shapes_that_do_not_fit_are_refused():
 
 @outside
 def test_in_the_interpreter():
-    check_in_the_interpreter(__file__)
+    check_in_the_interpreter(__file__, "-k", "kernels or second")
 
 
 @kernels
 @ways
-@pytest.mark.parametrize(("heads", "width", "points"), [(2, 5, 3), (1, 4, 1)])
+@pytest.mark.parametrize(("heads", "width", "points"), [(2, 5, 3)])
 def test_kernels_equal_the_formula(where, maps, grids, heads, width, points, poisoned_memory):
     from mmmamba.ops.kernels.deformable_sampling import backward, forward
 

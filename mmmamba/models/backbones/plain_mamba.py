@@ -105,6 +105,9 @@ class ConvPatchEmbed(nn.Module):
         width: of all of these.
     """
 
+    pad = True
+    """The last patches are filled up, as by `PatchEmbed(pad=True)`."""
+
     def __init__(self, in_channels: int, dim: int, patch_size: int, convs: int, width: int):
         super().__init__()
         conv = partial(nn.Conv2d, bias=False)

@@ -92,7 +92,8 @@ def trunk_of(arch: str) -> Trunk:
     with torch.random.fork_rng(devices=[]):
         backbone: MambaBackbone = create_backbone(arch)
     levels = tuple(map(Level, backbone.out_channels, backbone.out_strides))
-    plain = isinstance(backbone, PlainBackbone)
+    # An adapter gives maps at four strides, of whole images.
+    plain = isinstance(backbone, PlainBackbone) and not backbone.adapted
     drops_rest = plain and not backbone.patch_embed.pad
     return Trunk(
         type(backbone).__name__, arch, levels, tuple(backbone.out_indices), plain, drops_rest

@@ -140,7 +140,7 @@ class AdaptedBackbone(PlainBackbone):
         left = []
         for i, m, stride in zip(self.out_indices, maps, self.out_strides):
             normed = getattr(self, f"ad_norm{i + 1}")(m)
-            left.append(_cut(normed, math.ceil(H / stride), math.ceil(W / stride)))
+            left.append(_cut(normed, -(-H // stride), -(-W // stride)))
         return self._leaving(left)
 
     def _owned(self, i: int) -> list[nn.Module]:
@@ -188,7 +188,9 @@ class AdaptedBackbone(PlainBackbone):
         found = []
         for m in ([up, *maps][i] for i in self.out_indices):
             assert m is not None
-            found.append(m + _resized(column, m))
+            # The finest is the largest by far: under autocast it stays in the low precision of the
+            # convolutions that made it.
+            found.append(m + _resized(column.to(m.dtype), m))
         return found
 
 

@@ -88,6 +88,8 @@ class PlainBackbone(MambaBackbone):
 
     patch_embed: nn.Module
     tokens: Any
+    adapted: bool = False
+    """Whether its maps are those of an adapter around it (`AdaptedBackbone`)."""
 
     @abstractmethod
     def build(self, a: Any, in_channels: int) -> Column: ...

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..launch import Launch, Plans, ceil_div
 
 QUERIES = 16
-"""Of a program."""
+"""That a program takes."""
 MAPS = 4
 """Which the kernels have arguments for: `MAX_MAPS` of `ops/deformable_sampling.py`."""
 SIZES = [f"{kind}{side}{i}" for kind in "mg" for i in range(MAPS) for side in "hw"]
@@ -318,9 +318,9 @@ def sampling_backward_kernel(
             # Bilinear in both sides: along each the difference of what lies on the other's.
             slope_x = share * (above * (found01 - found00) + below * (found11 - found10))
             slope_y = share * (left * (found10 - found00) + right * (found11 - found01))
-            element: tl.constexpr = doffsets.dtype.element_ty
-            tl.store(doffsets + offset, slope_x.to(element), mask=on)
-            tl.store(doffsets + offset + 1, slope_y.to(element), mask=on)
+            at = doffsets + offset
+            tl.store(at, slope_x.to(doffsets.dtype.element_ty), mask=on)
+            tl.store(at + 1, slope_y.to(doffsets.dtype.element_ty), mask=on)
             upper = left * found00 + right * found01
             lower = left * found10 + right * found11
             dshare = above * upper + below * lower

@@ -1,7 +1,8 @@
-"""A column within an adapter: every backbone's contract, and what the adapter alone promises."""
+"""A column within an adapter: the contract of every backbone, and what it promises beyond."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -10,12 +11,14 @@ from torch import nn
 
 from mmmamba.layers import BidirectionalMixer, PatchEmbed, TokenEmbedding
 from mmmamba.layers.deformable_attention import DeformableAttention
-from mmmamba.layers.vit_adapter import Extractor
+from mmmamba.layers.vit_adapter import Extractor, Injector
 from mmmamba.models.backbones.plain_mamba import PlainMamba
 from mmmamba.models.trunks.adapted import AdaptedArch, AdaptedBackbone
 from mmmamba.models.trunks.stream import Stream, StreamArch, StreamBackbone, stream_norm
+from tests.acceleration import test_fusing
 
 from .. import test_backbone_contract as contract
+from .. import test_with_cp
 
 ADAPTER = dict(adapter=True, conv_inplane=8, deform_num_heads=2, n_points=2)
 
@@ -74,7 +77,8 @@ members = pytest.mark.parametrize("family", [f.__name__ for f in MEMBERS])
 @pytest.fixture(autouse=True)
 def among_the_families(monkeypatch):
     for family in MEMBERS:
-        monkeypatch.setitem(contract.FAMILIES, family.__name__, family)
+        for module in (contract, test_with_cp):
+            monkeypatch.setitem(module.FAMILIES, family.__name__, family)
 
 
 @members
@@ -110,11 +114,18 @@ def test_copies_and_files(family, tmp_path):
     contract.test_copies_and_files(family, tmp_path)
 
 
-@pytest.mark.parametrize(
-    "family", ["AdaptedMaps", pytest.param("AdaptedStream", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@members
 def test_compiles(family):
     contract.test_compiles(family)
+
+
+def test_an_injector_compiles():
+    injector = awake(nn.ModuleDict(dict(injector=Injector(16, 2, 2))))["injector"]
+    x_BLC, c_BSC = torch.randn(1, 4, 16), torch.randn(1, 21, 16)
+    given = x_BLC, c_BSC, (2, 2), ((4, 4), (2, 2), (1, 1))
+    compiled = torch.compile(injector, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(*given), injector(*given))
 
 
 @members
@@ -148,6 +159,43 @@ def test_an_odd_image_is_the_filled_one_cut(family):
         assert m.is_contiguous(memory_format=torch.channels_last)
 
 
+@members
+def test_recomputation(family):
+    test_with_cp.test_a_step_is_the_same_bit_for_bit(family)
+    assert test_with_cp.kept(family, True) < 0.7 * test_with_cp.kept(family, False)
+
+
+def test_a_classifiers_file_leaves_the_adapter_as_it_is():
+    model = PlainMamba(**AdaptedMaps.TINY)
+    column = PlainMamba(**PlainMamba.TINY, depth=2).state_dict()
+    report = model.load_weights({f"backbone.{name}": p for name, p in column.items()})
+    parts = {name.split(".")[0] for name in report.missing}
+    assert parts == {
+        "level_embed",
+        "spm",
+        "interactions",
+        "up",
+        *(f"ad_norm{i}" for i in range(1, 5)),
+    }
+    assert torch.equal(model.layers[1].op.A_log, column["layers.1.op.A_log"])
+
+
+def test_an_adapters_names_in_published_files():
+    """Steps of its convolutions are counted one by one there."""
+    model = PlainMamba(**AdaptedMaps.TINY)
+    theirs = {}
+    for name, p in model.state_dict().items():
+        if found := re.match(r"spm\.stem\.(\d)\.(conv|norm)\.(.+)", name):
+            step = 3 * int(found[1]) + (found[2] == "norm")
+            name = f"spm.stem.{step}.{found[3]}"
+        name = re.sub(r"^(spm\.conv\d)\.conv\.", r"\1.0.", name)
+        name = re.sub(r"^(spm\.conv\d)\.norm\.", r"\1.1.", name)
+        theirs[name.replace(".ffn.dwconv.", ".ffn.dwconv.dwconv.")] = p
+    other = PlainMamba(**AdaptedMaps.TINY)
+    assert not other.load_weights(theirs).missing
+    assert not other.load_weights(model.state_dict()).missing
+
+
 def test_a_new_adapter_leaves_the_column_as_it_is():
     """The column's last map reaches stride 16 through nothing but its norm and the extractors."""
     model = PlainMamba(**AdaptedMaps.TINY, out_indices=(2,)).eval()
@@ -173,6 +221,22 @@ def test_arguments_that_do_not_fit_are_refused():
         PlainMamba(**AdaptedMaps.TINY, deform_num_heads=3)
     with pytest.raises(ValueError, match=r"wanted ascending stages of 0 … 3"):
         PlainMamba(**AdaptedMaps.TINY, out_indices=(5, 11))
+
+
+def test_another_backbones_config_takes_it():
+    from mmmamba.models.drop_in.levels import trunk_of
+
+    trunk = trunk_of("plainmamba_l1_det")
+    assert [level.stride for level in trunk.levels] == [4, 8, 16, 32] and not trunk.plain
+    assert trunk_of("plainmamba_l1").plain
+
+
+@members
+def test_fused(family):
+    model = test_fusing.settled(contract.tiny(family))
+    fused = test_fusing.fuse(model)
+    assert isinstance(fused.spm.conv2.norm, nn.Identity)
+    test_fusing.check(model, fused)
 
 
 def test_what_it_offers():
