@@ -59,9 +59,14 @@ def test_in_the_interpreter():
 
 
 @kernels
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(
-    ("length", "heads", "channels", "d_state"), [(1, 1, 4, 3), (70, 3, 20, 18), (200, 2, 16, 16)]
+    ("length", "heads", "channels", "d_state", "dtype"),
+    [
+        (1, 1, 4, 3, torch.float32),
+        (70, 3, 20, 18, torch.float32),
+        (70, 1, 20, 16, torch.float16),
+        (66, 2, 16, 5, torch.bfloat16),
+    ],
 )
 def test_kernels_equal_pytorch(where, length, heads, channels, d_state, dtype):
     given = inputs(length, heads, channels, d_state, dtype, DEVICE)
