@@ -18,7 +18,8 @@ from ..launch import Launch, Plans, ceil_div
 from .add_parts import add_parts
 from .token_sums import TOKENS, block, product, products, runs
 
-WARPS = 4
+WARPS, BACK_WARPS = 4, 8
+"""Four warps would not hold in registers what a query's way back needs."""
 _PLANS = Plans()
 
 
@@ -67,7 +68,8 @@ class Problem(NamedTuple):
                 TB=TOKENS,
                 EPS=self.eps,
                 **products(v),
-                num_warps=WARPS,
+                num_warps=BACK_WARPS if kernel is query_back_kernel else WARPS,
+                num_stages=2,
             )
             _PLANS.keep(key, launch)
         launch(self.qk, v, self.table, *tensors)

@@ -3,6 +3,8 @@
 Shape suffixes: T tokens of a tile, N states, P channels of a head, G heads, E = G P + 2 N.
 """
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -12,7 +14,8 @@ from ..launch import Launch, Plans, ceil_div
 from .add_parts import add_parts
 from .token_sums import TOKENS, block, product, products, runs
 
-WARPS = 4
+WARPS, BACK_WARPS = 4, 8
+"""Four warps would not hold in registers what the way back sums for B and C."""
 _PLANS = Plans()
 
 
@@ -39,13 +42,20 @@ def backward(
     parts = torch.empty((tiles, len(D)), dtype=torch.float32, device=xBC.device)
     if grad.numel():
         dstate = _sum(xBC, grad, d_state, len(D), of_grad=True)
-        launch = _each_tile(back_kernel, 1, xBC, d_state, len(D), grad.dtype)
+        options = dict(num_warps=BACK_WARPS, num_stages=1)
+        launch = _each_tile(back_kernel, 1, xBC, d_state, len(D), grad.dtype, **options)
         launch(grad, xBC, weight, D, state, dstate, dxBC, dweight, parts)
     return dxBC, dweight, add_parts(parts, D.dtype)
 
 
 def _each_tile(
-    kernel, programs: int, xBC: Tensor, d_state: int, heads: int, other: torch.dtype
+    kernel: Any,
+    programs: int,
+    xBC: Tensor,
+    d_state: int,
+    heads: int,
+    other: torch.dtype,
+    **options: int,
 ) -> Launch:
     """The launch of so many programs for each tile of tokens."""
     key = (kernel.fn.__name__, xBC.shape, d_state, heads, xBC.dtype, other, xBC.device)
@@ -53,7 +63,7 @@ def _each_tile(
     if launch is None:
         tiles = ceil_div(xBC.shape[1], TOKENS)
         sizes = dict(length=xBC.shape[1], tiles=tiles)
-        constants = _constants(xBC, d_state, heads)
+        constants = _constants(xBC, d_state, heads) | options
         launch = Launch(kernel, xBC.device, len(xBC) * tiles * programs, sizes, **constants)
         _PLANS.keep(key, launch)
     return launch
@@ -77,7 +87,7 @@ def _sum(xBC: Tensor, factor: Tensor, d_state: int, heads: int, of_grad: bool) -
     return parts[0] if count == 1 else add_parts(parts, torch.float32)
 
 
-def _constants(xBC: Tensor, d_state: int, heads: int) -> dict:
+def _constants(xBC: Tensor, d_state: int, heads: int) -> dict[str, Any]:
     channels = (xBC.shape[2] - 2 * d_state) // heads
     return dict(
         N=d_state,
