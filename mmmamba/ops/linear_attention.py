@@ -2,6 +2,10 @@
 
 All sums over tokens are float32, and means, so that what comes out is of the inputs' size.
 
+Triton's kernels on CUDA for float32, float16 and bfloat16, which keep the inputs and the states for
+the backward pass; else PyTorch's operators in float32: on a CPU, for float64, where somebody
+watches.
+
 Shape suffixes: B batch, L = H W tokens in the order of their rows, G heads, C = G P channels,
 S positions along a side, J = C / 4 angles.
 """
@@ -11,9 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .autocast import full_precision, no_autocast
+from .derivatives import differentiated_again, gradients
+from .launch import DTYPES, HAS_TRITON
+from .recompute import unwatched
 
 EPS = 1e-6
 """Added to a query's product with the mean key."""
+WIDEST = 128
+"""Channels of a head that a program holds."""
 
 
 def linear_attention(
@@ -39,7 +48,18 @@ def linear_attention(
         ValueError: shapes that do not fit.
     """
     _check(qk_BLX, v_BLC, local_BLC, table_2SJ, heads, width)
-    return _plain(qk_BLX, v_BLC, local_BLC, table_2SJ, heads, width)
+    given = qk_BLX, v_BLC, local_BLC, table_2SJ
+    if _kernels_take(*given, heads):
+        return _Fused.apply(*[x.contiguous() for x in given], heads, width)
+    return _plain(*given, heads, width)
+
+
+def _kernels_take(qk: Tensor, v: Tensor, local: Tensor, table: Tensor, heads: int) -> bool:
+    one_dtype = qk.dtype == v.dtype == local.dtype and table.dtype == torch.float32
+    # A pair of channels is turned within one head, and an empty map launches nothing.
+    P = v.shape[2] // heads
+    fits = P % 2 == 0 and P <= WIDEST and v.numel() > 0
+    return HAS_TRITON and unwatched(v) and v.dtype in DTYPES and one_dtype and fits
 
 
 def _check(qk: Tensor, v: Tensor, local: Tensor, table: Tensor, heads: int, width: int) -> None:
@@ -95,3 +115,30 @@ def _turned(x_BLC: Tensor, angles_2LE: Tensor) -> Tensor:
     a_BLE, b_BLE = x_BLC.unflatten(-1, (-1, 2)).unbind(-1)
     turned = [a_BLE * cos_LE - b_BLE * sin_LE, b_BLE * cos_LE + a_BLE * sin_LE]
     return torch.stack(turned, -1).flatten(-2)
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, qk, v, local, table, heads, width):
+        from .kernels.linear_attention import Problem, forward
+
+        out, state = forward(Problem(qk, v, table, heads, width, EPS), local)
+        ctx.save_for_backward(qk, v, table, state)
+        ctx.heads, ctx.width, ctx.local_dtype = heads, width, local.dtype
+        return out
+
+    @staticmethod
+    def backward(ctx, grad):
+        qk, v, table, state = ctx.saved_tensors
+        dlocal = grad.to(ctx.local_dtype)
+        if differentiated_again(grad):
+            # What is added has no part in any other gradient.
+            def plain(qk, v):
+                return _plain(qk, v, torch.zeros_like(v), table, ctx.heads, ctx.width)
+
+            dqk, dv = gradients(plain, (qk, v), ctx.needs_input_grad[:2], grad)
+            return dqk, dv, dlocal, None, None, None
+        from .kernels.linear_attention import Problem, backward
+
+        given = Problem(qk, v, table, ctx.heads, ctx.width, EPS)
+        return *backward(grad, given, state), dlocal, None, None, None

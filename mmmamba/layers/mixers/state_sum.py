@@ -38,7 +38,7 @@ class StateSum(Unordered, nn.Module):
             raise ValueError(f"{D} inner channels cannot be split over {num_heads} heads")
         convolved = D + 2 * d_state
         self.splits = (D, convolved, num_heads)
-        self.inner = (D, d_state, d_state)
+        self.d_state = d_state
         self.in_proj = nn.Linear(dim, D + convolved + num_heads, bias=False)
         self.conv2d = DepthwiseConv(convolved, act=F.silu)
         self.dt_bias = nn.Parameter(dt_bias(num_heads))
@@ -50,13 +50,13 @@ class StateSum(Unordered, nn.Module):
     def forward(self, x_BHWC: Tensor) -> Tensor:
         gate_BHWD, xBC_BHWE, dt_BHWG = self.in_proj(x_BHWC).split(self.splits, -1)
         xBC_BHWE = channels_last(self.conv2d(channels_first(xBC_BHWE)))
-        x_BLD, B_BLN, C_BLN = xBC_BHWE.flatten(1, 2).split(self.inner, -1)
         # The weights are positive, unlike the exponents of a recurrence, and sum over a whole map:
         # in full precision, and what they make too, up to the norm.
         delta_BLG = F.softplus(full_precision(dt_BHWG.flatten(1, 2)) + full_precision(self.dt_bias))
         weight_BLG = delta_BLG * full_precision(self.A_log).exp()
-        y_BLD = state_sum(x_BLD, weight_BLG, B_BLN, C_BLN, full_precision(self.D))
+        D_G = full_precision(self.D)
+        y_BLD = state_sum(xBC_BHWE.flatten(1, 2), weight_BLG, D_G, self.d_state)
         return self.out_proj(self.norm(y_BLD.view_as(gate_BHWD), gate_BHWD))
 
     def extra_repr(self) -> str:
-        return f"num_heads={self.splits[2]}, d_state={self.inner[1]}"
+        return f"num_heads={self.splits[2]}, d_state={self.d_state}"
