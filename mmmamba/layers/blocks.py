@@ -70,8 +70,7 @@ class Stage(nn.Module):
         blocks: in their order.
         downsample: the step down, None after the last stage.
         with_cp: recompute each block in the backward pass instead of keeping what is inside it.
-        norm: what the stage's map passes through at its end, called as `LayerNorm` is with
-            a branch: both the map that leaves and what steps down are normalised. None for nothing.
+        norm: of the map after the blocks: what leaves is normalised, and so is what steps down.
     """
 
     def __init__(
@@ -88,18 +87,20 @@ class Stage(nn.Module):
         self.with_cp = with_cp
 
     def forward(self, x: Tensor) -> Tensor:
+        x = self._through_blocks(x)
+        return x if self.norm is None else self.norm(x)
+
+    def _through_blocks(self, x: Tensor) -> Tensor:
         if not self.with_cp and all(_leaves_its_sum(block) for block in self.blocks):
             return self._chained(x)
         # Nothing is kept in inference and behind frozen parts, so nothing can be spared there.
         for block in self.blocks:
             x = recomputed(block, x) if self.with_cp and x.requires_grad else block(x)
-        return x if self.norm is None else self.norm(x, None)[0]
+        return x
 
     def _chained(self, x: Tensor) -> Tensor:
         """The blocks, each leaving its last sum to the first norm of the next."""
         branch: Branch | None = None
         for block in cast("Iterable[ResidualBlock]", self.blocks):
             x, branch = block.summands(x, branch)
-        if self.norm is not None:
-            return self.norm(x, branch)[0]
         return x if branch is None else added(x, branch)
