@@ -61,20 +61,13 @@ def _leaves_its_sum(block: nn.Module) -> bool:
     return sums_alone and bare(block, type(block))
 
 
-def run_blocks(
-    blocks: Iterable[nn.Module],
-    x: Tensor,
-    with_cp: bool = False,
-    norm: nn.Module | None = None,
-) -> Tensor:
+def run_blocks(blocks: Iterable[nn.Module], x: Tensor, with_cp: bool = False) -> Tensor:
     """The blocks one after the other, each that can leaving its last sum to the norm of the next.
 
     Args:
         blocks: each takes and returns a map `(B, H, W, C)`.
         x: the first one's map.
         with_cp: recompute each block in the backward pass instead of keeping what is inside it.
-        norm: what the last map passes through, called as `LayerNorm` is with a branch; None for
-            nothing.
     """
     branch: Branch | None = None
     for block in blocks:
@@ -85,8 +78,6 @@ def run_blocks(
         branch = None
         # Nothing is kept in inference and behind frozen parts, so nothing can be spared there.
         x = recomputed(block, x) if with_cp and x.requires_grad else block(x)
-    if norm is not None:
-        return norm(x, branch)[0]
     return x if branch is None else added(x, branch)
 
 
@@ -99,8 +90,7 @@ class Stage(nn.Module):
         blocks: in their order.
         downsample: the step down, None after the last stage.
         with_cp: recompute each block in the backward pass instead of keeping what is inside it.
-        norm: what the stage's map passes through at its end, called as `LayerNorm` is with
-            a branch: both the map that leaves and what steps down are normalised. None for nothing.
+        norm: of the map after the blocks: what leaves is normalised, and so is what steps down.
     """
 
     def __init__(
@@ -117,4 +107,5 @@ class Stage(nn.Module):
         self.with_cp = with_cp
 
     def forward(self, x: Tensor) -> Tensor:
-        return run_blocks(self.blocks, x, self.with_cp, self.norm)
+        x = run_blocks(self.blocks, x, self.with_cp)
+        return x if self.norm is None else self.norm(x)

@@ -39,7 +39,7 @@ def watch(model):
         keep(block.attn.groups, f"group{g + 1}", lambda x_BHWC, g=g: x_BHWC.chunk(4, -1)[g])
     keep(last.blocks[-1], "stage3_raw", channels_first)
     if model.is_classifier:
-        keep(last.norm, "vector", lambda out: out[0].flatten(1))
+        keep(last.norm, "vector", lambda out_B11C: out_B11C.flatten(1))
     return found
 
 

@@ -22,7 +22,6 @@ from mmmamba.layers import (
     ResidualBlock,
     Stage,
     ToChannelsLast,
-    added,
     conv_downsample,
     drop_path,
     dropped,
@@ -127,11 +126,10 @@ class ClassNorm(LayerNorm):
         self.norm2 = LayerNorm(dim, eps=1e-6, feeds_linear=True)
         self.mlp = Mlp(dim)
 
-    def forward(self, x_BHWC: Tensor, *branch: Branch | None):  # type: ignore[override]
-        summed = x_BHWC if branch[0] is None else added(x_BHWC, branch[0])
-        x_B11C = summed.mean((1, 2), keepdim=True)
+    def forward(self, x_BHWC: Tensor) -> Tensor:  # type: ignore[override]
+        x_B11C = x_BHWC.mean((1, 2), keepdim=True)
         x_B11C = x_B11C + self.norm1(self.attn(self.attn.norm(x_B11C)))
-        return super().forward(x_B11C + self.mlp(self.norm2(x_B11C)), None)
+        return super().forward(x_B11C + self.mlp(self.norm2(x_B11C)))
 
 
 def _stem(in_channels: int, dim: int, hidden: int) -> nn.Sequential:
