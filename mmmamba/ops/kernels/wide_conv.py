@@ -1,9 +1,10 @@
 # mypy: disable-error-code="assignment, var-annotated"
 # Triton's language adds to tuples while it unrolls a loop, which Python's types cannot follow.
-"""Kernels of `depthwise_conv` for wide kernels, whose rows of the map no registers hold.
+"""Kernels of `depthwise_conv` for wide kernels, whose weights and rows no registers hold.
 
-A step makes S rows of a strip at once: each tile of the map is loaded once for each column of the
-kernel, and added to all of these rows that it belongs to. Shape suffixes as in `depthwise_conv`.
+A step makes S rows of a strip at once, column after column of the kernel: each tile of the map is
+loaded once for a column, and added to all of these rows that it belongs to. Columns are counted
+while the program runs, which keeps it short to compile. Shape suffixes as in `depthwise_conv`.
 """
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from ..launch import Plans
 from .add_parts import add_parts
-from .depthwise_conv import SIZES, Gradients, _empty_map, _place, _plan, _taps
+from .depthwise_conv import SIZES, Gradients, _empty_map, _place, _plan
 from .depthwise_grid import grid_of
 
 _PLANS = Plans()
@@ -25,7 +26,7 @@ def forward(
     """`x` `(B, C, H, W)` with its channels side by side in memory."""
     y = _empty_map(x)
     if x.numel():
-        _convolve(x, weight.contiguous(), bias, None, y, silu, False, residual)
+        _convolve(x, weight, bias, None, y, silu, False, residual)
     return y
 
 
@@ -47,7 +48,6 @@ def backward(
     """
     if grad.stride(1) != 1:
         grad = grad.contiguous(memory_format=torch.channels_last)
-    weight = weight.contiguous()
     if not x.numel():
         dbias = None if bias is None else torch.zeros_like(bias)
         return Gradients(torch.empty_like(x), torch.zeros_like(weight), dbias)
@@ -86,7 +86,8 @@ def _convolve(
         constants = dict(SILU=silu, HAS_BIAS=bias is not None, BACK=grad is not None)
         constants |= dict(FLIP=flip, RESIDUAL=residual)
         launch = _PLANS.keep(key, _plan(wide_kernel, x, weight, dict(x=x, g=g), **constants))
-    launch(x, weight, bias, grad, y)
+    # Tap by tap, so that channels of one lie side by side.
+    launch(x, weight.flatten(1).t().contiguous(), bias, grad, y)
 
 
 def _parameters(x: Tensor, weight: Tensor, grad: Tensor) -> Tensor:
@@ -144,8 +145,7 @@ def wide_kernel(
 ):
     """The convolution of a strip, its SiLU, or with BACK `grad` times SiLU's slope there."""
     C = vectors * VECTOR
-    b, first, end, w, d, _ = _place(width, strips, rows, height, C, WB, DB)
-    taps = _taps(weight, d, C, S, FLIP, RESIDUAL)
+    b, first, end, w, d, _tile = _place(width, strips, rows, height, C, WB, DB)
     bias_D = tl.zeros([DB], tl.float32)
     if HAS_BIAS:
         bias_D = tl.load(bias + d, mask=d < C, other=0.0).to(tl.float32)
@@ -159,15 +159,25 @@ def wide_kernel(
         sums = ()
         for _ in tl.static_range(S):
             sums = sums + (tl.zeros([WB, DB], tl.float32) + bias_D[None, :],)
-        for r in tl.static_range(2 * S - 1):
-            for s in tl.static_range(S):
+        for s in range(0, S):
+            taps = ()
+            for i in tl.static_range(S):
+                tap = i * S + s
+                if FLIP:
+                    tap = S * S - 1 - tap
+                tap_D = tl.load(weight + tap * C + d, mask=d < C, other=0.0).to(tl.float32)
+                if RESIDUAL:
+                    # One more in the middle, which adds the map.
+                    tap_D += tl.where(tap == S * S // 2, 1.0, 0.0)
+                taps = taps + (tap_D[None, :],)
+            for r in tl.static_range(2 * S - 1):
                 h, column = top + (r - S // 2), w + (s - S // 2)
                 x_WD = _load(x, h, x_h, x_w, height, width, column, d, C, VECTOR)
                 # Row i of the step meets this row of the map with row r - i of the kernel.
                 more = ()
                 for i in tl.static_range(S):
                     if r >= i and r - i < S:
-                        more = more + (sums[i] + x_WD * taps[(r - i) * S + s],)
+                        more = more + (sums[i] + x_WD * taps[r - i],)
                     else:
                         more = more + (sums[i],)
                 sums = more
@@ -208,43 +218,41 @@ def wide_sums_kernel(
     WB: tl.constexpr,
     DB: tl.constexpr,
 ):
-    """A strip's share of the gradients of the taps and of the bias.
+    """A strip's share of the gradients of the taps and of the bias, column by column of the taps.
 
-    Sums are kept for each column of the tile and added up once, behind the last row.
+    The first-level cache holds the strip from one column to the next.
     """
     C = vectors * VECTOR
     b, first, end, w, d, tile = _place(width, strips, rows, height, C, WB, DB)
     x += b.to(tl.int64) * x_b * VECTOR
     grad += b.to(tl.int64) * g_b * VECTOR
-    sums = ()
-    for _ in tl.static_range(S * S):
-        sums = sums + (tl.zeros([WB, DB], tl.float32),)
-    bias_WD = tl.zeros([WB, DB], tl.float32)
-    for step in range(0, end - first, S):
-        top = first + step
-        grads = ()
-        for i in tl.static_range(S):
-            # Rows behind the last of the strip count as zeros: they are another's.
-            g_WD = _load(grad, top + i, g_h, g_w, end, width, w, d, C, VECTOR)
-            grads = grads + (g_WD,)
-            bias_WD += g_WD
-        for r in tl.static_range(2 * S - 1):
-            for s in tl.static_range(S):
+    NUMBERS: tl.constexpr = S * S + 1
+    part_D = parts + (tile.to(tl.int64) * C + d) * NUMBERS
+    for s in range(0, S):
+        # Of each column of the tile, added up once, behind the last row.
+        sums = ()
+        for _ in tl.static_range(S):
+            sums = sums + (tl.zeros([WB, DB], tl.float32),)
+        bias_WD = tl.zeros([WB, DB], tl.float32)
+        for step in range(0, end - first, S):
+            top = first + step
+            grads = ()
+            for i in tl.static_range(S):
+                # Rows behind the last of the strip count as zeros: they are another's.
+                g_WD = _load(grad, top + i, g_h, g_w, end, width, w, d, C, VECTOR)
+                grads = grads + (g_WD,)
+                bias_WD += g_WD
+            for r in tl.static_range(2 * S - 1):
                 h, column = top + (r - S // 2), w + (s - S // 2)
                 x_WD = _load(x, h, x_h, x_w, height, width, column, d, C, VECTOR)
-                # The first S sums are those of column s: they go to the end, so that the next
-                # column's come first, and after the last all are where they were.
-                more = sums[S:]
+                more = ()
                 for i in tl.static_range(S):
                     if r >= i and r - i < S:
                         more = more + (sums[i] + x_WD * grads[r - i],)
                     else:
                         more = more + (sums[i],)
                 sums = more
-    NUMBERS: tl.constexpr = S * S + 1
-    part_D = parts + (tile.to(tl.int64) * C + d) * NUMBERS
-    # Column by column here, row by row there.
-    for s in tl.static_range(S):
         for i in tl.static_range(S):
-            tl.store(part_D + i * S + s, tl.sum(sums[s * S + i], 0), mask=d < C)
-    tl.store(part_D + S * S, tl.sum(bias_WD, 0), mask=d < C)
+            tl.store(part_D + (i * S + s), tl.sum(sums[i], 0), mask=d < C)
+        # The same for each column of the kernel.
+        tl.store(part_D + S * S, tl.sum(bias_WD, 0), mask=d < C)
