@@ -1,13 +1,16 @@
 """Depthwise convolution of any odd kernel, with SiLU, on maps whose memory is channels-last.
 
 Which way is taken is decided in `kernels_take` and nowhere else. On CUDA, Triton's kernels take
-square kernels of up to five columns and stride 1: cuDNN makes a plan for every new size of a map,
+square kernels of up to seven columns and stride 1: cuDNN makes a plan for every new size of a map,
 which takes longer than the training step of a detector that gets it, and PyTorch's operators read
 and write the map for the convolution and for SiLU. These kernels are compiled once for all sizes;
 training keeps the input alone. All else is PyTorch's convolution: larger kernels, whose weights and
 sums the registers of a program do not hold, other strides, kernels along one side, maps whose
 memory is channels-first, float64, and a CPU.
 """
+
+import importlib
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +21,10 @@ from .derivatives import differentiated_again, gradients
 from .launch import DTYPES, HAS_TRITON
 from .recompute import unwatched
 
-SIDES = (1, 3, 5)
+SIDES = (1, 3, 5, 7)
 """Rows and columns of a kernel that Triton's take."""
+WIDE = 7
+"""From so many on a program does not keep the rows of the map that its kernel covers."""
 
 
 def depthwise_conv(
@@ -80,6 +85,13 @@ def kernels_take(x: Tensor, weight: Tensor, stride: int) -> bool:
     return channels_last and one_dtype and known
 
 
+def kernels_of(weight: Tensor) -> ModuleType:
+    """The module whose `forward` and `backward` take a kernel of this size."""
+    name = "wide_conv" if weight.shape[-1] >= WIDE else "depthwise_conv"
+    # Late, as it needs Triton.
+    return importlib.import_module(f".kernels.{name}", __package__)
+
+
 def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, stride: int = 1) -> Tensor:
     padding = (weight.shape[2] // 2, weight.shape[3] // 2)
     y = F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
@@ -94,12 +106,10 @@ def plain_of_one_dtype(x: Tensor, weight: Tensor, bias: Tensor | None, silu: boo
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, silu):
-        from .kernels.depthwise_conv import forward
-
         # Not the convolution's output, which SiLU's gradient needs: the kernel computes it again.
         ctx.save_for_backward(x, weight, bias)
         ctx.silu = silu
-        return forward(x, weight, bias, silu)
+        return kernels_of(weight).forward(x, weight, bias, silu)
 
     @staticmethod
     def backward(ctx, grad):
@@ -110,8 +120,8 @@ class _Fused(torch.autograd.Function):
                 ctx.needs_input_grad,
                 grad,
             )
-        from .kernels.depthwise_conv import backward
-
         wants_dx, *wants_parameters = ctx.needs_input_grad[:3]
-        grads = backward(grad, *ctx.saved_tensors, ctx.silu, wants_dx, any(wants_parameters))
+        grads = kernels_of(ctx.saved_tensors[1]).backward(
+            grad, *ctx.saved_tensors, ctx.silu, wants_dx, any(wants_parameters)
+        )
         return *grads, None

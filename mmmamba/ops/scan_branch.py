@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from .autocast import autocast_dtype
+from .depthwise_conv import kernels_of, plain_of_one_dtype
 from .depthwise_conv import kernels_take as conv_takes
-from .depthwise_conv import plain_of_one_dtype
 from .derivatives import differentiated_again, gradients
 from .layer_norm import kernels_take as norm_takes
 from .layer_norm import output_dtype, plain_operator
@@ -101,12 +101,13 @@ class _Kept(NamedTuple):
 def _forward(
     given: ScanBranch, index: Tensor, settings: _Settings, keep_states: bool
 ) -> tuple[Tensor, _Kept]:
-    from .kernels import depthwise_conv as conv_kernels
     from .kernels import layer_norm as norm_kernels
 
     batch, height, width, channels = shape = given.x_BHWD.shape
     x_BDHW = given.x_BHWD.permute(0, 3, 1, 2)
-    local_BDHW = conv_kernels.forward(x_BDHW, given.conv_weight, given.conv_bias, True)
+    local_BDHW = kernels_of(given.conv_weight).forward(
+        x_BDHW, given.conv_weight, given.conv_bias, True
+    )
     length = height * width
     strides = (length * channels, channels, 1)
     scanned = projected.Tensors(
@@ -177,7 +178,6 @@ def _backward(
     grad_BHWD: Tensor, given: ScanBranch, index: Tensor, settings: _Settings, kept: _Kept, ctx
 ) -> tuple[Tensor | None, ...]:
     """Gradients of all in `given`: the parts' backward passes from the last to the first."""
-    from .kernels import depthwise_conv as conv_kernels
     from .kernels import layer_norm as norm_kernels
 
     dtype = settings.scan_dtype
@@ -188,7 +188,7 @@ def _backward(
     scanned = projected.backward(dy_BLD, kept.states, kept.scanned, args, ctx.at_once, kept.backend)
     dlocal_BDHW = scanned.x.view(given.x_BHWD.shape).permute(0, 3, 1, 2)
     wants_dx, *wants_parameters = ctx.needs_input_grad[:3]
-    dx_BDHW, dconv_weight, dconv_bias = conv_kernels.backward(
+    dx_BDHW, dconv_weight, dconv_bias = kernels_of(given.conv_weight).backward(
         dlocal_BDHW,
         given.x_BHWD.permute(0, 3, 1, 2),
         given.conv_weight,
