@@ -8,7 +8,8 @@ Shape suffixes: B batch, S cells of all maps, C channels, Q queries, M heads, D 
 points; E = M L P.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -16,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .autocast import full_precision
-from .derivatives import differentiated_again, gradients, transformed
+from .derivatives import differentiated_again, gradients, transformed, watched
 from .launch import DTYPES, HAS_TRITON
-from .recompute import unwatched
+from .library import below_autograd, differentiate, refuse_derivatives, register
 
 MAX_MAPS = 4
 """Maps, and grids of queries, that the kernels have arguments for."""
@@ -32,6 +33,14 @@ class Layout(NamedTuple):
     maps: Sizes
     grids: Sizes
     heads: int
+
+    def as_numbers(self) -> tuple[list[int], list[int], int]:
+        """The same as an operator's schema takes it: sides of maps, sides of grids, heads."""
+        return [*chain(*self.maps)], [*chain(*self.grids)], self.heads
+
+
+def _layout(maps: Sequence[int], grids: Sequence[int], heads: int) -> Layout:
+    return Layout(tuple(zip(maps[::2], maps[1::2])), tuple(zip(grids[::2], grids[1::2])), heads)
 
 
 def deformable_sampling(
@@ -67,9 +76,11 @@ def deformable_sampling(
     if value_BSC.is_cuda and torch.are_deterministic_algorithms_enabled():
         # The kernels add gradients of cells in any order, and so does PyTorch's `grid_sample`.
         return _gathered(*given, layout)
-    if not _kernels_take(*given, layout):
-        return _plain(*given, layout)
-    return _Fused.apply(*given, layout)
+    if torch.compiler.is_compiling():
+        return sampling_op(*given, *layout.as_numbers())
+    if _kernels_take(*given, layout) and not watched():
+        return _Fused.apply(*given, layout)
+    return _plain(*given, layout)
 
 
 def _check(value_BSC: Tensor, offsets: Tensor, logits_BQE: Tensor, layout: Layout) -> None:
@@ -100,7 +111,7 @@ def _cells(sizes: Sizes) -> int:
 def _kernels_take(value_BSC: Tensor, offsets: Tensor, logits_BQE: Tensor, layout: Layout) -> bool:
     known = all(x.dtype in DTYPES for x in (value_BSC, offsets, logits_BQE))
     few = max(len(layout.maps), len(layout.grids)) <= MAX_MAPS
-    return HAS_TRITON and unwatched(value_BSC) and known and few
+    return HAS_TRITON and value_BSC.is_cuda and known and few
 
 
 class _Points(NamedTuple):
@@ -182,7 +193,58 @@ def _gathered(value_BSC: Tensor, offsets: Tensor, logits_BQE: Tensor, layout: La
     return total_BQMD.flatten(2).to(value_BSC.dtype)
 
 
+def _sampling(
+    value_BSC: Tensor,
+    offsets: Tensor,
+    logits_BQE: Tensor,
+    maps: list[int],
+    grids: list[int],
+    heads: int,
+) -> Tensor:
+    """The operator's body."""
+    given, layout = (value_BSC, offsets, logits_BQE), _layout(maps, grids, heads)
+    if not _kernels_take(*given, layout):
+        return _plain(*given, layout)
+    from .kernels.deformable_sampling import forward
+
+    return forward(*given, layout)
+
+
+sampling_op = register("deformable_sampling", _sampling)
+
+
+@torch.library.register_fake("mmmamba::deformable_sampling")
+def _(value_BSC, offsets, logits_BQE, maps, grids, heads):
+    return value_BSC.new_empty(*logits_BQE.shape[:2], value_BSC.shape[2])
+
+
+def _sampling_backward(
+    grad: Tensor,
+    value_BSC: Tensor,
+    offsets: Tensor,
+    logits_BQE: Tensor,
+    maps: list[int],
+    grids: list[int],
+    heads: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The body of what gives the kernels' gradients."""
+    from .kernels.deformable_sampling import backward
+
+    return backward(grad, value_BSC, offsets, logits_BQE, _layout(maps, grids, heads))
+
+
+sampling_backward_op = register("deformable_sampling_backward", _sampling_backward)
+refuse_derivatives(sampling_backward_op, "deformable_sampling")
+
+
+@torch.library.register_fake("mmmamba::deformable_sampling_backward")
+def _(grad, *given):
+    return tuple(x.new_empty(x.shape) for x in given[:3])
+
+
 class _Fused(torch.autograd.Function):
+    """The kernels without the dispatcher."""
+
     @staticmethod
     def forward(ctx, value_BSC, offsets, logits_BQE, layout):
         from .kernels.deformable_sampling import forward
@@ -194,12 +256,45 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         if differentiated_again(grad):
-            return *gradients(
-                lambda *given: _gathered(*given, ctx.layout),
-                ctx.saved_tensors,
-                ctx.needs_input_grad[:3],
-                grad,
-            ), None
+            return *_by_formula(ctx, grad, _gathered), None
         from .kernels.deformable_sampling import backward
 
         return *backward(grad, *ctx.saved_tensors, ctx.layout), None
+
+
+class _Watched(torch.autograd.Function):
+    """The operator, as a compiler sees it."""
+
+    @staticmethod
+    def forward(ctx, *inputs):
+        ctx.save_for_backward(*inputs[:3])
+        ctx.layout = _layout(*inputs[3:])
+        return below_autograd(sampling_op, *inputs)
+
+    @staticmethod
+    def backward(ctx, grad):
+        given, layout = ctx.saved_tensors, ctx.layout
+        if differentiated_again(grad):
+            found = _by_formula(ctx, grad, _gathered)
+        elif _kernels_take(*given, layout):
+            found = sampling_backward_op(grad, *given, *layout.as_numbers())
+        else:
+            found = _by_formula(ctx, grad, _plain)
+        return *found, None, None, None
+
+
+def _by_formula(ctx, grad: Tensor, formula: Callable[..., Tensor]) -> tuple[Tensor | None, ...]:
+    """Gradients by PyTorch's operators."""
+    return gradients(
+        lambda *given: formula(*given, ctx.layout),
+        ctx.saved_tensors,
+        ctx.needs_input_grad[:3],
+        grad,
+    )
+
+
+def _plain_op(value_BSC: Tensor, offsets: Tensor, logits_BQE: Tensor, *numbers) -> Tensor:
+    return _gathered(value_BSC, offsets, logits_BQE, _layout(*numbers))
+
+
+differentiate(sampling_op, _Watched, _plain_op)

@@ -5,7 +5,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 from mmmamba.ops import deformable_sampling
-from mmmamba.ops.deformable_sampling import Layout, _Fused, _gathered, _plain
+from mmmamba.ops.deformable_sampling import Layout, _Fused, _gathered, _plain, sampling_op
 
 from .interpreter import DEVICE, check_in_the_interpreter, inside, kernels, outside
 from .second_order import assert_forward_equal, assert_second_order_equal
@@ -88,6 +88,31 @@ def test_derivatives_of_the_formula():
 
     assert gradcheck(run, leaves, check_forward_ad=True)
     assert gradgradcheck(run, leaves, fast_mode=True)
+
+
+def test_compiled():
+    maps, grids = THREE, ONE
+    given = inputs(maps, grids, device=DEVICE)
+
+    def run(*x):
+        return deformable_sampling(*x, maps, grids, 2)
+
+    compiled = torch.compile(run, backend="aot_eager", fullgraph=True)
+    grad = torch.randn(*given[2].shape[:2], 10, device=DEVICE)
+    for got, want in zip(with_gradients(compiled, given, grad), with_gradients(run, given, grad)):
+        torch.testing.assert_close(got, want)
+
+
+def test_the_operator_has_derivatives_of_any_order():
+    maps, grids = ((3, 2), (2, 2)), ((1, 2),)
+    layout = Layout(maps, grids, 1)
+    given = inputs(maps, grids, 1, 2, 2, 1, dtype=torch.float64)
+
+    def run(*x):
+        return sampling_op(*x, *layout.as_numbers())
+
+    assert_second_order_equal(run, lambda *x: _gathered(*x, layout), given)
+    assert_forward_equal(run, lambda *x: _gathered(*x, layout), given)
 
 
 def test_forward_mode():
