@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .derivatives import watched
+from .derivatives import differentiated_again, watched
+from .launch import DTYPES, HAS_TRITON
+from .recompute import unwatched
 
 
 def gather_rows(x_BNC: Tensor, index_M: Tensor, inverse_NK: Tensor) -> Tensor:
@@ -38,6 +40,11 @@ def gather_sums(y_BMC: Tensor, inverse_NK: Tensor, index_M: Tensor) -> Tensor:
 
 
 def _sums(y_BMC: Tensor, inverse_NK: Tensor) -> Tensor:
+    if HAS_TRITON and unwatched(y_BMC) and y_BMC.dtype in DTYPES:
+        from .kernels.gather_sums import gather_sums
+
+        # One kernel, where each row would be written before it is added.
+        return gather_sums(y_BMC, inverse_NK)
     rows_BNKC = y_BMC.index_select(1, inverse_NK.flatten()).unflatten(1, inverse_NK.shape)
     return rows_BNKC.sum(2)
 
@@ -58,6 +65,8 @@ class _Gather(torch.autograd.Function):
     def backward(ctx, grad_BMC):
         index_M, inverse_NK = ctx.saved_tensors
         has_empty = inverse_NK.numel() > len(index_M)
+        if inverse_NK.shape[1] > 1 and not (has_empty or differentiated_again(grad_BMC)):
+            return _sums(grad_BMC, inverse_NK), None, None
         rows_BNKC = _plain(grad_BMC, inverse_NK.flatten(), has_empty).unflatten(1, inverse_NK.shape)
         return rows_BNKC.sum(2) if inverse_NK.shape[1] > 1 else rows_BNKC.squeeze(2), None, None
 

@@ -6,6 +6,8 @@ import torch.nn.functional as F
 
 from mmmamba.ops import gather_rows
 
+from .interpreter import DEVICE, check_in_the_interpreter, kernels, outside
+from .interpreter_memory import check_addresses
 from .second_order import assert_forward_equal, assert_second_order_equal
 
 
@@ -73,3 +75,27 @@ def test_the_same_in_each_run():
     y = gather_rows(x, index.flatten(), inverse.t())
     got, again = (torch.autograd.grad(y, x, grad, retain_graph=True)[0] for _ in range(2))
     assert torch.equal(got, again)
+
+
+@kernels
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows, channels", [(1, 3), (37, 72)])
+def test_sums_by_the_kernel(where, dtype, rows, channels, monkeypatch):
+    from mmmamba.ops.kernels.gather_sums import gather_sums as by_kernel
+
+    if where == "interpreter":
+        check_addresses(monkeypatch)
+    torch.manual_seed(0)
+    orders = [torch.randperm(rows) + rows * k for k in range(3)]
+    inverse = torch.stack(orders, 1).to(DEVICE, torch.int32)
+    y = torch.randn(2, 3 * rows, channels).to(DEVICE, dtype)
+    want = y.float()[:, inverse.flatten().long()].unflatten(1, inverse.shape).sum(2)
+    # The interpreter cuts off where a GPU rounds.
+    tolerance = dict(rtol=1e-6, atol=1e-6) if dtype == torch.float32 else dict(rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(by_kernel(y, inverse).float(), want, **tolerance)
+    assert by_kernel(y[:0], inverse).shape == (0, rows, channels)
+
+
+@outside
+def test_in_the_interpreter():
+    check_in_the_interpreter(__file__, "-k", "kernel")

@@ -15,7 +15,7 @@ CASES = {
     "msvmamba/msvmambav3_small": "msvmamba_v3_s",
     "msvmamba/msvmambav3_base": "msvmamba_v3_b",
 }
-SLOW = ("msvmamba/msvmambav3_base",)
+SLOW = ("msvmamba/msvmambav3_small", "msvmamba/msvmambav3_base")
 CLASSIFIER_PARAMETERS = {
     "msvmamba_n": 6_864_136,
     "msvmamba_m": 11_879_272,

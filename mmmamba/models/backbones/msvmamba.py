@@ -184,7 +184,7 @@ class MSVMamba(PyramidBackbone):
             embed_dims=128, depths=(2, 4, 18, 2), gate=True, drop_path_rate=0.5
         ),
     )
-    TINY = dict(arch=dict(embed_dims=16, depths=(1, 2, 1, 1)))
+    TINY = dict(arch=dict(embed_dims=16, depths=(1, 2, 1)))
 
     def build(self, a: MSVMambaArch, in_channels: int) -> Pyramid:
         ssm = a.pick("d_state", "ssm_ratio", "dt_rank", "gate")
