@@ -21,7 +21,7 @@ _PLANS = Plans()
 
 
 def forward(y: Tensor, gate: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """Of rows `(R, C)` whose channels lie side by side in memory, as in all here."""
+    """Rows `(R, C)`, whose channels lie side by side in memory, as in all here."""
     out = torch.empty(gate.shape, dtype=gate.dtype, device=gate.device)
     if out.numel():
         _launch(norm_gate_kernel, (y, gate), eps, 0)(y, gate, weight, bias, out)
