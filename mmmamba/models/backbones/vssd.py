@@ -39,7 +39,7 @@ _KEY_MAP = KeyMap(
             (3, 4, 21, 5, 96): "vssd_b",
         },
     ),
-    mark=r"\.attn\.to_qkv\.",
+    mark=r"\.attn\.(to_qkv\.weight|dt_bias)$",
 )
 
 _file = Repository(
