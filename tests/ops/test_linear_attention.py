@@ -1,4 +1,7 @@
-"""Linear attention against its definition, and its kernels against PyTorch's operators."""
+"""Linear attention against its definition, and its kernels against PyTorch's operators.
+
+`test_state_sum.py` starts the interpreter for this file too.
+"""
 
 import pytest
 import torch
@@ -8,7 +11,7 @@ from mmmamba.layers.rotary import rotary_side_table, rotary_table, rotate
 from mmmamba.ops import linear_attention
 from mmmamba.ops.linear_attention import _Fused, _plain
 
-from .interpreter import DEVICE, check_in_the_interpreter, inside, kernels, outside
+from .interpreter import DEVICE, inside, kernels
 from .second_order import assert_second_order_equal
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
@@ -50,11 +53,6 @@ def test_shapes_that_do_not_fit_are_named():
         linear_attention(qk, v, local, table, 3, width)
     with pytest.raises(ValueError, match=r"the table is \(2, 3, 2\), wanted \(2, 4 or more, 2\)"):
         linear_attention(qk, v, local, table[:, :3], heads, width)
-
-
-@outside
-def test_in_the_interpreter():
-    check_in_the_interpreter(__file__)
 
 
 @kernels

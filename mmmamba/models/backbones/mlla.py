@@ -99,7 +99,7 @@ class MLLA(PyramidBackbone):
             embed_dims=96, depths=(3, 6, 21, 6), num_heads=(3, 6, 12, 24), drop_path_rate=0.5
         ),
     )
-    TINY = dict(arch=dict(embed_dims=8, depths=(1, 1, 1, 1)))
+    TINY = dict(arch=dict(embed_dims=8, depths=(1, 1), num_heads=(2, 4)))
 
     def build(self, a: MLLAArch, in_channels: int) -> Pyramid:
         check_per_stage("MLLA", len(a.depths), num_heads=a.num_heads)

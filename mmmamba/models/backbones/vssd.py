@@ -39,7 +39,7 @@ _KEY_MAP = KeyMap(
             (3, 4, 21, 5, 96): "vssd_b",
         },
     ),
-    mark=r"\.attn\.to_qkv\.|\.attn\.conv2d\.",
+    mark=r"\.attn\.(to_qkv\.weight|dt_bias)$",
 )
 
 _file = Repository(
@@ -124,7 +124,15 @@ class VSSD(PyramidBackbone):
             embed_dims=96, depths=(3, 4, 21, 5), num_heads=(3, 6, 12, 24), drop_path_rate=0.6
         ),
     )
-    TINY = dict(arch=dict(embed_dims=8, depths=(1, 1, 1, 1), d_state=4))
+    TINY = dict(
+        arch=dict(
+            embed_dims=8,
+            depths=(1, 1),
+            num_heads=(2, 4),
+            mixers=("state_sum", "attention"),
+            d_state=4,
+        )
+    )
 
     def build(self, a: VSSDArch, in_channels: int) -> Pyramid:
         check_per_stage("VSSD", len(a.depths), num_heads=a.num_heads, mixers=a.mixers)
