@@ -50,7 +50,13 @@ def forward(
 ) -> Tensor:
     """`C * f(h) + skip * u` in h's dtype; all without gaps."""
     y = torch.empty_like(h)
-    _run(fuse_kernel, (h, kernels, C, u, skip, y), h, dilations, HAS_SKIP=u is not None)
+    _run(
+        fuse_kernel,
+        (h, _channels_last(kernels), C, u, skip, y),
+        h,
+        dilations,
+        HAS_SKIP=u is not None,
+    )
     return y
 
 
@@ -64,7 +70,7 @@ def backward(
     dilations: tuple[int, ...],
 ) -> Gradients:
     """Gradients of all inputs, which have no gaps."""
-    grad = grad.contiguous()
+    grad, kernels_J33D = grad.contiguous(), _channels_last(kernels)
     batch, height, width, channels = h.shape
     margin = 2 * len(dilations)
     tile = _tile_of(h.shape)
@@ -73,21 +79,26 @@ def backward(
     C_parts = _shares(h, tile.blocks, *C.shape)
     skip_parts = _shares(h, tile.tiles, channels)
     du = None if u is None else torch.empty_like(u)
-    tensors = (grad, h, kernels, C, u, skip, wide, C_parts, du, skip_parts)
+    tensors = (grad, h, kernels_J33D, C, u, skip, wide, C_parts, du, skip_parts)
     _run(spread_kernel, tensors, h, dilations, HAS_SKIP=u is not None)
     _run(margins_kernel, (wide,), h, dilations)
     dh = torch.empty_like(h)
-    _run(fold_kernel, (wide, kernels, dh), h, dilations)
+    _run(fold_kernel, (wide, kernels_J33D, dh), h, dilations)
     each = _tiles_of_each(h, tile)
-    parts = _shares(h, ceil_div(tile.tiles, each), *kernels.shape)
+    parts = _shares(h, ceil_div(tile.tiles, each), *kernels_J33D.shape)
     _run(kernels_kernel, (wide, h, parts), h, dilations, each=each)
     return Gradients(
         dh,
-        add_parts(parts, kernels.dtype),
+        add_parts(parts, kernels.dtype).permute(0, 3, 1, 2),
         add_parts(C_parts, C.dtype),
         du,
         None if skip is None else add_parts(skip_parts, skip.dtype),
     )
+
+
+def _channels_last(kernels_JD33: Tensor) -> Tensor:
+    """Taps of neighbouring channels side by side, so that they are loaded in whole vectors."""
+    return kernels_JD33.permute(0, 2, 3, 1).contiguous()
 
 
 def _shares(h: Tensor, *shape: int) -> Tensor:
@@ -201,22 +212,35 @@ def _at(position, d, vectors, VECTOR: tl.constexpr):
 
 
 @triton.jit
-def _moved(place, by: tl.constexpr, end):
+def _moved(place, by, end):
     """Rows or columns further on, those beyond the map at its border."""
     return tl.minimum(tl.maximum(place + by, 0), end - 1)
 
 
 @triton.jit
-def _fused(h, kernels, r, c, d, on_PD, height, width, vectors, J, DILATIONS, VECTOR: tl.constexpr):
+def _fused(
+    h,
+    kernels,
+    r,
+    c,
+    d,
+    on_PD,
+    height,
+    width,
+    vectors,
+    J: tl.constexpr,
+    DILATIONS: tl.constexpr,
+    VECTOR: tl.constexpr,
+):
     """The neighbours' states of an image, weighted and summed, `[P, DB]`."""
     C = vectors * VECTOR
     here_D = tl.zeros_like(d).to(tl.float32)
     h_PD = tl.load(h + _at(r * width + c, d, vectors, VECTOR), mask=on_PD, other=0.0)
     sum_PD = tl.zeros_like(h_PD).to(tl.float32)
     for j in tl.static_range(J):
-        s: tl.constexpr = (DILATIONS >> (8 * j)) & 255
+        s = (DILATIONS >> (8 * j)) & 255
         for i in tl.static_range(9):
-            tap_D = tl.load(kernels + (j * C + d) * 9 + i, mask=d < C, other=0.0)
+            tap_D = tl.load(kernels + (j * 9 + i) * C + d, mask=d < C, other=0.0)
             # The middles of all dilations meet in one cell.
             if i == 4:
                 here_D += tap_D.to(tl.float32)
@@ -329,7 +353,7 @@ def _span(place, end, J: tl.constexpr, DILATIONS: tl.constexpr):
     k = place - end
     first, count = place, tl.zeros_like(place) + 1
     for j in tl.static_range(J):
-        s: tl.constexpr = (DILATIONS >> (8 * j)) & 255
+        s = (DILATIONS >> (8 * j)) & 255
         most = tl.minimum(s + 1, end)
         count = tl.where((k == j) | (k == J + j), most, count)
         first = tl.where(k == j, 0, tl.where(k == J + j, end - most, first))
@@ -376,7 +400,7 @@ def margins_kernel(
 
 
 @triton.jit
-def _takers(place, i: tl.constexpr, s: tl.constexpr, end, j: tl.constexpr, J: tl.constexpr):
+def _takers(place, i: tl.constexpr, s, end, j, J: tl.constexpr):
     """Where those stand that read a row or column by tap `i` of dilation `s`; whether there are.
 
     All that reach beyond a border read its row: their sum stands in the margin.
@@ -415,9 +439,9 @@ def fold_kernel(
     here_D = tl.zeros([DB], tl.float32)
     sum_PD = tl.zeros([SIDE * SIDE, DB], tl.float32)
     for j in tl.static_range(J):
-        s: tl.constexpr = (DILATIONS >> (8 * j)) & 255
+        s = (DILATIONS >> (8 * j)) & 255
         for i in tl.static_range(9):
-            tap_D = tl.load(kernels + (j * C + d) * 9 + i, mask=d < C, other=0.0).to(tl.float32)
+            tap_D = tl.load(kernels + (j * 9 + i) * C + d, mask=d < C, other=0.0).to(tl.float32)
             if i == 4:
                 here_D += tap_D
             else:
@@ -459,9 +483,9 @@ def kernels_kernel(
     C = vectors * VECTOR
     _, d, share = _channels(C, DB)
     whole = width + 2 * J
-    part_D = parts + (share.to(tl.int64) * J * C + d) * 9
+    part_D = parts + share.to(tl.int64) * J * 9 * C + d
     for j in tl.static_range(J):
-        s: tl.constexpr = (DILATIONS >> (8 * j)) & 255
+        s = (DILATIONS >> (8 * j)) & 255
         for i in tl.static_range(3):
             left_PD = tl.zeros([SIDE * SIDE, DB], tl.float32)
             middle_PD = tl.zeros([SIDE * SIDE, DB], tl.float32)
@@ -481,7 +505,7 @@ def kernels_kernel(
                 middle_PD += g_PD * tl.load(at_PD, mask=on_PD, other=0.0).to(tl.float32)
                 at_PD = h_PD + _at(row + _moved(c, s, width), d, vectors, VECTOR)
                 right_PD += g_PD * tl.load(at_PD, mask=on_PD, other=0.0).to(tl.float32)
-            at_D = part_D + j * C * 9 + i * 3
+            at_D = part_D + (j * 9 + i * 3) * C
             tl.store(at_D, tl.sum(left_PD, 0), mask=d < C)
-            tl.store(at_D + 1, tl.sum(middle_PD, 0), mask=d < C)
-            tl.store(at_D + 2, tl.sum(right_PD, 0), mask=d < C)
+            tl.store(at_D + C, tl.sum(middle_PD, 0), mask=d < C)
+            tl.store(at_D + 2 * C, tl.sum(right_PD, 0), mask=d < C)
