@@ -22,6 +22,8 @@ from .add_parts import add_parts
 
 SIDE, WARPS = 8, 8
 """Rows and columns of a tile, and the warps that share it."""
+REGISTERS = 128
+"""At most for each thread, so that two programs share a multiprocessor."""
 PROGRAMS, MOST_TILES = 8, 16
 """Of the kernels' gradient: programs wanted for each multiprocessor, and most tiles of one."""
 SIZES = ["height", "width", "down", "across", "vectors"]
@@ -182,6 +184,7 @@ def _plan(
         SIDE=SIDE,
         DB=tile.channels,
         num_warps=WARPS,
+        maxnreg=REGISTERS,
     )
 
 
@@ -237,7 +240,8 @@ def _fused(
     here_D = tl.zeros_like(d).to(tl.float32)
     h_PD = tl.load(h + _at(r * width + c, d, vectors, VECTOR), mask=on_PD, other=0.0)
     sum_PD = tl.zeros_like(h_PD).to(tl.float32)
-    for j in tl.static_range(J):
+    # A loop, not unrolled: all loads at once would want more registers than there are.
+    for j in range(J):
         s = (DILATIONS >> (8 * j)) & 255
         for i in tl.static_range(9):
             tap_D = tl.load(kernels + (j * 9 + i) * C + d, mask=d < C, other=0.0)
@@ -438,7 +442,7 @@ def fold_kernel(
     on_PD = ((r < height) & (c < width))[:, None] & (d < C)[None, :]
     here_D = tl.zeros([DB], tl.float32)
     sum_PD = tl.zeros([SIDE * SIDE, DB], tl.float32)
-    for j in tl.static_range(J):
+    for j in range(J):
         s = (DILATIONS >> (8 * j)) & 255
         for i in tl.static_range(9):
             tap_D = tl.load(kernels + (j * 9 + i) * C + d, mask=d < C, other=0.0).to(tl.float32)
@@ -484,7 +488,7 @@ def kernels_kernel(
     _, d, share = _channels(C, DB)
     whole = width + 2 * J
     part_D = parts + share.to(tl.int64) * J * 9 * C + d
-    for j in tl.static_range(J):
+    for j in range(J):
         s = (DILATIONS >> (8 * j)) & 255
         for i in tl.static_range(3):
             left_PD = tl.zeros([SIDE * SIDE, DB], tl.float32)
