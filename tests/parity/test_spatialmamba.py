@@ -19,7 +19,7 @@ CLASSIFIER_PARAMETERS = {
 }
 
 
-@pytest.mark.parametrize("case, name", harness.cases(CASES))
+@pytest.mark.parametrize("case, name", harness.cases(CASES, slow=tuple(CASES)[1:]))
 def test_maps(case, name):
     harness.check_maps(recipe.load_case(f"{case}.json"), lambda: mmmamba.create_backbone(name))
 
