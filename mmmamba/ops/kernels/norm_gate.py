@@ -89,8 +89,8 @@ def _plan(
     is_backward = kernel is norm_gate_backward_kernel
     BP = max(1, (BACKWARD if is_backward else FORWARD) // (BG * BE))
     programs = tiles = ceil_div(positions, BP)
-    # Counted in vectors, as many channels as divide them all, at 16 bytes in half precision at most:
-    # so the compiler sees where whole vectors begin, though it knows none of these numbers.
+    # Strides are counted in vectors, of as many channels as divide them all: so the compiler sees
+    # where whole vectors begin, though it knows none of these numbers.
     vector = math.gcd(8, width, *strides.values())
     sizes = dict(positions=positions, eps=eps)
     sizes |= {name: stride // vector for name, stride in strides.items()}
