@@ -46,6 +46,7 @@ def _join_groups(state: dict[str, Tensor]) -> dict[str, Tensor]:
 _KEY_MAP = KeyMap(
     under=("model_ema", "model"),
     renames=(
+        # Convolution, norm and activation count one after the other in their stem.
         (r"^patch_embed1\.conv\.([036])\.", lambda m: f"patch_embed.{int(m[1]) // 3}.conv."),
         (r"^patch_embed1\.conv\.([147])\.", lambda m: f"patch_embed.{int(m[1]) // 3}.norm."),
         (r"^patch_embed1\.proj\.", "patch_embed.3."),

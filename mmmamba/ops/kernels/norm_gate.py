@@ -7,6 +7,8 @@ are added in one order. Widths are constants of a kernel, numbers of positions a
 Shape suffixes: R rows of a tile (positions by groups, these padded to a power of two), E width.
 """
 
+import math
+
 import torch
 import triton
 import triton.language as tl
@@ -15,8 +17,11 @@ from torch import Tensor
 from ..launch import Launch, Plans, ceil_div, multiprocessors
 from .add_parts import add_parts
 
-ELEMENTS, WARPS = 2048, 4
-"""Size of a tile, which has one position at least, and warps that share it."""
+FORWARD, BACKWARD, WARPS = 2048, 1024, 4
+"""Elements of a tile, which has one position at least, and warps that share it.
+
+The way back holds more of each element, and more programs share a multiprocessor the smaller it is.
+"""
 PROGRAMS = 6
 """For each multiprocessor, in the backward pass."""
 
@@ -88,14 +93,18 @@ def _plan(
         return plan
     width, BG = channels // groups, triton.next_power_of_2(groups)
     BE = triton.next_power_of_2(width)
-    BP = max(1, ELEMENTS // (BG * BE))
-    tiles = ceil_div(positions, BP)
-    programs = tiles
-    sizes = dict(positions=positions, eps=eps, **strides)
-    if kernel is norm_gate_backward_kernel:
+    is_backward = kernel is norm_gate_backward_kernel
+    BP = max(1, (BACKWARD if is_backward else FORWARD) // (BG * BE))
+    programs = tiles = ceil_div(positions, BP)
+    # Strides are counted in vectors, of as many channels as divide them all: so the compiler sees
+    # where whole vectors begin, though it knows none of these numbers.
+    vector = math.gcd(8, width, *strides.values())
+    sizes = dict(positions=positions, eps=eps)
+    sizes |= {name: stride // vector for name, stride in strides.items()}
+    if is_backward:
         programs = min(tiles, PROGRAMS * multiprocessors(y.device))
         sizes |= dict(tiles=tiles, programs=programs)
-    constants = dict(G=groups, BG=BG, E=width, BE=BE, BP=BP, SILU=silu)
+    constants = dict(G=groups, BG=BG, E=width, BE=BE, BP=BP, VECTOR=vector, SILU=silu)
     warps = max(WARPS, min(16, BG * BE // 512))
     launch = Launch(kernel, y.device, programs, sizes, **constants, num_warps=warps)
     return _PLANS.keep(key, (launch, programs))
@@ -126,18 +135,22 @@ def norm_gate_kernel(
     E: tl.constexpr,
     BE: tl.constexpr,
     BP: tl.constexpr,
+    VECTOR: tl.constexpr,
     SILU: tl.constexpr,
 ):
     r, e = tl.arange(0, BP * BG), tl.arange(0, BE)
-    g_R = r % BG
+    p_R, g_R = r // BG, r % BG
     # In 64 bits: positions times channels may exceed 2**31.
-    p_R = tl.program_id(0).to(tl.int64) * BP + r // BG
+    first = tl.program_id(0).to(tl.int64) * BP
     in_E = e < E
-    on_RE = ((p_R < positions) & (g_R < G))[:, None] & in_E[None, :]
+    on_RE = ((first + p_R < positions) & (g_R < G))[:, None] & in_E[None, :]
     channel_RE = g_R[:, None] * E + e[None, :]
     place_RE = p_R[:, None] * (G * E) + channel_RE
+    y, z, out = y + first * (G * E), z + first * z_p * VECTOR, out + first * (G * E)
     y_RE = tl.load(y + place_RE, mask=on_RE, other=0.0).to(tl.float32)
-    z_RE = tl.load(z + p_R[:, None] * z_p + channel_RE, mask=on_RE, other=0.0).to(tl.float32)
+    z_RE = tl.load(z + p_R[:, None] * z_p * VECTOR + channel_RE, mask=on_RE, other=0.0).to(
+        tl.float32
+    )
     weight_RE = tl.load(weight + channel_RE, mask=on_RE, other=0.0).to(tl.float32)
     bias_RE = tl.load(bias + channel_RE, mask=on_RE, other=0.0).to(tl.float32)
     normed_RE, _ = _normed(y_RE, in_E, eps, E)
@@ -168,11 +181,12 @@ def norm_gate_backward_kernel(
     E: tl.constexpr,
     BE: tl.constexpr,
     BP: tl.constexpr,
+    VECTOR: tl.constexpr,
     SILU: tl.constexpr,
 ):
     """dy and dz, and this program's part of dweight and dbias."""
     r, e = tl.arange(0, BP * BG), tl.arange(0, BE)
-    g_R = r % BG
+    p_R, g_R = r // BG, r % BG
     in_E = e < E
     there_RE = (g_R < G)[:, None] & in_E[None, :]
     channel_RE = g_R[:, None] * E + e[None, :]
@@ -181,29 +195,33 @@ def norm_gate_backward_kernel(
     # Kept apart for each row of a tile, and added up across positions once, behind the loop.
     dweight_RE = tl.zeros([BP * BG, BE], tl.float32)
     dbias_RE = tl.zeros([BP * BG, BE], tl.float32)
-    p_R = tl.program_id(0).to(tl.int64) * BP + r // BG
+    place_RE = p_R[:, None] * (G * E) + channel_RE
+    # In 64 bits: positions times channels may exceed 2**31.
+    first = tl.program_id(0).to(tl.int64) * BP
     for _ in range(tl.program_id(0), tiles, programs):
-        on_RE = (p_R < positions)[:, None] & there_RE
-        place_RE = p_R[:, None] * (G * E) + channel_RE
-        y_RE = tl.load(y + place_RE, mask=on_RE, other=0.0).to(tl.float32)
-        z_RE = tl.load(z + p_R[:, None] * z_p + channel_RE, mask=on_RE, other=0.0).to(tl.float32)
+        on_RE = (first + p_R < positions)[:, None] & there_RE
+        base = first * (G * E)
+        z_place_RE = p_R[:, None] * z_p * VECTOR + channel_RE
+        g_place_RE = p_R[:, None] * g_p * VECTOR + channel_RE
+        y_RE = tl.load(y + base + place_RE, mask=on_RE, other=0.0).to(tl.float32)
+        z_RE = tl.load(z + first * z_p * VECTOR + z_place_RE, mask=on_RE, other=0.0).to(tl.float32)
         # Zero where there is nothing, and so is all that is added up below.
-        g_RE = tl.load(g + p_R[:, None] * g_p + channel_RE, mask=on_RE, other=0.0).to(tl.float32)
+        g_RE = tl.load(g + first * g_p * VECTOR + g_place_RE, mask=on_RE, other=0.0).to(tl.float32)
         normed_RE, rstd_R = _normed(y_RE, in_E, eps, E)
         dz_RE = g_RE * (normed_RE * weight_RE + bias_RE)
         if SILU:
             sigmoid_RE = tl.sigmoid(z_RE)
             dz_RE *= sigmoid_RE * (1 + z_RE * (1 - sigmoid_RE))
             z_RE *= sigmoid_RE
-        tl.store(dz + place_RE, dz_RE.to(dz.dtype.element_ty), mask=on_RE)
+        tl.store(dz + base + place_RE, dz_RE.to(dz.dtype.element_ty), mask=on_RE)
         g_RE *= z_RE
         dweight_RE += g_RE * normed_RE
         dbias_RE += g_RE
         g_RE *= weight_RE
         mean_R, along_R = tl.sum(g_RE, 1) / E, tl.sum(g_RE * normed_RE, 1) / E
         dy_RE = (g_RE - mean_R[:, None] - normed_RE * along_R[:, None]) * rstd_R[:, None]
-        tl.store(dy + place_RE, dy_RE.to(dy.dtype.element_ty), mask=on_RE)
-        p_R += programs * BP
+        tl.store(dy + base + place_RE, dy_RE.to(dy.dtype.element_ty), mask=on_RE)
+        first += programs * BP
     # Rows of one group, one for each position of a tile.
     dweight_GE = tl.sum(tl.reshape(dweight_RE, [BP, BG, BE]), 0)
     dbias_GE = tl.sum(tl.reshape(dbias_RE, [BP, BG, BE]), 0)

@@ -15,8 +15,11 @@ from torch import Tensor
 from ..launch import Launch, Plans, ceil_div, multiprocessors
 from .add_parts import add_parts
 
-ELEMENTS, WARPS = 2048, 4
-"""Size of a tile, which has one position at least, and warps that share it."""
+FORWARD, BACKWARD, WARPS = 2048, 1024, 4
+"""Elements of a tile, which has one position at least, and warps that share it.
+
+The way back holds more of each element, and more programs share a multiprocessor the smaller it is.
+"""
 PROGRAMS = 6
 """For each multiprocessor, in the backward pass."""
 
@@ -75,11 +78,11 @@ def _plan(kernel, tensors: tuple[Tensor, ...], eps: float) -> tuple[Launch, int]
     images, width = len(x), x.shape[-1]
     length = x[0].numel() // width
     BC = triton.next_power_of_2(width)
-    BR = max(1, ELEMENTS // BC)
-    tiles = ceil_div(length, BR)
-    programs = tiles
+    is_backward = kernel is product_norm_backward_kernel
+    BR = max(1, (BACKWARD if is_backward else FORWARD) // BC)
+    programs = tiles = ceil_div(length, BR)
     sizes = dict(length=length, tiles=tiles, eps=eps)
-    if kernel is product_norm_backward_kernel:
+    if is_backward:
         programs = min(tiles, ceil_div(PROGRAMS * multiprocessors(x.device), images))
         sizes |= dict(images=images, programs=programs)
     warps = max(WARPS, min(16, BC // 512))
@@ -116,18 +119,19 @@ def product_norm_kernel(
     c = tl.arange(0, BC)
     in_C = c < C
     image, tile = tl.program_id(0) // tiles, tl.program_id(0) % tiles
-    r = tile * BR + tl.arange(0, BR)
-    on_RC = (r < length)[:, None] & in_C[None, :]
+    first, r = tile * BR, tl.arange(0, BR)
+    on_RC = (first + r < length)[:, None] & in_C[None, :]
     # In 64 bits: positions times width may exceed 2**31.
-    place_RC = (image.to(tl.int64) * length + r)[:, None] * C + c[None, :]
-    product_RC = tl.load(x + place_RC, mask=on_RC, other=0.0).to(tl.float32)
-    product_RC *= tl.load(y + place_RC, mask=on_RC, other=0.0).to(tl.float32)
+    base = (image.to(tl.int64) * length + first) * C
+    place_RC = r[:, None] * C + c[None, :]
+    product_RC = tl.load(x + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
+    product_RC *= tl.load(y + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
     factor_C = tl.load(factor + image * C + c, mask=in_C, other=0.0).to(tl.float32)
     normed_RC, _ = _normed(product_RC * factor_C[None, :], in_C, eps, C)
     weight_C = tl.load(weight + c, mask=in_C, other=0.0).to(tl.float32)
     bias_C = tl.load(bias + c, mask=in_C, other=0.0).to(tl.float32)
     out_RC = normed_RC * weight_C[None, :] + bias_C[None, :]
-    tl.store(out + place_RC, out_RC.to(out.dtype.element_ty), mask=on_RC)
+    tl.store(out + base + place_RC, out_RC.to(out.dtype.element_ty), mask=on_RC)
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -160,14 +164,17 @@ def product_norm_backward_kernel(
     dweight_RC = tl.zeros([BR, BC], tl.float32)
     dbias_RC = tl.zeros([BR, BC], tl.float32)
     dfactor_RC = tl.zeros([BR, BC], tl.float32)
+    r = tl.arange(0, BR)
+    place_RC = r[:, None] * C + c[None, :]
     for tile in range(program, tiles, programs):
-        r = tile * BR + tl.arange(0, BR)
-        on_RC = (r < length)[:, None] & in_C[None, :]
-        place_RC = (image.to(tl.int64) * length + r)[:, None] * C + c[None, :]
-        x_RC = tl.load(x + place_RC, mask=on_RC, other=0.0).to(tl.float32)
-        y_RC = tl.load(y + place_RC, mask=on_RC, other=0.0).to(tl.float32)
+        first = tile * BR
+        on_RC = (first + r < length)[:, None] & in_C[None, :]
+        # In 64 bits: positions times width may exceed 2**31.
+        base = (image.to(tl.int64) * length + first) * C
+        x_RC = tl.load(x + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
+        y_RC = tl.load(y + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
         # Zero where there is nothing, and so is all that is added up below.
-        g_RC = tl.load(grad + place_RC, mask=on_RC, other=0.0).to(tl.float32)
+        g_RC = tl.load(grad + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
         product_RC = x_RC * y_RC
         normed_RC, rstd_R = _normed(product_RC * factor_C[None, :], in_C, eps, C)
         dweight_RC += g_RC * normed_RC
@@ -178,8 +185,8 @@ def product_norm_backward_kernel(
         # Lanes beyond the row's end hold no product.
         dfactor_RC += g_RC * product_RC
         g_RC *= factor_C[None, :]
-        tl.store(dx + place_RC, (g_RC * y_RC).to(dx.dtype.element_ty), mask=on_RC)
-        tl.store(dy + place_RC, (g_RC * x_RC).to(dy.dtype.element_ty), mask=on_RC)
+        tl.store(dx + base + place_RC, (g_RC * y_RC).to(dx.dtype.element_ty), mask=on_RC)
+        tl.store(dy + base + place_RC, (g_RC * x_RC).to(dy.dtype.element_ty), mask=on_RC)
     part_C = parts + tl.program_id(0).to(tl.int64) * (2 * C) + c
     tl.store(part_C, tl.sum(dweight_RC, 0), mask=in_C)
     tl.store(part_C + C, tl.sum(dbias_RC, 0), mask=in_C)
