@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from mmmamba.layers import MULTI_SCALE, JoinedScan, MultiScaleSS2D
-from mmmamba.ops import gather_sums, visit_table
+from mmmamba.ops import gather_sums, joined_visit_table
 
 from ..ops.interpreter import DEVICE, gpu
 
@@ -26,7 +26,7 @@ def mixer(generation, dim=16, **changes):
 def test_every_visit_of_a_coarse_map():
     """The steps of the fact sheet's example, counted from 1, at each cell of 2 x 3."""
     want = [[6, 7, 18], [5, 9, 16], [4, 11, 14], [3, 8, 17], [2, 10, 15], [1, 12, 13]]
-    assert (visit_table(MULTI_SCALE[1:], 2, 3) + 1).tolist() == want
+    assert (joined_visit_table(MULTI_SCALE[1:], 2, 3) + 1).tolist() == want
     x = torch.zeros(1, 2, 3, 1)
     index_T, visits_LJ = JoinedScan(MULTI_SCALE[1:]).tables(x)
     assert (index_T[visits_LJ.long()] == torch.arange(6)[:, None]).all()
