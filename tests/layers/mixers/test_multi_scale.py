@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmmamba.layers import MULTI_SCALE, JoinedScan, MultiScaleSS2D
 from mmmamba.ops import gather_sums, joined_visit_table
 
-from ..ops.interpreter import DEVICE, gpu
+from ...ops.interpreter import DEVICE, gpu
 
 GENERATIONS = {
     "v1": dict(ssm_ratio=2.0, gate=True, coarse_first=True, norm_each=True, upsample="bilinear"),
@@ -34,7 +34,7 @@ def test_every_visit_of_a_coarse_map():
 
 def test_visits_of_routes_with_holes_are_refused():
     with pytest.raises(ValueError, match="not known to visit every position once"):
-        visit_table(("window7",), 5, 4)
+        joined_visit_table(("window7",), 5, 4)
     with pytest.raises(KeyError, match="no route 'nowhere'"):
         MultiScaleSS2D(16, routes=("row", "nowhere"))
 
