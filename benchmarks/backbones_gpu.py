@@ -12,11 +12,13 @@ When the minutes are over, what is left is named, and what was measured is writt
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -60,12 +62,22 @@ def size_of(name: str, case: str) -> tuple[int, int, int]:
     return 128, side, side
 
 
-def failed_parity(families: set[str]) -> dict[str, str]:
+def failed_parity(families: set[str], slow: bool) -> dict[str, str]:
     """The last lines of the parity tests that fail on this device, by family."""
+    chosen = [] if slow else ["-m", "not slow"]
 
     def run(family: str) -> tuple[str, str]:
         tests = ROOT / "tests" / "parity" / f"test_{family.lower()}.py"
-        command = [sys.executable, "-m", "pytest", "-q", "-W", "default", "--disable-warnings"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-W",
+            "default",
+            "--disable-warnings",
+            *chosen,
+        ]
         done = subprocess.run(
             [*command, str(tests)],
             cwd=ROOT,
@@ -162,13 +174,17 @@ def main() -> None:
     options.add_argument("--models", nargs="+", help="all with a published accuracy by default")
     options.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     options.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    options.add_argument("--slow", action="store_true", help="also the large models' parity tests")
+    options.add_argument(
+        "--keep", type=Path, help="a record of another run, whose rows of other models are kept"
+    )
     options.add_argument("--minutes", type=float, default=60.0, help="after which no model begins")
     args = options.parse_args()
     if DEVICE != "cuda":
         options.error("it needs a GPU")
     until = time.monotonic() + 60 * args.minutes
     models = args.models or usual_models()
-    wrong = failed_parity({family_of(name).__name__ for name in models})
+    wrong = failed_parity({family_of(name).__name__ for name in models}, args.slow)
     for last in wrong.values():
         print(last)
     models = [name for name in models if family_of(name).__name__ not in wrong]
@@ -185,6 +201,12 @@ def main() -> None:
         Column("ms, GPU", "training_gpu", ".1f"),
         Column("GiB", "training_gib", ".1f"),
     )
+    more = {}
+    if args.keep:
+        kept = json.loads(args.keep.read_text(encoding="utf-8"))
+        more["before"] = kept["about"]
+        now = {*args.peers, *models}
+        table.rows += [row for row in kept["tables"]["speed"] if row["model"] not in now]
     left: list[str] = []
     failed: list[str] = []
     for name in [*args.peers, *models]:
@@ -200,7 +222,7 @@ def main() -> None:
                 continue
             clean()
             # What was measured stays if the time of a run on a lent card is up.
-            save(args.out, table)
+            save(args.out, table, **more)
     table.show(150)
     print(f"their authors' figures were met before by {', '.join(models)}")
     print("\n".join([*(f"NOT MEASURED {one}" for one in left), *(f"FAILED {x}" for x in failed)]))

@@ -9,14 +9,14 @@ from mmmamba.checkpoints import CheckpointError
 from . import harness, recipe
 
 CASES = {
-    "vssd/vssd_micro": "vssd_micro",
+    "vssd/vssd_micro": "vssd_m",
     "vssd/vssd_tiny": "vssd_t",
     "vssd/vssd_small": "vssd_s",
     "vssd/vssd_base": "vssd_b",
 }
 SLOW = ("vssd/vssd_tiny", "vssd/vssd_small", "vssd/vssd_base")
 CLASSIFIER_PARAMETERS = {
-    "vssd_micro": 13_512_964,
+    "vssd_m": 13_512_964,
     "vssd_t": 24_270_724,
     "vssd_s": 40_075_650,
     "vssd_b": 88_823_151,
@@ -41,7 +41,7 @@ def test_maps(case, name):
 
 def test_maps_in_float32():
     case = recipe.load_case("vssd/vssd_micro.json")
-    harness.check_maps(case, lambda: mmmamba.create_backbone("vssd_micro"))
+    harness.check_maps(case, lambda: mmmamba.create_backbone("vssd_m"))
 
 
 @pytest.mark.parametrize("name", CLASSIFIER_PARAMETERS)
@@ -67,11 +67,11 @@ def test_published_files_load():
     state = published(recipe.load_case("vssd/vssd_micro.json"), 384)
     for classifier in (False, True):
         model = mmmamba.create_backbone(
-            "vssd_micro", classifier=classifier, weights={"model": state, "epoch": 1}
+            "vssd_m", classifier=classifier, weights={"model": state, "epoch": 1}
         )
         attention = model.layers[3].blocks[0].attn
         assert torch.equal(attention.qkv.weight, state["layers.3.blocks.0.attn.to_qkv.weight"])
-    with pytest.raises(CheckpointError, match="vssd_micro"):
+    with pytest.raises(CheckpointError, match="vssd_m"):
         mmmamba.create_backbone("vssd_t", weights={"model": state})
 
 

@@ -33,7 +33,7 @@ _KEY_MAP = KeyMap(
         block=r"layers\.(\d+)\.blocks\.(\d+)\.cpe1\.weight",
         widths=(r"layers\.0\.blocks\.0\.norm1\.weight",),
         variants={
-            (2, 2, 8, 4, 48): "vssd_micro",
+            (2, 2, 8, 4, 48): "vssd_m",
             (2, 4, 8, 4, 64): "vssd_t",
             (3, 4, 21, 5, 64): "vssd_s",
             (3, 4, 21, 5, 96): "vssd_b",
@@ -49,12 +49,12 @@ _file = Repository(
 ).file
 # fmt: off
 _PUBLISHED_FILES = (
-    _file("vssd_micro", "classification", top1=82.5, key="model", at="vssd_micro_best.pth"),
-    _file("vssd_micro", "mask_rcnn_1x", box_ap=45.4, mask_ap=41.3,
+    _file("vssd_m", "classification", top1=82.5, key="model", at="vssd_micro_best.pth"),
+    _file("vssd_m", "mask_rcnn_1x", box_ap=45.4, mask_ap=41.3,
           at="mask_rcnn_vssd_fpn_coco_micro.pth"),
-    _file("vssd_micro", "mask_rcnn_3x", box_ap=47.7, mask_ap=42.8,
+    _file("vssd_m", "mask_rcnn_3x", box_ap=47.7, mask_ap=42.8,
           at="mask_rcnn_vssd_fpn_coco_micro_3x.pth"),
-    _file("vssd_micro", "upernet_160k", miou=45.6, miou_ms=46.0,
+    _file("vssd_m", "upernet_160k", miou=45.6, miou_ms=46.0,
           at="upernet_vssd_final_4xb4-160k_ade20k-512x512_micro.pth"),
     _file("vssd_t", "classification", top1=83.6, key="model_ema", at="vssd_tiny_best_ema.pth"),
     _file("vssd_t", "classification_mesa", top1=84.1, at="vssd_tiny_e300_with_mesa.pth"),
@@ -75,7 +75,7 @@ _PUBLISHED_FILES = (
 )
 # fmt: on
 _SIZES = {
-    "vssd_micro": Size("14", "2.3"),
+    "vssd_m": Size("14", "2.3"),
     "vssd_t": Size("24", "4.5"),
     "vssd_s": Size("40", "7.4"),
     "vssd_b": Size("89", "16.1"),
@@ -117,7 +117,7 @@ class VSSD(PyramidBackbone):
     SIZES = _SIZES
     Arch = VSSDArch
     ARCHS = dict(
-        vssd_micro=VSSDArch(embed_dims=48, depths=(2, 2, 8, 4), d_state=48, drop_path_rate=0.2),
+        vssd_m=VSSDArch(embed_dims=48, depths=(2, 2, 8, 4), d_state=48, drop_path_rate=0.2),
         vssd_t=VSSDArch(embed_dims=64, depths=(2, 4, 8, 4), drop_path_rate=0.2),
         vssd_s=VSSDArch(embed_dims=64, depths=(3, 4, 21, 5), drop_path_rate=0.4),
         vssd_b=VSSDArch(
