@@ -98,7 +98,15 @@ def build(name: str, case: str) -> nn.Module:
     classifier = case == "classifier"
     if name in PEERS:
         return timm_peer(name, size_of(name, case)[1:], classifier)
-    return mmmamba.create_backbone(name, classifier=classifier)
+    return mmmamba.create_backbone(
+        name if classifier else detector_form(name), classifier=classifier
+    )
+
+
+def detector_form(name: str) -> str:
+    """The variant that its authors put under detectors, where that is another."""
+    form = f"{name}_det"
+    return form if form in mmmamba.list_backbones() else name
 
 
 def published(name: str) -> dict[str, Any]:
@@ -106,7 +114,7 @@ def published(name: str) -> dict[str, Any]:
     if name in PEERS:
         return dict(family=LABELS[name], **RESULTS[name])
     row = dict(family=family_of(name).__name__, top1=top1_of(name, published_sizes().get(name)))
-    config = ROOT / "configs" / "mask_rcnn" / f"{name}_1x_coco.py"
+    config = ROOT / "configs" / "mask_rcnn" / f"{detector_form(name)}_1x_coco.py"
     if config.exists():
         expected = Config.fromfile(config, import_custom_modules=False).get("expected") or {}
         for key, metric in (("box_ap", "coco/bbox_mAP"), ("mask_ap", "coco/segm_mAP")):
