@@ -64,7 +64,7 @@ def test_in_the_interpreter():
 @pytest.mark.parametrize("dtypes", DTYPES)
 @pytest.mark.parametrize(
     ("positions", "channels", "groups", "silu"),
-    [(1, 4, 4, True), (45, 60, 4, True), (37, 21, 3, True), (3, 160, 1, False)],
+    [(1, 8, 4, True), (45, 60, 4, True), (37, 21, 3, True), (3, 160, 1, False)],
 )
 def test_kernels_equal_pytorch(where, positions, channels, groups, silu, dtypes):
     given = inputs(positions, channels, *dtypes, DEVICE)
