@@ -67,6 +67,12 @@ four directions, and a
 routes, before their
   gate) and projects no padding cells of the window routes.
 - **EfficientVMamba-B** has 33.72 M parameters in its authors' own training log, too.
+- **GroupMamba**'s authors cut what is behind the point of the parameters; our multiply-adds hold \
+the scan and the last
+  block of its classifier.
+- **MLLA**-T has 24.39 M parameters in its authors' code, too.
+- **VSSD** and **SpatialMamba**: which of their sums and scans the printed multiply-adds hold is \
+not said.
 - **PlainMamba**'s authors leave the classifier's linear layer out of the parameters.
 
 """

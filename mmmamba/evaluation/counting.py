@@ -42,8 +42,9 @@ def multiply_adds(call: Callable[[], Any]) -> dict[str, float]:
 
     A multiply-add is one, and a scan counts as in `Count.scan`.
     """
-    # Seen by operator, so fused and custom ones count too, if they have a formula.
-    with FlopCounterMode(display=False) as counter:
+    # Seen by operator, so fused and custom ones count too, if they have a formula. With gradients:
+    # a module that is given a view of a parameter without them is an error of PyTorch's counter.
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
         call()
     counts = {
         str(operator): value / 1e9

@@ -58,7 +58,6 @@ _PUBLISHED_FILES = (
 _SIZES = {
     "vim_f_t": Size("7.4", None),
     "vim_f_s": Size("27.1", None, top1=80.9),
-    "vim_f_t_stride8": Size("7.4", None),
     "vim_f_v1_t": Size("7.1", None),
     "vim_f_v1_s": Size("26.0", None),
 }
