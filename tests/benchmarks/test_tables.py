@@ -12,7 +12,7 @@ import pytest
 # Scripts of one folder import one another by name, as they do when they are run.
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 tables = importlib.import_module("tables")
-cells = importlib.import_module("cells")
+cells, pages = (importlib.import_module(name) for name in ("cells", "pages"))
 
 RECORDS = sorted(cells.RESULTS.glob("*.json"))
 
@@ -28,8 +28,8 @@ def test_every_table_stands_on_one_page() -> None:
 
 def test_every_record_is_shown() -> None:
     sources = {page.source.file for page in tables.TABLES.values()} | {
-        tables.ORIGINALS.file,
-        tables.DEFAULT_ORIGINALS.file,
+        pages.ORIGINALS.file,
+        pages.DEFAULT_ORIGINALS.file,
     }
     assert {path.stem for path in RECORDS} == sources
 
@@ -64,8 +64,8 @@ def test_an_unknown_table_is_an_error() -> None:
 
 
 def test_what_was_not_measured_is_an_empty_cell() -> None:
-    page = tables.Page(
-        tables.ORIGINALS, {"a": tables.number("a"), "b": tables.text("b")}, arrange=lambda _: ROWS
+    page = pages.Page(
+        pages.ORIGINALS, {"a": pages.number("a"), "b": pages.text("b")}, arrange=lambda _: ROWS
     )
     assert page.markdown() == "| a | b |\n| --- | --- |\n| 2 | |\n| | 3 x 4 |\n"
 

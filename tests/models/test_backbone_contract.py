@@ -171,6 +171,8 @@ def test_copies_and_files(family, tmp_path):
 
 @every_family
 def test_compiles(family):
+    # Each family is one more class that a trunk's `forward` is compiled for, of eight at most.
+    torch._dynamo.reset()
     model = tiny(family).eval()
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     with torch.no_grad():

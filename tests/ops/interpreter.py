@@ -1,54 +1,34 @@
 """Tests of Triton's kernels on a CPU, in its interpreter.
 
-That takes a process of its own, as it is chosen when Triton loads.
+It is chosen when Triton loads, and so takes a process of its own: `test_interpreter.py` starts it.
 """
 
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
 
-from mmmamba.ops.launch import HAS_TRITON
-
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
-inside = pytest.mark.skipif(
-    not INTERPRETED, reason="run by the test of this file that starts the interpreter"
-)
-outside = pytest.mark.skipif(
-    INTERPRETED or not HAS_TRITON, reason="is the interpreter's process, or has no Triton"
-)
+INSIDE = [
+    pytest.mark.interpreted,
+    pytest.mark.skipif(
+        not INTERPRETED, reason="tests/ops/test_interpreter.py runs it, in another process"
+    ),
+]
+
+
+def inside(test):
+    """A test, as one that only Triton's interpreter can pass."""
+    for mark in INSIDE:
+        test = mark(test)
+    return test
 
 
 ON_GPU = torch.cuda.is_available() and not INTERPRETED
 DEVICE = "cuda" if ON_GPU else "cpu"
 gpu = [pytest.mark.gpu, pytest.mark.skipif(not ON_GPU, reason="needs a CUDA device")]
 kernels = pytest.mark.parametrize(
-    "where", [pytest.param("interpreter", marks=inside), pytest.param("gpu", marks=gpu)]
+    "where", [pytest.param("interpreter", marks=INSIDE), pytest.param("gpu", marks=gpu)]
 )
 """Both places where a kernel runs."""
-
-
-def check_in_the_interpreter(file: str, *options: str) -> None:
-    """The tests of a file pass in the interpreter's process."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-        "-m",
-        "not gpu",
-        *options,
-        file,
-    ]
-    done = subprocess.run(
-        command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

@@ -5,16 +5,11 @@ import torch
 
 from mmmamba.ops.add_scaled import _AddScaled, add_scaled, scaled
 
-from .interpreter import DEVICE, check_in_the_interpreter, kernels, outside
+from .interpreter import DEVICE, kernels
 from .interpreter_memory import check_addresses
 from .second_order import assert_second_order_equal
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
-
-
-@outside
-def test_in_the_interpreter():
-    check_in_the_interpreter(__file__)
 
 
 def make(shape, dtype=torch.float32, branch_dtype=torch.float32):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmmamba.ops import carried_scan, expand_routes, route_table, visit_table
 from mmmamba.ops.selective_scan import carried
 
-from .interpreter import DEVICE, check_in_the_interpreter, inside, kernels, outside
+from .interpreter import DEVICE, inside, kernels
 from .second_order import assert_forward_equal, assert_second_order_equal
 
 SNAKES = expand_routes("continuous")[0]
@@ -114,11 +114,6 @@ def check(inputs, given, call, tolerance):
 
 def by_kernels(u, delta, A, B, C, D, bias, *, index, visits):
     return carried.Carried.apply(u, delta, A, B, C, D, bias, index, visits, u.dtype)
-
-
-@outside
-def test_in_the_interpreter():
-    check_in_the_interpreter(__file__, "-k", "kernels")
 
 
 @kernels

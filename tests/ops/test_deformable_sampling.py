@@ -7,7 +7,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from mmmamba.ops import deformable_sampling
 from mmmamba.ops.deformable_sampling import Layout, _Fused, _gathered, _plain, sampling_op
 
-from .interpreter import DEVICE, check_in_the_interpreter, inside, kernels, outside
+from .interpreter import DEVICE, inside, kernels
 from .second_order import assert_forward_equal, assert_second_order_equal
 
 ONE = ((2, 3),)
@@ -140,11 +140,6 @@ def test_shapes_that_do_not_fit_are_refused():
         deformable_sampling(value, offsets, logits, THREE, ONE, 3)
     with pytest.raises(ValueError, match=r"wanted \(2, 6, 18\) and \(2, 6, 36\)"):
         deformable_sampling(value, offsets[..., 1:], logits, THREE, ONE, 2)
-
-
-@outside
-def test_in_the_interpreter():
-    check_in_the_interpreter(__file__, "-k", "kernels or second")
 
 
 @kernels

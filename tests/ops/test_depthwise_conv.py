@@ -11,7 +11,7 @@ import torch
 from mmmamba.ops import depthwise_conv
 from mmmamba.ops.depthwise_conv import _Fused, _plain, kernels_of, kernels_take
 
-from .interpreter import DEVICE, check_in_the_interpreter, inside, kernels, outside
+from .interpreter import DEVICE, inside, kernels
 from .interpreter_memory import check_addresses
 from .second_order import assert_second_order_equal
 
@@ -168,11 +168,6 @@ def test_which_way_is_taken(monkeypatch, kernel, stride, takes):
     assert not kernels_take(x.contiguous(), weight, stride)
     assert not kernels_take(x.double(), weight.double(), stride)
     assert not kernels_take(x, weight.half(), stride)
-
-
-@outside
-def test_in_the_interpreter():
-    check_in_the_interpreter(__file__)
 
 
 @inside

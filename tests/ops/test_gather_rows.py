@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from mmmamba.ops import gather_rows
 
-from .interpreter import DEVICE, check_in_the_interpreter, kernels, outside
+from .interpreter import DEVICE, kernels
 from .interpreter_memory import check_addresses
 from .second_order import assert_forward_equal, assert_second_order_equal
 
@@ -94,8 +94,3 @@ def test_sums_by_the_kernel(where, dtype, rows, channels, monkeypatch):
     tolerance = dict(rtol=1e-6, atol=1e-6) if dtype == torch.float32 else dict(rtol=1e-2, atol=1e-2)
     torch.testing.assert_close(by_kernel(y, inverse).float(), want, **tolerance)
     assert by_kernel(y[:0], inverse).shape == (0, rows, channels)
-
-
-@outside
-def test_in_the_interpreter():
-    check_in_the_interpreter(__file__, "-k", "kernel")

@@ -10,7 +10,7 @@ from mmmamba.ops import depthwise_conv, layer_norm, projected_scan, route_table
 from mmmamba.ops.scan_branch import ScanBranch, scan_branch
 from mmmamba.ops.selective_scan.joined import Separate, join, joined, plain_join
 
-from .interpreter import check_in_the_interpreter, inside, outside
+from .interpreter import inside
 from .second_order import assert_second_order_equal
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
@@ -96,11 +96,6 @@ def outputs(function, given: ScanBranch, low: bool = False, **options) -> list[t
     return [y.detach(), *torch.autograd.grad(y, wanted, grad)]
 
 
-@outside
-def test_in_the_interpreter():
-    check_in_the_interpreter(__file__)
-
-
 @inside
 @pytest.mark.parametrize(
     ("d_state", "bias", "sliced"), [(1, True, False), (1, False, True), (2, True, True)]
@@ -132,6 +127,7 @@ def test_a_model_cast_to_half(kernels):
 
 
 @inside
+@pytest.mark.slow
 def test_a_batch_in_parts(kernels, monkeypatch):
     given = make()
     given = given._replace(

@@ -12,7 +12,7 @@ from torch.func import grad, vmap
 from mmmamba.ops import fuse_states
 from mmmamba.ops.state_fusion import _Fused, _plain, kernels_take
 
-from .interpreter import DEVICE, check_in_the_interpreter, inside, outside
+from .interpreter import DEVICE, inside
 from .interpreter_memory import check_addresses
 from .second_order import assert_forward_equal, assert_second_order_equal, leaves
 
@@ -103,11 +103,6 @@ def test_which_way_is_taken(monkeypatch):
     assert not kernels_take(*make((1, 3, 4, 2)), DILATIONS)
     huge = torch.empty(1, 2**14, 2**14, 8, device="meta")
     assert not kernels_take(huge, *given[1:], DILATIONS)
-
-
-@outside
-def test_in_the_interpreter():
-    check_in_the_interpreter(__file__)
 
 
 def check_kernels(shape, low, dilations, skips):

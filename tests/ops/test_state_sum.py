@@ -1,14 +1,12 @@
 """VSSD's state against its definition, and its kernels against PyTorch's operators."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from mmmamba.ops import state_sum
 from mmmamba.ops.state_sum import _Fused, _plain
 
-from .interpreter import DEVICE, check_in_the_interpreter, inside, kernels, outside
+from .interpreter import DEVICE, inside, kernels
 from .second_order import assert_second_order_equal
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
@@ -53,14 +51,6 @@ def test_shapes_that_do_not_fit_are_named():
         state_sum(xBC, weight[..., :2], D, N)
     with pytest.raises(ValueError, match="D a multiple of G"):
         state_sum(xBC[..., 1:], weight, D, N)
-
-
-@outside
-def test_in_the_interpreter():
-    """One process for three files: to start it takes longer than they do."""
-    here = Path(__file__)
-    others = [here.with_name(f"test_{name}.py") for name in ("linear_attention", "norm_gate")]
-    check_in_the_interpreter(__file__, *map(str, others))
 
 
 @kernels

@@ -6,7 +6,7 @@ import torch
 from mmmamba.ops import depthwise_conv
 from mmmamba.ops.depthwise_conv import _plain, _Strided, plain_of_one_dtype
 
-from .interpreter import DEVICE, ON_GPU, check_in_the_interpreter, gpu, kernels, outside
+from .interpreter import DEVICE, ON_GPU, gpu, kernels
 from .interpreter_memory import check_addresses
 from .second_order import assert_second_order_equal
 from .test_depthwise_conv import TOLERANCE, assert_close
@@ -91,11 +91,6 @@ def test_empty_batch(where):
     y, dx, dweight, dbias = outputs(_Strided.apply, x, weight, bias, grad, True)
     assert y.shape == (0, 8, 2, 3) and dx.shape == x.shape
     assert not dweight.any() and not dbias.any()
-
-
-@outside
-def test_in_the_interpreter():
-    check_in_the_interpreter(__file__)
 
 
 @pytest.mark.parametrize("where", [pytest.param("gpu", marks=gpu)])

@@ -5,14 +5,9 @@ import torch
 
 from mmmamba.ops.sum_rows import sum_rows
 
-from .interpreter import DEVICE, check_in_the_interpreter, gpu, kernels, outside
+from .interpreter import DEVICE, gpu, kernels
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
-
-
-@outside
-def test_in_the_interpreter():
-    check_in_the_interpreter(__file__)
 
 
 @kernels

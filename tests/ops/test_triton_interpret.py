@@ -8,7 +8,7 @@ from mmmamba.ops.selective_scan import naive, triton_choice
 from mmmamba.ops.selective_scan.common import ScanArgs
 from mmmamba.ops.selective_scan.dispatch import resolve
 
-from .interpreter import INTERPRETED, check_in_the_interpreter, inside, outside
+from .interpreter import INTERPRETED, inside
 from .interpreter_memory import check_addresses
 from .second_order import assert_forward_equal, assert_second_order_equal
 from .test_projected_scan import check as check_projected
@@ -19,11 +19,6 @@ from .test_selective_scan import NAMES, assert_same, make_inputs
 PAIR = ("row", "column_reversed")
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
 pytest.importorskip("triton")
-
-
-@outside
-def test_in_the_interpreter():
-    check_in_the_interpreter(__file__)
 
 
 @pytest.fixture(autouse=INTERPRETED)

@@ -6,7 +6,7 @@ import torch
 from mmmamba.ops import upsample_add
 from mmmamba.ops.upsample_add import MODES, _Fused, _plain
 
-from .interpreter import DEVICE, check_in_the_interpreter, kernels, outside
+from .interpreter import DEVICE, kernels
 from .interpreter_memory import check_addresses
 from .second_order import assert_forward_equal, assert_second_order_equal
 
@@ -104,8 +104,3 @@ def test_maps_in_any_strides_and_empty_ones(where):
     (want,) = torch.autograd.grad(_plain(fine, leaf, "nearest").sum(), leaf)
     torch.testing.assert_close(got, want)
     assert _Fused.apply(fine[:0], coarse[:0], "nearest").shape == (0, 5, 4, 5)
-
-
-@outside
-def test_in_the_interpreter():
-    check_in_the_interpreter(__file__, "-k", "kernels or strides")

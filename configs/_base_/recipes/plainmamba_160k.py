@@ -7,16 +7,15 @@ _base_ = [
     "../default_runtime_seg.py",
 ]
 
-kept, decayed = dict(decay_mult=0.0), dict(decay_mult=1.0)
 optim_wrapper = dict(
     paramwise_cfg=dict(
         custom_keys={
-            ".pos_embed": kept,
-            ".A_log": kept,
-            ".D": kept,
-            ".direction_Bs": kept,
-            "patch_embed.": decayed,
-            ".dw.norm.": decayed,
+            ".pos_embed": dict(decay_mult=0.0),
+            ".A_log": dict(decay_mult=0.0),
+            ".D": dict(decay_mult=0.0),
+            ".direction_Bs": dict(decay_mult=0.0),
+            "patch_embed.": dict(decay_mult=1.0),
+            ".dw.norm.": dict(decay_mult=1.0),
         }
     )
 )

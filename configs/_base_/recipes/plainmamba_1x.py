@@ -3,27 +3,26 @@
 # authors' model, are decayed.
 _base_ = ["../schedules/schedule_1x.py", "../default_runtime.py"]
 
-kept, decayed = dict(decay_mult=0.0), dict(decay_mult=1.0)
 optim_wrapper = dict(
     paramwise_cfg=dict(
         custom_keys={
-            "norm": kept,
-            "bias": kept,
-            "pos_embed": kept,
-            "level_embed": kept,
-            ".A_log": kept,
-            ".D": kept,
-            ".direction_Bs": kept,
-            "stem.norm.weight": decayed,
-            "convs.0.norm.weight": decayed,
-            "convs.1.norm.weight": decayed,
-            ".dw.norm.weight": decayed,
-            "spm.stem.0.norm.weight": decayed,
-            "spm.stem.1.norm.weight": decayed,
-            "spm.stem.2.norm.weight": decayed,
-            "spm.conv2.norm.weight": decayed,
-            "spm.conv3.norm.weight": decayed,
-            "spm.conv4.norm.weight": decayed,
+            "norm": dict(decay_mult=0.0),
+            "bias": dict(decay_mult=0.0),
+            "pos_embed": dict(decay_mult=0.0),
+            "level_embed": dict(decay_mult=0.0),
+            ".A_log": dict(decay_mult=0.0),
+            ".D": dict(decay_mult=0.0),
+            ".direction_Bs": dict(decay_mult=0.0),
+            "stem.norm.weight": dict(decay_mult=1.0),
+            "convs.0.norm.weight": dict(decay_mult=1.0),
+            "convs.1.norm.weight": dict(decay_mult=1.0),
+            ".dw.norm.weight": dict(decay_mult=1.0),
+            "spm.stem.0.norm.weight": dict(decay_mult=1.0),
+            "spm.stem.1.norm.weight": dict(decay_mult=1.0),
+            "spm.stem.2.norm.weight": dict(decay_mult=1.0),
+            "spm.conv2.norm.weight": dict(decay_mult=1.0),
+            "spm.conv3.norm.weight": dict(decay_mult=1.0),
+            "spm.conv4.norm.weight": dict(decay_mult=1.0),
         }
     )
 )
