@@ -62,39 +62,44 @@ def size_of(name: str, case: str) -> tuple[int, int, int]:
     return 128, side, side
 
 
-def failed_parity(families: set[str], slow: bool) -> dict[str, str]:
-    """The last lines of the parity tests that fail on this device, by family."""
-    chosen = [] if slow else ["-m", "not slow"]
+def at_once(commands: dict[str, list[str]]) -> dict[str, subprocess.CompletedProcess]:
+    """Python processes by name, a few beside one another, each with its share of the cores."""
     jobs = 8
-    # Most of their time is Python's, and weights made on the CPU, in threads that would fight.
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    more = dict(MMMAMBA_PARITY_DEVICE=DEVICE, OMP_NUM_THREADS=str(threads))
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    environment = os.environ | dict(MMMAMBA_PARITY_DEVICE=DEVICE, OMP_NUM_THREADS=threads)
 
-    def run(family: str) -> tuple[str, str]:
-        tests = ROOT / "tests" / "parity" / f"test_{family.lower()}.py"
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-W",
-            "default",
-            "--disable-warnings",
-            *chosen,
-        ]
-        done = subprocess.run(
-            [*command, str(tests)],
-            cwd=ROOT,
-            env=os.environ | more,
-            capture_output=True,
-            text=True,
+    def run(name: str) -> tuple[str, subprocess.CompletedProcess]:
+        command = [sys.executable, *commands[name]]
+        return name, subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True
         )
-        last = "\n".join(done.stdout.strip().splitlines()[-12:])
-        print(f"parity of {family}: {last.splitlines()[-1] if last else done.stderr[-300:]}")
-        return family, "" if done.returncode == 0 else last or done.stderr[-2000:]
 
     with ThreadPoolExecutor(jobs) as pool:
-        return {family: last for family, last in pool.map(run, sorted(families)) if last}
+        return dict(pool.map(run, commands))
+
+
+def compile_kernels(models: list[str]) -> None:
+    """Fill Triton's cache by a process a model, as one process compiles one kernel at a time."""
+    done = at_once({name: [__file__, "--compile", name] for name in models})
+    for name, process in done.items():
+        if process.returncode:
+            print(f"{name} does not run: {process.stderr[-1500:]}")
+
+
+def failed_parity(families: set[str], slow: bool) -> dict[str, str]:
+    """The last lines of the parity tests that fail on this device, by family."""
+    pytest = ["-m", "pytest", "-q", "-W", "default", "--disable-warnings"]
+    pytest += [] if slow else ["-m", "not slow"]
+    done = at_once(
+        {family: [*pytest, f"tests/parity/test_{family.lower()}.py"] for family in sorted(families)}
+    )
+    failed = {}
+    for family, process in done.items():
+        last = process.stdout.strip().splitlines()[-12:] or [process.stderr[-2000:]]
+        print(f"parity of {family}: {last[-1]}")
+        if process.returncode:
+            failed[family] = "\n".join(last)
+    return failed
 
 
 def build(name: str, case: str) -> nn.Module:
@@ -130,7 +135,7 @@ def tensors(outputs: Any) -> list[Tensor]:
     return list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
 
 
-def measure(name: str, case: str) -> dict[str, Any]:
+def measure(name: str, case: str, only_compile: bool = False) -> dict[str, Any]:
     """Images a second, milliseconds of GPU and GiB at the peak, without and with gradients.
 
     Raises:
@@ -157,6 +162,8 @@ def measure(name: str, case: str) -> dict[str, Any]:
         model.train(run is train)
         # Kernels are compiled in the first pass, which asks for more memory than it needs.
         run()
+        if only_compile:
+            continue
         clean()
         eager = run()
         row[f"{key}_gib"] = torch.cuda.max_memory_allocated() / GIB
@@ -185,6 +192,7 @@ def main() -> None:
     options.add_argument("--models", nargs="+", help="all with a published accuracy by default")
     options.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     options.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    options.add_argument("--compile", help="run a model once, for its kernels, and end")
     options.add_argument("--slow", action="store_true", help="also the large models' parity tests")
     options.add_argument(
         "--keep", type=Path, help="a record of another run, whose rows of other models are kept"
@@ -193,8 +201,13 @@ def main() -> None:
     args = options.parse_args()
     if DEVICE != "cuda":
         options.error("it needs a GPU")
+    if args.compile:
+        for case in args.cases:
+            measure(args.compile, case, only_compile=True)
+        return
     until = time.monotonic() + 60 * args.minutes
     models = args.models or usual_models()
+    compile_kernels(models)
     wrong = failed_parity({family_of(name).__name__ for name in models}, args.slow)
     for last in wrong.values():
         print(last)
