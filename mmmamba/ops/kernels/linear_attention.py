@@ -1,10 +1,10 @@
 """Kernels of `linear_attention`: two passes over the tokens, and two to go back.
 
 ELU, rotation and division happen where the numbers are read; nothing of a map's size is written in
-between. To turn a channel takes the other half of its pair. That is read from its own place; where
-it is a product, it is made once more of the state's rows in one another's place.
+between. A tile is parted into the halves of its pairs where it is turned, in registers.
 
-Shape suffixes: T tokens of a tile, P channels of a head, G heads, C = G P, J = C / 4 angles.
+Shape suffixes: T tokens of a tile, P channels of a head, E = P / 2 pairs, G heads, C = G P,
+J = C / 4 angles.
 """
 
 from typing import Any, NamedTuple
@@ -102,15 +102,21 @@ def _place(runs, G: tl.constexpr):
 
 
 @triton.jit
-def _angles(table, t, c, width, side, J: tl.constexpr):
-    """Cosines and sines by which channels of tokens turn, the sines of the sign of their half."""
-    pair = (c // 2)[None, :]
-    position = tl.where(pair < J, (t // width)[:, None], (t % width)[:, None])
+def _angles(table, t, g, width, side, J: tl.constexpr, P: tl.constexpr, PB: tl.constexpr):
+    """Cosines and sines by which the pairs of tokens turn."""
+    pair_1E = (g * (P // 2) + tl.arange(0, PB // 2))[None, :]
+    position = tl.where(pair_1E < J, (t // width)[:, None], (t % width)[:, None])
     # Padding of the tile stands at position 0.
-    place = tl.where(position < side, position, 0) * J + pair % J
-    cos_TP = tl.load(table + place)
-    sin_TP = tl.load(table + side * J + place)
-    return cos_TP, tl.where((c % 2)[None, :] == 0, -sin_TP, sin_TP)
+    place = tl.where(position < side, position, 0) * J + pair_1E % J
+    return tl.load(table + place), tl.load(table + side * J + place)
+
+
+@triton.jit
+def _turn(x_TP, cos_TE, sin_TE, TB: tl.constexpr, PB: tl.constexpr):
+    """Each pair of channels, turned by its angle; back again by minus the sines."""
+    a_TE, b_TE = tl.split(tl.reshape(x_TP, [TB, PB // 2, 2]))
+    turned_TE2 = tl.join(a_TE * cos_TE - b_TE * sin_TE, b_TE * cos_TE + a_TE * sin_TE)
+    return tl.reshape(turned_TE2, [TB, PB])
 
 
 @triton.jit
@@ -126,24 +132,20 @@ def _slope(x):
 
 
 @triton.jit
-def _turned(row, c, on, cos_TP, sin_TP):
+def _turned(row, c, on_TP, cos_TE, sin_TE, TB: tl.constexpr, PB: tl.constexpr):
     """What stands in some channels of some tokens, ELU + 1 of it, and that turned."""
-    x_TP = tl.load(row + c[None, :], mask=on, other=0.0).to(tl.float32)
-    # The last bit says which half of a pair a channel is.
-    other_TP = tl.load(row + (c ^ 1)[None, :], mask=on, other=0.0).to(tl.float32)
+    x_TP = tl.load(row + c[None, :], mask=on_TP, other=0.0).to(tl.float32)
     # Beyond the tile's end ELU + 1 of nothing would be 1.
-    p_TP = tl.where(on, _positive(x_TP), 0.0)
-    turned_TP = tl.where(on, p_TP * cos_TP + _positive(other_TP) * sin_TP, 0.0)
-    return x_TP, p_TP, turned_TP
+    p_TP = tl.where(on_TP, _positive(x_TP), 0.0)
+    return x_TP, p_TP, _turn(p_TP, cos_TE, sin_TE, TB, PB)
 
 
 @triton.jit
-def _state(state, b, g, p, swapped: tl.constexpr, G: tl.constexpr, P: tl.constexpr):
-    """A head's state, or that with the rows of each pair in one another's place."""
-    row = p ^ 1 if swapped else p
+def _state(state, b, g, p, G: tl.constexpr, P: tl.constexpr):
+    """A head's state."""
     on = (p < P)[:, None] & (p < P)[None, :]
     first = (b * G + g) * ((P + 1) * P)
-    return tl.load(state + first + row[:, None] * P + p[None, :], mask=on, other=0.0)
+    return tl.load(state + first + p[:, None] * P + p[None, :], mask=on, other=0.0)
 
 
 @triton.jit
@@ -196,8 +198,8 @@ def sum_kernel(
         t = (run * tiles + i) * TB + tl.arange(0, TB)
         on_TP = (t < length)[:, None] & (p < P)[None, :]
         row_T1 = (b * length + t)[:, None]
-        cos_TP, sin_TP = _angles(table, t, c, width, side, C // 4)
-        _, k_TP, turned_TP = _turned(qk + row_T1 * (2 * C) + C, c, on_TP, cos_TP, sin_TP)
+        cos_TE, sin_TE = _angles(table, t, g, width, side, C // 4, P, PB)
+        _, k_TP, turned_TP = _turned(qk + row_T1 * (2 * C) + C, c, on_TP, cos_TE, sin_TE, TB, PB)
         v_TP = tl.load(v + row_T1 * C + c[None, :], mask=on_TP, other=0.0)
         state_PP += product(tl.trans(turned_TP), v_TP, BF16, PRECISION)
         mean_P += tl.sum(k_TP, 0)
@@ -234,11 +236,11 @@ def read_kernel(
     t = run * TB + tl.arange(0, TB)
     on_TP = (t < length)[:, None] & (p < P)[None, :]
     row_T1 = (b * length + t)[:, None]
-    cos_TP, sin_TP = _angles(table, t, c, width, side, C // 4)
-    _, q_TP, turned_TP = _turned(qk + row_T1 * (2 * C), c, on_TP, cos_TP, sin_TP)
+    cos_TE, sin_TE = _angles(table, t, g, width, side, C // 4, P, PB)
+    _, q_TP, turned_TP = _turned(qk + row_T1 * (2 * C), c, on_TP, cos_TE, sin_TE, TB, PB)
     mean_P = _mean(state, b, g, p, G, P)
     scale_T = 1.0 / (tl.sum(q_TP * mean_P[None, :], 1) + EPS)
-    read_TP = product(turned_TP, _state(state, b, g, p, False, G, P), BF16, PRECISION)
+    read_TP = product(turned_TP, _state(state, b, g, p, G, P), BF16, PRECISION)
     place_TP = row_T1 * C + c[None, :]
     local_TP = tl.load(local + place_TP, mask=on_TP, other=0.0).to(tl.float32)
     out_TP = local_TP + scale_T[:, None] * read_TP
@@ -273,8 +275,7 @@ def query_back_kernel(
     b, g, run = _place(runs, G)
     p = tl.arange(0, PB)
     c = g * P + p
-    state_PP = _state(state, b, g, p, False, G, P)
-    swapped_PP = _state(state, b, g, p, True, G, P)
+    state_PP = _state(state, b, g, p, G, P)
     mean_P = _mean(state, b, g, p, G, P)
     dstate_PP = tl.zeros([PB, PB], tl.float32)
     dmean_P = tl.zeros([PB], tl.float32)
@@ -282,8 +283,8 @@ def query_back_kernel(
         t = (run * tiles + i) * TB + tl.arange(0, TB)
         on_TP = (t < length)[:, None] & (p < P)[None, :]
         row_T1 = (b * length + t)[:, None]
-        cos_TP, sin_TP = _angles(table, t, c, width, side, C // 4)
-        x_TP, q_TP, turned_TP = _turned(qk + row_T1 * (2 * C), c, on_TP, cos_TP, sin_TP)
+        cos_TE, sin_TE = _angles(table, t, g, width, side, C // 4, P, PB)
+        x_TP, q_TP, turned_TP = _turned(qk + row_T1 * (2 * C), c, on_TP, cos_TE, sin_TE, TB, PB)
         scale_T = 1.0 / (tl.sum(q_TP * mean_P[None, :], 1) + EPS)
         grad_TP = tl.load(grad + row_T1 * C + c[None, :], mask=on_TP, other=0.0).to(tl.float32)
         read_TP = product(turned_TP, state_PP, BF16, PRECISION)
@@ -291,9 +292,7 @@ def query_back_kernel(
         # The denominator's gradient.
         below_T = -scale_T * tl.sum(dread_TP * read_TP, 1)
         dturned_TP = product(dread_TP, tl.trans(state_PP), BF16, PRECISION)
-        dother_TP = product(dread_TP, tl.trans(swapped_PP), BF16, PRECISION)
-        # Turned back: the sines' signs are those of the other half.
-        dq_TP = dturned_TP * cos_TP - dother_TP * sin_TP + below_T[:, None] * mean_P[None, :]
+        dq_TP = _turn(dturned_TP, cos_TE, -sin_TE, TB, PB) + below_T[:, None] * mean_P[None, :]
         dx_TP = dq_TP * _slope(x_TP)
         place_TP = row_T1 * (2 * C) + c[None, :]
         tl.store(dqk + place_TP, dx_TP.to(dqk.dtype.element_ty), mask=on_TP)
@@ -333,15 +332,13 @@ def key_back_kernel(
     t = run * TB + tl.arange(0, TB)
     on_TP = (t < length)[:, None] & (p < P)[None, :]
     row_T1 = (b * length + t)[:, None]
-    cos_TP, sin_TP = _angles(table, t, c, width, side, C // 4)
-    x_TP, _, turned_TP = _turned(qk + row_T1 * (2 * C) + C, c, on_TP, cos_TP, sin_TP)
-    dstate_PP = _state(dstate, b, g, p, False, G, P)
-    swapped_PP = _state(dstate, b, g, p, True, G, P)
+    cos_TE, sin_TE = _angles(table, t, g, width, side, C // 4, P, PB)
+    x_TP, _, turned_TP = _turned(qk + row_T1 * (2 * C) + C, c, on_TP, cos_TE, sin_TE, TB, PB)
+    dstate_PP = _state(dstate, b, g, p, G, P)
     v_TP = tl.load(v + row_T1 * C + c[None, :], mask=on_TP, other=0.0)
     dv_TP = product(turned_TP, dstate_PP, BF16, PRECISION)
     tl.store(dv + row_T1 * C + c[None, :], dv_TP.to(dv.dtype.element_ty), mask=on_TP)
     dturned_TP = product(v_TP, tl.trans(dstate_PP), BF16, PRECISION)
-    dother_TP = product(v_TP, tl.trans(swapped_PP), BF16, PRECISION)
-    dk_TP = dturned_TP * cos_TP - dother_TP * sin_TP + _mean(dstate, b, g, p, G, P)[None, :]
+    dk_TP = _turn(dturned_TP, cos_TE, -sin_TE, TB, PB) + _mean(dstate, b, g, p, G, P)[None, :]
     place_TP = row_T1 * (2 * C) + C + c[None, :]
     tl.store(dqk + place_TP, (dk_TP * _slope(x_TP)).to(dqk.dtype.element_ty), mask=on_TP)
