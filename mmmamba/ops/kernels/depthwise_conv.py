@@ -8,7 +8,6 @@ time from the cache. A step loads S rows before it stores one, so that the loads
 """
 
 import math
-from typing import NamedTuple
 
 import torch
 import triton
@@ -18,6 +17,7 @@ from torch import Tensor
 from ..launch import Launch, Plans, ceil_div
 from .add_parts import add_parts
 from .depthwise_grid import grid_of, tile_of, warps_of
+from .depthwise_weights import Gradients, parted, without_positions
 
 REGISTERS = 168
 """At most for each thread of the backward kernel.
@@ -28,14 +28,6 @@ SIZES = ["x_b", "x_h", "x_w", "g_b", "g_h", "g_w", "height", "width", "strips", 
 """Arguments that no kernel is specialised on."""
 
 _PLANS = Plans()
-
-
-class Gradients(NamedTuple):
-    """None for what is not wanted or not there."""
-
-    x: Tensor | None
-    weight: Tensor | None
-    bias: Tensor | None
 
 
 def forward(
@@ -70,8 +62,7 @@ def backward(
         grad = grad.contiguous(memory_format=torch.channels_last)
     weight = weight.contiguous()
     if not x.numel():
-        dbias = None if bias is None else torch.zeros_like(bias)
-        return Gradients(torch.empty_like(x), torch.zeros_like(weight), dbias)
+        return without_positions(x, weight, bias)
     # The gradient of the convolution's output; without SiLU it is the one that comes in.
     inner = None
     if wants_dx:
@@ -86,11 +77,7 @@ def backward(
         _pass_back(x, weight, bias, grad, inner if silu else None, parts, silu, residual)
     dx = dweight = dbias = None
     if parts is not None:
-        sums = add_parts(parts, torch.float32)
-        taps = weight.shape[2] * weight.shape[3]
-        # Of each channel first the taps, row by row, and behind them the bias, where there is one.
-        dweight = sums[:, :taps].reshape(weight.shape).to(weight.dtype)
-        dbias = None if bias is None else sums[:, -1].to(bias.dtype)
+        dweight, dbias = parted(add_parts(parts, torch.float32), weight, bias)
     if inner is not None:
         dx = _empty_map(x)
         _convolve(inner, weight, None, dx, SILU=False, FLIP=True, RESIDUAL=residual)

@@ -111,7 +111,7 @@ def _plan(
 
 
 @triton.jit
-def _normed(y_RE, in_E, eps, E: tl.constexpr):
+def normed(y_RE, in_E, eps, E: tl.constexpr):
     """`(y - mean) / std` of each row, and 1 / std."""
     mean_R = tl.sum(y_RE, 1) / E
     # Lanes beyond the row's end hold minus the mean by now, which must not count.
@@ -153,7 +153,7 @@ def norm_gate_kernel(
     )
     weight_RE = tl.load(weight + channel_RE, mask=on_RE, other=0.0).to(tl.float32)
     bias_RE = tl.load(bias + channel_RE, mask=on_RE, other=0.0).to(tl.float32)
-    normed_RE, _ = _normed(y_RE, in_E, eps, E)
+    normed_RE, _ = normed(y_RE, in_E, eps, E)
     out_RE = (normed_RE * weight_RE + bias_RE) * z_RE
     if SILU:
         out_RE *= tl.sigmoid(z_RE)
@@ -207,7 +207,7 @@ def norm_gate_backward_kernel(
         z_RE = tl.load(z + first * z_p * VECTOR + z_place_RE, mask=on_RE, other=0.0).to(tl.float32)
         # Zero where there is nothing, and so is all that is added up below.
         g_RE = tl.load(g + first * g_p * VECTOR + g_place_RE, mask=on_RE, other=0.0).to(tl.float32)
-        normed_RE, rstd_R = _normed(y_RE, in_E, eps, E)
+        normed_RE, rstd_R = normed(y_RE, in_E, eps, E)
         dz_RE = g_RE * (normed_RE * weight_RE + bias_RE)
         if SILU:
             sigmoid_RE = tl.sigmoid(z_RE)

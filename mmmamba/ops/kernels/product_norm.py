@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..launch import Launch, Plans, ceil_div, multiprocessors
 from .add_parts import add_parts
+from .norm_gate import normed
 
 FORWARD, BACKWARD, WARPS = 2048, 1024, 4
 """Elements of a tile, which has one position at least, and warps that share it.
@@ -91,16 +92,6 @@ def _plan(kernel, tensors: tuple[Tensor, ...], eps: float) -> tuple[Launch, int]
     return _PLANS.keep(key, (launch, programs))
 
 
-@triton.jit
-def _normed(product_RC, in_C, eps, C: tl.constexpr):
-    """`(product - mean) / std` of each row, and 1 / std."""
-    mean_R = tl.sum(product_RC, 1) / C
-    # Lanes beyond the row's end hold minus the mean by now, which must not count.
-    product_RC = tl.where(in_C[None, :], product_RC - mean_R[:, None], 0.0)
-    rstd_R = 1.0 / tl.sqrt(tl.sum(product_RC * product_RC, 1) / C + eps)
-    return product_RC * rstd_R[:, None], rstd_R
-
-
 @triton.jit(do_not_specialize=SIZES)
 def product_norm_kernel(
     x,
@@ -127,7 +118,7 @@ def product_norm_kernel(
     product_RC = tl.load(x + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
     product_RC *= tl.load(y + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
     factor_C = tl.load(factor + image * C + c, mask=in_C, other=0.0).to(tl.float32)
-    normed_RC, _ = _normed(product_RC * factor_C[None, :], in_C, eps, C)
+    normed_RC, _ = normed(product_RC * factor_C[None, :], in_C, eps, C)
     weight_C = tl.load(weight + c, mask=in_C, other=0.0).to(tl.float32)
     bias_C = tl.load(bias + c, mask=in_C, other=0.0).to(tl.float32)
     out_RC = normed_RC * weight_C[None, :] + bias_C[None, :]
@@ -176,7 +167,7 @@ def product_norm_backward_kernel(
         # Zero where there is nothing, and so is all that is added up below.
         g_RC = tl.load(grad + base + place_RC, mask=on_RC, other=0.0).to(tl.float32)
         product_RC = x_RC * y_RC
-        normed_RC, rstd_R = _normed(product_RC * factor_C[None, :], in_C, eps, C)
+        normed_RC, rstd_R = normed(product_RC * factor_C[None, :], in_C, eps, C)
         dweight_RC += g_RC * normed_RC
         dbias_RC += g_RC
         g_RC *= weight_C[None, :]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..launch import Launch, Plans, ceil_div, multiprocessors
 from .add_parts import add_parts
-from .depthwise_conv import Gradients
+from .depthwise_weights import Gradients, by_taps, parted
 
 POSITIONS, CHANNELS = 32, 64
 SUMMED = 16
@@ -38,7 +38,7 @@ def forward(
     y = _empty_map((batch, channels, ceil_div(height, 2), ceil_div(width, 2)), x)
     before = torch.empty_like(y) if silu and keep else None
     if y.numel():
-        tensors = (x, _by_taps(weight), bias, y, before)
+        tensors = (x, by_taps(weight), bias, y, before)
         _run(conv_kernel, tensors, x, y, weight, SILU=silu, HAS_BIAS=bias is not None)
     return y, before
 
@@ -61,12 +61,10 @@ def backward(
     if wants_dx:
         dx = _empty_map(tuple(x.shape), x)
         if dx.numel():
-            _run(input_kernel, (dx, _by_taps(weight), grad), dx, grad, weight)
+            _run(input_kernel, (dx, by_taps(weight), grad), dx, grad, weight)
     if wants_parameters:
-        taps = weight.shape[2] * weight.shape[3]
         sums = _parameter_sums(grad, x, weight, bias is not None)
-        dweight = sums[:taps].t().reshape(weight.shape).to(weight.dtype)
-        dbias = None if bias is None else sums[taps].to(bias.dtype)
+        dweight, dbias = parted(sums.t(), weight, bias)
     return Gradients(dx, dweight, dbias)
 
 
@@ -83,11 +81,6 @@ def _parameter_sums(grad: Tensor, x: Tensor, weight: Tensor, has_bias: bool) -> 
         return parts.new_zeros(numbers, channels)
     _run(weight_kernel, (x, grad, parts), x, grad, weight, count, HAS_BIAS=has_bias)
     return add_parts(parts, torch.float32)
-
-
-def _by_taps(weight: Tensor) -> Tensor:
-    """The weights tap by tap, `(S S, C)`, so that a tap's lie side by side."""
-    return weight.flatten(1).t().contiguous()
 
 
 def _empty_map(shape: tuple[int, ...], like: Tensor) -> Tensor:

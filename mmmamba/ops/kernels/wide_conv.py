@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ..launch import Plans
 from .add_parts import add_parts
-from .depthwise_conv import SIZES, Gradients, _empty_map, _place, _plan
+from .depthwise_conv import SIZES, _empty_map, _place, _plan
 from .depthwise_grid import grid_of
+from .depthwise_weights import Gradients, by_taps, parted, without_positions
 
 _PLANS = Plans()
 
@@ -49,8 +50,7 @@ def backward(
     if grad.stride(1) != 1:
         grad = grad.contiguous(memory_format=torch.channels_last)
     if not x.numel():
-        dbias = None if bias is None else torch.zeros_like(bias)
-        return Gradients(torch.empty_like(x), torch.zeros_like(weight), dbias)
+        return without_positions(x, weight, bias)
     inner = grad
     if silu:
         inner = _empty_map(x)
@@ -60,10 +60,7 @@ def backward(
         dx = _empty_map(x)
         _convolve(inner, weight, None, None, dx, False, True, residual)
     if wants_parameters:
-        sums = _parameters(x, weight, inner)
-        taps = weight.shape[2] * weight.shape[3]
-        dweight = sums[:, :taps].reshape(weight.shape).to(weight.dtype)
-        dbias = None if bias is None else sums[:, -1].to(bias.dtype)
+        dweight, dbias = parted(_parameters(x, weight, inner), weight, bias)
     return Gradients(dx, dweight, dbias)
 
 
@@ -86,8 +83,7 @@ def _convolve(
         constants = dict(SILU=silu, HAS_BIAS=bias is not None, BACK=grad is not None)
         constants |= dict(FLIP=flip, RESIDUAL=residual)
         launch = _PLANS.keep(key, _plan(wide_kernel, x, weight, dict(x=x, g=g), **constants))
-    # Tap by tap, so that channels of one lie side by side.
-    launch(x, weight.flatten(1).t().contiguous(), bias, grad, y)
+    launch(x, by_taps(weight), bias, grad, y)
 
 
 def _parameters(x: Tensor, weight: Tensor, grad: Tensor) -> Tensor:
