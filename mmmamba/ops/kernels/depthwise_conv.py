@@ -294,7 +294,7 @@ def conv_kernel(
             # s * S, and the taps, which lie row by row, meet the S rows from there on.
             y_WD = _correlate(seen, s * S, taps, bias_D)
             if ACT is not None:
-                y_WD, _ = _activated(y_WD, ACT)
+                y_WD = _activated(y_WD, ACT)[0]
             row = y + (h + s).to(tl.int64) * width * C
             tl.store(
                 row + w[:, None] * C + d[None, :],
@@ -369,8 +369,7 @@ def conv_backward_kernel(
         for s in tl.static_range(S):
             g_WD = grads[s]
             if ACT is not None:
-                _, slope_WD = _activated(_correlate(seen, s * S, taps, bias_D), ACT)
-                g_WD *= slope_WD
+                g_WD *= _activated(_correlate(seen, s * S, taps, bias_D), ACT)[1]
             if INNER:
                 row = inner + (h + s).to(tl.int64) * width * C
                 tl.store(
