@@ -7,11 +7,15 @@ from contextlib import contextmanager
 
 from mmengine.runner import Runner
 
+from ..log import coco_in_log
+from .outline import OutlineHook
 from .results import ResultsHook
 
 
 @contextmanager
 def watched(runner: Runner) -> Iterator[None]:
     """Within it a training is shown and its results are written down."""
+    runner.register_hook(OutlineHook())
     runner.register_hook(ResultsHook())
-    yield
+    with coco_in_log(runner.logger):
+        yield

@@ -37,9 +37,9 @@ def seeded(folder: Path) -> Config:
 def test_an_epoch_is_a_row_over_restarts(tmp_path: Path, stop: int, batch: int | None) -> None:
     cfg = seeded(tmp_path)
     Witness.watch(stop, kill(signal.SIGTERM), batch)
-    assert train(cfg) == EXIT_SAVED
+    assert train(cfg, "--no-pictures") == EXIT_SAVED
     Witness.watch()
-    assert train(cfg, "--resume") == 0
+    assert train(cfg, "--resume", "--no-pictures") == 0
     found = rows(cfg.work_dir)
     assert [(row["epoch"], row["iter"]) for row in found] == [("1", "5"), ("2", "10"), ("3", "15")]
     assert ["small" in row for row in found] == [False, True, True]
@@ -55,7 +55,7 @@ def test_an_epoch_is_a_row_over_restarts(tmp_path: Path, stop: int, batch: int |
 
     # Another run in the same folder has a table of its own, and was not stopped.
     cfg.train_cfg.max_epochs = 1
-    assert train(cfg) == 0
+    assert train(cfg, "--no-pictures") == 0
     assert rows(cfg.work_dir) == found[:1]
 
 
@@ -63,7 +63,7 @@ def test_iterations_are_rows_by_validation(tmp_path: Path) -> None:
     cfg = seeded(tmp_path)
     cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=5, val_interval=2)
     cfg.default_hooks.checkpoint.by_epoch = False
-    assert train(cfg) == 0
+    assert train(cfg, "--no-pictures") == 0
     found = rows(cfg.work_dir)
     assert [row["iter"] for row in found] == ["2", "4", "5"]
     assert all("small" in row and "loss" in row and "epoch" not in row for row in found)
@@ -72,7 +72,7 @@ def test_iterations_are_rows_by_validation(tmp_path: Path) -> None:
 def test_a_full_disk_costs_a_row_not_the_run(tmp_path: Path) -> None:
     cfg = toy(tmp_path)
     Path(cfg.work_dir, "results.csv").mkdir(parents=True)
-    assert train(cfg) == 0
+    assert train(cfg, "--no-pictures") == 0
     log = next(Path(cfg.work_dir).glob("*/*.log")).read_text()
     assert "results.csv not written: " in log
 
