@@ -106,8 +106,11 @@ def read_rows(path: str | Path) -> list[Row]:
     """The rows of a table, without the cells that are empty; none if there is no file."""
     if not Path(path).is_file():
         return []
+    rows = []
     with open(path, newline="", encoding="utf-8") as file:
-        return [{name: cell for name, cell in row.items() if cell} for row in csv.DictReader(file)]
+        for row in csv.DictReader(file):
+            rows.append({name: cell for name, cell in row.items() if cell})
+    return rows
 
 
 def write_rows(path: str | Path, rows: list[Row]) -> None:
