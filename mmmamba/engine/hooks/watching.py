@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 from ..log import coco_in_log
 from .outline import OutlineHook
+from .progress import live_line
 from .results import ResultsHook
 
 
@@ -17,5 +18,5 @@ def watched(runner: Runner) -> Iterator[None]:
     """Within it a training is shown and its results are written down."""
     runner.register_hook(OutlineHook())
     runner.register_hook(ResultsHook())
-    with coco_in_log(runner.logger):
+    with coco_in_log(runner.logger), live_line(runner):
         yield
