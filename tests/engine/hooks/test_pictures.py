@@ -112,14 +112,15 @@ def test_what_is_not_of_mmdet_or_mmseg_trains_without(tmp_path: Path) -> None:
     assert "no pictures of batches: their data set names no classes" in log
 
 
-def test_a_full_disk_costs_pictures_not_the_run(tmp_path: Path) -> None:
+def test_a_full_disk_costs_pictures_and_rows_not_the_run(tmp_path: Path) -> None:
     cfg = toy(tmp_path)
     cfg.visualizer.vis_backends = [dict(type="LocalVisBackend")]
     Path(cfg.work_dir).mkdir()
     Path(cfg.work_dir, "pictures").write_text("a file in the place of the folder")
+    Path(cfg.work_dir, "results.csv").mkdir()
     assert train(cfg) == 0
     log = next(Path(cfg.work_dir).glob("*/*.log")).read_text()
-    assert "curves.png not drawn: " in log
+    assert "curves.png not drawn: " in log and "results.csv not written: " in log
 
 
 def test_trackers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A terminal shows one live line; a pipe and the log's file have lines of steps."""
+"""A terminal shows one live line; the log's file has lines of steps."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from mmmamba.engine.hooks.results import read_rows
 
 from ..tiny_models import toy, validated
 from ..tiny_runs import train
@@ -34,7 +36,7 @@ def test_a_live_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_epoch: 
     monkeypatch.setenv("COLUMNS", "120")
     cfg = validated(toy(tmp_path))
     if not by_epoch:
-        cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=4, val_interval=2)
+        cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=5, val_interval=2)
     # Looks at each step.
     monkeypatch.setattr("mmmamba.engine.hooks.progress.PAUSE", 1e-6)
     monkeypatch.setattr(sys, "stdout", terminal)
@@ -47,15 +49,10 @@ def test_a_live_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_epoch: 
     assert "(val) " in shown and "this run\n" in shown.replace("\r", "")
     assert "validation" in shown and "images/s" in shown and "lr " in shown
     assert ("epoch 2/2  loss " if by_epoch else "training ") in shown
+    # The table has a row for each epoch or each validation, one behind the last step included.
+    rows = read_rows(Path(cfg.work_dir, "results.csv"))
+    assert [row["iter"] for row in rows] == (["5", "10"] if by_epoch else ["2", "4", "5"])
+    assert all("small" in row and "loss" in row for row in rows)
+    assert all(("epoch" in row) == by_epoch for row in rows)
     # The cursor, which a live line hides, is there again.
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
-
-
-def test_no_live_line_in_a_pipe(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # As CI has it, where rich alone would take the pipe for a terminal.
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    assert train(toy(tmp_path), "--no-pictures") == 0
-    shown = capsys.readouterr().out
-    assert "(train) " in shown and "images/s" not in shown and "\x1b[?25l" not in shown

@@ -59,24 +59,6 @@ def test_an_epoch_is_a_row_over_restarts(tmp_path: Path, stop: int, batch: int |
     assert rows(cfg.work_dir) == found[:1]
 
 
-def test_iterations_are_rows_by_validation(tmp_path: Path) -> None:
-    cfg = seeded(tmp_path)
-    cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=5, val_interval=2)
-    cfg.default_hooks.checkpoint.by_epoch = False
-    assert train(cfg, "--no-pictures") == 0
-    found = rows(cfg.work_dir)
-    assert [row["iter"] for row in found] == ["2", "4", "5"]
-    assert all("small" in row and "loss" in row and "epoch" not in row for row in found)
-
-
-def test_a_full_disk_costs_a_row_not_the_run(tmp_path: Path) -> None:
-    cfg = toy(tmp_path)
-    Path(cfg.work_dir, "results.csv").mkdir(parents=True)
-    assert train(cfg, "--no-pictures") == 0
-    log = next(Path(cfg.work_dir).glob("*/*.log")).read_text()
-    assert "results.csv not written: " in log
-
-
 @pytest.mark.slow
 def test_two_processes_write_one_table(tmp_path: Path) -> None:
     words = ["0", "0", "--launcher", "pytorch"]
