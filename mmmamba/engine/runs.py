@@ -28,6 +28,7 @@ from .hooks.graphs import GraphHook, add_graphs
 from .hooks.pictures import add_pictures
 from .hooks.precision import PrecisionHook
 from .hooks.run_ahead import add_run_ahead
+from .hooks.watching import watched
 from .precision import choose_precision
 from .preflight import TRAIN_KEYS, check_fit, check_graphs, check_run, check_sections
 from .testing import add_output, show_predictions, use_test_time_augmentation
@@ -273,7 +274,7 @@ def _train(cfg: Config, skip_bad_data: bool, tf32: bool | None) -> int:
     kept = KeepMetrics()
     runner.register_hook(kept)
     try:
-        with tf32_products(tf32):
+        with tf32_products(tf32), watched(runner):
             runner.train()
     except reliability.Interrupted as stop:
         print(f"Saved {stop.path}. Go on: the same command with --resume")
