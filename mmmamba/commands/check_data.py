@@ -99,7 +99,7 @@ def _check_config(args: argparse.Namespace, console) -> list:
 def _check_place(args: argparse.Namespace, place: Path, console) -> list:
     """Reports of the splits of a folder or of what a `data.yaml` describes, printed."""
     from ..datasets.checks.run import check_overlap
-    from ..datasets.checks.samples import coco_samples
+    from ..datasets.checks.samples import coco_samples, faulty_images
     from ..datasets.checks.tables import print_report
     from ..datasets.discovery import check_place, data_folder
     from ..errors import UsageError
@@ -119,7 +119,8 @@ def _check_place(args: argparse.Namespace, place: Path, console) -> list:
         else:
             check_overlap(train_images, checked.paths(), report)
         print_report(report, console)
-        samples = coco_samples(checked.content, checked.images, checked.classes, args.samples)
+        faulty, number = faulty_images(report), args.samples
+        samples = coco_samples(checked.content, checked.images, checked.classes, number, faulty)
         _draw(samples, dict(classes=checked.classes), report, folder)
     return [checked.report for checked in found]
 

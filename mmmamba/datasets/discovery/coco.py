@@ -13,7 +13,7 @@ from ..checks.regular import irregular
 from ..checks.report import Report
 from ..formats.labelme import HEAD, is_labelme
 from ..layout import LABEL_FOLDERS, Part, split_of, walk
-from .dividing import both_validations, divided, no_validation, write_part
+from .dividing import both_validations, divided, is_ours, no_validation, write_part
 
 LOOKED_FOR = 20
 """Images of a file that must lie in a folder."""
@@ -102,12 +102,14 @@ def files_by_split(root: Path) -> dict[str | None, Path]:
 
 
 def annotation_files(root: Path) -> list[Path]:
-    """JSON files below a folder; labelme's, and those for other tasks by their names, left out."""
+    """Those below a folder that may be COCO's: other tasks', labelme's and ours are left out."""
     files = []
     for folder in walk(root):
         for file in sorted(folder.glob("*.json")):
             # COCO ships `person_keypoints_…`, `captions_…` and others in the same folder.
-            if not set(_words(file.stem)) & set(OTHER_TASKS) and not is_labelme(file):
+            if set(_words(file.stem)) & set(OTHER_TASKS):
+                continue
+            if not is_labelme(file) and not is_ours(file):
                 files.append(file)
     return files
 

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
+from ..checks.regular import irregular
 from ..layout import Part, split_names
+
+MARK = b'{"info": {"written_by": "mmmamba new"'
 
 
 def divided(content: dict[str, Any], share: float, what: str) -> tuple[dict, dict]:
@@ -34,6 +37,14 @@ def divided(content: dict[str, Any], share: float, what: str) -> tuple[dict, dic
     return parts[0], parts[1]
 
 
+def is_ours(file: Path) -> bool:
+    """Whether a file was written here: the config may lie in the folder of the data."""
+    if irregular(file):
+        return False
+    with file.open("rb") as stream:
+        return MARK in stream.read(len(MARK))
+
+
 def write_part(content: dict[str, Any], split: str, images: Path, out: Path) -> tuple[Part, str]:
     """Write the annotation file of a split into a folder.
 
@@ -42,7 +53,10 @@ def write_part(content: dict[str, Any], split: str, images: Path, out: Path) -> 
     """
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"{split}.json"
-    file.write_text(json.dumps(content))
+    info = content.get("info")
+    # First in the file, where `is_ours` looks.
+    marked = {"written_by": "mmmamba new"} | (info if isinstance(info, dict) else {})
+    file.write_text(json.dumps({"info": marked} | {**content, "info": marked}))
     numbers = f"{len(content['images'])} images, {len(content['annotations'])} annotations"
     return Part(images, file), f"{split}: {numbers}, written to {file}"
 

@@ -10,6 +10,7 @@ from ...suggest import did_you_mean
 from ..checks.kinds import KINDS
 from ..checks.report import Finding
 from ..formats import Converted, convert, find_source
+from ..formats.yolo_yaml import find_yaml
 from ..layout import Part
 from .coco import CocoData, annotation_files, find_coco, looks_like_coco
 from .dividing import both_validations, divided, no_validation, write_part
@@ -45,7 +46,11 @@ def find_objects(place: Path, out: Path, val_share: float | None = None) -> Coco
         UsageError: the labels cannot be used as they are; the message says why.
     """
     if is_coco(place):
-        return find_coco(place, out, val_share)
+        data = find_coco(place, out, val_share)
+        described = find_yaml(place)
+        if data is not None and described is not None:
+            data.said.append(f"COCO files are taken; --data {described} reads YOLO labels instead")
+        return data
     source = find_source(place)
     if source is not None:
         return write_coco(convert(source), out, val_share)

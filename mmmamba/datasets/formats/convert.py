@@ -56,6 +56,8 @@ def convert(source: Source) -> Converted:
     Raises:
         UsageError: nothing is left of a split, or there is no class.
     """
+    if not any(source.splits.values()):
+        raise UsageError(_nothing_left(source, None, source.findings))
     images = {split: _read(source, split) for split in source.splits}
     whole = [image for found in images.values() for image in found if not image.labels.refused]
     things = [thing for image in whole for thing in image.labels.things]
@@ -67,6 +69,9 @@ def convert(source: Source) -> Converted:
         folders[split] = _common_folder([image.entry.image for image in found])
         contents[split] = _content(source, found, classes, folders[split])
         findings += _findings(found)
+        left = sum(image.labels.refused for image in found)
+        if left:
+            said.append(f"left out: {left} of {len(found)} images{f' of {split}' if split else ''}")
         if found and not contents[split]["images"]:
             raise UsageError(_nothing_left(source, split, _findings(found)))
     if not classes:

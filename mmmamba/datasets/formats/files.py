@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -55,7 +56,7 @@ class ImageFinder:
             if found:
                 return found
         for folder in self.folders(labels.parent):
-            if given and (folder / given).is_file():
+            if given and os.path.isfile(folder / given):
                 return folder / given
         return None
 

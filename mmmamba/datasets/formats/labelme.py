@@ -7,6 +7,7 @@ import binascii
 import io
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from ..checks.images import UNREADABLE, ImageFacts
+from ..checks.images import UNREADABLE, ImageFacts, in_threads
+from ..checks.instances import is_number
 from ..checks.regular import irregular
 from ..checks.report import Finding
 from ..layout import split_of, walk
@@ -51,13 +53,12 @@ def find_labelme(root: Path) -> Source | None:
     findings: list[Finding] = []
     splits: dict[Split, list[Entry]] = {}
     used = set()
-    for file in files:
+    for file, problem in in_threads(reader.problem, files, "labelme: labels"):
         image = _image(file, reader.named_image(file), finder)
         if image is None:
             named = reader.named_image(file)
-            found = f"its image {named!r} is not there" if named else reader.problem(file)
-            kind = "label-imageless" if named else "label-unparsed"
-            findings.append(Finding(kind, str(file), found))
+            kind = "label-unparsed" if problem else "label-imageless"
+            findings.append(Finding(kind, str(file), problem or f"wanted {named}"))
             continue
         used.add(image)
         splits.setdefault(split_of(file.relative_to(root)), []).append(Entry(image, file))
@@ -75,9 +76,9 @@ def find_labelme(root: Path) -> Source | None:
 
 def _image(file: Path, named: str, finder: ImageFinder) -> Path | None:
     beside = file.parent / named.replace("\\", "/")
-    if named and beside.is_file():
-        # `..` in a path would be another folder than that which others of its images are in.
-        return beside.resolve() if ".." in beside.parts else beside
+    if named and os.path.isfile(beside):
+        # With `..` in it a path is in another folder than those that reach it without.
+        return Path(os.path.normpath(beside))
     return finder.find(file, named)
 
 
@@ -192,9 +193,7 @@ def _points(value: Any) -> list[float] | None:
         if not isinstance(point, list) or len(point) != 2:
             return None
         for number in point:
-            if isinstance(number, bool) or not isinstance(number, (int, float)):
-                return None
-            if not math.isfinite(number):
+            if not is_number(number):
                 return None
             points.append(float(number))
     return points

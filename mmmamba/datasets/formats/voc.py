@@ -10,7 +10,7 @@ from ...errors import UsageError
 from ..checks.images import ImageFacts
 from ..checks.regular import irregular
 from ..checks.report import Finding
-from ..layout import split_of, walk
+from ..layout import DEPTH, split_of, walk
 from .files import ImageFinder, class_file, class_names
 from .source import Entry, Labels, Source, Split, Thing, parse_fault
 
@@ -59,7 +59,9 @@ def _splits(
     root: Path, entries: dict[Path, Entry], findings: list[Finding], said: list[str]
 ) -> dict[Split, list[Entry]]:
     """By the lists in ImageSets/Main, or by the names of files and folders."""
-    lists = sorted({folder for folder in walk(root) if folder.parts[-2:] == ("ImageSets", "Main")})
+    # One folder deeper than the annotations lie: VOCdevkit/VOC2012/ImageSets/Main.
+    folders = walk(root, DEPTH + 1)
+    lists = [folder for folder in folders if folder.parts[-2:] == ("ImageSets", "Main")]
     if len(lists) > 1:
         names = ", ".join(str(folder.parent.parent) for folder in lists)
         raise UsageError(f"{root} has {len(lists)} VOC data sets: name one, --data {names}")

@@ -12,7 +12,7 @@ import yaml
 from ...errors import UsageError
 from ..checks.regular import irregular
 from ..checks.report import Finding
-from ..layout import SPLIT_NAMES
+from ..layout import SPLIT_NAMES, walk
 from .files import IMAGE_FOLDERS, images_below, is_image
 from .source import Source, Split, parse_fault
 from .yolo import yolo_source
@@ -21,13 +21,17 @@ SUFFIXES = (".yaml", ".yml")
 
 
 def find_yaml(root: Path) -> Path | None:
-    """The file in a folder that describes a YOLO data set.
+    """The file in a folder, or in one within it, that describes a YOLO data set.
 
     Raises:
         UsageError: there are several.
     """
     found = []
-    for file in sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES):
+    # An export that is unpacked often lies in a folder of its own.
+    files = (path for folder in walk(root, 1) for path in sorted(folder.iterdir()))
+    for file in files:
+        if file.suffix.lower() not in SUFFIXES:
+            continue
         try:
             content = read_yaml(file)
         except UsageError:
@@ -38,7 +42,7 @@ def find_yaml(root: Path) -> Path | None:
         if isinstance(content, dict) and "names" in content and _keys(content):
             found.append(file)
     if len(found) > 1:
-        names = ", ".join(file.name for file in found)
+        names = ", ".join(str(file.relative_to(root)) for file in found)
         raise UsageError(
             f"{root} has {len(found)} files of YOLO data, {names}: name one, --data FILE"
         )
@@ -113,7 +117,10 @@ def _class_names(file: Path, content: dict) -> dict[int, str]:
             raise UsageError(f"{file} has the class number {key!r} under names, wanted 0, 1, …")
         # YAML takes a bare yes, no, on and off for true and false.
         if not isinstance(name, str) and (isinstance(name, bool) or not isinstance(name, int)):
-            raise UsageError(f"{file} names class {key} {name!r}, wanted a text: put it in quotes")
+            found_name = name if isinstance(name, (bool, float)) else type(name).__name__
+            raise UsageError(
+                f"{file} names class {key} {found_name}, wanted a text: put it in quotes"
+            )
         found[int(key)] = str(name)
     twice = sorted({name for name in found.values() if list(found.values()).count(name) > 1})
     if twice:
@@ -129,7 +136,7 @@ def _key_points(file: Path, content: dict) -> int:
     if shape is None:
         return 0
     if not isinstance(shape, list) or not all(isinstance(n, int) and n > 0 for n in shape):
-        raise UsageError(f"{file} has kpt_shape: {shape!r}, wanted two numbers such as [17, 3]")
+        raise UsageError(f"{file} has kpt_shape, but not two numbers such as [17, 3]")
     points, each = [*shape, 1][:2]
     return points * each
 
@@ -156,7 +163,8 @@ class Paths:
         found: list[Path] = []
         for one in entries:
             if not isinstance(one, str):
-                raise UsageError(f"{self.file} has {one!r} under {key}, wanted a folder or a file")
+                kind = type(one).__name__
+                raise UsageError(f"{self.file} has a {kind} under {key}, wanted a folder or a file")
             place = self._place(key, one)
             if place is None:
                 continue
@@ -179,7 +187,7 @@ class Paths:
         wanted = Path(self.path) / entry
         home = self.file.parent
         for place in (home / wanted, Path(wanted), home / entry):
-            if place.exists():
+            if os.path.exists(place):
                 return Path(os.path.normpath(place))
         # `../train/images` beside the file, `/content/set/train/images` of another machine.
         parts = [part for part in wanted.parts if part not in ("..", ".", wanted.anchor)]
@@ -189,7 +197,7 @@ class Paths:
             if first and len(rest) == 1 and rest[0] in IMAGE_FOLDERS:
                 break
             place = home.joinpath(*rest)
-            if place.exists():
+            if os.path.exists(place):
                 self.said.append(f"{key}: {wanted} is not there, {place} is taken")
                 return place
         if key not in SPLIT_NAMES["test"]:
@@ -222,11 +230,11 @@ class Paths:
     def _listed_image(self, path: Path, home: Path) -> Path | None:
         roots = (home, self.file.parent, self.file.parent / self.path)
         for place in (*(root / path for root in roots), path):
-            if place.is_file():
+            if os.path.isfile(place):
                 return Path(os.path.normpath(Path.cwd() / place))
         parts = [part for part in path.parts if part not in ("..", ".", path.anchor)]
         for first in range(1, len(parts) - 1):
             place = self.file.parent.joinpath(*parts[first:])
-            if place.is_file():
+            if os.path.isfile(place):
                 return place
         return None

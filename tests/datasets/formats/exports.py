@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -30,10 +29,12 @@ def each_image(content: dict) -> list[tuple[dict, list[dict]]]:
     return [(image, of_image[image["id"]]) for image in content["images"]]
 
 
-def copy_images(root: Path, split: str, content: dict, target: Path) -> None:
+def link_images(root: Path, split: str, content: dict, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for image in content["images"]:
-        shutil.copy(root / split / image["file_name"], target / image["file_name"])
+        link = target / image["file_name"]
+        if not link.exists():
+            link.symlink_to(root / split / image["file_name"])
 
 
 def names_of(content: dict) -> dict[int, str]:
@@ -70,7 +71,7 @@ def to_yolo(
     """
     for split, content in contents.items():
         images, labels = layout(split)
-        copy_images(source, split, content, target / images)
+        link_images(source, split, content, target / images)
         (target / labels).mkdir(parents=True, exist_ok=True)
         numbers = {category: number for number, category in enumerate(names_of(content))}
         for image, objects in each_image(content):
@@ -107,7 +108,7 @@ def to_voc(contents: dict[str, dict], source: Path, target: Path) -> Path:
     for folder in ("Annotations", "ImageSets/Main"):
         (target / folder).mkdir(parents=True, exist_ok=True)
     for split, content in contents.items():
-        copy_images(source, split, content, target / "JPEGImages")
+        link_images(source, split, content, target / "JPEGImages")
         stems = []
         for image, objects in each_image(content):
             stems.append(Path(image["file_name"]).stem)
@@ -136,7 +137,7 @@ def labelme_shapes(annotations: list[dict], names: dict[int, str]) -> list[dict]
 def to_labelme(contents: dict[str, dict], source: Path, target: Path) -> Path:
     """Write a JSON file beside each image, in a folder for each split."""
     for split, content in contents.items():
-        copy_images(source, split, content, target / split)
+        link_images(source, split, content, target / split)
         for image, objects in each_image(content):
             file = target / split / f"{Path(image['file_name']).stem}.json"
             shapes = labelme_shapes(objects, names_of(content))
