@@ -77,6 +77,8 @@ def find_coco(root: Path, out: Path, val_share: float | None = None) -> CocoData
     val = read_file(chosen["val"])
     classes, dropped = _classes(train)
     said += _left_out(dropped)
+    if None in chosen:
+        said.append(f"left out: {chosen[None]}, which is of no split by its name")
     _same_classes(only_file, classes, chosen["val"], _classes(val)[0])
     test = None
     if "test" in chosen:
