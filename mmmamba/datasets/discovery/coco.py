@@ -58,6 +58,9 @@ def find_coco(root: Path, out: Path, val_share: float | None = None) -> CocoData
     if not chosen:
         return None
     said = []
+    if "train" not in chosen and None in chosen and len(chosen) > 1:
+        chosen["train"] = chosen.pop(None)
+        said.append(f"training: {chosen['train']}, as no other file is for it by its name")
     only_file = chosen.get("train") or chosen.get(None)
     if only_file is None:
         raise UsageError(

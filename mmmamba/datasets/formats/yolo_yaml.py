@@ -77,7 +77,7 @@ def yolo_yaml_source(file: Path) -> Source:
         )
     names = _class_names(file, content)
     key_points = _key_points(file, content)
-    paths = Paths(file, str(content.get("path") or ""))
+    paths = Paths(file, str(content.get("path") or "").replace("\\", "/"))
     images: dict[Split, list[Path]] = {}
     for key, split in _keys(content).items():
         found = paths.images(key, content[key]) if content[key] else []
@@ -165,7 +165,7 @@ class Paths:
             if not isinstance(one, str):
                 kind = type(one).__name__
                 raise UsageError(f"{self.file} has a {kind} under {key}, wanted a folder or a file")
-            place = self._place(key, one)
+            place = self._place(key, one.replace("\\", "/"))
             if place is None:
                 continue
             if place.is_dir():

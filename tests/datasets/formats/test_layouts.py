@@ -62,7 +62,7 @@ ROBOFLOW = dict(train="../train/images", val="../valid/images", test="../test/im
         ),
         (
             ["images/train labels/train", "images/val labels/val"],
-            dict(path="/content/set", train="images/train", names={0: "cat", 1: "dog"}),
+            dict(path="C:\\set", train="images\\train", names={0: "cat", 1: "dog"}),
         ),
         (
             ["a/images a/labels", "images/val labels/val"],
