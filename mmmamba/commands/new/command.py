@@ -9,6 +9,7 @@ from pathlib import Path
 EXAMPLES = """examples:
   mmmamba new --backbone vmamba_t --head mask_rcnn --data my_coco/
   mmmamba new --backbone vmamba_t --head rtmdet --data export/ --val-share 0.2
+  mmmamba new --backbone vmamba_t --head rtmdet --data my_yolo/data.yaml
   mmmamba new --backbone vmamba_t --head upernet --data masks/ --out roads.py"""
 
 
@@ -28,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         required=True,
         metavar="DIR",
-        help="folder with images and COCO annotations or label maps",
+        help="folder with images and COCO, YOLO, Pascal VOC or labelme labels or label maps, or a "
+        "YOLO data.yaml",
     )
     parser.add_argument("--out", metavar="FILE", help="config to write (DATA_BACKBONE_HEAD.py)")
     parser.add_argument(
@@ -47,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     # Imported when it runs: `--help` need not wait for OpenMMLab.
+    from ...datasets.discovery import data_folder
     from ...errors import UsageError
     from .write import write_config
 
@@ -62,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
             f"--val-share is {args.val_share}, wanted a share between 0 and 1, such as 0.2"
         )
     root = Path(args.data)
-    out = Path(args.out or f"{root.resolve().name}_{args.backbone}_{args.head}.py")
+    out = Path(args.out or f"{data_folder(root).name}_{args.backbone}_{args.head}.py")
     if out.exists() and not args.force:
         raise UsageError(
             f"{out} is there already; name another with --out, or replace it with --force"

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mmmamba.datasets.discovery import find_coco, find_label_maps
-from mmmamba.datasets.discovery.layout import split_names, split_of
+from mmmamba.datasets.layout import split_names, split_of
 from mmmamba.errors import UsageError
 
 
@@ -139,6 +139,15 @@ def test_what_is_wrong_with_coco_data(tmp_path: Path) -> None:
     (tmp_path / "train_new.json").write_text("{}")
     with pytest.raises(UsageError, match="2 train files: train.json, train_new.json"):
         find_coco(tmp_path, tmp_path / "out")
+
+
+def test_a_file_of_no_name_beside_one_for_validation_is_for_training(tmp_path: Path) -> None:
+    put_coco(tmp_path / "instances.json", tmp_path / "images", ["0.jpg", "1.jpg"])
+    put_coco(tmp_path / "val.json", tmp_path / "images", ["2.jpg"])
+    data = find_coco(tmp_path, tmp_path / "out")
+    assert data.images == 2 and data.said[0].startswith(f"training: {tmp_path}/instances.json")
+    with pytest.raises(UsageError, match="has a validation split.*leave --val-share away"):
+        find_coco(tmp_path, tmp_path / "out", 0.2)
 
 
 def test_names_of_splits() -> None:
