@@ -73,6 +73,7 @@ def _check_coco(cfg: Config, split: Split, decode: bool) -> Checked:
         masks=split.masks,
         min_size=split.min_size,
         decode=decode,
+        reading=split.reading,
     )
     check_heads(cfg, split, report)
     # With other classes nothing would be left, which says nothing new.
@@ -96,6 +97,7 @@ def _check_segmentation(cfg: Config, split: Split, decode: bool) -> Checked:
             name=split.name,
             ignore_index=ignore_index,
             decode=decode,
+            reading=split.reading,
             reduce_zero_label=split.dataset.reduce_zero_label,
             label_map=split.dataset.label_map,
         )
