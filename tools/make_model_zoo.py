@@ -95,6 +95,7 @@ loads with
 says whether it meets the figure.
 
 """
+NO_BREAK = "\u00a0"
 SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 
 
@@ -201,15 +202,15 @@ def source_link(source: str) -> str:
 
 def _weights(found: Published) -> str:
     """A link of one word, the licence, with the number of its note."""
-    word, mark = _licence(found).rsplit(" ", 1)
-    return f"[{word}]({found.url}) {mark}"
+    word, mark = _licence(found).rsplit(NO_BREAK, 1)
+    return f"[{word}]({found.url}){NO_BREAK}{mark}"
 
 
 def _licence(found: Published) -> str:
     """A licence in a word, with the number of its note."""
     number = _licences().index(found.licence) + 1
     mark = "".join(SUPERSCRIPTS[int(digit)] for digit in str(number))
-    return f"{re.split(r' [(]|;', found.licence)[0]} {mark}"
+    return f"{re.split(r' [(]|;', found.licence)[0]}{NO_BREAK}{mark}"
 
 
 def _licences() -> list[str]:

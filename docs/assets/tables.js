@@ -63,7 +63,8 @@ function nameCells(table) {
 }
 
 function isCutOff(table) {
-  return table.scrollWidth > table.parentElement.clientWidth + 1
+  const { scrollWidth, clientWidth } = table.parentElement
+  return scrollWidth > clientWidth
 }
 
 // Names break behind their signs; only where that is not enough, anywhere.
@@ -75,7 +76,8 @@ function breakNames(table) {
       node.replaceWith(...parts.slice(0, -1))
     }
   }
-  if (isCutOff(table)) table.dataset.tight = ""
+  if (isCutOff(table)) table.dataset.tight = "cells"
+  if (isCutOff(table)) table.dataset.tight = "anywhere"
 }
 
 for (const table of document.querySelectorAll(".md-content table")) {
