@@ -25,7 +25,6 @@ NAMED = re.compile(r"`((?:mmmamba|configs|tools|benchmarks|tests|docs|requiremen
 """Files and folders of the repository that a sentence names."""
 THE_READERS = {
     "configs/mamba_yolo/mine.py",
-    "mmmamba/models/backbones/comb_mamba.py",
     "mmmamba/ops/NAME.py",
 }
 """Those that whoever reads the page is to write."""
