@@ -49,6 +49,12 @@ def levels_of(backbone: dict, scope: str) -> list[Level]:
                 f"the old backbone, {config['type']}, whose maps say what is wanted, "
                 "is not known here: install the package that has it"
             )
+        kind = registry.get(config["type"])
+    if issubclass(kind, MambaBackbone):
+        # Ours say what their maps are like, without numbers in them.
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            ours = kind(**{key: value for key, value in config.items() if key != "type"})
+        return list(map(Level, ours.out_channels, ours.out_strides))
     # Drawing its weights must not move the caller's random numbers.
     with DefaultScope.overwrite_default_scope(scope), torch.random.fork_rng(devices=[]):
         model = MODELS.build(config)
@@ -89,12 +95,13 @@ def trunk_of(arch: str) -> Trunk:
         ValueError: there is none of that name.
     """
     # Here too the caller's random numbers stay where they are.
-    with torch.random.fork_rng(devices=[]):
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
         backbone: MambaBackbone = create_backbone(arch)
     levels = tuple(map(Level, backbone.out_channels, backbone.out_strides))
     # An adapter gives maps at four strides, of whole images.
     plain = isinstance(backbone, PlainBackbone) and not backbone.adapted
-    drops_rest = plain and not backbone.patch_embed.pad
+    # Vim-F's overlapping patches know no `pad`.
+    drops_rest = plain and not getattr(backbone.patch_embed, "pad", True)
     return Trunk(
         type(backbone).__name__, arch, levels, tuple(backbone.out_indices), plain, drops_rest
     )
