@@ -227,7 +227,6 @@ PANOPTIC = "learns from panoptic annotations; mask2former is its like for object
 PROPOSALS = "learns from proposals that another model has written"
 NO_CLASSES = "makes proposals, which have no classes"
 OTHER_DATA = {
-    "mmdet/bytetrack": VIDEOS,
     "mmdet/deepsort": VIDEOS,
     "mmdet/fast_rcnn": PROPOSALS,
     "mmdet/lad": TEACHER,
@@ -242,9 +241,34 @@ OTHER_DATA = {
     "mmdet/scnet": STUFF,
     "mmdet/soft_teacher": UNLABELLED,
     "mmdet/sort": VIDEOS,
-    "mmdet/strongsort": VIDEOS,
 }
 """Methods that learn neither from boxes and masks of images nor from label maps."""
+
+MASKS = (
+    "albu_example",
+    "cityscapes",
+    "condinst",
+    "deepfashion",
+    "gcnet",
+    "gn",
+    "htc",
+    "instaboost",
+    "lvis",
+    "mask2former",
+    "mask_rcnn",
+    "ms_rcnn",
+    "point_rend",
+    "queryinst",
+    "seesaw_loss",
+    "selfsup_pretrain",
+    "simple_copy_paste",
+    "solo",
+    "solov2",
+    "strong_baselines",
+    "swin",
+    "yolact",
+)
+"""Methods of mmdet that learn from masks; the others learn from boxes alone."""
 
 
 def refused(method: str) -> str | None:

@@ -11,7 +11,7 @@ EXAMPLES = """examples:
   mmmamba new --backbone vmamba_t --head rtmdet --data export/ --val-share 0.2
   mmmamba new --backbone vmamba_t --head upernet --data masks/ --out roads.py
   mmmamba new --backbone vim_t --head dino --data my_coco/
-  mmmamba new --backbone mlla_t --head mmseg::segnext/segnext_mscan-t_1xb16-adamw-160k_ade20k-512x512 --data masks/"""
+  mmmamba new --backbone mlla_t --head mmseg::pspnet --data masks/"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from mmengine.config import Config
@@ -10,6 +11,9 @@ from ...config.source import source
 from .heads import Base
 
 OURS = "mmmamba.detection"
+SEVERAL = 6
+"""Names of parameters with equal settings that are written as one group."""
+WIDTH = 96
 
 
 def imports_of(base: Base) -> str:
@@ -47,9 +51,26 @@ def _groups(paramwise: dict[str, Any]) -> str:
     keys = given.pop("custom_keys", {})
     items = [f"{key}={source(value)}" for key, value in given.items()]
     if keys:
-        groups = "".join(f"            {source(k)}: {source(dict(v))},\n" for k, v in keys.items())
-        items.append(f"custom_keys={{\n{groups}        }}")
+        items.append(f"custom_keys={{\n{_keys(keys)}        }}")
     return "dict(\n" + "".join(f"        {item},\n" for item in items) + "    )"
+
+
+def _keys(keys: dict[str, dict]) -> str:
+    """Names and their settings; many names with the same ones stand together."""
+    together: dict[str, list[str]] = {}
+    for name, settings in keys.items():
+        together.setdefault(source(dict(settings)), []).append(source(name))
+    lines = []
+    for settings, names in together.items():
+        if len(names) < SEVERAL:
+            lines += [f"            {name}: {settings},\n" for name in names]
+        else:
+            several = textwrap.indent(textwrap.fill(", ".join(names), WIDTH), " " * 20)
+            lines.append(
+                f"            **dict.fromkeys(\n                (\n{several},\n                ),\n"
+                f"                {settings},\n            ),\n"
+            )
+    return "".join(lines)
 
 
 def length_settings(base: Config) -> str:

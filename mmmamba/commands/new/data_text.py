@@ -99,8 +99,8 @@ def _scores(base: Config, split: str, root: Path, part: Part) -> str:
     evaluator = base.get(f"{split}_evaluator")
     if plain_coco(evaluator):
         return file
-    # A list of several is replaced whole anyway.
-    deleted = "_delete_=True, " if isinstance(evaluator, dict) else ""
+
+    deleted = "_delete_=True, " if evaluator else ""
     metric = ["bbox", "segm"] if needs_masks(base) else "bbox"
     return f'{deleted}type="CocoMetric", metric={source(metric)}, {file}'
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ...config.find import config_name, find_config, list_configs
+from ...config.find import config_name, list_configs
 from ...config.foreign import PACKAGES, foreign_name, foreign_path, method_of
 from ...config.methods import METHODS, NEEDS, refused
 from ...datasets.discovery import annotation_files

@@ -79,7 +79,7 @@ def config_text(
         images=data.images,
         shipped=base.name.rpartition("::")[2],
         package=base.package,
-        base=source(base_path(shipped, out) if base.package == "mmmamba" else base.name),
+        base=source(base_path(shipped, out)),
         imports=imports_of(base),
         # The slash at the end: written paths are joined to it by `+`.
         root=source(f"{root}/"),
@@ -98,6 +98,8 @@ def base_path(shipped: Path, out: Path) -> str:
     """
     checkout = configs_folder().parent
     inside = (checkout / "pyproject.toml").is_file() and out.resolve().is_relative_to(checkout)
+    # Those of other packages are none of the checkout, wherever its environment lies.
+    inside = inside and shipped.is_relative_to(configs_folder())
     # Relative to the config, from whichever folder it is read.
     return os.path.relpath(shipped, out.resolve().parent) if inside else str(shipped)
 
