@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...datasets.checks.usable import WITHOUT_CLASSES
-
-BINARY = ("STDCHead",)
-"""Heads that learn borders, whose two classes are not those of the data."""
+from ...datasets.checks.usable import BORDER_HEADS, WITHOUT_CLASSES
 
 
 class Source:
@@ -34,7 +31,7 @@ def counted(node: Any, count: int | None = None) -> Any:
     """
     if isinstance(node, (list, tuple)):
         return type(node)(counted(one, count) for one in node)
-    if not isinstance(node, dict) or node.get("type") in BINARY:
+    if not isinstance(node, dict) or node.get("type") in BORDER_HEADS:
         return node
     if "num_things_classes" in node:
         count = node["num_things_classes"] + node["num_stuff_classes"]

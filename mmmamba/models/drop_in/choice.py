@@ -154,7 +154,13 @@ class Choice:
         """
         neck, trunk = self.part.get("neck"), self.trunk
         plain_fpn = isinstance(neck, dict) and neck["type"] == "FPN" and set(neck) <= FPN_ARGUMENTS
-        first = self.strides[neck.get("start_level", 0)] if plain_fpn else 0
+        start = neck.get("start_level", 0) if plain_fpn else 0
+        first = self.strides[start] if plain_fpn else 0
+        if start and self._has(self.strides[start:]):
+            # What is lacking would not be read: Mamba YOLO begins where RetinaNet's pyramid does.
+            neck.update(in_channels=neck["in_channels"][start:], start_level=0)
+            self.old, self.strides = self.old[start:], self.strides[start:]
+            return self._at(self.strides)
         if not plain_fpn or first >= self.native[0]:
             reason = (
                 ", and only a plain FPN can be exchanged for EfficientViTFPN, which makes finer "

@@ -20,7 +20,7 @@ from benchmarks.drop_in.cases import (
     config_path,
 )
 from benchmarks.drop_in.known import FAULTS, surprises
-from benchmarks.drop_in.page import GUIDE, PAGE, kinds_table, sweep_page
+from benchmarks.drop_in.page import GUIDE, PAGE, kinds_table, rules_table, sweep_page
 from benchmarks.drop_in.run import RESULTS
 from mmmamba.config.foreign import PACKAGES, methods_of
 from mmmamba.config.methods import BOUND, NO_METHOD, NOT_HERE, OTHER_DATA
@@ -94,7 +94,8 @@ def test_the_stored_results_are_whole_and_as_listed() -> None:
 def test_the_pages_show_the_stored_results() -> None:
     stored = json.loads(RESULTS.read_text())
     assert PAGE.read_text(encoding="utf-8") == sweep_page(stored)
-    assert kinds_table(stored) in GUIDE.read_text(encoding="utf-8")
+    guide = GUIDE.read_text(encoding="utf-8")
+    assert kinds_table(stored) in guide and rules_table() in guide
 
 
 @pytest.mark.parametrize(
