@@ -31,7 +31,7 @@ INTRODUCTION = """\
 
 Written by `python benchmarks/drop_in/page.py` from `benchmarks/drop_in/results.json`; do not edit.
 One config of each folder of mmdet's and mmseg's configs, the plainest, as shipped and with the
-backbone exchanged by the rules of [In a config you have](drop_in.md), as `mmmamba new` does. Each is built without
+backbone exchanged by the rules of [In a config you have](drop_in.md). Each is built without
 pretrained weights and trained one step on two small images, of which a detector's second has no
 objects; ✓ says that the losses are finite, every parameter that is trained got a gradient, and
 another image, nearly always with odd sides, was predicted. It says that a method runs, not how

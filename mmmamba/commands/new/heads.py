@@ -44,7 +44,7 @@ MODELS = {
 }
 """Whose config is taken where no sibling has one: for pyramids, and for plain columns."""
 SEMANTIC_FPN = "sem_fpn/fpn_r50_4xb4-160k_ade20k-512x512"
-"""Of mmseg, for pyramids: ours is for maps from stride 16 on."""
+"""The config of mmseg that is taken for pyramids: ours is for maps from stride 16 on."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ TASKS = ("detector", "yolo", "segmentor")
 """Kinds of training; `yolo` is a one-stage detector at 640 pixels."""
 YOLO_DROP_PATH = 0.1
 NO_DECAY = {"norm": dict(decay_mult=0.0)}
-"""Of whose names parameters are not decayed, where a family's authors say nothing else."""
+"""What is not decayed where a family's authors say nothing else."""
 POSITIONS = {"pos_embed": dict(decay_mult=0.0), "cls_token": dict(decay_mult=0.0)}
 
 

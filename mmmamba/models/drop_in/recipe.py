@@ -147,11 +147,12 @@ def undecayed(backbone: dict, rules: Family) -> list[str]:
         else:
             short[name] = name[: name.rindex(key) + len(key)]
     # Whole names where the beginning would take others along.
-    chosen = {
-        name if any(other.startswith(begin) for other in decayed) else begin
-        for name, begin in short.items()
-    }
-    return sorted(chosen)
+    shared = {begin for begin in short.values() if _begins_any(begin, decayed)}
+    return sorted({name if begin in shared else begin for name, begin in short.items()})
+
+
+def _begins_any(begin: str, names: list[str]) -> bool:
+    return any(name.startswith(begin) for name in names)
 
 
 def _layer_rates(keys: dict, arch: str) -> dict[str, dict]:
