@@ -71,7 +71,7 @@ def test_pairs_that_build(backbone: str, head: str) -> None:
     compose_and_build(backbone, head)
 
 
-def test_a_head_of_mmdet_trains_and_predicts(
+def test_a_head_of_mmdet_trains_to_ap(
     shapes: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -86,8 +86,6 @@ def test_a_head_of_mmdet_trains_and_predicts(
     ]
     assert main(["train", "tiny.py", "--cfg-options", *small]) == 0
     assert Path("work_dirs/tiny/epoch_1.pth").is_file() and "bbox_mAP" in capsys.readouterr().out
-    image = next((shapes / "shapes" / "val").iterdir())
-    assert main(["infer", "work_dirs/tiny", str(image), "--out", "seen"]) == 0
 
 
 def write(head: str, data: Path, out: Path, backbone: str = "vmamba_t") -> Config:
