@@ -134,10 +134,16 @@ class Choice:
         Those of a dilated or plain backbone are told apart by their depth, not by their stride.
         """
         count, trunk = len(self.old), self.trunk
-        if count > len(trunk.levels):
-            raise UsageError(
-                f"{self.name} wants {count} maps, {trunk.arch} gives {len(trunk.levels)}"
-            )
+        lacking = count - len(trunk.levels)
+        if lacking > 0:
+            # The first ones may be lacking where heads read the last alone.
+            heads_alone = "decode_head" in self.part and not self.part.get("neck")
+            if not heads_alone or min(maps_read(self.part, count)) < lacking:
+                raise UsageError(
+                    f"{self.name} wants {count} maps, {trunk.arch} gives {len(trunk.levels)}"
+                )
+            place = [i - lacking if i >= lacking else -1 for i in range(count)]
+            return Maps(self.old, list(trunk.levels), place)
         self._set_blocks(trunk.out_indices[-count:])
         return Maps(self.old, list(trunk.levels[-count:]), list(range(count)))
 
