@@ -8,42 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from mmmamba.config.methods import BOUND, NEEDS, NOT_HERE
+
 from .cases import CONTROL
 
-MMPRETRAIN = "the config needs mmpretrain, which is not installed"
-SOURCES = "needs language models, which are downloads"
-NOT_HERE = {
-    "mmdet/clrnet": (
-        "mmdet does not ship the data preprocessor that the config names (LineDetDataProcessor)"
-    ),
-    "mmdet/convnext": MMPRETRAIN,
-    "mmdet/glip": SOURCES,
-    "mmdet/grounding_dino": SOURCES,
-    "mmdet/misc": "needs Detectron2",
-    "mmdet/mm_grounding_dino": SOURCES,
-    "mmdet/reid": MMPRETRAIN,
-    "mmdet/ssd": "trains; mmdet's prediction asks for SSDHead.loss_cls, which it has not",
-    "mmdet/timm_example": MMPRETRAIN,
-    "mmseg/convnext": MMPRETRAIN,
-    "mmseg/poolformer": MMPRETRAIN,
-    "mmseg/san": (
-        "mmseg's init_weights of its head fails without CLIP's weights, which are a download"
-    ),
-    "mmseg/vpd": "needs a diffusion model, which is a download",
-}
-"""The config as shipped does not run either."""
-NEEDS = {"mmdet/lad": "sklearn", "mmdet/paa": "sklearn"}
-"""Packages without which a case, as shipped too, cannot run; where they are installed it must."""
-BOUND = {
-    "mmdet/centripetalnet": "bound to its hourglass",
-    "mmdet/cornernet": "bound to its hourglass",
-    "mmdet/detectors": "bound to ResNet: the neck feeds its stages",
-    "mmdet/tridentnet": "bound to ResNet: its last stage runs in three branches",
-    "mmseg/ddrnet": "bound to DDRNet: the head reads its branches",
-    "mmseg/dpt": "bound to ViT: the head reads its class token",
-    "mmseg/pidnet": "bound to PIDNet: the head reads its branches",
-}
-"""Refused by the rules, `mmmamba.models.drop_in.bound`."""
 FAULTS: dict[tuple[str, str], str] = {}
 """Ours, to be mended."""
 

@@ -9,17 +9,21 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.drop_in.cases import BACKBONES, CASES, CONTROL
 from benchmarks.drop_in.known import NEEDS, reason
+from mmmamba.models.drop_in.families import FAMILIES
 
 PAGE = ROOT / "docs" / "drop_in_sweep.md"
 GUIDE = ROOT / "docs" / "drop_in.md"
 RESULTS = Path(__file__).with_name("results.json")
+RULES_BEGIN = "<!-- rules of the families, made by benchmarks/drop_in/page.py -->\n"
 KINDS_BEGIN, KINDS_END = "<!-- made by benchmarks/drop_in/page.py -->\n", "<!-- end -->\n"
 COLUMNS = (CONTROL, *BACKBONES)
 INTRODUCTION = """\
@@ -90,10 +94,55 @@ def kinds_table(stored: dict) -> str:
     return "\n".join(rows) + "\n"
 
 
-def with_kinds(page: str, stored: dict) -> str:
-    """The guide with its table made anew."""
-    between = re.compile(f"(?<={re.escape(KINDS_BEGIN)}).*?(?={re.escape(KINDS_END)})", re.DOTALL)
-    return between.sub(lambda _: kinds_table(stored), page)
+def rules_table() -> str:
+    """What each family is given beside its name, by `mmmamba.models.drop_in.families`."""
+    rows = [
+        "| family | drop path | more, in a detector; a segmentor | learning rate | not decayed |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, family in FAMILIES.items():
+        given = [_arguments(family.arguments.get(task, {})) for task in ("detector", "segmentor")]
+        more = "; ".join(given) if any(given) else ""
+        still = [key for key, value in family.decay.items() if not value["decay_mult"]]
+        keys = ", ".join(f"`{key}`" for key in still)
+        rows.append(
+            f"| {name} | {_by_task(family.drop_path)} | {more} | {_by_task(family.rate, '×')} "
+            f"| {keys} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def _by_task(values: Mapping[str, Mapping[str, float]], sign: str = "") -> str:
+    """Numbers of the variants; those of segmentors after a semicolon where they differ."""
+    tasks = [_by_variant(values.get(task, {}), sign) for task in ("detector", "segmentor")]
+    return "; ".join(dict.fromkeys(tasks)) if any(tasks) else ""
+
+
+def _by_variant(values: Mapping[str, float], sign: str) -> str:
+    """Variants with the same number together, the others' last."""
+    together: dict[str, list[str]] = {}
+    for name, value in values.items():
+        together.setdefault(f"{sign}{value:.3g}", []).append(name)
+    parts = [
+        f"{number} ({', '.join(names)})" for number, names in together.items() if "" not in names
+    ]
+    return ", ".join(parts + [number for number, names in together.items() if "" in names])
+
+
+def _arguments(by_variant: Mapping[str, Mapping[str, Any]]) -> str:
+    texts = []
+    for name, arguments in by_variant.items():
+        text = ", ".join(f"`{key}={value}`" for key, value in arguments.items())
+        texts.append(f"{text} ({name})" if name else text)
+    return ", ".join(texts)
+
+
+def with_tables(page: str, stored: dict) -> str:
+    """The guide with its tables made anew."""
+    for begin, table in ((KINDS_BEGIN, kinds_table(stored)), (RULES_BEGIN, rules_table())):
+        between = re.compile(f"(?<={re.escape(begin)}).*?(?={re.escape(KINDS_END)})", re.DOTALL)
+        page = between.sub(lambda _, table=table: table, page)
+    return page
 
 
 def _written(result: dict) -> tuple[str, str]:
@@ -151,7 +200,7 @@ def main() -> None:
     parser.parse_args()
     stored = json.loads(RESULTS.read_text())
     PAGE.write_text(sweep_page(stored), encoding="utf-8")
-    GUIDE.write_text(with_kinds(GUIDE.read_text(encoding="utf-8"), stored), encoding="utf-8")
+    GUIDE.write_text(with_tables(GUIDE.read_text(encoding="utf-8"), stored), encoding="utf-8")
 
 
 if __name__ == "__main__":

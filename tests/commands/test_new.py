@@ -12,7 +12,6 @@ from mmmamba.commands import main
 from mmmamba.commands.new.schedule import plan_schedule
 from mmmamba.commands.new.text import base_path
 from mmmamba.config.find import configs_folder, find_config
-from mmmamba.datasets.shapes import ShapesSpec, make_shapes
 
 # A network small enough to train within a test, on images of the size that they are drawn in.
 TINY = """
@@ -25,18 +24,6 @@ train_dataloader = dict(num_workers=0, persistent_workers=False)
 val_dataloader = dict(num_workers=0, persistent_workers=False)
 """
 SHORT = ["default_hooks.visualization.draw=False", "optim_wrapper.optimizer.lr=1e-4"]
-
-
-@pytest.fixture(scope="module")
-def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn shapes as COCO files, and below `maps` as folders of label maps."""
-    root = make_shapes(
-        tmp_path_factory.mktemp("data") / "shapes", ShapesSpec(num_train=4, num_val=2, size=64)
-    )
-    for split in ("train", "val"):
-        shutil.copytree(root / split, root.parent / "maps/images" / split)
-        shutil.copytree(root / "labels" / split, root.parent / "maps/labels" / split)
-    return root.parent
 
 
 def new(capsys: pytest.CaptureFixture, *words: str | Path) -> tuple[int, str]:
@@ -139,8 +126,8 @@ def test_every_head_gets_the_classes_and_a_shorter_schedule(
         ("--backbone vmamba_tt --head mask_rcnn --data {coco}", "Did you mean 'vmamba_t'"),
         ("--backbone vmamba_t --head mask_rcn --data {coco}", "Did you mean 'mask_rcnn'"),
         (
-            "--backbone vmamba_t --head retinanet --data {coco}",
-            "Heads on vmamba_t: cascade_mask_rcnn, mask_rcnn",
+            "--backbone vmamba_t --head mamba_yolo --data {coco}",
+            "Its neck and head on vmamba_t: --head dfl",
         ),
         (
             "--backbone vmamba_t --head upernet --data {coco}",
@@ -180,7 +167,7 @@ def test_boxes_without_masks_name_the_heads_that_work(shapes: Path, tmp_path: Pa
     code, message = new(
         capsys, "--backbone", "vmamba_t", "--head", "mask_rcnn", "--data", root, "--out", "x.py"
     )
-    assert code == 2 and "Heads for boxes on vmamba_t: dfl, rtmdet, yolox" in message
+    assert code == 2 and "Heads for boxes on vmamba_t: retinanet, yolox, rtmdet, dfl" in message
 
 
 def test_the_base_survives_what_the_text_says(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`mmmamba list`: backbones, configs and published weights."""
+"""`mmmamba list`: backbones, configs, published weights and heads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ...errors import UsageError
 from ...suggest import did_you_mean
-from .rows import TABLES, file_name, known_names, list_everything
+from .rows import DEFAULT, TABLES, file_name, known_names, list_everything
 
 METRICS = {"coco/bbox_mAP": "box AP", "coco/segm_mAP": "mask AP", "mIoU": "mIoU"}
 PLAIN_WIDTH = 160
@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    chosen = [table for table in TABLES if getattr(args, table)] or TABLES
+    chosen = [table for table in TABLES if getattr(args, table)]
+    chosen = chosen or list(DEFAULT if args.pattern == "*" else TABLES)
     rows = list_everything(args.pattern, chosen)
     if not any(rows.values()):
         hint = did_you_mean(args.pattern, known_names(), 3)
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     # In a file or a pipe rich would take 80 columns and fold the names.
     if not console.is_terminal:
         console = Console(highlight=False, width=PLAIN_WIDTH)
-    draw = {"backbones": _backbones, "configs": _configs, "weights": _weights}
+    draw = {"backbones": _backbones, "configs": _configs, "weights": _weights, "heads": _heads}
     for table in chosen:
         if rows[table]:
             console.print(draw[table](rows[table]))
@@ -114,4 +115,17 @@ def _weights(rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         file = "by hand, from its page" if row["page"] else file_name(row["url"])
         table.add_row(row["name"], row["task"], row["results"], row["licence"].split(" (")[0], file)
+    return table
+
+
+def _heads(rows: list[dict[str, Any]]) -> Table:
+    table = _table(
+        "Heads (mmmamba new --head NAME; others of mmdet and mmseg: mmdet::…, mmseg::…)",
+        "name",
+        "learns from",
+        "config",
+        "why not",
+    )
+    for row in rows:
+        table.add_row(row["name"], row["data"], row["config"] or "ours", row["why_not"] or "")
     return table

@@ -13,14 +13,21 @@ from mmengine.config import Config
 from ...checkpoints import Published, Size, list_published
 from ...checkpoints.catalogue import published_sizes
 from ...config.find import config_name, list_configs
+from ...config.foreign import PACKAGES, foreign_name, method_path
+from ...config.methods import MASKS, METHODS, refused
 from ...models.backbones import list_backbones
 from ...models.backbones.factory import family_of
+from ..new.heads import HEADS, MASK_HEADS, SEGMENTATION_HEADS
 
-TABLES = ("backbones", "configs", "weights")
+TABLES = ("backbones", "configs", "weights", "heads")
+DEFAULT = TABLES[:3]
+"""Without a choice. The heads of other packages are many."""
+BOXES, OBJECTS, MAPS = "boxes", "masks", "label maps"
+"""What a head learns from."""
 
 
 def list_everything(
-    pattern: str = "*", tables: Iterable[str] = TABLES
+    pattern: str = "*", tables: Iterable[str] = DEFAULT
 ) -> dict[str, list[dict[str, Any]]]:
     """Rows of plain values for each table, of all whose name matches.
 
@@ -29,7 +36,7 @@ def list_everything(
     """
     if not any(sign in pattern for sign in "*?["):
         pattern = f"*{pattern}*"
-    makers = {"backbones": _backbones, "configs": _configs, "weights": _weights}
+    makers = {"backbones": _backbones, "configs": _configs, "weights": _weights, "heads": _heads}
     return {table: makers[table](pattern) for table in tables}
 
 
@@ -38,6 +45,7 @@ def known_names() -> list[str]:
     names = list_backbones()
     for path in list_configs():
         names += [config_name(path), path.stem]
+    names += [row["name"] for row in _heads("*")]
     return names + [file_name(file.url) for file in list_published()]
 
 
@@ -97,3 +105,24 @@ def _matches(file: Published, pattern: str) -> bool:
 
 def _file(file: Published) -> dict[str, Any]:
     return asdict(file) | {"results": file.results, "expected": dict(file.expected)}
+
+
+def _heads(pattern: str) -> list[dict[str, Any]]:
+    """What `new --head` takes by a short name: ours first, then the methods of mmdet and mmseg."""
+    rows = [dict(name=name, config=None, data=_data_of(name), why_not=None) for name in HEADS]
+    for package in PACKAGES:
+        for method in METHODS[package]:
+            taken = method in HEADS or (package == "mmseg" and method in METHODS["mmdet"])
+            rows.append(
+                dict(
+                    name=f"{package}::{method}" if taken else method,
+                    config=foreign_name(package, method_path(package, method)),
+                    data=MAPS if package == "mmseg" else OBJECTS if method in MASKS else BOXES,
+                    why_not=refused(f"{package}/{method}"),
+                )
+            )
+    return [row for row in rows if fnmatchcase(row["name"], pattern)]
+
+
+def _data_of(head: str) -> str:
+    return MAPS if head in SEGMENTATION_HEADS else OBJECTS if head in MASK_HEADS else BOXES

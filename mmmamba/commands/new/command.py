@@ -10,7 +10,9 @@ EXAMPLES = """examples:
   mmmamba new --backbone vmamba_t --head mask_rcnn --data my_coco/
   mmmamba new --backbone vmamba_t --head rtmdet --data export/ --val-share 0.2
   mmmamba new --backbone vmamba_t --head rtmdet --data my_yolo/data.yaml
-  mmmamba new --backbone vmamba_t --head upernet --data masks/ --out roads.py"""
+  mmmamba new --backbone vmamba_t --head upernet --data masks/ --out roads.py
+  mmmamba new --backbone vim_t --head dino --data my_coco/
+  mmmamba new --backbone mlla_t --head mmseg::pspnet --data masks/"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--head",
         required=True,
         metavar="NAME",
-        help="mask_rcnn, retinanet, rtmdet, yolox, upernet, …",
+        help="mask_rcnn, retinanet, rtmdet, yolox, upernet, …, or a method or config of mmdet or "
+        "mmseg: dino, mmdet::dino/dino-4scale_r50_8xb2-12e_coco (mmmamba list --heads)",
     )
     parser.add_argument(
         "--data",
@@ -51,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     # Imported when it runs: `--help` need not wait for OpenMMLab.
     from ...datasets.discovery import data_folder
     from ...errors import UsageError
+    from .heads import head_word
     from .write import write_config
 
     for option, value in (
@@ -65,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
             f"--val-share is {args.val_share}, wanted a share between 0 and 1, such as 0.2"
         )
     root = Path(args.data)
-    out = Path(args.out or f"{data_folder(root).name}_{args.backbone}_{args.head}.py")
+    name = f"{data_folder(root).name}_{args.backbone}_{head_word(args.head)}.py"
+    out = Path(args.out or name)
     if out.exists() and not args.force:
         raise UsageError(
             f"{out} is there already; name another with --out, or replace it with --force"

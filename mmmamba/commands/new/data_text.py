@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmengine.config import Config
+
 from ...config.source import source
 from ...datasets.discovery import CocoData, LabelData, Part
+from .frames import frame, needs_masks, plain_coco
 
 COCO_COLOURS = 80
 """Colours that mmdet's CocoDataset brings along."""
@@ -22,12 +25,11 @@ LOADER = """\
 {dataset}
 )"""
 COCO_DATASET = """\
-    dataset=dict(
         data_root=data_root,
         ann_file={annotations},
         data_prefix=dict(img={images}),
         metainfo=metainfo,
-    ),"""
+"""
 # `_delete_`: the shipped data set is of another class, whose arguments would be merged in.
 LABELS = """\
 labels = dict(
@@ -45,53 +47,77 @@ LABEL_DATASET = """\
     dataset=dict(
         **labels,
         {names}data_prefix=dict(img_path={images}, seg_map_path={maps}),
-        pipeline=_base_.{split}_dataloader.dataset.pipeline,
+        pipeline={pipeline},
     ),"""
+# Pipelines of ADE20K say it, too, and must say the same.
+ZERO_LABEL = """\
+[
+            dict(step, reduce_zero_label={zero_ignored}) if step.type == "LoadAnnotations" else step
+            for step in {pipeline}
+        ]"""
 
 
-def data_text(data: CocoData | LabelData, root: Path, batch: int) -> str:
+def data_text(data: CocoData | LabelData, root: Path, batch: int, base: Config) -> str:
     """The lines for the data below a folder, which a config has named `data_root`.
 
     Args:
+        base: the config that they are written over.
         batch: images of a step on one GPU.
     """
     if isinstance(data, CocoData):
-        return _coco_text(data, root, batch)
-    return _label_text(data, root, batch)
+        return _coco_text(data, root, batch, base)
+    return _label_text(data, root, batch, base)
 
 
-def _coco_text(data: CocoData, root: Path, batch: int) -> str:
-    def dataset(part: Part) -> str:
+def _coco_text(data: CocoData, root: Path, batch: int, base: Config) -> str:
+    def dataset(split: str, part: Part) -> str:
         annotations, images = (
             source(_below(root, part.annotations)),
             source(_below(root, part.images)),
         )
-        return COCO_DATASET.format(annotations=annotations, images=images)
+        inner = COCO_DATASET.format(annotations=annotations, images=images)
+        return frame(base, split).coco(inner, split)
 
     palette = f", {PALETTE}" if len(data.classes) > COCO_COLOURS else ""
     lines = [
         f"metainfo = dict(classes=classes{palette})",
         "",
-        TRAIN.format(batch=batch, dataset=dataset(data.train)),
+        TRAIN.format(batch=batch, dataset=dataset("train", data.train)),
     ]
     for split, part in _held_out(data):
-        lines.append(LOADER.format(split=split, dataset=dataset(part)))
-        lines.append(f"{split}_evaluator = dict(ann_file={_path(root, part.annotations)})")
+        lines.append(LOADER.format(split=split, dataset=dataset(split, part)))
+        lines.append(f"{split}_evaluator = dict({_scores(base, split, root, part)})")
     # MMEngine would test on the shipped config's own data otherwise.
     if not data.test:
         lines += ["test_dataloader = val_dataloader", "test_evaluator = val_evaluator"]
     return "\n".join(lines)
 
 
-def _label_text(data: LabelData, root: Path, batch: int) -> str:
+def _scores(base: Config, split: str, root: Path, part: Part) -> str:
+    """Arguments of the evaluator of a split."""
+    file = f"ann_file={_path(root, part.annotations)}"
+    evaluator = base.get(f"{split}_evaluator")
+    if plain_coco(evaluator):
+        return file
+
+    deleted = "_delete_=True, " if evaluator else ""
+    metric = ["bbox", "segm"] if needs_masks(base) else "bbox"
+    return f'{deleted}type="CocoMetric", metric={source(metric)}, {file}'
+
+
+def _label_text(data: LabelData, root: Path, batch: int, base: Config) -> str:
     def dataset(split: str, part: Part) -> str:
         # A list of names where not all images of the folder are of the split.
         names = f"ann_file={_path(root, part.names)},\n        " if part.names else ""
+        given = frame(base, split)
+        pipeline = given.pipeline
+        if given.zero_label:
+            pipeline = ZERO_LABEL.format(pipeline=pipeline, zero_ignored=data.zero_ignored)
         return LABEL_DATASET.format(
             names=names,
             images=source(_below(root, part.images)),
             maps=source(_below(root, part.annotations)),
-            split=split,
+            pipeline=pipeline,
         )
 
     labels = LABELS.format(

@@ -6,15 +6,15 @@ import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from mmengine.config import Config
-
-from ...config.find import config_name, configs_folder
+from ...config.find import configs_folder
 from ...config.source import source
-from ...datasets.checks.usable import WITHOUT_CLASSES
 from ...datasets.discovery import CocoData, LabelData
+from ...models.drop_in import changes
+from .classes import counted
+from .composed_text import best_of, imports_of, length_settings, optimizer_of, resets
 from .data_text import data_text
+from .heads import Base
 from .schedule import Schedule
 
 WIDTH = 118
@@ -22,9 +22,9 @@ GLUE = "\0"
 """In the place of spaces within a name, where lines are not to break."""
 CONFIG = """\
 {written_by}
-# {images} images to train on. Over {shipped} of mmmamba.
+# {images} images to train on. Over {shipped} of {package}.
 _base_ = {base}
-
+{imports}
 data_root = {root}
 {classes}
 num_classes = len(classes)
@@ -36,10 +36,10 @@ model = {model}
 """
 SCHEDULE = """\
 {length} = {number}
-train_cfg = dict({length}={length}, val_interval={val})
-default_hooks = dict(checkpoint=dict(interval={val}), logger=dict(interval={log}))
+train_cfg = dict({length}={length}, val_interval={val}{more})
+default_hooks = dict(checkpoint=dict(interval={val}{best}), logger=dict(interval={log}))
 # {why}.
-optim_wrapper = dict(optimizer=dict({rates}))
+optim_wrapper = {optimizer}
 # With another batch or more GPUs: --auto-scale-lr.
 auto_scale_lr = dict(enable=False, base_batch_size={batch})
 param_scheduler = [
@@ -54,7 +54,7 @@ custom_hooks = [
 
 
 def config_text(
-    base: Config,
+    base: Base,
     out: Path,
     data: CocoData | LabelData,
     root: Path,
@@ -66,24 +66,26 @@ def config_text(
     """The text of a config.
 
     Args:
-        base: the shipped config of the backbone and the head.
+        base: the config of the backbone and the head.
         out: where the text will stand.
         root: folder of the data.
         batch, batch_of_all: images of a step on one GPU and on all.
         command: that wrote it, for its first line.
     """
-    shipped = Path(base.filename)
+    shipped = Path(base.written.filename)
     written_by = _wrapped(f"Written by: {command}", first="# ", others="#     ")
     return CONFIG.format(
         written_by=written_by,
         images=data.images,
-        shipped=config_name(shipped),
+        shipped=base.name.rpartition("::")[2],
+        package=base.package,
         base=source(base_path(shipped, out)),
+        imports=imports_of(base),
         # The slash at the end: written paths are joined to it by `+`.
         root=source(f"{root}/"),
         classes=_names("classes", data.classes),
-        data=data_text(data, root, batch),
-        model=_num_classes(base.model, "_base_.model"),
+        data=data_text(data, root, batch, base.config),
+        model=changes(base.written.model, counted(base.config.model)),
         schedule=_schedule_text(base, schedule, batch_of_all),
     )
 
@@ -96,52 +98,31 @@ def base_path(shipped: Path, out: Path) -> str:
     """
     checkout = configs_folder().parent
     inside = (checkout / "pyproject.toml").is_file() and out.resolve().is_relative_to(checkout)
+    # Those of other packages are none of the checkout, wherever its environment lies.
+    inside = inside and shipped.is_relative_to(configs_folder())
     # Relative to the config, from whichever folder it is read.
     return os.path.relpath(shipped, out.resolve().parent) if inside else str(shipped)
 
 
-def _schedule_text(base: Config, schedule: Schedule, batch: int) -> str:
+def _schedule_text(base: Base, schedule: Schedule, batch: int) -> str:
     """Length, learning rate and schedulers, and what of the shipped config hangs on them."""
     text = SCHEDULE.format(
         length=f"max_{schedule.unit}",
         number=schedule.length,
         val=schedule.val_interval,
+        more=length_settings(base.written),
+        best=best_of(base),
         log=schedule.log_interval,
         why=schedule.rate.why[0].upper() + schedule.rate.why[1:],
-        rates=", ".join(f"{key}={value:g}" for key, value in schedule.rate.settings.items()),
+        optimizer=optimizer_of(base, schedule.rate.settings),
         batch=batch,
         schedulers="\n".join(f"    {source(entry)}," for entry in schedule.schedulers),
     )
-    hooks = base.get("custom_hooks") or []
-    if any(hook.type == "PipelineSwitchHook" for hook in hooks):
+    hooks = base.config.get("custom_hooks") or []
+    if any(hook.type == "PipelineSwitchHook" for hook in hooks) and "late_pipeline" in base.config:
         last = max(schedule.length // 10, 1)
         text += "\n" + LATE_PIPELINE.format(switch=schedule.length - last)
-    if base.get("expected"):
-        # Published for another data set.
-        text += "\nexpected = None"
-    return text
-
-
-def _num_classes(node: Any, place: str) -> str | None:
-    """Source of the dict that sets every `num_classes` below a node, None where there is none.
-
-    Args:
-        place: what the written config calls the node. Lists are replaced whole when configs are
-            merged, so that their entries are repeated from there.
-    """
-    if isinstance(node, dict):
-        inner = []
-        for key, value in node.items():
-            if key == "num_classes" and isinstance(value, int):
-                inner.append("num_classes=num_classes")
-            elif key not in WITHOUT_CLASSES and (text := _num_classes(value, f"{place}.{key}")):
-                inner.append(f"{key}={text}")
-        return f"dict({', '.join(inner)})" if inner else None
-    if not isinstance(node, (list, tuple)):
-        return None
-    if any(isinstance(one, dict) and "num_classes" in one for one in node):
-        return f"[dict(one, num_classes=num_classes) for one in {place}]"
-    return None
+    return "\n".join([text, *resets(base)])
 
 
 def _names(key: str, names: Sequence[str]) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ...config.find import config_name
 from ...datasets.discovery import (
     CocoData,
     LabelData,
@@ -16,7 +15,9 @@ from ...datasets.discovery import (
     holds_objects,
 )
 from ...errors import UsageError
-from .heads import MASK_HEADS, SEGMENTATION_HEADS, base_config, heads_for
+from ...models.drop_in import part_with_backbone
+from .frames import needs_masks
+from .heads import SEGMENTATION_HEADS, Base, base_config, heads_for
 from .schedule import Schedule, plan_schedule
 from .text import config_text
 
@@ -53,12 +54,14 @@ def write_config(
     Raises:
         UsageError: unknown names, data in no known layout or that the head cannot learn from.
     """
-    base = Config.fromfile(base_config(backbone, head))
+    base = base_config(backbone, head, root)
     # Absolute, as the config may be read from another folder.
     place, root = root.resolve(), data_folder(root)
-    data = find_data(place, out.resolve().with_name(f"{out.stem}_data"), head, backbone, val_share)
-    batch = min(batch or min(base.train_dataloader.batch_size, MOST_IMAGES), data.images)
-    schedule = plan_schedule(base, data.images, batch * gpus, length)
+    data = find_data(
+        place, out.resolve().with_name(f"{out.stem}_data"), head, backbone, base, val_share
+    )
+    batch = min(batch or min(base.config.train_dataloader.batch_size, MOST_IMAGES), data.images)
+    schedule = plan_schedule(base.config, data.images, batch * gpus, length)
     text = config_text(base, out, data, root, schedule, batch, batch * gpus, command)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text)
@@ -67,16 +70,19 @@ def write_config(
     return [*data.said, *_summary(base, data, schedule, batch * gpus)]
 
 
-def _summary(base: Config, data: CocoData | LabelData, schedule: Schedule, batch: int) -> list[str]:
+def _summary(base: Base, data: CocoData | LabelData, schedule: Schedule, batch: int) -> list[str]:
     """What was chosen, a line each."""
     more = len(data.classes) - NAMED
     names = ", ".join(data.classes[:NAMED]) + (f" and {more} more" if more > 0 else "")
     length = f"{schedule.length} {schedule.unit}, {batch} images a step"
     rates = ", ".join(f"{key} {value:g}" for key, value in schedule.rate.settings.items())
-    weights = (base.model.backbone.get("init_cfg") or {}).get("checkpoint")
+    weights = (part_with_backbone(base.config.model).backbone.get("init_cfg") or {}).get(
+        "checkpoint"
+    )
+    exchanged = " with another backbone" if base.composed else ""
     lines = [
         f"Data: {data.images} images to train on, classes ({len(data.classes)}): {names}",
-        f"Recipe: {config_name(Path(base.filename))}, {length}, {rates}",
+        f"Recipe: {base.name}{exchanged}, {length}, {rates}",
         f"Weights to start from: {weights or 'none are published for this backbone'}",
     ]
     if weights:
@@ -87,14 +93,14 @@ def _summary(base: Config, data: CocoData | LabelData, schedule: Schedule, batch
 
 
 def find_data(
-    place: Path, out: Path, head: str, backbone: str, val_share: float | None
+    place: Path, out: Path, head: str, backbone: str, base: Base, val_share: float | None
 ) -> CocoData | LabelData:
     """The data that a head learns from, in a folder or named by a `data.yaml`.
 
     Raises:
         UsageError: there is none, or of another sort, with the heads that it is for.
     """
-    if head in SEGMENTATION_HEADS:
+    if base.segments:
         labels = find_label_maps(place, out, val_share) if place.is_dir() else None
         if labels is not None:
             return labels
@@ -115,7 +121,7 @@ def find_data(
             "YOLO (data.yaml, or .txt and classes.txt), Pascal VOC (.xml) or labelme (.json). "
             f"Heads for label maps: {', '.join(SEGMENTATION_HEADS)}"
         )
-    if head in MASK_HEADS and not data.masks:
+    if needs_masks(base.config) and not data.masks:
         raise UsageError(
             f"the annotations of {place} have no masks, which {head} learns from. Heads for boxes "
             f"on {backbone}: {', '.join(heads_for(backbone, masks=False)) or 'none'}"

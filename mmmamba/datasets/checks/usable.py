@@ -23,6 +23,8 @@ from .splits import Split, same_file
 LOOKED_AT = 20
 """Images whose existence is tested."""
 WITHOUT_CLASSES = ("backbone", "rpn_head", "data_preprocessor")
+BORDER_HEADS = ("STDCHead",)
+"""Types of heads whose two classes are borders and the rest, whatever the data's are."""
 
 
 def check_usable(cfg: Config, split: Split) -> Report:
@@ -73,7 +75,7 @@ def head_classes(node: Any, place: str) -> Iterator[tuple[str, int]]:
 
     A region proposal network has none.
     """
-    if isinstance(node, dict):
+    if isinstance(node, dict) and node.get("type") not in BORDER_HEADS:
         for key, value in node.items():
             if key == "num_classes" and isinstance(value, int):
                 yield f"{place}.{key}", value

@@ -134,10 +134,16 @@ class Choice:
         Those of a dilated or plain backbone are told apart by their depth, not by their stride.
         """
         count, trunk = len(self.old), self.trunk
-        if count > len(trunk.levels):
-            raise UsageError(
-                f"{self.name} wants {count} maps, {trunk.arch} gives {len(trunk.levels)}"
-            )
+        lacking = count - len(trunk.levels)
+        if lacking > 0:
+            # The first ones may be lacking where heads read the last alone.
+            heads_alone = "decode_head" in self.part and not self.part.get("neck")
+            if not heads_alone or min(maps_read(self.part, count)) < lacking:
+                raise UsageError(
+                    f"{self.name} wants {count} maps, {trunk.arch} gives {len(trunk.levels)}"
+                )
+            place = [i - lacking if i >= lacking else -1 for i in range(count)]
+            return Maps(self.old, list(trunk.levels), place)
         self._set_blocks(trunk.out_indices[-count:])
         return Maps(self.old, list(trunk.levels[-count:]), list(range(count)))
 
@@ -154,7 +160,13 @@ class Choice:
         """
         neck, trunk = self.part.get("neck"), self.trunk
         plain_fpn = isinstance(neck, dict) and neck["type"] == "FPN" and set(neck) <= FPN_ARGUMENTS
-        first = self.strides[neck.get("start_level", 0)] if plain_fpn else 0
+        start = neck.get("start_level", 0) if plain_fpn else 0
+        first = self.strides[start] if plain_fpn else 0
+        if start and self._has(self.strides[start:]):
+            # What is lacking would not be read: Mamba YOLO begins where RetinaNet's pyramid does.
+            neck.update(in_channels=neck["in_channels"][start:], start_level=0)
+            self.old, self.strides = self.old[start:], self.strides[start:]
+            return self._at(self.strides)
         if not plain_fpn or first >= self.native[0]:
             reason = (
                 ", and only a plain FPN can be exchanged for EfficientViTFPN, which makes finer "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from ...errors import UsageError
 from ..backbones import create_backbone
+from ..trunks.arch import field_names
 from ..trunks.base import MambaBackbone
 from ..trunks.column import PlainBackbone
 
@@ -49,6 +51,24 @@ def levels_of(backbone: dict, scope: str) -> list[Level]:
                 f"the old backbone, {config['type']}, whose maps say what is wanted, "
                 "is not known here: install the package that has it"
             )
+        kind = registry.get(config["type"])
+    if issubclass(kind, MambaBackbone):
+        # Ours say what their maps are like, without numbers in them.
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            ours = kind(**{key: value for key, value in config.items() if key != "type"})
+        return list(map(Level, ours.out_channels, ours.out_strides))
+    # The same backbone is asked once: many configs have a ResNet-50.
+    text = f"{scope} {json.dumps(config, sort_keys=True, default=str)}"
+    if text not in _LEVELS:
+        _LEVELS[text] = _levels_of(config, scope)
+    return list(_LEVELS[text])
+
+
+_LEVELS: dict[str, list[Level]] = {}
+
+
+def _levels_of(config: dict, scope: str) -> list[Level]:
+    """The maps of a backbone of another package, which is built and run."""
     # Drawing its weights must not move the caller's random numbers.
     with DefaultScope.overwrite_default_scope(scope), torch.random.fork_rng(devices=[]):
         model = MODELS.build(config)
@@ -58,7 +78,7 @@ def levels_of(backbone: dict, scope: str) -> list[Level]:
     maps = [maps] if isinstance(maps, Tensor) else list(maps)
     if not all(isinstance(x, Tensor) and x.dim() == 4 for x in maps):
         raise UsageError(
-            f"{backbone['type']} gives more than maps (B, C, H, W), such as a class "
+            f"{config['type']} gives more than maps (B, C, H, W), such as a class "
             "token, to what comes after it: none other takes its place"
         )
     # To the nearest power of two, whatever cells a backbone gains or loses at the edges.
@@ -89,12 +109,14 @@ def trunk_of(arch: str) -> Trunk:
         ValueError: there is none of that name.
     """
     # Here too the caller's random numbers stay where they are.
-    with torch.random.fork_rng(devices=[]):
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
         backbone: MambaBackbone = create_backbone(arch)
     levels = tuple(map(Level, backbone.out_channels, backbone.out_strides))
     # An adapter gives maps at four strides, of whole images.
     plain = isinstance(backbone, PlainBackbone) and not backbone.adapted
-    drops_rest = plain and not backbone.patch_embed.pad
+    # Not all columns can be told to.
+    pads = "pad" in field_names(type(backbone).Arch)
+    drops_rest = plain and pads and not backbone.patch_embed.pad
     return Trunk(
         type(backbone).__name__, arch, levels, tuple(backbone.out_indices), plain, drops_rest
     )

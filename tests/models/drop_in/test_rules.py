@@ -85,6 +85,21 @@ def test_heads_of_mmseg_by_their_index():
     assert knet.kernel_update_head[0].in_channels == 512
 
 
+def test_maps_that_are_lacking_and_not_read():
+    model = changed(FCN, "mobilemamba_b1")
+    heads = model.decode_head, model.auxiliary_head
+    assert [(head.in_channels, head.in_index % 3) for head in heads] == [(448, 2), (376, 1)]
+    with pytest.raises(UsageError, match="wants 4 maps, mobilemamba_b1 gives 3"):
+        changed(
+            "mmseg/deeplabv3plus/deeplabv3plus_r50-d8_4xb4-80k_ade20k-512x512.py", "mobilemamba_b1"
+        )
+
+
+def test_a_pyramid_that_begins_where_the_backbone_does():
+    neck = changed(FPN, "mamba_yolo_t").neck
+    assert (neck.in_channels, neck.start_level, neck.num_outs) == ([64, 128, 256], 0, 5)
+
+
 @pytest.mark.parametrize("config", [CENTERNET, DMNET])
 def test_heads_that_view_maps_get_them_contiguous(config):
     assert given(changed(config).backbone) == dict(contiguous_maps=True)

@@ -17,26 +17,25 @@ from benchmarks.drop_in.cases import (
     BACKBONES,
     CASES,
     CONTROL,
-    NO_METHOD,
-    PACKAGES,
     config_path,
-    folders,
 )
-from benchmarks.drop_in.known import BOUND, FAULTS, NOT_HERE, surprises
-from benchmarks.drop_in.page import GUIDE, PAGE, kinds_table, sweep_page
+from benchmarks.drop_in.known import FAULTS, surprises
+from benchmarks.drop_in.page import GUIDE, PAGE, kinds_table, rules_table, sweep_page
 from benchmarks.drop_in.run import RESULTS
+from mmmamba.config.foreign import PACKAGES, methods_of
+from mmmamba.config.methods import BOUND, NO_METHOD, NOT_HERE, OTHER_DATA
 
 ROOT = Path(__file__).parents[3]
 
 
 def test_every_method_of_the_installed_packages_has_a_case() -> None:
-    found = {f"{package}/{name}" for package in PACKAGES for name in folders(package)}
+    found = {f"{package}/{name}" for package in PACKAGES for name in methods_of(package)}
     assert found == {*CASES, *NO_METHOD}
     assert all(config_path(f"{name}/{case.config}.py").is_file() for name, case in CASES.items())
 
 
 def test_what_is_listed_as_impossible_are_cases() -> None:
-    assert {*NOT_HERE, *BOUND, *(name for name, _ in FAULTS)} <= set(CASES)
+    assert {*NOT_HERE, *BOUND, *OTHER_DATA, *(name for name, _ in FAULTS)} <= set(CASES)
     assert not set(NOT_HERE) & set(BOUND)
 
 
@@ -95,7 +94,8 @@ def test_the_stored_results_are_whole_and_as_listed() -> None:
 def test_the_pages_show_the_stored_results() -> None:
     stored = json.loads(RESULTS.read_text())
     assert PAGE.read_text(encoding="utf-8") == sweep_page(stored)
-    assert kinds_table(stored) in GUIDE.read_text(encoding="utf-8")
+    guide = GUIDE.read_text(encoding="utf-8")
+    assert kinds_table(stored) in guide and rules_table() in guide
 
 
 @pytest.mark.parametrize(
