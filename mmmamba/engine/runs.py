@@ -58,6 +58,7 @@ def open_run(
     epochs: int | None = None,
     iters: int | None = None,
     batch: int | None = None,
+    imgsz: int | str | tuple[int, int] | None = None,
     lr: float | None = None,
     workers: int | None = None,
     patience: int | None = None,
@@ -75,6 +76,7 @@ def open_run(
         name: of the work dir below `work_dirs`.
         epochs, iters: length of training, which schedules, stages and intervals follow.
         batch: images of a step on one GPU, which the learning rate follows.
+        imgsz: side of images, or height and width, in training and tests.
         lr: learning rate.
         workers: processes that read data, for each data loader.
         patience: validations without a better one that end training; 0 is never early.
@@ -107,6 +109,7 @@ def open_run(
         epochs=epochs,
         iters=iters,
         batch=batch,
+        imgsz=imgsz,
         lr=lr,
         workers=workers,
         patience=patience,
