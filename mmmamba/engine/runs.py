@@ -368,7 +368,7 @@ def _replay(cfg: Config, folder: str, tf32: bool | None) -> int:
 
 def _before_building(cfg: Config) -> None:
     """What MMEngine's runner takes for granted."""
-    if cfg.launcher == "pytorch" and not torch.cuda.is_available():
+    if cfg.launcher == "pytorch" and _device().type == "cpu":
         _distribute_without_gpu(cfg)
     if cfg.get("visualizer"):
         # MMEngine hands out the visualizer of that name that an earlier run in this process made,
