@@ -29,7 +29,7 @@ from ..inference.predictor import OVERLAP, TILE
 from ..inference.sources import Frame, count_frames
 from ..inference.writing import ResultFolder
 from .config_options import add_config_options
-from .run_arguments import add_precision_argument, add_speed_arguments
+from .run_arguments import add_precision_argument, add_size_argument, add_speed_arguments
 
 SHOWN = 12
 EXAMPLES = """examples:
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="DIR", default="predictions", help="where results go (%(default)s)"
     )
-    parser.add_argument("--device", help="cpu, cuda or cuda:1 (cuda if there is one)")
+    parser.add_argument("--device", help="cpu, cuda or a GPU's number (cuda if there is one)")
     parser.add_argument(
         "--score-thr", type=float, default=0.3, metavar="S", help="least score (%(default)s)"
     )
@@ -77,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--every", type=int, default=1, metavar="N", help="of videos, each Nth frame (%(default)s)"
     )
+    add_size_argument(parser)
     add_precision_argument(parser)
     add_speed_arguments(parser)
     add_config_options(parser)
@@ -97,6 +98,7 @@ def _predict(args: argparse.Namespace) -> int:
         args.checkpoint,
         device=args.device,
         cfg_options=args.cfg_options,
+        imgsz=args.imgsz,
         score_thr=args.score_thr,
         tile=args.tile,
         overlap=args.overlap,

@@ -6,12 +6,19 @@ import argparse
 
 from ..engine.runs import NEWEST, open_run, train
 from ..engine.tracking import TRACKERS
-from .run_arguments import add_run_arguments, add_speed_arguments, run_settings
+from .run_arguments import (
+    add_run_arguments,
+    add_speed_arguments,
+    add_training_arguments,
+    run_settings,
+    training_settings,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `tools/train.py`."""
     add_run_arguments(parser)
+    add_training_arguments(parser)
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -33,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--auto-scale-lr",
         action="store_true",
-        help="scale the learning rate to the batch size of this run",
+        help="let the learning rate follow the images of a step that this run has",
     )
     parser.add_argument(
         "--deterministic",
@@ -68,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train; the exit code is that of `engine.runs.train`."""
     # Mixed precision is a part of the config, whose keys are checked: `train` takes the rest.
-    cfg = open_run(**run_settings(args), amp=args.amp)
+    cfg = open_run(**run_settings(args), **training_settings(args), amp=args.amp)
     return train(
         cfg,
         resume=args.resume,

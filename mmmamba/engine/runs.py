@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -15,13 +14,11 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from ..config.open import check_config, open_config
 from ..errors import NonFiniteError, UsageError
 from ..evaluation.expected import check_expected, compare, print_comparison
 from ..evaluation.summary import KeepMetrics, print_summary
 from . import reliability
 from .bare_model import bare_model
-from .demo import apply_demo
 from .hooks.bad_data import check_data_of
 from .hooks.fuse import FuseHook
 from .hooks.graphs import GraphHook, add_graphs
@@ -29,57 +26,18 @@ from .hooks.pictures import add_pictures
 from .hooks.precision import PrecisionHook
 from .hooks.run_ahead import add_run_ahead
 from .hooks.watching import watched
+from .open_run import open_run, scale_learning_rate, tell_changes
 from .precision import choose_precision
 from .preflight import TRAIN_KEYS, check_fit, check_graphs, check_run, check_sections
 from .testing import add_output, show_predictions, use_test_time_augmentation
 from .tf32 import choose_tf32, record_tf32, tf32_products
 from .tracking import add_trackers
 
+__all__ = ["NEWEST", "open_run", "test", "train"]
+
 NEWEST = "auto"
 """In the place of a checkpoint to resume: the newest whole one of the work dir."""
 _RUNS = count()
-
-
-def open_run(
-    name: str | Path,
-    options: Mapping[str, Any] | None = None,
-    *,
-    work_dir: str | None = None,
-    launcher: str = "none",
-    demo: bool = False,
-    amp: bool = False,
-) -> Config:
-    """The config of a run, every key and number of it checked.
-
-    Args:
-        name: path of a config, or name of one that comes with mmmamba.
-        options: values by dotted keys, which replace the config's.
-        work_dir: folder of the run; the config's own, or `work_dirs/NAME`, if None.
-        launcher: what started the processes.
-        demo: train on shapes that are drawn into the work dir, within minutes.
-        amp: train with mixed precision.
-
-    Raises:
-        UsageError: the file is not there or cannot be read, a key of it or an option leads nowhere,
-            or a value is no number of the kind that is wanted.
-    """
-
-    def adapt(cfg: Config) -> None:
-        cfg.launcher = launcher
-        if work_dir is not None:
-            cfg.work_dir = work_dir
-        elif cfg.get("work_dir") is None:
-            cfg.work_dir = str(_default_work_dir(cfg, demo))
-        if demo:
-            apply_demo(cfg, Path(cfg.work_dir) / "shapes")
-
-    cfg = open_config(name, options, adapt)
-    # Before the keys are looked at: the other wrapper takes more of them.
-    if amp and "optim_wrapper" in cfg:
-        cfg.optim_wrapper.type = "AmpOptimWrapper"
-        cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
-    check_config(cfg, options or {})
-    return cfg
 
 
 def train(
@@ -136,8 +94,9 @@ def train(
     # Asks whether the run is deterministic.
     exactness = choose_tf32(tf32, device, cfg)
     record_tf32(cfg, exactness)
-    if auto_scale_lr:
-        _scale_learning_rate(cfg)
+    # Where the config asks for it, by the same rule.
+    if auto_scale_lr or (cfg.get("auto_scale_lr") or {}).get("enable"):
+        scale_learning_rate(cfg)
     if resume is not None:
         _resume(cfg, resume)
     if may_differ:
@@ -203,6 +162,7 @@ def test(
     add_output(cfg, out)
     _before_building(cfg)
     runner = reliability.build_runner(cfg)
+    tell_changes(runner)
     _look_at(runner, skip_bad_data=False)
     if chosen.is_half if fuse is None else fuse:
         runner.register_hook(FuseHook())
@@ -228,21 +188,8 @@ def _device() -> torch.device:
     return torch.device(get_device())
 
 
-def _default_work_dir(cfg: Config, demo: bool) -> Path:
-    return Path("work_dirs") / (_title(cfg) + ("_demo" if demo else ""))
-
-
 def _title(cfg: Config) -> str:
     return Path(cfg.filename).stem
-
-
-def _scale_learning_rate(cfg: Config) -> None:
-    if "base_batch_size" not in (cfg.get("auto_scale_lr") or {}):
-        raise UsageError(
-            "--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config: the "
-            "batch size that its learning rate was chosen for"
-        )
-    cfg.auto_scale_lr.enable = True
 
 
 def _resume(cfg: Config, checkpoint: str) -> None:
@@ -270,6 +217,7 @@ def _let_differ(cfg: Config, names: Sequence[str]) -> None:
 def _train(cfg: Config, skip_bad_data: bool, tf32: bool | None) -> int:
     _before_building(cfg)
     runner = reliability.build_training_runner(cfg)
+    tell_changes(runner)
     _look_at(runner, skip_bad_data)
     kept = KeepMetrics()
     runner.register_hook(kept)
@@ -300,7 +248,7 @@ def _replay(cfg: Config, folder: str, tf32: bool | None) -> int:
 
 def _before_building(cfg: Config) -> None:
     """What MMEngine's runner takes for granted."""
-    if cfg.launcher == "pytorch" and not torch.cuda.is_available():
+    if cfg.launcher == "pytorch" and _device().type == "cpu":
         _distribute_without_gpu(cfg)
     if cfg.get("visualizer"):
         # MMEngine hands out the visualizer of that name that an earlier run in this process made,

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from ...config.find import config_name, list_configs
 from ...config.foreign import PACKAGES, foreign_name, foreign_path, method_of
 from ...config.methods import METHODS, NEEDS, refused
-from ...datasets.discovery import annotation_files
+from ...datasets.discovery import holds_objects
 from ...errors import UsageError
 from ...models.backbones import list_backbones
 from ...models.backbones.factory import family_of
@@ -164,7 +164,7 @@ def _foreign(head: str, data: Path | None) -> tuple[str, str]:
     having = [package for package in PACKAGES if head in METHODS[package]]
     if len(having) == 2 and data is not None:
         # Both learn the same from other data.
-        return ("mmdet" if annotation_files(data) else "mmseg"), head
+        return ("mmdet" if holds_objects(data) else "mmseg"), head
     if having:
         return having[0], head
     if "/" in head or head.endswith(".py"):
