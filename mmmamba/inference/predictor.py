@@ -114,6 +114,8 @@ class Predictor:
             # What did not go through the model whole.
             if results[index] is None:
                 results[index] = self._predict_in_tiles(image)
+            if not isinstance(images[index], np.ndarray):
+                results[index].path = str(images[index])
         return results
 
     @property

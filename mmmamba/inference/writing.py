@@ -90,7 +90,7 @@ class ResultFolder(AbstractContextManager):
             # A video becomes one picture file and a label map for each frame.
             picture = Path(PICTURES, f"{source.stem}.mp4")
             labels = Path(LABELS, f"{source.stem}.mp4", f"{frame.number:06d}.png")
-            self._add_to_video(frame, self.folder / picture, result.draw())
+            self._add_to_video(frame, self.folder / picture, result.plot())
         else:
             picture = Path(PICTURES, f"{source.stem}.jpg")
             labels = Path(LABELS, f"{source.stem}.png")
