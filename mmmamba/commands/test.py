@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `tools/test.py`."""
     add_run_arguments(parser)
     parser.add_argument(
-        "checkpoint", nargs="?", help="file or URL; with --demo the last one of the work dir"
+        "checkpoint",
+        nargs="?",
+        help="file or URL; with --demo, or a run's folder in place of the config, its last one",
     )
     parser.add_argument(
         "--out", metavar="PATH", help="save predictions: a .pkl (mmdet) or a folder of maps (mmseg)"

@@ -51,7 +51,7 @@ def over(base: str):
 
 
 def test_readme() -> None:
-    run_page("README.md", special={"model = dict": over(STOCK)}, parsed=("m",))
+    run_page("README.md", special={"model = dict": over(STOCK), "mmmamba.train": parse}, parsed=("m",))
 
 
 def test_drop_in() -> None:
