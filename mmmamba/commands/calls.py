@@ -19,6 +19,8 @@ from .new.create import default_name, new, parts_of
 
 OPTIONS = "cfg_options"
 """What callers name the options of `open_run`, as `Predictor` does."""
+OF_TRAINING = {"epochs", "iters", "batch", "lr", "patience", "amp"}
+"""What of `open_run` changes nothing in a test."""
 
 
 def train(
@@ -122,8 +124,11 @@ def _split(
                 f"It takes {', '.join(known)}"
             )
     behind = {parameter.name for parameter in _behind(runs.open_run)}
-    opening = {name: value for name, value in keywords.items() if name in behind}
-    running = {name: value for name, value in keywords.items() if name not in behind}
+    opening, running = {}, {}
+    for name, value in keywords.items():
+        # Paths become part of configs, which hold text.
+        plain = os.fspath(value) if isinstance(value, os.PathLike) else value
+        (opening if name in behind else running)[name] = plain
     if OPTIONS in opening:
         opening["options"] = opening.pop(OPTIONS)
     return opening, running
@@ -149,6 +154,12 @@ def _whole_signature(call: Callable[..., Any], *functions: Callable[..., Any]) -
     return signature.replace(parameters=parameters)
 
 
+def _without(signature: inspect.Signature, names: set[str]) -> inspect.Signature:
+    return signature.replace(
+        parameters=[p for p in signature.parameters.values() if p.name not in names]
+    )
+
+
 def _config_on(
     data: str | os.PathLike[str],
     config: str | os.PathLike[str] | None,
@@ -169,11 +180,14 @@ def _config_on(
             'backbone="vmamba_t", head="rtmdet"'
         )
     stem = default_name(backbone, head, data)
-    folder = Path(opening.setdefault("work_dir", f"work_dirs/{stem}"))
+    name, folder = opening.pop("name", None), opening.get("work_dir")
+    if name is not None:
+        folder = runs.named_work_dir(name, folder)
+    opening["work_dir"] = folder = folder or f"work_dirs/{stem}"
     # Written by this call each time: an own config is one to name in its place.
-    return new(backbone, head, data, folder / f"{stem}.py", force=True).path
+    return new(backbone, head, data, Path(folder, f"{stem}.py"), force=True).path
 
 
 # What `help()` and a notebook show: the keywords come from the functions that take them.
 train.__signature__ = _whole_signature(train, runs.open_run, runs.train)
-test.__signature__ = _whole_signature(test, runs.open_run, runs.test)
+test.__signature__ = _without(_whole_signature(test, runs.open_run, runs.test), OF_TRAINING)

@@ -16,9 +16,17 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--work-dir", metavar="DIR", help="where logs and checkpoints go (work_dirs/CONFIG)"
     )
+    parser.add_argument("--name", metavar="NAME", help="of the work dir below work_dirs (CONFIG)")
+    parser.add_argument(
+        "--device", metavar="D", help="cpu, cuda or the number of a GPU (the first GPU there is)"
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes that read data, for each data loader"
+    )
     add_config_options(
         parser,
-        "settings that replace the config's: train_cfg.max_epochs=3 model.backbone.with_cp=True",
+        "settings that replace the config's: model.backbone.with_cp=True "
+        "custom_hooks.EarlyStoppingHook.patience=5",
     )
     parser.add_argument(
         "--launcher",
@@ -30,6 +38,26 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument(
         "--demo", action="store_true", help="use a small data set that is drawn on the spot"
+    )
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `mmmamba train` that everything else in the config follows."""
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=int, metavar="N", help="passes over the images")
+    length.add_argument("--iters", type=int, metavar="N", help="training steps")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="images of a step on one GPU; the learning rate follows",
+    )
+    parser.add_argument("--lr", type=float, metavar="RATE", help="learning rate")
+    parser.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="end after so many validations without a better one; 0: never early",
     )
 
 
@@ -75,14 +103,22 @@ def _on_or_off(text: str) -> bool:
     return text == "on"
 
 
+def training_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `add_training_arguments` as `engine.runs.open_run` takes them."""
+    return {name: getattr(args, name) for name in ("epochs", "iters", "batch", "lr", "patience")}
+
+
 def run_settings(args: argparse.Namespace) -> dict[str, Any]:
     """These arguments as `engine.runs.open_run` takes them."""
     # MMEngine reads the variable; what torchrun has set there is right already.
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     return dict(
-        name=args.config,
+        config=args.config,
         options=args.cfg_options,
         work_dir=args.work_dir,
+        name=args.name,
+        device=args.device,
+        workers=args.workers,
         launcher=args.launcher,
         demo=args.demo,
     )

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if args.show_dir is not None:
         settings["show_dir"] = args.show_dir
     return test(
-        settings.pop("name"),
+        settings.pop("config"),
         args.checkpoint,
         cfg_options=settings.pop("options"),
         **settings,

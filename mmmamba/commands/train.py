@@ -9,12 +9,19 @@ from ..engine.runs import NEWEST
 from ..engine.tracking import TRACKERS
 from ..errors import NonFiniteError
 from .calls import train
-from .run_arguments import add_run_arguments, add_speed_arguments, run_settings
+from .run_arguments import (
+    add_run_arguments,
+    add_speed_arguments,
+    add_training_arguments,
+    run_settings,
+    training_settings,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `tools/train.py`."""
     add_run_arguments(parser)
+    add_training_arguments(parser)
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -36,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--auto-scale-lr",
         action="store_true",
-        help="scale the learning rate to the batch size of this run",
+        help="let the learning rate follow the images of a step that this run has",
     )
     parser.add_argument(
         "--deterministic",
@@ -76,9 +83,10 @@ def run(args: argparse.Namespace) -> int:
     settings = run_settings(args)
     try:
         return train(
-            settings.pop("name"),
+            settings.pop("config"),
             cfg_options=settings.pop("options"),
             **settings,
+            **training_settings(args),
             amp=args.amp,
             resume=args.resume,
             may_differ=args.may_differ,

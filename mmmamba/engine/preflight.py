@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.logging import print_log
 
 from ..acceleration.graphs import check_graphs as known_graphs
@@ -180,10 +181,10 @@ def _pretrained(node: Any, where: str) -> Iterator[tuple[str, Any]]:
 
 def check_precision(cfg: Config) -> None:
     """Mixed precision has a device that it works on."""
-    if cfg.optim_wrapper.get("type") == "AmpOptimWrapper" and not torch.cuda.is_available():
+    if cfg.optim_wrapper.get("type") == "AmpOptimWrapper" and get_device() == "cpu":
         raise UsageError(
             "this run asks for mixed precision (--amp or optim_wrapper.type='AmpOptimWrapper'), "
-            "which needs a GPU, and PyTorch sees none. Train in float32 with --cfg-options "
+            "which needs a GPU, and this one is on the CPU. Train in float32 with --cfg-options "
             "optim_wrapper.type=OptimWrapper, or try --demo"
         )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -14,13 +15,16 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from ..config.changes import apply_flags, scale_learning_rate
 from ..config.open import check_config, open_config
+from ..datasets.counting import count_images
 from ..errors import UsageError
 from ..evaluation.expected import check_expected, compare, print_comparison
 from ..evaluation.summary import KeepMetrics, print_summary
 from . import reliability
 from .bare_model import bare_model
 from .demo import apply_demo
+from .device import count_processes, use_device
 from .hooks.bad_data import check_data_of
 from .hooks.fuse import FuseHook
 from .hooks.graphs import GraphHook, add_graphs
@@ -29,39 +33,59 @@ from .hooks.precision import PrecisionHook
 from .hooks.run_ahead import add_run_ahead
 from .outcomes import Tested, Trained
 from .precision import choose_precision
-from .preflight import TRAIN_KEYS, check_fit, check_graphs, check_run, check_sections
+from .preflight import TRAIN_KEYS, check_data, check_fit, check_graphs, check_run, check_sections
 from .testing import add_output, show_predictions, use_test_time_augmentation
 from .tf32 import choose_tf32, record_tf32, tf32_products
 from .tracking import add_trackers
 
 NEWEST = "auto"
 """In the place of a checkpoint to resume: the newest whole one of the work dir."""
+CHANGED = "changed_by_flags"
+"""Where a config keeps what the flags of a command have changed in it."""
 _RUNS = count()
 
 
 def open_run(
-    name: str | Path,
+    config: str | Path,
     options: Mapping[str, Any] | None = None,
     *,
     work_dir: str | None = None,
     launcher: str = "none",
     demo: bool = False,
     amp: bool = False,
+    device: str | None = None,
+    name: str | None = None,
+    epochs: int | None = None,
+    iters: int | None = None,
+    batch: int | None = None,
+    lr: float | None = None,
+    workers: int | None = None,
+    patience: int | None = None,
 ) -> Config:
     """The config of a run, every key and number of it checked.
 
     Args:
-        name: path of a config, or name of one that comes with mmmamba.
+        config: path of a config, or name of one that comes with mmmamba.
         options: values by dotted keys, which replace the config's.
         work_dir: folder of the run; the config's own, or `work_dirs/NAME`, if None.
         launcher: what started the processes.
         demo: train on shapes that are drawn into the work dir, within minutes.
         amp: train with mixed precision.
+        device: that the run is on, as `use_device` takes it.
+        name: of the work dir below `work_dirs`.
+        epochs, iters: length of training, which schedules, stages and intervals follow.
+        batch: images of a step on one GPU, which the learning rate follows.
+        lr: learning rate.
+        workers: processes that read data, for each data loader.
+        patience: validations without a better one that end training; 0 is never early.
 
     Raises:
         UsageError: the file is not there or cannot be read, a key of it or an option leads nowhere,
             or a value is no number of the kind that is wanted.
     """
+    use_device(device, launcher)
+    if name is not None:
+        work_dir = named_work_dir(name, work_dir or (options or {}).get("work_dir"))
 
     def adapt(cfg: Config) -> None:
         cfg.launcher = launcher
@@ -72,12 +96,27 @@ def open_run(
         if demo:
             apply_demo(cfg, Path(cfg.work_dir) / "shapes")
 
-    cfg = open_config(name, options, adapt)
+    cfg = open_config(config, options, adapt)
     # Before the keys are looked at: the other wrapper takes more of them.
     if amp and "optim_wrapper" in cfg:
         cfg.optim_wrapper.type = "AmpOptimWrapper"
         cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
     check_config(cfg, options or {})
+    lines = apply_flags(
+        cfg,
+        epochs=epochs,
+        iters=iters,
+        batch=batch,
+        lr=lr,
+        workers=workers,
+        patience=patience,
+        options=options,
+        gpus=count_processes(launcher),
+        images=cache(partial(_count_images, cfg)),
+    )
+    # Those of an earlier run whose config this is.
+    cfg.pop(CHANGED, None)
+    _keep(cfg, lines)
     return cfg
 
 
@@ -135,7 +174,8 @@ def train(
     # Asks whether the run is deterministic.
     exactness = choose_tf32(tf32, device, cfg)
     record_tf32(cfg, exactness)
-    if auto_scale_lr:
+    # Where the config asks for it, by the same rule.
+    if auto_scale_lr or (cfg.get("auto_scale_lr") or {}).get("enable"):
         _scale_learning_rate(cfg)
     if resume is not None:
         _resume(cfg, resume)
@@ -199,6 +239,7 @@ def test(
     add_output(cfg, out)
     _before_building(cfg)
     runner = reliability.build_runner(cfg)
+    _tell_changes(runner)
     _look_at(runner, skip_bad_data=False)
     if chosen.is_half if fuse is None else fuse:
         runner.register_hook(FuseHook())
@@ -219,6 +260,28 @@ def test(
     return Tested(metrics, print_comparison(compare(metrics, wanted["metrics"], verify), wanted))
 
 
+def named_work_dir(name: str, other: str | None) -> str:
+    """The folder of a run that has a name; `other` is one that was named, too.
+
+    Raises:
+        UsageError: there is another, or the name is none of a folder.
+    """
+    if other is not None:
+        raise UsageError(f"--name {name} and work_dir {other} both name the folder: name one")
+    path = PurePath(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts:
+        raise UsageError(
+            f"--name is {name!r}, wanted that of a folder below work_dirs; --work-dir names any"
+        )
+    return str("work_dirs" / path)
+
+
+def _count_images(cfg: Config) -> int:
+    # What is not there is told in full by the check that all runs make.
+    check_data(cfg, ("train",))
+    return count_images(cfg)
+
+
 def _device() -> torch.device:
     """Where MMEngine's runner puts the model."""
     return torch.device(get_device())
@@ -235,12 +298,18 @@ def _title(cfg: Config) -> str:
 
 
 def _scale_learning_rate(cfg: Config) -> None:
-    if "base_batch_size" not in (cfg.get("auto_scale_lr") or {}):
-        raise UsageError(
-            "--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config: the "
-            "batch size that its learning rate was chosen for"
-        )
-    cfg.auto_scale_lr.enable = True
+    _keep(cfg, scale_learning_rate(cfg, count_processes(cfg.launcher)))
+
+
+def _keep(cfg: Config, lines: list[str]) -> None:
+    """Keep lines for the log of the run, which does not exist yet, and for its config."""
+    if lines:
+        cfg[CHANGED] = [*cfg.get(CHANGED, []), *lines]
+
+
+def _tell_changes(runner: Runner) -> None:
+    for line in runner.cfg.get(CHANGED, []):
+        runner.logger.info(line)
 
 
 def _resume(cfg: Config, checkpoint: str) -> None:
@@ -268,6 +337,7 @@ def _let_differ(cfg: Config, names: Sequence[str]) -> None:
 def _train(cfg: Config, skip_bad_data: bool, tf32: bool | None) -> Trained:
     _before_building(cfg)
     runner = reliability.build_training_runner(cfg)
+    _tell_changes(runner)
     _look_at(runner, skip_bad_data)
     kept = KeepMetrics()
     runner.register_hook(kept)

@@ -36,6 +36,7 @@ def test_names_are_listed_before_they_are_loaded() -> None:
 def test_help_lists_what_is_taken(name: str) -> None:
     listed = set(inspect.signature(getattr(mmmamba, name)).parameters)
     behind = set(inspect.signature(getattr(runs, name)).parameters) - {"cfg"}
+    assert ("epochs" in listed) == (name == "train")
     assert behind <= listed and {"cfg_options", "work_dir", "demo"} <= listed
     assert "keywords" not in listed and "options" not in listed
 

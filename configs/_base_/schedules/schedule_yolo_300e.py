@@ -23,4 +23,6 @@ param_scheduler = [
 train_cfg = dict(type="ResumableEpochLoop", max_epochs=max_epochs, val_interval=10)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
-auto_scale_lr = dict(enable=False, base_batch_size=512)
+# Smaller batches are accumulated up to 64 images, as the authors' program has it: from there on the
+# rate is the same, and the weight decay grows with the batch.
+auto_scale_lr = dict(enable=False, base_batch_size=512, steady_from=64)

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from mmengine.config import Config
+
+from ...config.changes import (
+    Changes,
+    Rate,
+    Stretch,
+    fitting_patience,
+    follow_length,
+    rate_for,
+    set_settings,
+    stopping_hook,
+)
+from ...config.signatures import makes_one_of
 
 ITERATIONS = 4_000
 """Least number of steps of two images from published weights.
@@ -18,17 +29,6 @@ PASSES = 100
 """Least number of passes over the images that a segmentor makes: it sees crops."""
 LOG_INTERVAL = 50
 VALIDATIONS = 10
-WARMUP_SHARE = 0.1
-NOMINAL_BATCH = 64
-"""Batch from which on Mamba YOLO's recipe keeps its rate; smaller ones are accumulated up to it."""
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Settings of the optimizer, its learning rate above all, and why they are as they are."""
-
-    settings: dict[str, float]
-    why: str
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,10 @@ class Schedule:
     """Steps. MMEngine writes nothing in an epoch that is shorter."""
     schedulers: list[dict]
     rate: Rate
+    hooks: list[dict | None]
+    """What changes of each hook that the config has, None of one that goes."""
+    stopping: dict | None
+    """The hook that ends training early, where the metric to watch is known."""
 
 
 def plan_schedule(base: Config, images: int, batch: int, length: int | None = None) -> Schedule:
@@ -58,19 +62,35 @@ def plan_schedule(base: Config, images: int, batch: int, length: int | None = No
     steps = math.ceil(images / batch)
     if length is None:
         length = _length(base, unit, steps, batch)
-    # Schedulers count epochs or steps, so both the length and the number of all steps matter.
-    total = length * steps if unit == "epochs" else length
-    rate = _rate(base, batch)
-    schedulers = _stretch(base, unit, published, length, total)
-    for entry in schedulers:
-        # Where the rate ends follows from where it begins.
-        if entry.get("eta_min"):
-            least = entry["eta_min"] * rate.settings["lr"] / base.optim_wrapper.optimizer.lr
-            entry["eta_min"] = _rounded(least)
+    cfg, untold = Config(base.to_dict()), Changes()
+    stretch = Stretch(unit, published, length, (published * steps, length * steps))
+    follow_length(cfg, stretch, "", untold)
+    rate = rate_for(cfg, batch)
+    set_settings(cfg, rate.settings, "", untold)
     # An epoch of few steps would end before its first line.
     log_interval = min(LOG_INTERVAL, max(steps // 2, 1)) if unit == "epochs" else LOG_INTERVAL
     val_interval = max(length // VALIDATIONS, 1)
-    return Schedule(unit, length, val_interval, log_interval, schedulers, rate)
+    stopping = stopping_hook(cfg, fitting_patience(length, val_interval))
+    return Schedule(
+        unit,
+        length,
+        val_interval,
+        log_interval,
+        cfg.to_dict()["param_scheduler"],
+        rate,
+        _changed_hooks(base, cfg),
+        stopping,
+    )
+
+
+def _changed_hooks(base: Config, cfg: Config) -> list[dict | None]:
+    """What of each hook of a config another length has changed; None of one that is left out."""
+    changed: list[dict | None] = []
+    for old, new in zip(base.get("custom_hooks") or [], cfg.get("custom_hooks") or []):
+        settings = {key: value for key, value in new.items() if old.get(key) != value}
+        # There is one for the new length.
+        changed.append(None if makes_one_of(new, "EarlyStoppingHook") else settings)
+    return changed
 
 
 def _length(base: Config, unit: str, steps: int, batch: int) -> int:
@@ -80,66 +100,3 @@ def _length(base: Config, unit: str, steps: int, batch: int) -> int:
     if unit == "epochs":
         return min(max(math.ceil(wanted / steps), LEAST_EPOCHS), MOST_EPOCHS)
     return min(max(wanted, PASSES * steps), base.train_cfg.max_iters)
-
-
-def _rate(base: Config, batch: int) -> Rate:
-    """The learning rate for a batch.
-
-    That of Adam and its kind goes with the root of the batch (Malladi et al. 2022,
-    arXiv 2205.10287), that of SGD with the batch.
-    """
-    optimizer = base.optim_wrapper.optimizer
-    published = (base.get("auto_scale_lr") or {}).get("base_batch_size", 16)
-    if optimizer.type == "SGD":
-        # The decay of the shipped recipe was raised with the batch, too.
-        factor = NOMINAL_BATCH / published
-        settings = dict(
-            lr=optimizer.lr * min(batch / NOMINAL_BATCH, 1.0),
-            weight_decay=optimizer.weight_decay * factor,
-        )
-        why = f"{optimizer.lr:g} from {NOMINAL_BATCH} images on, less in proportion for {batch}"
-    else:
-        settings = dict(lr=optimizer.lr * math.sqrt(batch / published))
-        why = (
-            f"published: {optimizer.lr:g} for {published} images; the root of the ratio for {batch}"
-        )
-    return Rate({key: _rounded(value) for key, value in settings.items()}, why)
-
-
-def _rounded(value: float) -> float:
-    """To two digits, which is what a config shows."""
-    return float(f"{value:.2g}")
-
-
-def _stretch(base: Config, unit: str, published: int, length: int, total: int) -> list[dict]:
-    """The shipped schedulers over another length.
-
-    Warm-up counts steps and takes a tenth of them at most.
-
-    Args:
-        published, length: the shipped length and the new one, in `unit`s.
-        total: steps of the new one.
-    """
-    stretched = []
-    moved: dict[int, int] = {}
-    for entry in base.param_scheduler:
-        new: dict[str, Any] = {}
-        for key, value in entry.items():
-            # Not the lists of the shipped config themselves.
-            new[key] = list(value) if isinstance(value, (list, tuple)) else value
-        # A scheduler that counts steps in a recipe of epochs is a warm-up; in one of iterations all
-        # count steps, and the short ones are.
-        in_steps = not entry.get("by_epoch", True)
-        short = entry.get("end", published) <= WARMUP_SHARE * published
-        if in_steps and (unit == "epochs" or short):
-            new["end"] = max(min(entry["end"], round(WARMUP_SHARE * total)), 1)
-            moved[entry["end"]] = new["end"]
-        else:
-            for key in ("begin", "end", "T_max"):
-                if key in entry:
-                    # Where the warm-up ended, the next scheduler goes on.
-                    new[key] = moved.get(entry[key]) or round(entry[key] * length / published)
-            if "milestones" in entry:
-                new["milestones"] = [round(m * length / published) for m in entry["milestones"]]
-        stretched.append(new)
-    return stretched

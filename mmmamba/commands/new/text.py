@@ -40,17 +40,21 @@ train_cfg = dict({length}={length}, val_interval={val})
 default_hooks = dict(checkpoint=dict(interval={val}), logger=dict(interval={log}))
 # {why}.
 optim_wrapper = dict(optimizer=dict({rates}))
-# With another batch or more GPUs: --auto-scale-lr.
+# With another batch: --batch; with more GPUs: --auto-scale-lr. The rate follows by the same rule.
 auto_scale_lr = dict(enable=False, base_batch_size={batch})
 param_scheduler = [
 {schedulers}
 ]"""
-LATE_PIPELINE = """\
-# No mosaic in the last tenth.
+HOOKS = """\
+{why}
 custom_hooks = [
-    *[hook for hook in _base_.custom_hooks if hook.type != "PipelineSwitchHook"],
-    dict(type="PipelineSwitchHook", switch_epoch={switch}, switch_pipeline=_base_.late_pipeline),
+{hooks}
 ]"""
+STAGES = "The recipe's hooks, at this length."
+STOPPING = (
+    "Training ends early where {monitor} has not risen for {patience} validations: --patience N "
+    "sets another number, 0 is never."
+)
 
 
 def config_text(
@@ -112,14 +116,26 @@ def _schedule_text(base: Config, schedule: Schedule, batch: int) -> str:
         batch=batch,
         schedulers="\n".join(f"    {source(entry)}," for entry in schedule.schedulers),
     )
-    hooks = base.get("custom_hooks") or []
-    if any(hook.type == "PipelineSwitchHook" for hook in hooks):
-        last = max(schedule.length // 10, 1)
-        text += "\n" + LATE_PIPELINE.format(switch=schedule.length - last)
+    text += "\n" + _hooks_text(schedule)
     if base.get("expected"):
         # Published for another data set.
         text += "\nexpected = None"
     return text
+
+
+def _hooks_text(schedule: Schedule) -> str:
+    """The hooks of the shipped config, and the one that ends training early."""
+    lines = []
+    for index, changed in enumerate(schedule.hooks):
+        if changed is not None:
+            hook = f"_base_.custom_hooks[{index}]"
+            settings = ", ".join(f"{key}={source(value)}" for key, value in changed.items())
+            lines.append(f"    dict({hook}, {settings})," if settings else f"    {hook},")
+    why = STAGES
+    if schedule.stopping is not None:
+        why = f"{STAGES} {STOPPING.format(**schedule.stopping)}"
+        lines.append(f"    {source(schedule.stopping)},")
+    return HOOKS.format(why=_wrapped(why, first="# ", others="# "), hooks="\n".join(lines))
 
 
 def _num_classes(node: Any, place: str) -> str | None:
