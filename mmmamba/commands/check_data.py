@@ -1,4 +1,4 @@
-"""`mmmamba check-data`: what is wrong with the data of a config."""
+"""`mmmamba check-data`: what is wrong with the data of a config, or with a folder of data."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from pathlib import Path
 from .config_options import add_config_options
 
 SAMPLES = 12
+DATA_FILES = (".yaml", ".yml")
+"""A config is a Python file: such a file describes YOLO labels."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", help="config file or the name of a shipped one")
+    parser.add_argument(
+        "config",
+        help="config file or the name of a shipped one; or data itself: a folder with COCO, YOLO, "
+        "Pascal VOC or labelme labels, or a YOLO data.yaml",
+    )
     parser.add_argument(
         "--splits",
         nargs="+",
@@ -46,6 +52,19 @@ def run(args: argparse.Namespace) -> int:
     # Imported when it runs: `--help` need not wait for OpenMMLab.
     from rich.console import Console
 
+    console = Console()
+    place = Path(args.config)
+    is_data = place.is_dir() or place.suffix.lower() in DATA_FILES
+    reports = _check_place(args, place, console) if is_data else _check_config(args, console)
+    if args.json:
+        Path(args.json).write_text(json.dumps([report.to_dict() for report in reports], indent=2))
+    faults = sum(report.number("stop", "fault") for report in reports)
+    console.print(f"\n[bold]{f'{faults} faults' if faults else 'clean'}[/bold]")
+    return 1 if faults else 0
+
+
+def _check_config(args: argparse.Namespace, console) -> list:
+    """Reports of the splits of a config, printed."""
     from ..datasets.checks.run import check_overlap, check_split
     from ..datasets.checks.samples import samples_of
     from ..datasets.checks.splits import config_splits
@@ -53,8 +72,6 @@ def run(args: argparse.Namespace) -> int:
     from ..engine.preflight import check_data
     from ..engine.runs import open_run
     from ..errors import UsageError
-    from ..structures.classes import Classes
-    from ..visualization.sheets.contact_sheet import draw_contact_sheet
 
     cfg = open_run(args.config, args.cfg_options)
     splits = config_splits(cfg, tuple(args.splits))
@@ -64,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
         )
     # Ends here where files are missing: the checks below open them.
     check_data(cfg, tuple(dict.fromkeys(split.name for split in splits)))
-    console, reports, train_images = Console(), [], []
+    folder = Path(args.out or Path(cfg.work_dir) / "data")
+    reports, train_images = [], []
     for split in splits:
         checked = check_split(cfg, split, decode=not args.quick)
         if split.name == "train":
@@ -74,14 +92,47 @@ def run(args: argparse.Namespace) -> int:
             check_overlap(train_images, checked.images(), checked.report)
         print_report(checked.report, console)
         reports.append(checked.report)
-        samples = samples_of(checked, args.samples)
-        if samples:
-            file = Path(args.out or Path(cfg.work_dir) / "data") / f"{split.name}.png"
-            classes = Classes.from_meta(split.dataset.metainfo)
-            draw_contact_sheet(samples, classes, file, f"{split.name}: {checked.report.file}")
-            console.print(f"Contact sheet: {file}", soft_wrap=True)
-    if args.json:
-        Path(args.json).write_text(json.dumps([report.to_dict() for report in reports], indent=2))
-    faults = sum(report.number("stop", "fault") for report in reports)
-    console.print(f"\n[bold]{f'{faults} faults' if faults else 'clean'}[/bold]")
-    return 1 if faults else 0
+        _draw(samples_of(checked, args.samples), split.dataset.metainfo, checked.report, folder)
+    return reports
+
+
+def _check_place(args: argparse.Namespace, place: Path, console) -> list:
+    """Reports of the splits of a folder or of what a `data.yaml` describes, printed."""
+    from ..datasets.checks.run import check_overlap
+    from ..datasets.checks.samples import coco_samples, faulty_images
+    from ..datasets.checks.tables import print_report
+    from ..datasets.discovery import check_place, data_folder
+    from ..errors import UsageError
+
+    if args.cfg_options:
+        raise UsageError(
+            f"{place} is data, which has no keys of a config: leave --cfg-options away"
+        )
+    folder = Path(args.out or Path("work_dirs") / data_folder(place).name / "data")
+    found, said = check_place(place, args.splits, decode=not args.quick)
+    print("\n".join(said))
+    train_images = []
+    for checked in found:
+        report = checked.report
+        if report.name == "train":
+            train_images = checked.paths()
+        else:
+            check_overlap(train_images, checked.paths(), report)
+        print_report(report, console)
+        faulty, number = faulty_images(report), args.samples
+        samples = coco_samples(checked.content, checked.images, checked.classes, number, faulty)
+        _draw(samples, dict(classes=checked.classes), report, folder)
+    return [checked.report for checked in found]
+
+
+def _draw(samples: list, metainfo: dict, report, folder: Path) -> None:
+    """Draw the contact sheet of a split, if there is anything to show."""
+    from ..structures.classes import Classes
+    from ..visualization.sheets.contact_sheet import draw_contact_sheet
+
+    if samples:
+        file = folder / f"{report.name}.png"
+        draw_contact_sheet(
+            samples, Classes.from_meta(metainfo), file, f"{report.name}: {report.file}"
+        )
+        print(f"Contact sheet: {file}")

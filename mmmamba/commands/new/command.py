@@ -7,6 +7,7 @@ import argparse
 EXAMPLES = """examples:
   mmmamba new --backbone vmamba_t --head mask_rcnn --data my_coco/
   mmmamba new --backbone vmamba_t --head rtmdet --data export/ --val-share 0.2
+  mmmamba new --backbone vmamba_t --head rtmdet --data my_yolo/data.yaml
   mmmamba new --backbone vmamba_t --head upernet --data masks/ --out roads.py"""
 
 
@@ -26,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         required=True,
         metavar="DIR",
-        help="folder with images and COCO annotations or label maps",
+        help="folder with images and COCO, YOLO, Pascal VOC or labelme labels or label maps, or a "
+        "YOLO data.yaml",
     )
     parser.add_argument("--out", metavar="FILE", help="config to write (DATA_BACKBONE_HEAD.py)")
     parser.add_argument(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...config.find import find_config
+from ...datasets.discovery import data_folder
 from ...errors import UsageError
 from .heads import shipped_heads
 from .write import write_config
@@ -50,7 +51,7 @@ def new(
     Args:
         backbone: such as `vmamba_t`.
         head: such as `mask_rcnn`, `rtmdet` or `upernet`.
-        data: folder of images and annotations.
+        data: folder of images and annotations or label maps, or a YOLO `data.yaml`.
         out: the config to write; `DATA_BACKBONE_HEAD.py` if None.
         force: replace it if it is there.
         val_share: of the images, for validation; for data that is not split.
@@ -81,7 +82,7 @@ def new(
 
 def default_name(backbone: str, head: str, data: str | os.PathLike[str]) -> str:
     """The name of a config that nobody named."""
-    return f"{Path(data).resolve().name}_{backbone}_{head}"
+    return f"{data_folder(Path(data)).name}_{backbone}_{head}"
 
 
 def parts_of(config: str | os.PathLike[str]) -> tuple[str, str]:

@@ -7,7 +7,14 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ...config.find import config_name
-from ...datasets.discovery import CocoData, LabelData, annotation_files, find_coco, find_label_maps
+from ...datasets.discovery import (
+    CocoData,
+    LabelData,
+    data_folder,
+    find_label_maps,
+    find_objects,
+    holds_objects,
+)
 from ...errors import UsageError
 from .heads import MASK_HEADS, SEGMENTATION_HEADS, base_config, heads_for
 from .schedule import Schedule, plan_schedule
@@ -47,11 +54,9 @@ def write_config(
         UsageError: unknown names, data in no known layout or that the head cannot learn from.
     """
     base = Config.fromfile(base_config(backbone, head))
-    if not root.is_dir():
-        raise UsageError(f"there is no folder {root}, seen from {Path.cwd()}")
     # Absolute, as the config may be read from another folder.
-    root = root.resolve()
-    data = find_data(root, out.resolve().with_name(f"{out.stem}_data"), head, backbone, val_share)
+    place, root = root.resolve(), data_folder(root)
+    data = find_data(place, out.resolve().with_name(f"{out.stem}_data"), head, backbone, val_share)
     batch = min(batch or min(base.train_dataloader.batch_size, MOST_IMAGES), data.images)
     schedule = plan_schedule(base, data.images, batch * gpus, length)
     text = config_text(base, out, data, root, schedule, batch, batch * gpus, command)
@@ -82,36 +87,37 @@ def _summary(base: Config, data: CocoData | LabelData, schedule: Schedule, batch
 
 
 def find_data(
-    root: Path, out: Path, head: str, backbone: str, val_share: float | None
+    place: Path, out: Path, head: str, backbone: str, val_share: float | None
 ) -> CocoData | LabelData:
-    """The data that a head learns from.
+    """The data that a head learns from, in a folder or named by a `data.yaml`.
 
     Raises:
         UsageError: there is none, or of another sort, with the heads that it is for.
     """
     if head in SEGMENTATION_HEADS:
-        labels = find_label_maps(root, out, val_share)
+        labels = find_label_maps(place, out, val_share) if place.is_dir() else None
         if labels is not None:
             return labels
-        if annotation_files(root):
+        if found := holds_objects(place):
             heads = ", ".join(heads_for(backbone, masks=True)) or "none"
             raise UsageError(
-                f"{root} has COCO annotations; {head} learns from label maps. Heads for COCO "
-                f"annotations on {backbone}: {heads}"
+                f"{place} has {found} annotations; {head} learns from label maps. Heads for "
+                f"labelled objects on {backbone}: {heads}"
             )
         raise UsageError(
-            f"{root} has no folders of images and label maps: wanted images/train and "
+            f"{place} has no folders of images and label maps: wanted images/train and "
             "labels/train, train/images and train/masks, or images and labels"
         )
-    data = find_coco(root, out, val_share)
+    data = find_objects(place, out, val_share)
     if data is None:
         raise UsageError(
-            f"{root} has no annotations in COCO format (.json), which {head} learns from. Heads "
-            f"for label maps: {', '.join(SEGMENTATION_HEADS)}"
+            f"{place} has no labels of objects, which {head} learns from: wanted COCO (.json), "
+            "YOLO (data.yaml, or .txt and classes.txt), Pascal VOC (.xml) or labelme (.json). "
+            f"Heads for label maps: {', '.join(SEGMENTATION_HEADS)}"
         )
     if head in MASK_HEADS and not data.masks:
         raise UsageError(
-            f"the annotations of {root} have no masks, which {head} learns from. Heads for boxes "
+            f"the annotations of {place} have no masks, which {head} learns from. Heads for boxes "
             f"on {backbone}: {', '.join(heads_for(backbone, masks=False)) or 'none'}"
         )
     return data

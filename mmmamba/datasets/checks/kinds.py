@@ -139,6 +139,30 @@ KINDS: dict[str, Kind] = {
     "label-range": Kind(
         "fault", "label out of range", "the loss fails, on a GPU with a device-side assert"
     ),
+    # Wrong with label files that became COCO files (`datasets/formats`).
+    "label-unparsed": Kind(
+        "fault", "label file that does not parse", "its image is left out, or would be background"
+    ),
+    "label-class": Kind(
+        "fault", "label of a class that has no name", "its image is left out: mend file or names"
+    ),
+    "label-outside": Kind(
+        "fault", "label outside of its image", "its image is left out: mend the coordinates"
+    ),
+    "image-skipped": Kind(
+        "fault", "image that cannot be read", "it is left out of the converted file"
+    ),
+    "labels-newer": Kind(
+        "fault",
+        "label file changed since it was converted",
+        "`mmmamba new … --force` converts anew",
+    ),
+    "label-imageless": Kind(
+        "fault", "label file without image", "it is never used: wanted an image of its name"
+    ),
+    "label-unlisted": Kind(
+        "fault", "list of a split names what is not there", "the entry is left out"
+    ),
     # Worth knowing.
     "classes-left": Kind(
         "note", "category that the config leaves out", "its objects are background to learn from"
@@ -157,5 +181,14 @@ KINDS: dict[str, Kind] = {
     "annotation-id-0": Kind(
         "note", "annotation with id 0", "COCO's evaluation counts its detection as wrong"
     ),
-    "label-orphan": Kind("note", "label map without image", "it is never used"),
+    "label-orphan": Kind("note", "labels without image", "they are never used"),
+    "image-unlabelled": Kind(
+        "note", "image without label file", "YOLO: an image without objects; others: left out"
+    ),
+    "object-twice": Kind("note", "object that stands twice in its file", "it is taken once"),
+    "box-clipped": Kind("note", "box beyond its image", "it was clipped to the image"),
+    "shape-ignored": Kind("note", "shape that is marked as no object", "it is left out"),
+    "shape-no-area": Kind(
+        "note", "shape without area (point, line)", "it is no object to detect and left out"
+    ),
 }

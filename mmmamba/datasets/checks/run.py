@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from ...errors import UsageError
 from .coco import check_coco, read_coco
+from .converted import add_converted, check_age
 from .report import Report
 from .segmentation import check_segmentation
 from .splits import Split
@@ -74,6 +75,8 @@ def _check_coco(cfg: Config, split: Split, decode: bool) -> Checked:
         min_size=split.min_size,
         decode=decode,
     )
+    add_converted(content, report)
+    check_age(content, file, report)
     check_heads(cfg, split, report)
     # With other classes nothing would be left, which says nothing new.
     if not report.has("classes-none", "classes-text", "classes-missing"):

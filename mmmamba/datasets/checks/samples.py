@@ -14,6 +14,7 @@ from .images import UNREADABLE, read_image, read_labels
 from .instances import box_faults, decode_mask, mask_faults
 from .kinds import KINDS
 from .regular import irregular
+from .report import Report
 from .run import Checked
 from .segmentation import class_of_value
 
@@ -27,7 +28,7 @@ def samples_of(checked: Checked, number: int) -> list[Sample]:
     if number < 1 or not split.classes or isinstance(split.classes, str):
         return []
     if checked.content:
-        faulty = _faulty_images(checked)
+        faulty = faulty_images(checked.report)
         return coco_samples(checked.content, split.image_root, split.classes, number, faulty)
     if not checked.pairs:
         return []
@@ -41,10 +42,10 @@ def samples_of(checked: Checked, number: int) -> list[Sample]:
     )
 
 
-def _faulty_images(checked: Checked) -> list:
+def faulty_images(report: Report) -> list:
     """Ids of images in which something is wrong."""
     images = []
-    for kind, findings in checked.report.examples.items():
+    for kind, findings in report.examples.items():
         if KINDS[kind].severity != "note":
             images += [finding.image for finding in findings]
     return images
@@ -60,6 +61,8 @@ def coco_samples(
     Args:
         first: ids of images that come before these, up to half of the samples.
     """
+    if number < 1:
+        return []
     chosen = chosen_categories(content["categories"], classes)
     label_of = {category: index for index, category in enumerate(chosen)}
     images = {i["id"]: i for i in content["images"] if is_id(i.get("id")) and has_size(i)}

@@ -7,10 +7,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from .kinds import KINDS
-from .report import Report
+from .report import KEPT, Report
 
 SHOWN = 3
 """Examples of each kind."""
+FILES = ("label-unparsed", "label-class", "label-outside", "image-skipped", "label-imageless")
+"""Kinds that name files which are not used: all that are kept are shown."""
 COLOURS = {"stop": "bold red", "fault": "yellow", "note": "dim"}
 WORDS = {"stop": "stops training", "fault": "fault", "note": "note"}
 LARGE_TABLE = 30
@@ -36,10 +38,11 @@ def print_report(report: Report, console: Console) -> None:
         )
         # A note's examples say little, but of these it is the names that matter.
         if known.severity != "note" or kind in ("class-empty", "classes-left"):
-            for finding in report.examples[kind][:SHOWN]:
+            shown = KEPT if kind in FILES else SHOWN
+            for finding in report.examples[kind][:shown]:
                 console.print(f"    {escape(str(finding))}", highlight=False, soft_wrap=True)
-            if report.counts[kind] > SHOWN:
-                console.print(f"    … and {report.counts[kind] - SHOWN} more", style="dim")
+            if report.counts[kind] > shown:
+                console.print(f"    … and {report.counts[kind] - shown} more", style="dim")
     if not report.counts:
         console.print("[green]nothing to complain about[/green]")
 

@@ -1,10 +1,24 @@
 """What a folder of the user's own data holds, in the layouts that tools export.
 
-That is COCO files or label maps.
+That is labelled objects, in COCO files or in files that are made into those, or label maps.
 """
 
-from .coco import CocoData, annotation_files, find_coco
+from ..layout import Part
+from .coco import CocoData, find_coco
 from .label_maps import LabelData, find_label_maps
-from .layout import Part
+from .objects import data_folder, find_objects, holds_objects, write_coco
+from .place import CheckedPlace, check_place
 
-__all__ = ["CocoData", "LabelData", "Part", "annotation_files", "find_coco", "find_label_maps"]
+__all__ = [
+    "CheckedPlace",
+    "CocoData",
+    "LabelData",
+    "Part",
+    "check_place",
+    "data_folder",
+    "find_coco",
+    "find_label_maps",
+    "find_objects",
+    "holds_objects",
+    "write_coco",
+]

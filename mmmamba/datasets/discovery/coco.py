@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import UsageError
-from ..checks.coco import read_coco
+from ..checks.coco import LISTS, read_coco
+from ..checks.regular import irregular
 from ..checks.report import Report
-from .layout import LABEL_FOLDERS, Part, split_names, split_of, walk
+from ..formats.labelme import HEAD, is_labelme
+from ..layout import LABEL_FOLDERS, Part, split_of, walk
+from .dividing import both_validations, divided, is_ours, no_validation, write_part
 
 LOOKED_FOR = 20
 """Images of a file that must lie in a folder."""
 NO_GROUP = (None, "none", "")
 """What a category that belongs to no other has as `supercategory`."""
-OTHER_TASKS = ("captions", "keypoints", "panoptic", "stuff", "info")
+OTHER_TASKS = ("captions", "keypoints", "panoptic", "stuff", "info", "notes")
+"""Words in the names of JSON files that hold no objects; `notes.json` lies beside YOLO labels."""
 
 
 @dataclass
@@ -50,53 +54,73 @@ def find_coco(root: Path, out: Path, val_share: float | None = None) -> CocoData
         UsageError: several files for one split, no split and no `val_share`, images that are not
             there, files that are not COCO's or disagree about the classes.
     """
-    files = annotation_files(root)
-    if not files:
+    chosen = files_by_split(root)
+    if not chosen:
         return None
-    # One file for each split; None is the split of files whose names say nothing.
-    by_split: dict[str | None, list[Path]] = {}
-    for file in files:
-        by_split.setdefault(split_of(file.relative_to(root)), []).append(file)
-    chosen = {split: _only(root, split, found) for split, found in by_split.items()}
     said = []
     only_file = chosen.get("train") or chosen.get(None)
     if only_file is None:
         raise UsageError(
-            f"{root} has no annotation file for training, only {_names(root, files)}: name it "
-            "annotations/instances_train.json"
+            f"{root} has no annotation file for training, only {_names(root, chosen.values())}: "
+            "name it annotations/instances_train.json"
         )
-    train = _read(only_file)
-    images = _image_folder(root, only_file, train)
+    train = read_file(only_file)
+    images = image_folder(root, only_file, train)
     # Training needs a validation; of two files the second one is it, whatever its name.
     if "val" not in chosen and "test" in chosen and "train" in chosen:
         chosen["val"] = chosen.pop("test")
         said.append(f"validation: {chosen['val']}, as there is no other file")
     if "val" not in chosen or "train" not in chosen:
         return _divided(root, only_file, train, images, out, val_share)
-    val = _read(chosen["val"])
+    if val_share is not None:
+        raise both_validations(root, chosen["val"])
+    val = read_file(chosen["val"])
     classes, dropped = _classes(train)
     said += _left_out(dropped)
     _same_classes(only_file, classes, chosen["val"], _classes(val)[0])
     test = None
     if "test" in chosen:
-        test = Part(_image_folder(root, chosen["test"], _read(chosen["test"])), chosen["test"])
+        test = Part(image_folder(root, chosen["test"], read_file(chosen["test"])), chosen["test"])
     parts = (
         Part(images, only_file),
-        Part(_image_folder(root, chosen["val"], val), chosen["val"]),
+        Part(image_folder(root, chosen["val"], val), chosen["val"]),
         test,
     )
     return CocoData(*parts, classes, _has_masks(train), len(train["images"]), said)
 
 
+def files_by_split(root: Path) -> dict[str | None, Path]:
+    """The annotation file of each split; None is the split of one whose name says nothing.
+
+    Raises:
+        UsageError: several files for one split.
+    """
+    by_split: dict[str | None, list[Path]] = {}
+    for file in annotation_files(root):
+        by_split.setdefault(split_of(file.relative_to(root)), []).append(file)
+    return {split: _only(root, split, found) for split, found in by_split.items()}
+
+
 def annotation_files(root: Path) -> list[Path]:
-    """JSON files below a folder, those for other tasks by their names left out."""
+    """Those below a folder that may be COCO's: other tasks', labelme's and ours are left out."""
     files = []
     for folder in walk(root):
         for file in sorted(folder.glob("*.json")):
             # COCO ships `person_keypoints_…`, `captions_…` and others in the same folder.
-            if not set(_words(file.stem)) & set(OTHER_TASKS):
+            if set(_words(file.stem)) & set(OTHER_TASKS):
+                continue
+            if not is_labelme(file) and not is_ours(file):
                 files.append(file)
     return files
+
+
+def looks_like_coco(file: Path) -> bool:
+    """Whether a JSON file begins as those do; one of another tool may lie beside other labels."""
+    if irregular(file):
+        return False
+    with file.open("rb") as stream:
+        head = stream.read(HEAD)
+    return any(f'"{key}"'.encode() in head for key in LISTS)
 
 
 def _divided(
@@ -104,34 +128,21 @@ def _divided(
 ) -> CocoData:
     """One file made into two, written beside the config: the user's data stays as it is."""
     if share is None:
-        raise UsageError(
-            f"{root} has one annotation file, {file.relative_to(root)}, and none for validation. "
-            "--val-share 0.2 holds a fifth of the images out"
-        )
-    # By name and not by entry: a file that is listed twice cannot be in both parts.
-    names = split_names((image["file_name"] for image in content["images"]), share)
-    if not all(names):
-        raise UsageError(
-            f"{file} has {len(content['images'])} images, too few to divide by --val-share {share}"
-        )
+        raise no_validation(root, f"one annotation file, {file.relative_to(root)}")
     classes, dropped = _classes(content)
     said = _left_out(dropped)
-    out.mkdir(parents=True, exist_ok=True)
-    parts = []
-    for split, chosen in zip(("train", "val"), map(set, names)):
-        kept = [image for image in content["images"] if image["file_name"] in chosen]
-        ids = {image["id"] for image in kept}
-        annotations = [a for a in content["annotations"] if a.get("image_id") in ids]
-        target = out / f"{split}.json"
-        target.write_text(json.dumps({**content, "images": kept, "annotations": annotations}))
-        parts.append(Part(images, target))
-        said.append(
-            f"{split}: {len(kept)} images, {len(annotations)} annotations, written to {target}"
-        )
-    return CocoData(*parts, None, classes, _has_masks(content), len(names[0]), said)
+    parts = divided(content, share, str(file))
+    written = []
+    for split, part in zip(("train", "val"), parts):
+        found, line = write_part(part, split, images, out)
+        written.append(found)
+        said.append(line)
+    masks, number = _has_masks(content), len(parts[0]["images"])
+    return CocoData(written[0], written[1], None, classes, masks, number, said)
 
 
-def _read(file: Path) -> dict:
+def read_file(file: Path) -> dict:
+    """The content of a COCO file that lists images; a UsageError where it is none."""
     report = Report("data", str(file))
     content = read_coco(file, report)
     if content is None:
@@ -149,13 +160,13 @@ def _only(root: Path, split: str | None, files: list[Path]) -> Path:
     if len(left) > 1:
         kind = f"{split} files" if split else "files that say neither train nor val"
         raise UsageError(
-            f"{root} has {len(left)} {kind}: {_names(root, left)}. Leave one of them, or name "
-            "another folder with --data"
+            f"{root} has {len(left)} {kind}: {_names(root, left)}. One is wanted for a split: "
+            "move the others elsewhere, or name another folder with --data"
         )
     return left[0]
 
 
-def _image_folder(root: Path, file: Path, content: dict) -> Path:
+def image_folder(root: Path, file: Path, content: dict) -> Path:
     """The folder in which the first images of a file lie.
 
     It is looked for first where the file is, then by the file's name and split.
@@ -230,7 +241,7 @@ def _has_masks(content: dict) -> bool:
     return any(annotation.get("segmentation") for annotation in content["annotations"])
 
 
-def _names(root: Path, files: list[Path]) -> str:
+def _names(root: Path, files: Iterable[Path]) -> str:
     return ", ".join(str(file.relative_to(root)) for file in files)
 
 

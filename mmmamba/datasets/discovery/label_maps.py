@@ -13,7 +13,7 @@ from PIL import Image
 from ...errors import UsageError
 from ..checks.images import in_threads, read_labels
 from ..checks.segmentation import read_label_map
-from .layout import IMAGE_SUFFIXES, LABEL_FOLDERS, SPLIT_NAMES, Part, split_names
+from ..layout import IMAGE_SUFFIXES, LABEL_FOLDERS, SPLIT_NAMES, Part, split_names
 
 IMAGE_FOLDERS = ("images", "img_dir", "imgs", "image", "img", "JPEGImages")
 CLASS_FILES = ("classes.txt", "labels.txt", "names.txt", "labelmap.txt")

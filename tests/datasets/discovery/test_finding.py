@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mmmamba.datasets.discovery import find_coco, find_label_maps
-from mmmamba.datasets.discovery.layout import split_names, split_of
+from mmmamba.datasets.layout import split_names, split_of
 from mmmamba.errors import UsageError
 
 
