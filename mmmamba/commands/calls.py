@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine import runs
+from ..engine.naming import named_work_dir
 from ..engine.outcomes import Tested, Trained
 from ..engine.reliability import find_last, nothing_to_save, refuse_unpickling
 from ..errors import UsageError
@@ -182,7 +183,7 @@ def _config_on(
     stem = default_name(backbone, head, data)
     name, folder = opening.pop("name", None), opening.get("work_dir")
     if name is not None:
-        folder = runs.named_work_dir(name, folder)
+        folder = named_work_dir(name, folder)
     opening["work_dir"] = folder = folder or f"work_dirs/{stem}"
     # Written by this call each time: an own config is one to name in its place.
     return new(backbone, head, data, Path(folder, f"{stem}.py"), force=True).path

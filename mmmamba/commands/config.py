@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..config.open import check_config, open_config
+from ..config.options import by_number
 from ..config.origins import Keys, Origins, leaves
 from ..errors import UsageError
 from ..suggest import did_you_mean
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     values = {".".join(map(str, keys)): (keys, value) for keys, value in leaves(cfg.to_dict())}
     for section in args.sections:
         _check_section(section, [keys for keys, _ in values.values()], cfg.filename)
-    origins = Origins(cfg.filename, args.cfg_options)
+    origins = Origins(cfg.filename, by_number(cfg, args.cfg_options))
     console = Console(highlight=False, soft_wrap=True)
     for dotted, (keys, value) in values.items():
         if not args.sections or any(_within(dotted, section) for section in args.sections):

@@ -18,7 +18,7 @@ from ..inference.predictor import OVERLAP, TILE
 from ..inference.sources import count_frames
 from ..inference.writing import ResultFolder
 from .config_options import add_config_options
-from .run_arguments import add_precision_argument, add_speed_arguments
+from .run_arguments import add_precision_argument, add_size_argument, add_speed_arguments
 
 SHOWN = 12
 INTERRUPTED = 128 + signal.SIGINT
@@ -75,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frames", type=int, metavar="N", help="of videos and cameras, N frames at most"
     )
+    add_size_argument(parser)
     add_precision_argument(parser)
     add_speed_arguments(parser)
     add_config_options(parser)
@@ -96,6 +97,7 @@ def _predict(args: argparse.Namespace) -> int:
         args.checkpoint,
         device=args.device,
         cfg_options=args.cfg_options,
+        imgsz=args.imgsz,
         score_thr=args.score_thr,
         tile=args.tile,
         overlap=args.overlap,

@@ -8,6 +8,7 @@ from importlib import import_module
 
 from ..engine.reliability import nothing_to_save
 from .guard import guarded
+from .neighbours import refuse_assignments
 from .parser import Parser
 
 COMMANDS = {
@@ -52,6 +53,7 @@ def _run(argv: list[str]) -> int:
         # Only the module that is asked for is imported: some load half of OpenMMLab.
         # Told by the first word, as argparse has not read it yet.
         if name in argv[:1]:
+            refuse_assignments(name, argv[1:])
             module = import_module(f".{name.replace('-', '_')}", __package__)
             module.add_arguments(sub)
             runs[name] = module.run

@@ -7,6 +7,7 @@ import re
 from typing import Any, NoReturn
 
 from ..suggest import did_you_mean
+from .neighbours import of_command, of_flag
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,9 +35,10 @@ class Parser(argparse.ArgumentParser):
         # argparse keeps neither word nor choices in its error: they are read out of its message.
         unknown = re.match(r"unrecognized arguments: (-\S+)", message)
         if unknown:
-            return "." + did_you_mean(unknown[1].partition("=")[0], self._option_string_actions, 2)
+            flag, known = unknown[1].partition("=")[0], self._option_string_actions
+            return "." + (of_flag(flag, known) or did_you_mean(flag, known, 2))
         choice = re.search(r"invalid choice: '([^']*)'", message)
         if choice:
             known = [str(c) for action in self._actions for c in action.choices or ()]
-            return "." + did_you_mean(choice[1], known, 2)
+            return "." + (of_command(choice[1], known) or did_you_mean(choice[1], known, 2))
         return ""

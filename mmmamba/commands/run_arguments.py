@@ -23,6 +23,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, metavar="N", help="processes that read data, for each data loader"
     )
+    add_size_argument(parser)
     add_config_options(
         parser,
         "settings that replace the config's: model.backbone.with_cp=True "
@@ -58,6 +59,16 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="end after so many validations without a better one; 0: never early",
+    )
+
+
+def add_size_argument(parser: argparse.ArgumentParser) -> None:
+    """`--imgsz`, of whatever prepares images."""
+    parser.add_argument(
+        "--imgsz",
+        metavar="N|HxW",
+        help="size of images: a detector's fit into it, a segmentor trains on crops of it (the "
+        "config's)",
     )
 
 
@@ -119,6 +130,7 @@ def run_settings(args: argparse.Namespace) -> dict[str, Any]:
         name=args.name,
         device=args.device,
         workers=args.workers,
+        imgsz=args.imgsz,
         launcher=args.launcher,
         demo=args.demo,
     )

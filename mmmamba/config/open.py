@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from .find import find_config
 from .keys import check_keys
-from .options import check_options
+from .options import by_number, check_options
 from .read import read_config
 from .values import check_values
 
@@ -24,7 +24,8 @@ def open_config(
 
     Args:
         name: path of a file, or name of a config that comes with mmmamba.
-        options: values by dotted keys, as `--cfg-options` gives them.
+        options: values by dotted keys, as `--cfg-options` gives them. An entry of a list goes by
+            its number or its type: `custom_hooks.EarlyStoppingHook.patience`.
         adapt: changes the config before options are merged, which have the last word.
 
     Raises:
@@ -33,7 +34,7 @@ def open_config(
     cfg = read_config(find_config(name))
     if adapt is not None:
         adapt(cfg)
-    chosen = dict(options or {})
+    chosen = by_number(cfg, options or {})
     # Before they are merged: afterwards an option's key is one that the config has.
     check_options(cfg, chosen)
     cfg.merge_from_dict(chosen)
@@ -51,5 +52,6 @@ def check_config(cfg: Config, options: Iterable[str] = ()) -> None:
         UsageError: a line for each key that nothing takes, or for each value that is no number of
             the kind that is wanted.
     """
-    check_keys(cfg, options)
-    check_values(cfg, options)
+    chosen = by_number(cfg, dict.fromkeys(options))
+    check_keys(cfg, chosen)
+    check_values(cfg, chosen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from itertools import count
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ from .hooks.graphs import GraphHook, add_graphs
 from .hooks.pictures import add_pictures
 from .hooks.precision import PrecisionHook
 from .hooks.run_ahead import add_run_ahead
+from .naming import default_work_dir, named_work_dir, title
 from .outcomes import Tested, Trained
 from .precision import choose_precision
 from .preflight import TRAIN_KEYS, check_data, check_fit, check_graphs, check_run, check_sections
@@ -58,6 +59,7 @@ def open_run(
     epochs: int | None = None,
     iters: int | None = None,
     batch: int | None = None,
+    imgsz: int | str | tuple[int, int] | None = None,
     lr: float | None = None,
     workers: int | None = None,
     patience: int | None = None,
@@ -75,6 +77,7 @@ def open_run(
         name: of the work dir below `work_dirs`.
         epochs, iters: length of training, which schedules, stages and intervals follow.
         batch: images of a step on one GPU, which the learning rate follows.
+        imgsz: side of images, or height and width, in training and tests.
         lr: learning rate.
         workers: processes that read data, for each data loader.
         patience: validations without a better one that end training; 0 is never early.
@@ -92,7 +95,7 @@ def open_run(
         if work_dir is not None:
             cfg.work_dir = work_dir
         elif cfg.get("work_dir") is None:
-            cfg.work_dir = str(_default_work_dir(cfg, demo))
+            cfg.work_dir = str(default_work_dir(cfg, demo))
         if demo:
             apply_demo(cfg, Path(cfg.work_dir) / "shapes")
 
@@ -107,6 +110,7 @@ def open_run(
         epochs=epochs,
         iters=iters,
         batch=batch,
+        imgsz=imgsz,
         lr=lr,
         workers=workers,
         patience=patience,
@@ -252,28 +256,12 @@ def test(
     expected = cfg.get("expected")
     if tta and expected:
         expected = {**expected, "metrics": expected.get("metrics_tta", {})}
-    print_summary(metrics, f"{_title(cfg)}: {checkpoint}", expected)
+    print_summary(metrics, f"{title(cfg)}: {checkpoint}", expected)
     if pictures is not None:
         print(f"Pictures of predictions: {pictures}")
     if wanted is None:
         return Tested(metrics)
     return Tested(metrics, print_comparison(compare(metrics, wanted["metrics"], verify), wanted))
-
-
-def named_work_dir(name: str, other: str | None) -> str:
-    """The folder of a run that has a name; `other` is one that was named, too.
-
-    Raises:
-        UsageError: there is another, or the name is none of a folder.
-    """
-    if other is not None:
-        raise UsageError(f"--name {name} and work_dir {other} both name the folder: name one")
-    path = PurePath(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts:
-        raise UsageError(
-            f"--name is {name!r}, wanted that of a folder below work_dirs; --work-dir names any"
-        )
-    return str("work_dirs" / path)
 
 
 def _count_images(cfg: Config) -> int:
@@ -285,16 +273,6 @@ def _count_images(cfg: Config) -> int:
 def _device() -> torch.device:
     """Where MMEngine's runner puts the model."""
     return torch.device(get_device())
-
-
-def _default_work_dir(cfg: Config, demo: bool) -> Path:
-    return Path("work_dirs") / (_title(cfg) + ("_demo" if demo else ""))
-
-
-def _title(cfg: Config) -> str:
-    path = Path(cfg.filename)
-    # The config that a run wrote is called the same in each.
-    return path.resolve().parent.name if path.name == reliability.RUN_CONFIG else path.stem
 
 
 def _scale_learning_rate(cfg: Config) -> None:
@@ -350,7 +328,7 @@ def _train(cfg: Config, skip_bad_data: bool, tf32: bool | None) -> Trained:
         code = reliability.EXIT_SAVED
     metrics = kept.metrics or {}
     if metrics and not code:
-        print_summary(metrics, f"{_title(cfg)}: last validation", cfg.get("expected"))
+        print_summary(metrics, f"{title(cfg)}: last validation", cfg.get("expected"))
     work_dir = Path(cfg.work_dir)
     best = runner.message_hub.runtime_info.get("best_ckpt")
     # By its name: a run that was copied knows the path of the original.

@@ -19,6 +19,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from ..checkpoints import CheckpointError, read_checkpoint
+from ..config.changes import apply_flags
 from ..config.find import find_config, weights_of
 from ..config.open import open_config
 from ..engine.preflight import check_fit
@@ -48,6 +49,7 @@ def open_model(
     checkpoint: str | Path | None = None,
     device: str | None = None,
     cfg_options: Mapping[str, Any] | None = None,
+    imgsz: int | str | tuple[int, int] | None = None,
 ) -> Opened:
     """Build the network of a config, with all of its weights, in evaluation mode.
 
@@ -56,6 +58,7 @@ def open_model(
         checkpoint: file or URL; found by itself for a run and for a config whose authors published
             weights.
         device: "cuda" where there is one, if None.
+        imgsz: size of images, as `apply_flags` takes it; that of the config if None.
 
     Raises:
         UsageError: no such model, no weights for it, or no such device.
@@ -65,6 +68,8 @@ def open_model(
     target = choose_device(device)
     config, found = find_files(model)
     cfg = open_config(config, cfg_options)
+    for line in apply_flags(cfg, imgsz=imgsz, options=cfg_options):
+        logger.info(line)
     if cfg.get("model") is None:
         raise UsageError(f"{config} describes no model; name the config of a detector or segmentor")
     source = str(checkpoint or found or _published(config, cfg))

@@ -44,6 +44,7 @@ class Predictor:
             weights.
         device: "cuda" where there is one, if None.
         cfg_options: settings that replace the config's, by dotted key.
+        imgsz: size of images: a side, or height and width; that of the config if None.
         score_thr: objects below this score are left out.
         tile: images that are larger go through the model in tiles of this many pixels a side; None
             never does.
@@ -69,6 +70,7 @@ class Predictor:
         *,
         device: str | None = None,
         cfg_options: Mapping[str, Any] | None = None,
+        imgsz: int | str | tuple[int, int] | None = None,
         score_thr: float = 0.3,
         tile: int | None = None,
         overlap: float = OVERLAP,
@@ -87,7 +89,7 @@ class Predictor:
         self.score_thr = score_thr
         self.tile, self.overlap = tile, overlap
         self.batch_size = batch_size
-        opened = open_model(model, checkpoint, device, cfg_options)
+        opened = open_model(model, checkpoint, device, cfg_options, imgsz)
         chosen = choose_precision(precision, target, opened.cfg)
         self.model = fuse(opened.model) if chosen.is_half else opened.model
         self.config, self.checkpoint = opened.config, opened.checkpoint

@@ -9,6 +9,8 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
+from mmmamba.commands import main
+
 from .conftest import CONFIG
 
 Complaint = Callable[..., str]
@@ -153,3 +155,53 @@ def test_predictions_need_a_pickle(complaint: Complaint, tiny_config: Path) -> N
     (tiny_config.parent / "last.pth").write_bytes(b"")
     message = complaint("test", tiny_config, "last.pth", "--demo", "--out", "predictions.json")
     assert ".pkl" in message
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        ("param_scheduler.MultiStepL.gamma=0.2", "Did you mean 'MultiStepLR'"),
+        ("train_dataloader.dataset.pipeline.4.Flip.prob=1", "has no 'Flip'"),
+        ("custom_hooks.EarlyStoppingHook.patience=5", "--patience N adds"),
+    ],
+)
+def test_entries_of_lists_by_type(complaint: Complaint, option: str, hint: str) -> None:
+    assert hint in complaint("train", CONFIG, "--cfg-options", option)
+    fine = "train_dataloader.dataset.pipeline.RandomFlip.prob=1"
+    assert "the data set is not there" in complaint("train", CONFIG, "--cfg-options", fine)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("train data=coco8.yaml model=yolo.pt epochs=3", "mmmamba train CONFIG --epochs 3."),
+        (f"train {CONFIG} --device 0,1", "torchrun --nproc-per-node=2"),
+        (f"train {CONFIG} --device gpu", "wanted cpu, cuda or"),
+        (f"train {CONFIG} --name ../mine", "below work_dirs"),
+        (f"train {CONFIG} --name mine --work-dir other", "name one"),
+        (f"train {CONFIG} --imgsz big", "wanted a side"),
+        (f"train {CONFIG} --epochs 3", "the data set is not there"),
+    ],
+)
+def test_flags(complaint: Complaint, words: str, hint: str) -> None:
+    assert hint in complaint(*words.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("val x", "'test'"),
+        ("predict x", "'infer'"),
+        ("export x", "Nothing is exported"),
+        ("train x --epoch 3", "'--epochs'"),
+        ("train x --img_size 640", "'--imgsz'"),
+        ("train x --batch-size 4", "'--batch'"),
+        ("new --backbone a --head b --data c --batch 4", "'--batch-size'"),
+        ("infer x --source y", "Images come behind the model"),
+        ("train x --seed 1", "randomness.seed"),
+    ],
+)
+def test_words_of_neighbours(capsys: pytest.CaptureFixture, words: str, hint: str) -> None:
+    with pytest.raises(SystemExit):
+        main(words.split())
+    assert hint in capsys.readouterr().err

@@ -9,7 +9,9 @@ from typing import Any
 from mmengine.config import Config
 
 from ...errors import UsageError
+from ..options import by_number
 from .early_stopping import set_patience
+from .image_size import set_image_size
 from .learning_rate import reference_batch, set_rate, set_rate_for_batch
 from .length import change_length, follow_batch, left_behind, length_of
 from .loaders import images_of_a_step, set_batch, set_workers
@@ -30,6 +32,7 @@ def apply_flags(
     epochs: int | None = None,
     iters: int | None = None,
     batch: int | None = None,
+    imgsz: int | str | tuple[int, int] | None = None,
     lr: float | None = None,
     workers: int | None = None,
     patience: int | None = None,
@@ -43,6 +46,8 @@ def apply_flags(
         epochs, iters: length of training; in the unit that the config does not count, it is
             converted.
         batch: images of a step on one GPU; the learning rate follows, unless `lr` is named.
+        imgsz: side of images, or height and width, also as `512x1024`: what a detector's images fit
+            into, and what a segmentor's are cut to.
         lr: learning rate.
         workers: processes of each data loader.
         patience: validations without a better one that end training; 0 is without end.
@@ -56,7 +61,7 @@ def apply_flags(
     Raises:
         UsageError: a value cannot be, two of them say the same, or the config has no place for it.
     """
-    options = options or {}
+    options = by_number(cfg, options or {})
     given = dict(epochs=epochs, iters=iters, batch=batch, lr=lr)
     for flag, value in given.items():
         if value is not None and OPTIONS[flag] in options:
@@ -82,6 +87,8 @@ def apply_flags(
     if workers is not None:
         set_workers(cfg, workers, changes)
     change_length(cfg, epochs, iters, steps, changes)
+    if imgsz is not None:
+        set_image_size(cfg, imgsz, changes)
     if patience is not None:
         set_patience(cfg, patience, changes)
     lines = changes.lines()

@@ -64,7 +64,7 @@ class Changes:
             else:
                 flag, place, old, new = key
                 where = ", ".join(f"{name}{place}" for name in dict.fromkeys(names))
-                lines.append(f"{flag}: {where} = {new} (was {old})")
+                lines.append(f"{flag}: {where} = {new}, was {old}")
         return lines
 
 

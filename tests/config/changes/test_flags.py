@@ -17,7 +17,7 @@ def apply(cfg: Config, **flags) -> str:
     return "\n".join(apply_flags(cfg, images=lambda: IMAGES, **flags))
 
 
-def check_whole(cfg: Config, unit: str) -> None:
+def check_whole(cfg: Config, unit: str, shorter: bool = True) -> None:
     """Schedules end where training ends, and all that happens in it happens."""
     length = cfg.train_cfg[f"max_{unit}"]
     steps = -(-IMAGES // cfg.train_dataloader.batch_size)
@@ -33,7 +33,7 @@ def check_whole(cfg: Config, unit: str) -> None:
     last = schedulers[-1]
     assert last.get("end", ends[last.get("by_epoch", True)]) == ends[last.get("by_epoch", True)]
     first = schedulers[0]
-    if len(schedulers) > 1 and not first.get("by_epoch", True):
+    if shorter and len(schedulers) > 1 and not first.get("by_epoch", True):
         assert first["end"] <= max(total // 10 + 1, 1)
     assert 1 <= cfg.train_cfg.get("val_interval", 1) <= length
     saving = cfg.default_hooks.checkpoint
@@ -58,7 +58,7 @@ def test_epochs(name: str) -> None:
         told = apply(cfg, epochs=epochs)
         assert cfg.train_cfg.max_epochs == epochs
         assert f"--epochs {epochs}: train_cfg.max_epochs = {epochs}" in told
-        check_whole(cfg, "epochs")
+        check_whole(cfg, "epochs", shorter=epochs < recipe(name).train_cfg.max_epochs)
 
 
 @pytest.mark.parametrize("name", BY_STEPS)
@@ -98,10 +98,10 @@ def test_schedules_of_steps_in_a_recipe_of_epochs_follow_the_batch() -> None:
 def test_one_rule_for_the_learning_rate() -> None:
     adam, sgd = recipe("yolo/vmamba_t_rtmdet_36e_coco"), recipe("mmdet::tood/tood_r50_fpn_1x_coco")
     told = apply(adam, batch=16)
-    assert "lr = 0.00025 (was 0.001)" in told and "root" in told
+    assert "lr = 0.00025, was 0.001" in told and "root" in told
     # Where the rate ends, too.
     assert adam.param_scheduler[1].eta_min == 1.3e-5
-    assert "lr = 0.0025 (was 0.01)" in apply(sgd, batch=4)
+    assert "lr = 0.0025, was 0.01" in apply(sgd, batch=4)
     # Once scaled, it is for the batch that the run has.
     assert scale_learning_rate(adam, 1) == [] == apply_flags(adam)
     assert "lr = 0.0005" in "".join(scale_learning_rate(adam, 4))
