@@ -26,7 +26,6 @@ INTERRUPTED = 128 + signal.SIGINT
 EXAMPLES = """examples:
   mmmamba infer work_dirs/demo photo.jpg
   mmmamba infer mask_rcnn/vmamba_t_1x_coco photos/ --checkpoint mine.pth
-  mmmamba infer work_dirs/roads aerial.tif --tile 1024
   mmmamba infer work_dirs/demo 0"""
 
 
