@@ -32,6 +32,8 @@ NOT_HERE = {
 }
 FLAGS = {
     "--epoch": "--epochs",
+    "--epochs": "--length",
+    "--iters": "--length",
     "--max-epochs": "--epochs",
     "--num-epochs": "--epochs",
     "--iterations": "--iters",

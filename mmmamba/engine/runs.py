@@ -287,7 +287,8 @@ def _keep(cfg: Config, lines: list[str]) -> None:
 
 def _tell_changes(runner: Runner) -> None:
     for line in runner.cfg.get(CHANGED, []):
-        runner.logger.info(line)
+        # What an option has left as it was is no change, but something to see to.
+        runner.logger.log(30 if line.startswith("--cfg-options") else 20, line)
 
 
 def _resume(cfg: Config, checkpoint: str) -> None:
