@@ -16,6 +16,7 @@ DATA_FILES = (".yaml", ".yml")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "config",
+        metavar="CONFIG|DATA",
         help="config file or the name of a shipped one; or data itself: a folder with COCO, YOLO, "
         "Pascal VOC or labelme labels, or a YOLO data.yaml",
     )

@@ -103,7 +103,7 @@ def is_there(name: str) -> bool:
     """A placeholder, something of the reader's, or what comes with mmmamba."""
     own = (
         name.isupper()
-        or name.startswith("work_dirs/")
+        or name.startswith(("work_dirs/", "my_"))
         or ("/" not in name and name.endswith((".py", ".json")))
     )
     return own or name in list_backbones() or find_config(name).is_file()

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mmmamba.datasets.shapes import ShapesSpec, make_shapes
+
+from ..datasets.formats.exports import load, to_yolo
 from ..test_imports import ORDER
 from .blocks import ROOT, arguments, blocks, main, run_page
 
@@ -17,6 +20,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_your_data() -> None:
+    shapes = make_shapes("shapes", ShapesSpec(num_train=4, num_val=2, size=64))
+    contents = {split: load(shapes.resolve(), split) for split in ("train", "val")}
+    described = dict(train="../images/train", val="../images/val")
+    to_yolo(contents, shapes.resolve(), Path("my_yolo"), described=described)
     run_page(
         "docs/your_data.md",
         special={"--work-dir try": try_out},

@@ -58,6 +58,9 @@ def find_coco(root: Path, out: Path, val_share: float | None = None) -> CocoData
     if not chosen:
         return None
     said = []
+    if "train" not in chosen and None in chosen and len(chosen) > 1:
+        chosen["train"] = chosen.pop(None)
+        said.append(f"training: {chosen['train']}, as no other file is for it by its name")
     only_file = chosen.get("train") or chosen.get(None)
     if only_file is None:
         raise UsageError(
@@ -77,6 +80,8 @@ def find_coco(root: Path, out: Path, val_share: float | None = None) -> CocoData
     val = read_file(chosen["val"])
     classes, dropped = _classes(train)
     said += _left_out(dropped)
+    if None in chosen:
+        said.append(f"left out: {chosen[None]}, which is of no split by its name")
     _same_classes(only_file, classes, chosen["val"], _classes(val)[0])
     test = None
     if "test" in chosen:

@@ -13,10 +13,10 @@ from PIL import Image
 from ...errors import UsageError
 from ..checks.images import in_threads, read_labels
 from ..checks.segmentation import read_label_map
+from ..formats.files import class_file, class_names
 from ..layout import IMAGE_SUFFIXES, LABEL_FOLDERS, SPLIT_NAMES, Part, split_names
 
 IMAGE_FOLDERS = ("images", "img_dir", "imgs", "image", "img", "JPEGImages")
-CLASS_FILES = ("classes.txt", "labels.txt", "names.txt", "labelmap.txt")
 IGNORED = 255
 
 
@@ -234,20 +234,14 @@ def _classes(root: Path, values: Counter) -> tuple[tuple[str, ...], bool, str]:
     """Names, whether 0 is none of them, and how that was found out."""
     highest = max((value for value in values if value != IGNORED), default=0)
     # Neither says whether 0 is a class; the file's length and the highest value together do.
-    file = next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
+    file = class_file(root)
     if file is None:
         names = tuple(
             "background" if value == 0 else f"class_{value}" for value in range(highest + 1)
         )
         found = f"{len(names)} classes, as the label maps hold 0 … {highest}"
         return names, False, f"{found}; write their names into the config"
-    lines = [
-        line.strip()
-        for line in file.read_text().splitlines()
-        if line.strip() and not line.startswith("#")
-    ]
-    # In CVAT's `labelmap.txt` colours follow the name after a colon.
-    names = tuple(line.split(":")[0] for line in lines)
+    names = class_names(file)
     if highest < len(names):
         return names, False, f"{len(names)} classes from {file}, numbered from 0"
     # One value more than there are names: counted from 1, and 0 is none of them.

@@ -55,7 +55,12 @@ def check_place(
     found: list[tuple[Split, str, dict, Path]] = []
     said: list[str] = []
     if is_coco(place):
-        for split, file in files_by_split(root).items():
+        files = files_by_split(root)
+        for split, file in files.items():
+            # Beside a file for training one of another name is no data.
+            if split is None and "train" in files:
+                said.append(f"left out: {file}, which is of no split by its name")
+                continue
             content = read_file(file)
             found.append((split, str(file), content, image_folder(root, file, content)))
     else:

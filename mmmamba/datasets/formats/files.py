@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
+from ...errors import UsageError
+from ..checks.regular import irregular
 from ..layout import IMAGE_SUFFIXES
 
 IMAGE_FOLDERS = ("images", "JPEGImages", "image", "imgs", "img", "Images")
@@ -91,11 +93,30 @@ def class_file(*folders: Path) -> Path | None:
 
 
 def class_names(file: Path) -> tuple[str, ...]:
-    """The names in a file, a line each; in CVAT's `labelmap.txt` colours follow after a colon."""
-    return tuple(_names(file))
+    """The names in a file, a line each; in CVAT's `labelmap.txt` colours follow after a colon.
+
+    Raises:
+        UsageError: it is no text, or names no class, or one twice.
+    """
+    names = [line.split(":")[0] for line in text_lines(file) if not line.startswith("#")]
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise UsageError(f"{file} names {', '.join(twice)} twice: give each class its own name")
+    if not names:
+        raise UsageError(f"{file} names no class: wanted a name a line")
+    return tuple(names)
 
 
-def _names(file: Path) -> Iterator[str]:
-    for line in file.read_text(encoding="utf-8-sig").splitlines():
-        if line.strip() and not line.startswith("#"):
-            yield line.strip().split(":")[0]
+def text_lines(file: Path) -> list[str]:
+    """Lines of a text that are not empty, without blanks around them.
+
+    Raises:
+        UsageError: it is no text.
+    """
+    if found := irregular(file):
+        raise UsageError(f"{file}: {found}")
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is no text in UTF-8: {error}") from error
+    return [line.strip() for line in lines if line.strip()]

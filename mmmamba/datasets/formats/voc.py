@@ -11,7 +11,7 @@ from ..checks.images import ImageFacts
 from ..checks.regular import irregular
 from ..checks.report import Finding
 from ..layout import DEPTH, split_of, walk
-from .files import ImageFinder, class_file, class_names
+from .files import ImageFinder, class_file, class_names, text_lines
 from .source import Entry, Labels, Source, Split, Thing, parse_fault
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
@@ -79,7 +79,7 @@ def _splits(
     listed = set()
     for name, file in found.items():
         chosen = []
-        for line in filter(None, map(str.strip, file.read_text("utf-8-sig").splitlines())):
+        for line in text_lines(file):
             # A second word would say whether a class is there; suffixes and folders are left off.
             stem = Path(line.split()[0]).name
             stem = stem if stem in by_name else Path(stem).stem

@@ -14,7 +14,7 @@ from ..layout import split_of, walk
 from .files import CLASS_FILES, IMAGE_FOLDERS, class_file, class_names, is_image
 from .source import Entry, Labels, Source, Split, Thing, box_of, parse_fault
 
-LABEL_FOLDERS = ("labels", "label", "labels_txt")
+LABEL_FOLDERS = ("labels", "label", "Labels")
 SLACK = 0.01
 """By which a coordinate may lie outside of 0 … 1: they are rounded."""
 NO_LABELS = {"train.txt", "val.txt", "valid.txt", "test.txt", "notes.txt", "README.txt"}

@@ -13,7 +13,7 @@ from ...errors import UsageError
 from ..checks.regular import irregular
 from ..checks.report import Finding
 from ..layout import SPLIT_NAMES, walk
-from .files import IMAGE_FOLDERS, images_below, is_image
+from .files import IMAGE_FOLDERS, images_below, is_image, text_lines
 from .source import Source, Split, parse_fault
 from .yolo import yolo_source
 
@@ -77,7 +77,7 @@ def yolo_yaml_source(file: Path) -> Source:
         )
     names = _class_names(file, content)
     key_points = _key_points(file, content)
-    paths = Paths(file, str(content.get("path") or ""))
+    paths = Paths(file, str(content.get("path") or "").replace("\\", "/"))
     images: dict[Split, list[Path]] = {}
     for key, split in _keys(content).items():
         found = paths.images(key, content[key]) if content[key] else []
@@ -165,7 +165,7 @@ class Paths:
             if not isinstance(one, str):
                 kind = type(one).__name__
                 raise UsageError(f"{self.file} has a {kind} under {key}, wanted a folder or a file")
-            place = self._place(key, one)
+            place = self._place(key, one.replace("\\", "/"))
             if place is None:
                 continue
             if place.is_dir():
@@ -211,12 +211,9 @@ class Paths:
 
     def _listed(self, file: Path) -> list[Path]:
         """The images that a text file lists, a line each."""
-        try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise UsageError(f"{file} is no list of images: {parse_fault(error)}") from error
+        lines = text_lines(file)
         found = []
-        for line in filter(None, map(str.strip, lines)):
+        for line in lines:
             path = Path(line.replace("\\", "/"))
             image = self._listed_image(path, file.parent)
             if image is None:

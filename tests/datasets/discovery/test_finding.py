@@ -141,6 +141,15 @@ def test_what_is_wrong_with_coco_data(tmp_path: Path) -> None:
         find_coco(tmp_path, tmp_path / "out")
 
 
+def test_a_file_of_no_name_beside_one_for_validation_is_for_training(tmp_path: Path) -> None:
+    put_coco(tmp_path / "instances.json", tmp_path / "images", ["0.jpg", "1.jpg"])
+    put_coco(tmp_path / "val.json", tmp_path / "images", ["2.jpg"])
+    data = find_coco(tmp_path, tmp_path / "out")
+    assert data.images == 2 and data.said[0].startswith(f"training: {tmp_path}/instances.json")
+    with pytest.raises(UsageError, match="has a validation split.*leave --val-share away"):
+        find_coco(tmp_path, tmp_path / "out", 0.2)
+
+
 def test_names_of_splits() -> None:
     assert split_of(Path("annotations/instances_train2017.json")) == "train"
     assert split_of(Path("valid/_annotations.coco.json")) == "val"

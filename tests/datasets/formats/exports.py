@@ -48,7 +48,8 @@ def yolo_lines(image: dict, annotations: list[dict], numbers: dict[int, int]) ->
     for annotation in annotations:
         x, y, w, h = annotation["bbox"]
         shares = [(x + w / 2) / width, (y + h / 2) / height, w / width, h / height]
-        if annotation.get("segmentation"):
+        # An RLE has no polygon to write.
+        if isinstance(annotation.get("segmentation"), list) and annotation["segmentation"]:
             points = annotation["segmentation"][0]
             shares = [v / (height if i % 2 else width) for i, v in enumerate(points)]
         numbers_ = " ".join(f"{share:.6f}" for share in shares)

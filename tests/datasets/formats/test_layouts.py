@@ -62,7 +62,7 @@ ROBOFLOW = dict(train="../train/images", val="../valid/images", test="../test/im
         ),
         (
             ["images/train labels/train", "images/val labels/val"],
-            dict(path="/content/set", train="images/train", names={0: "cat", 1: "dog"}),
+            dict(path="C:\\set", train="images\\train", names={0: "cat", 1: "dog"}),
         ),
         (
             ["a/images a/labels", "images/val labels/val"],
@@ -105,7 +105,12 @@ def test_yolo_without_a_description(tmp_path: Path) -> None:
     put_yolo(root, "obj_train_data", "obj_train_data", "abcdefghij")
     with pytest.raises(UsageError, match="nothing that names their classes. Write classes.txt"):
         find_objects(root, tmp_path / "out")
-    (root / "obj.names").write_text("cat\ndog\n")
+    names = root / "obj.names"
+    for text, wanted in ((b"\xff", "no text in UTF-8"), (b"", "no class"), (b"a\na\n", "a twice")):
+        names.write_bytes(text)
+        with pytest.raises(UsageError, match=f"obj.names .*{wanted}"):
+            find_objects(root, tmp_path / "out", 0.2)
+    names.write_text("cat\ndog\n")
     with pytest.raises(UsageError, match="--val-share 0.2"):
         find_objects(root, tmp_path / "out")
     train, val, said = found(root, tmp_path / "out", 0.2)
