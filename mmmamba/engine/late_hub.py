@@ -111,3 +111,9 @@ def read_at_once(hub: MessageHub) -> None:
         hub.settle()
         del hub._now, hub._steps
         hub.__class__ = MessageHub
+
+
+def newest(hub: MessageHub, key: str) -> float | None:
+    """The last number of a name that has arrived; nothing is waited for."""
+    buffer = hub._log_scalars.get(key)
+    return None if buffer is None else buffer.current()

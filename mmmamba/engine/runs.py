@@ -31,6 +31,7 @@ from .hooks.graphs import GraphHook, add_graphs
 from .hooks.pictures import add_pictures
 from .hooks.precision import PrecisionHook
 from .hooks.run_ahead import add_run_ahead
+from .hooks.watching import watched
 from .naming import default_work_dir, named_work_dir, title
 from .outcomes import Tested, Trained
 from .precision import choose_precision
@@ -322,7 +323,7 @@ def _train(cfg: Config, skip_bad_data: bool, tf32: bool | None) -> Trained:
     runner.register_hook(kept)
     code = 0
     try:
-        with tf32_products(tf32):
+        with tf32_products(tf32), watched(runner):
             runner.train()
     except reliability.Interrupted as stop:
         print(f"Saved {stop.path}. Go on: the same command with --resume")

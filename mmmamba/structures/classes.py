@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -10,9 +9,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..printable import printable
-
-# The golden ratio less 1: of all steps the one whose multiples spread most evenly over a circle.
-GOLDEN = 0.618034
+from .colours import Colour, spread_colours
 
 
 @dataclass(frozen=True)
@@ -20,7 +17,7 @@ class Classes:
     """Names, colours (red, green, blue; 0 … 255) and ids in COCO's files, by class index."""
 
     names: tuple[str, ...]
-    colours: tuple[tuple[int, int, int], ...]
+    colours: tuple[Colour, ...]
     ids: tuple[int, ...]
 
     @property
@@ -47,33 +44,23 @@ def class_names(classes: str | Sequence[Any]) -> tuple[str, ...]:
     return (classes,) if isinstance(classes, str) else tuple(map(str, classes))
 
 
-def choose_colours(palette: Any, count: int) -> tuple[tuple[int, int, int], ...]:
-    """The palette of a data set if it has a colour for each class, else hues that stay apart.
+def choose_colours(palette: Any, count: int) -> tuple[Colour, ...]:
+    """The palette of a data set if it has a colour for each class and no more, else our own.
 
     Raises:
         UsageError: the palette has something else than a colour.
     """
-    # Prefixes of a longer palette are taken: a data set may name fewer classes than its colours.
-    fits = isinstance(palette, Sequence) and not isinstance(palette, str) and len(palette) >= count
+    # A longer one belongs to other classes: mmdet's data sets keep COCO's colours, a crimson and a
+    # maroon first, when a config names classes of its own.
+    fits = isinstance(palette, Sequence) and not isinstance(palette, str) and len(palette) == count
     if not fits:
-        return tuple(spread_colours(count))
-    if wrong := [colour for colour in palette[:count] if not _is_colour(colour)]:
+        return spread_colours(count)
+    if wrong := [colour for colour in palette if not _is_colour(colour)]:
         raise UsageError(
             f"the palette has {printable(wrong[0])} for a colour, "
             "wanted red, green and blue of 0 … 255"
         )
-    return tuple(tuple(map(int, colour)) for colour in palette[:count])
-
-
-def spread_colours(count: int) -> list[tuple[int, int, int]]:
-    """Hues that stay apart however many there are: each lies a golden section after the last."""
-    colours = []
-    for index in range(count):
-        # Steps of the golden section never come back near where they were.
-        parts = colorsys.hsv_to_rgb((0.02 + index * GOLDEN) % 1, 0.75, 0.9)
-        red, green, blue = (round(255 * part) for part in parts)
-        colours.append((red, green, blue))
-    return colours
+    return tuple(tuple(map(int, colour)) for colour in palette)
 
 
 def _is_colour(colour: Any) -> bool:

@@ -15,9 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageFont
 
 from ..errors import naming
-
-Colour = tuple[int, int, int]
-"""Red, green, blue; 0 … 255."""
+from ..structures.colours import Colour
 
 DPI = 200
 """Figures are as wide as a paper's text and sharp in print."""

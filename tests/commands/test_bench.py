@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import csv
 from pathlib import Path
 
 import pytest
@@ -84,12 +85,38 @@ def test_a_whole_model_and_its_backbone(
     assert float(whole[1][0]) > float(backbone[1][0])
 
 
+def test_several_models_in_one_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    name = "mamba_yolo/mamba_yolo_t_300e_coco"
+    path = tmp_path / "speed.csv"
+    argv = ["bench", "mobilemamba_t2", name, *QUICK, "--out", str(path)]
+    assert main(argv) == 0
+    printed = capsys.readouterr().out
+    found = rows(printed)
+    assert list(found) == ["mobilemamba_t2", "mamba_yolo_t_300e_coco"]
+    assert f"written to {path}" in printed and found["mobilemamba_t2"][-1] == "1.00x"
+    with open(path, newline="") as file:
+        written = list(csv.DictReader(file))
+    assert [row["model"] for row in written] == list(found)
+    for row, cells in zip(written, found.values()):
+        assert (row["task"], row["height"], row["width"]) == ("inference", "64", "96")
+        assert float(row["parameters"]) / 1e6 == pytest.approx(float(cells[0]), abs=0.06)
+        assert float(row["milliseconds"]) == pytest.approx(float(cells[2]), abs=0.06)
+        assert float(row["speed"]) == pytest.approx(float(cells[-1][:-1]), abs=0.006)
+        assert row["peak_mib"] == "" and row["precision"] == "float32"
+
+
 def test_batch_norm_of_one_value(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / "tiny.py"
     name = "upernet/vmamba_t_160k_ade20k-512x512"
     path.write_text(f'_base_ = "{find_config(name)}"\n{TINY[name]}\n')
-    assert main(["bench", str(path), *QUICK, "--train"]) == 2
-    assert "cannot train on one image: --batch 2" in capsys.readouterr().err
+    table = tmp_path / "speed.csv"
+    argv = ["bench", "mobilemamba_t2", str(path), *QUICK, "--train", "--out", str(table)]
+    assert main(argv) == 2
+    said = capsys.readouterr()
+    assert "cannot train on one image: --batch 2" in said.err
+    # What was measured before is not lost.
+    assert list(rows(said.out)) == ["mobilemamba_t2"]
+    assert len(table.read_text().splitlines()) == 2
 
 
 def test_training_goes_backward() -> None:
@@ -127,6 +154,9 @@ def test_what_does_not_fit_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         (["vmamba_t", "--tf32", "on", "--device", "cpu"], "--tf32 on is for GPUs"),
         (["vmamba_t", "--device", "cuda:99"], "cuda:99"),
         (["vmamba_t", "--beside", "vit_nothing"], "timm has no model"),
+        (["mobilemamba_t2", "vmamba_tt"], "'vmamba_t'"),
+        (["vmamba_t", "--out", "speed.txt"], "name it speed.csv"),
+        (["vmamba_t", "--out", "no/such/speed.csv"], "there is no folder no/such"),
     ],
 )
 def test_wrong_input(argv: list[str], message: str, capsys: pytest.CaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""`mmmamba bench`: speed, memory and size, beside models of timm."""
+"""`mmmamba bench`: speed, memory and size of models beside one another and models of timm."""
 
 from .command import add_arguments, run
 

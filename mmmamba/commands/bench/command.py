@@ -1,16 +1,14 @@
-"""`mmmamba bench`: speed, memory and size, beside models of timm."""
+"""`mmmamba bench`: speed, memory and size of models beside one another and models of timm."""
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import torch
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from ...config.find import config_name, find_config, list_configs
 from ...config.open import open_config
@@ -34,9 +32,9 @@ from .subjects import (
     config_subject,
     timm_subject,
 )
+from .table import check_place, console, print_results, write_results
 from .task import Task
 
-PLAIN_WIDTH = 120
 EXAMPLE = (
     "example: mmmamba bench vmamba_t --size 800x1333 --train --beside swin_tiny_patch4_window7_224"
 )
@@ -45,7 +43,11 @@ EXAMPLE = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLE
     parser.add_argument(
-        "model", metavar="CONFIG_OR_BACKBONE", help="a whole detector or segmentor, or a backbone"
+        "models",
+        nargs="+",
+        metavar="CONFIG_OR_BACKBONE",
+        help="whole detectors or segmentors, or backbones; one config is measured with its "
+        "backbone beside it, of several each is a row",
     )
     parser.add_argument(
         "--size",
@@ -60,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at a time (1)")
     parser.add_argument(
         "--beside", nargs="+", default=[], metavar="MODEL", help="backbones of timm, or of ours"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.csv", help="write the table to a CSV file as well"
     )
     add_precision_argument(parser)
     add_speed_arguments(parser)
@@ -84,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
             f"--batch is {args.batch} and --seconds {args.seconds:g}, wanted at least 1 and more "
             "than 0"
         )
+    if args.out is not None:
+        check_place(args.out)
     device = choose_device(args.device)
     check_graphs(args.graphs, device)
     with tf32_products(choose_tf32(args.tf32, device)):
@@ -100,13 +107,34 @@ def _measure(args: argparse.Namespace, device: torch.device) -> int:
         args.seconds,
         args.graphs,
     )
-    subjects = _subjects(args.model, task)
+    # All names are looked up before the first model is timed.
+    found = [_subjects(name, task) for name in args.models]
+    alone = len(found) == 1
+    subjects = found[0] if alone else [whole for whole, *_ in found]
     # The backbone of a config is what peers are compared with, not the whole detector.
-    first = len(subjects) - 1
+    first = len(subjects) - 1 if alone else 0
     subjects += [_peer(name, task) for name in args.beside]
     _print_conditions(task)
-    _print_results(list(measure_each(subjects, task)), first)
+    results: list[Result] = []
+    try:
+        for result in _shown(measure_each(subjects, task), len(subjects)):
+            results.append(result)
+    finally:
+        # What was measured before a model that cannot be.
+        if results:
+            print_results(results, first)
+            if args.out is not None:
+                write_results(args.out, results, first, task)
+                print(f"written to {args.out}")
     return 0
+
+
+def _shown(results: Iterator[Result], count: int) -> Iterator[Result]:
+    """The results, with a line in a terminal while each is waited for."""
+    with console().status("") as status:
+        for number in range(1, count + 1):
+            status.update(f"measuring model {number} of {count}")
+            yield next(results)
 
 
 def _precision(args: argparse.Namespace, device: torch.device) -> Precision:
@@ -140,56 +168,17 @@ def _peer(name: str, task: Task) -> Callable[[], Subject]:
     return partial(timm_subject, name, task)
 
 
-def _console() -> Console:
-    console = Console(highlight=False, soft_wrap=True)
-    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
-
-
 def _print_conditions(task: Task) -> None:
-    console, found = _console(), versions()
+    screen, found = console(), versions()
     what = "forward and backward" if task.train else "inference"
     height, width = task.padded
     graphs = f", graphs of ours: {task.graphs}" if task.device.type == "cuda" else ""
-    console.print(
+    screen.print(
         f"{what}, {task.batch} x {height}x{width} (from {task.height}x{task.width}), "
         f"{task.precision}{graphs}",
         soft_wrap=True,
     )
-    console.print(hardware(task.device))
-    console.print(
+    screen.print(hardware(task.device))
+    screen.print(
         f"mmmamba {found['mmmamba']}, torch {found['torch']}, scan backend {resolve(task.device)}"
-    )
-
-
-def _print_results(results: list[Result], first: int) -> None:
-    """A table; speeds are beside that of the result with number `first`."""
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("model")
-    for column in ("params, M", "GFLOPs", "ms", "images/s", "peak MiB", "speed"):
-        table.add_column(column, justify="right")
-    reference = results[first].images_per_second
-    for place, result in enumerate(results):
-        compared = reference if place >= first else None
-        table.add_row(result.name, *_cells(result, compared))
-    note = "GFLOPs: multiply-adds of an image's forward pass. ms: median of a step. "
-    note += f"speed: beside {results[first].name}."
-    _console().print(table, note, sep="\n")
-
-
-def _cells(result: Result, reference: float | None) -> tuple[str, ...]:
-    """What stands in a row behind the name.
-
-    Args:
-        reference: images per second that the speed is compared with, if it is.
-    """
-    size = f"{result.parameters / 1e6:.1f}"
-    if result.milliseconds is None:
-        return size, "–", "out of memory", "–", "–", "–"
-    return (
-        size,
-        f"{result.gflops:.1f}",
-        f"{result.milliseconds:.1f}",
-        f"{result.images_per_second:.2f}",
-        "–" if result.peak_mib is None else f"{result.peak_mib:,.0f}",
-        f"{result.images_per_second / reference:.2f}x" if reference else "–",
     )

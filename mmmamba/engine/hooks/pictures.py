@@ -16,6 +16,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.visualization import LocalVisBackend
 
+from ...errors import UsageError
 from ...evaluation.coco_results import (
     detection_confusion,
     find_coco_metric,
@@ -29,8 +30,9 @@ from ...visualization.charts.confusion import NOTHING, draw_confusion
 from ...visualization.charts.curves import draw_curves
 from ...visualization.charts.ious import draw_ious
 from ...visualization.charts.precision_recall import draw_precision_recall
-from ...visualization.sheets.batches import draw_batch
+from ...visualization.sheets.batches import Preprocessed, draw_batch
 from ...visualization.sheets.validation import ValidationSheet
+from ..bare_model import bare_model
 
 EVERY = 300.0
 """Seconds between curves while no validation comes."""
@@ -57,7 +59,9 @@ class PicturesHook(Hook):
     """Leaves pictures of a run in `work_dir/pictures`.
 
     Args:
-        batches: training batches that are drawn, from the start of the run.
+        batches: iterations whose batch is drawn, counted from 0. Later ones show mosaics of many
+            images: their caches are empty when a run begins. The first batch behind a switch of
+            pipelines (mmdet's `PipelineSwitchHook`, `YOLOXModeSwitchHook`) is drawn, too.
         images: images of each validation that are drawn.
         score_thr: detections with lower scores are left out of pictures and of the confusion
             matrix.
@@ -66,8 +70,15 @@ class PicturesHook(Hook):
     # Behind the log, which writes what the curves show, and behind hooks that end training early.
     priority = "LOWEST"
 
-    def __init__(self, batches: int = 3, images: int = 8, score_thr: float = 0.3) -> None:
-        self.batches, self.images, self.score_thr = batches, images, score_thr
+    def __init__(
+        self, batches: Sequence[int] = (0, 10, 100), images: int = 8, score_thr: float = 0.3
+    ) -> None:
+        if isinstance(batches, int):
+            raise UsageError(
+                f"PicturesHook(batches={batches}): wanted a list of the iterations whose batch is "
+                "drawn, such as [0, 10, 100]"
+            )
+        self.batches, self.images, self.score_thr = {*batches}, images, score_thr
         self.sheet: ValidationSheet | None = None
         self.metric: Any = None
         self.results: list | None = None
@@ -76,21 +87,19 @@ class PicturesHook(Hook):
     def before_train(self, runner: Runner) -> None:
         self.folder = Path(runner.work_dir, "pictures")
         self.drawn, self.drawn_at = time.monotonic(), -1
+        self.batches |= _switches(runner)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        if runner.iter >= self.batches or not is_main_process():
+        if runner.iter not in self.batches or not is_main_process():
             return
-        name, classes = f"batch_{runner.iter}.jpg", _classes(runner.train_dataloader)
-        with self._writing(runner, name):
-            if classes is not None and draw_batch(data_batch, classes, self.folder / name):
-                self._publish(runner, name)
-            else:
-                # Nor will the next batches do.
-                self.batches = 0
-                runner.logger.info(
-                    "no pictures of batches: their data set names no classes, or they are not made "
-                    "as mmdet's and mmseg's are"
-                )
+        # Normalised, padded and resized at random: what comes out is what the network sees.
+        preprocessor = bare_model(runner.model).data_preprocessor
+
+        def draw(module: Any, given: Any, batch: Any) -> None:
+            handle.remove()
+            self._draw_batch(runner, batch, preprocessor)
+
+        handle = preprocessor.register_forward_hook(draw)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
@@ -150,6 +159,25 @@ class PicturesHook(Hook):
             self._draw_curves(runner)
         if self.folder.is_dir():
             runner.logger.info(f"pictures of this run: {self.folder}")
+
+    def _draw_batch(self, runner: Runner, batch: Any, preprocessor: Any) -> None:
+        name, classes = f"batch_{runner.iter}.jpg", _classes(runner.train_dataloader)
+        settings = runner.cfg.model.get("data_preprocessor") or {}
+        done = Preprocessed(
+            getattr(preprocessor, "mean", None),
+            getattr(preprocessor, "std", None),
+            settings.get("bgr_to_rgb", False),
+        )
+        with self._writing(runner, name):
+            if classes is not None and draw_batch(batch, classes, self.folder / name, done):
+                self._publish(runner, name)
+            else:
+                # Nor will the next batches do.
+                self.batches = set()
+                runner.logger.info(
+                    "no pictures of batches: their data set names no classes, or they are not made "
+                    "as mmdet's and mmseg's are"
+                )
 
     def _draw_curves(self, runner: Runner) -> None:
         loop = runner.train_loop
@@ -226,6 +254,21 @@ def _ignore_index(metrics: Sequence[Any]) -> int:
         if getattr(metric, "ignore_index", None) is not None:
             return metric.ignore_index
     return IGNORE_INDEX
+
+
+def _switches(runner: Runner) -> set[int]:
+    """The first iterations of pipelines that mmdet's hooks put in the place of a run's first."""
+    if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+        return set()
+    epochs = []
+    for hook in runner.hooks:
+        # By their names, as importing them takes seconds.
+        kind = type(hook).__name__
+        if kind == "PipelineSwitchHook":
+            epochs.append(hook.switch_epoch)
+        elif kind == "YOLOXModeSwitchHook":
+            epochs.append(runner.max_epochs - hook.num_last_epochs)
+    return {epoch * len(runner.train_dataloader) for epoch in epochs}
 
 
 def _ends(runner: Runner) -> bool:

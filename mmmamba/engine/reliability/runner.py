@@ -8,6 +8,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ...errors import UsageError
+from ..log import DetailsAside
 from .resume.changed import ChangedHook
 from .run_config import check_place, write_config
 from .safe_loading import refuse_pickled_messages
@@ -66,7 +67,7 @@ def _build(cfg: Config, in_front: type) -> Runner:
             "custom_imports"
         )
     # Under the name of the runner that was asked for, which logs and error messages show.
-    ours = type(kind.__name__, (in_front, kind), dict(__module__=kind.__module__))
+    ours = type(kind.__name__, (in_front, DetailsAside, kind), dict(__module__=kind.__module__))
     runner = ours.from_cfg(cfg)
     if cfg.get("default_scope") == "mmdet":
         refuse_pickled_messages()

@@ -1,11 +1,13 @@
-"""The first batches of a run, as its pipeline made them, with their labels."""
+"""Batches of a run as the network gets them, with their labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from ...structures.classes import Classes
@@ -16,8 +18,31 @@ from .sheet import save_sheet
 MOST = 16
 
 
-def draw_batch(batch: Any, classes: Classes, path: Path) -> bool:
+@dataclass(frozen=True)
+class Preprocessed:
+    """What a data preprocessor did to the values of images."""
+
+    mean: Tensor | None = None
+    """By channel, as `std`; None where it does not normalise."""
+    std: Tensor | None = None
+    red_first: bool = False
+
+    def undone(self, image: Tensor) -> np.ndarray:
+        """The image (C, H, W) as (H, W, 3; blue, green, red) in eight bits."""
+        image = image.detach().float().cpu()
+        if self.mean is not None and self.std is not None:
+            image = image * self.std.cpu() + self.mean.cpu()
+            image = image.round().clamp(0, 255).byte()
+        if self.red_first and len(image) == 3:
+            image = image.flip(0)
+        return input_image(image)
+
+
+def draw_batch(batch: Any, classes: Classes, path: Path, done: Preprocessed) -> bool:
     """Write up to 16 images of a batch. False where it is not made as mmdet's and mmseg's are.
+
+    Args:
+        done: to the images of the batch, which is taken back.
 
     Raises:
         OSError: the file cannot be written.
@@ -31,18 +56,21 @@ def draw_batch(batch: Any, classes: Classes, path: Path) -> bool:
     cells = []
     for image, sample in zip(inputs, samples):
         if isinstance(image, Tensor) and image.ndim == 3 and len(cells) < MOST:
-            cells.append(_cell(image, sample, classes))
+            cells.append(_cell(done.undone(image), sample, classes))
     if cells:
         save_sheet(path, cells, with_ignored(classes))
     return bool(cells)
 
 
-def _cell(tensor: Tensor, sample: Any, classes: Classes) -> Cell:
-    image = input_image(tensor)
+def _cell(image: np.ndarray, sample: Any, classes: Classes) -> Cell:
     height, width = image.shape[:2]
     title = f"{Path(sample.get('img_path') or '').name}  {width}x{height}"
     if "gt_sem_seg" in sample:
         return regions_cell(title, image, label_map(sample.gt_sem_seg), classes)
     if "gt_instances" in sample and "bboxes" in sample.gt_instances:
+        # Masks may be as large as the image was before it was padded.
+        masks = sample.gt_instances.get("masks")
+        if getattr(masks, "height", None) and getattr(masks, "width", None):
+            image = np.ascontiguousarray(image[: masks.height, : masks.width])
         return objects_cell(title, image, sample.gt_instances, classes)
     return plain_cell(title, image)
