@@ -10,5 +10,5 @@ need not spend.
 from .datasets import shared_batch, transforms  # noqa: F401
 from .engine import averages, merged_groups  # noqa: F401
 from .engine.hooks import yolo_warmup  # noqa: F401
-from .models import one_stage, two_stage  # noqa: F401
+from .models import one_stage, preprocessors, two_stage  # noqa: F401
 from .models.yolo import assigner, detector, head, loss  # noqa: F401

@@ -5,6 +5,7 @@ Run as `python tools/make_model_zoo.py`.
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mmengine.config import Config
 
 from mmmamba.checkpoints import list_published
 from mmmamba.checkpoints.catalogue import published_sizes
+from mmmamba.checkpoints.published_files import Published
 from mmmamba.commands.guard import guarded
 from mmmamba.commands.list.rows import file_name, top1_of
 from mmmamba.config.find import weights_of
@@ -20,7 +22,7 @@ from mmmamba.models.backbones.factory import family_of
 
 ROOT = Path(__file__).parents[1]
 ZOO, CHECKPOINTS = ROOT / "docs" / "model_zoo.md", ROOT / "docs" / "checkpoints.md"
-FILES_COLUMNS = ["name", "task", "results", "licence of the weights", "file"]
+FILES_COLUMNS = ["name", "task", "results", "file", "licence"]
 
 METHODS = {
     "mask_rcnn": "Mask R-CNN, COCO",
@@ -35,16 +37,16 @@ METHODS = {
 
 HEAD = """# Model zoo
 
-Written by `python tools/make_model_zoo.py`; do not edit. Nothing on this page has been \
-reproduced here yet: the results
-are the authors'. What has been checked is that every backbone computes what the authors' code \
-computes
-(`tests/parity/`), and the sizes below.
+Nothing on this page has been reproduced here yet: the results are the authors'. What has been \
+checked is that every backbone
+computes what the authors' code computes (`tests/parity/`), and the sizes below. In the site a \
+click on a column's name sorts, and
+the field above a table searches. (`python tools/make_model_zoo.py` writes this page.)
 
 ## Backbones
 `create_backbone(name)` makes them. Parameters and multiply-adds are of the ImageNet classifier \
 at its published
-resolution, counted by us beside what the authors print. Counted: convolutions, linear layers and \
+resolution, as counted by us / as the authors print them. Counted: convolutions, linear layers and \
 attention's products,
 and 9·N + 1 for each channel and step of a scan with N states (VMamba's formula). Top-1 is the \
 authors', on ImageNet-1K.
@@ -78,19 +80,23 @@ not said.
 """
 
 LICENCES = """
-"not published" in the last column: the authors published no ImageNet weights to start from. \
-Licences are of the
-weights, as their authors state them.
+The last column leads to ImageNet weights to start from, "–" where the authors published none, \
+and says their licence:
+
+{licences}
 
 ## Detectors and segmentors
-AP is on COCO val2017, mIoU on ADE20K val, at one scale and (in brackets) at several with flips. \
-"weights" leads to the
-authors' own detector or segmentor, which loads with `--cfg-options load_from=URL` or as the \
-argument of
-`tools/test.py`. Once you have run one, `tools/test.py CONFIG CHECKPOINT --verify` says whether \
-it meets the figure.
+AP is on COCO val2017, mIoU on ADE20K val, at one scale and (in brackets) at several with flips, \
+as printed in the source; a ✓
+stands behind what was met here. "weights" leads to the authors' own detector or segmentor, which \
+loads with
+`--cfg-options load_from=URL` or as the argument of `tools/test.py`. Once you have run one, \
+`tools/test.py CONFIG CHECKPOINT --verify`
+says whether it meets the figure.
 
 """
+NO_BREAK = "\u00a0"
+SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 
 
 def main() -> int:
@@ -109,7 +115,12 @@ def model_zoo_page(counts: dict[str, Count], configs: Path) -> str:
         for name, counted in counts.items()
         if family_of(name).__name__ == "MambaVision"
     ]
-    parts = [HEAD, backbone_table(counts), NOTES.format(mambavision=", ".join(linear)), LICENCES]
+    parts = [
+        HEAD,
+        backbone_table(counts),
+        NOTES.format(mambavision=", ".join(linear)),
+        LICENCES.format(licences=licence_notes()),
+    ]
     for method, title in METHODS.items():
         parts += [f"### {title}\n", config_table(method, configs), "\n"]
     return "".join(parts).rstrip("\n") + "\n"
@@ -121,8 +132,8 @@ def backbone_table(counts: dict[str, Count]) -> str:
         "family",
         "name",
         "image",
-        "parameters, M: counted / printed",
-        "multiply-adds, G: counted / printed",
+        "parameters, M",
+        "multiply-adds, G",
         "top-1",
         "weights",
     ]
@@ -141,7 +152,7 @@ def backbone_row(name: str, counted: Count) -> str:
         _beside(counted.parameters / 1e6, size.parameters),
         _beside(counted.gflops, size.gflops),
         f"{top1_of(name, size):.1f}",
-        f"[{weights[0].licence}]({weights[0].url})" if weights else "not published",
+        _weights(weights[0]) if weights else "–",
     ]
     return _row(cells)
 
@@ -164,27 +175,52 @@ def config_table(method: str, configs: Path) -> str:
     detection = METHODS[method].endswith("COCO")
     results = ["box AP", "mask AP"] if detection else ["mIoU"]
     rows = [config_row(file, detection) for file in sorted((configs / method).glob("*.py"))]
-    return _table(["config", "backbone", *results, "source", "status", "weights"], rows)
+    return _table(["config", *results, "source", "weights"], rows)
 
 
 def config_row(file: Path, detection: bool) -> str:
     """One line of a method's table."""
     cfg = Config.fromfile(file)
-    arch = cfg.model.backbone.arch
     expected = cfg.get("expected") or {}
-    status = "no published result"
-    if expected:
-        status = "verified" if expected["verified"] else "not verified here"
-    weights = [f"[{found.licence}]({found.url})" for found in weights_of(file, arch)]
+    scores = _detection_scores(expected) if detection else [_miou(expected)]
+    if expected.get("verified"):
+        scores[0] += " ✓"
     cells = [
         f"[{file.stem}](../configs/{file.parent.name}/{file.name})",
-        f"`{arch}`",
-        *(_detection_scores(expected) if detection else [_miou(expected)]),
-        expected.get("source", ""),
-        status,
-        ", ".join(weights),
+        *scores,
+        source_link(expected.get("source", "")),
+        ", ".join(_weights(found) for found in weights_of(file, cfg.model.backbone.arch)),
     ]
     return _row(cells)
+
+
+def source_link(source: str) -> str:
+    """Where a figure is printed, addresses as links with a short name."""
+    linked = re.sub(r"https://github\.com/([\w./-]*\w)", r"[\1](https://github.com/\1)", source)
+    return re.sub(r"arXiv (\d{4}\.\d{5}(v\d)?)", r"[arXiv \1](https://arxiv.org/abs/\1)", linked)
+
+
+def _weights(found: Published) -> str:
+    """A link of one word, the licence, with the number of its note."""
+    word, mark = _licence(found).rsplit(NO_BREAK, 1)
+    return f"[{word}]({found.url}){NO_BREAK}{mark}"
+
+
+def _licence(found: Published) -> str:
+    """A licence in a word, with the number of its note."""
+    number = _licences().index(found.licence) + 1
+    mark = "".join(SUPERSCRIPTS[int(digit)] for digit in str(number))
+    return f"{re.split(r' [(]|;', found.licence)[0]}{NO_BREAK}{mark}"
+
+
+def _licences() -> list[str]:
+    """All licences of published weights, in the order in which they are listed."""
+    return list(dict.fromkeys(found.licence for found in list_published()))
+
+
+def licence_notes() -> str:
+    """The numbered list of what stands behind the words."""
+    return "\n".join(f"{number}. {text}" for number, text in enumerate(_licences(), 1))
 
 
 def _detection_scores(expected: dict) -> list[str]:
@@ -210,11 +246,11 @@ def files_table() -> str:
             f"`{found.name}`",
             found.task,
             f"{found.results}{note}",
-            found.licence,
             f"[{file}]({found.url})",
+            _licence(found),
         ]
         rows.append(_row(cells))
-    return _table(FILES_COLUMNS, rows)
+    return f"{_table(FILES_COLUMNS, rows)}\nLicences of the weights:\n\n{licence_notes()}\n"
 
 
 def _table(columns: list[str], rows: list[str]) -> str:

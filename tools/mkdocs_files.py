@@ -28,5 +28,22 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn links between the root and `docs/` into links of a folder, which the site is."""
-    return re.sub(r"\]\((?:docs|\.\.)/(?=\w+\.md)", "](", markdown)
+    """Turn links between the root and `docs/` into links of a folder, and lines into lists."""
+    return with_lists(re.sub(r"\]\((?:docs|\.\.)/(?=\w+\.md)", "](", markdown))
+
+
+def with_lists(markdown: str) -> str:
+    """Put a line without text before lists that follow a paragraph, which is how mkdocs sees them.
+
+    Whatever else shows Markdown sees them without.
+    """
+    lines: list[str] = []
+    in_code = False
+    for line in markdown.splitlines():
+        in_code ^= line.lstrip().startswith("```")
+        before = lines[-1] if lines else ""
+        begins = re.match(r"- |\d+\. ", line) and not re.match(r"- |\d+\. |\s", before)
+        if begins and before.strip() and not in_code:
+            lines.append("")
+        lines.append(line)
+    return "\n".join(lines) + "\n"

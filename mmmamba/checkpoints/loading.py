@@ -17,6 +17,7 @@ from .errors import CheckpointError, UnfitError
 from .key_map import KeyMap
 from .key_maps import key_map_of, looks_like
 from .reading import read_checkpoint
+from .stems import fit_stem, is_stem, told
 from .storing import misfit, store
 from .unwrap import Unwrapped, unwrap
 
@@ -38,7 +39,7 @@ class Report:
     family: str
     matched: list[str] = field(default_factory=list)
     resized: list[str] = field(default_factory=list)
-    """Those of `matched` that were resized to the module's image size."""
+    """Those of `matched` that were resized to the module's image size or channels."""
     missing: list[str] = field(default_factory=list)
     """In the module, not in the file."""
     unexpected: list[str] = field(default_factory=list)
@@ -253,12 +254,19 @@ def _match(
             report.unexpected.append(name)
             continue
         wanted = target[name]
-        # From what never fits to what may be made to fit: kind, axes of length 1, image size.
+        # From what never fits to what may be made to fit: kind, axes of length 1, channels, image
+        # size.
         if reason := misfit(tensor, wanted):
             report.unfit[name] = f"are {reason}"
             continue
         if tensor.shape != wanted.shape and _any_matches(key_map.squeeze, name):
             tensor = _same_but_for_ones(tensor, wanted)
+        if is_stem(tensor, wanted, module):
+            channels = wanted.shape[1]
+            report.notes.append(told(channels))
+            if (fitted := fit_stem(tensor, channels)) is not None:
+                tensor = fitted
+                report.resized.append(name)
         if tensor.shape != wanted.shape:
             resizers = [r for pattern, r in key_map.resize if re.fullmatch(pattern, name)]
             if resizers:

@@ -55,6 +55,7 @@ TAKEN_OUT = {
 OPEN_SECTIONS = {"custom_keys", "metainfo", "env_cfg", "mapping", "auto_remap", "remapping"}
 TOP_LEVEL = {
     "custom_imports",
+    "custom_imports_from",
     "work_dir",
     "expected",
     "tta_model",

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.config.utils import ConfigParsingError
 
 from ..errors import UsageError
+from .modules import import_modules
 
 UNREADABLE = (
     ConfigParsingError,
@@ -24,18 +25,21 @@ UNREADABLE = (
 
 
 def read_config(path: Path) -> Config:
-    """Run a config file and everything that it inherits from.
+    """Run a config file and everything that it inherits from, and import what it asks for.
 
     Raises:
-        UsageError: it or a base of it is written in anything else than Python, or cannot be read.
+        UsageError: it or a base of it is written in anything else than Python, or cannot be read,
+            or a module of its `custom_imports` cannot be imported.
     """
     _refuse_other_languages(path)
     try:
         # Before the files are run: MMEngine would take in bases of other languages on its way.
-        _refuse_other_bases(path)
-        return Config.fromfile(path)
+        files = _with_bases(path)
+        cfg = Config.fromfile(path, import_custom_modules=False)
     except UNREADABLE as error:
         raise UsageError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+    import_modules(cfg, files)
+    return cfg
 
 
 def bases(path: Path) -> list[Path]:
@@ -53,15 +57,20 @@ def _refuse_other_languages(path: Path, owner: Path | None = None) -> None:
         )
 
 
-def _refuse_other_bases(path: Path) -> None:
-    """MMEngine would read JSON and YAML, the latter with a reader that makes any object."""
+def _with_bases(path: Path) -> list[Path]:
+    """A config and all that it inherits from.
+
+    Other languages are refused: MMEngine would read JSON and YAML, the latter with a reader that
+    makes any object.
+    """
     # Bases may name one another, or one of them twice.
-    seen, waiting = set(), [path]
+    seen, waiting = {path: None}, [path]
     while waiting:
         file = waiting.pop()
-        seen.add(file)
+        seen[file] = None
         for base in bases(file):
             _refuse_other_languages(base, file)
             # A base that is not there is told when the config is read.
             if base not in seen and base.is_file():
                 waiting.append(base)
+    return list(seen)

@@ -148,8 +148,9 @@ def dataset_roots(dataset: Any) -> Iterator[str]:
 def check_checkpoints(cfg: Config, mode: str) -> None:
     """Checkpoint files named by the config or the command line are on disk."""
     named = [("load_from", cfg.get("load_from"))]
-    # A test initialises no weights, so what `init_cfg` names is not read.
-    if mode == "train":
+    # A test initialises no weights, and `load_from` that need not fit everywhere leaves some to it.
+    may_differ = _get(cfg, "default_hooks", "loading", "may_differ")
+    if mode == "train" and (not cfg.get("load_from") or may_differ):
         named += list(_pretrained(cfg.get("model"), "model"))
     for where, path in named:
         if path is not None and not isinstance(path, (str, Path)):

@@ -21,7 +21,9 @@ from ..engine.precision import choose_precision
 from ..engine.predicting import predict_in
 from ..engine.preflight import check_graphs
 from ..errors import UsageError
+from ..models.image_channels import image_channels
 from ..structures.objects import Objects
+from ..visualization.canvas import displayed
 from .classes import find_classes
 from .opening import choose_device, open_model
 from .preparing import Preparation
@@ -95,6 +97,7 @@ class Predictor:
         self.config, self.checkpoint = opened.config, opened.checkpoint
         self.task = _task(self.model)
         self.classes = find_classes(self.model, opened.cfg, opened.meta)
+        self._channels = image_channels(self.model)
         self._preparation = Preparation.of_config(opened.cfg, opened.config)
         if target.type == "cuda":
             graph_model(self.model, graphs)
@@ -103,7 +106,9 @@ class Predictor:
         """That predictions took in all, without reading and drawing images."""
 
     def __call__(self, image: str | Path | np.ndarray) -> Detections | Segmentation:
-        """Predict one image: a path, a URL, or an array (H, W, 3) of blue, green, red in 0 … 255.
+        """Predict one image: a path, a URL, or an array as the config's loader reads it.
+
+        By default that is (H, W, 3) of blue, green, red in 0 … 255.
 
         Raises:
             UnreadableImage: it cannot be read.
@@ -208,9 +213,9 @@ class Predictor:
         return self._step.precision.name
 
     def read(self, path: str | Path) -> np.ndarray:
-        """An image (H, W, 3) as the config's own loader reads it, from a path or a URL.
+        """An image as the config's own loader reads it, from a path or a URL.
 
-        It is turned as EXIF says, grey as three channels, in 8 bits.
+        By default that is (H, W, 3) in 8 bits, turned as EXIF says, grey as three channels.
 
         Raises:
             UnreadableImage: it cannot be read.
@@ -229,13 +234,13 @@ class Predictor:
         if self.task == "detection":
             found = [self._objects(sample) for sample in samples]
             merged = merge_objects(tiles, found, height, width)
-            return Detections(_eight_bits(image), merged, self.classes)
+            return Detections(displayed(image), merged, self.classes)
         # One tile's at a time: those of all tiles of a large image would not fit into memory.
         logits = (sample.seg_logits.data.float().cpu().numpy() for sample in samples)
         # Only heads with one channel compare with it.
         threshold = getattr(self.model.decode_head, "threshold", None)
         labels = merge_logits(rows, logits, height, width, overlap, threshold)
-        return Segmentation(_eight_bits(image), labels, self.classes)
+        return Segmentation(displayed(image), labels, self.classes)
 
     def _forward_tiles(self, image: np.ndarray, tiles: Sequence[Tile]) -> Iterator[Any]:
         for start in range(0, len(tiles), self.batch_size):
@@ -248,7 +253,7 @@ class Predictor:
 
         Only images of one size share a batch: padding would change results.
         """
-        packed = [self._preparation.pack(image, index) for index, image in enumerate(images)]
+        packed = [self._pack(image, index) for index, image in enumerate(images)]
         # Images of different sizes may become equal when resized, and must be scaled back apart.
         alike = defaultdict(list)
         for index, (image, data) in enumerate(zip(images, packed)):
@@ -262,11 +267,21 @@ class Predictor:
                     samples[index] = sample
         return samples
 
+    def _pack(self, image: np.ndarray, index: int) -> dict[str, Any]:
+        packed = self._preparation.pack(image, index)
+        channels = packed["inputs"].shape[0]
+        if channels != (self._channels or channels):
+            raise UsageError(
+                f"an image has {channels} channels and {self.config} takes {self._channels}: "
+                "color_type of LoadImageFromFile decides what is read of a file (docs/channels.md)"
+            )
+        return packed
+
     def _result(self, image: np.ndarray, sample: Any) -> Detections | Segmentation:
         if self.task == "detection":
-            return Detections(_eight_bits(image), self._objects(sample), self.classes)
+            return Detections(displayed(image), self._objects(sample), self.classes)
         labels = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.int32)
-        return Segmentation(_eight_bits(image), labels, self.classes)
+        return Segmentation(displayed(image), labels, self.classes)
 
     def _objects(self, sample: Any) -> Objects:
         found = sample.pred_instances
@@ -297,10 +312,6 @@ def _task(model: torch.nn.Module) -> str:
         f"{type(model).__name__} is neither a detector of MMDetection nor a segmentor of "
         "MMSegmentation"
     )
-
-
-def _eight_bits(image: np.ndarray) -> np.ndarray:
-    return image if image.dtype == np.uint8 else np.clip(image, 0, 255).astype(np.uint8)
 
 
 def _check_range(name: str, value: Any, fits: bool, wanted: str) -> None:

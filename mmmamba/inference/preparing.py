@@ -46,9 +46,9 @@ class Preparation:
             return cls(TRANSFORMS.build(steps[0]), Compose(steps[1:]))
 
     def read(self, path: str | Path) -> np.ndarray:
-        """An image (H, W, 3) as the config's loader reads it, from a path or a URL.
+        """An image as the config's loader reads it, from a path or a URL.
 
-        It is turned as EXIF says, grey as three channels, in 8 bits.
+        By default that is (H, W, 3) in 8 bits, turned as EXIF says, grey as three channels.
 
         Raises:
             UnreadableImage: it cannot be read.
@@ -66,7 +66,13 @@ class Preparation:
                 raise UnreadableImage(f"{path}: {error}") from error
 
     def pack(self, image: np.ndarray, number: int = 0, path: str | None = None) -> dict[str, Any]:
-        """`inputs` and `data_samples` of an image, as a model's data preprocessor takes them."""
+        """`inputs` and `data_samples` of an image, as a model's data preprocessor takes them.
+
+        A frame in colours is made grey where the loader makes files grey.
+        """
+        grey = str(getattr(self.load, "color_type", "")).startswith("grayscale")
+        if grey and image.ndim == 3 and image.shape[2] == 3:
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         # What the loader would have left, for an image that is already in memory.
         size = image.shape[:2]
         return self.steps(

@@ -15,6 +15,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from .image_channels import image_channels
 from .trunks.base import MambaBackbone
 
 SIDE, LARGE_SIDE = 256, 512
@@ -115,7 +116,7 @@ def _passed(model: nn.Module, function: Callable[[Tensor], Any], batch: int, sid
     model.eval()
     try:
         with torch.no_grad():
-            return function(like.new_zeros(batch, 3, side, side))
+            return function(like.new_zeros(batch, image_channels(model) or 3, side, side))
     finally:
         for module, mode in modes:
             module.training = mode

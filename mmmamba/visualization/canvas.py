@@ -9,6 +9,23 @@ READABLE = 480
 """Pixels of the long side from which names on an image can be read."""
 
 
+def displayed(image: np.ndarray) -> np.ndarray:
+    """An image (H, W) or (H, W, C) as (H, W, 3) in eight bits.
+
+    One channel is grey, of more the first three are shown. Values that are no 0 … 255, as those of
+    16 bits or normalised ones, are spread over them. What has this form already is not copied.
+    """
+    if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+        return image
+    image = image[..., None] if image.ndim == 2 else image
+    image = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
+    low, high = float(image.min()), float(image.max())
+    # Values from 0 to 1 or around 0 were normalised, others are the file's.
+    if image.dtype != np.uint8 and (low < 0 or not 1 < high <= 255):
+        image = (image - low) / max(high - low, 1e-6) * 255
+    return np.ascontiguousarray(image.clip(0, 255).astype(np.uint8))
+
+
 def enlarge(image: np.ndarray) -> tuple[np.ndarray, int]:
     """A copy (H, W, 3) in eight bits to draw on, and how many times larger it is than the image."""
     # Always a copy: callers draw on it, and the image is the user's.

@@ -15,6 +15,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 import mmmamba
+from mmmamba import layers
 from mmmamba.checkpoints import KEY_MAPS, CheckpointError, catalogue, published
 from mmmamba.commands import main
 from mmmamba.datasets.shapes import CLASSES
@@ -76,6 +77,21 @@ def test_the_example_keeps_the_promise(promise, comb_mamba, request, monkeypatch
 
 def test_the_example_is_short():
     assert sum(bool(line.strip()) for line in EXAMPLE.splitlines()) <= 90
+
+
+def test_the_mixers_that_are_named_fit_their_blocks():
+    maps, sequences = re.search(
+        r"for `MixerBlock`, (.*?); of .* `StreamBlock`, (.*?) \|", PAGE
+    ).groups()
+    arguments = dict(SS2D={}, RouteMixer=dict(routes=("row", "column")), BidirectionalMixer={})
+    for name in re.findall(r"`(\w+)`", maps):
+        mixer = getattr(layers, name)(16, **arguments.get(name, dict(num_heads=2)))
+        assert layers.MixerBlock(16, mixer)(torch.randn(1, 3, 4, 16)).shape == (1, 3, 4, 16)
+    layout = layers.TokenLayout(3, 4)
+    for name in re.findall(r"`(\w+)`", sequences):
+        mixer = getattr(layers, name)(16, **arguments[name])
+        block = layers.StreamBlock(mixer, layers.LayerNorm(16))
+        assert block(torch.randn(1, 12, 16), None, layout)[0].shape == (1, 12, 16)
 
 
 def test_its_route_its_names_and_its_config(comb_mamba):

@@ -25,7 +25,6 @@ NAMED = re.compile(r"`((?:mmmamba|configs|tools|benchmarks|tests|docs|requiremen
 """Files and folders of the repository that a sentence names."""
 THE_READERS = {
     "configs/mamba_yolo/mine.py",
-    "mmmamba/models/backbones/comb_mamba.py",
     "mmmamba/ops/NAME.py",
 }
 """Those that whoever reads the page is to write."""
@@ -75,5 +74,7 @@ def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
     # It is read without a network, from a folder: nothing is loaded from elsewhere.
     pages = [path.read_text() for path in tmp_path.rglob("*.html")]
     assert len(pages) > len(PAGES[1:])
+    # A list right under its paragraph is one, as it is wherever else Markdown is shown.
+    assert "<li>" in (tmp_path / "SECURITY.html").read_text()
     loaded = {"".join(found) for page in pages for found in LOADED.findall(page)}
     assert loaded and not [place for place in loaded if place.startswith(("http", "//"))]

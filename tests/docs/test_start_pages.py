@@ -50,6 +50,12 @@ def test_get_started() -> None:
     )
 
 
+def test_home() -> None:
+    """Its commands are those of inspect.md and your_data.md, which run there."""
+    commands = ("pip", "inspect", "mmmamba new", "check-data", "mmmamba train", "infer")
+    run_page("docs/index.md", parsed=commands)
+
+
 def test_contributing() -> None:
     run_page("CONTRIBUTING.md", parsed=("make", "source"))
 

@@ -28,6 +28,8 @@ def mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_shapes("my_coco", ShapesSpec(num_train=2, num_val=1, size=64))
     Path("photo.jpg").write_bytes(next(Path("my_coco/val").iterdir()).read_bytes())
     config("my_config.py", "model = dict(backbone=dict(drop_path=0.3))")
+    config("my_neck.py", 'custom_imports = dict(imports=["my_parts"])')
+    Path("my_part.py").touch()
     config(
         "other_backbone.py", 'model = dict(backbone=dict(_delete_=True, type="EfficientVMamba"))'
     )

@@ -19,6 +19,7 @@ from ...engine.predicting import full_precision_results
 from ...engine.preflight import check_fit
 from ...errors import UsageError
 from ...models.backbones import create_backbone
+from ...models.image_channels import image_channels
 from ...suggest import did_you_mean
 from ..untrained import build_untrained
 from .task import Task
@@ -144,7 +145,7 @@ def _graphed(model: nn.Module, task: Task) -> nn.Module:
 def _of_images(name: str, model: nn.Module, task: Task) -> Subject:
     """A model that takes nothing but images."""
     model = model.to(task.device).train(task.train)
-    images = torch.randn(task.batch, 3, *task.padded, device=task.device)
+    images = torch.randn(task.batch, image_channels(model) or 3, *task.padded, device=task.device)
     return Subject(name, model, lambda: model(images))
 
 
@@ -153,7 +154,10 @@ def _detection_batch(model: nn.Module, task: Task) -> dict:
     from mmdet.testing import demo_mm_inputs
 
     with_mask = getattr(model, "with_mask", False)
-    shapes, objects = [(3, *task.padded)] * task.batch, [OBJECTS] * task.batch
+    shapes, objects = (
+        [(image_channels(model) or 3, *task.padded)] * task.batch,
+        [OBJECTS] * task.batch,
+    )
     batch = demo_mm_inputs(
         task.batch, shapes, objects, 2, with_mask=with_mask, device=str(task.device)
     )
@@ -177,5 +181,7 @@ def _segmentation_batch(model: nn.Module, task: Task) -> dict:
     meta["padding_size"] = [0] * 4
     labels = torch.randint(head.num_classes, (task.batch, 1, *task.padded))
     samples = [SegDataSample(metainfo=meta, gt_sem_seg=PixelData(data=label)) for label in labels]
-    images = torch.randint(256, (task.batch, 3, *task.padded), dtype=torch.uint8)
+    images = torch.randint(
+        256, (task.batch, image_channels(model) or 3, *task.padded), dtype=torch.uint8
+    )
     return dict(inputs=list(images), data_samples=samples)

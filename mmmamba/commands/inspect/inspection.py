@@ -202,7 +202,7 @@ class Inspection:
         for name, weights in (beside or {}).items():
             others |= _classifiers(name, weights, device)
         models = self._own_backbones(device) | others
-        images = prepare(self.model, random_crops(self.subject.file_3HW, size, crops))
+        images = prepare(self.model, random_crops(self.subject.file_CHW, size, crops))
         with _told():
             fields = {
                 title: effective_receptive_field(model, images) for title, model in models.items()

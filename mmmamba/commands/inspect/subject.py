@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ...errors import UsageError
 from ...inference.preparing import Preparation
 from ...inference.sources import UnreadableImage
+from ...visualization.canvas import displayed
 from ...visualization.picture import Picture
 
 
@@ -23,7 +24,7 @@ class Subject:
     """What a network is shown, and the picture to draw on."""
 
     inputs: Tensor
-    """`(1, 3, H, W)`, normalised and padded, on the model's device."""
+    """`(1, C, H, W)`, normalised and padded, on the model's device."""
     sample: Any
     """mmengine's data sample, with the sizes that predictions need."""
     picture: Picture
@@ -31,8 +32,8 @@ class Subject:
 
     It is resized by the pipeline, without the padding at the bottom and right.
     """
-    file_3HW: Tensor
-    """The image as the file holds it: blue, green, red, 0 … 255."""
+    file_CHW: Tensor
+    """The image as the loader reads it: by default blue, green, red, 0 … 255."""
 
     def from_file(self, x: float, y: float) -> tuple[float, float]:
         """A pixel of the image file as one of the picture."""
@@ -52,17 +53,16 @@ def read_subject(model: nn.Module, cfg: Config, path: str | PathLike) -> Subject
         raise UsageError(f"there is no image {path}, seen from {Path.cwd()}")
     preparation = Preparation.of_config(cfg, cfg.filename)
     try:
-        image_HW3 = preparation.read(path)
+        image_HWC = preparation.read(path)
     except UnreadableImage as error:
         # The path is in the message already.
         reason = str(error).removeprefix(f"{path}: ")
         raise UsageError(f"{path} cannot be read as an image: {reason}") from error
-    packed = preparation.pack(image_HW3, path=str(path))
+    packed = preparation.pack(image_HWC, path=str(path))
     batch = dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]])
     data = model.data_preprocessor(batch, False)
     # From blue, green, red to what is drawn on.
-    seen_HW3 = packed["inputs"].permute(1, 2, 0).numpy()[..., ::-1]
-    seen_HW3 = np.ascontiguousarray(seen_HW3.clip(0, 255).astype(np.uint8))
+    seen_HW3 = displayed(packed["inputs"].permute(1, 2, 0).numpy())[..., ::-1].copy()
     height, width = data["inputs"].shape[2:]
     # The preprocessor pads at the bottom and right, so that strides divide the sides.
     filled = seen_HW3.shape[0] / height, seen_HW3.shape[1] / width
@@ -70,10 +70,10 @@ def read_subject(model: nn.Module, cfg: Config, path: str | PathLike) -> Subject
         data["inputs"],
         data["data_samples"][0],
         Picture(seen_HW3, filled),
-        torch.from_numpy(image_HW3).permute(2, 0, 1),
+        torch.from_numpy(np.atleast_3d(image_HWC)).permute(2, 0, 1),
     )
 
 
-def prepare(model: nn.Module, images_N3HW: Tensor) -> Tensor:
+def prepare(model: nn.Module, images_NCHW: Tensor) -> Tensor:
     """Images as files hold them, normalised as the model wants them, on its device."""
-    return model.data_preprocessor(dict(inputs=list(images_N3HW)), False)["inputs"]
+    return model.data_preprocessor(dict(inputs=list(images_NCHW)), False)["inputs"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...suggest import did_you_mean
+from .channels import AS_COLOURS, Reading
 from .image_ids import ID_KEYS, check_image_ids, is_id
-from .images import DEEP_MODES, ImageFacts, in_threads, read_image_facts
+from .images import ImageFacts, in_threads, read_image_facts
 from .instances import box_faults, is_number, mask_faults
 from .regular import irregular
 from .report import ClassCount, Report
@@ -70,6 +72,7 @@ def check_coco(
     masks: bool = False,
     min_size: int = 0,
     decode: bool = True,
+    reading: Reading = AS_COLOURS,
 ) -> Report:
     """Check the content of a COCO file.
 
@@ -81,6 +84,7 @@ def check_coco(
         masks: the config trains masks.
         min_size: of images, as in mmdet's `filter_cfg`.
         decode: read images whole; otherwise their headers only.
+        reading: what becomes of their channels.
     """
     report = Report(name, file)
     if problem := _no_coco(content):
@@ -93,7 +97,7 @@ def check_coco(
     chosen = chosen_categories(content["categories"], classes)
     _check_annotations(content["annotations"], sizes, content["categories"], chosen, masks, report)
     if image_root is not None:
-        check_image_files(content["images"], Path(image_root), report, decode)
+        check_image_files(content["images"], Path(image_root), report, decode, reading)
     return report
 
 
@@ -265,7 +269,13 @@ def _check_instance(
         report.add(kind, detail, **place)
 
 
-def check_image_files(images: list[dict], root: Path, report: Report, decode: bool = True) -> None:
+def check_image_files(
+    images: list[dict],
+    root: Path,
+    report: Report,
+    decode: bool = True,
+    reading: Reading = AS_COLOURS,
+) -> None:
     """Read each image and compare its size with the file's."""
     entries = [image for image in images if isinstance(image.get("file_name"), str)]
 
@@ -280,7 +290,9 @@ def check_image_files(images: list[dict], root: Path, report: Report, decode: bo
         elif facts.error:
             report.add("image-unreadable", facts.error, **place)
         else:
-            _check_size(image, facts, report, place)
+            _check_size(image, replace(facts, turned=facts.turned and reading.turns), report, place)
+            for kind, detail in reading.notes(facts):
+                report.add(kind, detail, **place)
 
 
 def _check_size(image: dict, facts: ImageFacts, report: Report, place: dict) -> None:
@@ -293,8 +305,6 @@ def _check_size(image: dict, facts: ImageFacts, report: Report, place: dict) -> 
     elif (width, height) != seen:
         found = f"{seen[0]} x {seen[1]}, the file says {width} x {height}"
         report.add("image-size", found, **place)
-    if facts.mode in DEEP_MODES:
-        report.add("image-deep", f"mode {facts.mode}", **place)
 
 
 def _some(names: Sequence[Any], most: int = 5) -> str:

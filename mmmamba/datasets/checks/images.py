@@ -35,7 +35,17 @@ class ImageFacts:
     mode: str = ""
     turned: bool = False
     """Its EXIF orientation exchanges width and height, which stand here as stored."""
+    deep: bool = False
+    """It has more than 8 bits a channel."""
+    alpha: bool = False
     error: str = ""
+
+    @property
+    def channels(self) -> int:
+        """Channels that OpenCV finds in the file; grey with an alpha channel has four."""
+        if self.mode == "1" or self.mode == "L" or self.mode in DEEP_MODES:
+            return 1
+        return 4 if self.alpha else 3
 
     @property
     def seen_size(self) -> tuple[int, int]:
@@ -53,11 +63,14 @@ def read_image_facts(path: str | Path, decode: bool = True) -> ImageFacts:
         return ImageFacts(error=found)
     try:
         with Image.open(path) as image:
+            # Before it is read, which forgets how: of 16-bit colours Pillow makes 8 bits itself.
+            deep = image.mode in DEEP_MODES or any(";16" in str(tile[3]) for tile in image.tile)
+            alpha = "A" in image.getbands() or "transparency" in image.info
             if decode:
                 image.load()
             # Pillow gives the size as stored, mmcv turns the image when it reads it.
             turned = image.getexif().get(ExifTags.Base.Orientation) in TURNING
-            return ImageFacts(*image.size, mode=image.mode, turned=turned)
+            return ImageFacts(*image.size, image.mode, turned, deep, alpha)
     # An OSError too, so it stands before those.
     except FileNotFoundError:
         return ImageFacts(error="there is no such file")

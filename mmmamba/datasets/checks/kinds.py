@@ -102,6 +102,11 @@ KINDS: dict[str, Kind] = {
         "image is turned by its EXIF orientation",
         "training turns it, width and height in the file do not: store the pixels turned",
     ),
+    "image-channels": Kind(
+        "fault",
+        "image read with other channels than the model takes",
+        "the data loader or the first layer fails; see color_type of LoadImageFromFile",
+    ),
     "annotation-record": Kind(
         "fault", "annotation lacks something", "wanted: id, image_id, category_id, bbox, area"
     ),
@@ -174,7 +179,16 @@ KINDS: dict[str, Kind] = {
     "image-small": Kind(
         "note", "image smaller than filter_cfg's min_size", "training leaves it out"
     ),
-    "image-deep": Kind("note", "image of more than 8 bits", "it is read with 8 bits"),
+    "image-deep": Kind(
+        "note",
+        "image of more than 8 bits",
+        "the upper 8 bits are read; color_type='unchanged' of LoadImageFromFile reads all",
+    ),
+    "image-alpha": Kind(
+        "note",
+        "image with an alpha channel",
+        "it is left out, and what it hides is seen; color_type='unchanged' reads it",
+    ),
     "image-both": Kind("note", "image is in training and in validation", "the score is too good"),
     "annotation-crowd": Kind("note", "crowd region", "neither object nor background"),
     "annotation-ignored": Kind("note", "annotation with ignore", "it is never used"),

@@ -74,6 +74,7 @@ def _check_coco(cfg: Config, split: Split, decode: bool) -> Checked:
         masks=split.masks,
         min_size=split.min_size,
         decode=decode,
+        reading=split.reading,
     )
     add_converted(content, report)
     check_age(content, file, report)
@@ -99,6 +100,7 @@ def _check_segmentation(cfg: Config, split: Split, decode: bool) -> Checked:
             name=split.name,
             ignore_index=ignore_index,
             decode=decode,
+            reading=split.reading,
             reduce_zero_label=split.dataset.reduce_zero_label,
             label_map=split.dataset.label_map,
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from .channels import AS_COLOURS, Reading
 from .images import (
-    DEEP_MODES,
     UNREADABLE,
     ImageFacts,
     in_threads,
@@ -84,6 +84,7 @@ def check_segmentation(
     reduce_zero_label: bool = False,
     label_map: Mapping[int, int] | None = None,
     decode: bool = True,
+    reading: Reading = AS_COLOURS,
 ) -> Report:
     """Check images and their label maps, all of which are read.
 
@@ -91,6 +92,7 @@ def check_segmentation(
         pairs: paths of each image and of its label map.
         folder: of the label maps, for the findings.
         decode: read images whole; otherwise their headers only. Label maps are always read.
+        reading: what becomes of the channels of the images.
     """
     report = Report(name, folder, unit="pixels", images=len(pairs))
     report.classes = {c: ClassCount() for c in classes}
@@ -102,7 +104,10 @@ def check_segmentation(
         return read_image_facts(pair[0], decode), read_label_map(pair[1])
 
     for paths, (image, label) in in_threads(read, pairs, f"{name}: images and label maps"):
+        image = replace(image, turned=image.turned and reading.turns)
         _check_pair(*paths, image, label, report)
+        for kind, detail in () if image.error else reading.notes(image):
+            report.add(kind, detail, file=paths[0])
         if label.error or label.channels > 1:
             continue
         wrong = []
@@ -133,8 +138,6 @@ def _check_pair(
         report.add("image-missing", file=image_path)
     elif image.error:
         report.add("image-unreadable", image.error, file=image_path)
-    elif image.mode in DEEP_MODES:
-        report.add("image-deep", f"mode {image.mode}", file=image_path)
     if label.error and not Path(label_path).exists():
         report.add("label-missing", f"for {image_path}", file=label_path)
         return

@@ -12,6 +12,7 @@ from mmengine.registry import DATASETS
 
 from ...errors import UsageError
 from ..nodes import loads_masks, plain_datasets, reads_coco, reads_label_maps
+from .channels import AS_COLOURS, Reading
 
 SPLITS = ("train", "val", "test")
 
@@ -25,6 +26,7 @@ class Split:
     evaluators: tuple[dict, ...] = ()
     masks: bool = False
     """Masks are loaded or scored."""
+    reading: Reading = AS_COLOURS
 
     @property
     def classes(self) -> Any:
@@ -77,7 +79,8 @@ def config_splits(cfg: Config, names: tuple[str, ...] = SPLITS) -> list[Split]:
         masks = loads_masks(node) if name == "train" else scored
         for plain in plain_datasets(node):
             dataset = _build(plain, cfg.get("default_scope"), name)
-            found.append(Split(name, dataset, evaluators, masks))
+            reading = Reading.of_config(plain, cfg.get("model"))
+            found.append(Split(name, dataset, evaluators, masks, reading))
     return found
 
 

@@ -20,6 +20,7 @@ from ..bare_model import bare_model
 from .resume.newest import go_on, run_fault, weight_names
 from .resume.optimizer_state import check_optimizer
 from .resume.settings import setting_faults
+from .superfluous_weights import leave_out_superfluous
 from .whole_weights import fit_whole
 
 AVERAGED = "module."
@@ -61,6 +62,8 @@ class LoadingHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         go_on(runner, self.begin_with)
+        # MMEngine initialises a network's weights next.
+        leave_out_superfluous(runner, () if runner._resume else self.may_differ)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         source = printable(runner._load_from)

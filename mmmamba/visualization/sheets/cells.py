@@ -14,7 +14,7 @@ from torch import Tensor
 from ...structures.classes import Classes
 from ...structures.objects import Objects
 from ...structures.samples import Mark
-from ..canvas import READABLE, fit, fit_labels
+from ..canvas import READABLE, displayed, fit, fit_labels
 from ..objects import Drawn, Line, draw_objects
 from ..predictions import draw_detections
 from ..regions import tint_regions, with_ignored
@@ -118,17 +118,8 @@ def regions_cell(title: str, image: np.ndarray, labels: np.ndarray, classes: Cla
 
 
 def input_image(tensor: Tensor) -> np.ndarray:
-    """What a pipeline made of an image (C, H, W), as (H, W, 3) in eight bits.
-
-    Normalised values are spread over them.
-    """
-    image = tensor.cpu().numpy().transpose(1, 2, 0)
-    image = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
-    # Values from 0 to 1 or around 0 were normalised, others are the file's.
-    low, high = float(image.min()), float(image.max())
-    if image.dtype != np.uint8 and (low < 0 or not 1 < high <= 255):
-        image = (image - low) / max(high - low, 1e-6) * 255
-    return np.ascontiguousarray(image.clip(0, 255).astype(np.uint8))
+    """What a pipeline made of an image (C, H, W), as (H, W, 3) in eight bits."""
+    return displayed(tensor.cpu().numpy().transpose(1, 2, 0))
 
 
 def label_map(data: Any) -> np.ndarray:

@@ -269,6 +269,11 @@ def test_weights_to_begin_with_fit_or_are_named(
     cfg.work_dir, cfg.load_from = str(tmp_path / "second"), path
     cfg.model.roi_head.bbox_head.num_classes = 2
     cfg.train_dataloader.dataset.metainfo = dict(classes=("circle", "square"))
+    # Nothing answers there: weights that others replace are not asked for.
+    published = "http://127.0.0.1:9/imagenet.pth"
+    cfg.model.backbone = cfg.model.backbone | dict(
+        init_cfg=dict(type="Pretrained", checkpoint=published)
+    )
     capfd.readouterr()
     assert train(cfg) == 2
     error = capfd.readouterr().err
@@ -277,10 +282,13 @@ def test_weights_to_begin_with_fit_or_are_named(
 
     assert train(cfg, "--may-differ", "roi_head.bbox_head.fc_clss", "roi_head.bbox_head") == 2
     assert "fc_clss', which neither the model nor" in capfd.readouterr().err
+    assert train(cfg, "--may-differ", "backbone.layers.0") == 2
+    assert published in capfd.readouterr().err
     # Where there is nothing to resume a run begins with these weights, too.
     Witness.watch(1, kill(signal.SIGTERM))
     assert train(cfg, "--resume", *names) == EXIT_SAVED
     printed = capfd.readouterr().out
+    assert f"all weights come from {path}: {published} is not fetched" in printed
     assert (
         "4 tensors are not taken from" in printed
         and "fc_cls.weight, roi_head.bbox_head.fc_cls.bias" in printed
