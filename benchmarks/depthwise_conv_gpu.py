@@ -39,7 +39,7 @@ BYTES_PER_MS = 4.2e9
 
 
 def ours(x: Tensor, weight: Tensor) -> Tensor:
-    return depthwise_conv(x, weight, silu=True)
+    return depthwise_conv(x, weight, act="silu")
 
 
 def pytorch(x: Tensor, weight: Tensor) -> Tensor:

@@ -139,7 +139,6 @@ def dsb2018(backbone: str, data: Path, iterations: int, workers: int) -> Config:
         type="CocoMetric",
         ann_file=f"{root}/annotations/instances_val.json",
         metric=["bbox", "segm"],
-        use_mp_eval=True,
         proposal_nums=(100, 300, 500),
     )
     cfg.merge_from_dict(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mmmamba.ops.autocast import autocast_dtype
-from mmmamba.ops.recompute import unwatched
+from mmmamba.ops.derivatives import unwatched
 
 MIB = 2**20
 

@@ -5,10 +5,10 @@ On a GPU they keep less for the backward pass, or take fewer kernels, than the t
 
 from collections.abc import Callable
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmmamba.ops import depthwise_conv
+from mmmamba.ops.depthwise_conv import ACTS
 from mmmamba.ops.recompute import gelu_linear, recompute_pays
 
 from .packed import Linear
@@ -65,16 +65,12 @@ class DepthwiseConv(nn.Conv2d):
         self.residual = residual
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        # Told apart by identity: the operator computes this one function itself. `nn.SiLU()` gives
+        # Told apart by identity: the operator computes these functions itself. `nn.SiLU()` gives
         # the same values in a pass of its own.
-        if self.act is F.silu:
-            return self._convolve(x_BCHW, silu=True)
-        y_BCHW = self._convolve(x_BCHW, silu=False)
-        return y_BCHW if self.act is None else self.act(y_BCHW)
-
-    def _convolve(self, x_BCHW: Tensor, silu: bool) -> Tensor:
-        options = (silu, self.stride[0], self.residual)
-        return depthwise_conv(x_BCHW, self.weight, self.bias, *options)
+        inside = next((name for name, act in ACTS.items() if self.act is act), None)
+        options = (inside, self.stride[0], self.residual)
+        y_BCHW = depthwise_conv(x_BCHW, self.weight, self.bias, *options)
+        return y_BCHW if inside or self.act is None else self.act(y_BCHW)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, residual={self.residual}"

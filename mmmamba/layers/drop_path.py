@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from mmmamba.ops.add_scaled import add_scaled
+from mmmamba.ops.derivatives import unwatched
 from mmmamba.ops.layer_norm import kernels_take
-from mmmamba.ops.recompute import unwatched
 
 from .bare import bare
 

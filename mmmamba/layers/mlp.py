@@ -1,5 +1,6 @@
 """Feed-forward layers, channels-last."""
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmmamba.ops.recompute import gelu_mlp, recompute_pays
@@ -55,8 +56,9 @@ class ConvMlp(nn.Module):
         super().__init__()
         hidden = int(dim * mlp_ratio)
         self.fc1 = nn.Linear(dim, hidden)
-        self.dwconv = DepthwiseConv(hidden, kernel_size, residual=residual)
-        self.fc2 = ActLinear(hidden, dim, act_layer())
+        act = F.gelu if act_layer is nn.GELU else act_layer()
+        self.dwconv = DepthwiseConv(hidden, kernel_size, act=act, residual=residual)
+        self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         # Views on both sides: the map stays channels-last in memory, as the convolution wants it.

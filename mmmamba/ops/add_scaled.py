@@ -7,9 +7,8 @@ the way back the gradient in the branch's dtype.
 import torch
 from torch import Tensor
 
-from .derivatives import differentiated_again
+from .derivatives import differentiated_again, unwatched
 from .launch import DTYPES, HAS_TRITON
-from .recompute import unwatched
 
 
 def add_scaled(x: Tensor, branch: Tensor, factor_B: Tensor) -> Tensor:

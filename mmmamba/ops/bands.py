@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .autocast import autocast_dtype
-from .derivatives import differentiated_again
+from .derivatives import differentiated_again, unwatched
 from .launch import DTYPES, HAS_TRITON
-from .recompute import unwatched
 
 
 def split_bands(x_BCHW: Tensor, filters: Tensor) -> Tensor:

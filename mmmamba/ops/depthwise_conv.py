@@ -1,16 +1,17 @@
-"""Depthwise convolution of any odd kernel, with SiLU, on maps whose memory is channels-last.
+"""Depthwise convolution of any odd kernel, with its activation, on channels-last maps.
 
 Which way is taken is decided in `kernels_take` and nowhere else. On CUDA, Triton's kernels take
 square kernels of up to seven columns, at a stride of 2 of three to seven: cuDNN makes a plan for
 every new size of a map, which takes longer than the training step of a detector that gets it, and
-PyTorch's operators read and write the map for the convolution and for SiLU. These kernels are
-compiled once for all sizes; training keeps the input alone (at a stride also what goes into SiLU, a
-quarter of that). All else is PyTorch's convolution: larger kernels, whose weights and sums the
-registers of a program do not hold, other strides, kernels along one side, maps whose memory is
+PyTorch's operators read and write the map for the convolution and for the activation. These kernels
+are compiled once for all sizes; training keeps the input alone (at a stride also what goes into
+SiLU, a quarter of that). All else is PyTorch's convolution: larger kernels, whose weights and sums
+the registers of a program do not hold, other strides, kernels along one side, maps whose memory is
 channels-first, float64, and a CPU.
 """
 
 import importlib
+from collections.abc import Callable
 from types import ModuleType
 
 import torch
@@ -18,25 +19,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .autocast import autocast_dtype
-from .derivatives import differentiated_again, gradients
+from .derivatives import differentiated_again, gradients, unwatched
 from .launch import DTYPES, HAS_TRITON
-from .recompute import unwatched
 
 SIDES = {1: (1, 3, 5, 7), 2: (3, 5, 7)}
 """Rows and columns of a kernel that Triton's take, by the stride."""
 WIDE = 7
 """From so many on a program does not keep the rows of the map that its kernel covers."""
+ACTS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "gelu": F.gelu}
+"""By the name that the kernels know them by."""
 
 
 def depthwise_conv(
     x_BCHW: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    silu: bool = False,
+    act: str | None = None,
     stride: int = 1,
     residual: bool = False,
 ) -> Tensor:
-    """`conv2d(x)` with a kernel for each channel, or its SiLU, in x's dtype or autocast's.
+    """`conv2d(x)` with a kernel for each channel, or its activation, in x's dtype or autocast's.
 
     The map is padded with zeros by half a kernel, so that `(B, C, H, W)` becomes
     `(B, C, ceil(H / stride), ceil(W / stride))`.
@@ -45,24 +47,24 @@ def depthwise_conv(
         weight: `(C, 1, S, T)`, both sides odd; `(C, 1, S, 1)` and `(C, 1, 1, T)` are kernels along
             one side. Under autocast the kernels take it, and give its gradient, as it is.
         bias: `(C,)` or None.
-        silu: apply SiLU.
+        act: "silu", "gelu" or None.
         stride: from one output to the next, along both sides.
-        residual: add x to the convolution, before SiLU; at a stride of 1.
+        residual: add x to the convolution, before the activation; at a stride of 1.
 
     Raises:
         ValueError: a weight of another shape, an even side, a stride below 1, or above that with
-            `residual`.
+            `residual`, another activation.
     """
-    _check(x_BCHW, weight, stride, residual)
-    if not kernels_take(x_BCHW, weight, stride):
-        return _plain(x_BCHW, weight, bias, silu, stride, residual)
+    _check(x_BCHW, weight, act, stride, residual)
+    if not kernels_take(x_BCHW, weight, stride, act):
+        return _plain(x_BCHW, weight, bias, act, stride, residual)
     x_BCHW = x_BCHW.to(autocast_dtype(x_BCHW) or x_BCHW.dtype)
     if stride == 1:
-        return _Fused.apply(x_BCHW, weight, bias, silu, residual)
-    return _Strided.apply(x_BCHW, weight, bias, silu)
+        return _Fused.apply(x_BCHW, weight, bias, act, residual)
+    return _Strided.apply(x_BCHW, weight, bias, act)
 
 
-def _check(x: Tensor, weight: Tensor, stride: int, residual: bool) -> None:
+def _check(x: Tensor, weight: Tensor, act: str | None, stride: int, residual: bool) -> None:
     # PyTorch's convolution takes a single map without its batch, too.
     channels = x.shape[-3] if x.dim() in (3, 4) else "C"
     if weight.dim() != 4 or weight.shape[:2] != (channels, 1):
@@ -79,13 +81,17 @@ def _check(x: Tensor, weight: Tensor, stride: int, residual: bool) -> None:
         raise ValueError(f"depthwise_conv: stride is {stride}, wanted 1 or more")
     if residual and stride > 1:
         raise ValueError(f"depthwise_conv: residual wants a stride of 1, got {stride}")
+    if act is not None and act not in ACTS:
+        raise ValueError(f"depthwise_conv: act is {act!r}, wanted one of {[*ACTS, None]}")
 
 
-def kernels_take(x: Tensor, weight: Tensor, stride: int) -> bool:
+def kernels_take(x: Tensor, weight: Tensor, stride: int, act: str | None = None) -> bool:
     """Whether Triton's kernels exist for it, and PyTorch's convolution would take it too."""
     if not (HAS_TRITON and unwatched(x) and x.dim() == 4):
         return False
     if weight.shape[2] != weight.shape[3] or weight.shape[2] not in SIDES.get(stride, ()):
+        return False
+    if act == "gelu" and (stride > 1 or weight.shape[2] >= WIDE):
         return False
     channels_last = x.stride(1) == 1
     # Where dtypes are mixed without autocast, PyTorch's convolution raises an error, and is to.
@@ -105,7 +111,7 @@ def _plain(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    silu: bool,
+    act: str | None,
     stride: int = 1,
     residual: bool = False,
 ) -> Tensor:
@@ -113,55 +119,56 @@ def _plain(
     y = F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
     if residual:
         y = x + y
-    return F.silu(y) if silu else y
+    return ACTS[act](y) if act else y
 
 
 def plain_of_one_dtype(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    silu: bool,
+    act: str | None,
     stride: int = 1,
     residual: bool = False,
 ) -> Tensor:
     """PyTorch's convolution wants one dtype where autocast is off, as it is in a backward pass."""
     bias = None if bias is None else bias.to(x.dtype)
-    return _plain(x, weight.to(x.dtype), bias, silu, stride, residual)
+    return _plain(x, weight.to(x.dtype), bias, act, stride, residual)
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, bias, silu, residual=False):
-        # Not the convolution's output, which SiLU's gradient needs: the kernel computes it again.
+    def forward(ctx, x, weight, bias, act, residual=False):
+        # Not the convolution's output, which the activation's gradient needs: the kernel computes
+        # it again.
         ctx.save_for_backward(x, weight, bias)
-        ctx.silu, ctx.residual = silu, residual
-        return kernels_of(weight).forward(x, weight, bias, silu, residual)
+        ctx.act, ctx.residual = act, residual
+        return kernels_of(weight).forward(x, weight, bias, act, residual)
 
     @staticmethod
     def backward(ctx, grad):
-        given, silu, residual = ctx.saved_tensors, ctx.silu, ctx.residual
+        given, act, residual = ctx.saved_tensors, ctx.act, ctx.residual
         if differentiated_again(grad):
             return gradients(
-                lambda *x: plain_of_one_dtype(*x, silu, 1, residual),
+                lambda *x: plain_of_one_dtype(*x, act, 1, residual),
                 given,
                 ctx.needs_input_grad,
                 grad,
             )
         wants_dx, *wants_parameters = ctx.needs_input_grad[:3]
         wants = (wants_dx, any(wants_parameters))
-        return *kernels_of(given[1]).backward(grad, *given, silu, *wants, residual), None, None
+        return *kernels_of(given[1]).backward(grad, *given, act, *wants, residual), None, None
 
 
 class _Strided(torch.autograd.Function):
     """At a stride of 2."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, silu):
+    def forward(ctx, x, weight, bias, act):
         from .kernels.strided_conv import forward
 
-        y, before = forward(x, weight, bias, silu, any(ctx.needs_input_grad))
+        y, before = forward(x, weight, bias, act == "silu", any(ctx.needs_input_grad))
         ctx.save_for_backward(x, weight, bias, before)
-        ctx.silu = silu
+        ctx.act = act
         return y
 
     @staticmethod
@@ -169,7 +176,7 @@ class _Strided(torch.autograd.Function):
         *given, before = ctx.saved_tensors
         if differentiated_again(grad):
             return gradients(
-                lambda *x: plain_of_one_dtype(*x, ctx.silu, 2), given, ctx.needs_input_grad, grad
+                lambda *x: plain_of_one_dtype(*x, ctx.act, 2), given, ctx.needs_input_grad, grad
             )
         from .kernels.strided_conv import backward
 

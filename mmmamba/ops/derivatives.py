@@ -31,6 +31,11 @@ def watched() -> bool:
     )
 
 
+def unwatched(x: Tensor) -> bool:
+    """Whether x is on a GPU, and nobody is there who wants to see every operator as it is."""
+    return x.is_cuda and not watched()
+
+
 def differentiated_again(grad: Tensor) -> bool:
     """Whether what a backward pass makes of `grad` is to be differentiated or transformed too."""
     # Gradients that come many at once, by `is_grads_batched=True`, are none of torch.func's.

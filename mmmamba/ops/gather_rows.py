@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .derivatives import differentiated_again, watched
+from .derivatives import differentiated_again, unwatched, watched
 from .launch import DTYPES, HAS_TRITON
-from .recompute import unwatched
 
 
 def gather_rows(x_BNC: Tensor, index_M: Tensor, inverse_NK: Tensor) -> Tensor:
@@ -45,8 +44,8 @@ def _sums(y_BMC: Tensor, inverse_NK: Tensor) -> Tensor:
 
         # One kernel, where each row would be written before it is added.
         return gather_sums(y_BMC, inverse_NK)
-    rows_BNKC = y_BMC.index_select(1, inverse_NK.flatten()).unflatten(1, inverse_NK.shape)
-    return rows_BNKC.sum(2)
+    rows_BXC = y_BMC.index_select(1, inverse_NK.flatten())
+    return rows_BXC if inverse_NK.shape[1] == 1 else rows_BXC.unflatten(1, inverse_NK.shape).sum(2)
 
 
 def _plain(x_BNC: Tensor, index_M: Tensor, reads_zeros: bool) -> Tensor:
@@ -59,16 +58,18 @@ class _Gather(torch.autograd.Function):
     def forward(ctx, x_BNC, index_M, inverse_NK):
         ctx.save_for_backward(index_M, inverse_NK)
         # Each row that is there is named once in both: which is longer has the empty places.
-        return _plain(x_BNC, index_M, len(index_M) > inverse_NK.numel())
+        if len(index_M) > inverse_NK.numel():
+            return _plain(x_BNC, index_M, reads_zeros=True)
+        return _sums(x_BNC, index_M[:, None])
 
     @staticmethod
     def backward(ctx, grad_BMC):
         index_M, inverse_NK = ctx.saved_tensors
         has_empty = inverse_NK.numel() > len(index_M)
-        if inverse_NK.shape[1] > 1 and not (has_empty or differentiated_again(grad_BMC)):
+        if not (has_empty or differentiated_again(grad_BMC)):
             return _sums(grad_BMC, inverse_NK), None, None
-        rows_BNKC = _plain(grad_BMC, inverse_NK.flatten(), has_empty).unflatten(1, inverse_NK.shape)
-        return rows_BNKC.sum(2) if inverse_NK.shape[1] > 1 else rows_BNKC.squeeze(2), None, None
+        rows_BXC = _plain(grad_BMC, inverse_NK.flatten(), has_empty)
+        return rows_BXC.unflatten(1, inverse_NK.shape).sum(2), None, None
 
 
 class _Sums(torch.autograd.Function):

@@ -8,20 +8,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import aligned
 from .autocast import autocast_dtype
-from .derivatives import differentiated_again, gradients
+from .derivatives import differentiated_again, gradients, unwatched
 from .recompute import recompute_pays
 from .sum_rows import sum_rows
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`F.linear`, whose backward pass adds the bias's gradient up by `sum_rows`."""
-    if bias is None or not recompute_pays(x):
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.linear`, on a GPU with fast kernels for widths that are no multiple of 8, too.
+
+    Its backward pass adds the bias's gradient up by `sum_rows`.
+    """
+    of_bias = bias is not None and torch.is_grad_enabled()
+    # A vector is no matrix product.
+    if x.dim() < 2 or not unwatched(x) or not (of_bias or aligned.is_odd(*weight.shape)):
         return F.linear(x, weight, bias)
     low = autocast_dtype(x)
     if low is not None:
         # An autograd function's inside does not see autocast, so its inputs are cast before it.
-        x, weight, bias = x.to(low), weight.to(low), bias.to(low)
+        x, weight = x.to(low), weight.to(low)
+        bias = None if bias is None else bias.to(low)
     return _Linear.apply(x, weight, bias)
 
 
@@ -29,7 +36,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias):
         ctx.save_for_backward(x, weight, bias)
-        return F.linear(x, weight, bias)
+        return aligned.linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx, grad):
@@ -38,8 +45,8 @@ class _Linear(torch.autograd.Function):
         x, weight, _ = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
         grad_RD = grad.flatten(0, -2)
-        dx = (grad_RD @ weight).view(x.shape) if of_x else None
-        dweight = grad_RD.t() @ x.flatten(0, -2) if of_weight else None
+        dx = aligned.input_gradient(grad_RD, weight).view(x.shape) if of_x else None
+        dweight = aligned.weight_gradient(grad_RD, x.flatten(0, -2)) if of_weight else None
         return dx, dweight, sum_rows(grad_RD) if of_bias else None
 
 

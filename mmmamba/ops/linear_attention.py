@@ -15,9 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .autocast import full_precision, no_autocast
-from .derivatives import differentiated_again, gradients
+from .derivatives import differentiated_again, gradients, unwatched
 from .launch import DTYPES, HAS_TRITON
-from .recompute import unwatched
 
 EPS = 1e-6
 """Added to a query's product with the mean key."""

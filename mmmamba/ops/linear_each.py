@@ -9,12 +9,11 @@ of these outputs.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .autocast import autocast_dtype
-from .derivatives import differentiated_again, gradients
-from .recompute import unwatched
+from .derivatives import differentiated_again, gradients, unwatched
+from .linear import linear
 
 
 def linear_each(u_BLKE: Tensor, weight_KXE: Tensor) -> Tensor:
@@ -35,7 +34,7 @@ def grouped_linear(x_BLD: Tensor, weight_KJXE: Tensor) -> Tensor:
     if x_BLD.is_cuda:
         # One product, K times the arithmetic of K thin ones: these read and write at odd strides,
         # and of such narrow maps a product waits for memory, not for arithmetic.
-        return F.linear(x_BLD, block_diagonal(weight_KJXE))
+        return linear(x_BLD, block_diagonal(weight_KJXE))
     J = weight_KJXE.shape[1]
     u_BLKE = x_BLD.unflatten(-1, (len(weight_KJXE), -1))
     y_BLKJX = linear_each(u_BLKE, weight_KJXE.flatten(1, 2)).unflatten(-1, (J, -1))

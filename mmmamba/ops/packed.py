@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from .autocast import autocast_dtype
-from .derivatives import watched
+from .derivatives import unwatched, watched
+from .linear import linear as linear_of_gpu
 
 SAMPLE = 61
 """Numbers of a weight that are looked at, at least."""
@@ -39,7 +40,9 @@ _KEPT: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`F.linear`."""
+    """`F.linear`; on a GPU by `mmmamba.ops.linear`."""
+    if x.is_cuda:
+        return linear_of_gpu(x, weight, bias)
     dtype = autocast_dtype(x) or x.dtype
     # A vector is no matrix product.
     if x.dim() < 2 or not _packs(x, weight, dtype):
@@ -62,12 +65,19 @@ def conv2d(
 ) -> Tensor:
     """`F.conv2d` of one group and without dilation.
 
+    On a GPU a kernel of one cell with a bias is a linear layer, whose product adds the bias where
+    cuDNN's convolution leaves that to a pass of its own.
+
     On a CPU also in training by a way of its own, where PyTorch would take longer to lay out the
     weight and its gradient than to convolve: wide convolutions over small maps are one matrix
     product of the patches.
     """
     dtype = autocast_dtype(x_BCHW) or x_BCHW.dtype
     channels_last = x_BCHW.dim() == 4 and x_BCHW.is_contiguous(memory_format=torch.channels_last)
+    of_cells = weight.shape[2:] == stride == (1, 1) and padding == (0, 0)
+    if of_cells and channels_last and bias is not None and unwatched(x_BCHW):
+        x_BHWC = x_BCHW.permute(0, 2, 3, 1)
+        return linear_of_gpu(x_BHWC, weight.flatten(1), bias).permute(0, 3, 1, 2)
     if channels_last and _packs(x_BCHW, weight, dtype):
         return _packed_conv2d(x_BCHW.to(dtype), weight, bias, stride, padding)
     if channels_last and _patches_pay(x_BCHW, weight, dtype, stride, padding):

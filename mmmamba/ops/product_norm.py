@@ -11,10 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .derivatives import differentiated_again, gradients
+from .derivatives import differentiated_again, gradients, unwatched
 from .launch import DTYPES, HAS_TRITON
 from .layer_norm import MAX_WIDTH, output_dtype
-from .recompute import unwatched
 
 
 def product_norm(

@@ -17,20 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .aligned import input_gradient, linear, weight_gradient
 from .autocast import autocast_dtype
-from .derivatives import differentiated_again, gradients, transformed, watched
+from .derivatives import differentiated_again, gradients, transformed, unwatched
 from .launch import DTYPES, HAS_TRITON
 from .sum_rows import sum_rows
 
 aten = torch.ops.aten
-
-
-def unwatched(x: Tensor) -> bool:
-    """Whether x is on a GPU, without a compiler, a counter of operators or a transform.
-
-    Those want to see every operator as it is.
-    """
-    return x.is_cuda and not watched()
 
 
 def recompute_pays(x: Tensor) -> bool:
@@ -79,12 +72,12 @@ def _as_autocast(x: Tensor, *parameters: Tensor | None) -> list[Any]:
 
 
 def _plain_linear(x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str) -> Tensor:
-    return F.linear(F.gelu(x, approximate=approximate), weight, bias)
+    return linear(F.gelu(x, approximate=approximate), weight, bias)
 
 
 def _plain_mlp(given: Sequence[Any], approximate: str) -> Tensor:
     x, weight1, bias1, weight2, bias2 = given
-    return _plain_linear(F.linear(x, weight1, bias1), weight2, bias2, approximate)
+    return _plain_linear(linear(x, weight1, bias1), weight2, bias2, approximate)
 
 
 class _Linear(NamedTuple):
@@ -122,7 +115,7 @@ def _backward(
     wants_dx, wants_dweight, wants_dbias = wants
     dx = activated = sums = None
     if wants_dx or wants_sums:
-        dactivated = (grad_RD @ weight).view(x.shape)
+        dactivated = input_gradient(grad_RD, weight).view(x.shape)
         if wants_dweight and _kernel_takes(x, dactivated):
             from .kernels.gelu import backward
 
@@ -135,7 +128,7 @@ def _backward(
     if wants_dweight:
         if activated is None:
             activated = F.gelu(x, approximate=approximate)
-        dweight = grad_RD.t() @ activated.flatten(0, -2)
+        dweight = weight_gradient(grad_RD, activated.flatten(0, -2))
     dbias = sum_rows(grad_RD) if wants_dbias and bias is not None else None
     return _Gradients(dx, dweight, dbias, sums)
 
@@ -170,7 +163,7 @@ class _GeluMlp(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight1, bias1, weight2, bias2, approximate):
-        wide = F.linear(x, weight1, bias1)
+        wide = linear(x, weight1, bias1)
         ctx.save_for_backward(x, weight1, bias1, weight2, bias2, wide)
         ctx.approximate = approximate
         return _plain_linear(wide, weight2, bias2, approximate)
@@ -196,7 +189,7 @@ class _GeluMlp(torch.autograd.Function):
         if second.x is not None:
             dwide_RC = second.x.flatten(0, -2)
             if wants_dx:
-                dx = (dwide_RC @ weight1).view(x.shape)
+                dx = input_gradient(dwide_RC, weight1).view(x.shape)
             if wants_dweight1:
-                dweight1 = dwide_RC.t() @ x.flatten(0, -2)
+                dweight1 = weight_gradient(dwide_RC, x.flatten(0, -2))
         return dx, dweight1, second.sums, second.weight, second.bias, None

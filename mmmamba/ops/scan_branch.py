@@ -106,7 +106,7 @@ def _forward(
     batch, height, width, channels = shape = given.x_BHWD.shape
     x_BDHW = given.x_BHWD.permute(0, 3, 1, 2)
     local_BDHW = kernels_of(given.conv_weight).forward(
-        x_BDHW, given.conv_weight, given.conv_bias, True
+        x_BDHW, given.conv_weight, given.conv_bias, "silu"
     )
     length = height * width
     strides = (length * channels, channels, 1)
@@ -128,7 +128,7 @@ def _forward(
 def _plain(given: ScanBranch, index: Tensor, settings: _Settings) -> Tensor:
     """The same from PyTorch's operators alone."""
     x_BDHW = given.x_BHWD.permute(0, 3, 1, 2)
-    local_BDHW = plain_of_one_dtype(x_BDHW, given.conv_weight, given.conv_bias, True)
+    local_BDHW = plain_of_one_dtype(x_BDHW, given.conv_weight, given.conv_bias, "silu")
     scanned = projected.Tensors(
         local_BDHW.flatten(2).transpose(1, 2),
         *plain_join(given.separate, settings.weight_dtype),
@@ -193,7 +193,7 @@ def _backward(
         given.x_BHWD.permute(0, 3, 1, 2),
         given.conv_weight,
         given.conv_bias,
-        True,
+        "silu",
         wants_dx,
         any(wants_parameters),
     )

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from .autocast import full_precision
-from .derivatives import differentiated_again, gradients
+from .derivatives import differentiated_again, gradients, unwatched
 from .launch import DTYPES, HAS_TRITON
-from .recompute import unwatched
 
 
 def add_spectrum(x_BLC: Tensor, weight: Tensor, shift: bool = False) -> Tensor:

@@ -15,9 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .autocast import no_autocast
-from .derivatives import differentiated_again, gradients
+from .derivatives import differentiated_again, gradients, unwatched
 from .launch import DTYPES, HAS_TRITON
-from .recompute import unwatched
 
 MOST_DILATIONS, LARGEST_DILATION = 4, 255
 """That the kernels take."""

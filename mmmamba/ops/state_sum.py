@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from .autocast import full_precision, no_autocast
-from .derivatives import differentiated_again, gradients
+from .derivatives import differentiated_again, gradients, unwatched
 from .launch import DTYPES, HAS_TRITON
-from .recompute import unwatched
 
 WIDEST = 128
 """States, and channels of a head, that a program holds."""

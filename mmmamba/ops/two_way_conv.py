@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .derivatives import differentiated_again, gradients
+from .derivatives import differentiated_again, gradients, unwatched
 from .launch import DTYPES, HAS_TRITON
-from .recompute import unwatched
 
 
 def two_way_conv_silu(

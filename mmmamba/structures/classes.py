@@ -11,6 +11,14 @@ from ..errors import UsageError
 from ..printable import printable
 from .colours import Colour, spread_colours
 
+# What mmdet has for COCO, VOC and any data set of a user in their formats: colours of panoptic maps
+# that begin with a crimson and a maroon and have several dark blues, which lines do not show apart.
+PANOPTIC = {
+    ((220, 20, 60), (119, 11, 32), (0, 0, 142)),
+    ((106, 0, 228), (119, 11, 32), (165, 42, 42)),
+}
+"""The first three colours of such palettes."""
+
 
 @dataclass(frozen=True)
 class Classes:
@@ -50,8 +58,7 @@ def choose_colours(palette: Any, count: int) -> tuple[Colour, ...]:
     Raises:
         UsageError: the palette has something else than a colour.
     """
-    # A longer one belongs to other classes: mmdet's data sets keep COCO's colours, a crimson and a
-    # maroon first, when a config names classes of its own.
+    # A longer one belongs to other classes: a data set keeps its own when a config names classes.
     fits = isinstance(palette, Sequence) and not isinstance(palette, str) and len(palette) == count
     if not fits:
         return spread_colours(count)
@@ -60,7 +67,8 @@ def choose_colours(palette: Any, count: int) -> tuple[Colour, ...]:
             f"the palette has {printable(wrong[0])} for a colour, "
             "wanted red, green and blue of 0 … 255"
         )
-    return tuple(tuple(map(int, colour)) for colour in palette)
+    colours = tuple((int(red), int(green), int(blue)) for red, green, blue in palette)
+    return spread_colours(count) if colours[:3] in PANOPTIC else colours
 
 
 def _is_colour(colour: Any) -> bool:

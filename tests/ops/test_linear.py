@@ -6,7 +6,14 @@ import torch.nn.functional as F
 from torch.autograd import gradcheck, gradgradcheck
 
 from mmmamba.layers import Attention
+from mmmamba.ops import aligned
 from mmmamba.ops import linear as module
+
+
+def assert_near(got, want):
+    """As near as bfloat16 comes."""
+    atol = 2e-2 * float(want.detach().abs().max())
+    torch.testing.assert_close(got.to(want.dtype), want, rtol=2e-2, atol=atol)
 
 
 @pytest.mark.parametrize("frozen", [(), (0,), (1,), (2,)])
@@ -18,6 +25,50 @@ def test_linear(frozen):
     g = torch.randn_like(want)
     for a, b in zip(torch.autograd.grad(got, wanted, g), torch.autograd.grad(want, wanted, g)):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize(("K", "N"), [(12, 10), (16, 10), (12, 16)])
+@pytest.mark.parametrize("bias", [False, True])
+def test_widths_that_are_no_multiple_of_eight(monkeypatch, K, N, bias):
+    """As on a GPU: padded products, in half precision and of many rows alone."""
+    monkeypatch.setattr(aligned, "unwatched", lambda x: True)
+    monkeypatch.setattr(module, "unwatched", lambda x: True)
+    padded = []
+    monkeypatch.setattr(aligned.F, "pad", lambda *a, pad=F.pad: padded.append(a) or pad(*a))
+    torch.manual_seed(0)
+    for rows, dtype, pads in ((4096, torch.bfloat16, True), (64, torch.bfloat16, False)):
+        shapes = ((2, rows // 2, K), (N, K), (N,))[: 2 + bias]
+        leaves = [torch.randn(s).to(dtype).requires_grad_() for s in shapes]
+        padded.clear()
+        y = module.linear(*leaves)
+        g = torch.randn_like(y)
+        got = [y, *torch.autograd.grad(y, leaves, g)]
+        assert bool(padded) == pads and y.is_contiguous()
+        full = [x.detach().float().requires_grad_() for x in leaves]
+        y = F.linear(*full)
+        for a, b in zip(got, [y, *torch.autograd.grad(y, full, g.float())], strict=True):
+            assert a.shape == b.shape and a.dtype == dtype
+            torch.testing.assert_close(
+                a.float(), b, rtol=2e-2, atol=2e-2 * float(b.detach().abs().max())
+            )
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("K", "N"), [(348, 1392), (1392, 348), (348, 348), (96, 98)])
+def test_odd_widths_on_a_gpu(K, N, dtype):
+    torch.manual_seed(0)
+    leaves = [torch.randn(s, device="cuda").requires_grad_() for s in ((2, 5000, K), (N, K), (N,))]
+    y = F.linear(*leaves)
+    g = torch.randn_like(y)
+    want = [y, *torch.autograd.grad(y, leaves, g)]
+    with torch.autocast("cuda", dtype):
+        y = module.linear(*leaves)
+    assert y.dtype == dtype and y.is_contiguous()
+    for a, b in zip([y, *torch.autograd.grad(y, leaves, g.to(dtype))], want, strict=True):
+        torch.testing.assert_close(
+            a.float(), b, rtol=2e-2, atol=2e-2 * float(b.detach().abs().max())
+        )
 
 
 def test_heads():
@@ -66,4 +117,4 @@ def test_attention_on_a_gpu(dtype):
         found.append([y, *torch.autograd.grad(y.float().sin().sum(), [x, *attention.parameters()])])
     for a, b in zip(*found, strict=True):
         assert a.dtype == b.dtype
-        torch.testing.assert_close(a, b, rtol=2e-2, atol=2e-2 * float(b.abs().max()))
+        torch.testing.assert_close(a, b, rtol=2e-2, atol=2e-2 * float(b.detach().abs().max()))

@@ -58,6 +58,25 @@ def test_conv2d(size, batch, side, stride, padding):
         assert close(conv2d(x.contiguous(), *given), layer(x))
 
 
+def test_a_kernel_of_one_cell_is_a_product_on_a_gpu(monkeypatch):
+    """As there; a strided one, one without a bias and a channels-first map go PyTorch's way."""
+    monkeypatch.setattr(packed, "unwatched", lambda x: True)
+    products = []
+    monkeypatch.setattr(packed, "linear_of_gpu", lambda *a: products.append(a) or F.linear(*a))
+    for options in (dict(), dict(stride=2), dict(bias=False), dict(padding=1)):
+        layer, x = nn.Conv2d(12, 20, 1, **options), random_map(2, 12, 5, 7).requires_grad_()
+        given = (layer.weight, layer.bias, layer.stride, layer.padding)
+        products.clear()
+        got, want = conv2d(x, *given), layer(x)
+        assert close(got, want) and got.is_contiguous(memory_format=torch.channels_last)
+        assert bool(products) == (not options)
+        leaves = [x, *layer.parameters()]
+        found = [torch.autograd.grad(y.square().sum(), leaves) for y in (got, want)]
+        assert all(close(a, b) for a, b in zip(*found))
+        assert close(conv2d(x.contiguous(), *given), want)
+    assert not products
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("size", [(6, 6), (5, 8)])
 def test_training_of_wide_convolutions_over_small_maps(size, dtype):

@@ -17,6 +17,7 @@ from mmmamba.ops import projected_scan, route_table, selective_scan
 def test_equals_the_parts(backend, d_state, routes, monkeypatch):
     monkeypatch.setenv("MMMAMBA_SCAN_BACKEND", backend)
     check(routes, d_state, torch.float64)
+    check(routes, d_state, torch.float64, zeros=3)
 
 
 @pytest.mark.parametrize("backend", ["naive", "torch", "cpu"])
@@ -31,7 +32,7 @@ def test_a_batch_in_parts(backend, monkeypatch):
     check(("row", "column"), 2, torch.float64, size=(15, 10))
 
 
-def check(routes, d_state, dtype, device="cpu", rtol=1e-9, skips=True, size=(5, 6)):
+def check(routes, d_state, dtype, device="cpu", rtol=1e-9, skips=True, size=(5, 6), zeros=0):
     torch.manual_seed(0)
     (H, W), K, D, N = size, len(routes or "1"), 8, d_state
     index = None if routes is None else route_table(routes, H, W, device)
@@ -44,8 +45,9 @@ def check(routes, d_state, dtype, device="cpu", rtol=1e-9, skips=True, size=(5, 
     ]
     leaves = [x.to(device, dtype).requires_grad_() for x in leaves]
     x, weight, A, skip, bias = leaves = leaves if skips else [*leaves[:3], None, leaves[4]]
+    filled = F.pad(weight, (0, 0, 0, zeros))
     leaves = [leaf for leaf in leaves if leaf is not None]
-    got = projected_scan(x, weight, A, skip, index=index, delta_bias=bias)
+    got = projected_scan(x, filled, A, skip, index=index, delta_bias=bias)
     delta, B, C = F.linear(x, weight).split((K * D, K * N, K * N), -1)
     want = selective_scan(
         x,

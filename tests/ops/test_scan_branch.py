@@ -64,7 +64,7 @@ def make(d_state=N, bias=True, sliced=False) -> ScanBranch:
 
 def in_parts(given: ScanBranch, feeds_linear: bool = True) -> torch.Tensor:
     x = given.x_BHWD.permute(0, 3, 1, 2)
-    local = depthwise_conv(x, given.conv_weight, given.conv_bias, silu=True)
+    local = depthwise_conv(x, given.conv_weight, given.conv_bias, act="silu")
     parts = Separate(given.x_proj_KMD, given.dt_proj_KDR, given.A_log)
     low = torch.bfloat16 if torch.is_autocast_enabled("cpu") else x.dtype
     y = projected_scan(

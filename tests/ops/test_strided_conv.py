@@ -42,18 +42,18 @@ def in_float32(tensors):
 
 @kernels
 @pytest.mark.parametrize(
-    ("shape", "side", "bias", "silu", "sliced", "dtype"),
+    ("shape", "side", "bias", "act", "sliced", "dtype"),
     [
-        ((2, 3, 1, 1), 7, True, True, False, torch.float32),
-        ((1, 72, 3, 4), 7, True, True, True, torch.float32),
-        ((2, 8, 4, 3), 7, False, False, False, torch.bfloat16),
-        ((2, 5, 4, 9), 3, True, True, True, torch.float16),
-        ((1, 8, 2, 3), 5, True, False, False, torch.float32),
+        ((2, 3, 1, 1), 7, True, "silu", False, torch.float32),
+        ((1, 72, 3, 4), 7, True, "silu", True, torch.float32),
+        ((2, 8, 4, 3), 7, False, None, False, torch.bfloat16),
+        ((2, 5, 4, 9), 3, True, "silu", True, torch.float16),
+        ((1, 8, 2, 3), 5, True, None, False, torch.float32),
     ],
 )
-def test_kernels_equal_pytorch(where, memory, shape, side, bias, silu, sliced, dtype):
+def test_kernels_equal_pytorch(where, memory, shape, side, bias, act, sliced, dtype):
     given = make(*shape, side, bias, dtype, sliced=sliced)
-    got, want = outputs(_Strided.apply, *given, silu), outputs(_plain, *in_float32(given), silu, 2)
+    got, want = outputs(_Strided.apply, *given, act), outputs(_plain, *in_float32(given), act, 2)
     assert got[0].permute(0, 2, 3, 1).is_contiguous() and got[0].dtype == dtype
     assert_close(got, want, TOLERANCE[dtype])
 
@@ -64,16 +64,16 @@ def test_gradients_in_other_strides_and_only_those_wanted(where, memory):
     for given in (torch.ones((), device=DEVICE).expand(grad.shape), grad.contiguous()):
         got, want = (
             outputs(call, x, weight, bias, given, *options)
-            for call, options in ((_Strided.apply, (True,)), (_plain, (True, 2)))
+            for call, options in ((_Strided.apply, ("silu",)), (_plain, ("silu", 2)))
         )
         assert_close(got, want, 1e-5)
     leaf = x.detach().requires_grad_()
-    (dx,) = torch.autograd.grad(_Strided.apply(leaf, weight, bias, True), leaf, grad)
-    (want,) = torch.autograd.grad(_plain(leaf, weight, bias, True, 2), leaf, grad)
+    (dx,) = torch.autograd.grad(_Strided.apply(leaf, weight, bias, "silu"), leaf, grad)
+    (want,) = torch.autograd.grad(_plain(leaf, weight, bias, "silu", 2), leaf, grad)
     assert_close([dx], [want], 1e-5)
     leaf = weight.detach().requires_grad_()
-    (dweight,) = torch.autograd.grad(_Strided.apply(x, leaf, None, False), leaf, grad)
-    (want,) = torch.autograd.grad(_plain(x, leaf, None, False, 2), leaf, grad)
+    (dweight,) = torch.autograd.grad(_Strided.apply(x, leaf, None, None), leaf, grad)
+    (want,) = torch.autograd.grad(_plain(x, leaf, None, None, 2), leaf, grad)
     assert_close([dweight], [want], 1e-5)
 
 
@@ -81,14 +81,14 @@ def test_gradients_in_other_strides_and_only_those_wanted(where, memory):
 def test_second_derivatives(where):
     given = make(1, 4, 3, 2, 3)[:3]
     assert_second_order_equal(
-        lambda *x: _Strided.apply(*x, True), lambda *x: plain_of_one_dtype(*x, True, 2), given
+        lambda *x: _Strided.apply(*x, "silu"), lambda *x: plain_of_one_dtype(*x, "silu", 2), given
     )
 
 
 @kernels
 def test_empty_batch(where):
     x, weight, bias, grad = make(0, 8, 4, 5)
-    y, dx, dweight, dbias = outputs(_Strided.apply, x, weight, bias, grad, True)
+    y, dx, dweight, dbias = outputs(_Strided.apply, x, weight, bias, grad, "silu")
     assert y.shape == (0, 8, 2, 3) and dx.shape == x.shape
     assert not dweight.any() and not dbias.any()
 
@@ -101,7 +101,7 @@ def test_empty_batch(where):
 def test_on_a_gpu(where, shape, side, dtype):
     """Within rounding of float64, and bit-equal from run to run."""
     given = make(*shape, side, True, dtype)
-    want = outputs(_plain, *(t.double() for t in given), True, 2)
-    got, again = (outputs(depthwise_conv, *given, True, 2) for _ in range(2))
+    want = outputs(_plain, *(t.double() for t in given), "silu", 2)
+    got, again = (outputs(depthwise_conv, *given, "silu", 2) for _ in range(2))
     assert_close(got, want, TOLERANCE[dtype])
     assert all(torch.equal(a, b) for a, b in zip(got, again))

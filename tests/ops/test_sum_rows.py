@@ -25,7 +25,9 @@ def test_kernel_equals_pytorch(where, shape, dtype):
 
 
 @kernels
-@pytest.mark.parametrize("shape", [(1, 1), (792, 2, 96), (300, 17, 3), (0, 5), (3, 0)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (792, 2, 96), (300, 17, 3), (8, 700), (9, 2, 96), (0, 5), (3, 0)]
+)
 def test_parts_are_added_up(where, shape):
     from mmmamba.ops.kernels.add_parts import add_parts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from mmdet.datasets import CocoDataset, VOCDataset
 
 from mmmamba.errors import UsageError
 from mmmamba.structures.classes import Classes, choose_colours
@@ -14,6 +15,9 @@ def test_a_data_set_s_palette_comes_first() -> None:
     # The longer one is another's: that of COCO, where a config names its own two classes.
     for other in (None, "random", [(1, 2, 3)], [(220, 20, 60), (119, 11, 32), (0, 0, 142)]):
         assert choose_colours(other, 2) == spread_colours(2)
+    for data in (CocoDataset, VOCDataset):
+        palette = data.METAINFO["palette"]
+        assert choose_colours(palette, len(palette)) == spread_colours(len(palette))
     with pytest.raises(UsageError, match="the palette has blue for a colour"):
         choose_colours([(1, 2, 3), "blue"], 2)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from mmengine.device import get_device
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.optim import AmpOptimWrapper
@@ -39,13 +38,14 @@ class OutlineHook(Hook):
 def outline(runner: Runner) -> dict[str, str]:
     """What there is to say, by its subject."""
     network = bare_model(runner.model)
+    device = next(network.parameters()).device
     lines = {
         "model": _model(network, class_name(runner.cfg.model["type"])),
         "weights": _weights(runner, network),
         "training": _data(runner, "train"),
         "validation": "none",
-        "device": _device(),
-        "precision": _precision(runner),
+        "device": _device(device),
+        "precision": _precision(runner, device),
         "batch": _batch(runner),
         "schedule": _schedule(runner),
         "optimizer": _optimizer(runner),
@@ -99,23 +99,22 @@ def _data(runner: Runner, mode: str) -> str:
     return f"{text}, {len(names)} class{'es' * (len(names) > 1)} ({shown})"
 
 
-def _device() -> str:
-    device = torch.device(get_device())
+def _device(device: torch.device) -> str:
     if device.type == "cuda":
-        name = torch.cuda.get_device_name()
+        name = torch.cuda.get_device_name(device)
     else:
         threads = torch.get_num_threads()
         name = f"{device.type}, {threads} thread{'s' * (threads > 1)}"
     return f"{get_world_size()} x {name}" if get_world_size() > 1 else name
 
 
-def _precision(runner: Runner) -> str:
+def _precision(runner: Runner, device: torch.device) -> str:
     if any(isinstance(one, AmpOptimWrapper) for one in _wrappers(runner)):
         casts = [getattr(one, "cast_dtype", None) for one in _wrappers(runner)]
         # Without a dtype, autocast takes its own of the device.
-        default = torch.get_autocast_dtype(torch.device(get_device()).type)
+        default = torch.get_autocast_dtype(device.type)
         return f"mixed, {str(casts[0] or default).removeprefix('torch.')} and float32"
-    tf32 = torch.cuda.is_available() and torch.backends.cuda.matmul.allow_tf32
+    tf32 = device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32
     return "float32, products in TF32" if tf32 else "float32"
 
 

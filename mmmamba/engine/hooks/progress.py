@@ -107,8 +107,10 @@ class ProgressHook(Hook):
                 parts.append(f"{key} {value:{form}}")
         if self.speed:
             parts.append(f"{self.speed:.3g} images/s")
-        if torch.cuda.is_available():
-            parts.append(f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+        memory = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else 0
+        # None where the run is on the CPU of a machine with a GPU.
+        if memory:
+            parts.append(f"{memory / 2**30:.1f} GiB")
         if "eta" in hub.runtime_info:
             parts.append(f"eta {timedelta(seconds=int(hub.get_info('eta')))}")
         return "  ".join(parts)

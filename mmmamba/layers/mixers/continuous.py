@@ -18,6 +18,7 @@ from mmmamba.ops import (
     visit_table,
 )
 from mmmamba.ops.autocast import autocast_dtype
+from mmmamba.ops.linear import linear
 
 from ..activated import DepthwiseConv
 from ..layout import channels_first, channels_last
@@ -68,9 +69,9 @@ class ContinuousMixer(nn.Module):
         # and the gate is projected after the scan, beside which it would lie idle.
         weight_DC, gate_DC = self.in_proj.weight.chunk(2)
         bias_D, gate_bias_D = self.in_proj.bias.chunk(2)
-        x_BHWD = F.linear(x_BHWC, weight_DC, bias_D)
+        x_BHWD = linear(x_BHWC, weight_DC, bias_D)
         y_BHWD = self.scan(channels_last(self.conv2d(channels_first(x_BHWD))))
-        z_BHWD = F.linear(x_BHWC, gate_DC, gate_bias_D)
+        z_BHWD = linear(x_BHWC, gate_DC, gate_bias_D)
         gated_BLD = silu_gate(y_BHWD.flatten(1, 2), z_BHWD.flatten(1, 2))
         return self.out_proj(gated_BLD.view(z_BHWD.shape))
 

@@ -13,8 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmmamba.ops import fuse_states, projected_states, route_table, selective_scan, silu_gate
-from mmmamba.ops.autocast import autocast_dtype
-from mmmamba.ops.selective_scan.joined import Separate, joined
 
 from ..activated import DepthwiseConv
 from ..layout import channels_first, channels_last
@@ -156,10 +154,6 @@ def states(s6: S6, u_BLD: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 def states_projecting(s6: S6, u_BLD: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """`states` of a single one: less is kept for the backward pass."""
-    # Also where a whole model was cast to half, and no autocast is on.
-    taken = autocast_dtype(u_BLD) or u_BLD.dtype
-    weight_MD, A_1D1 = joined(Separate(s6.x_proj_KME, s6.dt_proj_KER, s6.A_log_KEN), taken)
-    # Rows of a product that begin on no multiple of 16 bytes take slower kernels.
-    weight_MD = F.pad(weight_MD, (0, 0, 0, -len(weight_MD) % 8))
+    taken, weight_MD, A_1D1 = s6.joined(u_BLD)
     dt_bias_1D = full_precision(s6.dt_bias_KE)
     yield projected_states(u_BLD, weight_MD, A_1D1, dt_bias_1D, output_dtype(taken))

@@ -17,9 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmmamba.ops import projected_scan, selective_scan
+from mmmamba.ops.aligned import filled
 from mmmamba.ops.autocast import autocast_dtype
+from mmmamba.ops.derivatives import unwatched
+from mmmamba.ops.linear import linear
 from mmmamba.ops.linear_each import block_diagonal, linear_each
-from mmmamba.ops.recompute import unwatched
 from mmmamba.ops.selective_scan.joined import Separate, joined
 
 from ..precision import full_precision
@@ -110,13 +112,13 @@ class S6(NamedTuple):
         down_KRE, BC_KXE = self.x_proj_KME.split((R, 2 * N), 1)
         step_KEE = compose(self.dt_proj_KER, down_KRE)
         if heads == 1:
-            delta = F.linear(x_BLD, step_KEE.flatten(0, 1))
-            BC = F.linear(x_BLD, BC_KXE.flatten(0, 1))
+            delta = linear(x_BLD, step_KEE.flatten(0, 1))
+            BC = linear(x_BLD, BC_KXE.flatten(0, 1))
         else:
             # One product for all heads, which is zero where a head does not look: what B and C are
             # made of is too thin for one of its own.
             blocks = [_for_heads(rows, heads) for rows in (step_KEE, full_precision(BC_KXE))]
-            joint = F.linear(x_BLD, torch.cat(blocks).to(x_BLD.dtype))
+            joint = linear(x_BLD, torch.cat(blocks).to(x_BLD.dtype))
             delta, BC = joint.split([len(rows) for rows in blocks], -1)
         B_BLKN, C_BLKN = BC.unflatten(-1, routes).split(N, -1)
         return Projected(delta.unflatten(-1, routes), B_BLKN, C_BLKN)
@@ -155,10 +157,7 @@ class S6(NamedTuple):
         self, x_BLD: Tensor, index: Tensor | None = None, index_complete: bool = False
     ) -> Tensor:
         """`scan` of `project`, merged, of one head: less is kept for the backward pass."""
-        # Also where a whole model was cast to half, and no autocast is on.
-        taken = autocast_dtype(x_BLD) or x_BLD.dtype
-        separate = Separate(self.x_proj_KME, self.dt_proj_KER, self.A_log_KEN)
-        weight, A_KEN = joined(separate, taken)
+        taken, weight, A_KEN = self.joined(x_BLD)
         return projected_scan(
             x_BLD,
             weight,
@@ -170,6 +169,17 @@ class S6(NamedTuple):
             out_dtype=output_dtype(taken),
             index_complete=index_complete,
         )
+
+    def joined(self, x_BLD: Tensor) -> tuple[torch.dtype, Tensor, Tensor]:
+        """The dtype in which a scan takes the map, and there `Joined`'s weight; A.
+
+        Rows of zeros fill the weight up to a multiple of 8.
+        """
+        # Also where a whole model was cast to half, and no autocast is on.
+        taken = autocast_dtype(x_BLD) or x_BLD.dtype
+        separate = Separate(self.x_proj_KME, self.dt_proj_KER, self.A_log_KEN)
+        weight_XE, A_KEN = joined(separate, taken)
+        return taken, filled(weight_XE), A_KEN
 
     def _A_KEN(self) -> Tensor:
         return -torch.exp(full_precision(self.A_log_KEN))

@@ -1,12 +1,17 @@
 """VSSD's mixer: a state that sums all cells, and that every cell reads."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmmamba.ops import state_sum
+from mmmamba.ops.aligned import filled
+from mmmamba.ops.linear import linear
 
 from ..activated import DepthwiseConv
+from ..bare import bare
 from ..layout import channels_first, channels_last
 from ..norm import GatedLayerNorm
 from ..precision import full_precision
@@ -48,7 +53,7 @@ class StateSum(Unordered, nn.Module):
         self.out_proj = nn.Linear(D, dim, bias=False)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        gate_BHWD, xBC_BHWE, dt_BHWG = self.in_proj(x_BHWC).split(self.splits, -1)
+        gate_BHWD, xBC_BHWE, dt_BHWG = self._project(x_BHWC)
         xBC_BHWE = channels_last(self.conv2d(channels_first(xBC_BHWE)))
         # The weights are positive, unlike the exponents of a recurrence, and sum over a whole map:
         # in full precision, and what they make too, up to the norm.
@@ -57,6 +62,15 @@ class StateSum(Unordered, nn.Module):
         D_G = full_precision(self.D)
         y_BLD = state_sum(xBC_BHWE.flatten(1, 2), weight_BLG, D_G, self.d_state)
         return self.out_proj(self.norm(y_BLD.view_as(gate_BHWD), gate_BHWD))
+
+    def _project(self, x_BHWC: Tensor) -> Sequence[Tensor]:
+        layer = self.in_proj
+        if not x_BHWC.is_cuda or not bare(layer, nn.Linear):
+            return layer(x_BHWC).split(self.splits, -1)
+        # As wide as a fast product is; what is made of zeros behind the parts nobody reads.
+        joint_BHWX = linear(x_BHWC, filled(layer.weight))
+        rest = joint_BHWX.shape[-1] - sum(self.splits)
+        return joint_BHWX.split((*self.splits, rest), -1)[:3]
 
     def extra_repr(self) -> str:
         return f"num_heads={self.splits[2]}, d_state={self.d_state}"

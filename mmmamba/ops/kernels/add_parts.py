@@ -13,7 +13,9 @@ from torch import Tensor
 
 from ..launch import Launch, Plans, ceil_div
 
-PROGRAMS, NUMBERS, WARPS = 256, 16, 8
+PROGRAMS = (8, 32, 256)
+"""Parts of a tile: the least of these that takes them all."""
+ELEMENTS, WARPS = 4096, 8
 _PLANS = Plans()
 
 
@@ -28,8 +30,11 @@ def add_parts(parts: Tensor, dtype: torch.dtype) -> Tensor:
     launch = _PLANS.get(key)
     if launch is None:
         sizes = dict(programs=programs, numbers=numbers)
-        blocks = ceil_div(numbers, NUMBERS)
-        constants = dict(BP=PROGRAMS, BN=NUMBERS, num_warps=WARPS)
+        rows = next((n for n in PROGRAMS if n >= programs), PROGRAMS[-1])
+        # Few parts of many numbers, as of a large batch's states, fill a tile, too.
+        columns = ELEMENTS // rows
+        blocks = ceil_div(numbers, columns)
+        constants = dict(BP=rows, BN=columns, num_warps=WARPS)
         launch = Launch(add_parts_kernel, parts.device, blocks, sizes, **constants)
         _PLANS.keep(key, launch)
     launch(sums, parts)

@@ -8,6 +8,7 @@ time from the cache. A step loads S rows before it stores one, so that the loads
 """
 
 import math
+from typing import Any
 
 import torch
 import triton
@@ -18,6 +19,7 @@ from ..launch import Launch, Plans, ceil_div
 from .add_parts import add_parts
 from .depthwise_grid import grid_of, tile_of, warps_of
 from .depthwise_weights import Gradients, parted, without_positions
+from .gelu import exact_form
 
 REGISTERS = 168
 """At most for each thread of the backward kernel.
@@ -31,12 +33,12 @@ _PLANS = Plans()
 
 
 def forward(
-    x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, residual: bool = False
+    x: Tensor, weight: Tensor, bias: Tensor | None, act: str | None, residual: bool = False
 ) -> Tensor:
     """`x` `(B, C, H, W)` with its channels side by side in memory."""
     y = _empty_map(x)
     if x.numel():
-        _convolve(x, weight.contiguous(), bias, y, SILU=silu, FLIP=False, RESIDUAL=residual)
+        _convolve(x, weight.contiguous(), bias, y, ACT=act, FLIP=False, RESIDUAL=residual)
     return y
 
 
@@ -45,16 +47,16 @@ def backward(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    silu: bool,
+    act: str | None,
     wants_dx: bool,
     wants_parameters: bool,
     residual: bool = False,
 ) -> Gradients:
     """Gradients of x, weight and bias.
 
-    One kernel passes the gradient through SiLU, for which it computes the convolution again, and
-    sums up the parameters' gradients; the other convolves what came through with the kernel turned
-    round.
+    One kernel passes the gradient through the activation, for which it computes the convolution
+    again, and sums up the parameters' gradients; the other convolves what came through with the
+    kernel turned round.
     """
     # The kernels read channels side by side; a gradient may come channels-first, or expanded from a
     # single number, whose strides are 0.
@@ -63,24 +65,24 @@ def backward(
     weight = weight.contiguous()
     if not x.numel():
         return without_positions(x, weight, bias)
-    # The gradient of the convolution's output; without SiLU it is the one that comes in.
+    # The gradient of the convolution's output; without activation it is the one that comes in.
     inner = None
     if wants_dx:
-        inner = _empty_map(x) if silu else grad
+        inner = _empty_map(x) if act else grad
     parts = None
     if wants_parameters:
         # Each program's share of the parameters' gradients, added up in one order afterwards.
         numbers = weight.shape[2] * weight.shape[3] + (bias is not None)
         shape = (grid_of(x, weight).tiles, x.shape[1], numbers)
         parts = torch.empty(shape, device=x.device, dtype=torch.float32)
-    if silu or wants_parameters:
-        _pass_back(x, weight, bias, grad, inner if silu else None, parts, silu, residual)
+    if act or wants_parameters:
+        _pass_back(x, weight, bias, grad, inner if act else None, parts, act, residual)
     dx = dweight = dbias = None
     if parts is not None:
         dweight, dbias = parted(add_parts(parts, torch.float32), weight, bias)
     if inner is not None:
         dx = _empty_map(x)
-        _convolve(inner, weight, None, dx, SILU=False, FLIP=True, RESIDUAL=residual)
+        _convolve(inner, weight, None, dx, ACT=None, FLIP=True, RESIDUAL=residual)
     return Gradients(dx, dweight, dbias)
 
 
@@ -88,8 +90,8 @@ def _empty_map(x: Tensor) -> Tensor:
     return torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
-def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, y: Tensor, **options: bool) -> None:
-    """Writes the convolution of x into y, by the kernel's SILU, FLIP and RESIDUAL."""
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, y: Tensor, **options: Any) -> None:
+    """Writes the convolution of x into y, by the kernel's ACT, FLIP and RESIDUAL."""
     kinds = (x.dtype, weight.dtype, None if bias is None else bias.dtype, y.dtype)
     key = (x.shape, x.stride(), weight.shape, x.device, *options.values(), kinds)
     launch = _PLANS.get(key)
@@ -106,13 +108,13 @@ def _pass_back(
     grad: Tensor,
     inner: Tensor | None,
     parts: Tensor | None,
-    silu: bool,
+    act: str | None,
     residual: bool,
 ) -> None:
-    """Writes what of `grad` comes through SiLU into `inner`, and shares of sums into `parts`."""
+    """Writes what of `grad` comes through into `inner`, and shares of sums into `parts`."""
     kinds = (x.dtype, weight.dtype, None if bias is None else bias.dtype, grad.dtype)
     strides = (x.stride(), grad.stride())
-    wants = (silu, residual, inner is None, parts is None)
+    wants = (act, residual, inner is None, parts is None)
     key = (x.shape, *strides, weight.shape, x.device, *wants, kinds)
     launch = _PLANS.get(key)
     if launch is None:
@@ -123,7 +125,7 @@ def _pass_back(
                 x,
                 weight,
                 dict(x=x, g=grad),
-                SILU=silu,
+                ACT=act,
                 HAS_BIAS=bias is not None,
                 RESIDUAL=residual,
                 INNER=inner is not None,
@@ -136,7 +138,7 @@ def _pass_back(
 
 
 def _plan(
-    kernel, x: Tensor, weight: Tensor, strided: dict[str, Tensor], **constants: int
+    kernel, x: Tensor, weight: Tensor, strided: dict[str, Tensor], **constants: Any
 ) -> Launch:
     """How a kernel is launched over x.
 
@@ -234,6 +236,17 @@ def _correlate(rows, first: tl.constexpr, taps, start_D):
     return y_WD
 
 
+@triton.jit
+def _activated(y, ACT: tl.constexpr):
+    """The activation of y and its slope."""
+    if ACT == "gelu":
+        found, slope = exact_form(y)
+    else:
+        sigmoid = 1.0 / (1.0 + tl.exp(-y))
+        found, slope = y * sigmoid, sigmoid * (1.0 + y * (1.0 - sigmoid))
+    return found, slope
+
+
 @triton.jit(do_not_specialize=SIZES)
 def conv_kernel(
     x,
@@ -248,7 +261,7 @@ def conv_kernel(
     strips,
     rows,
     vectors,
-    SILU: tl.constexpr,
+    ACT: tl.constexpr,
     HAS_BIAS: tl.constexpr,
     FLIP: tl.constexpr,
     RESIDUAL: tl.constexpr,
@@ -257,7 +270,7 @@ def conv_kernel(
     WB: tl.constexpr,
     DB: tl.constexpr,
 ):
-    """The convolution of a strip, or its SiLU. FLIP: with the kernel turned round."""
+    """The convolution of a strip, or its activation. FLIP: with the kernel turned round."""
     C = vectors * VECTOR
     b, first, end, w, d, _ = _place(width, strips, rows, height, C, WB, DB)
     taps = _taps(weight, d, C, S, FLIP, RESIDUAL)
@@ -280,8 +293,8 @@ def conv_kernel(
             # A row is S tiles of `seen`, one for each column of the kernel: row s begins at tile
             # s * S, and the taps, which lie row by row, meet the S rows from there on.
             y_WD = _correlate(seen, s * S, taps, bias_D)
-            if SILU:
-                y_WD = y_WD / (1.0 + tl.exp(-y_WD))
+            if ACT is not None:
+                y_WD = _activated(y_WD, ACT)[0]
             row = y + (h + s).to(tl.int64) * width * C
             tl.store(
                 row + w[:, None] * C + d[None, :],
@@ -311,7 +324,7 @@ def conv_backward_kernel(
     strips,
     rows,
     vectors,
-    SILU: tl.constexpr,
+    ACT: tl.constexpr,
     HAS_BIAS: tl.constexpr,
     RESIDUAL: tl.constexpr,
     INNER: tl.constexpr,
@@ -323,8 +336,8 @@ def conv_backward_kernel(
 ):
     """What a gradient of the output becomes of it.
 
-    INNER: the gradient of the convolution's output, through SiLU. PARTS: this program's share of
-    those of weight and bias.
+    INNER: the gradient of the convolution's output, through the activation. PARTS: this program's
+    share of those of weight and bias.
     """
     C = vectors * VECTOR
     b, first, end, w, d, tile = _place(width, strips, rows, height, C, WB, DB)
@@ -355,11 +368,8 @@ def conv_backward_kernel(
             grads = _add_row(grads, grad, h + s, g_h, g_w, end, width, w, d, C, 1, VECTOR)
         for s in tl.static_range(S):
             g_WD = grads[s]
-            if SILU:
-                y_WD = _correlate(seen, s * S, taps, bias_D)
-                sigmoid = 1.0 / (1.0 + tl.exp(-y_WD))
-                # The slope of y * sigmoid(y).
-                g_WD *= sigmoid * (1.0 + y_WD * (1.0 - sigmoid))
+            if ACT is not None:
+                g_WD *= _activated(_correlate(seen, s * S, taps, bias_D), ACT)[1]
             if INNER:
                 row = inner + (h + s).to(tl.int64) * width * C
                 tl.store(

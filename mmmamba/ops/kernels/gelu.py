@@ -101,7 +101,7 @@ def gelu_backward_kernel(
         if TANH:
             y_RC, slope_RC = _tanh_form(x_RC)
         else:
-            y_RC, slope_RC = _exact_form(x_RC)
+            y_RC, slope_RC = exact_form(x_RC)
         tl.store(activated + base + place_RC, y_RC.to(activated.dtype.element_ty), mask=on_RC)
         dx_RC = g_RC * slope_RC
         tl.store(grad + base + place_RC, dx_RC.to(grad.dtype.element_ty), mask=on_RC)
@@ -113,7 +113,7 @@ def gelu_backward_kernel(
 
 
 @triton.jit
-def _exact_form(x):
+def exact_form(x):
     """GELU and its slope (Hendrycks and Gimpel, arXiv 1606.08415, section 2).
 
     With the error function to a few 1e-7, from the exponential that the slope needs anyway

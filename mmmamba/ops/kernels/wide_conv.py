@@ -22,12 +22,12 @@ _PLANS = Plans()
 
 
 def forward(
-    x: Tensor, weight: Tensor, bias: Tensor | None, silu: bool, residual: bool = False
+    x: Tensor, weight: Tensor, bias: Tensor | None, act: str | None, residual: bool = False
 ) -> Tensor:
     """`x` `(B, C, H, W)` with its channels side by side in memory."""
     y = _empty_map(x)
     if x.numel():
-        _convolve(x, weight, bias, None, y, silu, False, residual)
+        _convolve(x, weight, bias, None, y, act == "silu", False, residual)
     return y
 
 
@@ -36,7 +36,7 @@ def backward(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    silu: bool,
+    act: str | None,
     wants_dx: bool,
     wants_parameters: bool,
     residual: bool = False,
@@ -52,7 +52,7 @@ def backward(
     if not x.numel():
         return without_positions(x, weight, bias)
     inner = grad
-    if silu:
+    if act == "silu":
         inner = _empty_map(x)
         _convolve(x, weight, bias, grad, inner, True, False, residual)
     dx = dweight = dbias = None

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from ..autocast import autocast_dtype
-from ..derivatives import differentiated_again, gradients
+from ..derivatives import differentiated_again, gradients, unwatched
 from ..gather_rows import gather_rows
 from ..launch import DTYPES
-from ..recompute import unwatched
 from .common import ScanArgs
 from .dispatch import backend_module, resolve
 from .interface import selective_scan

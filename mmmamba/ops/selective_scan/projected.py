@@ -4,8 +4,9 @@ In training these are most of what a block would keep: K times the map itself. O
 makes them again, and another takes all their gradients, which the scan's backward pass writes side
 by side.
 
-Shape suffixes as in `common`; M = K D + 2 K N rows: step sizes route by route, then B, then C.
-`projected_states` may have rows of zeros behind them.
+Shape suffixes as in `common`; M = K D + 2 K N rows: step sizes route by route, then B, then C, and
+any number of rows of zeros behind them, with which the product of a GPU is the faster where M is a
+multiple of 8.
 """
 
 from collections.abc import Iterator
@@ -148,7 +149,8 @@ def plain(given: Tensors, args: ScanArgs) -> Tensor:
     """The same from PyTorch's operators alone."""
     x, weight, A, skip, bias = given
     K, D, N = A.shape
-    delta, B, C = F.linear(x, weight).split((K * D, K * N, K * N), -1)
+    made = F.linear(x, weight[: K * D + 2 * K * N])
+    delta, B, C = made.split((K * D, K * N, K * N), -1)
     inputs = (x.unsqueeze(2), delta.unflatten(-1, (K, D)), A)
     weights = (B.unflatten(-1, (K, N)), C.unflatten(-1, (K, N)))
     y = plain_module(x.device).scan(*inputs, *weights, skip, bias, args)
@@ -236,9 +238,10 @@ def _backward(
             slot.copy_(gradient)
     if dC_BL is not None:
         slots.BC[1].copy_(dC_BL[..., None, None])
-        # Of the rows of zeros nothing wrote.
-        used = slots.delta[0, 0].numel() + slots.BC[:, 0, 0].numel()
-        djoint_BLM[..., used:].zero_()
+    K, D, N = given.A.shape
+    written = K * D + 2 * K * N
+    if written < djoint_BLM.shape[-1]:
+        djoint_BLM[..., written:].zero_()
     rows = (-1, given.x.shape[-1])
     djoint_RM = djoint_BLM.view(-1, given.weight.shape[0])
     # The map is read twice, by the scan as u and by the projection: both gradients in one product,

@@ -22,8 +22,7 @@ def projected_states(
 
     Args:
         x_BLD: the map.
-        weight_MD: D rows that make step sizes, one for B, one for C, and any number of zeros, with
-            which the product of a GPU is the faster where M is a multiple of 8.
+        weight_MD: D rows that make step sizes, one for B, one for C, and any number of zeros.
         A: `(1, D, 1)`: one state for each channel.
         delta_bias: `(1, D)`.
         out_dtype: of the states; by default x's or autocast's. They are computed in float32.
