@@ -82,7 +82,9 @@ def new(
 
 def default_name(backbone: str, head: str, data: str | os.PathLike[str]) -> str:
     """The name of a config that nobody named."""
-    return f"{data_folder(Path(data)).name}_{backbone}_{head}"
+    # A head may be a config of another package: `mmdet::dino/dino-….py`.
+    word = head.rpartition("::")[2].rpartition("/")[2].removesuffix(".py")
+    return f"{data_folder(Path(data)).name}_{backbone}_{word}"
 
 
 def parts_of(config: str | os.PathLike[str]) -> tuple[str, str]:
