@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="DIR", default="predictions", help="where results go (%(default)s)"
     )
-    parser.add_argument("--device", help="cpu, cuda or cuda:1 (cuda if there is one)")
+    parser.add_argument("--device", help="cpu, cuda or a GPU's number (cuda if there is one)")
     parser.add_argument(
         "--score-thr", type=float, default=0.3, metavar="S", help="least score (%(default)s)"
     )

@@ -65,10 +65,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
 def add_size_argument(parser: argparse.ArgumentParser) -> None:
     """`--imgsz`, of whatever prepares images."""
     parser.add_argument(
-        "--imgsz",
-        metavar="N|HxW",
-        help="size of images: a detector's fit into it, a segmentor trains on crops of it (the "
-        "config's)",
+        "--imgsz", metavar="N|HxW", help="size of images, or a segmentor's crops (the config's)"
     )
 
 

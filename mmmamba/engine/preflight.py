@@ -185,7 +185,7 @@ def check_precision(cfg: Config) -> None:
     if cfg.optim_wrapper.get("type") == "AmpOptimWrapper" and get_device() == "cpu":
         raise UsageError(
             "this run asks for mixed precision (--amp or optim_wrapper.type='AmpOptimWrapper'), "
-            "which needs a GPU, and this one is on the CPU. Train in float32 with --cfg-options "
+            "which needs a GPU, and this run is on the CPU. Train in float32 with --cfg-options "
             "optim_wrapper.type=OptimWrapper, or try --demo"
         )
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -15,16 +13,11 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from ..config.changes import apply_flags, scale_learning_rate
-from ..config.open import check_config, open_config
-from ..datasets.counting import count_images
 from ..errors import UsageError
 from ..evaluation.expected import check_expected, compare, print_comparison
 from ..evaluation.summary import KeepMetrics, print_summary
 from . import reliability
 from .bare_model import bare_model
-from .demo import apply_demo
-from .device import count_processes, use_device
 from .hooks.bad_data import check_data_of
 from .hooks.fuse import FuseHook
 from .hooks.graphs import GraphHook, add_graphs
@@ -32,97 +25,20 @@ from .hooks.pictures import add_pictures
 from .hooks.precision import PrecisionHook
 from .hooks.run_ahead import add_run_ahead
 from .hooks.watching import watched
-from .naming import default_work_dir, named_work_dir, title
+from .naming import title
+from .open_run import open_run, scale_learning_rate, tell_changes
 from .outcomes import Tested, Trained
 from .precision import choose_precision
-from .preflight import TRAIN_KEYS, check_data, check_fit, check_graphs, check_run, check_sections
+from .preflight import TRAIN_KEYS, check_fit, check_graphs, check_run, check_sections
 from .testing import add_output, show_predictions, use_test_time_augmentation
 from .tf32 import choose_tf32, record_tf32, tf32_products
 from .tracking import add_trackers
 
+__all__ = ["NEWEST", "open_run", "test", "train"]
+
 NEWEST = "auto"
 """In the place of a checkpoint to resume: the newest whole one of the work dir."""
-CHANGED = "changed_by_flags"
-"""Where a config keeps what the flags of a command have changed in it."""
 _RUNS = count()
-
-
-def open_run(
-    config: str | Path,
-    options: Mapping[str, Any] | None = None,
-    *,
-    work_dir: str | None = None,
-    launcher: str = "none",
-    demo: bool = False,
-    amp: bool = False,
-    device: str | None = None,
-    name: str | None = None,
-    epochs: int | None = None,
-    iters: int | None = None,
-    batch: int | None = None,
-    imgsz: int | str | tuple[int, int] | None = None,
-    lr: float | None = None,
-    workers: int | None = None,
-    patience: int | None = None,
-) -> Config:
-    """The config of a run, every key and number of it checked.
-
-    Args:
-        config: path of a config, or name of one that comes with mmmamba.
-        options: values by dotted keys, which replace the config's.
-        work_dir: folder of the run; the config's own, or `work_dirs/NAME`, if None.
-        launcher: what started the processes.
-        demo: train on shapes that are drawn into the work dir, within minutes.
-        amp: train with mixed precision.
-        device: that the run is on, as `use_device` takes it.
-        name: of the work dir below `work_dirs`.
-        epochs, iters: length of training, which schedules, stages and intervals follow.
-        batch: images of a step on one GPU, which the learning rate follows.
-        imgsz: side of images, or height and width, in training and tests.
-        lr: learning rate.
-        workers: processes that read data, for each data loader.
-        patience: validations without a better one that end training; 0 is never early.
-
-    Raises:
-        UsageError: the file is not there or cannot be read, a key of it or an option leads nowhere,
-            or a value is no number of the kind that is wanted.
-    """
-    use_device(device, launcher)
-    if name is not None:
-        work_dir = named_work_dir(name, work_dir or (options or {}).get("work_dir"))
-
-    def adapt(cfg: Config) -> None:
-        cfg.launcher = launcher
-        if work_dir is not None:
-            cfg.work_dir = work_dir
-        elif cfg.get("work_dir") is None:
-            cfg.work_dir = str(default_work_dir(cfg, demo))
-        if demo:
-            apply_demo(cfg, Path(cfg.work_dir) / "shapes")
-
-    cfg = open_config(config, options, adapt)
-    # Before the keys are looked at: the other wrapper takes more of them.
-    if amp and "optim_wrapper" in cfg:
-        cfg.optim_wrapper.type = "AmpOptimWrapper"
-        cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
-    check_config(cfg, options or {})
-    lines = apply_flags(
-        cfg,
-        epochs=epochs,
-        iters=iters,
-        batch=batch,
-        imgsz=imgsz,
-        lr=lr,
-        workers=workers,
-        patience=patience,
-        options=options,
-        gpus=count_processes(launcher),
-        images=cache(partial(_count_images, cfg)),
-    )
-    # Those of an earlier run whose config this is.
-    cfg.pop(CHANGED, None)
-    _keep(cfg, lines)
-    return cfg
 
 
 def train(
@@ -181,7 +97,7 @@ def train(
     record_tf32(cfg, exactness)
     # Where the config asks for it, by the same rule.
     if auto_scale_lr or (cfg.get("auto_scale_lr") or {}).get("enable"):
-        _scale_learning_rate(cfg)
+        scale_learning_rate(cfg)
     if resume is not None:
         _resume(cfg, resume)
     if may_differ:
@@ -244,7 +160,7 @@ def test(
     add_output(cfg, out)
     _before_building(cfg)
     runner = reliability.build_runner(cfg)
-    _tell_changes(runner)
+    tell_changes(runner)
     _look_at(runner, skip_bad_data=False)
     if chosen.is_half if fuse is None else fuse:
         runner.register_hook(FuseHook())
@@ -265,31 +181,9 @@ def test(
     return Tested(metrics, print_comparison(compare(metrics, wanted["metrics"], verify), wanted))
 
 
-def _count_images(cfg: Config) -> int:
-    # What is not there is told in full by the check that all runs make.
-    check_data(cfg, ("train",))
-    return count_images(cfg)
-
-
 def _device() -> torch.device:
     """Where MMEngine's runner puts the model."""
     return torch.device(get_device())
-
-
-def _scale_learning_rate(cfg: Config) -> None:
-    _keep(cfg, scale_learning_rate(cfg, count_processes(cfg.launcher)))
-
-
-def _keep(cfg: Config, lines: list[str]) -> None:
-    """Keep lines for the log of the run, which does not exist yet, and for its config."""
-    if lines:
-        cfg[CHANGED] = [*cfg.get(CHANGED, []), *lines]
-
-
-def _tell_changes(runner: Runner) -> None:
-    for line in runner.cfg.get(CHANGED, []):
-        # What an option has left as it was is no change, but something to see to.
-        runner.logger.log(30 if line.startswith("--cfg-options") else 20, line)
 
 
 def _resume(cfg: Config, checkpoint: str) -> None:
@@ -317,7 +211,7 @@ def _let_differ(cfg: Config, names: Sequence[str]) -> None:
 def _train(cfg: Config, skip_bad_data: bool, tf32: bool | None) -> Trained:
     _before_building(cfg)
     runner = reliability.build_training_runner(cfg)
-    _tell_changes(runner)
+    tell_changes(runner)
     _look_at(runner, skip_bad_data)
     kept = KeepMetrics()
     runner.register_hook(kept)
@@ -350,7 +244,7 @@ def _replay(cfg: Config, folder: str, tf32: bool | None) -> int:
 
 def _before_building(cfg: Config) -> None:
     """What MMEngine's runner takes for granted."""
-    if cfg.launcher == "pytorch" and not torch.cuda.is_available():
+    if cfg.launcher == "pytorch" and _device().type == "cpu":
         _distribute_without_gpu(cfg)
     if cfg.get("visualizer"):
         # MMEngine hands out the visualizer of that name that an earlier run in this process made,

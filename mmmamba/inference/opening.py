@@ -97,7 +97,8 @@ def choose_device(device: str | None) -> torch.device:
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        chosen = torch.device(device)
+        # A GPU by its number, as training takes it.
+        chosen = torch.device(f"cuda:{device}" if device.isdecimal() else device)
     except RuntimeError as error:
         raise UsageError(f"{device!r} is no device. Write cpu, cuda or cuda:1") from error
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():

@@ -21,10 +21,8 @@ model = dict(
     backbone=dict(_delete_=True, type="VMamba", arch=dict(embed_dims=16, depths=(1, 1, 1, 1))),
     {widths},
 )
-train_dataloader = dict(num_workers=0, persistent_workers=False)
-val_dataloader = dict(num_workers=0, persistent_workers=False)
 """
-SHORT = ["default_hooks.visualization.draw=False", "optim_wrapper.optimizer.lr=1e-4"]
+SHORT = ["--imgsz", "64", "--lr", "1e-4", "--workers", "0", "--device", "cpu", "--name", "short"]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +48,7 @@ def test_coco_files_to_ap(
     shapes: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = "--backbone vmamba_t --head mask_rcnn --out mine.py --length 1 --data"
+    words = "--backbone vmamba_t --head mask_rcnn --out mine.py --length 2 --data"
     code, printed = new(capsys, *words.split(), shapes / "shapes")
     assert code == 0
     assert "mmmamba check-data mine.py" in printed and "mmmamba train mine.py" in printed
@@ -60,21 +58,26 @@ def test_coco_files_to_ap(
     Path("tiny.py").write_text(
         TINY.format(base="mine", widths="neck=dict(in_channels=[16, 32, 64, 128])")
     )
-    small = [
-        "train_dataloader.dataset.pipeline.3.scale=(64,64)",
-        "val_dataloader.dataset.pipeline.1.scale=(64,64)",
-        "model.train_cfg.rpn_proposal.max_per_img=50",
-        "model.test_cfg.rpn.max_per_img=20",
-    ]
-    assert main(["train", "tiny.py", "--cfg-options", *SHORT, *small]) == 0
-    assert Path("work_dirs/tiny/epoch_1.pth").is_file() and "segm_mAP" in capsys.readouterr().out
+    small = ["model.train_cfg.rpn_proposal.max_per_img=50", "model.test_cfg.rpn.max_per_img=20"]
+    few = ["--epochs", "1", "--batch", "2", "--patience", "3"]
+    assert main(["train", "tiny.py", *few, *SHORT, "--cfg-options", *small]) == 0
+    run = Path("work_dirs/short")
+    assert (run / "epoch_1.pth").is_file() and "segm_mAP" in capsys.readouterr().out
+    # The config of the run is what tests and inference go by.
+    cfg = Config.fromfile(run / "resolved_config.py")
+    assert cfg.test_dataloader.dataset.pipeline[1].scale == (64, 64)
+    assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_epochs == 1
+    assert cfg.custom_hooks[0].patience == 3
+    told = next(run.glob("*/*.log")).read_text()
+    assert "--imgsz 64: val_dataloader.dataset.pipeline.1 (Resize).scale" in told
+    assert all(line in told for line in cfg.changed_by_flags)
 
 
 def test_label_maps_to_miou(
     shapes: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = "--backbone vmamba_t --head upernet --out mine.py --length 2 --batch-size 2 --data"
+    words = "--backbone vmamba_t --head upernet --out mine.py --length 9 --batch-size 2 --data"
     code, printed = new(capsys, *words.split(), shapes / "maps")
     assert code == 0 and "0 … 3" in printed
     assert main(["check-data", "mine.py", "--samples", "0"]) == 0
@@ -83,15 +86,9 @@ def test_label_maps_to_miou(
         "auxiliary_head=dict(in_channels=64)"
     )
     Path("tiny.py").write_text(TINY.format(base="mine", widths=widths))
-    train = "train_dataloader.dataset.pipeline"
-    small = [
-        f"{train}.2.scale=(64,64)",
-        f"{train}.3.crop_size=(64,64)",
-        "model.data_preprocessor.size=(64,64)",
-        "val_dataloader.dataset.pipeline.1.scale=(64,64)",
-    ]
-    assert main(["train", "tiny.py", "--cfg-options", *SHORT, *small]) == 0
-    assert Path("work_dirs/tiny/iter_2.pth").is_file() and "mIoU" in capsys.readouterr().out
+    assert main(["train", "tiny.py", "--epochs", "1", *SHORT]) == 0
+    # Four images, two of them a step.
+    assert Path("work_dirs/short/iter_2.pth").is_file() and "mIoU" in capsys.readouterr().out
 
 
 def test_the_config_names_the_command_that_writes_it_again(shapes: Path, tmp_path, capsys) -> None:
@@ -129,8 +126,11 @@ def test_every_head_gets_the_classes_and_a_shorter_schedule(
     ends = {entry["end"] for entry in cfg.param_scheduler} | {cfg.train_cfg[length]}
     assert max(ends) == cfg.train_cfg[length] <= base.train_cfg[length] * 25
     assert all(entry["begin"] < entry["end"] for entry in cfg.param_scheduler)
-    for hook in cfg.get("custom_hooks", []):
+    for hook in cfg.custom_hooks:
         assert hook.get("switch_epoch", 0) < cfg.train_cfg[length]
+    # Early stopping is offered everywhere, and can happen.
+    (stopping,) = (hook for hook in cfg.custom_hooks if hook.type == "EarlyStoppingHook")
+    assert 1 < stopping.patience + 1 < cfg.train_cfg[length] // cfg.train_cfg.val_interval
 
 
 @pytest.mark.parametrize(

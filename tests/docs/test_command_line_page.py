@@ -44,7 +44,7 @@ def published_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_page(published_here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    run_page("docs/command_line.md", special={"--beside": beside_peers})
+    run_page("docs/command_line.md", special={"--beside": beside_peers}, parsed=("mmmamba train",))
 
 
 def beside_peers(line: str) -> None:

@@ -11,6 +11,8 @@ from ..signatures import class_name, makes_one_of
 from .record import Changes
 
 HOOK = "EarlyStoppingHook"
+OTHERS = {"VOCMetric": ("pascal_voc", "mAP"), "CocoPanopticMetric": ("coco_panoptic", "PQ")}
+"""Prefix and name of the first metric."""
 SHARE = 2
 """Part of all validations that the best one may be behind: half of them."""
 
@@ -37,9 +39,9 @@ def set_patience(cfg: Config, patience: int, changes: Changes) -> None:
         hook = stopping_hook(cfg, patience)
         if hook is None:
             raise UsageError(
-                "--patience watches the metric of a CocoMetric or an IoUMetric in val_evaluator, "
-                "and there is none. Name yours: custom_hooks = [dict(type='EarlyStoppingHook', "
-                "monitor='...', rule='greater', patience=...)]"
+                "--patience watches the metric of a CocoMetric, an IoUMetric or their like in "
+                "val_evaluator, and there is none. Name yours: custom_hooks = "
+                "[dict(type='EarlyStoppingHook', monitor='...', rule='greater', patience=...)]"
             )
         cfg.custom_hooks = [*hooks, hook]
         changes.say(
@@ -87,6 +89,9 @@ def _metric(cfg: Config) -> str | None:
             metric = evaluator.get("metric", "bbox")
             first = metric if isinstance(metric, str) else metric[0]
             return f"{prefix or 'coco'}/{first}_mAP"
+        if kind in OTHERS:
+            default, metric = OTHERS[kind]
+            return f"{prefix or default}/{metric}"
         if kind == "IoUMetric":
             metric = evaluator.get("iou_metrics", "mIoU")
             first = metric if isinstance(metric, str) else metric[0]
