@@ -84,7 +84,9 @@ for (const table of document.querySelectorAll(".md-content table")) {
   if (!table.tHead || !table.tBodies.length) continue
   nameCells(table)
   breakNames(table)
-  if (table.tBodies[0].rows.length < LONG) continue
+  const rows = [...table.tBodies[0].rows]
+  // Where a row leaves its first cell to the one above, it means nothing without that.
+  if (rows.length < LONG || rows.some((row) => !row.cells[0].textContent.trim())) continue
   makeSortable(table)
   makeSearchable(table)
 }

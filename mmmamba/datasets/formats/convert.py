@@ -82,6 +82,8 @@ def convert(source: Source) -> Converted:
             f"{outlines.count(False)} of {len(outlines)} objects are boxes without an outline: "
             "heads that learn masks cannot take them"
         )
+    # Once, where one folder or list is that of two splits.
+    findings = list(dict.fromkeys(findings))
     for split, own in _by_split(findings, images).items():
         contents[split]["info"] = _info(source, own)
     return Converted(source, classes, contents, folders, findings, said)

@@ -84,6 +84,11 @@ def to_yolo(
     return target
 
 
+def yolo(contents: dict[str, dict], source: Path, target: Path) -> Path:
+    """Write YOLO labels of training and validation, with a `data.yaml`."""
+    return to_yolo(contents, source, target, described=dict(train="images/train", val="images/val"))
+
+
 def voc_text(image: dict, annotations: list[dict], names: dict[int, str]) -> bytes:
     """An XML file that counts pixels from 1."""
     tree = ElementTree.Element("annotation")

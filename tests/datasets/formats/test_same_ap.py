@@ -9,7 +9,7 @@ import pytest
 
 from mmmamba.commands import main
 
-from .exports import BLOOD, link_images, load, names_of, to_labelme, to_voc, to_yolo
+from .exports import BLOOD, link_images, load, names_of, to_labelme, to_voc, yolo
 
 pytestmark = [
     pytest.mark.slow,
@@ -60,10 +60,6 @@ def to_coco(contents: dict[str, dict], source: Path, target: Path) -> Path:
     return target
 
 
-def yolo(contents: dict, source: Path, target: Path) -> Path:
-    return to_yolo(contents, source, target, described=dict(train="images/train", val="images/val"))
-
-
 def test_the_same_ap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     contents = dict(train=part_of("train", 24), val=part_of("val", 12))
@@ -80,12 +76,16 @@ def test_the_same_ap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert main(["train", f"tiny_{name}.py"]) == 0
         results[name] = scalars(Path(f"work_dirs/tiny_{name}"))
     wanted = results.pop("to_coco")
-    assert max(row["coco/bbox_mAP_50"] for row in wanted) > 0.05
+    assert max(row.get("coco/bbox_mAP_50", 0) for row in wanted) > 0.05
     assert results == dict.fromkeys(results, wanted)
 
 
 def scalars(folder: Path) -> list[dict]:
-    """What a run measured, without times."""
+    """Losses and AP of a run, which are all that does not depend on the machine."""
     (file,) = folder.rglob("vis_data/scalars.json")
-    rows = [json.loads(line) for line in file.read_text().splitlines()]
-    return [row for row in rows if "coco/bbox_mAP" in row]
+    rows = []
+    for line in file.read_text().splitlines():
+        row = json.loads(line)
+        kept = {key: row[key] for key in row if key.startswith(("loss", "coco/"))}
+        rows.append(kept)
+    return rows

@@ -11,14 +11,10 @@ from pycocotools import mask as coco_mask
 
 from mmmamba.datasets.discovery import find_objects
 
-from .exports import BLOOD, COCO_MINI, each_image, load, names_of, to_labelme, to_voc, to_yolo
+from .exports import BLOOD, COCO_MINI, each_image, load, names_of, to_labelme, to_voc, yolo
 
 SPLITS = ("train", "val")
 pytestmark = pytest.mark.skipif(not BLOOD.is_dir(), reason=f"no data at {BLOOD}")
-
-
-def yolo(contents: dict, source: Path, target: Path) -> Path:
-    return to_yolo(contents, source, target, described=dict(train="images/train", val="images/val"))
 
 
 def objects(content: dict) -> dict[str, tuple]:
