@@ -6,6 +6,9 @@ registers the backbones, training loops and hooks with MMEngine, so that
 from then on are looked at in their first pass: heads must get maps of their strides.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from . import compat
 
 # The order matters: what follows imports mmcv, which needs OpenCV and asks for its operators.
@@ -21,7 +24,40 @@ from .models.backbones import create_backbone, list_backbones
 from .models.map_check import watch_built_models
 from .version import __version__
 
+if TYPE_CHECKING:
+    from .commands.calls import test, train
+    from .commands.new.create import new
+    from .inference import Predictor
+
 forward_to_mmengine()
 watch_built_models()
 
-__all__ = ["__version__", "create_backbone", "list_backbones"]
+__all__ = [
+    "Predictor",
+    "__version__",
+    "create_backbone",
+    "list_backbones",
+    "new",
+    "test",
+    "train",
+]
+LATER = {
+    "Predictor": ".inference",
+    "new": ".commands.new.create",
+    "test": ".commands.calls",
+    "train": ".commands.calls",
+}
+"""Modules of what is imported when it is asked for: they load most of OpenMMLab, which a config
+that only registers the backbones need not wait for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Kept, so that this is asked once.
+    globals()[name] = value = getattr(import_module(LATER[name], __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *LATER})

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.10", "3.11", "3.12")
 # In the closure of a requirement, which pins or chooses their versions.
 COMES_WITH = {"cv2": "onedl-mmcv", "llvmlite": "numba"}
-OPTIONAL = {"triton", "mamba_ssm", "selective_scan_cuda", "timm", "yacs"}
+OPTIONAL = {"triton", "mamba_ssm", "selective_scan_cuda", "timm", "yacs", "pandas"}
 
 
 def requirements(name: str) -> list[Requirement]:

@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import signal
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
-from time import perf_counter
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ..engine.tf32 import choose_tf32, tf32_products
 from ..errors import UsageError
-from ..inference import (
-    Detections,
-    Predictor,
-    Segmentation,
-    Source,
-    UnreadableImage,
-    find_sources,
-    read_frames,
-)
+from ..inference import Detections, Predictor, Segmentation, find_sources
 from ..inference.opening import choose_device
 from ..inference.predictor import OVERLAP, TILE
-from ..inference.sources import Frame, count_frames
+from ..inference.sources import count_frames
 from ..inference.writing import ResultFolder
 from .config_options import add_config_options
 from .run_arguments import add_precision_argument, add_size_argument, add_speed_arguments
 
 SHOWN = 12
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code of what Ctrl-C ended, as shells count."""
 EXAMPLES = """examples:
   mmmamba infer work_dirs/demo photo.jpg
   mmmamba infer mask_rcnn/vmamba_t_1x_coco photos/ --checkpoint mine.pth
-  mmmamba infer work_dirs/roads aerial.tif --tile 1024"""
+  mmmamba infer work_dirs/demo 0"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or config by path or name")
     parser.add_argument(
-        "inputs", metavar="INPUT", nargs="+", help="image, folder, 'glob', video or URL"
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help="image, folder, 'glob', video, URL, number of a camera",
     )
     parser.add_argument(
         "--checkpoint", metavar="FILE", help="weights, file or URL (the run's, or published)"
@@ -77,6 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--every", type=int, default=1, metavar="N", help="of videos, each Nth frame (%(default)s)"
     )
+    parser.add_argument(
+        "--frames", type=int, metavar="N", help="of videos and cameras, N frames at most"
+    )
     add_size_argument(parser)
     add_precision_argument(parser)
     add_speed_arguments(parser)
@@ -85,8 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict, draw and write; 1 where an input could not be read."""
-    if args.every < 1:
-        raise UsageError(f"--every is {args.every}, wanted 1 or more")
+    for option, value in (("--every", args.every), ("--frames", args.frames)):
+        if value is not None and value < 1:
+            raise UsageError(f"{option} is {value}, wanted 1 or more")
     with tf32_products(choose_tf32(args.tf32, choose_device(args.device))):
         return _predict(args)
 
@@ -114,30 +112,29 @@ def _predict(args: argparse.Namespace) -> int:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
+    counts = [count_frames(source, args.every, args.frames) for source in sources]
     results_folder = ResultFolder(args.out, sources, model.classes, model.task)
+    stopped = False
     with results_folder as folder, Progress(*columns, console=console) as bar:
-        task = bar.add_task(
-            model.task, total=sum(count_frames(source, args.every) for source in sources)
-        )
-        # One stream of frames over all sources: batches are filled across files.
-        frames = summary.watch(sources, model, args.every)
-        while batch := list(islice(frames, args.batch_size)):
-            # The model's time alone, without reading, drawing and writing.
-            started = perf_counter()
-            try:
-                results = model.predict([frame.image for frame in batch])
-            except torch.cuda.OutOfMemoryError as error:
-                smaller = "a smaller --batch-size"
-                cure = "a smaller --tile or --batch-size" if args.tile else f"--tile, or {smaller}"
-                raise UsageError(
-                    f"the GPU has too little memory for {batch[0].source.place}; try {cure}"
-                ) from error
-            summary.seconds += perf_counter() - started
-            for frame, result in zip(batch, results):
+        # A camera has no end.
+        task = bar.add_task(model.task, total=None if None in counts else sum(counts))
+        try:
+            for frame, result in model.stream(
+                sources,
+                every=args.every,
+                frames=args.frames,
+                unreadable=lambda error: summary.failures.append(str(error)),
+            ):
                 folder.add(frame, result)
                 summary.add(result)
-            bar.advance(task, len(batch))
+                bar.advance(task)
+        # What was found until then is written, and the summary tells it.
+        except KeyboardInterrupt:
+            stopped = True
     summary.print(model, args.out)
+    # It is how one leaves a camera, and an interruption of anything else.
+    if stopped and not any(source.live for source in sources):
+        return INTERRUPTED
     return 1 if summary.failures else 0
 
 
@@ -145,24 +142,15 @@ class Summary:
     """What was found, and what could not be read."""
 
     def __init__(self) -> None:
-        self.images, self.empty, self.seconds = 0, 0, 0.0
+        self.images, self.empty = 0, 0
         self.found: Counter[str] = Counter()
         self.failures: list[str] = []
-
-    def watch(self, sources: list[Source], model: Predictor, every: int) -> Iterator[Frame]:
-        """The frames of all sources; one that cannot be read is noted and left out."""
-        for source in sources:
-            try:
-                yield from read_frames(source, model.read, every)
-            # The frames before the fault were given out already and keep their results.
-            except UnreadableImage as error:
-                self.failures.append(str(error))
 
     def add(self, result: Detections | Segmentation) -> None:
         self.images += 1
         if isinstance(result, Detections):
             self.empty += not len(result)
-            self.found.update(result.classes.names[label] for label in result.objects.labels)
+            self.found.update(result.names)
         else:
             self.found.update(result.shares())
 
@@ -179,7 +167,7 @@ class Summary:
         empty = (
             f", {self.empty} of them with no object above {model.score_thr:g}" if self.empty else ""
         )
-        speed = f" at {self.seconds / self.images:.2f} s each" if self.images else ""
+        speed = f" at {model.seconds / self.images:.2f} s each" if self.images else ""
         device = next(model.model.parameters()).device
         print(
             f"{self.images} images{empty}{speed} on {device} in {model.precision}, with "

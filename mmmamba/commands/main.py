@@ -14,7 +14,7 @@ from .parser import Parser
 COMMANDS = {
     "train": "train a detector or a segmentor",
     "test": "score a checkpoint: COCO AP or mIoU",
-    "infer": "draw predictions on images and videos",
+    "infer": "draw predictions on images, videos and what a camera sees",
     "new": "write a config for your own data",
     "check-data": "find what is wrong with a data set",
     "list": "backbones, configs and published weights",

@@ -75,7 +75,8 @@ def add_precision_argument(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=CHOICES,
         default="auto",
-        help="of the network (auto: half where the device is fast in it, as the log says)",
+        metavar="TYPE",
+        help=f"of the network: {', '.join(CHOICES)} (auto: half where it is fast)",
     )
 
 

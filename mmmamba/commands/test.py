@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from mmengine.config import Config
-
-from ..engine.reliability import find_last
-from ..engine.runs import open_run, test
-from ..errors import UsageError
 from ..evaluation.expected import TOLERANCE
+from .calls import test
 from .run_arguments import (
     add_precision_argument,
     add_run_arguments,
@@ -23,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `tools/test.py`."""
     add_run_arguments(parser)
     parser.add_argument(
-        "checkpoint", nargs="?", help="file or URL; with --demo the last one of the work dir"
+        "checkpoint",
+        nargs="?",
+        help="file or URL; with --demo, or a run's folder in place of the config, its last one",
     )
     parser.add_argument(
         "--out", metavar="PATH", help="save predictions: a .pkl (mmdet) or a folder of maps (mmseg)"
@@ -54,18 +51,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score a checkpoint; the exit code is that of `engine.runs.test`."""
-    cfg = open_run(**run_settings(args))
-    show_dir = args.show_dir
-    # A demo is for looking at.
-    if args.demo and show_dir is None:
-        show_dir = str(Path(cfg.work_dir) / "predictions")
+    """Score a checkpoint; the exit code is 1 where `--verify` finds other metrics."""
+    settings = run_settings(args)
+    # Where it is not named, a demo has a folder of its own for them.
+    if args.show_dir is not None:
+        settings["show_dir"] = args.show_dir
     return test(
-        cfg,
-        args.checkpoint or _checkpoint_of_demo(cfg, args),
+        settings.pop("config"),
+        args.checkpoint,
+        cfg_options=settings.pop("options"),
+        **settings,
         out=args.out,
         show=args.show,
-        show_dir=show_dir,
         wait_time=args.wait_time,
         tta=args.tta,
         fuse=args.fuse,
@@ -73,16 +70,4 @@ def run(args: argparse.Namespace) -> int:
         graphs=args.graphs,
         tf32=args.tf32,
         verify=args.verify,
-    )
-
-
-def _checkpoint_of_demo(cfg: Config, args: argparse.Namespace) -> str:
-    """The last checkpoint of the demo's work dir; of anything else it has to be named."""
-    if not args.demo:
-        raise UsageError(f"name a checkpoint to test: tools/test.py {args.config} CHECKPOINT")
-    latest = find_last(cfg.work_dir)
-    if not latest:
-        raise UsageError(
-            f"no checkpoint in {cfg.work_dir}; train first: tools/train.py {cfg.filename} --demo"
-        )
-    return latest
+    ).code

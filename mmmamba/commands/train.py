@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
-from ..engine.runs import NEWEST, open_run, train
+from ..engine.runs import NEWEST
 from ..engine.tracking import TRACKERS
+from ..errors import NonFiniteError
+from .calls import train
 from .run_arguments import (
     add_run_arguments,
     add_speed_arguments,
@@ -73,20 +76,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; the exit code is that of `engine.runs.train`."""
-    # Mixed precision is a part of the config, whose keys are checked: `train` takes the rest.
-    cfg = open_run(**run_settings(args), **training_settings(args), amp=args.amp)
-    return train(
-        cfg,
-        resume=args.resume,
-        may_differ=args.may_differ,
-        graphs=args.graphs,
-        tf32=args.tf32,
-        auto_scale_lr=args.auto_scale_lr,
-        deterministic=args.deterministic,
-        skip_bad_data=args.skip_bad_data,
-        skip_nan=args.skip_nan,
-        pictures=not args.no_pictures,
-        log_to=args.log_to,
-        replay=args.replay,
-    )
+    """Train; the exit code is 75 where it was told to stop and is saved, 1 where it is not finite.
+
+    Whether a step that was done again is finite is told in the same way.
+    """
+    settings = run_settings(args)
+    try:
+        return train(
+            settings.pop("config"),
+            cfg_options=settings.pop("options"),
+            **settings,
+            **training_settings(args),
+            amp=args.amp,
+            resume=args.resume,
+            may_differ=args.may_differ,
+            graphs=args.graphs,
+            tf32=args.tf32,
+            auto_scale_lr=args.auto_scale_lr,
+            deterministic=args.deterministic,
+            skip_bad_data=args.skip_bad_data,
+            skip_nan=args.skip_nan,
+            pictures=not args.no_pictures,
+            log_to=args.log_to,
+            replay=args.replay,
+        ).code
+    except NonFiniteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache, partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -14,9 +14,9 @@ from ..config.changes import apply_flags
 from ..config.changes import scale_learning_rate as scale_in
 from ..config.open import check_config, open_config
 from ..datasets.counting import count_images
-from ..errors import UsageError
 from .demo import apply_demo
 from .device import count_processes, use_device
+from .naming import default_work_dir, named_work_dir
 from .preflight import check_data
 
 CHANGED = "changed_by_flags"
@@ -65,14 +65,14 @@ def open_run(
     """
     use_device(device, launcher)
     if name is not None:
-        work_dir = _named_work_dir(name, work_dir or (options or {}).get("work_dir"))
+        work_dir = named_work_dir(name, work_dir or (options or {}).get("work_dir"))
 
     def adapt(cfg: Config) -> None:
         cfg.launcher = launcher
         if work_dir is not None:
             cfg.work_dir = work_dir
         elif cfg.get("work_dir") is None:
-            cfg.work_dir = str(_default_work_dir(cfg, demo))
+            cfg.work_dir = str(default_work_dir(cfg, demo))
         if demo:
             apply_demo(cfg, Path(cfg.work_dir) / "shapes")
 
@@ -123,22 +123,7 @@ def tell_changes(runner: Runner) -> None:
         runner.logger.log(30 if line.startswith("--cfg-options") else 20, line)
 
 
-def _named_work_dir(name: str, other: str | None) -> str:
-    if other is not None:
-        raise UsageError(f"--name {name} and work_dir {other} both name the folder: name one")
-    path = PurePath(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts:
-        raise UsageError(
-            f"--name is {name!r}, wanted that of a folder below work_dirs; --work-dir names any"
-        )
-    return str("work_dirs" / path)
-
-
 def _count_images(cfg: Config) -> int:
     # What is not there is told in full by the check that all runs make.
     check_data(cfg, ("train",))
     return count_images(cfg)
-
-
-def _default_work_dir(cfg: Config, demo: bool) -> Path:
-    return Path("work_dirs") / (Path(cfg.filename).stem + ("_demo" if demo else ""))

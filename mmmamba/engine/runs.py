@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -14,7 +13,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from ..errors import NonFiniteError, UsageError
+from ..errors import UsageError
 from ..evaluation.expected import check_expected, compare, print_comparison
 from ..evaluation.summary import KeepMetrics, print_summary
 from . import reliability
@@ -26,7 +25,9 @@ from .hooks.pictures import add_pictures
 from .hooks.precision import PrecisionHook
 from .hooks.run_ahead import add_run_ahead
 from .hooks.watching import watched
+from .naming import title
 from .open_run import open_run, scale_learning_rate, tell_changes
+from .outcomes import Tested, Trained
 from .precision import choose_precision
 from .preflight import TRAIN_KEYS, check_fit, check_graphs, check_run, check_sections
 from .testing import add_output, show_predictions, use_test_time_augmentation
@@ -54,7 +55,7 @@ def train(
     pictures: bool = True,
     log_to: Sequence[str] = (),
     replay: str | None = None,
-) -> int:
+) -> Trained:
     """Train a model.
 
     Args:
@@ -71,11 +72,11 @@ def train(
         replay: folder of a step that was not finite; do that again instead of training.
 
     Returns:
-        The process's exit code: 0 where the training has ended, 75 where it was told to stop and is
-        saved, 1 where a loss or the state of the run is not finite.
+        What it left. Of a step that was done again only the exit code, 1 where it is not finite.
 
     Raises:
         UsageError: something is missing, or does not go together.
+        NonFiniteError: a loss or the state of the run is not finite.
     """
     reliability.check_work_dir(cfg.work_dir)
     device = _device()
@@ -104,7 +105,7 @@ def train(
     # Before the data are asked for and the folder is locked: a saved step has its batch with it and
     # may be replayed while another run trains there.
     if replay is not None:
-        return _replay(cfg, replay, exactness)
+        return Trained(Path(cfg.work_dir), code=_replay(cfg, replay, exactness))
     check_run(cfg, "train")
     with reliability.claimed(cfg.work_dir, cfg.launcher):
         return _train(cfg, skip_bad_data, exactness)
@@ -124,7 +125,7 @@ def test(
     graphs: int | str = "auto",
     tf32: bool | None = None,
     verify: float | None = None,
-) -> int:
+) -> Tested:
     """Score a checkpoint.
 
     Args:
@@ -140,9 +141,6 @@ def test(
         graphs: "off", "auto", or the number of sizes of batches that are replayed as CUDA graphs.
         tf32: take float32 products on a GPU in TF32; by default as `choose_tf32` says.
         verify: points of AP or mIoU that metrics may be away from the config's `expected`.
-
-    Returns:
-        The process's exit code: 1 where a metric is farther away than `verify` allows.
 
     Raises:
         UsageError: something is missing, or does not go together.
@@ -175,21 +173,17 @@ def test(
     expected = cfg.get("expected")
     if tta and expected:
         expected = {**expected, "metrics": expected.get("metrics_tta", {})}
-    print_summary(metrics, f"{_title(cfg)}: {checkpoint}", expected)
+    print_summary(metrics, f"{title(cfg)}: {checkpoint}", expected)
     if pictures is not None:
         print(f"Pictures of predictions: {pictures}")
     if wanted is None:
-        return 0
-    return 0 if print_comparison(compare(metrics, wanted["metrics"], verify), wanted) else 1
+        return Tested(metrics)
+    return Tested(metrics, print_comparison(compare(metrics, wanted["metrics"], verify), wanted))
 
 
 def _device() -> torch.device:
     """Where MMEngine's runner puts the model."""
     return torch.device(get_device())
-
-
-def _title(cfg: Config) -> str:
-    return Path(cfg.filename).stem
 
 
 def _resume(cfg: Config, checkpoint: str) -> None:
@@ -214,25 +208,27 @@ def _let_differ(cfg: Config, names: Sequence[str]) -> None:
     loading.may_differ = list(names)
 
 
-def _train(cfg: Config, skip_bad_data: bool, tf32: bool | None) -> int:
+def _train(cfg: Config, skip_bad_data: bool, tf32: bool | None) -> Trained:
     _before_building(cfg)
     runner = reliability.build_training_runner(cfg)
     tell_changes(runner)
     _look_at(runner, skip_bad_data)
     kept = KeepMetrics()
     runner.register_hook(kept)
+    code = 0
     try:
         with tf32_products(tf32), watched(runner):
             runner.train()
     except reliability.Interrupted as stop:
         print(f"Saved {stop.path}. Go on: the same command with --resume")
-        return reliability.EXIT_SAVED
-    except NonFiniteError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    if kept.metrics:
-        print_summary(kept.metrics, f"{_title(cfg)}: last validation", cfg.get("expected"))
-    return 0
+        code = reliability.EXIT_SAVED
+    metrics = kept.metrics or {}
+    if metrics and not code:
+        print_summary(metrics, f"{title(cfg)}: last validation", cfg.get("expected"))
+    work_dir = Path(cfg.work_dir)
+    best = runner.message_hub.runtime_info.get("best_ckpt")
+    # By its name: a run that was copied knows the path of the original.
+    return Trained(work_dir, metrics, work_dir / Path(best).name if best else None, code)
 
 
 def _replay(cfg: Config, folder: str, tf32: bool | None) -> int:

@@ -6,10 +6,11 @@
 from ..structures.objects import Objects
 from .predictor import Predictor
 from .results import Detections, Segmentation
-from .sources import Source, UnreadableImage, find_sources, read_frames
+from .sources import Frame, Source, UnreadableImage, find_sources, read_frames
 
 __all__ = [
     "Detections",
+    "Frame",
     "Objects",
     "Predictor",
     "Segmentation",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -26,8 +28,11 @@ from .classes import find_classes
 from .opening import choose_device, open_model
 from .preparing import Preparation
 from .results import Detections, Segmentation
+from .sources import Frame, Source, UnreadableImage, find_sources, read_frames
 from .tiles import Tile, merge_logits, merge_objects, tile_rows
 
+Input = str | Path | int | Source
+"""What one can be, an int for a camera."""
 TILE = 1024
 OVERLAP = 0.25
 
@@ -97,6 +102,8 @@ class Predictor:
         if target.type == "cuda":
             graph_model(self.model, graphs)
         self._step = predict_in(self.model, chosen)
+        self.seconds = 0.0
+        """That predictions took in all, without reading and drawing images."""
 
     def __call__(self, image: str | Path | np.ndarray) -> Detections | Segmentation:
         """Predict one image: a path, a URL, or an array as the config's loader reads it.
@@ -113,6 +120,83 @@ class Predictor:
     ) -> list[Detections] | list[Segmentation]:
         """Predict several images of any sizes, each as if it stood alone."""
         loaded = [image if isinstance(image, np.ndarray) else self.read(image) for image in images]
+        started = perf_counter()
+        try:
+            results = self._predict(loaded)
+        except torch.cuda.OutOfMemoryError as error:
+            height, width = max((image.shape[:2] for image in loaded), key=math.prod)
+            raise UsageError(
+                f"the GPU has too little memory for images of {width} x {height} pixels, "
+                f"{self.batch_size} at a time; try a smaller batch_size (--batch-size) or "
+                f"{'a smaller tile' if self.tile else 'tile'} (--tile)"
+            ) from error
+        self.seconds += perf_counter() - started
+        for image, result in zip(images, results):
+            if not isinstance(image, np.ndarray):
+                result.path = str(image)
+        return results
+
+    def stream(
+        self,
+        inputs: Input | Sequence[Input],
+        *,
+        every: int = 1,
+        frames: int | None = None,
+        unreadable: Callable[[UnreadableImage], object] | None = None,
+    ) -> Iterator[tuple[Frame, Detections | Segmentation]]:
+        """Predict images, videos, cameras and streams one after the other, holding none of them.
+
+        `for frame, found in model.stream("clip.mp4"): print(frame.seconds, found.names)`
+
+        Args:
+            inputs: paths, folders, patterns, addresses or numbers of cameras, or what
+                `find_sources` found.
+            every: of videos, each so many-th frame. Of a camera it is always the newest.
+            frames: of a video or a camera after which it is left; None takes all.
+            unreadable: called with what cannot be read, which is then left out.
+
+        Raises:
+            UsageError: an input names nothing.
+            UnreadableImage: one cannot be read, and `unreadable` is None.
+        """
+        _check_range("every", every, every >= 1, "of 1 or more")
+        _check_range("frames", frames, frames is None or frames >= 1, "of 1 or more")
+        found = [inputs] if isinstance(inputs, (str, Path, int, Source)) else list(inputs)
+        if not all(isinstance(one, Source) for one in found):
+            found = find_sources(found)
+        return self._stream(found, every, frames, unreadable)
+
+    def _stream(
+        self,
+        sources: Sequence[Source],
+        every: int,
+        most: int | None,
+        unreadable: Callable[[UnreadableImage], object] | None,
+    ) -> Iterator[tuple[Frame, Detections | Segmentation]]:
+        # One stream of frames over all sources: batches are filled across files.
+        frames = self._frames(sources, every, most, unreadable)
+        while batch := list(islice(frames, self.batch_size)):
+            for frame, result in zip(batch, self.predict([frame.image for frame in batch])):
+                result.path = frame.source.name
+                yield frame, result
+
+    def _frames(
+        self,
+        sources: Sequence[Source],
+        every: int,
+        most: int | None,
+        unreadable: Callable[[UnreadableImage], object] | None,
+    ) -> Iterator[Frame]:
+        for source in sources:
+            try:
+                yield from read_frames(source, self.read, every, most)
+            # The frames before the fault were given out already and keep their results.
+            except UnreadableImage as error:
+                if unreadable is None:
+                    raise
+                unreadable(error)
+
+    def _predict(self, loaded: Sequence[np.ndarray]) -> list[Any]:
         results: list[Any] = [None] * len(loaded)
         whole = [index for index, image in enumerate(loaded) if not self._needs_tiles(image)]
         for index, sample in zip(whole, self._forward([loaded[index] for index in whole])):

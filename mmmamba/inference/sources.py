@@ -1,4 +1,4 @@
-"""From what a user names (files, folders, globs, videos, addresses) to images, one at a time."""
+"""From what a user names (files, folders, globs, videos, cameras, addresses) to images."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from email.message import Message
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -21,9 +22,14 @@ import numpy as np
 
 from ..errors import UsageError
 from ..suggest import did_you_mean
+from .videos import file_frames, live_frames, opened
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"}
 VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"}
+STREAMS = {"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "tcp", "srt"}
+"""Schemes of addresses that send without end."""
+PLAYLISTS = {".m3u8", ".mjpg", ".mjpeg", ".sdp"}
+"""Endings of such addresses under http."""
 TIMEOUT = 30
 """Seconds without an answer or a byte after which a download is given up."""
 LARGEST = 512 * 2**20
@@ -51,17 +57,19 @@ class Source:
     """One image or video.
 
     Attributes:
-        place: path or URL.
+        place: path or URL, or the number of a camera.
         name: of a path, what comes below the folder that all inputs share, with `/`.
         stem: where results go, below their folder and without an ending; no two sources have the
             same.
-        video: whether it is a video.
+        video: whether it is a video, a camera or a stream.
+        live: whether it is one of the last two, which have no end.
     """
 
     place: str
     name: str
     stem: str
     video: bool
+    live: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,43 +84,77 @@ class Frame:
     """Frames a second that are kept of the video."""
 
 
-def find_sources(inputs: Sequence[str | Path]) -> list[Source]:
-    """All images and videos that the inputs name, each once.
+def find_sources(inputs: Sequence[str | Path | int]) -> list[Source]:
+    """All images, videos and cameras that the inputs name, each once.
 
-    A folder names all below it but what is hidden.
+    A folder names all images below it but what is hidden, a number a camera.
 
     Raises:
         UsageError: an input names nothing.
     """
     places: dict[str, None] = {}
     for given in map(str, inputs):
-        found = [given] if is_url(given) else map(os.path.abspath, _files(given))
+        found = [given] if _is_no_file(given) else map(os.path.abspath, _files(given))
         # A dict keeps the order, in which results are written, and each place once.
         places.update(dict.fromkeys(found))
     # Names are relative to the deepest folder that holds all files.
-    local = [os.path.dirname(place) for place in places if not is_url(place)]
+    local = [os.path.dirname(place) for place in places if not _is_no_file(place)]
     shared = os.path.commonpath(local) if local else ""
     taken: set[str] = set()
     sources = []
     for place in places:
-        if is_url(place):
-            name, file = place, _url_name(place)
-        else:
-            name = file = Path(os.path.relpath(place, shared)).as_posix()
+        name, file = _called(place, shared)
         stem, ending = os.path.splitext(file)
         stem = _free(stem, taken)
         taken.add(stem)
-        sources.append(Source(place, name, stem, ending.lower() in VIDEOS))
+        live = is_live(place)
+        sources.append(Source(place, name, stem, live or ending.lower() in VIDEOS, live))
     return sources
 
 
+def is_live(place: str) -> bool:
+    """Whether it is a camera or a stream."""
+    if not is_url(place):
+        return _is_camera(place)
+    url = urllib.parse.urlsplit(place)
+    return url.scheme.lower() in STREAMS or _ending(url.path) in PLAYLISTS
+
+
+def _is_camera(place: str) -> bool:
+    """A file of that name comes first."""
+    path = Path(place)
+    if place.isdecimal():
+        return not path.exists()
+    return path.name.startswith("video") and path.is_char_device()
+
+
+def _is_no_file(place: str) -> bool:
+    return is_url(place) or _is_camera(place)
+
+
+def _called(place: str, shared: str) -> tuple[str, str]:
+    """The name of a source, and that of the files of its results with an ending."""
+    if is_url(place):
+        # Addresses of cameras have passwords in them, which are for no list of results.
+        url = urllib.parse.urlsplit(place)
+        plain = url._replace(netloc=url.netloc.rpartition("@")[2])
+        return plain.geturl(), _url_name(place)
+    if _is_camera(place):
+        return f"camera {place}", f"camera_{Path(place).name}"
+    name = Path(os.path.relpath(place, shared)).as_posix()
+    return name, name
+
+
 def read_frames(
-    source: Source, read: Callable[[str], np.ndarray], every: int = 1
+    source: Source, read: Callable[[str], np.ndarray], every: int = 1, most: int | None = None
 ) -> Iterator[Frame]:
     """The image of a source, or every so many frames of its video.
 
+    A camera or a stream gives the newest frame each time.
+
     Args:
         read: from a path or URL to an image.
+        most: frames of a video after which it is left.
 
     Raises:
         UnreadableImage: there is none in it.
@@ -120,34 +162,35 @@ def read_frames(
     if not source.video:
         yield Frame(source, read(source.place))
         return
-    with local_file(source.place) as file, _opened(file) as video:
-        # Some containers do not say how fast they run.
-        fps = video.get(cv2.CAP_PROP_FPS) or 25.0
-        number = -1
-        while video.grab():
-            number += 1
-            # `grab` only steps on; decoding, which takes the time, is done for wanted frames.
-            if number % every == 0:
-                yield Frame(source, video.retrieve()[1], number, number / fps, fps / every)
-    if number < 0:
+    # Each a context of its own: a stream is read from where it is.
+    with nullcontext(source.place) if source.live else local_file(source.place) as file:
+        found = live_frames(str(file), every) if source.live else file_frames(file, every)
+        number = None
+        with closing(found):
+            for picture in islice(found, most):
+                number = picture.number
+                yield Frame(source, picture.image, number, picture.seconds, picture.rate / every)
+    if number is None and source.live:
+        raise UnreadableImage(
+            f"{source.name}: OpenCV opened no camera or stream there, or it sent nothing. Is it "
+            "there, is it free, may this user read it?"
+        )
+    if number is None:
         raise UnreadableImage(f"{source.place}: no video of a known format, or damaged")
 
 
-def count_frames(source: Source, every: int = 1) -> int:
-    """How many images are in a source, as far as can be told without reading it."""
+def count_frames(source: Source, every: int = 1, most: int | None = None) -> int | None:
+    """How many images are in a source, as far as can be told without reading it.
+
+    None where it has no end.
+    """
+    if source.live:
+        return most
     if not source.video or is_url(source.place):
         return 1
-    with _opened(source.place) as video:
-        return max(-(-int(video.get(cv2.CAP_PROP_FRAME_COUNT)) // every), 1)
-
-
-@contextmanager
-def _opened(file: str | Path) -> Iterator[cv2.VideoCapture]:
-    video = cv2.VideoCapture(str(file))
-    try:
-        yield video
-    finally:
-        video.release()
+    with opened(source.place) as video:
+        count = max(-(-int(video.get(cv2.CAP_PROP_FRAME_COUNT)) // every), 1)
+        return count if most is None else min(count, most)
 
 
 def is_url(place: str) -> bool:

@@ -90,7 +90,7 @@ class ResultFolder(AbstractContextManager):
             # A video becomes one picture file and a label map for each frame.
             picture = Path(PICTURES, f"{source.stem}.mp4")
             labels = Path(LABELS, f"{source.stem}.mp4", f"{frame.number:06d}.png")
-            self._add_to_video(frame, self.folder / picture, result.draw())
+            self._add_to_video(frame, self.folder / picture, result.plot())
         else:
             picture = Path(PICTURES, f"{source.stem}.jpg")
             labels = Path(LABELS, f"{source.stem}.png")
@@ -119,8 +119,11 @@ class ResultFolder(AbstractContextManager):
                     "Is there room, can the folder be written to? Name another --out"
                 )
             self._video, self._video_path, self._frames = (frame.source, writer), path, 0
-        self._video[1].write(picture)
-        self._frames += 1
+        # A stream's frames come when there is time for them; the video takes as long as it did.
+        due = round(frame.seconds * frame.rate) if frame.source.live else self._frames
+        while self._frames <= due:
+            self._video[1].write(picture)
+            self._frames += 1
 
     def _end_video(self) -> None:
         if self._video is None:
@@ -159,7 +162,7 @@ def _keep_inputs(folder: Path, sources: Sequence[Source]) -> None:
     """Refuse inputs that pictures could take the place of."""
     pictures = folder / PICTURES
     for source in sources:
-        if is_url(source.place):
+        if source.live or is_url(source.place):
             continue
         if pictures.resolve() in Path(source.place).resolve().parents:
             raise UsageError(

@@ -13,8 +13,10 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from mmmamba.commands import main
+from mmmamba.inference import Predictor
 
 from ..inference import colours
+from ..inference.cameras import camera
 from ..inference.colours import draw_image
 
 detector_run, segmentor_run = colours.detector_run, colours.segmentor_run
@@ -55,6 +57,7 @@ def test_a_folder_of_images_becomes_pictures_and_coco_results(detector_run, phot
         found = results.imgToAnns[entry["id"]]
         assert len(found) == count
         for one in found:
+            assert one["category_name"] == images.cats[one["category_id"]]["name"]
             channel = {"blue": 0, "green": 1, "red": 2}[images.cats[one["category_id"]]["name"]]
             assert (pixels[..., channel][coco_mask.decode(one["segmentation"]) > 0] == 230).all()
 
@@ -82,6 +85,36 @@ def test_a_video_becomes_a_video(detector_run, tmp_path, monkeypatch):
     ) == pytest.approx(5)
     images = json.loads(Path("predictions/images.json").read_text())["images"]
     assert [(i["frame"], i["seconds"]) for i in images] == [(0, 0), (2, 0.2), (4, 0.4)]
+
+
+def test_a_stream_becomes_a_video_that_takes_as_long(detector_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shown = [draw_image(64, 96, 3, seed, side=(15, 25)) for seed in range(20)]
+    with camera(shown) as address:
+        assert infer(detector_run, address, "--frames", 6, "--every", 2) == 0
+    content = Path("predictions/images.json").read_text()
+    images = json.loads(content)["images"]
+    assert "6 images" in capsys.readouterr().out and "secret" not in content
+    numbers = [image["frame"] for image in images]
+    assert len(numbers) == 6 and min(np.diff(numbers)) >= 2
+    drawn = cv2.VideoCapture("predictions/pictures/door.mp4")
+    length = drawn.get(cv2.CAP_PROP_FRAME_COUNT) / drawn.get(cv2.CAP_PROP_FPS)
+    assert length >= images[-1]["seconds"]
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_ctrl_c_leaves_what_was_found(detector_run, photos, monkeypatch, live):
+    read = Predictor.predict
+
+    def predict(self, images):
+        if self.seconds:
+            raise KeyboardInterrupt
+        return read(self, images)
+
+    monkeypatch.setattr(Predictor, "predict", predict)
+    with camera([draw_image(60, 80, 5)] * 50) as address:
+        assert infer(detector_run, address if live else photos) == (0 if live else 130)
+    assert len(json.loads(Path("predictions/images.json").read_text())["images"]) == 1
 
 
 def test_what_cannot_be_read_is_named_at_the_end(detector_run, photos, capsys):

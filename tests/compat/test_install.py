@@ -34,7 +34,7 @@ from mmmamba.compat.extension import ExtensionFinder, install
 install()
 install()
 assert sum(isinstance(f, ExtensionFinder) for f in sys.meta_path) == 1
-assert "mmcv.ops" not in sys.modules
+assert not {"mmcv.ops", "mmdet", "mmmamba.commands", "mmmamba.inference"} & set(sys.modules)
 import mmcv.ops
 from mmcv.utils import collect_env
 from mmcv.utils.ext_loader import check_ops_exist

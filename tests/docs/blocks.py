@@ -66,6 +66,7 @@ def run_page(
     page: str,
     special: dict[str, Callable[[str], object]] | None = None,
     parsed: tuple[str, ...] = (),
+    notebook: bool = False,
 ) -> None:
     """Run every block of a page.
 
@@ -73,6 +74,7 @@ def run_page(
         special: what is called with a Python block, or a line of a shell, that holds the key.
         parsed: parts of lines that need COCO, a GPU, the network or minutes.
             `test_command_lines.py` parses them.
+        notebook: each Python block goes on from those before it, as a notebook's cells do.
     """
     special, used, space = special or {}, set(), {}
     for block in blocks(page):
@@ -87,7 +89,7 @@ def run_page(
                 None,
             )
             if key is None:
-                run(step, block, space)
+                run(step, block, space if notebook or block.language == "pycon" else {})
             else:
                 used.add(key)
                 special.get(key, str)(step)
@@ -95,9 +97,10 @@ def run_page(
 
 
 def run(step: str, block: Block, space: dict) -> None:
-    """Run a Python block by itself, examples in the page's own space, or a line of a shell."""
+    """Run a Python block, examples with what they print, or a line of a shell."""
     if block.language == "python":
-        exec(compile(step, block.place, "exec"), {"__name__": "__main__"})
+        space["__name__"] = "__main__"
+        exec(compile(step, block.place, "exec"), space)
     elif block.language == "pycon":
         check_examples(block, space)
     elif block.language == "console":

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
+import mmmamba
 from mmmamba import create_backbone
 from mmmamba.checkpoints import published
 from mmmamba.checkpoints.download import cached_path
 from mmmamba.config.find import find_config
 
+from ..inference import colours
+from ..inference.colours import draw_image
 from .blocks import run_page
 
+detector_run = colours.detector_run
 STOCK = "mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"
 
 
@@ -50,7 +56,16 @@ def over(base: str):
     return build
 
 
-def test_readme() -> None:
+def test_readme(detector_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = mmmamba.train
+
+    def trained(*args: object, **keywords: object) -> Path:
+        """What `docs/python.md` does on real data: here the arguments fit, and a run is there."""
+        inspect.signature(train).bind(*args, **keywords)
+        return detector_run
+
+    monkeypatch.setattr(mmmamba, "train", trained)
+    cv2.imwrite("photo.jpg", draw_image(60, 80, 4, side=(10, 25)))
     run_page("README.md", special={"model = dict": over(STOCK)}, parsed=("m",))
 
 

@@ -26,7 +26,7 @@ def test_the_page(detector_run, tmp_path, monkeypatch, capsys):
     for seed in range(11):
         writer.write(draw_image(64, 96, 2, seed))
     writer.release()
-    run_page("docs/inference.md")
+    run_page("docs/inference.md", parsed=("demo 0", "rtsp://"))
     assert (
         len(list(Path("found/pictures").rglob("*.*"))) == 4 and cv2.imread("found.jpg") is not None
     )

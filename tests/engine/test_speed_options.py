@@ -133,8 +133,8 @@ def test_training_on_a_cpu_is_as_it_was(trained, monkeypatch) -> None:
     config, _ = trained
     cfg = open_run(config, demo=True, work_dir="run")
     told = []
-    monkeypatch.setattr(runs, "_train", lambda cfg, *rest: told.append((cfg, *rest)) or 0)
-    assert runs.train(cfg) == 0
+    monkeypatch.setattr(runs, "_train", lambda cfg, *rest: told.append((cfg, *rest)))
+    runs.train(cfg)
     ((cfg, skip_bad_data, tf32),) = told
     assert tf32 is None and skip_bad_data is False
     assert not any("Graph" in hook["type"] for hook in cfg.get("custom_hooks") or [])

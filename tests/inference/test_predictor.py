@@ -106,7 +106,7 @@ def test_shares_of_a_segmentation(segmentor_run, tmp_path):
     assert result.shares() == {"nothing": 0.8, "green": 0.2}
     stored = cv2.imread(str(result.save_labels(tmp_path / "labels.png")), cv2.IMREAD_UNCHANGED)
     assert np.array_equal(stored, result.labels)
-    drawn = result.draw()
+    drawn = result.plot()
     assert drawn.shape[0] == 400 and drawn.shape[1] > 500, "with a legend at the right"
     assert (drawn[:, -1] == 255).all()
 
@@ -184,7 +184,7 @@ def test_a_mask_rcnn_of_mmdet_with_our_backbone(mask_rcnn, tmp_path):
         assert (
             entry["segmentation"]["size"] == [48, 64] and entry["category_id"] in model.classes.ids
         )
-    assert results.draw().shape == (8 * 48, 8 * 64, 3)
+    assert results.plot().shape == (8 * 48, 8 * 64, 3)
 
 
 @pytest.mark.parametrize(

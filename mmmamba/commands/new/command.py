@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-from pathlib import Path
 
 EXAMPLES = """examples:
   mmmamba new --backbone vmamba_t --head mask_rcnn --data my_coco/
@@ -52,53 +50,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     # Imported when it runs: `--help` need not wait for OpenMMLab.
-    from ...datasets.discovery import data_folder
-    from ...errors import UsageError
-    from .heads import head_word
-    from .write import write_config
+    from .create import new
 
-    for option, value in (
-        ("--batch-size", args.batch_size),
-        ("--gpus", args.gpus),
-        ("--length", args.length),
-    ):
-        if value is not None and value < 1:
-            raise UsageError(f"{option} is {value}, wanted 1 or more")
-    if args.val_share is not None and not 0 < args.val_share < 1:
-        raise UsageError(
-            f"--val-share is {args.val_share}, wanted a share between 0 and 1, such as 0.2"
-        )
-    root = Path(args.data)
-    name = f"{data_folder(root).name}_{args.backbone}_{head_word(args.head)}.py"
-    out = Path(args.out or name)
-    if out.exists() and not args.force:
-        raise UsageError(
-            f"{out} is there already; name another with --out, or replace it with --force"
-        )
-    written = write_config(
+    config = new(
         args.backbone,
         args.head,
-        root,
-        out,
+        args.data,
+        args.out,
+        force=args.force,
         val_share=args.val_share,
         batch=args.batch_size,
         gpus=args.gpus,
         length=args.length,
-        command=_command(args),
     )
-    print("\n".join(written))
+    print(config)
     print(
-        f"Wrote {out}. Next:\n  mmmamba check-data {out}\n  mmmamba train {out}\n"
-        f"  mmmamba infer work_dirs/{out.stem} IMAGE"
+        f"Next:\n  mmmamba check-data {config.path}\n  mmmamba train {config.path}\n"
+        f"  mmmamba infer work_dirs/{config.path.stem} IMAGE"
     )
     return 0
-
-
-def _command(args: argparse.Namespace) -> str:
-    """The command that writes the same config again, for the config's first line."""
-    words = ["mmmamba new"]
-    for key in ("backbone", "head", "data", "val_share", "batch_size", "gpus", "length"):
-        value = getattr(args, key)
-        if value is not None and (key, value) != ("gpus", 1):
-            words.append(f"--{key.replace('_', '-')} {shlex.quote(str(value))}")
-    return " ".join(words)

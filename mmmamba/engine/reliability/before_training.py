@@ -26,8 +26,8 @@ def nothing_to_save() -> Iterator[None]:
 
     It holds until the training loop hears signals itself.
     """
-    # Python lets no other thread set handlers.
-    if threading.current_thread() is not threading.main_thread():
+    # Python lets no other thread set handlers. Within another of these contexts its handlers serve.
+    if threading.current_thread() is not threading.main_thread() or REPLACED:
         yield
         return
     owner = os.getpid()
