@@ -71,6 +71,8 @@ def test_pairs_that_build(backbone: str, head: str) -> None:
     compose_and_build(backbone, head)
 
 
+# After so little there may be no box to score.
+@pytest.mark.filterwarnings("ignore:Skip early stopping")
 def test_a_head_of_mmdet_trains_to_ap(
     shapes: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,7 +50,7 @@ def new(
 
     Args:
         backbone: such as `vmamba_t`.
-        head: such as `mask_rcnn`, `rtmdet` or `upernet`; of mmdet and mmseg `dino`, `mmseg::pspnet`.
+        head: `mask_rcnn`, `rtmdet`, `upernet`, …; of mmdet and mmseg `dino`, `mmseg::pspnet`, …
         data: folder of images and annotations or label maps, or a YOLO `data.yaml`.
         out: the config to write; `DATA_BACKBONE_HEAD.py` if None.
         force: replace it if it is there.
