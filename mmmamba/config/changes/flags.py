@@ -86,7 +86,14 @@ def apply_flags(
         set_rate(cfg, lr, changes)
     if workers is not None:
         set_workers(cfg, workers, changes)
+    entries = len(cfg.get("param_scheduler") or ())
     change_length(cfg, epochs, iters, steps, changes)
+    numbered = [option for option in options if option.startswith("param_scheduler.")]
+    if numbered and len(cfg.get("param_scheduler") or ()) != entries:
+        raise UsageError(
+            f"--cfg-options {numbered[0]}: so short a training leaves out schedulers, and their "
+            "numbers change. Write param_scheduler into the config"
+        )
     if imgsz is not None:
         set_image_size(cfg, imgsz, changes)
     if patience is not None:

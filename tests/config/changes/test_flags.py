@@ -164,6 +164,9 @@ def test_options_have_the_last_word_but_not_on_the_same_thing() -> None:
     assert cfg.param_scheduler[1].milestones == [1, 2] and cfg.param_scheduler[1].end == 3
     with pytest.raises(UsageError, match="name one"):
         apply(cfg, epochs=3, options={"train_cfg.max_epochs": 4})
+    with pytest.raises(UsageError, match="leaves out schedulers"):
+        cfg = recipe("mmdet::yolox/yolox_s_8xb8-300e_coco")
+        apply(cfg, epochs=1, options={"param_scheduler.2.factor": 0.5})
 
 
 @pytest.mark.parametrize(
