@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 
-from benchmarks.drop_in.compose import MMDET, MMSEG, compose_and_build
+from benchmarks.drop_in.compose import MMDET, MMSEG, compose_and_build, with_classes
 from mmmamba.commands import main
+from mmmamba.commands.new.classes import counted
 from mmmamba.commands.new.heads import HEADS, base_config, reference, shipped_heads
 from mmmamba.config.foreign import foreign_path
-from mmmamba.config.methods import METHODS, refused
+from mmmamba.config.methods import METHODS, NEEDS, refused
 from mmmamba.errors import UsageError
 from mmmamba.models.drop_in import compose
 from mmmamba.models.drop_in.families import NO_DECAY
@@ -106,6 +108,8 @@ def test_masks_and_classes_of_mask2former(shapes: Path, tmp_path: Path) -> None:
     head = cfg.model.panoptic_head
     assert (head.num_things_classes, head.num_stuff_classes) == (3, 0)
     assert head.loss_cls.class_weight == [1.0] * 3 + [0.1]
+    composed = base_config("vmamba_t", "mmdet::mask2former").config.to_dict()["model"]
+    assert plain(cfg.model.to_dict()) == plain(with_classes(counted(composed)))
     assert "dynamic_intervals" not in cfg.train_cfg or cfg.train_cfg.dynamic_intervals is None
     assert write("mask2former", shapes / "maps", tmp_path / "s.py").default_scope == "mmseg"
 
@@ -170,7 +174,8 @@ def test_names_of_configs() -> None:
 @pytest.mark.parametrize("package", ["mmdet", "mmseg"])
 def test_every_method_composes_or_is_refused(package: str) -> None:
     for method in METHODS[package]:
-        if refused(f"{package}/{method}"):
+        needed = NEEDS.get(f"{package}/{method}")
+        if refused(f"{package}/{method}") or (needed and find_spec(needed) is None):
             with pytest.raises(UsageError):
                 base_config("vmamba_t", f"{package}::{method}")
         else:

@@ -59,10 +59,22 @@ def compose(base: Config, arch: str) -> Config:
     cfg.param_scheduler = list(_whole(schedulers, cfg.get("train_cfg") or {}))
     if cfg.get("optim_wrapper"):
         _set_optimizer(cfg, arch, task, old)
+    _sync_norms(cfg.model)
     if cfg.get("load_from"):
         # A whole model with the old backbone.
         cfg.load_from = None
     return cfg
+
+
+def _sync_norms(node: Any) -> None:
+    """Norms over all GPUs that one process can build, too: mmdet's own asks for a group of them."""
+    if isinstance(node, dict):
+        if node.get("type") == "MMSyncBN":
+            node["type"] = "SyncBN"
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for one in node:
+            _sync_norms(one)
 
 
 def _set_optimizer(cfg: Config, arch: str, task: str, old: str | None) -> None:
