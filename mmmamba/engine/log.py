@@ -138,7 +138,10 @@ def _is_long(record: logging.LogRecord) -> bool:
     # Warnings and errors are for the screen whatever their length.
     if record.levelno >= logging.WARNING:
         return False
-    return hasattr(record, OFF_SCREEN) or "\n" in record.getMessage().strip()
+    message = record.getMessage()
+    # A line for each setting of each parameter.
+    of_parameters = message.startswith("paramwise_options")
+    return of_parameters or hasattr(record, OFF_SCREEN) or "\n" in message.strip()
 
 
 def _is_short(record: logging.LogRecord) -> bool:

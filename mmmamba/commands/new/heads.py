@@ -169,7 +169,8 @@ def _foreign(head: str, data: Path | None) -> tuple[str, str]:
         return having[0], head
     if "/" in head or head.endswith(".py"):
         raise UsageError(f"--head {head}: say whose it is, mmdet::{head} or mmseg::{head}")
-    known = [*HEADS, *METHODS["mmdet"], *METHODS["mmseg"]]
+    # Some methods have a name of ours, or are of both packages.
+    known = dict.fromkeys([*HEADS, *METHODS["mmdet"], *METHODS["mmseg"]])
     raise UsageError(
         f"there is no head {head!r} (mmmamba list --heads).{did_you_mean(head, known, 3)}"
     )
