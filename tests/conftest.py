@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from mmengine.registry import DefaultScope
+from yapf.yapflib import yapf_api
 
 from mmmamba.engine.reliability.seeding import seed_all
 
@@ -14,6 +17,22 @@ from mmmamba.engine.reliability.seeding import seed_all
 # anew.
 settings.register_profile("suite", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def texts_formatted_once() -> Iterator[None]:
+    """MMEngine formats a config anew wherever it keeps it, for a quarter of a second each time."""
+    kept: dict[str, Any] = {}
+    format_code = yapf_api.FormatCode
+
+    def formatted(text: str, **options: Any) -> Any:
+        if text not in kept:
+            kept[text] = format_code(text, **options)
+        return kept[text]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yapf_api, "FormatCode", formatted)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def trained(name: str, block: str, image: Path) -> None:
     found = Predictor(f"work_dirs/{name}", score_thr=0)(image)
     assert found.image.shape[2] == 3 and found.image.dtype == np.uint8
     assert found.image.max() > 200 and len(found)
-    assert found.draw().shape[2] == 3
+    assert found.plot().shape[2] == 3
 
 
 def test_channels(mine: Config, capsys: pytest.CaptureFixture) -> None:
@@ -105,8 +106,10 @@ def test_channels(mine: Config, capsys: pytest.CaptureFixture) -> None:
     )
 
 
-def test_own_config(mine: Config) -> None:
+def test_own_config(mine: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("my_parts.py").write_text("")
+    # The folder is made importable, for this test alone.
+    monkeypatch.setattr(sys, "path", list(sys.path))
 
     def built(block: str) -> None:
         Path("over.py").write_text(block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,8 @@ def mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config("my_config.py", "model = dict(backbone=dict(drop_path=0.3))")
     config("my_neck.py", 'custom_imports = dict(imports=["my_parts"])')
     Path("my_part.py").touch()
+    # Another page's.
+    monkeypatch.delitem(sys.modules, "my_parts", raising=False)
     config(
         "other_backbone.py", 'model = dict(backbone=dict(_delete_=True, type="EfficientVMamba"))'
     )

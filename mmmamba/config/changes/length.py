@@ -101,8 +101,10 @@ def left_behind(cfg: Config) -> list[str]:
     for index, hook in enumerate(cfg.get("custom_hooks") or []):
         if _name(hook) == "PipelineSwitchHook" and hook["switch_epoch"] >= length:
             left.append(f"custom_hooks.{index}.switch_epoch = {hook['switch_epoch']}")
-    if cfg.train_cfg.get("val_interval", 1) > length:
-        left.append(f"train_cfg.val_interval = {cfg.train_cfg.val_interval}")
+    interval = cfg.train_cfg.get("val_interval", 1)
+    # Every epoch is often enough for a run of none, too.
+    if interval > max(length, 1):
+        left.append(f"train_cfg.val_interval = {interval}")
     return left
 
 

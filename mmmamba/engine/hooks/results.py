@@ -16,7 +16,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ...errors import UsageError
-from ..reliability.whole_files import write_whole
+from ..reliability import write_whole
 
 FILE = "results.csv"
 TRAINING = "train/"

@@ -15,6 +15,7 @@ from .reliable import load_strictly, make_reliable
 from .run_config import FILE as RUN_CONFIG
 from .runner import build_runner, build_training_runner
 from .safe_loading import refuse_unpickling
+from .whole_files import write_whole
 from .whole_weights import load_whole
 from .work_dir import check_work_dir, claimed
 
@@ -35,4 +36,5 @@ __all__ = [
     "nothing_to_save",
     "refuse_unpickling",
     "replay",
+    "write_whole",
 ]
