@@ -79,8 +79,8 @@ def test_a_head_of_mmdet_trains_to_ap(
     shapes: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = "--backbone vmamba_t --head mmdet::faster_rcnn --out mine.py --length 1 --batch-size 2 --data"
-    assert main(["new", *words.split(), str(shapes / "shapes")]) == 0
+    words = "--backbone vmamba_t --head mmdet::faster_rcnn --length 1 --batch-size 2 --out mine.py"
+    assert main(["new", *words.split(), "--data", str(shapes / "shapes")]) == 0
     assert main(["check-data", "mine.py", "--samples", "0"]) == 0
     Path("tiny.py").write_text(TINY)
     small = [
