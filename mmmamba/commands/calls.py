@@ -17,10 +17,11 @@ from ..inference.opening import find_files
 from ..ops.selective_scan import check_environment
 from ..suggest import did_you_mean
 from .new.create import default_name, new, parts_of
+from .run_arguments import TRAINING
 
 OPTIONS = "cfg_options"
 """What callers name the options of `open_run`, as `Predictor` does."""
-OF_TRAINING = {"epochs", "iters", "batch", "lr", "patience", "amp"}
+OF_TRAINING = {*TRAINING, "amp"}
 """What of `open_run` changes nothing in a test."""
 
 

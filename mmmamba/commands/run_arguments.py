@@ -9,6 +9,9 @@ from typing import Any
 from ..engine.precision import CHOICES
 from .config_options import add_config_options
 
+TRAINING = ("epochs", "iters", "batch", "lr", "patience")
+"""What of `engine.runs.open_run` changes training alone, by a flag of `mmmamba train`."""
+
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `mmmamba train` and `mmmamba test`."""
@@ -114,7 +117,7 @@ def _on_or_off(text: str) -> bool:
 
 def training_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `add_training_arguments` as `engine.runs.open_run` takes them."""
-    return {name: getattr(args, name) for name in ("epochs", "iters", "batch", "lr", "patience")}
+    return {name: getattr(args, name) for name in TRAINING}
 
 
 def run_settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -26,9 +26,8 @@ MISTAKES = (
     LookupError,
     TypeError,
     ValueError,
-    RuntimeError,
 )
-"""What importing a module raises: it is a program, and these are its mistakes."""
+"""What running a config or a module raises: it is a program, and these are its mistakes."""
 
 
 def import_modules(cfg: Config, files: Sequence[Path]) -> None:
@@ -55,7 +54,7 @@ def import_modules(cfg: Config, files: Sequence[Path]) -> None:
         _make_importable(folder)
     try:
         import_modules_from_strings(**settings) if settings else None
-    except MISTAKES as error:
+    except (*MISTAKES, RuntimeError) as error:
         # MMEngine says which module failed and keeps the reason behind it.
         cause = error.__context__ if isinstance(error.__context__, ImportError) else error
         place = traceback.extract_tb(cause.__traceback__)[-1]

@@ -8,20 +8,10 @@ from mmengine.config import Config
 from mmengine.config.utils import ConfigParsingError
 
 from ..errors import UsageError
-from .modules import import_modules
+from .modules import MISTAKES, import_modules
 
-UNREADABLE = (
-    ConfigParsingError,
-    OSError,
-    ImportError,
-    SyntaxError,
-    NameError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
-)
-"""What reading a config raises: it is a program, and these are its mistakes."""
+UNREADABLE = (ConfigParsingError, *MISTAKES)
+"""What reading a config raises."""
 
 
 def read_config(path: Path) -> Config:

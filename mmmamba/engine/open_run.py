@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -120,7 +121,8 @@ def tell_changes(runner: Runner) -> None:
     """Write what flags have changed into the log of a run."""
     for line in runner.cfg.get(CHANGED, []):
         # What an option has left as it was is no change, but something to see to.
-        runner.logger.log(30 if line.startswith("--cfg-options") else 20, line)
+        to_see_to = line.startswith("--cfg-options")
+        runner.logger.log(logging.WARNING if to_see_to else logging.INFO, line)
 
 
 def _count_images(cfg: Config) -> int:
