@@ -13,6 +13,7 @@ ORDER = (
     "commands",
     "inference",
     "engine",
+    "export",
     "datasets",
     "visualization",
     "evaluation",
