@@ -105,20 +105,20 @@ def _steps(
             index_PSK[:, :, None] < 0, batch * length * K + lane_K, rows_PSBK
         )
 
-    step_T = torch.arange(T, device=device).expand(K, T)
+    # Where a step stands among P S: segments lie side by side.
+    slot_T = torch.arange(P * segments, device=device).view(P, segments).t().flatten()[:T]
+    slot_KT = slot_T.expand(K, T)
+    visited_LK = None
     if complete:
-        step_KL = torch.zeros_like(index_KT).scatter(1, index_KT, step_T)
+        slot_LK = torch.zeros_like(index_KT).scatter(1, index_KT, slot_KT).t()
     else:
         # Holes all write to one more place, which is cut off.
         place_KT = torch.where(index_KT < 0, length, index_KT)
         nowhere = torch.full((K, length + 1), -1, dtype=torch.long, device=device)
-        step_KL = nowhere.scatter(1, place_KT, step_T)[:, :length]
-    step_LK = step_KL.t()
-    slot_LK = (step_LK % P) * segments + step_LK // P
+        slot_LK = nowhere.scatter(1, place_KT, slot_KT)[:, :length].t()
+        visited_LK = slot_LK >= 0
     place_BLK = (slot_LK * batch + image_B[:, None, None]) * K + lane_K
-    visited_LK = None
-    if not complete:
-        visited_LK = step_LK >= 0
+    if visited_LK is not None:
         place_BLK = torch.where(visited_LK, place_BLK, P * segments * batch * K)
     return Steps(rows_PSBK, place_BLK, visited_LK)
 
