@@ -221,7 +221,7 @@ def _wide(
         _rows(B_BLKN, nothing_KN, read_PSBK).squeeze(1),
         C_PSBKN.squeeze(1),
     ]
-    begin_BKND = A_KND.new_zeros(len(delta_BLKD), *A_KND.shape)
+    begin_BKND = A_KND.new_zeros(delta_BLKD.shape[0], *A_KND.shape)
     return _loop(_wide_step, [begin_BKND], inputs, [A_KND])[1].unsqueeze(1)
 
 
