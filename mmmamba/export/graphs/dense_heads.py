@@ -4,6 +4,7 @@ Shape suffixes: B images, P priors over all levels, C classes, D numbers of a pr
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from mmmamba.models.yolo.batches import in_one_row
 from mmmamba.models.yolo.box_selection import is_plain
 from mmmamba.models.yolo.head import YOLODFLHead
 
-from .selection import Limits, Seen
+from .selection import Group, Limits, Seen
 
 KNOWN = (
     "RetinaHead, ATSSHead, FCOSHead and others that choose boxes as mmdet's BaseDenseHead does, "
@@ -126,29 +127,38 @@ class BaseReader(Reader):
 
     def see(self, outputs: Outputs, image_sizes_B2: Tensor) -> Seen:
         cls_scores, bbox_preds, *factors = outputs
-        preds_BP4 = _rows(bbox_preds, 4)
         sizes = [level.shape[-2:] for level in cls_scores]
-        priors = self.head.prior_generator.grid_priors(sizes, preds_BP4.dtype, preds_BP4.device)
-        boxes_BP4 = self._decode(torch.cat(priors), preds_BP4)
-        if self.head.bbox_coder.clip_border:
-            # Width, height, twice.
-            limit_B14 = image_sizes_B2.flip(1).repeat(1, 2)[:, None].to(boxes_BP4.dtype)
-            boxes_BP4 = boxes_BP4.clamp(min=0).minimum(limit_B14)
-        factor_BP = _rows(factors[0], 1)[..., 0].sigmoid() if factors else None
-        return Seen([self._scores(level) for level in cls_scores], boxes_BP4, factor_BP)
+        like = bbox_preds[0]
+        priors = self.head.prior_generator.grid_priors(sizes, torch.float32, like.device)
+        groups = []
+        for number, (level, preds, priors_PD) in enumerate(zip(cls_scores, bbox_preds, priors)):
+            preds_BP4 = _rows(preds, 4)
+            priors_BPD = priors_PD.expand(preds_BP4.shape[0], -1, -1)
+            group = Group(self._scores(level), torch.cat([preds_BP4, priors_BPD], dim=-1))
+            if factors:
+                factor_BP = _rows(factors[0][number], 1)[..., 0].sigmoid()
+                group = group._replace(factor_BP=factor_BP)
+            groups.append(group)
+        return Seen(groups, partial(self._boxes, image_sizes_B2=image_sizes_B2))
 
     def _scores(self, level: Tensor) -> Tensor:
-        logits_BPC = _rows([level], self.head.cls_out_channels)
+        logits_BPC = _rows(level, self.head.cls_out_channels)
         if self.head.use_sigmoid_cls:
             return logits_BPC.sigmoid()
         # The last one is the background.
         return logits_BPC.softmax(-1)[..., :-1]
 
-    def _decode(self, priors_PD: Tensor, preds_BP4: Tensor) -> Tensor:
+    def _boxes(self, told_BNX: Tensor, image_sizes_B2: Tensor) -> Tensor:
+        coder = self.head.bbox_coder
         # mmdet's coders of deltas take one image.
-        priors_BPD = priors_PD.expand(preds_BP4.shape[0], -1, -1)
-        boxes = self.head.bbox_coder.decode(priors_BPD.flatten(0, 1), preds_BP4.flatten(0, 1))
-        return boxes.view_as(preds_BP4)
+        told_KX = told_BNX.flatten(0, 1)
+        boxes_K4 = coder.decode(told_KX[:, 4:], told_KX[:, :4])
+        boxes_BN4 = boxes_K4.unflatten(0, told_BNX.shape[:2])
+        if not coder.clip_border:
+            return boxes_BN4
+        # Width, height, twice.
+        limit_B14 = image_sizes_B2.flip(1).repeat(1, 2)[:, None].to(boxes_BN4.dtype)
+        return boxes_BN4.clamp(min=0).minimum(limit_B14)
 
 
 class YOLOXReader(Reader):
@@ -190,11 +200,12 @@ class YOLOXReader(Reader):
             preds_BP4.device,
             with_stride=True,
         )
-        return Seen(
-            scores=[in_one_row(cls_scores).sigmoid()],
-            boxes_BP4=self.head._bbox_decode(torch.cat(priors), preds_BP4),
+        group = Group(
+            scores_BPC=in_one_row(cls_scores).sigmoid(),
+            told_BPX=self.head._bbox_decode(torch.cat(priors), preds_BP4),
             factor_BP=in_one_row(objectnesses)[..., 0].sigmoid(),
         )
+        return Seen([group], _as_they_are)
 
 
 class DFLReader(Reader):
@@ -223,7 +234,7 @@ class DFLReader(Reader):
 
     def see(self, outputs: Outputs, image_sizes_B2: Tensor) -> Seen:
         decoded = self.head.decode(*outputs)
-        return Seen([decoded.logits_BPC.sigmoid()], decoded.boxes_BP4)
+        return Seen([Group(decoded.logits_BPC.sigmoid(), decoded.boxes_BP4)], _as_they_are)
 
 
 READERS: tuple[Any, ...] = (DFLReader, YOLOXReader, BaseReader)
@@ -249,7 +260,11 @@ def _most(cfg: ConfigDict) -> int:
     return limit if limit > 0 else UNLIMITED
 
 
-def _rows(maps: Sequence[Tensor], numbers: int) -> Tensor:
-    """Levels in one row, with several priors a cell after each other: `(B, P, numbers)`."""
-    rows = in_one_row(maps)
+def _as_they_are(boxes: Tensor) -> Tensor:
+    return boxes
+
+
+def _rows(level: Tensor, numbers: int) -> Tensor:
+    """A level in one row, several priors of a cell after each other: `(B, P, numbers)`."""
+    rows = in_one_row([level])
     return rows.reshape(rows.shape[0], -1, numbers)

@@ -99,11 +99,12 @@ def _sized_by_symbols(module: nn.Module) -> nn.Module:
             float(factor).is_integer() for factor in _pair(module.scale_factor)
         )
         return _Upsample(module) if whole and not module.size else module
-    children = {name: _sized_by_symbols(child) for name, child in module.named_children()}
-    if all(child is module._modules[name] for name, child in children.items()):
+    before = {name: child for name, child in module._modules.items() if child is not None}
+    after = {name: _sized_by_symbols(child) for name, child in before.items()}
+    if all(after[name] is child for name, child in before.items()):
         return module
     twin = copy.copy(module)
-    twin._modules = module._modules | children
+    twin._modules = module._modules | after
     return twin
 
 

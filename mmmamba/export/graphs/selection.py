@@ -6,7 +6,7 @@ score `ABSENT` and comes last.
 Shape suffixes: B images, P priors, C classes, K pairs of prior and class, N candidates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,17 +19,28 @@ from mmmamba.ops.best import best
 from mmmamba.ops.grouped_nms import grouped_nms
 
 
-class Seen(NamedTuple):
-    """What a head says of all priors."""
+class Group(NamedTuple):
+    """What a head says of priors that have candidates of their own, such as those of a level."""
 
-    scores: Sequence[Tensor]
-    """Between 0 and 1, `(B, P, C)` of each group of priors that has candidates of its own."""
-    boxes_BP4: Tensor
-    """Of all groups in a row, corners in pixels of the input."""
+    scores_BPC: Tensor
+    """Between 0 and 1."""
+    told_BPX: Tensor
+    """What boxes are made of."""
     factor_BP: Tensor | None = None
     """What scores are multiplied by, such as centerness or objectness."""
     labels_BP: Tensor | None = None
     """Where a prior has one score only (C is 1), of which class it is."""
+
+
+class Seen(NamedTuple):
+    """What a head says of all priors."""
+
+    groups: Sequence[Group]
+    boxes: Callable[[Tensor], Tensor]
+    """Makes corners in pixels of the input of what is told.
+
+    After the choice of candidates, whose number is known while tracing and much smaller.
+    """
 
 
 class Limits(NamedTuple):
@@ -55,7 +66,7 @@ def detected(seen: Seen, limits: Limits) -> tuple[Tensor, Tensor, Tensor]:
 
     What is not there has the box 0, the score 0 and the label -1.
     """
-    found = _candidates(_of_best_class(seen) if limits.single else seen, limits)
+    found = _candidates(seen, limits)
     # Boxes of zeros suppress nothing.
     boxes_BN4 = apart(*found[1:]).where(found.there_BN[..., None], 0)
     kept_BN = grouped_nms(boxes_BN4, limits.overlap) & found.there_BN
@@ -83,53 +94,58 @@ class _Found(NamedTuple):
 
 def everything(seen: Seen) -> tuple[Tensor, Tensor]:
     """Boxes `(B, P, 4)` and scores `(B, P, C)` of all priors."""
-    scores_BPC = torch.cat([*seen.scores], dim=1)
-    if seen.factor_BP is not None:
-        scores_BPC = scores_BPC * seen.factor_BP[..., None]
-    return seen.boxes_BP4, scores_BPC
+    scores = [
+        group.scores_BPC
+        if group.factor_BP is None
+        else group.scores_BPC * group.factor_BP[..., None]
+        for group in seen.groups
+    ]
+    told_BPX = torch.cat([group.told_BPX for group in seen.groups], dim=1)
+    return seen.boxes(told_BPX), torch.cat(scores, dim=1)
 
 
-def _of_best_class(seen: Seen) -> Seen:
-    scores_BP, labels_BP = torch.cat([*seen.scores], dim=1).max(2)
-    if seen.factor_BP is not None:
-        scores_BP = scores_BP * seen.factor_BP
-    return Seen([scores_BP[..., None]], seen.boxes_BP4, labels_BP=labels_BP)
+def _of_best_class(group: Group) -> Group:
+    scores_BP, labels_BP = group.scores_BPC.max(2)
+    if group.factor_BP is not None:
+        scores_BP = scores_BP * group.factor_BP
+    return Group(scores_BP[..., None], group.told_BPX, labels_BP=labels_BP)
 
 
 def _candidates(seen: Seen, limits: Limits) -> _Found:
     """Pairs of which boxes compete; of equal ones the first prior comes first, then class."""
-    taken = []
-    start = 0
-    for scores_BPC in seen.scores:
-        scores_BN, pair_BN = _of_group(scores_BPC, limits)
-        taken.append((scores_BN, start * scores_BPC.shape[2] + pair_BN))
-        start = start + scores_BPC.shape[1]
-    scores_BN, pair_BN = (torch.cat(parts, dim=1) for parts in zip(*taken))
-    classes = seen.scores[0].shape[2]
-    there_BN = scores_BN > ABSENT
+    groups = [_of_best_class(group) if limits.single else group for group in seen.groups]
+    taken = [_of_group(group, limits, len(groups) == 1) for group in groups]
+    scores_BN, told_BNX, labels_BN = (torch.cat(parts, dim=1) for parts in zip(*taken))
+    boxes_BN4 = seen.boxes(told_BNX)
     if limits.side >= 0:
-        fit_BP = (seen.boxes_BP4[..., 2:] - seen.boxes_BP4[..., :2] > limits.side).all(-1)
-        there_BN = there_BN & fit_BP.gather(1, pair_BN // classes)
-    if seen.factor_BP is not None:
-        scores_BN = scores_BN * seen.factor_BP.gather(1, pair_BN // classes)
-    scores_BN, order_BN = best(scores_BN.where(there_BN, ABSENT), scores_BN.shape[1])
-    pair_BN = pair_BN.gather(1, order_BN)
-    prior_BN, labels_BN = pair_BN // classes, pair_BN % classes
-    if seen.labels_BP is not None:
-        labels_BN = seen.labels_BP.gather(1, prior_BN)
-    return _Found(scores_BN, pick(seen.boxes_BP4, prior_BN), labels_BN, scores_BN > ABSENT)
+        fit_BN = (boxes_BN4[..., 2:] - boxes_BN4[..., :2] > limits.side).all(-1)
+        scores_BN = scores_BN.where(fit_BN, ABSENT)
+    if len(groups) > 1 or limits.side >= 0 or groups[0].factor_BP is not None:
+        scores_BN, order_BN = best(scores_BN, scores_BN.shape[1])
+        boxes_BN4, labels_BN = pick(boxes_BN4, order_BN), labels_BN.gather(1, order_BN)
+    return _Found(scores_BN, boxes_BN4, labels_BN, scores_BN > ABSENT)
 
 
-def _of_group(scores_BPC: Tensor, limits: Limits) -> tuple[Tensor, Tensor]:
-    """Scores and numbers of the best pairs of a group of priors."""
-    scores_BK = scores_BPC.flatten(1)
+def _of_group(group: Group, limits: Limits, in_order: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores, what is told and labels of a group's candidates, best first if they have to be."""
+    scores_BK = group.scores_BPC.flatten(1)
     pass_BK = scores_BK >= limits.score if limits.including else scores_BK > limits.score
-    scores_BK = scores_BK.where(pass_BK, ABSENT)
+    scores_BN = scores_BK.where(pass_BK, ABSENT)
     pairs, wanted = scores_BK.shape[1], limits.candidates
-    if wanted is None or (isinstance(pairs, int) and pairs <= wanted):
-        pair_K = torch.arange(pairs, device=scores_BK.device)
-        return scores_BK, pair_K.expand(scores_BK.shape[0], -1)
-    return _best(scores_BK, wanted)
+    if wanted is not None and not (isinstance(pairs, int) and pairs <= wanted):
+        scores_BN, pair_BN = _best(scores_BN, wanted)
+    elif in_order:
+        scores_BN, pair_BN = best(scores_BN, pairs)
+    else:
+        pair_BN = torch.arange(pairs, device=scores_BN.device).expand(scores_BN.shape[0], -1)
+    classes = group.scores_BPC.shape[2]
+    prior_BN, labels_BN = pair_BN // classes, pair_BN % classes
+    if group.labels_BP is not None:
+        labels_BN = group.labels_BP.gather(1, prior_BN)
+    if group.factor_BP is not None:
+        product_BN = scores_BN * group.factor_BP.gather(1, prior_BN)
+        scores_BN = product_BN.where(scores_BN > ABSENT, ABSENT)
+    return scores_BN, pick(group.told_BPX, prior_BN), labels_BN
 
 
 def _best(scores_BK: Tensor, most: int) -> tuple[Tensor, Tensor]:
