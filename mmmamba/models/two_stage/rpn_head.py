@@ -21,9 +21,10 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmmamba.ops import grouped_nms
+from mmmamba.ops.best import best
 from mmmamba.ops.waiting import on_device, places, where
 
-from .anchor_grid import AnchorGrid, AnchorGrids
+from .anchor_grid import AnchorGrid, AnchorGrids, TracedGrid
 from .assignment import (
     DeviceMaxIoUAssigner,
     DeviceRandomSampler,
@@ -111,7 +112,8 @@ class BatchedRPNHead(RPNHead):
         metas = [sample.metainfo for sample in batch_data_samples]
         if truth is None:
             truth = GroundTruth.of([sample.gt_instances for sample in batch_data_samples])
-        return self._losses(flat, truth, metas), self._proposals(flat, metas, cfg)
+        corners_B4 = image_corners(metas, flat.scores_BA.device)
+        return self._losses(flat, truth, metas), self.propose(flat, corners_B4, cfg)
 
     def _losses(self, flat: Flat, gts: GroundTruth, metas: list[dict]) -> dict:
         anchors_A4, valid_BA = self._anchors(flat.sizes, flat.scores_BA.device, metas)
@@ -198,7 +200,9 @@ class BatchedRPNHead(RPNHead):
         valid_BA = anchor_inside_flags(grid.anchors_A4, valid_BA, image_2B1, border)
         return grid.anchors_A4, valid_BA
 
-    def _grid(self, sizes: Sequence[torch.Size], device: torch.device) -> AnchorGrid:
+    def _grid(self, sizes: Sequence[torch.Size], device: torch.device) -> AnchorGrid | TracedGrid:
+        if torch.compiler.is_exporting():
+            return TracedGrid.of(self.prior_generator, sizes, device)
         if device not in self._grids:
             self._grids[device] = AnchorGrids(self.prior_generator, device)
         return self._grids[device].of(sizes)
@@ -219,12 +223,13 @@ class BatchedRPNHead(RPNHead):
             return super().predict_by_feat(
                 cls_scores, bbox_preds, score_factors, batch_img_metas, cfg, rescale, with_nms
             )
-        return self._proposals(Flat.of(cls_scores, bbox_preds), batch_img_metas, cfg)
+        corners_B4 = image_corners(batch_img_metas, cls_scores[0].device)
+        return self.propose(Flat.of(cls_scores, bbox_preds), corners_B4, cfg)
 
     @torch.no_grad()
-    def _proposals(self, flat: Flat, metas: Sequence[dict], cfg: ConfigDict) -> Proposals:
+    def propose(self, flat: Flat, corners_B4: Tensor, cfg: ConfigDict) -> Proposals:
+        """Proposals of each image; `corners_B4` are the images' `image_corners`."""
         scores_BLN, boxes_BLN4 = self._candidates(flat, cfg.get("nms_pre", -1))
-        corners_B4 = image_corners(metas, boxes_BLN4.device)
         boxes_BLN4 = clip(boxes_BLN4, corners_B4[:, None, None])
         valid_BLN = scores_BLN >= 0
         smallest = cfg.get("min_bbox_size", -1)
@@ -242,11 +247,10 @@ class BatchedRPNHead(RPNHead):
         valid_BLN &= keep.view_as(valid_BLN)
         # A sigmoid is above -1, so that what is not kept comes last.
         kept_BN = where(valid_BLN, scores_BLN, -1).flatten(1)
-        scores_BN, order_BN = kept_BN.sort(dim=1, descending=True, stable=True)
-        best = slice(cfg.max_per_img)
+        scores_BN, order_BN = best(kept_BN, min(cfg.max_per_img, kept_BN.shape[1]))
         return Proposals(
-            pick(boxes_BLN4.flatten(1, 2), order_BN[:, best]),
-            scores_BN[:, best].float(),
+            pick(boxes_BLN4.flatten(1, 2), order_BN),
+            scores_BN.float(),
             valid_BLN.sum((1, 2)).clamp(max=cfg.max_per_img),
         )
 
@@ -266,16 +270,13 @@ class BatchedRPNHead(RPNHead):
         """
         scores_BA = flat.scores_BA.sigmoid()
         grid = self._grid(flat.sizes, scores_BA.device)
-        place_LN, there_LN = grid.best(nms_pre)
-        # One sort for all levels.
-        order_BA = (scores_BA - grid.apart_A).sort(dim=1, descending=True, stable=True).indices
-        index_BM = order_BA[:, place_LN.flatten()]
+        index_BLN, there_BLN = grid.best(scores_BA, nms_pre)
+        index_BM = index_BLN.flatten(1)
         boxes_BM4 = decode(
             self.bbox_coder, grid.anchors_A4[index_BM], pick(flat.deltas_BA4, index_BM)
         )
-        scores_BM = where(there_LN.flatten(), scores_BA.gather(1, index_BM), -1)
-        shape = (len(scores_BM), *place_LN.shape)
-        return scores_BM.view(shape), boxes_BM4.view(*shape, 4)
+        scores_BLN = scores_BA.gather(1, index_BM).view(index_BLN.shape)
+        return where(there_BLN, scores_BLN, -1), boxes_BM4.view(*index_BLN.shape, 4)
 
 
 @lru_cache(maxsize=8)
@@ -288,4 +289,4 @@ def _labels(positives: int, samples: int, device: torch.device) -> Tensor:
 
 def _last(level: Tensor, channels: int) -> Tensor:
     """`(B, anchors * channels, H, W)` to `(B, H * W * anchors, channels)`."""
-    return level.permute(0, 2, 3, 1).reshape(len(level), -1, channels)
+    return level.permute(0, 2, 3, 1).reshape(level.shape[0], -1, channels)
