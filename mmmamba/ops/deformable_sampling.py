@@ -213,6 +213,11 @@ def _sampling(
 sampling_op = register("deformable_sampling", _sampling)
 
 
+def lowered_sampling(value_BSC: Tensor, offsets: Tensor, logits_BQE: Tensor, *numbers) -> Tensor:
+    """The operator as PyTorch's own ones, for files that run where ours is not."""
+    return _plain(value_BSC, offsets, logits_BQE, _layout(*numbers))
+
+
 @torch.library.register_fake("mmmamba::deformable_sampling")
 def _(value_BSC, offsets, logits_BQE, maps, grids, heads):
     return value_BSC.new_empty(*logits_BQE.shape[:2], value_BSC.shape[2])

@@ -1,1 +1,5 @@
-"""Traced graphs as ONNX models."""
+"""From an exported program to an ONNX model."""
+
+from .write import to_onnx
+
+__all__ = ["to_onnx"]

@@ -81,7 +81,14 @@ def _made(
     # A table made in inference mode could not be saved for a backward pass later.
     with torch.inference_mode(False):
         order_KT = route_table(names, height, width).long()
-        return _KINDS[kind](order_KT, height, width).to(torch.int32).to(device)
+        if kind == "moves":
+            _check_moves(order_KT, height, width)
+        return derive(kind, order_KT, height, width).to(torch.int32).to(device)
+
+
+def derive(kind: str, order_KT: Tensor, height: int, width: int) -> Tensor:
+    """A table of a kind from that of the routes, int64, in operators alone."""
+    return _KINDS[kind](order_KT, height, width)
 
 
 def _visits(order_KT: Tensor, height: int, width: int) -> Tensor:
@@ -98,14 +105,22 @@ def _joined(order_KT: Tensor, height: int, width: int) -> Tensor:
     return (_visits(order_KT, height, width) + T * torch.arange(K)[:, None]).t().contiguous()
 
 
-def _moves(order_KT: Tensor, height: int, width: int) -> Tensor:
-    row_KT, column_KT = order_KT // width, order_KT % width
-    down_KS, right_KS = row_KT.diff(dim=1), column_KT.diff(dim=1)
+def _went(order_KT: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """How far each step but the first goes down and right."""
+    return (order_KT // width).diff(dim=1), (order_KT % width).diff(dim=1)
+
+
+def _check_moves(order_KT: Tensor, height: int, width: int) -> None:
+    down_KS, right_KS = _went(order_KT, width)
     if (order_KT < 0).any() or not (down_KS.abs() + right_KS.abs() == 1).all():
         raise ValueError(
             f"move_table wants routes that go from neighbour to neighbour; on {height}x{width} one "
             "of these leaps or has holes"
         )
+
+
+def _moves(order_KT: Tensor, height: int, width: int) -> Tensor:
+    down_KS, right_KS = _went(order_KT, width)
     across_KS = torch.where(right_KS > 0, MOVES.index("right"), MOVES.index("left"))
     along_KS = torch.where(down_KS > 0, MOVES.index("down"), MOVES.index("up"))
     move_KS = torch.where(right_KS != 0, across_KS, along_KS)
