@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 
 from ..graphs.base import IMAGES, Graph
 from ..tracing import lower
+from .detection import TRANSLATIONS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -54,7 +55,7 @@ def to_onnx(program: ExportedProgram, graph: Graph) -> ir.Model:
 
 def translations() -> dict[object, Callable]:
     """ONNX's form of our operators that are no operators of PyTorch's."""
-    return {}
+    return dict(TRANSLATIONS)
 
 
 @contextlib.contextmanager
