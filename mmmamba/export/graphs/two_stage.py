@@ -11,8 +11,8 @@ from mmdet.models.detectors import TwoStageDetector
 from torch import Tensor
 
 from ...errors import UsageError
+from ...models.two_stage.candidates import Flat
 from ...models.two_stage.roi_extractor import maps_for_pooling
-from ...models.two_stage.rpn_head import Flat
 from ...models.two_stage.twins import batched_roi_head, batched_rpn_head
 from .base import IMAGE_SIZES, IMAGES, Graph
 from .two_stage_limits import check_two_stage
@@ -57,7 +57,7 @@ class TwoStageGraph(Graph):
             maps = self.neck(maps)
         height_B, width_B = image_sizes.to(images.dtype).unbind(1)
         corners_B4 = torch.stack([width_B, height_B, width_B, height_B], dim=1)
-        flat = Flat.of(*self.rpn_head(maps))
+        flat = Flat(*self.rpn_head(maps))
         proposals = self.rpn_head.propose(flat, corners_B4, self.rpn_head.test_cfg).padded
         maps = maps_for_pooling(maps, training=False)
         found = self.roi_head.detect(maps, proposals, corners_B4)

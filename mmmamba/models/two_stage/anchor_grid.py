@@ -12,11 +12,9 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from torch import Tensor
 
-from mmmamba.ops.best import best
 from mmmamba.ops.waiting import on_device
 
 GRIDS = 12
@@ -112,16 +110,6 @@ class AnchorGrid:
     _fits: dict[tuple, bool] = field(default_factory=dict)
     _best: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
-    def best(self, scores_BA: Tensor, most: int) -> tuple[Tensor, Tensor]:
-        """Index `(B, L, N)` of the best `most` of each level, and whether a level has so many.
-
-        Best first, of equal ones the first. All of a level with `most` below 1.
-        """
-        place_LN, there_LN = self.places(most)
-        # One sort for all levels.
-        order_BA = (scores_BA - self.apart_A).sort(dim=1, descending=True, stable=True).indices
-        return order_BA[:, place_LN], there_LN
-
     def places(self, most: int) -> tuple[Tensor, Tensor]:
         """Places `(L, N)` of the first `most` of each level, and whether a level has so many.
 
@@ -162,44 +150,6 @@ class AnchorGrid:
             _has_room(x1, x2, -border, *across) and _has_room(y1, y2, -border, *down)
             for x1, y1, x2, y2 in self.generator.base_anchors[level].tolist()
         )
-
-
-class TracedGrid(NamedTuple):
-    """A grid made in the graph that is being traced, whatever size its maps will have."""
-
-    anchors_A4: Tensor
-    counts: Sequence[int]
-    """Anchors of each level; numbers not known yet, where sizes are not."""
-
-    @classmethod
-    def of(
-        cls, generator: AnchorGenerator, sizes: Sequence[torch.Size], device: torch.device
-    ) -> "TracedGrid":
-        """That of maps of these heights and widths."""
-        levels = generator.grid_priors(sizes, device=device)
-        return cls(torch.cat(levels), [level.shape[0] for level in levels])
-
-    def best(self, scores_BA: Tensor, most: int) -> tuple[Tensor, Tensor]:
-        """As `AnchorGrid.best`; with `most` above 0 as many places, however small the maps are.
-
-        So all that follows has a size that does not depend on theirs.
-        """
-        known = all(isinstance(count, int) for count in self.counts)
-        # The first map is the largest.
-        most = most if most > 0 else self.counts[0]
-        if known:
-            most = min(most, max(self.counts))
-        indices, theres = [], []
-        start = 0
-        for count in self.counts:
-            missing = max(most - count, 0) if known else most
-            level_BN = F.pad(scores_BA[:, start : start + count], (0, missing), value=-1.0)
-            _, place_BN = best(level_BN, most)
-            there_BN = place_BN < count
-            indices.append(place_BN * there_BN + start)
-            theres.append(there_BN)
-            start = start + count
-        return torch.stack(indices, 1), torch.stack(theres, 1)
 
 
 def _has_room(
