@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 from torch.export import ExportedProgram
 
 from ..graphs.base import IMAGES, Graph
-from ..tracing import lower
 from .detection import TRANSLATIONS
 
 if TYPE_CHECKING:
@@ -26,9 +24,6 @@ LARGEST = 2**30
 
 def to_onnx(program: ExportedProgram, graph: Graph) -> ir.Model:
     """The model, with the graph's names for inputs and outputs, free sides named B, H and W."""
-    from onnxscript import optimizer
-
-    program = lower(program, DECOMPOSITIONS)
     with _quiet():
         made = torch.onnx.export(
             program,
@@ -42,15 +37,31 @@ def to_onnx(program: ExportedProgram, graph: Graph) -> ir.Model:
         )
         assert made is not None
         model = made.model
-        optimizer.optimize_ir(
-            model,
-            num_iterations=2,
-            onnx_shape_inference=True,
-            input_size_limit=LARGEST,
-            output_size_limit=LARGEST,
-        )
+        _simplify(model)
     _name_sides(model)
     return model
+
+
+def _simplify(model: ir.Model) -> None:
+    """Computes what is constant, and drops what is double or not read."""
+    from onnx_ir.passes import Sequential, common
+    from onnxscript import optimizer
+
+    Sequential(common.InlinePass(), common.IdentityEliminationPass())(model)
+    optimizer.fold_constants(
+        model, onnx_shape_inference=True, input_size_limit=LARGEST, output_size_limit=LARGEST
+    )
+    Sequential(
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedFunctionsPass(),
+        common.RemoveUnusedOpsetsPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.LiftSubgraphInitializersToMainGraphPass(),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+    )(model)
 
 
 def translations() -> dict[object, Callable]:
@@ -84,18 +95,3 @@ def _name_sides(model: ir.Model) -> None:
         for axis, (side, name) in enumerate(zip(tuple(value.shape), names)):
             if not isinstance(side, int) and name is not None:
                 value.shape[axis] = ir.SymbolicDim(name)
-
-
-def _softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """As exact as PyTorch's, from operators that runtimes have fast kernels for.
-
-    `log(1 + e)` loses the digits of a small e; what the sum was rounded by is put back (Kahan).
-    """
-    assert beta == 1.0
-    small = torch.exp(-x.abs())
-    sum_ = 1.0 + small
-    return x.relu() + (torch.log(sum_) - ((sum_ - 1.0) - small) / sum_)
-
-
-DECOMPOSITIONS: dict[object, Callable] = {torch.ops.aten.softplus.default: _softplus}
-"""Operators of PyTorch's that ONNX runtimes are slow at."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..derivatives import watched
+from ..lowering import beside_tracing, lowers
 from .registry import _steps, cover, keep, route_table
 
 MOVES = ("none", "right", "left", "up", "down")
@@ -50,10 +51,22 @@ def move_table(
 def _derived(
     kind: str, names: Sequence[str], height: int, width: int, device: torch.device | str
 ) -> Tensor:
+    if lowers():
+        return _lowered(kind, names, height, width, device)
     # For the reasons that `route_table` gives.
     if watched():
         return _derived_op(kind, " ".join(names), height, width, torch.device(device))
     return keep(_made(kind, tuple(names), int(height), int(width), torch.device(device)))
+
+
+def _lowered(
+    kind: str, names: Sequence[str], height: int, width: int, device: torch.device | str
+) -> Tensor:
+    if isinstance(height, int) and isinstance(width, int):
+        with beside_tracing():
+            return _made(kind, tuple(names), height, width, torch.device(device))
+    order_KT = route_table(names, height, width, device).long()
+    return _KINDS[kind](order_KT, height, width).to(torch.int32)
 
 
 @torch.library.custom_op("mmmamba::derived_route_table", mutates_args=())
@@ -83,12 +96,7 @@ def _made(
         order_KT = route_table(names, height, width).long()
         if kind == "moves":
             _check_moves(order_KT, height, width)
-        return derive(kind, order_KT, height, width).to(torch.int32).to(device)
-
-
-def derive(kind: str, order_KT: Tensor, height: int, width: int) -> Tensor:
-    """A table of a kind from that of the routes, int64, in operators alone."""
-    return _KINDS[kind](order_KT, height, width)
+        return _KINDS[kind](order_KT, height, width).to(torch.int32).to(device)
 
 
 def _visits(order_KT: Tensor, height: int, width: int) -> Tensor:

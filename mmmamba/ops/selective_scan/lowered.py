@@ -11,11 +11,15 @@ channels, N states; R rows of a table with one for each image, position and rout
 """
 
 import math
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..lowering import beside_tracing
+from .common import ScanArgs
 
 WIDE = 4
 """From so many states on decays are made within the loop: all at once they would fill memory."""
@@ -44,25 +48,25 @@ def lowered_scan(
     C: Tensor,
     D: Tensor | None,
     bias: Tensor | None,
-    index_KT: Tensor | None,
-    delta_softplus: bool,
-    merge: bool,
-    out_dtype: torch.dtype,
-    index_complete: bool,
+    args: ScanArgs,
 ) -> Tensor:
-    """`mmmamba::selective_scan`'s first result, computed in float32 (or float64, if A has it)."""
-    dtype = torch.promote_types(A.dtype, torch.float32)
+    """y as a backend's `forward` gives it, computed in float32 (or float64, if A has it)."""
+    dtype, index_KT, merge = torch.promote_types(A.dtype, torch.float32), args.index_KT, args.merge
     u, delta, B, C = (x.to(dtype) for x in (u, delta, B, C))
     batch, length, K, channels = delta.shape
     A_KND = A.to(dtype).transpose(1, 2)
-    complete = index_KT is None or index_complete
+    complete = index_KT is None or args.index_complete
     steps = length if index_KT is None else index_KT.shape[1]
     segments = 1 if A.shape[2] >= WIDE else _segments(A.numel(), steps)
-    found = _steps(index_KT, batch, length, K, segments, complete)
+    table = (index_KT, batch, length, K, segments, complete)
+    # Of a map whose size is known these are constants.
+    known = all(isinstance(side, int) for side in (batch, length, steps))
+    with beside_tracing() if known and not _is_traced(index_KT) else nullcontext():
+        found = _steps(*table)
 
     raw_BLKD = delta if bias is None else delta + bias.to(dtype)
-    delta_BLKD = F.softplus(raw_BLKD) if delta_softplus else raw_BLKD
-    hole_KD = None if complete else _hole(bias, delta_softplus, delta_BLKD)
+    delta_BLKD = _softplus(raw_BLKD) if args.delta_softplus else raw_BLKD
+    hole_KD = None if complete else _hole(bias, args.delta_softplus, delta_BLKD)
     du_BLKD = delta_BLKD * u
     C_PSBKN = _rows(C, None if complete else torch.zeros_like(C[0, 0]), found.read_PSBK)
     scan = _wide if A.shape[2] >= WIDE else _narrow
@@ -75,7 +79,11 @@ def lowered_scan(
     y = y_BLKD.sum(2, keepdim=True) if merge else y_BLKD
     if D is not None:
         y = y + _skip(u, D.to(dtype), found.visited_LK, merge)
-    return y.to(out_dtype)
+    return y.to(args.out_dtype)
+
+
+def _is_traced(table: Tensor | None) -> bool:
+    return table is not None and type(table) is not Tensor
 
 
 def _segments(lanes: int, steps: int) -> int:
@@ -101,9 +109,7 @@ def _steps(
     index_PSK = padded_KX.view(K, segments, P).permute(2, 1, 0)
     rows_PSBK = (image_B[:, None] * length + index_PSK[:, :, None]) * K + lane_K
     if not complete:
-        rows_PSBK = torch.where(
-            index_PSK[:, :, None] < 0, batch * length * K + lane_K, rows_PSBK
-        )
+        rows_PSBK = torch.where(index_PSK[:, :, None] < 0, batch * length * K + lane_K, rows_PSBK)
 
     # Where a step stands among P S: segments lie side by side.
     slot_T = torch.arange(P * segments, device=device).view(P, segments).t().flatten()[:T]
@@ -128,7 +134,17 @@ def _hole(bias: Tensor | None, delta_softplus: bool, like_BLKD: Tensor) -> Tenso
     if bias is None:
         return torch.zeros_like(like_BLKD[0, 0])
     raw_KD = bias.to(like_BLKD.dtype)
-    return F.softplus(raw_KD) if delta_softplus else raw_KD
+    return _softplus(raw_KD) if delta_softplus else raw_KD
+
+
+def _softplus(x: Tensor) -> Tensor:
+    """As exact as PyTorch's, from operators that runtimes have fast kernels for.
+
+    `log(1 + e)` loses the digits of a small e; what the sum was rounded by is put back (Kahan).
+    """
+    small = torch.exp(-x.abs())
+    total = 1.0 + small
+    return x.relu() + (torch.log(total) - ((total - 1.0) - small) / total)
 
 
 def _rows(x: Tensor, hole: Tensor | None, read_PSBK: Tensor) -> Tensor:
