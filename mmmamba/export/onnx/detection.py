@@ -22,9 +22,9 @@ FAR = [-20001.0, -20001.0, -20000.0, -20000.0]
 
 def _ops() -> Any:
     # Late: an extra that only those who export have.
-    from onnxscript import opset18
+    from onnxscript import opset20
 
-    return opset18
+    return opset20
 
 
 def suppress(boxes: Value, threshold: float) -> Value:
