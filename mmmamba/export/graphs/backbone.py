@@ -24,6 +24,6 @@ class BackboneGraph(Graph):
         names = tuple(f"map{index}" for index in indices)
         self.output_names = ("logits",) if classifies else names
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        found = self.backbone(images)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        found = self.backbone(*inputs)
         return (found,) if isinstance(found, Tensor) else tuple(found)

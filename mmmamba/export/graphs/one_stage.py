@@ -41,7 +41,8 @@ class OneStageGraph(Graph):
         self.detector = detector
         self.output_names = ("boxes", "scores", "labels") if nms else ("boxes", "scores")
 
-    def forward(self, images: Tensor, image_sizes: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        images, image_sizes = inputs
         outputs = self.detector.bbox_head(self.detector.extract_feat(images))
         seen = self._reader.see(outputs, image_sizes)
         return everything(seen) if self._limits is None else detected(seen, self._limits)

@@ -56,7 +56,8 @@ class SegmentorGraph(Graph):
                 "(--cfg-options model.test_cfg.mode=whole)."
             )
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        (images,) = inputs
         height, width = images.shape[-2:]
         known = isinstance(height, int) and isinstance(width, int)
         self.check_size((height, width) if known else None)

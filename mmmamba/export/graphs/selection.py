@@ -67,9 +67,9 @@ def detected(seen: Seen, limits: Limits) -> tuple[Tensor, Tensor, Tensor]:
     What is not there has the box 0, the score 0 and the label -1.
     """
     found = _candidates(seen, limits)
-    # Boxes of zeros suppress nothing.
-    boxes_BN4 = apart(*found[1:]).where(found.there_BN[..., None], 0)
-    kept_BN = grouped_nms(boxes_BN4, limits.overlap) & found.there_BN
+    moved_BN4 = apart(*found[1:])
+    kept_BN = grouped_nms(moved_BN4, limits.overlap, found.there_BN.sum(1), limits.most)
+    kept_BN = kept_BN & found.there_BN
     scores_BN, index_BN = _best(found.scores_BN.where(kept_BN, ABSENT), limits.most)
     lacking = limits.most - scores_BN.shape[1]
     if lacking:
@@ -128,16 +128,17 @@ def _candidates(seen: Seen, limits: Limits) -> _Found:
 
 def _of_group(group: Group, limits: Limits, in_order: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Scores, what is told and labels of a group's candidates, best first if they have to be."""
-    scores_BK = group.scores_BPC.flatten(1)
-    pass_BK = scores_BK >= limits.score if limits.including else scores_BK > limits.score
-    scores_BN = scores_BK.where(pass_BK, ABSENT)
-    pairs, wanted = scores_BK.shape[1], limits.candidates
+    scores_BN = group.scores_BPC.flatten(1)
+    pairs, wanted = scores_BN.shape[1], limits.candidates
     if wanted is not None and not (isinstance(pairs, int) and pairs <= wanted):
         scores_BN, pair_BN = _best(scores_BN, wanted)
     elif in_order:
         scores_BN, pair_BN = best(scores_BN, pairs)
     else:
         pair_BN = torch.arange(pairs, device=scores_BN.device).expand(scores_BN.shape[0], -1)
+    # After the choice, which it does not change, as there may be thousands of times as many before.
+    pass_BN = scores_BN >= limits.score if limits.including else scores_BN > limits.score
+    scores_BN = scores_BN.where(pass_BN, ABSENT)
     classes = group.scores_BPC.shape[2]
     prior_BN, labels_BN = pair_BN // classes, pair_BN % classes
     if group.labels_BP is not None:

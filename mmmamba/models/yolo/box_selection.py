@@ -308,7 +308,7 @@ def apart(boxes_BN4: Tensor, labels_BN: Tensor, there_BN: Tensor) -> Tensor:
     there.
     """
     boxes_BN4 = boxes_BN4.float()
-    largest_B = boxes_BN4.where(there_BN[..., None], -torch.inf).amax((1, 2))
+    largest_B = boxes_BN4.amax(2).where(there_BN, -torch.inf).amax(1)
     offset_BN = labels_BN * (largest_B[:, None] + 1)
     return boxes_BN4 + offset_BN[..., None]
 
