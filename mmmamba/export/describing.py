@@ -17,7 +17,7 @@ from ..models.trunks.base import MambaBackbone
 from ..structures.classes import Classes
 from .graphs import Graph
 from .metadata import Inputs, Metadata, Origin, Size
-from .pipelines import read_pipeline
+from .steps import read_pipeline
 
 IMAGENET_SIZE = 224
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -192,7 +192,7 @@ def _padding(preprocessor: nn.Module, inputs: Inputs) -> tuple[int, tuple[str, .
     if any(side % own for side in sides):
         # Twice padded, by two values, of which `image_sizes` count one.
         return inputs.size_divisor, (f"data_preprocessor.pad_size_divisor={own} after Pad",)
-    return inputs.size_divisor, ()
+    return math.lcm(inputs.size_divisor, own), ()
 
 
 def _values(preprocessor: nn.Module, name: str, default: float) -> tuple[float, ...]:
