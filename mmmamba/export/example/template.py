@@ -62,19 +62,19 @@ found = session.run(outputs, inputs)
 # All boxes that there are, each with its best class; suppression is left to you.  # when raw
 found = [found[0], found[1].max(-1), found[1].argmax(-1)]  # when raw
 least = float(sys.argv[3]) if sys.argv[3:] else 0.3  # when detection
-for box, score, label, *mask in zip(*(one[0] for one in found)):  # when detection
+for box, score, label, *masks in zip(*(one[0] for one in found)):  # when detection
     if score >= least:  # when detection
         # In pixels of the image: left, top, right, bottom.  # when detection
         box = (box - [left, top, left, top]).reshape(2, 2)  # when centre
         box = (box / (new / old)[::-1]).clip(0, old[::-1]).flatten()  # when centre
         box = (box.reshape(2, 2) / (new / old)[::-1]).flatten()  # when corner detection
         # A pixel is the object's from a share on; around the mask there is nothing.  # when masks
-        mask = np.pad(mask[0], 1)  # when masks
+        mask = np.pad(masks[0], 1)  # when masks
         for axis, low, high in ((0, box[1], box[3]), (1, box[0], box[2])):  # when masks
             places = (np.arange(old[axis]) + 0.5 - low) / (high - low)  # when masks
             mask = sample(mask, places * (mask.shape[axis] - 2) + 0.5, axis)  # when masks
-        mask = [(mask >= said["mask_threshold"]).sum()]  # when masks
-        print(said["classes"][label], f"{score:.3f}", *box.round(1), *mask)  # when detection
+        masks = [(mask >= said["mask_threshold"]).sum()]  # when masks
+        print(said["classes"][label], f"{score:.3f}", *box.round(1), *masks)  # when detection
 
 # How much of the image each class has, without the padding.  # when segmentation
 labels = found[0][0]  # when labels
