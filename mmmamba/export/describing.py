@@ -180,12 +180,12 @@ def _order(channels: int, swaps: bool) -> str:
     return {1: "grey", 3: "rgb" if swaps else "bgr"}.get(channels, "file")
 
 
-def _padding(preprocessor: nn.Module, inputs: Inputs) -> tuple[int, tuple[str, ...]]:
+def _padding(preprocessor: Any, inputs: Inputs) -> tuple[int, tuple[str, ...]]:
     """What sides are multiples of in the end, and what of it cannot be told."""
     # mmseg's pads in tests only as its `test_cfg` says, whatever it does in training.
     segments = hasattr(preprocessor, "test_cfg")
     tests = (preprocessor.test_cfg or {}) if segments else {}
-    own = tests.get("size_divisor", 1) if segments else preprocessor.pad_size_divisor
+    own: int = (tests.get("size_divisor") or 1) if segments else preprocessor.pad_size_divisor
     if tests.get("size"):
         return own, (f"data_preprocessor.test_cfg.size={tuple(tests['size'])}",)
     if not inputs.sizes_with_padding:

@@ -46,14 +46,14 @@ for axis, side in sides:
     places = (np.arange(side) + 0.5) * image.shape[axis] / side - 0.5
     image = sample(image, places, axis)
 
-# Padded and normalised.
+# In whole numbers, rounded as OpenCV does on average; padded, and normalised.
 outer = np.array(p["size"])  # when fixed
 outer = np.array(p["pad_to"])  # when pad_to
 outer = -(-(new + p["pad_extra"]) // p["size_divisor"]) * p["size_divisor"]  # when divided
 top, left = (outer - new) // 2  # when centre
 padded = np.full((*outer, p["channels"]), p["pad_value"], float)
-padded[: new[0], : new[1]] = np.floor(image + 0.5)  # when corner
-padded[top : top + new[0], left : left + new[1]] = np.floor(image + 0.5)  # when centre
+padded[: new[0], : new[1]] = np.floor(image + 0.375)  # when corner
+padded[top : top + new[0], left : left + new[1]] = np.floor(image + 0.375)  # when centre
 normal = ((padded - p["mean"]) / p["std"]).transpose(2, 0, 1).astype(np.float32)
 inputs = {"images": normal, "image_sizes": outer if p["sizes_with_padding"] else new}
 inputs = {k.name: np.stack([inputs[k.name]] * (p["batch"] or 1)) for k in session.get_inputs()}
@@ -65,8 +65,8 @@ least = float(sys.argv[3]) if sys.argv[3:] else 0.3  # when detection
 for box, score, label, *masks in zip(*(one[0] for one in found)):  # when detection
     if score >= least:  # when detection
         # In pixels of the image: left, top, right, bottom.  # when detection
-        box = (box - [left, top, left, top]).reshape(2, 2)  # when centre
-        box = (box / (new / old)[::-1]).clip(0, old[::-1]).flatten()  # when centre
+        box = (box - [left, top, left, top]).reshape(2, 2)  # when centre detection
+        box = (box / (new / old)[::-1]).clip(0, old[::-1]).flatten()  # when centre detection
         box = (box.reshape(2, 2) / (new / old)[::-1]).flatten()  # when corner detection
         # A pixel is the object's from a share on; around the mask there is nothing.  # when masks
         mask = np.pad(masks[0], 1)  # when masks

@@ -99,17 +99,17 @@ def draw(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarra
     alike would have equal scores, which the last digit puts in order.
     """
     random = np.random.default_rng(seed)
-    down, across = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j][..., None]
+    down, across = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     light = random.uniform(60, 190, channels)
-    picture = light + random.uniform(-60, 60, channels) * down
-    picture = picture + random.uniform(-60, 60, channels) * across
+    picture = light + random.uniform(-60, 60, channels) * down[..., None]
+    picture += random.uniform(-60, 60, channels) * across[..., None]
     for index in range(SHAPES):
         y, x = random.uniform(0, 1, 2)
         high, wide = random.uniform(0.04, 0.25, 2)
         rows, columns = np.abs(down - y) / high, np.abs(across - x) / wide
         inside = np.maximum(rows, columns) < 1 if index % 2 else rows**2 + columns**2 < 1
-        picture = np.where(inside, random.uniform(0, 255, channels), picture)
-    picture = picture + random.normal(0, NOISE, picture.shape)
+        picture[inside] = random.uniform(0, 255, channels)
+    picture += random.normal(0, NOISE, picture.shape)
     return picture.clip(0, 255).astype(np.uint8)
 
 
