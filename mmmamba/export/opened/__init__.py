@@ -1,0 +1,6 @@
+"""Exported files as models of mmdet and mmseg, which their runners and metrics take."""
+
+from .detector import ExportedDetector
+from .segmentor import ExportedSegmentor
+
+__all__ = ["ExportedDetector", "ExportedSegmentor"]
