@@ -39,7 +39,8 @@ def format_of(path: str | Path) -> str | None:
     ending = Path(name).suffix
     if ending in OTHERS:
         raise UsageError(
-            f"{path}: files of {OTHERS[ending]} are not opened here, those that end in {ENDINGS} are"
+            f"{path}: files of {OTHERS[ending]} are not opened here, but those that end in "
+            f"{ENDINGS}"
         )
     if ending == ".bin" and Path(path).with_suffix(".xml").is_file():
         raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from mmengine.config import Config
@@ -26,23 +27,19 @@ DETECTION_KEYS = (
 
 def own_pipeline(metadata: Metadata) -> list[dict[str, Any]]:
     """The steps that a file's metadata tell."""
-    inputs = metadata.inputs
-    steps: list[dict[str, Any]] = [_loader(inputs.channels)]
-    if inputs.resize == "letterbox":
-        steps.append(dict(type="Letterbox", size=max(inputs.scale or inputs.size), rect=True))
-    elif inputs.resize != "none":
-        scale = tuple(inputs.scale or inputs.size[::-1])
-        steps.append(dict(type="Resize", scale=scale, keep_ratio=inputs.resize == "keep_ratio"))
-    if metadata.task == "detection":
-        steps.append(dict(type="PackDetInputs", meta_keys=DETECTION_KEYS))
-    else:
-        steps.append(dict(type="PackSegInputs"))
-    return steps if inputs.size is None else fitted(steps, inputs.size)
-
-
-def _loader(channels: int) -> dict[str, Any]:
-    kinds = {1: "grayscale", 3: "color"}
-    return dict(type="LoadImageFromFile", color_type=kinds.get(channels, "unchanged"))
+    kinds = {"grey": "grayscale", "file": "unchanged"}
+    kind = kinds.get(metadata.inputs.channel_order, "color")
+    detects = metadata.task == "detection"
+    pack = (
+        dict(type="PackDetInputs", meta_keys=DETECTION_KEYS)
+        if detects
+        else dict(type="PackSegInputs")
+    )
+    return [
+        dict(type="LoadImageFromFile", color_type=kind),
+        dict(type="PrepareForFile", **asdict(metadata.inputs)),
+        pack,
+    ]
 
 
 def fit_tests(cfg: Config, size: Size, name: str) -> list[str]:

@@ -100,7 +100,9 @@ def make_request(
     _check_shape(sides, dynamic, batch)
     _check_precision(chosen, half, int8, calibrate)
     if not nms and logits:
-        raise UsageError("--no-nms is of detectors and --logits of segmentors: leave one of them out")
+        raise UsageError(
+            "--no-nms is of detectors and --logits of segmentors: leave one of them out"
+        )
     if not inline and chosen != "onnx":
         raise UsageError(
             f"--no-inline keeps functions in an ONNX file, and this one is {chosen}. Leave it out"
@@ -142,7 +144,9 @@ def _format(asked: str | None, out: str | Path | None) -> str:
         return asked or "onnx"
     if found is None or asked not in (None, found):
         wanted = asked or "onnx"
-        stem = str(out)[: len(str(out)) - len(FORMATS[found])] if found else Path(out).with_suffix("")
+        stem = (
+            str(out)[: len(str(out)) - len(FORMATS[found])] if found else Path(out).with_suffix("")
+        )
         more = f", or leave --format {asked} out" if found and asked else ""
         raise UsageError(
             f"--out {out}: files of {wanted} end in {FORMATS[wanted]}. Name it "
@@ -205,7 +209,8 @@ def _check_precision(chosen: str, half: bool, int8: bool, calibrate: str | Path 
         plain = Path(calibrate).suffix == "" and not Path(calibrate).is_absolute()
         if not plain:
             raise UsageError(
-                f"--calibrate {calibrate}: there is no such folder or config, seen from {Path.cwd()}"
+                f"--calibrate {calibrate}: there is no such folder or config, seen from "
+                f"{Path.cwd()}"
             )
 
 

@@ -19,6 +19,7 @@ SCALES = {
     "RandomResize": ("scale",),
     "RandomChoiceResize": ("scales",),
     "ResizeShortestEdge": ("scale",),
+    "PrepareForFile": ("scale",),
     "Mosaic": ("img_scale",),
     "CachedMosaic": ("img_scale",),
     "RandomMosaic": ("img_scale",),

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...errors import UsageError
 from ...models.two_stage.detections import Detections, mask_shapes, scale_factors, unpad
 from ...models.yolo.box_selection import to_original
-from ..runtimes import open_runtime
+from ..runtimes import Runtime, open_runtime
 from .batches import run_batch
 from .preprocessor import ExportedPreprocessor, as_arrays
 
@@ -30,18 +30,30 @@ class ExportedDetector(BaseDetector):
         path: of the file.
         device: that the runtime uses.
         threads: of the runtime on a CPU; its own choice if None.
+        runtime: that of the file, where it is open already.
 
     Raises:
         UsageError: the file cannot be opened, or is none of a detector with its suppression.
     """
 
-    def __init__(self, path: str, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        device: str = "cpu",
+        threads: int | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
         super().__init__()
-        self.runtime = open_runtime(path, device, threads)
+        self.runtime = runtime or open_runtime(path, device, threads)
         self.metadata = self.runtime.metadata
         check_task(path, self.metadata.task, "detection")
         self.data_preprocessor = ExportedPreprocessor(self.metadata, path)
         self.path = path
+        if "labels" not in self.metadata.outputs:
+            raise UsageError(
+                f"{path} holds the boxes of all places without suppression (--no-nms), which no "
+                "results can be made of here. Export it without --no-nms"
+            )
 
     def predict(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], rescale: bool = True
@@ -50,12 +62,7 @@ class ExportedDetector(BaseDetector):
         metas = [sample.metainfo for sample in batch_data_samples]
         sizes_B2 = torch.tensor([meta["img_shape"][:2] for meta in metas])
         inputs = as_arrays(images=batch_inputs, image_sizes=sizes_B2)
-        found = run_batch(self.runtime, inputs)
-        if found["scores"].ndim != 2:
-            raise UsageError(
-                f"{self.path} holds the boxes of all places without suppression (--no-nms), which "
-                "no results can be made of here. Export it without --no-nms"
-            )
+        found = run_batch(self.runtime, {name: inputs[name] for name in self.metadata.inputs.names})
         results = _results(found, metas, rescale, self.metadata.mask_threshold, batch_inputs.device)
         return self.add_pred_to_datasample(batch_data_samples, results)
 

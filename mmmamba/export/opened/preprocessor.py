@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ...errors import UsageError
 from ..metadata import Metadata
+from .preparing import padded_size
 
 
 class ExportedPreprocessor(BaseDataPreprocessor):
@@ -24,10 +25,9 @@ class ExportedPreprocessor(BaseDataPreprocessor):
     def __init__(self, metadata: Metadata, name: str) -> None:
         super().__init__()
         self.name, self.inputs = name, metadata.inputs
-        for key in ("mean", "std"):
-            values = getattr(self.inputs, key)
-            held = None if values is None else torch.tensor(values).float().view(-1, 1, 1)
-            self.register_buffer(key, held, persistent=False)
+        for key in ("mean", "std", "pad_value"):
+            values = torch.tensor(getattr(self.inputs, key)).float().view(-1, 1, 1)
+            self.register_buffer(key, values, persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Images in one batch, and samples that know how they were padded."""
@@ -45,11 +45,12 @@ class ExportedPreprocessor(BaseDataPreprocessor):
                     img_padding_size=(0, right, 0, bottom),
                 )
             )
-        padded = []
-        for image in images:
-            filling = (0, width - image.shape[2], 0, height - image.shape[1])
-            padded.append(pad(image, filling, value=self.inputs.pad_value))
-        return dict(inputs=torch.stack(padded), data_samples=data.get("data_samples"))
+        batch = self.pad_value.expand(self.inputs.channels, height, width)
+        batch = batch.repeat(len(images), 1, 1, 1)
+        for place, image in zip(batch, images):
+            place[:, : image.shape[1], : image.shape[2]] = image
+        normalised = (batch - self.mean) / self.std
+        return dict(inputs=normalised, data_samples=data.get("data_samples"))
 
     def _prepared(self, image: Tensor) -> Tensor:
         channels = image.shape[0]
@@ -62,17 +63,22 @@ class ExportedPreprocessor(BaseDataPreprocessor):
         # Files are read as blue, green, red; what lies behind them stays in its place.
         if self.inputs.channel_order == "rgb" and channels >= 3:
             image = image[[2, 1, 0, *range(3, channels)]]
-        return image if self.mean is None else (image - self.mean) / self.std
+        return image
 
     def _size(self, images: list[Tensor]) -> tuple[int, int]:
         """Height and width of the batch."""
         height = max(image.shape[1] for image in images)
         width = max(image.shape[2] for image in images)
-        if self.inputs.size is None:
-            divisor = self.inputs.size_divisor or 1
-            return -(-height // divisor) * divisor, -(-width // divisor) * divisor
-        check_size(self.name, self.inputs.size, (height, width))
-        return tuple(self.inputs.size)
+        inputs = self.inputs
+        # The steps before it added that already.
+        if inputs.pad_place == "centre":
+            inputs = replace(inputs, pad_extra=0)
+        size = padded_size(inputs, height, width)
+        if inputs.size is None:
+            # What is larger than `pad_to` is padded to nothing.
+            return max(size[0], height), max(size[1], width)
+        check_size(self.name, size, (height, width))
+        return size
 
 
 def check_size(name: str, taken: tuple[int, int], found: tuple[int, int]) -> None:

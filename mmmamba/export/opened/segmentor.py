@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ...errors import UsageError
-from ..runtimes import open_runtime
+from ..runtimes import Runtime, open_runtime
 from .batches import run_batch
 from .detector import check_task
 from .preprocessor import ExportedPreprocessor, as_arrays
@@ -34,6 +34,7 @@ class ExportedSegmentor(BaseSegmentor):
         path: of the file.
         device: that the runtime uses.
         threads: of the runtime on a CPU; its own choice if None.
+        runtime: that of the file, where it is open already.
 
     Raises:
         UsageError: the file cannot be opened, or is none of a segmentor.
@@ -41,9 +42,15 @@ class ExportedSegmentor(BaseSegmentor):
 
     align_corners = False
 
-    def __init__(self, path: str, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        device: str = "cpu",
+        threads: int | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
         super().__init__()
-        self.runtime = open_runtime(path, device, threads)
+        self.runtime = runtime or open_runtime(path, device, threads)
         self.metadata = self.runtime.metadata
         check_task(path, self.metadata.task, "segmentation")
         self.data_preprocessor = ExportedPreprocessor(self.metadata, path)
