@@ -18,7 +18,6 @@ REASONS = {
     "fuse": "its batch norms were folded, or not, when it was exported: leave it out",
     "tta": "it says what it found, which is not merged over views of an image. Test the checkpoint "
     "with --tta",
-    "verify": "the config's `expected` are numbers of a checkpoint: leave it out",
     "train": "it cannot be trained: leave it out",
     "launcher": "it is tested by one process: leave it out",
 }

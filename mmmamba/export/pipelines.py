@@ -90,7 +90,7 @@ def fitted(steps: Sequence[Mapping[str, Any]], size: Size) -> list[dict[str, Any
         # Only those that are too large change.
         first = dict(type="FitWithin", size=size, enlarge=False)
         made.insert(_behind_loaders(made), first)
-    return [_with_scale(step) for step in made]
+    return [_with_scale(step) for step in _labels_last(made)]
 
 
 def _fitted_resize(step: dict[str, Any], kind: str, size: Size) -> dict[str, Any]:
@@ -124,6 +124,15 @@ def _behind_loaders(steps: Sequence[Mapping[str, Any]]) -> int:
         if class_name(step["type"]).endswith("Annotations"):
             return place
     return len(steps)
+
+
+def _labels_last(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The steps with labels read behind what resizes: they are compared at the image's own size."""
+    kinds = [class_name(step["type"]) for step in steps]
+    last = max(place for place, kind in enumerate(kinds) if kind in (*RESIZING, "Letterbox", "Pad"))
+    early = [place for place in range(last) if kinds[place].endswith("Annotations")]
+    before = [step for place, step in enumerate(steps[: last + 1]) if place not in early]
+    return [*before, *(steps[place] for place in early), *steps[last + 1 :]]
 
 
 def _with_scale(step: dict[str, Any]) -> dict[str, Any]:

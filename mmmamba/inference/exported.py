@@ -15,15 +15,10 @@ from ..export.files import check_file
 from ..export.flags import refuse_flags
 from ..export.pipelines import own_pipeline
 from ..export.runtimes import open_runtime
+from ..export.tasks import MODELS_OF
 from .opening import Opened
 
 logger = logging.getLogger("mmmamba")
-
-MODELS_OF = {
-    "detection": ("mmdet", "ExportedDetector"),
-    "segmentation": ("mmseg", "ExportedSegmentor"),
-}
-"""The library whose results a task has, and the class that makes them of a file's outputs."""
 
 
 def open_file(

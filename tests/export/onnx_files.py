@@ -1,4 +1,4 @@
-"""ONNX files made by hand, whose results are known exactly: one bright rectangle, bright colours."""
+"""ONNX files made by hand, whose results are known exactly."""
 
 from __future__ import annotations
 
@@ -90,9 +90,7 @@ def write_segmentor(path: Path, logits: bool = False, **inputs: Any) -> Path:
         node("Add", ["nothing_B1HW", "threshold"], ["background_B1HW"]),
         node("Concat", ["background_B1HW", "images"], ["logits"], axis=1),
     ]
-    constants = dict(
-        first=np.array([0]), zero=np.float32(0), threshold=np.float32(THRESHOLD)
-    )
+    constants = dict(first=np.array([0]), zero=np.float32(0), threshold=np.float32(THRESHOLD))
     outputs = dict(logits=TensorProto.FLOAT)
     if not logits:
         nodes.append(node("ArgMax", ["logits"], ["labels"], axis=1, keepdims=0))
@@ -138,9 +136,7 @@ def _write(
     kinds = dict(images=TensorProto.FLOAT, image_sizes=TensorProto.INT64)
     taken = []
     for name in metadata.inputs.names:
-        taken.append(
-            helper.make_tensor_value_info(name, kinds[name], metadata.inputs.shape(name))
-        )
+        taken.append(helper.make_tensor_value_info(name, kinds[name], metadata.inputs.shape(name)))
     ranks = dict(boxes=3, scores=2, masks=4, logits=4, map0=4)
     # Label maps have one more than labels of boxes.
     ranks["labels"] = 2 if metadata.task == "detection" else 3
