@@ -16,6 +16,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from ..errors import UsageError
 from ..evaluation.expected import check_expected, compare, print_comparison
 from ..evaluation.summary import KeepMetrics, print_summary
+from ..export.devices import device_of
 from ..export.files import format_of
 from ..export.flags import refuse_flags
 from . import reliability
@@ -153,7 +154,8 @@ def test(
     exported = format_of(checkpoint) is not None
     if exported:
         _refuse_flags(cfg, checkpoint, tta, fuse, precision, graphs, tf32)
-        use_file(cfg, checkpoint, str(device))
+        # A GPU that MMEngine found may be none that the file's runtime can use.
+        use_file(cfg, checkpoint, device_of(checkpoint, "cpu" if device.type == "cpu" else None))
     check_graphs(graphs, device)
     chosen = choose_precision(precision, device, cfg)
     exactness = None if exported else choose_tf32(tf32, device, cfg)

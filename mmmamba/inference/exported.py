@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 
 from ..config.changes import apply_flags
 from ..errors import UsageError
+from ..export.devices import device_of
 from ..export.files import check_file
 from ..export.flags import refuse_flags
 from ..export.pipelines import own_pipeline
@@ -30,7 +31,7 @@ def open_file(
     """A model whose network is in a file, with a config made of what the file says of itself.
 
     Args:
-        device: that its runtime uses; the CPU if None.
+        device: that its runtime uses; by default as `device_of` says.
         imgsz: size of images, of files that take any.
         flags: what else was given, each of which is refused.
 
@@ -42,7 +43,7 @@ def open_file(
     # Imported for what it registers, and late: it loads mmdet and mmseg.
     from ..export import opened  # noqa: F401
 
-    runtime = open_runtime(file, device or "cpu")
+    runtime = open_runtime(file, device_of(file, device))
     metadata = runtime.metadata
     if metadata.task not in MODELS_OF:
         raise UsageError(
@@ -58,7 +59,9 @@ def open_file(
         )
     )
     if imgsz is not None:
-        refuse_flags(path, imgsz=metadata.inputs.size and imgsz)
+        # What pads to one rectangle is for one size, as files of a fixed size are.
+        high, wide = metadata.inputs.pad_to or (0, 0)
+        refuse_flags(path, imgsz=imgsz if metadata.inputs.size or high != wide else None)
         for line in apply_flags(cfg, imgsz=imgsz):
             logger.info(line)
     model = MODELS.build(dict(type=kind, path=str(path), runtime=runtime)).eval()

@@ -46,7 +46,7 @@ class Predictor:
         model: a run's folder, a checkpoint in it, a config by path or name, or an exported file.
         checkpoint: file or URL; found by itself for a run and for a config whose authors published
             weights.
-        device: "cuda" where there is one, if None; of an exported file the CPU.
+        device: "cuda" where there is one that the model can run on, if None.
         cfg_options: settings that replace the config's, by dotted key.
         imgsz: size of images: a side, or height and width; that of the config if None.
         score_thr: objects below this score are left out.

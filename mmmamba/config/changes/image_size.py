@@ -30,6 +30,7 @@ SCALES = {
 """Sizes that images are brought to."""
 FIXED = {
     "Pad": ("size",),
+    "PrepareForFile": ("pad_to",),
     "RandomCrop": ("crop_size",),
     "RandomCenterCropPad": ("crop_size",),
     "CenteredRandomAffine": ("size",),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import mmcv
@@ -11,6 +10,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 
 from ..metadata import Inputs
+from ..preparing import padded_size, steps_of_size
 
 
 @TRANSFORMS.register_module()
@@ -30,9 +30,9 @@ class PrepareForFile(BaseTransform):
     def transform(self, results: dict) -> dict:
         image = results["img"]
         old_height, old_width = image.shape[:2]
-        height, width = resized_size(self.inputs, old_height, old_width)
-        if (height, width) != (old_height, old_width):
+        for height, width in steps_of_size((old_height, old_width), self.inputs):
             image = mmcv.imresize(image, (width, height), interpolation="bilinear", backend="cv2")
+        height, width = image.shape[:2]
         results["scale_factor"] = width / old_width, height / old_height
         centred = self.inputs.pad_place == "centre"
         if centred or self.inputs.sizes_with_padding:
@@ -45,7 +45,7 @@ class PrepareForFile(BaseTransform):
     def _padded(self, image: np.ndarray, centred: bool) -> tuple[np.ndarray, tuple[int, ...]]:
         """The image with its padding, and how many pixels that is on each side."""
         height, width = image.shape[:2]
-        most = padded_size(self.inputs, height, width)
+        most = padded_size((height, width), self.inputs)
         down, right = most[0] - height, most[1] - width
         top, left = (down // 2, right // 2) if centred else (0, 0)
         sides = top, down - top, left, right - left
@@ -57,48 +57,3 @@ class PrepareForFile(BaseTransform):
         filled[...] = values if image.ndim == 3 else values[0]
         filled[top : top + height, left : left + width] = image
         return filled, sides
-
-
-def resized_size(inputs: Inputs, height: int, width: int) -> tuple[int, int]:
-    """Height and width of an image once it is resized."""
-    if inputs.resize == "stretch":
-        height, width = inputs.size or inputs.scale[::-1]
-    else:
-        ratio = _ratio(inputs, height, width)
-        height, width = _scaled(height, ratio, inputs), _scaled(width, ratio, inputs)
-        if inputs.size is not None:
-            # Rounding must not make a side a pixel too long.
-            height, width = min(height, inputs.size[0]), min(width, inputs.size[1])
-    return _next(height, inputs.multiple), _next(width, inputs.multiple)
-
-
-def _ratio(inputs: Inputs, height: int, width: int) -> float:
-    """How much larger the image becomes."""
-    ratios = []
-    if inputs.size is not None:
-        ratios += [inputs.size[0] / height, inputs.size[1] / width]
-    if inputs.resize == "none":
-        return min([1.0, *ratios])
-    if inputs.scale is not None:
-        long, short = max(inputs.scale), min(inputs.scale)
-        ratios += [long / max(height, width), short / min(height, width)]
-    return min(ratios)
-
-
-def _scaled(length: int, ratio: float, inputs: Inputs) -> int:
-    # The latter as mmcv rounds sides.
-    exact = length * ratio
-    return math.ceil(exact) if inputs.resize == "letterbox" else int(exact + 0.5)
-
-
-def padded_size(inputs: Inputs, height: int, width: int) -> tuple[int, int]:
-    """Height and width of an image of a size once it is padded."""
-    fixed = inputs.size or inputs.pad_to
-    if fixed is not None:
-        return fixed
-    divisor, more = inputs.size_divisor, inputs.pad_extra
-    return _next(height + more, divisor), _next(width + more, divisor)
-
-
-def _next(length: int, divisor: int) -> int:
-    return -(-length // divisor) * divisor

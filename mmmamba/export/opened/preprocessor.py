@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...errors import UsageError
 from ..metadata import Metadata
-from .preparing import padded_size
+from ..preparing import padded_size
 
 
 class ExportedPreprocessor(BaseDataPreprocessor):
@@ -73,7 +73,7 @@ class ExportedPreprocessor(BaseDataPreprocessor):
         # The steps before it added that already.
         if inputs.pad_place == "centre":
             inputs = replace(inputs, pad_extra=0)
-        size = padded_size(inputs, height, width)
+        size = padded_size((height, width), inputs)
         if inputs.size is None:
             # What is larger than `pad_to` is padded to nothing.
             return max(size[0], height), max(size[1], width)
