@@ -19,13 +19,16 @@ def run_batch(runtime: Runtime, inputs: Mapping[str, np.ndarray]) -> Arrays:
         return runtime.run(inputs)
     parts = []
     for start in range(0, count, fixed):
-        some = {name: value[start : start + fixed] for name, value in inputs.items()}
-        parts.append(runtime.run({name: _filled(value, fixed) for name, value in some.items()}))
-    names = parts[0]
-    return {name: np.concatenate([part[name] for part in parts])[:count] for name in names}
+        some = {name: _part(value, start, fixed) for name, value in inputs.items()}
+        parts.append(runtime.run(some))
+    outputs = {}
+    for name in parts[0]:
+        outputs[name] = np.concatenate([part[name] for part in parts])[:count]
+    return outputs
 
 
-def _filled(values: np.ndarray, count: int) -> np.ndarray:
-    """The last image again until there are enough."""
-    missing = count - len(values)
-    return np.concatenate([values, np.repeat(values[-1:], missing, axis=0)]) if missing else values
+def _part(values: np.ndarray, start: int, count: int) -> np.ndarray:
+    """So many images from a place on; after the last one it again until there are enough."""
+    part = values[start : start + count]
+    missing = count - len(part)
+    return np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
