@@ -182,8 +182,10 @@ def _order(channels: int, swaps: bool) -> str:
 
 def _padding(preprocessor: nn.Module, inputs: Inputs) -> tuple[int, tuple[str, ...]]:
     """What sides are multiples of in the end, and what of it cannot be told."""
-    tests = getattr(preprocessor, "test_cfg", None) or {}
-    own = getattr(preprocessor, "pad_size_divisor", None) or tests.get("size_divisor") or 1
+    # mmseg's pads in tests only as its `test_cfg` says, whatever it does in training.
+    segments = hasattr(preprocessor, "test_cfg")
+    tests = (preprocessor.test_cfg or {}) if segments else {}
+    own = tests.get("size_divisor", 1) if segments else preprocessor.pad_size_divisor
     if tests.get("size"):
         return own, (f"data_preprocessor.test_cfg.size={tuple(tests['size'])}",)
     if not inputs.sizes_with_padding:
@@ -212,6 +214,7 @@ def _threshold(model: nn.Module, name: str) -> float | None:
 
 
 def _divisor(preprocessor: Mapping[str, Any]) -> int:
+    """What mmdet's preprocessor, or mmseg's in tests, pads to multiples of."""
     tests = preprocessor.get("test_cfg") or {}
     return preprocessor.get("pad_size_divisor") or tests.get("size_divisor") or 1
 

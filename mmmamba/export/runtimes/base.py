@@ -15,7 +15,10 @@ from ...errors import UsageError
 from ...suggest import did_you_mean
 from ..metadata import Metadata
 
-AXES = {"images": ("images", "channels", "height", "width"), "image_sizes": ("images", "numbers")}
+AXES = {
+    "images": ("number of images", "channels", "height", "width"),
+    "image_sizes": ("number of images", "numbers"),
+}
 """What the lengths of an input count."""
 TYPES = {"images": np.dtype(np.float32), "image_sizes": np.dtype(np.int64)}
 
@@ -90,17 +93,18 @@ class Runtime(ABC):
                 what = AXES[name][axis] if name in AXES else "values"
                 raise UsageError(
                     f"{name} has {given} for the {what} (axis {axis} of {array.shape}), and "
-                    f"{self.path.name} takes {length}: ({wanted}).{_cure(what, given, array)}"
+                    f"{self.path.name} takes {length}: ({wanted}).{_cure(axis, array)}"
                 )
 
 
-def _cure(what: str, given: int, array: np.ndarray) -> str:
-    if what in ("height", "width"):
+def _cure(axis: int, array: np.ndarray) -> str:
+    """What to do about a length that the file does not take."""
+    if axis in (2, 3):
         return (
             " Resize and pad images to that, or export with --dynamic or "
             f"--size {array.shape[2]} {array.shape[3]}"
         )
-    return f" Export with --dynamic or --batch {given}" if what == "images" else ""
+    return f" Export with --dynamic or --batch {len(array)}" if axis == 0 else ""
 
 
 def needed(package: str, why: str) -> ModuleType:

@@ -9,7 +9,6 @@ import numpy as np
 
 from .limits import Limits
 
-
 SAME = 1e-6
 """The spread below which a map is the same everywhere, as a share of its largest value."""
 
