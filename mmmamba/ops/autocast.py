@@ -26,6 +26,7 @@ def full_precision(x: Tensor) -> Tensor:
 
 def no_autocast(x: Tensor) -> AbstractContextManager:
     """Operators inside keep to the dtypes that they are given, where x is."""
-    device = x.device.type
-    # As above, PyTorch knows no autocast for meta tensors.
-    return contextlib.nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
+    # Where it is off already there is nothing to do, and tracers would note that it was switched.
+    if autocast_dtype(x) is None:
+        return contextlib.nullcontext()
+    return torch.autocast(x.device.type, enabled=False)

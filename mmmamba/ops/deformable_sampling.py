@@ -20,6 +20,7 @@ from .autocast import full_precision
 from .derivatives import differentiated_again, gradients, transformed, watched
 from .launch import DTYPES, HAS_TRITON
 from .library import below_autograd, differentiate, refuse_derivatives, register
+from .lowering import lowers
 
 MAX_MAPS = 4
 """Maps, and grids of queries, that the kernels have arguments for."""
@@ -71,6 +72,8 @@ def deformable_sampling(
     layout = Layout(tuple(maps), tuple(grids), heads)
     _check(value_BSC, offsets, logits_BQE, layout)
     given = value_BSC, offsets, logits_BQE
+    if lowers():
+        return _plain(*given, layout)
     if transformed():
         return _gathered(*given, layout)
     if value_BSC.is_cuda and torch.are_deterministic_algorithms_enabled():

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mmmamba.ops import projected_scan, selective_scan
 from mmmamba.ops.aligned import filled
-from mmmamba.ops.autocast import autocast_dtype
+from mmmamba.ops.autocast import autocast_dtype, no_autocast
 from mmmamba.ops.derivatives import unwatched
 from mmmamba.ops.linear import linear
 from mmmamba.ops.linear_each import block_diagonal, linear_each
@@ -222,7 +222,7 @@ def compose(up: Tensor, down: Tensor) -> Tensor:
 
     In float32 also under autocast: rounding the product once more would change the step sizes.
     """
-    with torch.autocast(up.device.type, enabled=False):
+    with no_autocast(up):
         return full_precision(up) @ full_precision(down)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..derivatives import watched
+from ..lowering import beside_tracing, lowers
 from .registry import _steps, cover, keep, route_table
 
 MOVES = ("none", "right", "left", "up", "down")
@@ -50,10 +51,22 @@ def move_table(
 def _derived(
     kind: str, names: Sequence[str], height: int, width: int, device: torch.device | str
 ) -> Tensor:
+    if lowers():
+        return _lowered(kind, names, height, width, device)
     # For the reasons that `route_table` gives.
     if watched():
         return _derived_op(kind, " ".join(names), height, width, torch.device(device))
     return keep(_made(kind, tuple(names), int(height), int(width), torch.device(device)))
+
+
+def _lowered(
+    kind: str, names: Sequence[str], height: int, width: int, device: torch.device | str
+) -> Tensor:
+    if isinstance(height, int) and isinstance(width, int):
+        with beside_tracing():
+            return _made(kind, tuple(names), height, width, torch.device(device))
+    order_KT = route_table(names, height, width, device).long()
+    return _KINDS[kind](order_KT, height, width).to(torch.int32)
 
 
 @torch.library.custom_op("mmmamba::derived_route_table", mutates_args=())
@@ -81,6 +94,8 @@ def _made(
     # A table made in inference mode could not be saved for a backward pass later.
     with torch.inference_mode(False):
         order_KT = route_table(names, height, width).long()
+        if kind == "moves":
+            _check_moves(order_KT, height, width)
         return _KINDS[kind](order_KT, height, width).to(torch.int32).to(device)
 
 
@@ -98,14 +113,22 @@ def _joined(order_KT: Tensor, height: int, width: int) -> Tensor:
     return (_visits(order_KT, height, width) + T * torch.arange(K)[:, None]).t().contiguous()
 
 
-def _moves(order_KT: Tensor, height: int, width: int) -> Tensor:
-    row_KT, column_KT = order_KT // width, order_KT % width
-    down_KS, right_KS = row_KT.diff(dim=1), column_KT.diff(dim=1)
+def _went(order_KT: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """How far each step but the first goes down and right."""
+    return (order_KT // width).diff(dim=1), (order_KT % width).diff(dim=1)
+
+
+def _check_moves(order_KT: Tensor, height: int, width: int) -> None:
+    down_KS, right_KS = _went(order_KT, width)
     if (order_KT < 0).any() or not (down_KS.abs() + right_KS.abs() == 1).all():
         raise ValueError(
             f"move_table wants routes that go from neighbour to neighbour; on {height}x{width} one "
             "of these leaps or has holes"
         )
+
+
+def _moves(order_KT: Tensor, height: int, width: int) -> Tensor:
+    down_KS, right_KS = _went(order_KT, width)
     across_KS = torch.where(right_KS > 0, MOVES.index("right"), MOVES.index("left"))
     along_KS = torch.where(down_KS > 0, MOVES.index("down"), MOVES.index("up"))
     move_KS = torch.where(right_KS != 0, across_KS, along_KS)

@@ -27,7 +27,16 @@ class Walk(NamedTuple):
 
 @register_route("hilbert", exact=True)
 def hilbert(height: int, width: int) -> Tensor:
-    """From the top left corner along the longer side, each step to a neighbour (any map)."""
+    """From the top left corner along the longer side, each step to a neighbour (any map).
+
+    Raises:
+        ValueError: the sides are symbols of a tracer.
+    """
+    if not (isinstance(height, int) and isinstance(width, int)):
+        raise ValueError(
+            "route 'hilbert' is cut by the map's sides, which have to be numbers: it cannot be "
+            "traced for any size"
+        )
     walk = _whole(max(height, width), min(height, width))
     row_L, column_L = (walk.cross, walk.main) if width >= height else (walk.main, walk.cross)
     return row_L * width + column_L

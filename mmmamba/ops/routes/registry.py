@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...suggest import did_you_mean
 from ..derivatives import watched
+from ..lowering import beside_tracing, lowers
 
 Route = Callable[[int, int], Tensor]
 REVERSED = "_reversed"
@@ -162,10 +164,25 @@ def route_table(
     """
     # What is made inside a transform or under a mode is theirs; the cache is for all, so an
     # operator fills it.
+    if lowers():
+        return _lowered_table(names, height, width, device)
     if watched():
         # In one string, as an operator's schema knows no lists of strings: names hold no spaces.
         return _table_op(" ".join(names), height, width, torch.device(device))
     return keep(_table(tuple(names), int(height), int(width), torch.device(device)))
+
+
+def _lowered_table(
+    names: Sequence[str], height: int, width: int, device: torch.device | str
+) -> Tensor:
+    """The table as a constant, or for sides that are symbols as operators, without any check."""
+    if isinstance(height, int) and isinstance(width, int):
+        with beside_tracing():
+            return _table(tuple(names), height, width, torch.device(device))
+    routes = [route(name, height, width) for name in names]
+    steps = functools.reduce(torch.sym_max, (order_T.shape[0] for order_T in routes))
+    rows = [F.pad(order_T, (0, steps - order_T.shape[0]), value=-1) for order_T in routes]
+    return torch.stack(rows).to(torch.int32).to(device)
 
 
 _KEEPERS: list[list[Tensor]] = []

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..autocast import full_precision
+from ..autocast import full_precision, no_autocast
 from ..derivatives import differentiated_again, gradients, watched
 
 
@@ -96,7 +96,7 @@ def plain_join(given: Separate, dtype: torch.dtype | None) -> Joined:
     x_proj, dt_proj, A_log = given
     K, E, R = dt_proj.shape
     N = (x_proj.shape[1] - R) // 2
-    with torch.autocast(x_proj.device.type, enabled=False):
+    with no_autocast(x_proj):
         down, B, C = full_precision(x_proj).split((R, N, N), 1)
         step = full_precision(dt_proj) @ down
     weight = torch.cat([rows.flatten(0, 1) for rows in (step, B, C)])

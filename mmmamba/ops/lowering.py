@@ -1,0 +1,32 @@
+"""Whether our operators are to be made of operators that everyone knows, for files that leave.
+
+Read by those operators, and set while a model is traced (`export/tracing.py`).
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+
+from torch.utils._python_dispatch import _disable_current_modes
+
+_LOWERING = ContextVar("lowering", default=False)
+
+
+@contextmanager
+def lowering() -> Iterator[None]:
+    """Operators called inside leave none of ours in what is traced."""
+    token = _LOWERING.set(True)
+    try:
+        yield
+    finally:
+        _LOWERING.reset(token)
+
+
+def lowers() -> bool:
+    """Whether this runs inside of `lowering`."""
+    return _LOWERING.get()
+
+
+def beside_tracing() -> AbstractContextManager:
+    """Tensors made inside hold numbers, which a tracer takes for constants."""
+    return _disable_current_modes()
