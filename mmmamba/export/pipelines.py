@@ -9,6 +9,9 @@ from typing import Any
 from mmengine.config import Config
 
 from ..config.signatures import class_name
+
+# They register the steps that take the place of a config's.
+from ..datasets import transforms  # noqa: F401
 from ..datasets.nodes import replace_plain
 from .metadata import Metadata
 

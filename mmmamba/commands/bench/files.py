@@ -34,7 +34,7 @@ class FileModel:
 
 
 class Shape(NamedTuple):
-    """Of the images that everything is measured on."""
+    """The images that everything is measured on."""
 
     height: int
     width: int
