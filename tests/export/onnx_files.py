@@ -16,14 +16,18 @@ THRESHOLD = 128.0
 PALETTE = ((40, 80, 220), (40, 160, 60), (220, 50, 50))
 
 
-def write_detector(path: Path, masks: bool = False, classes: Any = CLASSES, **inputs: Any) -> Path:
+def write_detector(
+    path: Path, masks: bool = False, classes: Any = CLASSES, labels: bool = True, **inputs: Any
+) -> Path:
     """A file that finds the rectangle of bright pixels of an image; its class is its channel.
 
     The second of its two places is empty.
+
+    Args:
+        labels: otherwise it gives boxes and scores alone, as those of all places are.
     """
     node = helper.make_node
     nodes = [
-        # In front of the rest, so that a runtime that ignores sizes would be noticed.
         node("Greater", ["images", "threshold"], ["bright_B3HW"]),
         node("Cast", ["bright_B3HW"], ["bright"], to=TensorProto.FLOAT),
         node("ReduceMax", ["bright", "across"], ["rows_BH"], keepdims=0),
@@ -68,14 +72,15 @@ def write_detector(path: Path, masks: bool = False, classes: Any = CLASSES, **in
         # The left half of each box.
         half = np.zeros((1, 1, 28, 28), np.float32)
         half[..., :14] = 1
-        constants |= dict(half=half, ends=np.array([1, 2]))
+        constants |= dict(half=half, ends=np.array([1, 1]))
         nodes += [
             node("Shape", ["scores"], ["rows"]),
-            node("Concat", ["rows", "ends_one"], ["shape"], axis=0),
+            node("Concat", ["rows", "ends"], ["shape"], axis=0),
             node("Expand", ["half", "shape"], ["masks"]),
         ]
-        constants["ends_one"] = np.array([1, 1])
         outputs["masks"] = TensorProto.FLOAT
+    if not labels:
+        del outputs["labels"]
     names = ("images", "image_sizes")
     metadata = _metadata("detection", outputs, inputs | dict(names=names), classes)
     return _write(path, nodes, constants, outputs, metadata)
