@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...checkpoints import CheckpointError
 from ...config.find import config_name, list_configs
 from ...errors import UsageError
 from ...export.files import format_of
@@ -87,6 +86,4 @@ def _backbone(
         network = create_backbone(name, checkpoint, **(cfg_options or {}))
     except TypeError as error:
         raise UsageError(f"--cfg-options of {name}: {error}") from error
-    except CheckpointError as error:
-        raise CheckpointError(f"{checkpoint} does not fit {name}: {error}") from error
     return Subject(network.to(device).eval(), None, (), (), name, checkpoint or "")
