@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from .launch import HAS_TRITON
+from .library import register
 
 PAIRS = 2**32
 """Pairs of boxes whose overlap is noted at once, a bit each: half a GiB.
@@ -24,6 +25,8 @@ def grouped_nms(boxes_GN4: Tensor, threshold: float, count_G: Tensor | None = No
         count_G: how many at the start of each group there are; the others are not looked at, and
             not kept. By default all.
     """
+    if torch.compiler.is_exporting():
+        return _suppress_counted(boxes_GN4, threshold, count_G)
     groups, length, _ = boxes_GN4.shape
     if boxes_GN4.is_cuda and HAS_TRITON and groups * length**2 <= PAIRS:
         from .kernels.grouped_nms import kept
@@ -50,3 +53,24 @@ def _plain(boxes_GN4: Tensor, threshold: float, counts: list[int]) -> Tensor:
             kept_K = nms(boxes_GN4[group, :count], falling_N[:count], threshold)
             keep_GN[group].index_fill_(0, kept_K, True)
     return keep_GN
+
+
+def _suppress_counted(boxes_GN4: Tensor, threshold: float, count_G: Tensor | None) -> Tensor:
+    """The same as one operator, which knows no counts."""
+    if count_G is None:
+        return suppress_op(boxes_GN4, threshold)
+    there_GN = torch.arange(boxes_GN4.shape[1], device=boxes_GN4.device) < count_G[:, None]
+    return suppress_op(boxes_GN4.where(there_GN[..., None], 0), threshold) & there_GN
+
+
+def _suppress(boxes: Tensor, threshold: float) -> Tensor:
+    return grouped_nms(boxes, threshold)
+
+
+suppress_op = register("suppress", _suppress)
+"""`grouped_nms` of all boxes as one node of an exported graph."""
+
+
+@torch.library.register_fake("mmmamba::suppress")
+def _fake(boxes, threshold):
+    return boxes.new_empty(boxes.shape[:2], dtype=torch.bool)

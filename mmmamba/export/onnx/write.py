@@ -11,6 +11,7 @@ import torch
 from torch.export import ExportedProgram
 
 from ..graphs.base import IMAGES, Graph
+from .detection import TRANSLATIONS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -65,7 +66,7 @@ def _simplify(model: ir.Model) -> None:
 
 def translations() -> dict[object, Callable]:
     """ONNX's form of our operators that are no operators of PyTorch's."""
-    return {}
+    return dict(TRANSLATIONS)
 
 
 @contextlib.contextmanager

@@ -291,7 +291,8 @@ def _chosen(
         compete_BN = there_BN[:, :competing]
         # Present ones come first, and a GPU looks at no other; a CPU would have to read the counts.
         count_B = compete_BN.sum(1) if compete_BN.is_cuda else None
-        kept_BN = grouped_nms(_apart(candidates)[:, :competing], threshold, count_B) & compete_BN
+        moved_BN4 = apart(candidates.boxes_BN4, candidates.labels_BN, there_BN)
+        kept_BN = grouped_nms(moved_BN4[:, :competing], threshold, count_B) & compete_BN
         all_B = ~there_BN[:, kept_BN.shape[1] :].any(1)
         if most is not None:
             all_B |= kept_BN.sum(1) >= most
@@ -300,15 +301,15 @@ def _chosen(
     return index_BN, torch.stack([count_B.clamp(max=index_BN.shape[1]), enough_B])
 
 
-def _apart(candidates: Candidates) -> Tensor:
+def apart(boxes_BN4: Tensor, labels_BN: Tensor, there_BN: Tensor) -> Tensor:
     """Boxes of each class moved away from the others', as `batched_nms` moves them.
 
     To the same rounding. What fills an image up comes last, where it suppresses nothing that is
     there.
     """
-    boxes_BN4 = candidates.boxes_BN4.float()
-    largest_B = boxes_BN4.where(candidates.there_BN[..., None], -torch.inf).amax((1, 2))
-    offset_BN = candidates.labels_BN * (largest_B[:, None] + 1)
+    boxes_BN4 = boxes_BN4.float()
+    largest_B = boxes_BN4.where(there_BN[..., None], -torch.inf).amax((1, 2))
+    offset_BN = labels_BN * (largest_B[:, None] + 1)
     return boxes_BN4 + offset_BN[..., None]
 
 

@@ -1,0 +1,40 @@
+"""The best of many scores in an order that does not change."""
+
+import torch
+from torch import Tensor
+
+from .library import register
+
+
+def best(scores: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """The largest along the last axis, falling, and their places; of equal ones the first first.
+
+    `torch.topk` leaves the order of equal ones open.
+
+    Args:
+        number: how many of each row, at most its length.
+    """
+    if torch.compiler.is_exporting():
+        return best_op(scores, number)
+    return _best(scores, number)
+
+
+def _best(scores: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    values, places = scores.sort(dim=-1, descending=True, stable=True)
+    return values[..., :number], places[..., :number]
+
+
+def _best_copied(scores: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    values, places = _best(scores, number)
+    # Compilers plan memory for results of the shapes that the fake ones have.
+    return values.contiguous(), places.contiguous()
+
+
+best_op = register("best", _best_copied)
+"""`best` as one node of an exported graph."""
+
+
+@torch.library.register_fake("mmmamba::best")
+def _fake(scores, number):
+    shape = (*scores.shape[:-1], number)
+    return scores.new_empty(shape), scores.new_empty(shape, dtype=torch.long)
