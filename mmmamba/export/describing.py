@@ -14,6 +14,7 @@ from torch import nn
 from ..datasets.nodes import dataset_of_tests
 from ..errors import UsageError
 from ..models.trunks.base import MambaBackbone
+from ..models.yolo.head import YOLODFLHead
 from ..structures.classes import Classes
 from .graphs import Graph
 from .metadata import Inputs, Metadata, Origin, Size
@@ -117,6 +118,7 @@ def metadata_of(
         mask_threshold=_threshold(model, "mask_thr_binary")
         if "masks" in graph.output_names
         else None,
+        clip_boxes=isinstance(getattr(model, "bbox_head", None), YOLODFLHead),
         precision=precision,
     )
 

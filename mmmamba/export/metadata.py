@@ -61,7 +61,7 @@ class Inputs:
     """By channel, in the graph's order."""
     pad_place: str = "corner"
     """`corner`: on the right and below; `centre`: on all sides, an odd pixel on the right and
-    below. Boxes of centred images are clipped to the image."""
+    below."""
     sizes_with_padding: bool = False
     """Whether `image_sizes` count the padding, as where the test pipeline itself pads."""
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
@@ -94,6 +94,8 @@ class Metadata:
     """Boxes below it are not among the outputs."""
     mask_threshold: float | None = None
     """A pixel belongs to an object from this share on."""
+    clip_boxes: bool = False
+    """Whether boxes end where the image does, once they are in its pixels."""
     precision: str = "float32"
     """`float32`, `float16` or `int8`."""
     verification: Mapping[str, Any] = field(default_factory=dict)
@@ -142,6 +144,7 @@ class Metadata:
             origin=Origin(**read.part("origin", Origin)),
             score_threshold=read.value("score_threshold", (int, float, type(None))),
             mask_threshold=read.value("mask_threshold", (int, float, type(None))),
+            clip_boxes=read.value("clip_boxes", bool),
             precision=read.one_of("precision", ("float32", "float16", "int8")),
             verification=read.value("verification", dict),
             mmmamba_version=version,

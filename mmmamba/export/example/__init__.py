@@ -69,4 +69,5 @@ def _conditions(metadata: Metadata) -> set[str]:
     elif metadata.task == "detection":
         holds.add("masks" if "masks" in outputs else "boxes")
         holds |= set() if "labels" in outputs else {"raw"}
+        holds |= {"clipped"} if metadata.clip_boxes else set()
     return holds
