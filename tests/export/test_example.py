@@ -188,7 +188,7 @@ def test_boxes_go_back_to_the_image(kind, tmp_path, monkeypatch, capsys):
 
 
 def test_boxes_of_a_letterbox_end_at_the_image(tmp_path, monkeypatch, capsys):
-    metadata = metadata_of(KINDS["mamba_yolo_fixed"], "detection")
+    metadata = replace(metadata_of(KINDS["mamba_yolo_fixed"], "detection"), clip_boxes=True)
     boxes = np.float32([[[-5, -5, 96, 96]]])
     _, printed = run(
         tmp_path,
