@@ -38,7 +38,7 @@ class Inputs:
     """The graph's inputs: detectors also take `image_sizes`."""
     channels: int = 3
     channel_order: str = "rgb"
-    """`rgb` or `bgr`; `grey` for one channel, `file` for more than three, as the file has them."""
+    """`rgb` or `bgr`, what lies behind these three unmoved; `grey` for one channel."""
     size: Size | None = None
     """Height and width that the file takes; None: any."""
     batch: int | None = 1
@@ -247,7 +247,7 @@ def _choice(*known: str) -> tuple[Callable[[Any], bool], str]:
 INPUT_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "names": TEXTS,
     "channels": COUNT,
-    "channel_order": _choice("rgb", "bgr", "grey", "file"),
+    "channel_order": _choice("rgb", "bgr", "grey"),
     "size": SIZE,
     "batch": (lambda value: value is None or _count(value), "a whole number or null"),
     "resize": _choice(*RESIZES),
