@@ -32,7 +32,13 @@ def trace(
         # One level more, as `forward` takes its inputs by a star.
         shapes = (tuple(any_of() for any_of in each),)
     with torch.no_grad(), lowering() if lowered else nullcontext():
-        return torch.export.export(graph.eval(), tuple(inputs), dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(
+            graph.eval(), tuple(inputs), dynamic_shapes=shapes, strict=False
+        )
+    # Each pass over the program would evaluate them all again: hundreds of conditions on sides, of
+    # megabytes in all. Runtimes check the shapes that they are given themselves.
+    program._guards_code.clear()
+    return program
 
 
 def _any_size() -> dict[int, object]:
