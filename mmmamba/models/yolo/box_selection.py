@@ -126,7 +126,7 @@ def select_boxes(
     pairs = Pairs(scores_BPC, scores_BPC > cfg.score_thr, boxes_BP4, labels_BP)
     detected = detect(pairs, cfg, with_nms, replays)
     if rescale:
-        detected = detected._replace(boxes_BN4=_to_original(detected.boxes_BN4, metas))
+        detected = detected._replace(boxes_BN4=to_original(detected.boxes_BN4, metas))
     return detected.of_images()
 
 
@@ -328,7 +328,7 @@ def _kept_by_mmcv(candidates: Candidates, nms: ConfigDict | None, most: int | No
     return Choice(pad_sequence(keeps, batch_first=True), [len(keep) for keep in keeps])
 
 
-def _to_original(boxes_BN4: Tensor, metas: Sequence[dict]) -> Tensor:
+def to_original(boxes_BN4: Tensor, metas: Sequence[dict]) -> Tensor:
     """From pixels of the input to those of the image files: letterbox off, scaled, clipped."""
     values_B34 = []
     for meta in metas:
