@@ -7,9 +7,9 @@ functions run.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-
-import mmmamba.ops.roi_align  # noqa: F401  (registers pool_regions)
+from mmmamba.ops.best import best_op
+from mmmamba.ops.grouped_nms import suppress_op
+from mmmamba.ops.roi_align import pool_regions_op
 
 Value = Any
 """An `onnx_ir.Value`, or a constant of Python."""
@@ -27,7 +27,7 @@ def _ops() -> Any:
     return opset20
 
 
-def suppress(boxes: Value, threshold: float) -> Value:
+def suppress(boxes: Value, threshold: float, most: int | None = None) -> Value:
     """`NonMaxSuppression` of each row `(B, N, 4)`, and what it selects marked `(B, N)`."""
     op = _ops()
     shape_2 = op.Shape(boxes, start=0, end=2)
@@ -41,9 +41,8 @@ def suppress(boxes: Value, threshold: float) -> Value:
         op.Range(number, op.Constant(value_int=0), op.Constant(value_int=-1)), to=FLOAT
     )
     scores_B1N = op.Unsqueeze(op.Mul(falling_N, solid_BN), [1])
-    chosen_S3 = op.NonMaxSuppression(
-        boxes, scores_B1N, op.Reshape(number, [1]), [float(threshold)], [0.5]
-    )
+    limit_1 = op.Reshape(number, [1]) if most is None else op.Constant(value_ints=[most])
+    chosen_S3 = op.NonMaxSuppression(boxes, scores_B1N, limit_1, [float(threshold)], [0.5])
     # Image and place; between them stands the class.
     chosen_S2 = op.Gather(chosen_S3, op.Constant(value_ints=[0, 2]), axis=1)
     ones_S = op.Expand(1.0, op.Shape(chosen_S3, start=0, end=1))
@@ -99,8 +98,8 @@ def best(scores: Value, number: Value) -> tuple[Value, Value]:
 
 
 TRANSLATIONS: dict[Any, Callable] = {
-    torch.ops.mmmamba.suppress.default: suppress,
-    torch.ops.mmmamba.pool_regions.default: pool_regions,
-    torch.ops.mmmamba.best.default: best,
+    suppress_op: suppress,
+    pool_regions_op: pool_regions,
+    best_op: best,
 }
 """What `torch.onnx.export` takes for the operators of `mmmamba.ops`."""
