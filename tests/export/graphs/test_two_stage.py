@@ -96,16 +96,8 @@ REFUSED = {
     ),
     "add_ctr_clamp": lambda cfg: change(cfg.rpn_head.bbox_coder, add_ctr_clamp=True),
     "pool_mode": lambda cfg: change(cfg.roi_head.bbox_roi_extractor.roi_layer, pool_mode="max"),
-    "mmcv's operator CARAFEPack": lambda cfg: change(
-        cfg.roi_head.mask_head,
-        upsample_cfg=dict(
-            type="carafe",
-            up_kernel=5,
-            up_group=1,
-            encoder_kernel=3,
-            encoder_dilation=1,
-            compressed_channels=8,
-        ),
+    "mmcv's operator ModulatedDeformConv2dPack": lambda cfg: change(
+        cfg.neck, conv_cfg=dict(type="DCNv2")
     ),
 }
 
@@ -116,8 +108,3 @@ def test_what_cannot_be_exported_says_why(reason):
     REFUSED[reason](cfg)
     with pytest.raises(UsageError, match=reason):
         TwoStageGraph(detector(cfg))
-
-
-def test_there_is_no_form_without_suppression():
-    with pytest.raises(UsageError, match="between its two stages"):
-        TwoStageGraph(detector(settings()), nms=False)

@@ -19,7 +19,7 @@ from tests.models.two_stage.test_training_step import config, theirs
 SIZES = torch.tensor([[96, 128], [70, 101]])
 CLASSES = 5
 FACTORS = {"_cls.weight": 20, "_reg.weight": 3, "conv_logits.weight": 3}
-"""Of weights as they start."""
+"""Times weights as they start."""
 VMAMBA = dict(type="VMamba", arch=dict(embed_dims=8, depths=(1, 1, 1, 1)))
 
 
