@@ -7,7 +7,7 @@ from .library import register
 from .waiting import costs_a_wait
 
 FEW = 8
-"""Where there are so many times as many scores the best are looked for without sorting all on a CPU."""
+"""Where there are so many times as many scores, a CPU looks for the best without sorting all."""
 
 
 def best(scores: Tensor, number: int) -> tuple[Tensor, Tensor]:
