@@ -48,7 +48,7 @@ class TwoStageGraph(Graph):
         maps = self.backbone(images)
         if self.neck is not None:
             maps = self.neck(maps)
-        height_B, width_B = image_sizes.to(images.dtype).unbind(1)
+        height_B, width_B = image_sizes.float().unbind(1)
         corners_B4 = torch.stack([width_B, height_B, width_B, height_B], dim=1)
         flat = Flat(*self.rpn_head(maps))
         proposals = self.rpn_head.propose(flat, corners_B4, self.rpn_head.test_cfg).padded
