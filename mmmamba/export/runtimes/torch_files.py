@@ -103,8 +103,10 @@ class Inductor(TorchFile):
         super().__init__(path, device, threads, metadata)
 
     def _load(self, path: Path) -> Callable[..., tuple[torch.Tensor, ...]]:
-        index = self._device.index if self._device.index is not None else -1
-        return torch._inductor.aoti_load_package(os.fspath(path), device_index=index)
+        # Older versions of PyTorch know the first device alone.
+        index = self._device.index
+        settings = {} if index is None else dict(device_index=index)
+        return torch._inductor.aoti_load_package(os.fspath(path), **settings)
 
 
 @contextmanager
