@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -12,6 +14,7 @@ import openvino
 import pytest
 import torch
 
+import mmmamba.ops
 from mmmamba.errors import UsageError
 from mmmamba.export.metadata import Metadata
 from mmmamba.export.runtimes import (
@@ -71,6 +74,23 @@ def test_results_are_those_of_pytorch(folder, name, runs):
     wanted = Conv()(torch.from_numpy(x))[0].detach()
     assert list(found) == ["map0"]
     torch.testing.assert_close(torch.from_numpy(found["map0"]), wanted)
+
+
+def test_programs_may_call_every_operator_of_ours():
+    """In a process that has imported nothing of ours yet."""
+    files = [
+        path.read_text(encoding="utf-8") for path in Path(mmmamba.ops.__path__[0]).rglob("*.py")
+    ]
+    names = {name for text in files for name in re.findall(r'"mmmamba::(\w+)"', text)}
+    assert "selective_scan" in names
+    program = (
+        "import torch\n"
+        "from mmmamba.export.runtimes.torch_files import register_operators\n"
+        "register_operators()\n"
+        f"print([name for name in {sorted(names)} if not hasattr(torch.ops.mmmamba, name)])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
 def test_results_stay_when_the_next_come(folder):
