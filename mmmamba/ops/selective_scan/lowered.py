@@ -185,18 +185,20 @@ def _carried(decay: Tensor, drive: Tensor, nothing: Tensor) -> Tensor:
     return _loop(_step_before, [torch.zeros_like(ends[0])], [faded, ends])[1]
 
 
+# In bodies of loops a product's first factor is the state: OpenVINO 2026.4 computes products in the
+# memory of the first, and where that is an input of a turn the next turn's state is lost.
 def _step(h: Tensor, decay: Tensor, drive: Tensor) -> list[Tensor]:
-    h = decay * h + drive
+    h = h * decay + drive
     # A loop's state and its result may not be one tensor.
     return [h, h.clone()]
 
 
 def _step_and_decay(h: Tensor, faded: Tensor, decay: Tensor, drive: Tensor) -> list[Tensor]:
-    return [decay * h + drive, decay * faded]
+    return [h * decay + drive, faded * decay]
 
 
 def _step_before(h: Tensor, decay: Tensor, drive: Tensor) -> list[Tensor]:
-    return [decay * h + drive, h.clone()]
+    return [h * decay + drive, h.clone()]
 
 
 def _wide(
@@ -225,7 +227,7 @@ def _wide_step(
     h: Tensor, delta_BKD: Tensor, du_BKD: Tensor, B_BKN: Tensor, C_BKN: Tensor, A_KND: Tensor
 ) -> list[Tensor]:
     decay_BKND = torch.exp(delta_BKD.unsqueeze(2) * A_KND)
-    h = decay_BKND * h + du_BKD.unsqueeze(2) * B_BKN.unsqueeze(3)
+    h = h * decay_BKND + du_BKD.unsqueeze(2) * B_BKN.unsqueeze(3)
     return [h, (C_BKN.unsqueeze(2) @ h).squeeze(2)]
 
 
