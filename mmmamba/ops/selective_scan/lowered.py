@@ -54,7 +54,8 @@ def lowered_scan(
     dtype, index_KT, merge = torch.promote_types(A.dtype, torch.float32), args.index_KT, args.merge
     u, delta, B, C = (x.to(dtype) for x in (u, delta, B, C))
     batch, length, K, channels = delta.shape
-    A_KND = A.to(dtype).transpose(1, 2)
+    # In this order in memory too: a loop's state has to keep the strides that it begins with.
+    A_KND = A.to(dtype).transpose(1, 2).contiguous()
     complete = index_KT is None or args.index_complete
     steps = length if index_KT is None else index_KT.shape[1]
     segments = 1 if A.shape[2] >= WIDE else _segments(A.numel(), steps)
@@ -144,7 +145,8 @@ def _softplus(x: Tensor) -> Tensor:
     """
     small = torch.exp(-x.abs())
     total = 1.0 + small
-    return x.relu() + (torch.log(total) - ((total - 1.0) - small) / total)
+    # Divided by the sum it would be more exact still, where its logarithm is large already.
+    return x.relu() + (torch.log(total) - ((total - 1.0) - small))
 
 
 def _rows(x: Tensor, hole: Tensor | None, read_PSBK: Tensor) -> Tensor:
@@ -171,11 +173,13 @@ def _narrow(
     nothing = None if hole_KD is None else torch.zeros_like(A_KND)
     decay_PSBKND = _rows(decay, faded, read_PSBK)
     drive_PSBKND = _rows(drive, nothing, read_PSBK)
-    begin_SBKND = torch.zeros_like(drive_PSBKND[0])
+    begin_SBKND = A_KND.new_zeros(drive_PSBKND.shape[1:])
     if read_PSBK.shape[1] > 1:
         begin_SBKND = _carried(decay_PSBKND, drive_PSBKND, begin_SBKND)
     h_PSBKND = _loop(_step, [begin_SBKND], [decay_PSBKND, drive_PSBKND])[1]
-    return (h_PSBKND * C_PSBKN.unsqueeze(5)).sum(4)
+    read_PSBKND = h_PSBKND * C_PSBKN.unsqueeze(5)
+    # A sum of one is a copy.
+    return read_PSBKND.squeeze(4) if A_KND.shape[1] == 1 else read_PSBKND.sum(4)
 
 
 def _carried(decay: Tensor, drive: Tensor, nothing: Tensor) -> Tensor:
@@ -219,7 +223,7 @@ def _wide(
         _rows(B_BLKN, nothing_KN, read_PSBK).squeeze(1),
         C_PSBKN.squeeze(1),
     ]
-    begin_BKND = torch.zeros_like(delta_BLKD[:, 0].unsqueeze(2) * A_KND)
+    begin_BKND = A_KND.new_zeros(delta_BLKD.shape[0], *A_KND.shape)
     return _loop(_wide_step, [begin_BKND], inputs, [A_KND])[1].unsqueeze(1)
 
 
