@@ -12,6 +12,7 @@ import torch
 from torch.export import ExportedProgram
 
 from ..graphs.base import IMAGES, Graph
+from .detection import TRANSLATIONS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -66,7 +67,7 @@ def _simplify(model: ir.Model) -> None:
 
 def translations() -> dict[object, Callable]:
     """What takes the place of PyTorch's own translation of operators."""
-    return {operator.floordiv: _floor_divide}
+    return {operator.floordiv: _floor_divide, **TRANSLATIONS}
 
 
 def _floor_divide(number: Any, divisor: Any) -> Any:

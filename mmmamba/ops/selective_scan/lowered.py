@@ -7,7 +7,7 @@ segments of P steps, which go side by side: one pass finds how each segment ends
 nothing, a loop over the segments carries the states on, and a second pass begins with these.
 
 Shape suffixes: B images, L positions of the map, K routes of T steps, P steps of S segments, D
-channels, N states; R rows of a table with one for each image, position and route.
+channels, N states, G = B K; R rows of a table with one for each image, position and route.
 """
 
 import math
@@ -217,22 +217,34 @@ def _wide(
     """`(P, 1, B, K, D)` where there are many states: those of one step at a time."""
     nothing_KD = None if hole_KD is None else torch.zeros_like(hole_KD)
     nothing_KN = None if hole_KD is None else torch.zeros_like(B_BLKN[0, 0])
-    inputs = [
-        _rows(delta_BLKD, hole_KD, read_PSBK).squeeze(1),
-        _rows(du_BLKD, nothing_KD, read_PSBK).squeeze(1),
-        _rows(B_BLKN, nothing_KN, read_PSBK).squeeze(1),
-        C_PSBKN.squeeze(1),
-    ]
-    begin_BKND = A_KND.new_zeros(delta_BLKD.shape[0], *A_KND.shape)
-    return _loop(_wide_step, [begin_BKND], inputs, [A_KND])[1].unsqueeze(1)
+    # A turn has one axis for images and routes, and all axes that it multiplies along: its work is
+    # small, and each operator that only reshapes would cost as much as one that computes.
+    batch, P = delta_BLKD.shape[0], read_PSBK.shape[0]
+    delta, du, B_, C_ = (
+        x.flatten(1, 3)
+        for x in (
+            _rows(delta_BLKD, hole_KD, read_PSBK),
+            _rows(du_BLKD, nothing_KD, read_PSBK),
+            _rows(B_BLKN, nothing_KN, read_PSBK),
+            C_PSBKN,
+        )
+    )
+    inputs = [delta.unsqueeze(2), du.unsqueeze(2), B_.unsqueeze(3), C_.unsqueeze(2)]
+    A_GND = A_KND.expand(batch, *A_KND.shape).flatten(0, 1)
+    y_PG1D = _loop(_wide_step, [torch.zeros_like(A_GND)], inputs, [A_GND])[1]
+    return y_PG1D.view(P, 1, batch, len(A_KND), -1)
 
 
 def _wide_step(
-    h: Tensor, delta_BKD: Tensor, du_BKD: Tensor, B_BKN: Tensor, C_BKN: Tensor, A_KND: Tensor
+    h_GND: Tensor,
+    delta_G1D: Tensor,
+    du_G1D: Tensor,
+    B_GN1: Tensor,
+    C_G1N: Tensor,
+    A_GND: Tensor,
 ) -> list[Tensor]:
-    decay_BKND = torch.exp(delta_BKD.unsqueeze(2) * A_KND)
-    h = h * decay_BKND + du_BKD.unsqueeze(2) * B_BKN.unsqueeze(3)
-    return [h, (C_BKN.unsqueeze(2) @ h).squeeze(2)]
+    h_GND = h_GND * torch.exp(delta_G1D * A_GND) + du_G1D * B_GN1
+    return [h_GND, torch.bmm(C_G1N, h_GND)]
 
 
 def _loop(step, begin: list[Tensor], inputs: list[Tensor], fixed: list[Tensor] = ()) -> list:
