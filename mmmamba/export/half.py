@@ -75,7 +75,7 @@ def _stored(graph: ir.Graph, value: ir.Value) -> ir.Value:
         return graph.initializers[name]
     assert value.const_value is not None
     tensor = ir.tensor(value.const_value.numpy().astype(np.float16), name=name)
-    half = ir.Value(name=name, shape=tensor.shape, type=_type(tensor.dtype), const_value=tensor)
+    half = ir.Value(name=name, shape=value.shape, type=_type(tensor.dtype), const_value=tensor)
     graph.register_initializer(half)
     return half
 
