@@ -26,6 +26,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .commands.calls import test, train
+    from .commands.export.create import export
     from .commands.new.create import new
     from .inference import Predictor
 
@@ -36,6 +37,7 @@ __all__ = [
     "Predictor",
     "__version__",
     "create_backbone",
+    "export",
     "list_backbones",
     "new",
     "test",
@@ -43,6 +45,7 @@ __all__ = [
 ]
 LATER = {
     "Predictor": ".inference",
+    "export": ".commands.export.create",
     "new": ".commands.new.create",
     "test": ".commands.calls",
     "train": ".commands.calls",

@@ -13,6 +13,7 @@ from ..engine.naming import named_work_dir
 from ..engine.outcomes import Tested, Trained
 from ..engine.reliability import find_last, nothing_to_save, refuse_unpickling
 from ..errors import UsageError
+from ..export.files import format_of
 from ..inference.opening import find_files
 from ..ops.selective_scan import check_environment
 from ..suggest import did_you_mean
@@ -65,11 +66,11 @@ def train(
 def test(
     model: str | os.PathLike[str], checkpoint: str | os.PathLike[str] | None = None, **keywords: Any
 ) -> Tested:
-    """Score a checkpoint, as `mmmamba test` does.
+    """Score a checkpoint or an exported file, as `mmmamba test` does.
 
     Args:
         model: a run's folder, what `train` returned, a checkpoint in such a folder, or a config.
-        checkpoint: file or URL; found by itself in a run's folder.
+        checkpoint: file or URL, found by itself in a run's folder; or an exported file.
         **keywords: those of the command, named as there: `out`, `show_dir`, `tta`, `verify`, ….
 
     Raises:
@@ -80,6 +81,11 @@ def test(
     opening, running = _split(test, keywords)
     name: str | Path = _text(model)
     found = None
+    if format_of(name) is not None:
+        raise UsageError(
+            f"{name} says nothing of data to test it on: mmmamba test CONFIG {name}, with the "
+            "config or the run that it was exported of"
+        )
     # A config stays as it is named: its own folder is none of a run.
     if Path(name).exists() and Path(name).suffix != ".py":
         name, found = find_files(name)

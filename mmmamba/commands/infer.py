@@ -12,6 +12,8 @@ from rich.table import Table
 
 from ..engine.tf32 import choose_tf32, tf32_products
 from ..errors import UsageError
+from ..export.files import format_of
+from ..export.flags import refuse_flags
 from ..inference import Detections, Predictor, Segmentation, find_sources
 from ..inference.opening import choose_device
 from ..inference.predictor import OVERLAP, TILE
@@ -26,14 +28,17 @@ INTERRUPTED = 128 + signal.SIGINT
 EXAMPLES = """examples:
   mmmamba infer work_dirs/demo photo.jpg
   mmmamba infer mask_rcnn/vmamba_t_1x_coco photos/ --checkpoint mine.pth
-  mmmamba infer work_dirs/demo 0"""
+  mmmamba infer work_dirs/demo 0
+  mmmamba infer model.onnx photos/"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `mmmamba infer`."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLES
-    parser.add_argument("model", metavar="MODEL", help="folder of a run, or config by path or name")
+    parser.add_argument(
+        "model", metavar="MODEL", help="folder of a run, config by path or name, or exported file"
+    )
     parser.add_argument(
         "inputs",
         metavar="INPUT",
@@ -85,8 +90,15 @@ def run(args: argparse.Namespace) -> int:
     for option, value in (("--every", args.every), ("--frames", args.frames)):
         if value is not None and value < 1:
             raise UsageError(f"{option} is {value}, wanted 1 or more")
+    if format_of(args.model) is not None:
+        refuse_flags(args.model, tf32=_shown(args.tf32))
+        return _predict(args)
     with tf32_products(choose_tf32(args.tf32, choose_device(args.device))):
         return _predict(args)
+
+
+def _shown(tf32: bool | None) -> str | None:
+    return None if tf32 is None else "on" if tf32 else "off"
 
 
 def _predict(args: argparse.Namespace) -> int:
@@ -168,9 +180,8 @@ class Summary:
             f", {self.empty} of them with no object above {model.score_thr:g}" if self.empty else ""
         )
         speed = f" at {model.seconds / self.images:.2f} s each" if self.images else ""
-        device = next(model.model.parameters()).device
         print(
-            f"{self.images} images{empty}{speed} on {device} in {model.precision}, with "
+            f"{self.images} images{empty}{speed} on {model.runs_on} in {model.precision}, with "
             f"{model.checkpoint}. Results: {out}"
         )
         if self.failures:

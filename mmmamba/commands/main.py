@@ -20,6 +20,7 @@ COMMANDS = {
     "list": "backbones, configs and published weights",
     "download": "fetch published weights",
     "bench": "speed, memory and size of a model",
+    "export": "a trained model as a file that runs elsewhere",
     "inspect": "pictures of what a model looks at",
     "config": "a config, resolved, and where each value came from",
     "doctor": "what is installed, what runs where, and whether it is right",

@@ -18,6 +18,8 @@ COMMANDS = {
     "segment": "infer",
     "inference": "infer",
     "benchmark": "bench",
+    "deploy": "export",
+    "convert": "export",
     "checks": "doctor",
     "settings": "config",
     "init": "new",
@@ -27,7 +29,6 @@ COMMANDS = {
 }
 """What other programs call our commands."""
 NOT_HERE = {
-    "export": "Nothing is exported here; mmmamba infer and mmmamba.inference.Predictor run a model",
     "track": "Nothing is tracked here; mmmamba infer finds what is in each frame of a video",
 }
 FLAGS = {

@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint",
         nargs="?",
-        help="file or URL; with --demo, or a run's folder in place of the config, its last one",
+        help="file or URL, or exported file; with --demo, or a run's folder in place of the "
+        "config, its last one",
     )
     parser.add_argument(
         "--out", metavar="PATH", help="save predictions: a .pkl (mmdet) or a folder of maps (mmseg)"

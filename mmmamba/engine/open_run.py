@@ -98,7 +98,7 @@ def open_run(
     )
     # Those of an earlier run whose config this is.
     cfg.pop(CHANGED, None)
-    _keep(cfg, lines)
+    keep_changes(cfg, lines)
     return cfg
 
 
@@ -108,10 +108,10 @@ def scale_learning_rate(cfg: Config) -> None:
     Raises:
         UsageError: the config does not say which batch its rate was chosen for.
     """
-    _keep(cfg, scale_in(cfg, count_processes(cfg.launcher)))
+    keep_changes(cfg, scale_in(cfg, count_processes(cfg.launcher)))
 
 
-def _keep(cfg: Config, lines: list[str]) -> None:
+def keep_changes(cfg: Config, lines: list[str]) -> None:
     """Keep lines for the log of the run, which does not exist yet, and for its config."""
     if lines:
         cfg[CHANGED] = [*cfg.get(CHANGED, []), *lines]

@@ -16,8 +16,12 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from ..errors import UsageError
 from ..evaluation.expected import check_expected, compare, print_comparison
 from ..evaluation.summary import KeepMetrics, print_summary
+from ..export.devices import device_of
+from ..export.files import format_of
+from ..export.flags import refuse_flags
 from . import reliability
 from .bare_model import bare_model
+from .file_tests import check_classes, use_file
 from .hooks.bad_data import check_data_of
 from .hooks.fuse import FuseHook
 from .hooks.graphs import GraphHook, add_graphs
@@ -28,7 +32,7 @@ from .hooks.watching import watched
 from .naming import title
 from .open_run import open_run, scale_learning_rate, tell_changes
 from .outcomes import Tested, Trained
-from .precision import choose_precision
+from .precision import Precision, choose_precision
 from .preflight import TRAIN_KEYS, check_fit, check_graphs, check_run, check_sections
 from .testing import add_output, show_predictions, use_test_time_augmentation
 from .tf32 import choose_tf32, record_tf32, tf32_products
@@ -126,10 +130,10 @@ def test(
     tf32: bool | None = None,
     verify: float | None = None,
 ) -> Tested:
-    """Score a checkpoint.
+    """Score a checkpoint, or an exported file.
 
     Args:
-        checkpoint: file or URL.
+        checkpoint: file or URL; or an exported file, which has its network in it.
         out: where predictions go: a .pkl of mmdet's, or a folder of label maps.
         show: show predictions in a window.
         show_dir: where pictures of predictions go.
@@ -147,11 +151,16 @@ def test(
     """
     reliability.check_work_dir(cfg.work_dir)
     device = _device()
+    exported = format_of(checkpoint) is not None
+    if exported:
+        _refuse_flags(cfg, checkpoint, tta, fuse, precision, graphs, tf32)
+        # A GPU that MMEngine found may be none that the file's runtime can use.
+        use_file(cfg, checkpoint, device_of(checkpoint, "cpu" if device.type == "cpu" else None))
     check_graphs(graphs, device)
     chosen = choose_precision(precision, device, cfg)
-    exactness = choose_tf32(tf32, device, cfg)
+    exactness = None if exported else choose_tf32(tf32, device, cfg)
     reliability.load_strictly(cfg)
-    cfg.resume, cfg.load_from = False, checkpoint
+    cfg.resume, cfg.load_from = False, None if exported else checkpoint
     wanted = None if verify is None else check_expected(cfg, tta)
     pictures = show_predictions(cfg, show, show_dir, wait_time)
     if tta:
@@ -162,12 +171,10 @@ def test(
     runner = reliability.build_runner(cfg)
     tell_changes(runner)
     _look_at(runner, skip_bad_data=False)
-    if chosen.is_half if fuse is None else fuse:
-        runner.register_hook(FuseHook())
-    # Behind it, as they change the network that it leaves.
-    runner.register_hook(PrecisionHook(chosen))
-    if graphs != "off" and device.type == "cuda":
-        runner.register_hook(GraphHook(graphs))
+    if exported:
+        check_classes(runner, checkpoint)
+    else:
+        _add_hooks(runner, chosen, fuse, graphs, device)
     with tf32_products(exactness):
         metrics = runner.test()
     expected = cfg.get("expected")
@@ -179,6 +186,43 @@ def test(
     if wanted is None:
         return Tested(metrics)
     return Tested(metrics, print_comparison(compare(metrics, wanted["metrics"], verify), wanted))
+
+
+def _add_hooks(
+    runner: Runner,
+    precision: Precision,
+    fuse: bool | None,
+    graphs: int | str,
+    device: torch.device,
+) -> None:
+    """What makes the network of a test fast."""
+    if precision.is_half if fuse is None else fuse:
+        runner.register_hook(FuseHook())
+    # Behind it, as they change the network that it leaves.
+    runner.register_hook(PrecisionHook(precision))
+    if graphs != "off" and device.type == "cuda":
+        runner.register_hook(GraphHook(graphs))
+
+
+def _refuse_flags(
+    cfg: Config,
+    path: str,
+    tta: bool,
+    fuse: bool | None,
+    precision: str,
+    graphs: int | str,
+    tf32: bool | None,
+) -> None:
+    """What is for networks in PyTorch alone."""
+    refuse_flags(
+        path,
+        tta=tta,
+        fuse=fuse,
+        precision=None if precision == "auto" else precision,
+        graphs=None if graphs == "auto" else graphs,
+        tf32=None if tf32 is None else "on" if tf32 else "off",
+        launcher=None if cfg.launcher == "none" else cfg.launcher,
+    )
 
 
 def _device() -> torch.device:

@@ -25,6 +25,7 @@ from ..config.open import open_config
 from ..engine.preflight import check_fit
 from ..engine.reliability import LAST, RUN_CONFIG, find_last, load_whole
 from ..errors import UsageError
+from ..export.files import format_of
 from ..suggest import did_you_mean
 
 logger = logging.getLogger("mmmamba")
@@ -73,6 +74,11 @@ def open_model(
     if cfg.get("model") is None:
         raise UsageError(f"{config} describes no model; name the config of a detector or segmentor")
     source = str(checkpoint or found or _published(config, cfg))
+    if format_of(source) is not None:
+        raise UsageError(
+            f"{source} is an exported file, which holds its network: name it in the place of the "
+            "model, without a config"
+        )
     # Before the network is built: a missing file is told sooner.
     held = read_checkpoint(source)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmdet")):
@@ -116,6 +122,11 @@ def find_files(model: str | Path) -> tuple[Path, Path | None]:
         UsageError: neither a run's folder nor a config.
     """
     path = Path(model)
+    if format_of(path) is not None:
+        raise UsageError(
+            f"{path} is an exported file, which mmmamba infer, test and bench open; here the "
+            "network itself is needed: name the run, or the config and its checkpoint"
+        )
     if path.is_dir():
         checkpoint = _last_checkpoint(path)
         if checkpoint is None:

@@ -21,11 +21,13 @@ from ..engine.precision import choose_precision
 from ..engine.predicting import predict_in
 from ..engine.preflight import check_graphs
 from ..errors import UsageError
+from ..export.files import format_of
 from ..models.image_channels import image_channels
 from ..structures.objects import Objects
 from ..visualization.canvas import displayed
 from .classes import find_classes
-from .opening import choose_device, open_model
+from .exported import open_file
+from .opening import Opened, choose_device, open_model
 from .preparing import Preparation
 from .results import Detections, Segmentation
 from .sources import Frame, Source, UnreadableImage, find_sources, read_frames
@@ -41,10 +43,10 @@ class Predictor:
     """A trained model: `Predictor("work_dirs/demo")("photo.jpg").save("found.jpg")`.
 
     Args:
-        model: a run's folder, a checkpoint in it, or a config by path or name.
+        model: a run's folder, a checkpoint in it, a config by path or name, or an exported file.
         checkpoint: file or URL; found by itself for a run and for a config whose authors published
             weights.
-        device: "cuda" where there is one, if None.
+        device: "cuda" where there is one that the model can run on, if None.
         cfg_options: settings that replace the config's, by dotted key.
         imgsz: size of images: a side, or height and width; that of the config if None.
         score_thr: objects below this score are left out.
@@ -85,25 +87,54 @@ class Predictor:
         _check_range("tile", tile, tile is None or tile >= 32, "of 32 pixels or more")
         _check_range("overlap", overlap, 0 <= overlap <= 0.9, "a share of the tile from 0 to 0.9")
         _check_range("batch_size", batch_size, batch_size >= 1, "of 1 or more")
-        target = choose_device(device)
-        check_graphs(graphs, target)
-        choose_precision(precision, target)
         self.score_thr = score_thr
         self.tile, self.overlap = tile, overlap
         self.batch_size = batch_size
-        opened = open_model(model, checkpoint, device, cfg_options, imgsz)
-        chosen = choose_precision(precision, target, opened.cfg)
-        self.model = fuse(opened.model) if chosen.is_half else opened.model
+        if format_of(model) is not None:
+            opened = open_file(
+                model,
+                device,
+                imgsz,
+                checkpoint=checkpoint,
+                cfg_options=cfg_options,
+                precision=None if precision == "auto" else precision,
+                graphs=None if graphs == "auto" else graphs,
+            )
+            self.model, self._step = opened.model, None
+        else:
+            opened = self._open_network(
+                model, checkpoint, device, cfg_options, imgsz, precision, graphs
+            )
         self.config, self.checkpoint = opened.config, opened.checkpoint
         self.task = _task(self.model)
         self.classes = find_classes(self.model, opened.cfg, opened.meta)
         self._channels = image_channels(self.model)
         self._preparation = Preparation.of_config(opened.cfg, opened.config)
+        self.seconds = 0.0
+        """That predictions took in all, without reading and drawing images."""
+
+    def _open_network(
+        self,
+        model: str | Path,
+        checkpoint: str | Path | None,
+        device: str | None,
+        cfg_options: Mapping[str, Any] | None,
+        imgsz: int | str | tuple[int, int] | None,
+        precision: str,
+        graphs: int | str,
+    ) -> Opened:
+        """Have PyTorch run a network, as fast as the device can."""
+        # Before the model is opened, which takes seconds.
+        target = choose_device(device)
+        check_graphs(graphs, target)
+        choose_precision(precision, target)
+        opened = open_model(model, checkpoint, device, cfg_options, imgsz)
+        chosen = choose_precision(precision, target, opened.cfg)
+        self.model = fuse(opened.model) if chosen.is_half else opened.model
         if target.type == "cuda":
             graph_model(self.model, graphs)
         self._step = predict_in(self.model, chosen)
-        self.seconds = 0.0
-        """That predictions took in all, without reading and drawing images."""
+        return opened
 
     def __call__(self, image: str | Path | np.ndarray) -> Detections | Segmentation:
         """Predict one image: a path, a URL, or an array as the config's loader reads it.
@@ -209,8 +240,14 @@ class Predictor:
 
     @property
     def precision(self) -> str:
-        """The precision that the network predicts in: "float32", "float16" or "bfloat16"."""
-        return self._step.precision.name
+        """What the network predicts in: "float32", "float16", "bfloat16", of files also "int8"."""
+        # What a file computes in was decided when it was exported.
+        return self._step.precision.name if self._step else self.model.metadata.precision
+
+    @property
+    def runs_on(self) -> str:
+        """The device of the network, or the runtime of an exported file."""
+        return str(next(self.model.parameters()).device) if self._step else self.model.runtime.name
 
     def read(self, path: str | Path) -> np.ndarray:
         """An image as the config's own loader reads it, from a path or a URL.
@@ -236,7 +273,7 @@ class Predictor:
             merged = merge_objects(tiles, found, height, width)
             return Detections(displayed(image), merged, self.classes)
         # One tile's at a time: those of all tiles of a large image would not fit into memory.
-        logits = (sample.seg_logits.data.float().cpu().numpy() for sample in samples)
+        logits = (_logits(sample, len(self.classes.names)) for sample in samples)
         # Only heads with one channel compare with it.
         threshold = getattr(self.model.decode_head, "threshold", None)
         labels = merge_logits(rows, logits, height, width, overlap, threshold)
@@ -297,6 +334,14 @@ class Predictor:
 def _encode(mask_HW: torch.Tensor) -> dict[str, Any]:
     """A mask's run lengths."""
     return coco_mask.encode(np.asfortranarray(mask_HW.numpy().astype(np.uint8)))
+
+
+def _logits(sample: Any, classes: int) -> np.ndarray:
+    """Logits (C, H, W); of a label map, which is all that some files give, a vote a pixel."""
+    if "seg_logits" in sample:
+        return sample.seg_logits.data.float().cpu().numpy()
+    votes_HWC = torch.nn.functional.one_hot(sample.pred_sem_seg.data[0].long(), classes)
+    return votes_HWC.permute(2, 0, 1).float().cpu().numpy()
 
 
 def _task(model: torch.nn.Module) -> str:

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from .derivatives import watched
 from .launch import DTYPES, HAS_TRITON
+from .library import register
 
 MAX_LEVELS = 4
 
@@ -72,3 +73,34 @@ class _Pool(torch.autograd.Function):
 
         grads = backward(grad, ctx.shapes, *ctx.saved_tensors, ctx.scales)
         return None, None, None, None, *(one.to(grad.dtype) for one in grads)
+
+
+def _pool_regions(
+    maps: Sequence[Tensor],
+    rois: Tensor,
+    level: Tensor,
+    size: Sequence[int],
+    scales: Sequence[float],
+    sampling_ratio: int = 0,
+) -> Tensor:
+    if sampling_ratio == 0 and pools_pyramid(maps):
+        return pyramid_roi_align(maps, rois, level, (size[0], size[1]), scales)
+    import torchvision  # noqa: F401  (torch.ops.torchvision)
+
+    order_R = level.argsort(stable=True)
+    counts = (level[:, None] == torch.arange(len(maps), device=level.device)).sum(0).tolist()
+    pooled = [
+        torch.ops.torchvision.roi_align(one, part, scale, *size, sampling_ratio, True)
+        for one, part, scale in zip(maps, rois[order_R].split(counts), scales)
+    ]
+    # The argsort of an order undoes it.
+    return torch.cat(pooled)[order_R.argsort()]
+
+
+pool_regions_op = register("pool_regions", _pool_regions)
+"""`pyramid_roi_align` on any device, without gradients, as one node of an exported graph."""
+
+
+@torch.library.register_fake("mmmamba::pool_regions")
+def _fake(maps, rois, level, size, scales, sampling_ratio=0):
+    return maps[0].new_empty(rois.shape[0], maps[0].shape[1], *size)

@@ -34,19 +34,32 @@ class Readback:
         return self._values.tolist()
 
 
-@lru_cache(maxsize=256)
 def on_device(values: tuple, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Numbers on a device, copied once; sizes of images and settings come again and again."""
+    # What a compiler makes stands for numbers that are not there yet: nothing to keep.
+    if torch.compiler.is_compiling():
+        return torch.tensor(values, dtype=dtype, device=device)
+    return _on_device(values, dtype, device)
+
+
+@lru_cache(maxsize=256)
+def _on_device(values: tuple, dtype: torch.dtype, device: torch.device) -> Tensor:
     # Kept for passes that train, even if the first one that asks does not.
     with torch.inference_mode(False):
         return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
 
 
-@lru_cache(maxsize=256)
-def places(length: int, device: torch.device) -> Tensor:
+def places(length: int, device: torch.device, dtype: torch.dtype = torch.long) -> Tensor:
     """0, 1, 2, … `(length,)` on a device. Not to be written to."""
+    if torch.compiler.is_compiling():
+        return torch.arange(length, device=device, dtype=dtype)
+    return _places(length, device, dtype)
+
+
+@lru_cache(maxsize=256)
+def _places(length: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     with torch.inference_mode(False):
-        return torch.arange(length, device=device)
+        return torch.arange(length, device=device, dtype=dtype)
 
 
 def where(keep: Tensor, x: Tensor, other: float) -> Tensor:

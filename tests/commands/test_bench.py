@@ -102,7 +102,8 @@ def test_several_models_in_one_table(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert float(row["parameters"]) / 1e6 == pytest.approx(float(cells[0]), abs=0.06)
         assert float(row["milliseconds"]) == pytest.approx(float(cells[2]), abs=0.06)
         assert float(row["speed"]) == pytest.approx(float(cells[-1][:-1]), abs=0.006)
-        assert row["peak_mib"] == "" and row["precision"] == "float32"
+        assert row["peak_mib"] == "" and row["precision"] == choose_precision("auto", CPU).name
+        assert row["runtime"] == "torch" and row["file_mib"] == ""
 
 
 def test_batch_norm_of_one_value(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -13,6 +13,7 @@ from torch.distributed.run import get_args_parser
 
 from mmmamba.commands import COMMANDS, main
 from mmmamba.config.find import find_config
+from mmmamba.export.files import FORMATS
 from mmmamba.models.backbones import list_backbones
 
 from .blocks import PAGES, ROOT, blocks
@@ -104,7 +105,7 @@ def is_there(name: str) -> bool:
     own = (
         name.isupper()
         or name.startswith(("work_dirs/", "my_"))
-        or ("/" not in name and name.endswith((".py", ".json")))
+        or ("/" not in name and name.endswith((".py", ".json", *FORMATS.values())))
     )
     return own or name in list_backbones() or find_config(name).is_file()
 

@@ -16,12 +16,15 @@ from ...engine.precision import Precision, choose_precision
 from ...engine.preflight import check_graphs
 from ...engine.tf32 import choose_tf32, tf32_products
 from ...errors import UsageError
+from ...export.files import format_of
+from ...export.flags import refuse_flags
 from ...inference.opening import choose_device
 from ...models.backbones import list_backbones
 from ...ops.selective_scan import resolve
 from ...suggest import did_you_mean
 from ..environment import hardware, versions
 from ..run_arguments import add_precision_argument, add_speed_arguments
+from .files import file_subject, find_files, shape_of_all
 from .measure import Result, measure_each
 from .subjects import (
     Subject,
@@ -46,20 +49,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "models",
         nargs="+",
         metavar="CONFIG_OR_BACKBONE",
-        help="whole detectors or segmentors, or backbones; one config is measured with its "
-        "backbone beside it, of several each is a row",
+        help="whole detectors or segmentors, backbones, or exported files; one config is measured "
+        "with its backbone beside it, of several each is a row",
     )
     parser.add_argument(
         "--size",
         type=_size,
-        default=(800, 1333),
         metavar="HxW",
-        help="of the images (800x1333), padded to multiples of 32",
+        help="of the images (a file's, else 800x1333, padded to multiples of 32)",
     )
     parser.add_argument(
         "--train", action="store_true", help="forward and backward, not inference alone"
     )
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at a time (1)")
+    parser.add_argument("--batch", type=int, metavar="N", help="images at a time (a file's, or 1)")
     parser.add_argument(
         "--beside", nargs="+", default=[], metavar="MODEL", help="backbones of timm, or of ours"
     )
@@ -84,31 +86,34 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.batch < 1 or args.seconds <= 0:
-        raise UsageError(
-            f"--batch is {args.batch} and --seconds {args.seconds:g}, wanted at least 1 and more "
-            "than 0"
-        )
+    if args.batch is not None and args.batch < 1:
+        raise UsageError(f"--batch is {args.batch}, wanted at least 1")
+    if args.seconds <= 0:
+        raise UsageError(f"--seconds is {args.seconds:g}, wanted more than 0")
     if args.out is not None:
         check_place(args.out)
     device = choose_device(args.device)
+    _refuse_for_files(args)
     check_graphs(args.graphs, device)
     with tf32_products(choose_tf32(args.tf32, device)):
         return _measure(args, device)
 
 
 def _measure(args: argparse.Namespace, device: torch.device) -> int:
+    shape = shape_of_all(find_files(args.models), args.size, args.batch)
     task = Task(
-        *args.size,
-        args.batch,
+        shape.height,
+        shape.width,
+        shape.batch,
         device,
         _precision(args, device),
         args.train,
         args.seconds,
         args.graphs,
+        shape.divisor,
     )
     # All names are looked up before the first model is timed.
-    found = [_subjects(name, task) for name in args.models]
+    found = [_subjects(name, task, args.device) for name in args.models]
     alone = len(found) == 1
     subjects = found[0] if alone else [whole for whole, *_ in found]
     # The backbone of a config is what peers are compared with, not the whole detector.
@@ -129,6 +134,21 @@ def _measure(args: argparse.Namespace, device: torch.device) -> int:
     return 0
 
 
+def _refuse_for_files(args: argparse.Namespace) -> None:
+    """What files do not take; other models beside them may."""
+    files = [name for name in args.models if format_of(name) is not None]
+    if not files:
+        return
+    refuse_flags(files[0], train=args.train)
+    if len(files) == len(args.models) and not args.beside:
+        refuse_flags(
+            files[0],
+            precision=None if args.precision == "auto" else args.precision,
+            graphs=None if args.graphs == "auto" else args.graphs,
+            tf32=None if args.tf32 is None else "on" if args.tf32 else "off",
+        )
+
+
 def _shown(results: Iterator[Result], count: int) -> Iterator[Result]:
     """The results, with a line in a terminal while each is waited for."""
     with console().status("") as status:
@@ -144,8 +164,10 @@ def _precision(args: argparse.Namespace, device: torch.device) -> Precision:
     return choose_precision(args.precision, device)
 
 
-def _subjects(name: str, task: Task) -> list[Callable[[], Subject]]:
+def _subjects(name: str, task: Task, device: str | None) -> list[Callable[[], Subject]]:
     """What makes the model of that name; of a config the whole model, and its backbone."""
+    if format_of(name) is not None:
+        return [partial(file_subject, name, device, task)]
     if name in list_backbones():
         return [partial(backbone_subject, name, task)]
     if "/" not in name and not name.endswith(".py") and not list_configs(name):

@@ -12,7 +12,7 @@ from torch.utils.benchmark import Timer
 
 from ...errors import UsageError
 from ...evaluation.counting import multiply_adds
-from .subjects import Subject
+from .subjects import RunBy, Subject
 from .task import Task
 
 WARM_UP = 2
@@ -23,7 +23,8 @@ class Result:
     """What was measured; None where it could not be."""
 
     name: str
-    parameters: int
+    parameters: int | None
+    """None of a file."""
     gflops: float | None
     """Multiply-adds of one image's forward pass, in 10^9."""
     milliseconds: float | None
@@ -31,6 +32,8 @@ class Result:
     images_per_second: float | None
     peak_mib: float | None
     """The most that PyTorch had allocated on a GPU."""
+    run_by: RunBy | None = None
+    """What ran it, if not PyTorch."""
 
 
 def measure(subject: Subject, task: Task) -> Result:
@@ -40,7 +43,7 @@ def measure(subject: Subject, task: Task) -> Result:
         UsageError: a batch norm sees one value for each channel.
     """
     parameters = sum(p.numel() for p in subject.model.parameters())
-    on_gpu = task.device.type == "cuda"
+    on_gpu = task.device.type == "cuda" and subject.run_by is None
     make_step = _training_step if task.train else _inference_step
     step = make_step(subject, task)
     try:
@@ -48,7 +51,7 @@ def measure(subject: Subject, task: Task) -> Result:
         for _ in range(WARM_UP):
             step()
         # Counted outside of what is timed, and before the peak is: counting has a pass of its own.
-        gflops = _gflops(subject, task)
+        gflops = _gflops(subject, task) if subject.run_by is None else None
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(task.device)
         # `Timer` would use one thread on the CPU if it were not told; on a GPU it waits by itself.
@@ -66,7 +69,15 @@ def measure(subject: Subject, task: Task) -> Result:
         # Gradients of a step that failed would stay in memory while the next model is measured.
         subject.model.zero_grad(set_to_none=True)
     peak = torch.cuda.max_memory_allocated(task.device) / 2**20 if on_gpu else None
-    return Result(subject.name, parameters, gflops, seconds * 1e3, task.batch / seconds, peak)
+    return Result(
+        subject.name,
+        parameters if subject.run_by is None else None,
+        gflops,
+        seconds * 1e3,
+        task.batch / seconds,
+        peak,
+        subject.run_by,
+    )
 
 
 def measure_each(makers: list[Callable[[], Subject]], task: Task) -> Iterator[Result]:

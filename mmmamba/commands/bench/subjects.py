@@ -6,7 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -28,6 +28,15 @@ OBJECTS = 10
 """Made-up objects in each image."""
 
 
+class RunBy(NamedTuple):
+    """What runs an exported file, and how large that is."""
+
+    runtime: str
+    precision: str
+    mib: float
+    threads: int
+
+
 @dataclass(frozen=True)
 class Subject:
     """A model with the call to time."""
@@ -36,6 +45,8 @@ class Subject:
     model: nn.Module
     call: Callable[[], Any]
     """Forward in evaluation; forward of the loss in training."""
+    run_by: RunBy | None = None
+    """None where PyTorch does."""
 
 
 def backbone_subject(name: str, task: Task) -> Subject:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +13,7 @@ from rich.table import Table
 from ...errors import UsageError
 from ..environment import hardware
 from .measure import Result
+from .subjects import RunBy
 from .task import Task
 
 PLAIN_WIDTH = 120
@@ -35,7 +37,13 @@ def print_results(results: list[Result], first: int) -> None:
     note = "GFLOPs: multiply-adds of an image's forward pass. ms: median of a step."
     if first < len(results):
         note += f" speed: beside {results[first].name}."
-    console().print(table, note, sep="\n")
+    lines = [_of_file(result.name, result.run_by) for result in results if result.run_by]
+    console().print(table, *lines, note, sep="\n")
+
+
+def _of_file(name: str, run_by: RunBy) -> str:
+    threads = f"{run_by.threads} thread{'s' if run_by.threads > 1 else ''}"
+    return f"{name}: {run_by.mib:.1f} MiB, {run_by.precision}, {run_by.runtime}, {threads}"
 
 
 def check_place(path: Path) -> None:
@@ -61,7 +69,6 @@ def write_results(path: Path, results: list[Result], first: int, task: Task) -> 
         batch=task.batch,
         height=height,
         width=width,
-        precision=str(task.precision.dtype).removeprefix("torch."),
         device=hardware(task.device),
     )
     rows = []
@@ -75,11 +82,25 @@ def write_results(path: Path, results: list[Result], first: int, task: Task) -> 
             peak_mib=_rounded(result.peak_mib),
             speed=_rounded(speed),
         )
-        rows.append(numbers | shared)
+        rows.append(numbers | shared | _runtime(result, task))
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _runtime(result: Result, task: Task) -> dict[str, object]:
+    """What ran a model, in which precision."""
+    if result.run_by is None:
+        threads = torch.get_num_threads() if task.device.type == "cpu" else None
+        precision = str(task.precision.dtype).removeprefix("torch.")
+        return dict(precision=precision, runtime="torch", threads=threads, file_mib=None)
+    return dict(
+        precision=result.run_by.precision,
+        runtime=result.run_by.runtime,
+        threads=result.run_by.threads,
+        file_mib=_rounded(result.run_by.mib),
+    )
 
 
 def _speeds(results: list[Result], first: int) -> list[float | None]:
@@ -98,12 +119,12 @@ def _rounded(number: float | None) -> float | None:
 
 def _cells(result: Result, speed: float | None) -> tuple[str, ...]:
     """What stands in a row behind the name."""
-    size = f"{result.parameters / 1e6:.1f}"
+    size = "–" if result.parameters is None else f"{result.parameters / 1e6:.1f}"
     if result.milliseconds is None:
         return size, "–", "out of memory", "–", "–", "–"
     return (
         size,
-        f"{result.gflops:.1f}",
+        "–" if result.gflops is None else f"{result.gflops:.1f}",
         f"{result.milliseconds:.1f}",
         f"{result.images_per_second:.2f}",
         "–" if result.peak_mib is None else f"{result.peak_mib:,.0f}",

@@ -27,9 +27,12 @@ class Task:
     """How long calls are repeated, at least."""
     graphs: int | str = "off"
     """What of models of ours is replayed as CUDA graphs."""
+    divisor: int = DIVISOR
 
     @property
     def padded(self) -> tuple[int, int]:
         """Height and width that the models see."""
-        height, width = (-(-side // DIVISOR) * DIVISOR for side in (self.height, self.width))
+        height, width = (
+            -(-side // self.divisor) * self.divisor for side in (self.height, self.width)
+        )
         return height, width

@@ -19,6 +19,7 @@ SCALES = {
     "RandomResize": ("scale",),
     "RandomChoiceResize": ("scales",),
     "ResizeShortestEdge": ("scale",),
+    "PrepareForFile": ("scale",),
     "Mosaic": ("img_scale",),
     "CachedMosaic": ("img_scale",),
     "RandomMosaic": ("img_scale",),
@@ -29,6 +30,7 @@ SCALES = {
 """Sizes that images are brought to."""
 FIXED = {
     "Pad": ("size",),
+    "PrepareForFile": ("pad_to",),
     "RandomCrop": ("crop_size",),
     "RandomCenterCropPad": ("crop_size",),
     "CenteredRandomAffine": ("size",),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import operator
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.export import ExportedProgram
 
 from ..graphs.base import IMAGES, Graph
+from .detection import TRANSLATIONS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -64,8 +66,16 @@ def _simplify(model: ir.Model) -> None:
 
 
 def translations() -> dict[object, Callable]:
-    """ONNX's form of our operators that are no operators of PyTorch's."""
-    return {}
+    """What takes the place of PyTorch's own translation of operators."""
+    return {operator.floordiv: _floor_divide, **TRANSLATIONS}
+
+
+def _floor_divide(number: Any, divisor: Any) -> Any:
+    """Python's `//` of sides: ONNX's `Div` rounds towards zero, and sides are subtracted too."""
+    from onnxscript import opset20
+
+    rest = opset20.Mod(number, divisor)
+    return opset20.Div(opset20.Sub(number, rest), divisor)
 
 
 @contextlib.contextmanager

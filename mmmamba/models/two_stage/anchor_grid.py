@@ -110,7 +110,7 @@ class AnchorGrid:
     _fits: dict[tuple, bool] = field(default_factory=dict)
     _best: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
-    def best(self, most: int) -> tuple[Tensor, Tensor]:
+    def places(self, most: int) -> tuple[Tensor, Tensor]:
         """Places `(L, N)` of the first `most` of each level, and whether a level has so many.
 
         All of a level with `most` below 1. Where there are fewer the place is 0.

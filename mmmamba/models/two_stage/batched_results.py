@@ -60,29 +60,46 @@ class BatchedResults:
             return super().predict(x, rpn_results_list, batch_data_samples, rescale)
         maps = maps_for_pooling(x, training=False)
         proposals = pad_proposals(rpn_results_list)
+        device = proposals.boxes_BN4.device
         # Masks want boxes as the network sees them; without masks mmdet scales before it selects.
-        detections = self._detect(maps, proposals, metas, rescale and not self.with_mask)
+        early = rescale and not self.with_mask
+        detections = self.detect(
+            maps,
+            proposals,
+            image_corners(metas, device),
+            enlargements(metas, device) if early else None,
+        ).shortened()
         counts = Readback(detections.count_B)
         if not self.with_mask:
             return unpad(detections, counts.tolist())
-        boxes_BN4 = detections.boxes_BN4
-        shares_Rhw = self._mask_shares(maps, to_rois(boxes_BN4), detections.labels_BN.flatten())
+        masks_BNhw = self.masks(maps, detections.boxes_BN4, detections.labels_BN)
         if rescale:
-            factors_B14 = scale_factors(metas, boxes_BN4.device)
-            detections = detections._replace(boxes_BN4=boxes_BN4 / factors_B14)
+            boxes_BN4 = detections.boxes_BN4 / scale_factors(metas, device)
+            detections = detections._replace(boxes_BN4=boxes_BN4)
         return unpad(
             detections,
             counts.tolist(),
-            shares_Rhw.unflatten(0, boxes_BN4.shape[:2]),
+            masks_BNhw,
             mask_shapes(metas, rescale),
             self.test_cfg.mask_thr_binary,
         )
 
-    def _detect(
-        self, maps: tuple[Tensor, ...], proposals: Padded, metas: list[dict], rescale: bool
+    def detect(
+        self,
+        maps: tuple[Tensor, ...],
+        proposals: Padded,
+        corners_B4: Tensor,
+        enlargements_B14: Tensor | None = None,
     ) -> Detections:
+        """What is found at proposals.
+
+        Args:
+            maps: as `maps_for_pooling` leaves them.
+            corners_B4: the images' `image_corners`.
+            enlargements_B14: multiply boxes before some are selected.
+        """
         boxes_BP4, there_BP = proposals
-        corners_B14 = image_corners(metas, boxes_BP4.device)[:, None]
+        corners_B14 = corners_B4[:, None]
         outputs = self._box_outputs(maps, boxes_BP4, corners_B14)
         # As autocast computes it on a GPU, on a CPU too.
         wide = torch.promote_types(outputs.scores_RC.dtype, torch.float32)
@@ -94,9 +111,14 @@ class BatchedResults:
             outputs.deltas.view(*there_BP.shape, -1, 4),
         )
         boxes_BPC4 = clip(boxes_BPC4, corners_B14[:, None])
-        if rescale:
-            boxes_BPC4 = boxes_BPC4 * enlargements(metas, boxes_BP4.device)[:, None]
+        if enlargements_B14 is not None:
+            boxes_BPC4 = boxes_BPC4 * enlargements_B14[:, None]
         return select_detections(scores_BPC, boxes_BPC4, there_BP, self.test_cfg)
+
+    def masks(self, maps: tuple[Tensor, ...], boxes_BN4: Tensor, labels_BN: Tensor) -> Tensor:
+        """How sure each pixel of a box belongs to an object of the box's class, `(B, N, h, w)`."""
+        shares_Rhw = self._mask_shares(maps, to_rois(boxes_BN4), labels_BN.flatten())
+        return shares_Rhw.unflatten(0, boxes_BN4.shape[:2])
 
     def _batches_results(self, metas: Sequence[dict]) -> bool:
         """Whether the batched way knows these settings."""
@@ -125,5 +147,5 @@ class BatchedResults:
         raise NotImplementedError
 
     def _mask_shares(self, maps: tuple[Tensor, ...], rois_R5: Tensor, labels_R: Tensor) -> Tensor:
-        """How sure each pixel of a region belongs to an object of its class, `(R, h, w)`."""
+        """`masks` of regions, `(R, h, w)`."""
         raise NotImplementedError

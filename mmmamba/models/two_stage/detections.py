@@ -14,6 +14,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmmamba.ops import grouped_nms
+from mmmamba.ops.best import best
 from mmmamba.ops.paste_masks import paste_masks, pastes_masks
 from mmmamba.ops.waiting import costs_a_wait, on_device
 
@@ -32,8 +33,11 @@ class Detections(NamedTuple):
     count_B: Tensor
     """How many at the start of an image's row there are."""
 
-    def first(self, places: int) -> "Detections":
-        """At most so many of each image."""
+    def shortened(self) -> "Detections":
+        """Without places that are empty in all images, where to look for them costs no wait."""
+        if costs_a_wait(self.count_B):
+            return self
+        places = max(int(self.count_B.max()), 1)
         rows = (self.boxes_BN4, self.scores_BN, self.labels_BN)
         return Detections(*(one[:, :places] for one in rows), self.count_B)
 
@@ -55,8 +59,8 @@ def select_detections(
     classes = scores_BPC.shape[2]
     above_BCP = ((scores_BPC > cfg.score_thr) & there_BP[..., None]).transpose(1, 2)
     scores_BCP = scores_BPC.transpose(1, 2).where(above_BCP, ABSENT)
-    # Stable sorts, here and below: of equal scores the first proposal goes first, as in mmdet.
-    sorted_BCP, order_BCP = scores_BCP.sort(dim=2, descending=True, stable=True)
+    # Here and below: of equal scores the first proposal goes first, as in mmdet.
+    sorted_BCP, order_BCP = best(scores_BCP, scores_BCP.shape[2])
     boxes_BCP4 = boxes_BPC4.transpose(1, 2).expand(-1, classes, -1, -1)
     largest_B = boxes_BCP4.where(above_BCP[..., None], 0).flatten(1).amax(1)
     # Moved away from other classes' boxes for one thing: so mmdet rounds them.
@@ -75,19 +79,16 @@ def select_detections(
         2, order_BCP, sorted_BCP.where(kept_BCP, ABSENT)
     )
     left_BK = left_BCP.transpose(1, 2).flatten(1)
-    found_BK, pair_BK = left_BK.sort(dim=1, descending=True, stable=True)
-    pair_BN = pair_BK[:, : cfg.max_per_img]
+    found_BN, pair_BN = best(left_BK, min(cfg.max_per_img, left_BK.shape[1]))
     labels_BN = pair_BN % classes
     if boxes_BPC4.shape[2] == 1:
         pair_BN = pair_BN // classes
-    detections = Detections(
+    return Detections(
         pick(boxes_BPC4.flatten(1, 2), pair_BN),
-        found_BK[:, : cfg.max_per_img],
+        found_BN,
         labels_BN,
         kept_BCP.sum((1, 2)).clamp(max=cfg.max_per_img),
     )
-    count_B = detections.count_B
-    return detections if costs_a_wait(count_B) else detections.first(max(int(count_B.max()), 1))
 
 
 class Shape(NamedTuple):

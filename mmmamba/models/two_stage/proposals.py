@@ -11,7 +11,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmmamba.ops.waiting import on_device, places
+from mmmamba.ops.waiting import places
 
 from .assignment import count_mask, pad_boxes
 
@@ -70,7 +70,6 @@ def pad_proposals(proposals: Sequence[InstanceData]) -> Padded:
 
 def to_rois(boxes_BN4: Tensor) -> Tensor:
     """`(B * N, 5)`: image, x1, y1, x2, y2."""
-    images = tuple(range(len(boxes_BN4)))
-    image_B11 = on_device(images, boxes_BN4.dtype, boxes_BN4.device)[:, None, None]
+    image_B11 = places(boxes_BN4.shape[0], boxes_BN4.device, boxes_BN4.dtype)[:, None, None]
     image_BN1 = image_B11.expand(-1, boxes_BN4.shape[1], -1)
     return torch.cat([image_BN1, boxes_BN4], dim=2).flatten(0, 1)

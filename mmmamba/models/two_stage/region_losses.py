@@ -108,7 +108,7 @@ def of_class(head: BBoxHead, bbox_pred: Tensor, labels_R: Tensor) -> Tensor:
     if head.reg_class_agnostic:
         return bbox_pred
     index_R14 = labels_R[:, None, None].expand(-1, 1, 4)
-    return bbox_pred.view(len(bbox_pred), -1, 4).gather(1, index_R14).squeeze(1)
+    return bbox_pred.unflatten(1, (-1, 4)).gather(1, index_R14).squeeze(1)
 
 
 def _mask_loss(

@@ -8,7 +8,8 @@ from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmmamba.ops.roi_align import MAX_LEVELS, pools_pyramid, pyramid_roi_align
+from mmmamba.ops.roi_align import MAX_LEVELS, pool_regions_op, pools_pyramid, pyramid_roi_align
+from mmmamba.ops.waiting import on_device
 
 
 def maps_for_pooling(maps: Sequence[Tensor], training: bool) -> tuple[Tensor, ...]:
@@ -47,14 +48,15 @@ class SortedRoIExtractor(SingleRoIExtractor):
         if not torch.is_autocast_enabled(rois.device.type):
             rois = rois.type_as(feats[0])
         # A region that is no number has no level: its features are none, and the loss says so.
-        level_R = self.map_roi_levels(rois, len(feats)).clamp(0, len(feats) - 1)
+        level_R = self._levels(rois, len(feats))
         if roi_scale_factor is not None:
             rois = self.roi_rescale(rois, roi_scale_factor)
+        scales = [layer.spatial_scale for layer in self.roi_layers][: len(feats)]
+        if torch.compiler.is_exporting():
+            size, samples = self.roi_layers[0].output_size, self.roi_layers[0].sampling_ratio
+            return pool_regions_op(feats, rois, level_R, size, scales, samples)
         if pools_pyramid(feats) and all(_is_plain(layer) for layer in self.roi_layers):
-            scales = [layer.spatial_scale for layer in self.roi_layers]
-            return pyramid_roi_align(
-                feats, rois, level_R, self.roi_layers[0].output_size, scales[: len(feats)]
-            )
+            return pyramid_roi_align(feats, rois, level_R, self.roi_layers[0].output_size, scales)
         order_R = level_R.argsort(stable=True)
         number_L = torch.arange(len(feats), device=rois.device)
         # One look for all levels: how many regions each has.
@@ -63,6 +65,18 @@ class SortedRoIExtractor(SingleRoIExtractor):
         pooled = [layer(level, part) for layer, level, part in zip(self.roi_layers, feats, parts)]
         # The argsort of an order undoes it.
         return torch.cat(pooled)[order_R.argsort()]
+
+    def _levels(self, rois: Tensor, number: int) -> Tensor:
+        """The level of each region; the first one of a region that is no number."""
+        if not torch.compiler.is_exporting():
+            return self.map_roi_levels(rois, number).clamp(0, number - 1)
+        # Elsewhere logarithms to base 2 are quotients, and those of powers of 2, such as the sides
+        # of a region that is all of an image, are rounded to below whole numbers.
+        start_R2, end_R2 = rois[:, 1:3], rois[:, 3:]
+        scale_R1 = (end_R2 - start_R2).prod(1, keepdim=True).sqrt() / self.finest_scale
+        powers = tuple(2.0**level for level in range(1, number))
+        bounds_L = on_device(powers, rois.dtype, rois.device)
+        return (scale_R1 + 1e-6 >= bounds_L).sum(1)
 
 
 def _is_plain(layer: nn.Module) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmmamba.ops import grouped_nms
+from mmmamba.ops.best import best
 from mmmamba.ops.waiting import on_device, places, where
 
 from .anchor_grid import AnchorGrid, AnchorGrids
@@ -33,26 +34,9 @@ from .assignment import (
     pick,
 )
 from .box_coding import EPSILON, box_loss, clip, decode, encode, image_corners, knows_coder
+from .candidates import Flat, best_by_level, best_of_grid
 from .known import knows_anchors, knows_binary_loss, knows_nms, unchanged
 from .proposals import Proposals
-
-
-class Flat(NamedTuple):
-    """The head's outputs with the anchors of all levels after each other."""
-
-    scores_BA: Tensor
-    """Logits."""
-    deltas_BA4: Tensor
-    sizes: list[torch.Size]
-    """Height and width of each level's map."""
-
-    @classmethod
-    def of(cls, cls_scores: list[Tensor], bbox_preds: list[Tensor]) -> Flat:
-        return cls(
-            torch.cat([_last(level, 1) for level in cls_scores], dim=1).squeeze(-1),
-            torch.cat([_last(level, 4) for level in bbox_preds], dim=1),
-            [level.shape[-2:] for level in cls_scores],
-        )
 
 
 @MODELS.register_module()
@@ -88,7 +72,7 @@ class BatchedRPNHead(RPNHead):
             return super().loss_by_feat(
                 cls_scores, bbox_preds, unlabelled, batch_img_metas, batch_gt_instances_ignore
             )
-        flat = Flat.of(cls_scores, bbox_preds)
+        flat = Flat(cls_scores, bbox_preds)
         return self._losses(flat, GroundTruth.of(batch_gt_instances), batch_img_metas)
 
     def loss_and_predict(
@@ -107,14 +91,15 @@ class BatchedRPNHead(RPNHead):
         own = unchanged(self, BatchedRPNHead, "loss_by_feat", "predict_by_feat")
         if not (own and self._batches_losses() and self._batches_proposals(cfg)):
             return super().loss_and_predict(x, batch_data_samples, proposal_cfg)
-        flat = Flat.of(*self(x))
+        flat = Flat(*self(x))
         metas = [sample.metainfo for sample in batch_data_samples]
         if truth is None:
             truth = GroundTruth.of([sample.gt_instances for sample in batch_data_samples])
-        return self._losses(flat, truth, metas), self._proposals(flat, metas, cfg)
+        corners_B4 = image_corners(metas, flat.device)
+        return self._losses(flat, truth, metas), self.propose(flat, corners_B4, cfg)
 
     def _losses(self, flat: Flat, gts: GroundTruth, metas: list[dict]) -> dict:
-        anchors_A4, valid_BA = self._anchors(flat.sizes, flat.scores_BA.device, metas)
+        anchors_A4, valid_BA = self._anchors(flat.sizes, flat.device, metas)
         images = len(gts.boxes_BG4)
         gt_BA = self.assigner.assign_batch(gts, anchors_A4.expand(images, -1, -1), valid_BA)
         draw = self.sampler.draw(gt_BA)
@@ -219,12 +204,13 @@ class BatchedRPNHead(RPNHead):
             return super().predict_by_feat(
                 cls_scores, bbox_preds, score_factors, batch_img_metas, cfg, rescale, with_nms
             )
-        return self._proposals(Flat.of(cls_scores, bbox_preds), batch_img_metas, cfg)
+        corners_B4 = image_corners(batch_img_metas, cls_scores[0].device)
+        return self.propose(Flat(cls_scores, bbox_preds), corners_B4, cfg)
 
     @torch.no_grad()
-    def _proposals(self, flat: Flat, metas: Sequence[dict], cfg: ConfigDict) -> Proposals:
+    def propose(self, flat: Flat, corners_B4: Tensor, cfg: ConfigDict) -> Proposals:
+        """Proposals of each image; `corners_B4` are the images' `image_corners`."""
         scores_BLN, boxes_BLN4 = self._candidates(flat, cfg.get("nms_pre", -1))
-        corners_B4 = image_corners(metas, boxes_BLN4.device)
         boxes_BLN4 = clip(boxes_BLN4, corners_B4[:, None, None])
         valid_BLN = scores_BLN >= 0
         smallest = cfg.get("min_bbox_size", -1)
@@ -242,11 +228,10 @@ class BatchedRPNHead(RPNHead):
         valid_BLN &= keep.view_as(valid_BLN)
         # A sigmoid is above -1, so that what is not kept comes last.
         kept_BN = where(valid_BLN, scores_BLN, -1).flatten(1)
-        scores_BN, order_BN = kept_BN.sort(dim=1, descending=True, stable=True)
-        best = slice(cfg.max_per_img)
+        scores_BN, order_BN = best(kept_BN, min(cfg.max_per_img, kept_BN.shape[1]))
         return Proposals(
-            pick(boxes_BLN4.flatten(1, 2), order_BN[:, best]),
-            scores_BN[:, best].float(),
+            pick(boxes_BLN4.flatten(1, 2), order_BN),
+            scores_BN.float(),
             valid_BLN.sum((1, 2)).clamp(max=cfg.max_per_img),
         )
 
@@ -264,18 +249,12 @@ class BatchedRPNHead(RPNHead):
 
         Best first. Levels with fewer are filled up; there scores are -1.
         """
-        scores_BA = flat.scores_BA.sigmoid()
-        grid = self._grid(flat.sizes, scores_BA.device)
-        place_LN, there_LN = grid.best(nms_pre)
-        # One sort for all levels.
-        order_BA = (scores_BA - grid.apart_A).sort(dim=1, descending=True, stable=True).indices
-        index_BM = order_BA[:, place_LN.flatten()]
-        boxes_BM4 = decode(
-            self.bbox_coder, grid.anchors_A4[index_BM], pick(flat.deltas_BA4, index_BM)
-        )
-        scores_BM = where(there_LN.flatten(), scores_BA.gather(1, index_BM), -1)
-        shape = (len(scores_BM), *place_LN.shape)
-        return scores_BM.view(shape), boxes_BM4.view(*shape, 4)
+        if torch.compiler.is_exporting():
+            found = best_by_level(flat, self.prior_generator, nms_pre)
+        else:
+            found = best_of_grid(flat, self._grid(flat.sizes, flat.device), nms_pre)
+        boxes_BLN4 = decode(self.bbox_coder, found.anchors_BLN4, found.deltas_BLN4)
+        return found.scores_BLN, boxes_BLN4
 
 
 @lru_cache(maxsize=8)
@@ -284,8 +263,3 @@ def _labels(positives: int, samples: int, device: torch.device) -> Tensor:
     # Kept for passes that train, even if the first one that asks does not.
     with torch.inference_mode(False):
         return (places(samples, device) < positives).float()
-
-
-def _last(level: Tensor, channels: int) -> Tensor:
-    """`(B, anchors * channels, H, W)` to `(B, H * W * anchors, channels)`."""
-    return level.permute(0, 2, 3, 1).reshape(len(level), -1, channels)

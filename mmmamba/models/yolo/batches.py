@@ -45,16 +45,22 @@ class PriorCache:
     def __call__(self, maps: Sequence[Tensor], like: Tensor) -> Tensor:
         """`(P, 4)`: x, y and the stride, twice, with the precision and on the device of `like`."""
         sizes = [tuple(level.shape[-2:]) for level in maps]
+        if torch.compiler.is_exporting():
+            # In the graph: a tensor made while tracing is no tensor, and sizes may be symbols.
+            return self._make(sizes, like)
         key = (like.device, like.dtype, *sizes)
         if key not in self.made:
             if len(self.made) == MOST_SIZES:
                 self.made.clear()
             # They serve in training too, where tensors made in inference mode cannot.
             with torch.inference_mode(False):
-                self.made[key] = torch.cat(
-                    self.generator.grid_priors(sizes, like.dtype, like.device, with_stride=True)
-                )
+                self.made[key] = self._make(sizes, like)
         return self.made[key]
+
+    def _make(self, sizes: list[tuple], like: Tensor) -> Tensor:
+        return torch.cat(
+            self.generator.grid_priors(sizes, like.dtype, like.device, with_stride=True)
+        )
 
 
 def boxes_of(priors_P4: Tensor, distances_BP4: Tensor) -> Tensor:

@@ -126,7 +126,7 @@ def select_boxes(
     pairs = Pairs(scores_BPC, scores_BPC > cfg.score_thr, boxes_BP4, labels_BP)
     detected = detect(pairs, cfg, with_nms, replays)
     if rescale:
-        detected = detected._replace(boxes_BN4=_to_original(detected.boxes_BN4, metas))
+        detected = detected._replace(boxes_BN4=to_original(detected.boxes_BN4, metas))
     return detected.of_images()
 
 
@@ -291,7 +291,8 @@ def _chosen(
         compete_BN = there_BN[:, :competing]
         # Present ones come first, and a GPU looks at no other; a CPU would have to read the counts.
         count_B = compete_BN.sum(1) if compete_BN.is_cuda else None
-        kept_BN = grouped_nms(_apart(candidates)[:, :competing], threshold, count_B) & compete_BN
+        moved_BN4 = apart(candidates.boxes_BN4, candidates.labels_BN, there_BN)
+        kept_BN = grouped_nms(moved_BN4[:, :competing], threshold, count_B) & compete_BN
         all_B = ~there_BN[:, kept_BN.shape[1] :].any(1)
         if most is not None:
             all_B |= kept_BN.sum(1) >= most
@@ -300,15 +301,15 @@ def _chosen(
     return index_BN, torch.stack([count_B.clamp(max=index_BN.shape[1]), enough_B])
 
 
-def _apart(candidates: Candidates) -> Tensor:
+def apart(boxes_BN4: Tensor, labels_BN: Tensor, there_BN: Tensor) -> Tensor:
     """Boxes of each class moved away from the others', as `batched_nms` moves them.
 
     To the same rounding. What fills an image up comes last, where it suppresses nothing that is
     there.
     """
-    boxes_BN4 = candidates.boxes_BN4.float()
-    largest_B = boxes_BN4.where(candidates.there_BN[..., None], -torch.inf).amax((1, 2))
-    offset_BN = candidates.labels_BN * (largest_B[:, None] + 1)
+    boxes_BN4 = boxes_BN4.float()
+    largest_B = boxes_BN4.amax(2).where(there_BN, -torch.inf).amax(1)
+    offset_BN = labels_BN * (largest_B[:, None] + 1)
     return boxes_BN4 + offset_BN[..., None]
 
 
@@ -327,7 +328,7 @@ def _kept_by_mmcv(candidates: Candidates, nms: ConfigDict | None, most: int | No
     return Choice(pad_sequence(keeps, batch_first=True), [len(keep) for keep in keeps])
 
 
-def _to_original(boxes_BN4: Tensor, metas: Sequence[dict]) -> Tensor:
+def to_original(boxes_BN4: Tensor, metas: Sequence[dict]) -> Tensor:
     """From pixels of the input to those of the image files: letterbox off, scaled, clipped."""
     values_B34 = []
     for meta in metas:

@@ -7,7 +7,7 @@ segments of P steps, which go side by side: one pass finds how each segment ends
 nothing, a loop over the segments carries the states on, and a second pass begins with these.
 
 Shape suffixes: B images, L positions of the map, K routes of T steps, P steps of S segments, D
-channels, N states; R rows of a table with one for each image, position and route.
+channels, N states, G = B K; R rows of a table with one for each image, position and route.
 """
 
 import math
@@ -54,7 +54,8 @@ def lowered_scan(
     dtype, index_KT, merge = torch.promote_types(A.dtype, torch.float32), args.index_KT, args.merge
     u, delta, B, C = (x.to(dtype) for x in (u, delta, B, C))
     batch, length, K, channels = delta.shape
-    A_KND = A.to(dtype).transpose(1, 2)
+    # In this order in memory too: a loop's state has to keep the strides that it begins with.
+    A_KND = A.to(dtype).transpose(1, 2).contiguous()
     complete = index_KT is None or args.index_complete
     steps = length if index_KT is None else index_KT.shape[1]
     segments = 1 if A.shape[2] >= WIDE else _segments(A.numel(), steps)
@@ -144,7 +145,8 @@ def _softplus(x: Tensor) -> Tensor:
     """
     small = torch.exp(-x.abs())
     total = 1.0 + small
-    return x.relu() + (torch.log(total) - ((total - 1.0) - small) / total)
+    # Divided by the sum it would be more exact still, where its logarithm is large already.
+    return x.relu() + (torch.log(total) - ((total - 1.0) - small))
 
 
 def _rows(x: Tensor, hole: Tensor | None, read_PSBK: Tensor) -> Tensor:
@@ -171,11 +173,13 @@ def _narrow(
     nothing = None if hole_KD is None else torch.zeros_like(A_KND)
     decay_PSBKND = _rows(decay, faded, read_PSBK)
     drive_PSBKND = _rows(drive, nothing, read_PSBK)
-    begin_SBKND = torch.zeros_like(drive_PSBKND[0])
+    begin_SBKND = A_KND.new_zeros(drive_PSBKND.shape[1:])
     if read_PSBK.shape[1] > 1:
         begin_SBKND = _carried(decay_PSBKND, drive_PSBKND, begin_SBKND)
     h_PSBKND = _loop(_step, [begin_SBKND], [decay_PSBKND, drive_PSBKND])[1]
-    return (h_PSBKND * C_PSBKN.unsqueeze(5)).sum(4)
+    read_PSBKND = h_PSBKND * C_PSBKN.unsqueeze(5)
+    # A sum of one is a copy.
+    return read_PSBKND.squeeze(4) if A_KND.shape[1] == 1 else read_PSBKND.sum(4)
 
 
 def _carried(decay: Tensor, drive: Tensor, nothing: Tensor) -> Tensor:
@@ -185,18 +189,20 @@ def _carried(decay: Tensor, drive: Tensor, nothing: Tensor) -> Tensor:
     return _loop(_step_before, [torch.zeros_like(ends[0])], [faded, ends])[1]
 
 
+# In bodies of loops a product's first factor is the state: OpenVINO 2026.4 computes products in the
+# memory of the first, and where that is an input of a turn the next turn's state is lost.
 def _step(h: Tensor, decay: Tensor, drive: Tensor) -> list[Tensor]:
-    h = decay * h + drive
+    h = h * decay + drive
     # A loop's state and its result may not be one tensor.
     return [h, h.clone()]
 
 
 def _step_and_decay(h: Tensor, faded: Tensor, decay: Tensor, drive: Tensor) -> list[Tensor]:
-    return [decay * h + drive, decay * faded]
+    return [h * decay + drive, faded * decay]
 
 
 def _step_before(h: Tensor, decay: Tensor, drive: Tensor) -> list[Tensor]:
-    return [decay * h + drive, h.clone()]
+    return [h * decay + drive, h.clone()]
 
 
 def _wide(
@@ -211,22 +217,34 @@ def _wide(
     """`(P, 1, B, K, D)` where there are many states: those of one step at a time."""
     nothing_KD = None if hole_KD is None else torch.zeros_like(hole_KD)
     nothing_KN = None if hole_KD is None else torch.zeros_like(B_BLKN[0, 0])
-    inputs = [
-        _rows(delta_BLKD, hole_KD, read_PSBK).squeeze(1),
-        _rows(du_BLKD, nothing_KD, read_PSBK).squeeze(1),
-        _rows(B_BLKN, nothing_KN, read_PSBK).squeeze(1),
-        C_PSBKN.squeeze(1),
-    ]
-    begin_BKND = torch.zeros_like(delta_BLKD[:, 0].unsqueeze(2) * A_KND)
-    return _loop(_wide_step, [begin_BKND], inputs, [A_KND])[1].unsqueeze(1)
+    # A turn has one axis for images and routes, and all axes that it multiplies along: its work is
+    # small, and each operator that only reshapes would cost as much as one that computes.
+    batch, P = delta_BLKD.shape[0], read_PSBK.shape[0]
+    delta, du, B_, C_ = (
+        x.flatten(1, 3)
+        for x in (
+            _rows(delta_BLKD, hole_KD, read_PSBK),
+            _rows(du_BLKD, nothing_KD, read_PSBK),
+            _rows(B_BLKN, nothing_KN, read_PSBK),
+            C_PSBKN,
+        )
+    )
+    inputs = [delta.unsqueeze(2), du.unsqueeze(2), B_.unsqueeze(3), C_.unsqueeze(2)]
+    A_GND = A_KND.expand(batch, *A_KND.shape).flatten(0, 1)
+    y_PG1D = _loop(_wide_step, [torch.zeros_like(A_GND)], inputs, [A_GND])[1]
+    return y_PG1D.view(P, 1, batch, len(A_KND), -1)
 
 
 def _wide_step(
-    h: Tensor, delta_BKD: Tensor, du_BKD: Tensor, B_BKN: Tensor, C_BKN: Tensor, A_KND: Tensor
+    h_GND: Tensor,
+    delta_G1D: Tensor,
+    du_G1D: Tensor,
+    B_GN1: Tensor,
+    C_G1N: Tensor,
+    A_GND: Tensor,
 ) -> list[Tensor]:
-    decay_BKND = torch.exp(delta_BKD.unsqueeze(2) * A_KND)
-    h = decay_BKND * h + du_BKD.unsqueeze(2) * B_BKN.unsqueeze(3)
-    return [h, (C_BKN.unsqueeze(2) @ h).squeeze(2)]
+    h_GND = h_GND * torch.exp(delta_G1D * A_GND) + du_G1D * B_GN1
+    return [h_GND, torch.bmm(C_G1N, h_GND)]
 
 
 def _loop(step, begin: list[Tensor], inputs: list[Tensor], fixed: list[Tensor] = ()) -> list:

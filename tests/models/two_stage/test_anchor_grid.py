@@ -42,7 +42,7 @@ def test_anchors_of_sizes_in_turn(generator):
 @pytest.mark.parametrize("most", [-1, 5, 500])
 def test_places_of_the_best_of_each_level(generator, most):
     grid = AnchorGrids(generator, torch.device("cpu")).of(sizes_of(64, 96))
-    place_LN, there_LN = grid.best(most)
+    place_LN, there_LN = grid.places(most)
     levels = torch.arange(sum(grid.counts)).split(grid.counts)
     wanted = [level[:most] if most > 0 else level for level in levels]
     assert place_LN.shape == there_LN.shape == (4, max(map(len, wanted)))
@@ -80,6 +80,6 @@ def test_an_inference_pass_leaves_grids_to_train_with(generator):
     grids = AnchorGrids(generator, torch.device("cpu"))
     with torch.inference_mode():
         grid = grids.of(sizes_of(64, 64))
-        best = grid.best(10)
+        best = grid.places(10)
     tensors = (grid.anchors_A4, grid.corner_A2, grid.apart_A, *best)
     assert not any(one.is_inference() for one in tensors)
