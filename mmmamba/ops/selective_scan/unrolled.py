@@ -1,18 +1,18 @@
 """The scan from PyTorch's operators without a loop, for compilers that make one kernel of many.
 
 A loop of PyTorch's (`torch.ops.higher_order.scan`) calls a few small kernels in each turn: under
-AOTInductor a map of 56 x 56 took 44 times as long so as with a kernel written for it, and this
-takes 3 times as long. Steps are cut into groups of S, whose steps are written out one after another
-while all groups go side by side: a compiler makes one kernel of them, that keeps the states in
-registers. Groups are steps again, of how far a group fades and where it ends from nothing: the
-states with which they begin come from the same, S times shorter, until there is one group.
+AOTInductor a map of 56 x 56 takes 40 times as long so as with a kernel written for it. Here steps
+are cut into groups of a few, which are written out one after another while all groups go side by
+side: a compiler makes one kernel of them, with the states in registers. The states with which
+groups begin are a prefix scan over groups of the pairs (decay, drive), by doubling: after a turn a
+pair stands for twice as many groups.
 
 Shape suffixes: B images, L positions of the map, K routes of T steps, P groups of S steps, D
 channels, N states.
 """
 
+from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,16 +21,9 @@ from ..lowering import beside_tracing
 from .common import ScanArgs
 
 GROUP = 8
-"""Steps of a group: more make the kernels longer to compile, fewer leave more of them."""
-ANY_GROUP, ANY_LEVELS = 16, 5
-"""The same where the number of steps is a symbol, and how often groups are made: 2^20 steps."""
-
-
-class Cut(NamedTuple):
-    """How steps are cut into groups."""
-
-    group: int
-    levels: int
+"""Steps of a group: more make kernels that take longer to compile, fewer leave more of them."""
+MOST_STEPS = 2**20
+"""Of a map whose size is a symbol, whose doublings have to be a number."""
 
 
 def unrolled_scan(
@@ -49,11 +42,10 @@ def unrolled_scan(
     length, K, index_KT = delta.shape[1], A.shape[0], args.index_KT
     complete = index_KT is None or args.index_complete
     steps = length if index_KT is None else index_KT.shape[1]
-    cut = _cut_of(steps)
     known = isinstance(length, int) and isinstance(steps, int)
     # Of a map whose size is known these are constants.
     with beside_tracing() if known and _holds_numbers(index_KT) else nullcontext():
-        read_XK, place_LK = _tables(index_KT, length, K, cut.group, delta.device)
+        read_XK, place_LK = _tables(index_KT, length, K, delta.device)
 
     lane_K = torch.arange(K, device=delta.device)
     here_XK1 = None if complete else (read_XK >= 0).unsqueeze(2)
@@ -65,7 +57,7 @@ def unrolled_scan(
             x_BXKX = x_BLKX[:, read_XK, lane_K]
         else:
             x_BXKX = x_BLKX[:, read_XK.clamp(min=0), lane_K] * here_XK1.to(dtype)
-        return x_BXKX.unflatten(1, (-1, cut.group))
+        return x_BXKX.unflatten(1, (-1, GROUP))
 
     raw = along(delta)
     if bias is not None:
@@ -73,12 +65,14 @@ def unrolled_scan(
     # In a hole the step size is the bias alone: it drives nothing, but the state fades there.
     delta_BPSKD = softplus(raw) if args.delta_softplus else raw
     du_BPSKD, B_BPSKN, C_BPSKN = delta_BPSKD * along(u), along(B), along(C)
+    decays = [torch.exp(x.unsqueeze(4) * A_KDN) for x in delta_BPSKD.unbind(2)]
     drives = [
-        du.unsqueeze(4) * weight.unsqueeze(3)
-        for du, weight in zip(du_BPSKD.unbind(2), B_BPSKN.unbind(2))
+        x.unsqueeze(4) * b.unsqueeze(3) for x, b in zip(du_BPSKD.unbind(2), B_BPSKN.unbind(2))
     ]
-    h_BPKDN = _entering(delta_BPSKD.sum(2), _last(delta_BPSKD, drives, A_KDN), A_KDN, cut)
-    states = _states(h_BPKDN, delta_BPSKD, drives, A_KDN)
+    ends_BPKDN = _states(drives[0], decays[1:], drives[1:])[-1]
+    fades_BPKDN = torch.exp(delta_BPSKD.sum(2).unsqueeze(4) * A_KDN)
+    begin_BPKDN = _before_each(fades_BPKDN, ends_BPKDN, _doublings(steps))
+    states = _states(begin_BPKDN, decays, drives)[1:]
     outputs = [(h * c.unsqueeze(3)).sum(4) for h, c in zip(states, C_BPSKN.unbind(2))]
     y_BXKD = torch.stack(outputs, 2).flatten(1, 2)
 
@@ -102,28 +96,18 @@ def softplus(x: Tensor) -> Tensor:
     return x.clamp(min=0) + (torch.log(sum_of_both) - lost / sum_of_both)
 
 
-def _cut_of(steps: int) -> Cut:
-    if not isinstance(steps, int):
-        torch._check(steps <= ANY_GROUP**ANY_LEVELS)
-        return Cut(ANY_GROUP, ANY_LEVELS)
-    levels = 1
-    while GROUP**levels < steps:
-        levels += 1
-    return Cut(GROUP, levels)
-
-
 def _holds_numbers(table: Tensor | None) -> bool:
     return table is None or type(table) is Tensor
 
 
 def _tables(
-    index_KT: Tensor | None, length: int, K: int, group: int, device: torch.device
+    index_KT: Tensor | None, length: int, K: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """The position of each step `(P S, K)`, the step at each position `(L, K)`; -1 for none."""
     if index_KT is None:
         order_L = torch.arange(length, device=device)
         place_LK = order_L[:, None].expand(-1, K)
-        return place_LK[_filled(length, group, device)], place_LK
+        return place_LK[_filled(length, device)], place_LK
     index_KT = index_KT.long()
     steps = index_KT.shape[1]
     step_KT = torch.arange(steps, device=device).expand(K, -1)
@@ -131,16 +115,16 @@ def _tables(
     where_KT = torch.where(index_KT < 0, length, index_KT)
     nowhere = torch.full((K, length + 1), -1, dtype=torch.long, device=device)
     place_KL = nowhere.scatter(1, where_KT, step_KT)[:, :length]
-    return index_KT.t()[_filled(steps, group, device)], place_KL.t()
+    return index_KT.t()[_filled(steps, device)], place_KL.t()
 
 
-def _filled(steps: int, group: int, device: torch.device) -> Tensor:
+def _filled(steps: int, device: torch.device) -> Tensor:
     """Steps for whole groups; what fills the last one repeats the end, and nothing reads it.
 
     Rows of zeros would do, but to read past the end is slow for compilers.
     """
-    groups = _named((steps + group - 1) // group)
-    return torch.arange(groups * group, device=device).clamp(max=steps - 1)
+    groups = _named((steps + GROUP - 1) // GROUP)
+    return torch.arange(groups * GROUP, device=device).clamp(max=steps - 1)
 
 
 def _named(count: int) -> int:
@@ -156,42 +140,34 @@ def _named(count: int) -> int:
     return named
 
 
-def _entering(delta_BTKD: Tensor, drive_BTKDN: Tensor, A_KDN: Tensor, cut: Cut) -> Tensor:
-    """The states before each of T steps, from nothing before the first."""
-    steps, device = delta_BTKD.shape[1], delta_BTKD.device
-    if cut.levels <= 2:
-        # One group is left, of as many steps as there are, or at most.
-        group = steps if isinstance(steps, int) else cut.group
-        filled = torch.arange(group, device=device).clamp(max=steps - 1)
-        delta_BPSKD, drive_BPSKDN = (
-            x[:, filled].unsqueeze(1) for x in (delta_BTKD, drive_BTKDN)
-        )
-        h_BPKDN = torch.zeros_like(drive_BPSKDN[:, :, 0])
-    else:
-        filled = _filled(steps, cut.group, device)
-        delta_BPSKD, drive_BPSKDN = (
-            x[:, filled].unflatten(1, (-1, cut.group)) for x in (delta_BTKD, drive_BTKDN)
-        )
-        ends = _last(delta_BPSKD, drive_BPSKDN.unbind(2), A_KDN)
-        fewer = Cut(cut.group, cut.levels - 1)
-        h_BPKDN = _entering(delta_BPSKD.sum(2), ends, A_KDN, fewer)
-    states = _states(h_BPKDN, delta_BPSKD, drive_BPSKDN.unbind(2), A_KDN)
-    before_BXKDN = torch.stack([h_BPKDN, *states[:-1]], 2).flatten(1, 2)
-    # By their numbers, as a slice of a symbolic length would be taken for a condition.
-    return before_BXKDN[:, torch.arange(steps, device=device)]
+def _doublings(steps: int) -> int:
+    if not isinstance(steps, int):
+        torch._check(steps <= MOST_STEPS)
+        steps = MOST_STEPS
+    return ((steps - 1) // GROUP).bit_length()
 
 
-def _last(delta_BPSKD: Tensor, drives, A_KDN: Tensor) -> Tensor:
-    """How each group ends that begins with nothing."""
-    h_BPKDN = drives[0]
-    return _states(h_BPKDN, delta_BPSKD[:, :, 1:], drives[1:], A_KDN)[-1]
-
-
-def _states(h_BPKDN: Tensor, delta_BPSKD: Tensor, drives, A_KDN: Tensor) -> list[Tensor]:
-    """The states of all groups after each of their steps."""
-    states = []
-    for delta_BPKD, drive_BPKDN in zip(delta_BPSKD.unbind(2), drives):
-        h_BPKDN = torch.exp(delta_BPKD.unsqueeze(4) * A_KDN) * h_BPKDN
-        h_BPKDN = h_BPKDN + drive_BPKDN
-        states.append(h_BPKDN)
+def _states(h: Tensor, decays: Sequence[Tensor], drives: Sequence[Tensor]) -> list[Tensor]:
+    """The state that is given, and those after each step, of all groups `(B, P, K, D, N)`."""
+    states = [h]
+    for decay, drive in zip(decays, drives):
+        states.append(torch.addcmul(drive, decay, states[-1]))
     return states
+
+
+def _before_each(decay: Tensor, drive: Tensor, doublings: int) -> Tensor:
+    """The states with which groups begin, `(B, P, K, D, N)`, from each group's decay and end."""
+    group_P = torch.arange(decay.shape[1], device=decay.device)
+
+    def earlier(hop: int) -> tuple[Tensor, Tensor]:
+        """The groups so many before, and 1 where there is one."""
+        before_P = group_P - hop
+        return before_P.clamp(min=0), (before_P >= 0).to(drive.dtype)[:, None, None, None]
+
+    for doubling in range(doublings):
+        before_P, there = earlier(2**doubling)
+        drive = drive + decay * drive[:, before_P] * there
+        # Where none is before, no later turn looks at the decay.
+        decay = decay * decay[:, before_P]
+    before_P, there = earlier(1)
+    return drive[:, before_P] * there
