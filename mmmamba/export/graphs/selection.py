@@ -157,4 +157,3 @@ def _best(scores_BK: Tensor, most: int) -> tuple[Tensor, Tensor]:
     # A number that is not known while tracing: filled up, so that there always are enough.
     scores_BN, index_BN = best(F.pad(scores_BK, (0, most), value=ABSENT), most)
     return scores_BN, index_BN.where(scores_BN > ABSENT, 0)
-

@@ -7,9 +7,9 @@ functions run.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-
-import mmmamba.ops.roi_align  # noqa: F401  (registers pool_regions)
+from mmmamba.ops.best import best_op
+from mmmamba.ops.grouped_nms import suppress_op
+from mmmamba.ops.roi_align import pool_regions_op
 
 Value = Any
 """An `onnx_ir.Value`, or a constant of Python."""
@@ -98,8 +98,8 @@ def best(scores: Value, number: Value) -> tuple[Value, Value]:
 
 
 TRANSLATIONS: dict[Any, Callable] = {
-    torch.ops.mmmamba.suppress.default: suppress,
-    torch.ops.mmmamba.pool_regions.default: pool_regions,
-    torch.ops.mmmamba.best.default: best,
+    suppress_op: suppress,
+    pool_regions_op: pool_regions,
+    best_op: best,
 }
 """What `torch.onnx.export` takes for the operators of `mmmamba.ops`."""
