@@ -6,7 +6,7 @@ from torch import Tensor
 from .library import register
 
 FEW = 8
-"""Of so many times as many scores the best are looked for without sorting all on a CPU."""
+"""On a CPU the best of so many times as many scores are looked for without sorting all."""
 
 
 def best(scores: Tensor, number: int) -> tuple[Tensor, Tensor]:
