@@ -41,7 +41,7 @@ class Reader:
         UsageError: a setting of the head that is not known.
     """
 
-    def __init__(self, head: nn.Module):
+    def __init__(self, head: Any):
         self.head = head
         self.check()
 
@@ -75,7 +75,7 @@ class BaseReader(Reader):
     """Heads that predict as mmdet's `BaseDenseHead`: the best of each level, then suppression."""
 
     @staticmethod
-    def knows(head: nn.Module) -> bool:
+    def knows(head: Any) -> bool:
         """Whether nothing of the prediction is the head's own."""
         if not isinstance(head, BaseDenseHead):
             return False
@@ -168,7 +168,7 @@ class YOLOXReader(Reader):
     """
 
     @staticmethod
-    def knows(head: nn.Module) -> bool:
+    def knows(head: Any) -> bool:
         """Whether nothing of the prediction is the head's own."""
         if not isinstance(head, YOLOXHead):
             return False
@@ -212,7 +212,7 @@ class DFLReader(Reader):
     """The head of Mamba YOLO: the best over all levels; boxes are not clipped."""
 
     @staticmethod
-    def knows(head: nn.Module) -> bool:
+    def knows(head: Any) -> bool:
         """Whether nothing of the prediction is the head's own."""
         kind = type(head)
         return (

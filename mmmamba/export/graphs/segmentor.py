@@ -15,6 +15,16 @@ from mmmamba.errors import UsageError
 
 from .base import Graph
 
+STEPS = (
+    "predict",
+    "inference",
+    "whole_inference",
+    "slide_inference",
+    "encode_decode",
+    "extract_feat",
+)
+"""Methods in which an `EncoderDecoder` predicts."""
+
 
 class SegmentorGraph(Graph):
     """From images to the class of each pixel, `labels` `(B, H, W)` at the size of the images.
@@ -39,6 +49,7 @@ class SegmentorGraph(Graph):
         self.decode_head = _sized_by_symbols(segmentor.decode_head)
         self.crop = _crop(segmentor)
         self._logits = logits
+        self._align_corners = segmentor.align_corners
         self._threshold = segmentor.decode_head.threshold
         self.output_names = ("logits",) if logits else ("labels",)
 
@@ -67,7 +78,7 @@ class SegmentorGraph(Graph):
             logits_BCHW,
             size=(height, width),
             mode="bilinear",
-            align_corners=self.decode_head.align_corners,
+            align_corners=self._align_corners,
         )
         if self._logits:
             return (logits_BCHW,)
@@ -105,7 +116,7 @@ def _sized_by_symbols(module: nn.Module) -> nn.Module:
     if all(after[name] is child for name, child in before.items()):
         return module
     twin = copy.copy(module)
-    twin._modules = module._modules | after
+    twin._modules = {**module._modules, **after}
     return twin
 
 
@@ -126,9 +137,7 @@ def _without_advice() -> Iterator[None]:
 
 def _check(segmentor: EncoderDecoder) -> None:
     kind, head = type(segmentor), segmentor.decode_head
-    names = ("predict", "inference", "whole_inference", "slide_inference", "encode_decode")
-    names = (*names, "extract_feat")
-    own = [name for name in names if getattr(kind, name) is not getattr(EncoderDecoder, name)]
+    own = [name for name in STEPS if getattr(kind, name) is not getattr(EncoderDecoder, name)]
     if own:
         raise UsageError(
             f"{kind.__name__} cannot be exported: its {' and '.join(own)} is its own, wanted that "

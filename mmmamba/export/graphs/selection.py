@@ -47,14 +47,14 @@ class Limits(NamedTuple):
     """Which pairs of a prior and a class are detected."""
 
     most: int
-    """Of an image."""
+    """Boxes that are detected in an image, at the most."""
     overlap: float
     """Above it the worse one of two boxes of a class is suppressed."""
     score: float
     including: bool = False
     """Whether a score that is just `score` passes."""
     candidates: int | None = None
-    """Of each group; None: all."""
+    """In each group; None: all."""
     single: bool = False
     """A prior is a candidate of its best class only; with a factor it competes by the product."""
     side: float = -1
