@@ -20,7 +20,7 @@ WEIGHTS = ".data"
 class OnnxWriter:
     """For onnxruntime, and whatever else reads ONNX."""
 
-    needs = ("onnx", "onnxscript", "onnxruntime")
+    needs: tuple[str, ...] = ("onnx", "onnxscript", "onnxruntime")
 
     def write(self, job: Job, path: Path) -> None:
         save(make(job), path)
