@@ -43,7 +43,13 @@ def test_a_file_finds_what_the_detector_predicts(name, backbone, dynamic):
     program = trace(graph, traced, dynamic)
     data = ir.to_proto(to_onnx(program, graph)).SerializeToString()
     with torch.no_grad():
-        check(model, batches[0], program.module()(*batches[0]))
+        check(model, traced, program.module()(*traced))
     for runs in (onnxruntime(data), openvino(data)):
-        counts = [count for batch in batches for count in check(model, batch, runs(list(batch)))]
+        counts = []
+        for batch in batches:
+            found = runs(list(batch))
+            counts += check(model, batch, found)
+            with torch.no_grad():
+                masks = graph(*batch)[3]
+            torch.testing.assert_close(torch.from_numpy(found[3]), masks, rtol=0, atol=1e-4)
         assert min(counts) == 0 and max(counts) > 0
