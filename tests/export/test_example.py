@@ -89,8 +89,11 @@ def code_lines(text: str) -> set[int]:
 def test_it_is_short_and_alone(kind, task):
     text = example_of("model.onnx", metadata_of(KINDS[kind], task))
     lines = code_lines(text)
-    # Masks come of images that are resized once and padded at the corner.
-    assert len(lines) <= LINES or (task == "masks" and not kind.startswith("mask_rcnn"))
+    # Masks come of images that are resized once and padded at the corner, boxes of such that are
+    # resized once.
+    rare = task == "masks" and not kind.startswith("mask_rcnn")
+    rare |= task == "raw" and kind == "plainmamba"
+    assert len(lines) <= LINES or rare
     for number, line in enumerate(text.splitlines(), 1):
         assert len(line) <= 100
         assert "# when" not in line
@@ -154,7 +157,7 @@ def test_images_are_prepared_as_ours(kind, tmp_path, monkeypatch, capsys):
         # OpenCV rounds on the way, and Pillow's grey is another: pixels are a step of 255 off.
         levels = (fed["images"][0] - made.image) * np.reshape(inputs.std, (-1, 1, 1))
         assert np.abs(levels).max() < (1.1 if inputs.channels == 3 else 2.1)
-        assert np.abs(levels).mean() < dict(grey=0.6, plainmamba=0.3).get(kind, 0.1)
+        assert np.abs(levels).mean() < (0.01 if inputs.channels == 3 else 0.6)
         if "image_sizes" in inputs.names:
             assert fed["image_sizes"].tolist()[0] == list(made.seen)
             assert fed["image_sizes"].dtype == np.int64

@@ -14,13 +14,14 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 
-def sample(image, places, axis):
-    """Linear between the pixels along an axis, as OpenCV resizes; beyond its ends the last one."""
+def sample(image, places, axis, unit=2**20):
+    """Linear between the pixels along an axis, in whole units; beyond its ends the last one."""
     places = places.clip(0, image.shape[axis] - 1)
     low = places.astype(int)
     high = np.minimum(low + 1, image.shape[axis] - 1)
-    share = np.expand_dims(places - low, tuple(range(1, image.ndim - axis)))
-    return image.take(low, axis) * (1 - share) + image.take(high, axis) * share
+    share = np.expand_dims(np.rint((places - low) * 2048), tuple(range(1, image.ndim - axis)))
+    parts = image.take(low, axis) * (2048 - share), image.take(high, axis) * share
+    return sum(np.floor(part * unit / 2048) / unit for part in parts)
 
 
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
@@ -39,21 +40,24 @@ factor = min(1, *limit / old)  # when none
 new = np.floor(old * factor + 0.5).astype(int).clip(1)  # when nearest
 new = np.minimum(np.ceil(old * factor), p["size"] or max(p["scale"])).astype(int)  # when letterbox
 new = np.array(p["size"] or p["scale"][::-1])  # when stretch
-sides = list(enumerate(new))
+# In fractions of OpenCV, with which the network was trained: 1/2048 across, 1/4 down.
+for axis, unit in ((1, 2**20), (0, 4)):
+    places = (np.arange(new[axis]) + 0.5) * image.shape[axis] / new[axis] - 0.5
+    image = sample(image, places, axis, unit)
+image = np.floor(image + 0.5)  # when twice
 new = np.minimum(-(-new // p["multiple"]) * p["multiple"], limit).astype(int)  # when twice
-sides += enumerate(new)  # when twice
-for axis, side in sides:
-    places = (np.arange(side) + 0.5) * image.shape[axis] / side - 0.5
-    image = sample(image, places, axis)
+for axis, unit in ((1, 2**20), (0, 4)):  # when twice
+    places = (np.arange(new[axis]) + 0.5) * image.shape[axis] / new[axis] - 0.5  # when twice
+    image = sample(image, places, axis, unit)  # when twice
 
-# In whole numbers, rounded as OpenCV does on average; padded, and normalised.
+# Rounded, padded and normalised.
 outer = np.array(p["size"])  # when fixed
 outer = np.array(p["pad_to"])  # when pad_to
 outer = -(-(new + p["pad_extra"]) // p["size_divisor"]) * p["size_divisor"]  # when divided
 top, left = (outer - new) // 2  # when centre
 padded = np.full((*outer, p["channels"]), p["pad_value"], float)
-padded[: new[0], : new[1]] = np.floor(image + 0.375)  # when corner
-padded[top : top + new[0], left : left + new[1]] = np.floor(image + 0.375)  # when centre
+padded[: new[0], : new[1]] = np.floor(image + 0.5)  # when corner
+padded[top : top + new[0], left : left + new[1]] = np.floor(image + 0.5)  # when centre
 normal = ((padded - p["mean"]) / p["std"]).transpose(2, 0, 1).astype(np.float32)
 inputs = {"images": normal, "image_sizes": outer if p["sizes_with_padding"] else new}
 inputs = {k.name: np.stack([inputs[k.name]] * (p["batch"] or 1)) for k in session.get_inputs()}
