@@ -14,6 +14,7 @@ from torch import nn
 from ..datasets.nodes import dataset_of_tests
 from ..errors import UsageError
 from ..models.trunks.base import MambaBackbone
+from ..models.yolo.head import YOLODFLHead
 from ..structures.classes import Classes
 from .graphs import Graph
 from .metadata import Inputs, Metadata, Origin, Size
@@ -117,6 +118,7 @@ def metadata_of(
         mask_threshold=_threshold(model, "mask_thr_binary")
         if "masks" in graph.output_names
         else None,
+        clip_boxes=isinstance(getattr(model, "bbox_head", None), YOLODFLHead),
         precision=precision,
     )
 
@@ -143,7 +145,7 @@ def _normalising(model: nn.Module, inputs: Inputs) -> Inputs:
         known = channels == len(IMAGENET_MEAN)
         mean = IMAGENET_MEAN if known else (0.0,) * channels
         std = IMAGENET_STD if known else (1.0,) * channels
-        order = _order(channels, swaps=True)
+        order = _order(channels, swaps=known)
         return replace(
             inputs, channels=channels, channel_order=order, mean=mean, std=std, pad_value=mean
         )
@@ -152,14 +154,15 @@ def _normalising(model: nn.Module, inputs: Inputs) -> Inputs:
     # One number stands for all channels.
     channels = len(mean) if len(mean) > 1 else channels
     mean, std = (row * channels if len(row) == 1 else row for row in (mean, std))
-    # mmdet's and mmseg's have the first flag, ours the second.
-    flags = ("_channel_conversion", "_exchanges")
-    order = _order(channels, swaps=any(getattr(preprocessor, flag, False) for flag in flags))
+    # mmdet's and mmseg's exchange the colours of three channels, ours of more as well.
+    theirs = channels == 3 and getattr(preprocessor, "_channel_conversion", False)
+    ours = channels >= 3 and getattr(preprocessor, "_exchanges", False)
+    order = _order(channels, swaps=theirs or ours)
     divisor, unknown = _padding(preprocessor, inputs)
     if inputs.sizes_with_padding:
         pad_value = inputs.pad_value * channels if len(inputs.pad_value) == 1 else inputs.pad_value
         # The pipeline pads before colours change places.
-        pad_value = pad_value[::-1] if order == "rgb" else pad_value
+        pad_value = (*pad_value[2::-1], *pad_value[3:]) if order == "rgb" else pad_value
     else:
         normalised = float(getattr(preprocessor, "pad_value", getattr(preprocessor, "pad_val", 0)))
         pad_value = tuple(normalised * s + m for m, s in zip(mean, std))
@@ -177,7 +180,9 @@ def _normalising(model: nn.Module, inputs: Inputs) -> Inputs:
 
 def _order(channels: int, swaps: bool) -> str:
     """What the graph's channels are, where files give blue, green, red."""
-    return {1: "grey", 3: "rgb" if swaps else "bgr"}.get(channels, "file")
+    if channels == 1:
+        return "grey"
+    return "rgb" if swaps else "bgr"
 
 
 def _padding(preprocessor: Any, inputs: Inputs) -> tuple[int, tuple[str, ...]]:

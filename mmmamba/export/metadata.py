@@ -38,7 +38,7 @@ class Inputs:
     """The graph's inputs: detectors also take `image_sizes`."""
     channels: int = 3
     channel_order: str = "rgb"
-    """`rgb` or `bgr`; `grey` for one channel, `file` for more than three, as the file has them."""
+    """`rgb` or `bgr`, what lies behind these three unmoved; `grey` for one channel."""
     size: Size | None = None
     """Height and width that the file takes; None: any."""
     batch: int | None = 1
@@ -61,7 +61,7 @@ class Inputs:
     """By channel, in the graph's order."""
     pad_place: str = "corner"
     """`corner`: on the right and below; `centre`: on all sides, an odd pixel on the right and
-    below. Boxes of centred images are clipped to the image."""
+    below."""
     sizes_with_padding: bool = False
     """Whether `image_sizes` count the padding, as where the test pipeline itself pads."""
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
@@ -94,6 +94,8 @@ class Metadata:
     """Boxes below it are not among the outputs."""
     mask_threshold: float | None = None
     """A pixel belongs to an object from this share on."""
+    clip_boxes: bool = False
+    """Whether boxes end where the image does, once they are in its pixels."""
     precision: str = "float32"
     """`float32`, `float16` or `int8`."""
     verification: Mapping[str, Any] = field(default_factory=dict)
@@ -142,6 +144,7 @@ class Metadata:
             origin=Origin(**read.part("origin", Origin)),
             score_threshold=read.value("score_threshold", (int, float, type(None))),
             mask_threshold=read.value("mask_threshold", (int, float, type(None))),
+            clip_boxes=read.value("clip_boxes", bool),
             precision=read.one_of("precision", ("float32", "float16", "int8")),
             verification=read.value("verification", dict),
             mmmamba_version=version,
@@ -244,7 +247,7 @@ def _choice(*known: str) -> tuple[Callable[[Any], bool], str]:
 INPUT_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "names": TEXTS,
     "channels": COUNT,
-    "channel_order": _choice("rgb", "bgr", "grey", "file"),
+    "channel_order": _choice("rgb", "bgr", "grey"),
     "size": SIZE,
     "batch": (lambda value: value is None or _count(value), "a whole number or null"),
     "resize": _choice(*RESIZES),

@@ -30,8 +30,8 @@ DETECTION_KEYS = (
 
 def own_pipeline(metadata: Metadata) -> list[dict[str, Any]]:
     """The steps that a file's metadata tell."""
-    kinds = {"grey": "grayscale", "file": "unchanged"}
-    kind = kinds.get(metadata.inputs.channel_order, "color")
+    kinds = {1: "grayscale", 3: "color"}
+    kind = kinds.get(metadata.inputs.channels, "unchanged")
     detects = metadata.task == "detection"
     pack = (
         dict(type="PackDetInputs", meta_keys=DETECTION_KEYS)

@@ -39,7 +39,7 @@ def prepare(image: np.ndarray, inputs: Inputs) -> Prepared:
             f"an image has {image.shape[2]} channels and the file takes {inputs.channels}"
         )
     if inputs.channel_order == "rgb":
-        image = image[..., ::-1]
+        image = image[..., [2, 1, 0, *range(3, inputs.channels)]]
     old = _size(image)
     for height, width in steps_of_size(old, inputs):
         # OpenCV drops a last axis of one channel.

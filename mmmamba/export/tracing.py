@@ -12,7 +12,11 @@ from .graphs.base import IMAGES, Graph
 
 
 def trace(
-    graph: Graph, inputs: Sequence[Tensor], dynamic: bool = False, lowered: bool = True
+    graph: Graph,
+    inputs: Sequence[Tensor],
+    dynamic: bool = False,
+    lowered: bool = True,
+    unrolled: bool = False,
 ) -> ExportedProgram:
     """The program of a graph in evaluation mode.
 
@@ -22,6 +26,7 @@ def trace(
             and different sides: a side of 1, or two equal ones, would be taken for a rule.
         lowered: made of operators that other compilers know, for who has no mmmamba; else with
             ours, which have kernels.
+        unrolled: lowered for a compiler of PyTorch's, as in `ops.lowering`.
 
     Raises:
         torch._dynamo.exc.UserError: a part that does not work at every size.
@@ -31,8 +36,14 @@ def trace(
         each = [_any_size if name == IMAGES else _any_batch for name in graph.input_names]
         # One level more, as `forward` takes its inputs by a star.
         shapes = (tuple(any_of() for any_of in each),)
-    with torch.no_grad(), lowering() if lowered else nullcontext():
-        return torch.export.export(graph.eval(), tuple(inputs), dynamic_shapes=shapes, strict=False)
+    with torch.no_grad(), lowering(unrolled) if lowered else nullcontext():
+        program = torch.export.export(
+            graph.eval(), tuple(inputs), dynamic_shapes=shapes, strict=False
+        )
+    # Each pass over the program would evaluate them all again: hundreds of conditions on sides, of
+    # megabytes in all. Runtimes check the shapes that they are given themselves.
+    program._guards_code.clear()
+    return program
 
 
 def _any_size() -> dict[int, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
@@ -16,6 +17,7 @@ from mmmamba.errors import UsageError
 from mmmamba.export.describing import default_size, metadata_of
 from mmmamba.export.graphs import Graph
 from mmmamba.export.metadata import Inputs
+from mmmamba.export.preparing import prepare
 from mmmamba.export.steps import read_pipeline
 from mmmamba.structures.classes import Classes
 
@@ -136,7 +138,7 @@ def test_a_backbone_alone():
     assert (inputs.resize, inputs.mean, inputs.channel_order) == ("stretch", MEAN, "rgb")
     many = create_backbone("vmamba_t", **TINY, in_channels=5)
     inputs = metadata_of(Maps(), many, format="onnx").inputs
-    assert (inputs.channels, inputs.channel_order, inputs.std) == (5, "file", (1.0,) * 5)
+    assert (inputs.channels, inputs.channel_order, inputs.std) == (5, "bgr", (1.0,) * 5)
 
 
 class Maps(Graph):
@@ -209,6 +211,11 @@ def test_preprocessors():
     # Ours of any channels, which exchanges colours by itself.
     ours = dict(type="AnyChannelsDetDataPreprocessor", mean=[1.0] * 3, std=[1.0] * 3)
     assert read(config(LOAD, **ours, bgr_to_rgb=True)).channel_order == "rgb"
+    # What lies behind the colours stays where it is.
+    ours |= dict(mean=[1.0, 2.0, 3.0, 4.0], std=[1.0] * 4)
+    inputs = read(config(LOAD, **ours, bgr_to_rgb=True))
+    assert (inputs.channels, inputs.channel_order, inputs.mean[3]) == (4, "rgb", 4.0)
+    assert prepare(np.uint8([[[5, 6, 7, 8]]]), inputs).image[:, 0, 0].tolist() == [6, 4, 2, 4]
     # The pipeline's values change places with the colours, and padding twice is told.
     pad = dict(type="Pad", size=(48, 40), pad_val=dict(img=(1, 2, 3)))
     padded = config(LOAD, dict(type="Resize", scale=40, keep_ratio=True), pad, bgr_to_rgb=True)

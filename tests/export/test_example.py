@@ -188,7 +188,7 @@ def test_boxes_go_back_to_the_image(kind, tmp_path, monkeypatch, capsys):
 
 
 def test_boxes_of_a_letterbox_end_at_the_image(tmp_path, monkeypatch, capsys):
-    metadata = metadata_of(KINDS["mamba_yolo_fixed"], "detection")
+    metadata = replace(metadata_of(KINDS["mamba_yolo_fixed"], "detection"), clip_boxes=True)
     boxes = np.float32([[[-5, -5, 96, 96]]])
     _, printed = run(
         tmp_path,
@@ -245,7 +245,7 @@ def test_what_no_example_can_be_written_for(tmp_path, caplog):
     unknown = replace(PLAIN, unknown=("CLAHE",))
     assert write_example(tmp_path / "m.onnx", metadata_of(unknown, "maps")) is None
     assert "No example is written beside m.onnx: its config does CLAHE" in caplog.text
-    many = replace(PLAIN, channels=5, channel_order="file")
+    many = replace(PLAIN, channels=5)
     assert write_example(tmp_path / "m.onnx", metadata_of(many, "maps")) is None
     assert "reads images of 5 channels" in caplog.text
     assert not list(tmp_path.iterdir())

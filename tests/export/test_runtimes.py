@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import openvino
 import pytest
 import torch
 
+import mmmamba.ops
 from mmmamba.errors import UsageError
 from mmmamba.export.metadata import Metadata
 from mmmamba.export.runtimes import (
@@ -20,6 +22,7 @@ from mmmamba.export.runtimes import (
     write_to_archive,
     write_to_openvino,
 )
+from mmmamba.export.runtimes.torch_files import register_operators
 
 from .small_files import Conv, conv_metadata, write_conv
 
@@ -71,6 +74,16 @@ def test_results_are_those_of_pytorch(folder, name, runs):
     wanted = Conv()(torch.from_numpy(x))[0].detach()
     assert list(found) == ["map0"]
     torch.testing.assert_close(torch.from_numpy(found["map0"]), wanted)
+
+
+def test_programs_may_call_every_operator_of_ours():
+    register_operators()
+    files = Path(mmmamba.ops.__path__[0]).rglob("*.py")
+    names = set()
+    for file in files:
+        names |= set(re.findall(r'"mmmamba::(\w+)"', file.read_text(encoding="utf-8")))
+    assert "selective_scan" in names
+    assert not [name for name in names if not hasattr(torch.ops.mmmamba, name)]
 
 
 def test_results_stay_when_the_next_come(folder):

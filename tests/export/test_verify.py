@@ -238,8 +238,11 @@ def test_int8_is_reported():
     quantised = replace(BOXES, precision="int8")
     report = check(lambda found: drop(found, 5), quantised)
     assert report.passed
-    assert "11 of 12 matched" in report.lines()[1]
+    assert "11 of 12 matched on 1 image, least" in report.lines()[1]
     assert not check(spoil, quantised).passed
+    none = Boxes()
+    none.scores, none.labels = none.scores * 0, none.labels * 0 - 1
+    assert verify(none, Given(none, quantised), trial_batches(BOXES.inputs)).passed
 
 
 class Labels(Graph):

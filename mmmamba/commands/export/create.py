@@ -92,4 +92,7 @@ def export(
     )
     weights = None if checkpoint is None else os.fspath(checkpoint)
     subject = open_subject(os.fspath(model), weights, cfg_options, target)
-    return export_file(subject, request, log or logging.getLogger("mmmamba").info)
+    say = log or logging.getLogger("mmmamba").info
+    if not subject.checkpoint:
+        say(f"{subject.config} has random weights: none were named")
+    return export_file(subject, request, say)

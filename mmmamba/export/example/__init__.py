@@ -24,9 +24,9 @@ def write_example(path: Path, metadata: Metadata) -> Path | None:
     It has only the lines that this file needs.
     """
     inputs = metadata.inputs
-    if inputs.unknown or inputs.channel_order == "file":
+    if inputs.unknown or inputs.channels not in (1, 3):
         why = f"does {', '.join(inputs.unknown)}"
-        if inputs.channel_order == "file":
+        if inputs.channels not in (1, 3):
             why = f"reads images of {inputs.channels} channels, which Pillow does not"
         logger.warning("No example is written beside %s: its config %s", path.name, why)
         return None
@@ -69,4 +69,5 @@ def _conditions(metadata: Metadata) -> set[str]:
     elif metadata.task == "detection":
         holds.add("masks" if "masks" in outputs else "boxes")
         holds |= set() if "labels" in outputs else {"raw"}
+        holds |= {"clipped"} if metadata.clip_boxes else set()
     return holds

@@ -65,9 +65,9 @@ least = float(sys.argv[3]) if sys.argv[3:] else 0.3  # when detection
 for box, score, label, *masks in zip(*(one[0] for one in found)):  # when detection
     if score >= least:  # when detection
         # In pixels of the image: left, top, right, bottom.  # when detection
-        box = (box - [left, top, left, top]).reshape(2, 2)  # when centre detection
-        box = (box / (new / old)[::-1]).clip(0, old[::-1]).flatten()  # when centre detection
-        box = (box.reshape(2, 2) / (new / old)[::-1]).flatten()  # when corner detection
+        box = box - [left, top, left, top]  # when centre detection
+        box = (box.reshape(2, 2) / (new / old)[::-1]).flatten()  # when detection
+        box = box.clip(0, [*old[::-1], *old[::-1]])  # when clipped
         # A pixel is the object's from a share on; around the mask there is nothing.  # when masks
         mask = np.pad(masks[0], 1)  # when masks
         for axis, low, high in ((0, box[1], box[3]), (1, box[0], box[2])):  # when masks

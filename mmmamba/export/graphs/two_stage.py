@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from mmdet.models.detectors import TwoStageDetector
 from torch import Tensor
 
-from ...errors import UsageError
 from ...models.two_stage.candidates import Flat
 from ...models.two_stage.roi_extractor import maps_for_pooling
 from ...models.two_stage.twins import batched_roi_head, batched_rpn_head
@@ -26,7 +25,6 @@ class TwoStageGraph(Graph):
 
     Args:
         model: of mmdet's own classes or of our batched ones, whose parameters it shares.
-        nms: false is refused.
 
     Raises:
         UsageError: the detector has a part that cannot be exported.
@@ -35,13 +33,8 @@ class TwoStageGraph(Graph):
     task: ClassVar[str] = "detection"
     input_names = (IMAGES, IMAGE_SIZES)
 
-    def __init__(self, model: TwoStageDetector, nms: bool = True):
+    def __init__(self, model: TwoStageDetector):
         super().__init__()
-        if not nms:
-            raise UsageError(
-                f"{type(model).__name__} suppresses proposals between its two stages, so that it "
-                "has no form without; export it with suppression"
-            )
         check_two_stage(model)
         self.backbone = model.backbone
         self.neck = model.neck if model.with_neck else None
@@ -55,7 +48,7 @@ class TwoStageGraph(Graph):
         maps = self.backbone(images)
         if self.neck is not None:
             maps = self.neck(maps)
-        height_B, width_B = image_sizes.to(images.dtype).unbind(1)
+        height_B, width_B = image_sizes.float().unbind(1)
         corners_B4 = torch.stack([width_B, height_B, width_B, height_B], dim=1)
         flat = Flat(*self.rpn_head(maps))
         proposals = self.rpn_head.propose(flat, corners_B4, self.rpn_head.test_cfg).padded

@@ -16,7 +16,7 @@ Value = Any
 def adaptive_avg_pool2d(x: Value, output_size: Sequence[int]) -> Value:
     """Means `(B, C, h, w)` over windows of x `(B, C, H, W)`."""
     # Late: an extra that only those who export have.
-    from onnxscript import opset18 as op
+    from onnxscript import opset20 as op
 
     height, width = output_size
     if height == width == 1:

@@ -12,7 +12,8 @@ import torch
 from torch.export import ExportedProgram
 
 from ..graphs.base import IMAGES, Graph
-from .detection import TRANSLATIONS
+from .detection import TRANSLATIONS as OF_DETECTION
+from .pooling import TRANSLATIONS as OF_POOLING
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -67,7 +68,7 @@ def _simplify(model: ir.Model) -> None:
 
 def translations() -> dict[object, Callable]:
     """What takes the place of PyTorch's own translation of operators."""
-    return {operator.floordiv: _floor_divide, **TRANSLATIONS}
+    return {operator.floordiv: _floor_divide, **OF_DETECTION, **OF_POOLING}
 
 
 def _floor_divide(number: Any, divisor: Any) -> Any:

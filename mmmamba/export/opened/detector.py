@@ -63,8 +63,33 @@ class ExportedDetector(BaseDetector):
         sizes_B2 = torch.tensor([meta["img_shape"][:2] for meta in metas])
         inputs = as_arrays(images=batch_inputs, image_sizes=sizes_B2)
         found = run_batch(self.runtime, {name: inputs[name] for name in self.metadata.inputs.names})
-        results = _results(found, metas, rescale, self.metadata.mask_threshold, batch_inputs.device)
+        results = self._results(found, metas, rescale, batch_inputs.device)
         return self.add_pred_to_datasample(batch_data_samples, results)
+
+    def _results(
+        self,
+        found: Mapping[str, np.ndarray],
+        metas: Sequence[dict],
+        rescale: bool,
+        device: torch.device,
+    ) -> list[Any]:
+        """mmdet's results of each image, in pixels of its original with `rescale`."""
+        # A pipeline that resizes nothing leaves no factor.
+        metas = [{"scale_factor": (1.0, 1.0), **meta} for meta in metas]
+        held = {name: torch.from_numpy(value).to(device) for name, value in found.items()}
+        boxes_BN4, labels_BN = held["boxes"], held["labels"]
+        # What fills an image's row up has no label.
+        count_B = (labels_BN >= 0).sum(1)
+        if rescale and self.metadata.clip_boxes:
+            boxes_BN4 = to_original(boxes_BN4, metas)
+        elif rescale:
+            boxes_BN4 = moved(boxes_BN4, metas) / scale_factors(metas, boxes_BN4.device)
+        detections = Detections(boxes_BN4, held["scores"], labels_BN, count_B)
+        if "masks" not in held:
+            return unpad(detections, count_B.tolist())
+        shapes = mask_shapes(metas, rescale)
+        threshold = self.metadata.mask_threshold
+        return unpad(detections, count_B.tolist(), held["masks"], shapes, threshold)
 
     def extract_feat(self, batch_inputs: Tensor) -> Any:
         raise UsageError(f"{self.path} gives results alone: its maps stay inside")
@@ -86,32 +111,7 @@ def check_task(path: str, found: str, wanted: str) -> None:
         raise UsageError(f"{path} is a file for {found}, wanted one for {wanted}")
 
 
-def _results(
-    found: Mapping[str, np.ndarray],
-    metas: Sequence[dict],
-    rescale: bool,
-    threshold: float | None,
-    device: torch.device,
-) -> list[Any]:
-    """mmdet's results of each image, in pixels of its original with `rescale`."""
-    held = {name: torch.from_numpy(value).to(device) for name, value in found.items()}
-    boxes_BN4, labels_BN = held["boxes"], held["labels"]
-    # What fills an image's row up has no label.
-    count_B = (labels_BN >= 0).sum(1)
-    if rescale:
-        boxes_BN4 = _rescaled(boxes_BN4, metas)
-    detections = Detections(boxes_BN4, held["scores"], labels_BN, count_B)
-    if "masks" not in held:
-        return unpad(detections, count_B.tolist())
-    metas = [{"scale_factor": (1.0, 1.0), **meta} for meta in metas]
-    shapes = mask_shapes(metas, rescale)
-    return unpad(detections, count_B.tolist(), held["masks"], shapes, threshold)
-
-
-def _rescaled(boxes_BN4: Tensor, metas: Sequence[dict]) -> Tensor:
-    """From pixels of the input to those of the image files."""
-    # A pipeline that resizes nothing leaves no factor.
-    metas = [{"scale_factor": (1.0, 1.0), **meta} for meta in metas]
-    if any("pad_param" in meta for meta in metas):
-        return to_original(boxes_BN4, metas)
-    return boxes_BN4 / scale_factors(metas, boxes_BN4.device)
+def moved(boxes_BN4: Tensor, metas: Sequence[dict]) -> Tensor:
+    """Boxes without the padding above and on the left of their images."""
+    corners = [[*meta.get("pad_param", (0, 0, 0, 0))[2::-2]] * 2 for meta in metas]
+    return boxes_BN4 - torch.tensor(corners, device=boxes_BN4.device)[:, None]

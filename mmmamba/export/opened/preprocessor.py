@@ -61,7 +61,7 @@ class ExportedPreprocessor(BaseDataPreprocessor):
             )
         image = image.float()
         # Files are read as blue, green, red; what lies behind them stays in its place.
-        if self.inputs.channel_order == "rgb" and channels >= 3:
+        if self.inputs.channel_order == "rgb":
             image = image[[2, 1, 0, *range(3, channels)]]
         return image
 

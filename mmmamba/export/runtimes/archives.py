@@ -16,8 +16,9 @@ MEMBER = "extra/mmmamba.json"
 def write_to_archive(path: Path, metadata: Metadata) -> None:
     """Add the metadata to a finished `.pt2` or `.aoti.pt2` that has none."""
     with zipfile.ZipFile(path, "a") as archive:
-        folder = archive.namelist()[0].partition("/")[0]
-        member = f"{folder}/{MEMBER}"
+        # Newer versions of PyTorch keep all members in a folder.
+        folder, nested, _ = archive.namelist()[0].partition("/")
+        member = f"{folder}/{MEMBER}" if nested else MEMBER
         if member in archive.namelist():
             raise ValueError(f"{path} holds metadata already")
         archive.writestr(member, metadata.to_json())
@@ -35,7 +36,7 @@ def read_from_archive(path: Path, wanted: str) -> Metadata:
     try:
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
-                if name.partition("/")[2] == MEMBER:
+                if MEMBER in (name, name.partition("/")[2]):
                     return Metadata.from_json(archive.read(name).decode(), str(path))
     except (zipfile.BadZipFile, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is no {wanted}: it is {looks_like(path)}") from error

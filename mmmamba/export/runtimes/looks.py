@@ -7,6 +7,8 @@ from pathlib import Path
 
 LFS = b"version https://git-lfs"
 PICKLE = b"\x80\x02"
+PROGRAMS = ("models/model.json", "serialized_exported_program.json")
+"""What `torch.export` calls a program in its archives, by PyTorch's version."""
 ONNX = b"\x08"
 """The number of the first field of every ONNX file, which says its version."""
 
@@ -40,9 +42,9 @@ def _archive(path: Path) -> str:
         return "an archive that is cut off or damaged: export or copy it again"
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-    if any("/data/aotinductor/" in name for name in names):
+    if any("data/aotinductor/" in name for name in names):
         return "a package of AOTInductor (.aoti.pt2)"
-    if any(name.endswith("/models/model.json") for name in names):
+    if any(name.endswith(PROGRAMS) for name in names):
         return "a file of torch.export (.pt2)"
     if any(name.endswith("/data.pkl") for name in names):
         return "a checkpoint of PyTorch"

@@ -11,16 +11,17 @@ import os
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
 
 import numpy as np
 import torch
 from torch.export.passes import move_to_device_pass
 
-# They register the operators that a program may call.
-from ... import ops  # noqa: F401
+from ... import ops
 from ...errors import UsageError
-from .. import graphs  # noqa: F401
 from ..metadata import Metadata
 from .archives import read_from_archive
 from .base import Runtime, first_line
@@ -78,6 +79,7 @@ class TorchExport(TorchFile):
         super().__init__(path, device, threads, metadata or read_from_archive(path, PROGRAM))
 
     def _load(self, path: Path) -> Callable[..., tuple[torch.Tensor, ...]]:
+        register_operators()
         program = torch.export.load(path)
         if self._device.type != "cpu":
             program = move_to_device_pass(program, self._device)
@@ -103,8 +105,17 @@ class Inductor(TorchFile):
         super().__init__(path, device, threads, metadata)
 
     def _load(self, path: Path) -> Callable[..., tuple[torch.Tensor, ...]]:
-        index = self._device.index if self._device.index is not None else -1
-        return torch._inductor.aoti_load_package(os.fspath(path), device_index=index)
+        register_operators()
+        # Older versions of PyTorch know the first device alone.
+        index = self._device.index
+        settings: dict[str, Any] = {} if index is None else dict(device_index=index)
+        return torch._inductor.aoti_load_package(os.fspath(path), **settings)
+
+
+def register_operators() -> None:
+    """Make PyTorch know all operators of ours that a program may call: each file registers its."""
+    for module in iter_modules(ops.__path__, f"{ops.__name__}."):
+        import_module(module.name)
 
 
 @contextmanager

@@ -132,7 +132,7 @@ def _packed(made: Sequence[Prepared], inputs: Inputs) -> Batch:
 
 
 def _read(path: str | Path, inputs: Inputs) -> np.ndarray:
-    if inputs.channel_order == "file":
+    if inputs.channels not in (1, 3):
         kind = cv2.IMREAD_UNCHANGED
     else:
         kind = cv2.IMREAD_GRAYSCALE if inputs.channels == 1 else cv2.IMREAD_COLOR

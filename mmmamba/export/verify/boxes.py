@@ -15,6 +15,8 @@ PARTNERS = 0.5
 AT_LEAST = 10
 """Boxes of an image that are compared however low their scores are."""
 IN_ORDER = 1e-6
+NEAR = 0.02
+"""How near to a threshold a score is at most, whatever scores may differ by."""
 
 
 @dataclass
@@ -81,7 +83,7 @@ class BoxCheck:
                 if score < floor:
                     continue
                 self.compared += 1
-                near = score <= edge + self.limits.score
+                near = score <= edge + min(self.limits.score, NEAR)
                 self.excused += int(near)
                 self.lost += int(not near)
 

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 import mmmamba.detection  # noqa: F401  (registers the heads)
 from mmmamba.export.graphs import Graph
+from mmmamba.export.onnx import to_onnx
+from mmmamba.export.tracing import trace
 from tests.configs.conftest import CONFIGS
 
 NMS = dict(type="nms", iou_threshold=0.5)
 CLASSES = 3
 WIDTH = 8
-ANY = torch.export.Dim.DYNAMIC
 SIZES = ((136, 200), (131, 155), (256, 149))
 """Heights and widths of images."""
 
@@ -100,26 +101,16 @@ def predict(model: nn.Module, images: Tensor, sizes: Tensor) -> list:
         return [found.pred_instances for found in model.predict(images, samples, rescale=False)]
 
 
-def trace(graph: Graph, size: Sequence[int] | None = None) -> torch.export.ExportedProgram:
+def traced(graph: Graph, size: Sequence[int] | None = None) -> torch.export.ExportedProgram:
     """For two images of a size, or for any number of images of any size."""
     inputs = batch(2, size or (133, 182))[: len(graph.input_names)]
-    shapes = ({0: ANY, 2: ANY, 3: ANY}, {0: ANY})[: len(inputs)] if size is None else None
-    with torch.no_grad():
-        return torch.export.export(graph, inputs, dynamic_shapes=shapes, strict=False)
+    return trace(graph, inputs, dynamic=size is None)
 
 
-def to_onnx(graph: Graph, program: torch.export.ExportedProgram) -> bytes:
-    from mmmamba.export.onnx import detection, pooling
+def onnx_file(graph: Graph, program: torch.export.ExportedProgram) -> bytes:
+    import onnx_ir
 
-    model = torch.onnx.export(
-        program,
-        dynamo=True,
-        custom_translation_table=detection.TRANSLATIONS | pooling.TRANSLATIONS,
-        input_names=[*graph.input_names],
-        output_names=[*graph.output_names],
-        verbose=False,
-    )
-    return model.model_proto.SerializeToString()
+    return onnx_ir.to_proto(to_onnx(program, graph)).SerializeToString()
 
 
 def run_onnx(model: bytes, *inputs: Tensor) -> list[np.ndarray]:
@@ -130,3 +121,26 @@ def run_onnx(model: bytes, *inputs: Tensor) -> list[np.ndarray]:
     session = onnxruntime.InferenceSession(model, options)
     names = [one.name for one in session.get_inputs()]
     return session.run(None, {name: one.numpy() for name, one in zip(names, inputs)})
+
+
+def segmentor(base: str, classes: int = 5, align_corners: bool = False, **test_cfg) -> nn.Module:
+    """The segmentor of a base config made small."""
+    model = Config.fromfile(CONFIGS / "_base_" / "models" / f"{base}.py").model
+    init_default_scope("mmseg")
+    indices = (0, 1, 2, 3) if base == "upernet" else (0, 1, 2)
+    widths = [WIDTH] * len(indices)
+    model.update(
+        backbone=dict(type="FewConvolutions", out_indices=indices),
+        auxiliary_head=None,
+        train_cfg=None,
+        test_cfg=dict(mode="whole") | test_cfg,
+        data_preprocessor=None,
+    )
+    head = model.decode_head
+    head.update(in_channels=widths, channels=WIDTH, align_corners=align_corners)
+    head.update(num_classes=max(classes, 2), out_channels=classes, norm_cfg=dict(type="BN"))
+    head.loss_decode.use_sigmoid = classes == 1
+    if "neck" in model:
+        model.neck.update(in_channels=widths, out_channels=WIDTH)
+    torch.manual_seed(0)
+    return spread(MODELS.build(ConfigDict(model)).eval())

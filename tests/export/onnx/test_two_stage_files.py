@@ -1,0 +1,49 @@
+"""Two-stage detectors as ONNX files find what the detectors predict."""
+
+import pytest
+import torch
+
+from mmmamba.export.graphs.two_stage import TwoStageGraph
+from mmmamba.export.onnx import to_onnx
+from mmmamba.export.tracing import trace
+from tests.export.graphs.two_stage_models import (
+    SIZES,
+    VMAMBA,
+    check,
+    detector,
+    images,
+    leave_one_empty,
+    settings,
+)
+from tests.export.onnx.test_detection import onnxruntime, openvino
+
+ir = pytest.importorskip("onnx_ir")
+
+
+FILES = [
+    ("mask_rcnn_fpn", None, True),
+    pytest.param("mask_rcnn_fpn", VMAMBA, True, marks=pytest.mark.slow),
+    pytest.param("mask_rcnn_fpn", VMAMBA, False, marks=pytest.mark.slow),
+    pytest.param("cascade_mask_rcnn_fpn", VMAMBA, True, marks=pytest.mark.slow),
+    pytest.param("cascade_mask_rcnn_fpn", VMAMBA, False, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("name", "backbone", "dynamic"), FILES)
+def test_a_file_finds_what_the_detector_predicts(name, backbone, dynamic):
+    model = detector(settings(name, backbone))
+    graph = TwoStageGraph(model)
+    batches = [(images(), SIZES)]
+    if dynamic:
+        batches.append((images(1, 150, 101), torch.tensor([[150, 90]])))
+        batches.append((images(3, 70, 64), torch.tensor([[70, 64], [64, 64], [33, 40]])))
+    with torch.no_grad():
+        leave_one_empty(model, graph(*batches[-1]))
+    traced = (images(2, 97, 131), SIZES) if dynamic else batches[0]
+    program = trace(graph, traced, dynamic)
+    data = ir.to_proto(to_onnx(program, graph)).SerializeToString()
+    with torch.no_grad():
+        check(model, batches[0], program.module()(*batches[0]))
+    for runs in (onnxruntime(data), openvino(data)):
+        counts = [count for batch in batches for count in check(model, batch, runs(list(batch)))]
+        assert min(counts) == 0 and max(counts) > 0
