@@ -12,12 +12,16 @@ if TYPE_CHECKING:
 
 
 class Editor:
-    """Makes nodes that stand before another, named after what they are for."""
+    """Makes nodes, named after what they are for.
 
-    def __init__(self, graph: ir.Graph, prefix: str, before: ir.Node) -> None:
+    They stand before a node, or one after the other behind one.
+    """
+
+    def __init__(self, graph: ir.Graph, prefix: str, place: ir.Node, after: bool = False) -> None:
         self.graph = graph
         self.prefix = prefix
-        self._before = before
+        self._place = place
+        self._after = after
         self._made = 0
 
     def constant(self, name: str, value: np.ndarray) -> ir.Value:
@@ -73,5 +77,9 @@ class Editor:
         node.name = f"{self.prefix}_{self._made}"
         for place, value in enumerate(node.outputs):
             value.name = f"{node.name}_{place}"
-        self.graph.insert_before(self._before, node)
+        if self._after:
+            self.graph.insert_after(self._place, node)
+            self._place = node
+        else:
+            self.graph.insert_before(self._place, node)
         return node.outputs

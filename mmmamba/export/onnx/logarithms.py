@@ -28,7 +28,7 @@ def write_logarithms(model: ir.Model) -> int:
         whole = next(iter(log.outputs[0].uses())).node
         small = _small(log)
         assert small is not None
-        editor = Editor(model.graph, f"log{number}", before=whole)
+        editor = Editor(model.graph, f"log{number}", whole)
         editor.replace(whole, [_log(editor, small)])
     return len(found)
 

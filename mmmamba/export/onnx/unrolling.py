@@ -29,7 +29,7 @@ def unroll(model: ir.Model) -> int:
     for node, size in sorted(sizes.items(), key=lambda item: item[1] or 0):
         if size is None or size > min(LARGEST, left):
             continue
-        _write_out(Editor(model.graph, f"loop{done}", before=node), node)
+        _write_out(Editor(model.graph, f"loop{done}", node), node)
         left -= size
         done += 1
     return done
