@@ -87,7 +87,7 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
     import torch
 
     import mmmamba
-    from mmmamba.export.runtimes import open_runtime
+    from mmmamba.exporting.runtimes import open_runtime
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

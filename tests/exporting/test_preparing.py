@@ -13,10 +13,10 @@ from mmengine.registry import DefaultScope
 from mmmamba.config.open import open_config
 from mmmamba.datasets.nodes import dataset_of_tests
 from mmmamba.errors import UsageError
-from mmmamba.export.describing import metadata_of
-from mmmamba.export.metadata import Inputs
-from mmmamba.export.preparing import prepare
-from mmmamba.export.verify import draw
+from mmmamba.exporting.describing import metadata_of
+from mmmamba.exporting.metadata import Inputs
+from mmmamba.exporting.preparing import prepare
+from mmmamba.exporting.verify import draw
 
 from .test_describing import CONFIGS, Boxes, preprocessing_of
 

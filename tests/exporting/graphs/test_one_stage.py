@@ -10,8 +10,8 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
 from mmmamba.errors import UsageError
-from mmmamba.export.graphs import graph_of
-from mmmamba.export.graphs.dense_heads import UNLIMITED
+from mmmamba.exporting.graphs import graph_of
+from mmmamba.exporting.graphs.dense_heads import UNLIMITED
 from tests.configs.conftest import CONFIGS
 
 from .cases import (

@@ -14,11 +14,11 @@ from torch import nn
 from mmmamba import create_backbone
 from mmmamba.config.open import open_config
 from mmmamba.errors import UsageError
-from mmmamba.export.describing import default_size, metadata_of
-from mmmamba.export.graphs import Graph
-from mmmamba.export.metadata import Inputs
-from mmmamba.export.preparing import prepare
-from mmmamba.export.steps import read_pipeline
+from mmmamba.exporting.describing import default_size, metadata_of
+from mmmamba.exporting.graphs import Graph
+from mmmamba.exporting.metadata import Inputs
+from mmmamba.exporting.preparing import prepare
+from mmmamba.exporting.steps import read_pipeline
 from mmmamba.structures.classes import Classes
 
 CONFIGS = Path(__file__).parents[2] / "configs"

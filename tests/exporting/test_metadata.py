@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mmmamba.errors import UsageError
-from mmmamba.export.metadata import Inputs, Metadata, Origin
+from mmmamba.exporting.metadata import Inputs, Metadata, Origin
 
 WHOLE = Metadata(
     format="onnx",

@@ -12,7 +12,7 @@ from mmdet.structures import DetDataSample
 from mmseg.structures import SegDataSample
 
 from mmmamba.errors import UsageError
-from mmmamba.export.opened import ExportedDetector, ExportedSegmentor
+from mmmamba.exporting.opened import ExportedDetector, ExportedSegmentor
 from mmmamba.inference import Predictor
 
 from .onnx_files import CLASSES, write_backbone, write_detector, write_segmentor

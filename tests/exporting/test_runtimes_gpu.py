@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from mmmamba.errors import UsageError
-from mmmamba.export.runtimes import open_runtime, write_to_archive
-from mmmamba.export.runtimes.onnx_runtime import CUDA
-from mmmamba.export.verify import trial_batches, verify
+from mmmamba.exporting.runtimes import open_runtime, write_to_archive
+from mmmamba.exporting.runtimes.onnx_runtime import CUDA
+from mmmamba.exporting.verify import trial_batches, verify
 
 from .small_files import Conv, conv_metadata, write_conv
 

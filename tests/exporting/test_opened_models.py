@@ -17,12 +17,12 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from mmmamba.export.describing import metadata_of
-from mmmamba.export.graphs import Graph, graph_of
-from mmmamba.export.metadata import Metadata
-from mmmamba.export.opened import ExportedDetector, ExportedSegmentor
-from mmmamba.export.pipelines import fitted, own_pipeline
-from mmmamba.export.verify import draw, run_graph
+from mmmamba.exporting.describing import metadata_of
+from mmmamba.exporting.graphs import Graph, graph_of
+from mmmamba.exporting.metadata import Metadata
+from mmmamba.exporting.opened import ExportedDetector, ExportedSegmentor
+from mmmamba.exporting.pipelines import fitted, own_pipeline
+from mmmamba.exporting.verify import draw, run_graph
 
 from .graphs import cases, two_stage_models
 

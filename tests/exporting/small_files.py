@@ -13,8 +13,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from mmmamba.export.graphs import Graph
-from mmmamba.export.metadata import Inputs, Metadata
+from mmmamba.exporting.graphs import Graph
+from mmmamba.exporting.metadata import Inputs, Metadata
 
 TYPES = dict(images=TensorProto.FLOAT, image_sizes=TensorProto.INT64)
 

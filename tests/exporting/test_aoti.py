@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from mmmamba.errors import UsageError
-from mmmamba.export.aoti import check_tools, compile_program
-from mmmamba.export.graphs import Graph
-from mmmamba.export.pt2 import torch_program
-from tests.export.test_pt2 import close, images, tiny
+from mmmamba.exporting.aoti import check_tools, compile_program
+from mmmamba.exporting.graphs import Graph
+from mmmamba.exporting.pt2 import torch_program
+from tests.exporting.test_pt2 import close, images, tiny
 
 FOREIGN = """
 import sys

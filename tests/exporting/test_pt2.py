@@ -14,9 +14,9 @@ from torch import Tensor
 
 from mmmamba import create_backbone
 from mmmamba.errors import UsageError
-from mmmamba.export.graphs import Graph, graph_of
-from mmmamba.export.pt2 import ALONE, NEEDS, OURS, our_operators, save_program, torch_program
-from tests.export.graphs.cases import batch, detector
+from mmmamba.exporting.graphs import Graph, graph_of
+from mmmamba.exporting.pt2 import ALONE, NEEDS, OURS, our_operators, save_program, torch_program
+from tests.exporting.graphs.cases import batch, detector
 
 TINY = dict(embed_dims=16, depths=(1, 1, 1, 1))
 # How a file is loaded where there is no mmmamba: a name that cannot be imported.

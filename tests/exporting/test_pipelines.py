@@ -9,7 +9,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
 
 import mmmamba  # noqa: F401  before mmdet, which imports mmcv's operators
-from mmmamba.export.pipelines import fit_tests, fitted
+from mmmamba.exporting.pipelines import fit_tests, fitted
 
 LOAD = dict(type="LoadImageFromFile")
 LABELS = dict(type="LoadAnnotations", with_bbox=True)

@@ -15,14 +15,14 @@ import torch
 
 import mmmamba.ops
 from mmmamba.errors import UsageError
-from mmmamba.export.metadata import Metadata
-from mmmamba.export.runtimes import (
+from mmmamba.exporting.metadata import Metadata
+from mmmamba.exporting.runtimes import (
     open_runtime,
     read_metadata,
     write_to_archive,
     write_to_openvino,
 )
-from mmmamba.export.runtimes.torch_files import register_operators
+from mmmamba.exporting.runtimes.torch_files import register_operators
 
 from .small_files import Conv, conv_metadata, write_conv
 

@@ -20,10 +20,10 @@ import torch
 from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
 from PIL import Image
 
-from mmmamba.export.example import example_of, write_example
-from mmmamba.export.metadata import Inputs, Metadata
-from mmmamba.export.preparing import prepare
-from mmmamba.export.verify import draw
+from mmmamba.exporting.example import example_of, write_example
+from mmmamba.exporting.metadata import Inputs, Metadata
+from mmmamba.exporting.preparing import prepare
+from mmmamba.exporting.verify import draw
 
 from .small_files import conv_metadata, write_bright, write_conv
 

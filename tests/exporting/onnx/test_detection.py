@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmmamba.export.onnx.as_openvino import keep_meanings
-from mmmamba.export.onnx.detection import TRANSLATIONS
+from mmmamba.exporting.onnx.as_openvino import keep_meanings
+from mmmamba.exporting.onnx.detection import TRANSLATIONS
 from mmmamba.ops import grouped_nms
 from mmmamba.ops.best import best
 from mmmamba.ops.roi_align import pool_regions_op

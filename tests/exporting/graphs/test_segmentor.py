@@ -10,7 +10,7 @@ from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor, nn
 
 from mmmamba.errors import UsageError
-from mmmamba.export.graphs import graph_of
+from mmmamba.exporting.graphs import graph_of
 
 from .cases import SIZES, batch, onnx_file, run_onnx, segmentor, traced
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from mmmamba.errors import UsageError
-from mmmamba.export.graphs.two_stage import TwoStageGraph
-from mmmamba.export.tracing import trace
-from tests.export.graphs.two_stage_models import (
+from mmmamba.exporting.graphs.two_stage import TwoStageGraph
+from mmmamba.exporting.tracing import trace
+from tests.exporting.graphs.two_stage_models import (
     SIZES,
     VMAMBA,
     check,

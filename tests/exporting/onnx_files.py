@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from mmmamba.export.metadata import Inputs, Metadata
+from mmmamba.exporting.metadata import Inputs, Metadata
 
 CLASSES = ("blue", "green", "red")
 THRESHOLD = 128.0

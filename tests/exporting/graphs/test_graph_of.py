@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mmmamba.errors import UsageError
-from mmmamba.export.graphs import graph_of
+from mmmamba.exporting.graphs import graph_of
 from mmmamba.models.backbones import VMamba
 
 from .cases import FewConvolutions, batch, detector, segmentor

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from mmmamba.errors import UsageError
-from mmmamba.export.graphs import Graph
-from mmmamba.export.metadata import Inputs, Metadata
-from mmmamba.export.runtimes import Runtime, open_runtime
-from mmmamba.export.verify import LIMITS, Batch, Limits, draw, trial_batches, verify
+from mmmamba.exporting.graphs import Graph
+from mmmamba.exporting.metadata import Inputs, Metadata
+from mmmamba.exporting.runtimes import Runtime, open_runtime
+from mmmamba.exporting.verify import LIMITS, Batch, Limits, draw, trial_batches, verify
 
 from .small_files import Conv, conv_metadata, write_conv
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from mmmamba.errors import UsageError
-from mmmamba.export.files import FORMATS, check_file, format_of
-from mmmamba.export.request import make_request
+from mmmamba.exporting.files import FORMATS, check_file, format_of
+from mmmamba.exporting.request import make_request
 
 
 @pytest.fixture(autouse=True)

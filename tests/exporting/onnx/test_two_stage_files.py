@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from mmmamba.export.graphs.two_stage import TwoStageGraph
-from mmmamba.export.onnx import to_onnx
-from mmmamba.export.tracing import trace
-from tests.export.graphs.two_stage_models import (
+from mmmamba.exporting.graphs.two_stage import TwoStageGraph
+from mmmamba.exporting.onnx import to_onnx
+from mmmamba.exporting.tracing import trace
+from tests.exporting.graphs.two_stage_models import (
     SIZES,
     VMAMBA,
     check,
@@ -15,7 +15,7 @@ from tests.export.graphs.two_stage_models import (
     leave_one_empty,
     settings,
 )
-from tests.export.onnx.test_detection import onnxruntime, openvino
+from tests.exporting.onnx.test_detection import onnxruntime, openvino
 
 ir = pytest.importorskip("onnx_ir")
 

@@ -12,9 +12,9 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
 import mmmamba.detection  # noqa: F401  (registers the heads)
-from mmmamba.export.graphs import Graph
-from mmmamba.export.onnx import to_onnx
-from mmmamba.export.tracing import trace
+from mmmamba.exporting.graphs import Graph
+from mmmamba.exporting.onnx import to_onnx
+from mmmamba.exporting.tracing import trace
 from tests.configs.conftest import CONFIGS
 
 NMS = dict(type="nms", iou_threshold=0.5)
