@@ -129,7 +129,7 @@ class TokenEmbedding(nn.Module):
         layout = self.layout(*x_BHWC.shape[1:3])
         x_BLC = x_BHWC.flatten(1, 2)
         if self.cls_token is not None:
-            x_BLC = layout.insert(x_BLC, self.cls_token.expand(len(x_BLC), -1, -1))
+            x_BLC = layout.insert(x_BLC, self.cls_token.expand(x_BLC.shape[0], -1, -1))
         if self.pos_embed is None:
             return x_BLC, layout
         # Each time anew: the table learns, and at other sizes its gradient comes through the
@@ -174,7 +174,7 @@ class RegisterEmbedding(nn.Module):
         layout = self.layout(H, W)
         cells_BLC = x_BHWC.flatten(1, 2) + resize_cells(self.pos_embed, self.grid_size, (H, W))
         registers_1EC = self.cls_token + self.pos_embed_cls
-        return layout.insert(cells_BLC, registers_1EC.expand(len(cells_BLC), -1, -1)), layout
+        return layout.insert(cells_BLC, registers_1EC.expand(cells_BLC.shape[0], -1, -1)), layout
 
     def extra_repr(self) -> str:
         return f"grid_size={self.grid_size}, registers={self.registers}"

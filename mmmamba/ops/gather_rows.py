@@ -9,9 +9,11 @@ read from there.
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from .derivatives import differentiated_again, unwatched, watched
 from .launch import DTYPES, HAS_TRITON
+from .lowering import lowers
 
 
 def gather_rows(x_BNC: Tensor, index_M: Tensor, inverse_NK: Tensor) -> Tensor:
@@ -22,6 +24,10 @@ def gather_rows(x_BNC: Tensor, index_M: Tensor, inverse_NK: Tensor) -> Tensor:
         inverse_NK: the places of the index that read row n, M for none. Either the index never
             reads zeros or the inverse has no empty place.
     """
+    if lowers():
+        # Of sides that are symbols it may not be known: a row of zeros too many is never read.
+        complete = statically_known_true(index_M.shape[0] <= inverse_NK.numel())
+        return _plain(x_BNC, index_M, not complete)
     if watched():
         return _plain(x_BNC, index_M, len(index_M) > inverse_NK.numel())
     return _Gather.apply(x_BNC, index_M, inverse_NK)

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from .launch import HAS_TRITON
 from .library import register
+from .lowered_nms import lowered_nms
+from .lowering import unrolls
 
 PAIRS = 2**32
 """Pairs of boxes whose overlap is noted at once, a bit each: half a GiB.
@@ -72,12 +74,13 @@ def _suppress_counted(
     boxes_GN4: Tensor, threshold: float, count_G: Tensor | None, most: int | None
 ) -> Tensor:
     """The same as one operator, which knows no counts."""
+    suppress = lowered_nms if unrolls() else suppress_op
     if count_G is None:
-        return suppress_op(boxes_GN4, threshold, most)
+        return suppress(boxes_GN4, threshold, most)
     there_GN = torch.arange(boxes_GN4.shape[1], device=boxes_GN4.device) < count_G[:, None]
     # A product, which other programs are faster at than at a choice; what is no number then has no
     # part in it either.
-    return suppress_op(boxes_GN4 * there_GN[..., None], threshold, most) & there_GN
+    return suppress(boxes_GN4 * there_GN[..., None], threshold, most) & there_GN
 
 
 def _suppress(boxes: Tensor, threshold: float, most: int | None = None) -> Tensor:

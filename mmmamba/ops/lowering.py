@@ -9,13 +9,18 @@ from contextvars import ContextVar
 
 from torch.utils._python_dispatch import _disable_current_modes
 
-_LOWERING = ContextVar("lowering", default=False)
+_LOWERING = ContextVar("lowering", default="")
 
 
 @contextmanager
-def lowering() -> Iterator[None]:
-    """Operators called inside leave none of ours in what is traced."""
-    token = _LOWERING.set(True)
+def lowering(unrolled: bool = False) -> Iterator[None]:
+    """Operators called inside leave none of ours in what is traced.
+
+    Args:
+        unrolled: write the steps of scans out in groups, for a compiler that makes one kernel of
+            many operators; else scans are loops.
+    """
+    token = _LOWERING.set("unrolled" if unrolled else "loops")
     try:
         yield
     finally:
@@ -24,7 +29,12 @@ def lowering() -> Iterator[None]:
 
 def lowers() -> bool:
     """Whether this runs inside of `lowering`."""
-    return _LOWERING.get()
+    return bool(_LOWERING.get())
+
+
+def unrolls() -> bool:
+    """Whether this runs inside of `lowering(unrolled=True)`."""
+    return _LOWERING.get() == "unrolled"
 
 
 def beside_tracing() -> AbstractContextManager:

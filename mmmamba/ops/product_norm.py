@@ -56,7 +56,7 @@ def _plain(
     out_dtype: torch.dtype,
 ) -> Tensor:
     dtype = torch.promote_types(x.dtype, torch.float32)
-    factor = factor_BC.to(dtype).view(len(x), *[1] * (x.dim() - 2), -1)
+    factor = factor_BC.to(dtype).view(x.shape[0], *[1] * (x.dim() - 2), -1)
     product = x.to(dtype) * y * factor
     normed = F.layer_norm(product, weight.shape, weight.to(dtype), bias.to(dtype), eps)
     return normed.to(out_dtype)

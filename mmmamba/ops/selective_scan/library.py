@@ -15,10 +15,11 @@ from torch.utils.flop_counter import register_flop_formula
 
 from ..derivatives import differentiated_again, gradients, transformed
 from ..library import below_autograd, differentiate, refuse_derivatives, register
-from ..lowering import lowers
+from ..lowering import lowers, unrolls
 from .common import NO_STATES, ScanArgs, no_states, scan_dtype
 from .dispatch import backend_module, plain_module, resolve
 from .lowered import lowered_scan
+from .unrolled import unrolled_scan
 
 Gradients = tuple[Tensor | None, ...]
 
@@ -278,7 +279,8 @@ differentiate(scan_op, _Watched, _plain_operator)
 def run(given: ScanInputs) -> Tensor:
     """y of `scan_op`, by the shorter way for plain tensors that nothing traces or counts."""
     if lowers():
-        return lowered_scan(*given.differentiable, given.args)
+        scan = unrolled_scan if unrolls() else lowered_scan
+        return scan(*given.differentiable, given.args)
     # First, as a compiler cannot trace `transformed`.
     if torch.compiler.is_compiling():
         return scan_op(*given)[0]

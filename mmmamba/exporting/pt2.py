@@ -1,0 +1,75 @@
+"""Programs of `torch.export`: with our operators, or of PyTorch's alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+
+from ..errors import UsageError
+from .graphs import Graph
+from .tracing import trace
+
+NEEDS = "needs.txt"
+"""The extra file of a program that says what has to be imported before it is loaded."""
+OURS = "import mmmamba.ops, then torch.export.load: the program calls operators of mmmamba"
+ALONE = "PyTorch alone"
+
+REGIONS = "mmmamba::pool_regions"
+"""Takes as many samples as a region is large, which no operator of PyTorch's does."""
+
+
+def torch_program(
+    graph: Graph, inputs: Sequence[Tensor], dynamic: bool = False, standalone: bool = False
+) -> ExportedProgram:
+    """The program of a graph, for `torch.export.save` or AOTInductor.
+
+    Args:
+        inputs: on the device that the program is for.
+        standalone: of PyTorch's operators alone, for who has no mmmamba. Else scans are our
+            operators: their kernels are the faster, on a CPU and on a GPU.
+
+    Raises:
+        UsageError: a part of it has no form in PyTorch's operators.
+    """
+    program = trace(graph, inputs, dynamic, lowered=standalone, unrolled=standalone)
+    if standalone:
+        _check_alone(our_operators(program))
+    return program
+
+
+def our_operators(program: ExportedProgram) -> list[str]:
+    """The names of operators of mmmamba that a program calls."""
+    return sorted(set(_ours(program.graph_module)))
+
+
+def _ours(module: fx.GraphModule) -> Iterator[str]:
+    for part in module.modules():
+        if isinstance(part, fx.GraphModule):
+            targets = (node.target for node in part.graph.nodes)
+            operators = (one for one in targets if isinstance(one, torch._ops.OpOverload))
+            yield from (one.name() for one in operators if one.namespace == "mmmamba")
+
+
+def _check_alone(operators: list[str]) -> None:
+    if not operators:
+        return
+    why = ", ".join(operators)
+    if any(name.startswith(REGIONS) for name in operators):
+        why = (
+            "two-stage detectors read each region with as many samples as it is large, which no "
+            f"operator of PyTorch's does ({why})"
+        )
+    raise UsageError(
+        f"a file that needs PyTorch alone cannot hold this model: {why}. Leave our operators in "
+        "it, and mmmamba is imported where it is loaded; or export it to ONNX"
+    )
+
+
+def save_program(program: ExportedProgram, path: Path) -> None:
+    """Write a `.pt2`, which says what it needs."""
+    needs = OURS if our_operators(program) else ALONE
+    torch.export.save(program, path, extra_files={NEEDS: needs})
