@@ -18,10 +18,10 @@ class Beside(Graph):
 
     def __init__(self) -> None:
         super().__init__()
-        self.half = nn.Conv2d(3, 2, 3, 2, 1)
+        self.conv = nn.Conv2d(3, 2, 3, 2, 1)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        larger = nn.functional.interpolate(self.half(inputs[0]), scale_factor=2.0)
+        larger = nn.functional.interpolate(self.conv(inputs[0]), scale_factor=2.0)
         return (torch.cat([larger, inputs[0]], dim=1),)
 
 
