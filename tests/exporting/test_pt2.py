@@ -106,6 +106,7 @@ def test_one_stage_detectors_alone() -> None:
             torch.testing.assert_close(got, want)
 
 
+@pytest.mark.slow
 def test_two_stage_detectors_need_torchvision(tmp_path: Path) -> None:
     model = two_stage_models.detector(two_stage_models.settings())
     graph = graph_of(model).eval()
