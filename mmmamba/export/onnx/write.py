@@ -64,6 +64,13 @@ def _simplify(model: ir.Model) -> None:
         common.OutputFixPass(),
         common.NameFixPass(),
     )(model)
+    # Where in which module each node comes from: 1.5 of the 34 MiB of a MobileMamba-T2.
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in model.graph.initializers.values():
+        value.metadata_props.clear()
 
 
 def translations() -> dict[object, Callable]:
