@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 
 from ..graphs.base import IMAGES, Graph
 from .detection import TRANSLATIONS as OF_DETECTION
+from .parts import split_weights
 from .pooling import TRANSLATIONS as OF_POOLING
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def _simplify(model: ir.Model) -> None:
     from onnxscript import optimizer
 
     Sequential(common.InlinePass(), common.IdentityEliminationPass())(model)
+    split_weights(model)
     optimizer.fold_constants(
         model, onnx_shape_inference=True, input_size_limit=LARGEST, output_size_limit=LARGEST
     )
