@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...engine.reliability import refuse_unpickling
-from ...export.request import make_request
-from ...export.run import Exported, export_file
+from ...exporting.request import make_request
+from ...exporting.run import Exported, export_file
 from ...inference.opening import choose_device
 from ...ops.selective_scan import check_environment
 from .subject import find_name, open_subject
