@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from .library import register
+from .lowering import unrolls
 
 FEW = 8
 """Of so many times as many scores the best are looked for without sorting all on a CPU."""
@@ -17,6 +18,8 @@ def best(scores: Tensor, number: int) -> tuple[Tensor, Tensor]:
     Args:
         number: how many of each row, at most its length.
     """
+    if unrolls():
+        return _best_sorted(scores, number)
     if torch.compiler.is_exporting():
         return best_op(scores, number)
     return _best(scores, number)
@@ -28,6 +31,10 @@ def _best(scores: Tensor, number: int) -> tuple[Tensor, Tensor]:
         values, places = (torch.stack(parts) for parts in zip(*rows))
         shape = (*scores.shape[:-1], number)
         return values.view(shape), places.view(shape)
+    return _best_sorted(scores, number)
+
+
+def _best_sorted(scores: Tensor, number: int) -> tuple[Tensor, Tensor]:
     values, places = scores.sort(dim=-1, descending=True, stable=True)
     return values[..., :number], places[..., :number]
 
