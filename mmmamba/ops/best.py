@@ -5,9 +5,10 @@ from torch import Tensor
 
 from .library import register
 from .lowering import unrolls
+from .waiting import costs_a_wait
 
 FEW = 8
-"""Of so many times as many scores the best are looked for without sorting all on a CPU."""
+"""Where there are so many times as many scores, a CPU looks for the best without sorting all."""
 
 
 def best(scores: Tensor, number: int) -> tuple[Tensor, Tensor]:
@@ -26,7 +27,7 @@ def best(scores: Tensor, number: int) -> tuple[Tensor, Tensor]:
 
 
 def _best(scores: Tensor, number: int) -> tuple[Tensor, Tensor]:
-    if not scores.is_cuda and number * FEW <= scores.shape[-1]:
+    if not costs_a_wait(scores) and number * FEW <= scores.shape[-1]:
         rows = [_best_of_row(row, number) for row in scores.reshape(-1, scores.shape[-1])]
         values, places = (torch.stack(parts) for parts in zip(*rows))
         shape = (*scores.shape[:-1], number)
@@ -41,8 +42,8 @@ def _best_sorted(scores: Tensor, number: int) -> tuple[Tensor, Tensor]:
 
 def _best_of_row(row: Tensor, number: int) -> tuple[Tensor, Tensor]:
     """Few of many without sorting all, which a CPU takes long for."""
-    # At least so many, and all that are equal to the last of them.
-    place = (row >= row.topk(number).values[-1]).nonzero()[:, 0]
+    # At least so many, and all that are equal to the last of them; what is no number comes first.
+    place = (~(row < row.topk(number).values[-1])).nonzero()[:, 0]
     values, order = row[place].sort(descending=True, stable=True)
     return values[:number], place[order[:number]]
 

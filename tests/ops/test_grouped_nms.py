@@ -90,3 +90,14 @@ def test_on_a_gpu(count, length):
         torch.cuda.set_sync_debug_mode("default")
     assert found.equal(again)
     assert some.cpu().equal(grouped_nms(boxes, 0.7, number.cpu()))
+
+
+@pytest.mark.parametrize("most", [1, 3, 1000])
+def test_the_first_that_are_taken_are_the_same(most):
+    """Boxes of which nearly all are suppressed, so that more have to compete than at first."""
+    generator = torch.Generator().manual_seed(0)
+    first = 9 * torch.rand(2, 700, 2, generator=generator)
+    boxes = torch.cat([first, first + 20], dim=-1)
+    every, some = grouped_nms(boxes, 0.3), grouped_nms(boxes, 0.3, most=most)
+    for one, other in zip(every, some):
+        assert torch.equal(one.nonzero()[:most], other.nonzero()[:most])

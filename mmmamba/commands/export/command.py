@@ -6,7 +6,7 @@ import argparse
 import re
 from functools import partial
 
-from ...export.files import FORMATS
+from ...exporting.files import FORMATS
 from ..config_options import add_config_options
 
 EPILOG = """formats:

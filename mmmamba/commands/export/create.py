@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...engine.reliability import refuse_unpickling
-from ...export.request import make_request
-from ...export.run import Exported, export_file
+from ...exporting.request import make_request
+from ...exporting.run import Exported, export_file
 from ...inference.opening import choose_device
 from ...ops.selective_scan import check_environment
 from .subject import find_name, open_subject
@@ -92,4 +92,7 @@ def export(
     )
     weights = None if checkpoint is None else os.fspath(checkpoint)
     subject = open_subject(os.fspath(model), weights, cfg_options, target)
-    return export_file(subject, request, log or logging.getLogger("mmmamba").info)
+    say = log or logging.getLogger("mmmamba").info
+    if not subject.checkpoint:
+        say(f"{subject.config} has random weights: none were named")
+    return export_file(subject, request, say)

@@ -8,8 +8,9 @@ by name in a config. A training step goes through them in this order:
    in one piece (`datasets/shared_batch.py`).
 2. `NoCopyMaskRCNN` or `NoCopyCascadeRCNN` (`detectors`) hands the samples to both stages as they
    are, and their ground truth filled up to one number in each image.
-3. `BatchedRPNHead` (`rpn_head`, with `anchor_grid`) assigns anchors, draws samples, and computes
-   losses, for all images at once, and proposals, whose number it does not ask (`proposals`).
+3. `BatchedRPNHead` (`rpn_head`, with `anchor_grid` and `candidates`) assigns anchors, draws
+   samples, and computes losses, for all images at once, and proposals, whose number it does not
+   ask (`proposals`).
 4. `BatchedRoIHead` (`roi_head`) or `BatchedCascadeRoIHead` (`cascade_roi_head`) samples regions
    into a fixed number of places (`regions`) and weighs losses by which of them are filled
    (`region_losses`). Features come from `SortedRoIExtractor` (`roi_extractor`). Both stages ask

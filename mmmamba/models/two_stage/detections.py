@@ -72,6 +72,7 @@ def select_detections(
         apart_BCP4.flatten(0, 1),
         cfg.nms.iou_threshold,
         above_BCP.sum(2, dtype=torch.int32).flatten(),
+        cfg.max_per_img,
     ).view_as(above_BCP)
 
     # Back in the order of proposals, then of classes.

@@ -223,7 +223,9 @@ class BatchedRPNHead(RPNHead):
         largest_B1 = competing_BLN4.flatten(1).amax(1, keepdim=True)
         offset_BL = places(len(flat.sizes), largest_B1.device) * (largest_B1 + 1)
         keep = grouped_nms(
-            (competing_BLN4 + offset_BL[:, :, None, None]).flatten(0, 1), cfg.nms.iou_threshold
+            (competing_BLN4 + offset_BL[:, :, None, None]).flatten(0, 1),
+            cfg.nms.iou_threshold,
+            most=cfg.max_per_img,
         )
         valid_BLN &= keep.view_as(valid_BLN)
         # A sigmoid is above -1, so that what is not kept comes last.

@@ -12,7 +12,7 @@ import torch
 
 import mmmamba
 from mmmamba.commands import main
-from mmmamba.export.request import Request, Subject
+from mmmamba.exporting.request import Request, Subject
 
 from ...inference import colours
 
@@ -33,9 +33,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Subject
         passed = "wrong" not in request.out.name
         return SimpleNamespace(path=request.out, report=SimpleNamespace(passed=passed))
 
-    fake: Any = ModuleType("mmmamba.export.run")
+    fake: Any = ModuleType("mmmamba.exporting.run")
     fake.export_file, fake.Exported = export_file, SimpleNamespace
-    monkeypatch.setitem(sys.modules, "mmmamba.export.run", fake)
+    monkeypatch.setitem(sys.modules, "mmmamba.exporting.run", fake)
     monkeypatch.delitem(sys.modules, "mmmamba.commands.export.create", raising=False)
     monkeypatch.delitem(mmmamba.__dict__, "export", raising=False)
     yield calls
@@ -68,10 +68,11 @@ def test_a_config_and_a_checkpoint(asked: list, segmentor_run: Path, tmp_path: P
     assert subject.checkpoint == str(checkpoint) and subject.classes[0] == "nothing"
 
 
-def test_a_backbone_by_name(asked: list) -> None:
+def test_a_backbone_by_name(asked: list, capsys: pytest.CaptureFixture) -> None:
     assert main(["export", "vmamba_t", "--dynamic", "--out", "maps.pt2", *TINY]) == 0
     ((subject, request),) = asked
     assert request.dynamic and request.format == "pt2" and subject.cfg is None
+    assert "vmamba_t has random weights" in capsys.readouterr().out
     assert subject.config == "vmamba_t" and subject.checkpoint == "" and subject.classes == ()
     with torch.no_grad():
         assert subject.model(torch.zeros(1, 3, 32, 32))[0].shape[1] == 16

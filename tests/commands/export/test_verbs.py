@@ -15,7 +15,7 @@ import mmmamba
 from mmmamba.commands import main
 from mmmamba.config.find import find_config
 
-from ...export.onnx_files import (
+from ...exporting.onnx_files import (
     CLASSES,
     write_backbone,
     write_detector,

@@ -15,7 +15,7 @@ from mmmamba.models.two_stage import (
     roi_extractor,
     rpn_head,
 )
-from mmmamba.ops import waiting
+from mmmamba.ops import best, waiting
 
 READS = {
     "aten::_local_scalar_dense",
@@ -75,7 +75,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
         return call
 
     with monkeypatch.context() as patch:
-        for module in (detections, regions):
+        for module in (best, detections, regions):
             patch.setattr(module, "costs_a_wait", lambda x: True)
         for module in (detections, rpn_head):
             patch.setattr(module, "grouped_nms", one("grouped_nms", detections.grouped_nms))

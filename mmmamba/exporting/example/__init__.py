@@ -1,0 +1,73 @@
+"""The example beside an ONNX file: NumPy, Pillow and onnxruntime alone run it on an image."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+from ..metadata import Metadata
+
+logger = logging.getLogger("mmmamba")
+
+TEMPLATE = Path(__file__).with_name("template.py")
+WHEN = "  # when "
+"""Behind a line of the template: the conditions that it stands for, all of which must hold."""
+START = "session = "
+"""Where the functions of the template end."""
+ENDING = "_example.py"
+
+
+def write_example(path: Path, metadata: Metadata) -> Path | None:
+    """Write `NAME_example.py` beside `NAME.onnx`; None, and said in the log, if none can be.
+
+    It has only the lines that this file needs.
+    """
+    inputs = metadata.inputs
+    if inputs.unknown or inputs.channels not in (1, 3):
+        why = f"does {', '.join(inputs.unknown)}"
+        if inputs.channels not in (1, 3):
+            why = f"reads images of {inputs.channels} channels, which Pillow does not"
+        logger.warning("No example is written beside %s: its config %s", path.name, why)
+        return None
+    example = path.with_name(path.stem + ENDING)
+    example.write_text(example_of(path.name, metadata), encoding="utf-8")
+    return example
+
+
+def example_of(name: str, metadata: Metadata) -> str:
+    """The example's text for a file of a name."""
+    holds = _conditions(metadata)
+    lines: list[str] = []
+    for line in TEMPLATE.read_text(encoding="utf-8").splitlines():
+        code, when, conditions = line.partition(WHEN)
+        if not when or holds.issuperset(conditions.split()):
+            lines.append(code)
+    functions, start, program = "\n".join(lines).partition(START)
+    # Between the parts that are left.
+    program = re.sub(r"\n{3,}", "\n\n", program).rstrip() + "\n"
+    text = functions + start + program
+    return text.replace("EXAMPLE", Path(name).stem + ENDING).replace("MODEL", name)
+
+
+def _conditions(metadata: Metadata) -> set[str]:
+    inputs, outputs = metadata.inputs, metadata.outputs
+    holds = {metadata.task, inputs.resize, inputs.pad_place}
+    holds |= {inputs.channel_order} & {"bgr", "grey"}
+    if inputs.channel_order != "grey":
+        holds.add("colour")
+    if inputs.resize in ("keep_ratio", "letterbox"):
+        holds.add("scaled")
+    if inputs.resize in ("keep_ratio", "none"):
+        holds.add("nearest")
+    if inputs.multiple > 1:
+        holds.add("twice")
+    sized = "pad_to" if inputs.pad_to else "divided"
+    holds.add("fixed" if inputs.size else sized)
+    if metadata.task == "segmentation":
+        holds.add(outputs[0])
+    elif metadata.task == "detection":
+        holds.add("masks" if "masks" in outputs else "boxes")
+        holds |= set() if "labels" in outputs else {"raw"}
+        holds |= {"clipped"} if metadata.clip_boxes else set()
+    return holds

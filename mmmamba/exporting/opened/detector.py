@@ -1,0 +1,117 @@
+"""A file that finds objects, as a detector of mmdet's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.models import BaseDetector
+from mmdet.structures import DetDataSample
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from ...errors import UsageError
+from ...models.two_stage.detections import Detections, mask_shapes, scale_factors, unpad
+from ...models.yolo.box_selection import to_original
+from ..runtimes import Runtime, open_runtime
+from .batches import run_batch
+from .preprocessor import ExportedPreprocessor, as_arrays
+
+
+@MODELS.register_module()
+class ExportedDetector(BaseDetector):
+    """An exported detector, with what a runtime of its format finds.
+
+    It has no parameters: all is in the file.
+
+    Args:
+        path: of the file.
+        device: that the runtime uses.
+        threads: of the runtime on a CPU; its own choice if None.
+        runtime: that of the file, where it is open already.
+
+    Raises:
+        UsageError: the file cannot be opened, or is none of a detector with its suppression.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        device: str = "cpu",
+        threads: int | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
+        super().__init__()
+        self.runtime = runtime or open_runtime(path, device, threads)
+        self.metadata = self.runtime.metadata
+        check_task(path, self.metadata.task, "detection")
+        self.data_preprocessor = ExportedPreprocessor(self.metadata, path)
+        self.path = path
+        if "labels" not in self.metadata.outputs:
+            raise UsageError(
+                f"{path} holds the boxes of all places without suppression (--no-nms), which no "
+                "results can be made of here. Export it without --no-nms"
+            )
+
+    def predict(
+        self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], rescale: bool = True
+    ) -> list[DetDataSample]:
+        """Boxes, scores, labels and, where the file has them, masks of each image."""
+        metas = [sample.metainfo for sample in batch_data_samples]
+        sizes_B2 = torch.tensor([meta["img_shape"][:2] for meta in metas])
+        inputs = as_arrays(images=batch_inputs, image_sizes=sizes_B2)
+        found = run_batch(self.runtime, {name: inputs[name] for name in self.metadata.inputs.names})
+        results = self._results(found, metas, rescale, batch_inputs.device)
+        return self.add_pred_to_datasample(batch_data_samples, results)
+
+    def _results(
+        self,
+        found: Mapping[str, np.ndarray],
+        metas: Sequence[dict],
+        rescale: bool,
+        device: torch.device,
+    ) -> list[Any]:
+        """mmdet's results of each image, in pixels of its original with `rescale`."""
+        # A pipeline that resizes nothing leaves no factor.
+        metas = [{"scale_factor": (1.0, 1.0), **meta} for meta in metas]
+        held = {name: torch.from_numpy(value).to(device) for name, value in found.items()}
+        boxes_BN4, labels_BN = held["boxes"], held["labels"]
+        # What fills an image's row up has no label.
+        count_B = (labels_BN >= 0).sum(1)
+        if rescale and self.metadata.clip_boxes:
+            boxes_BN4 = to_original(boxes_BN4, metas)
+        elif rescale:
+            boxes_BN4 = moved(boxes_BN4, metas) / scale_factors(metas, boxes_BN4.device)
+        detections = Detections(boxes_BN4, held["scores"], labels_BN, count_B)
+        if "masks" not in held:
+            return unpad(detections, count_B.tolist())
+        shapes = mask_shapes(metas, rescale)
+        threshold = self.metadata.mask_threshold
+        return unpad(detections, count_B.tolist(), held["masks"], shapes, threshold)
+
+    def extract_feat(self, batch_inputs: Tensor) -> Any:
+        raise UsageError(f"{self.path} gives results alone: its maps stay inside")
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: Any) -> Any:
+        raise UsageError(f"{self.path} cannot be trained: train the model that it was exported of")
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: Any = None) -> Any:
+        return self.extract_feat(batch_inputs)
+
+
+def check_task(path: str, found: str, wanted: str) -> None:
+    """Make sure that a file does what it is opened for.
+
+    Raises:
+        UsageError: it does something else.
+    """
+    if found != wanted:
+        raise UsageError(f"{path} is a file for {found}, wanted one for {wanted}")
+
+
+def moved(boxes_BN4: Tensor, metas: Sequence[dict]) -> Tensor:
+    """Boxes without the padding above and on the left of their images."""
+    corners = [[*meta.get("pad_param", (0, 0, 0, 0))[2::-2]] * 2 for meta in metas]
+    return boxes_BN4 - torch.tensor(corners, device=boxes_BN4.device)[:, None]

@@ -1,0 +1,6 @@
+"""Products in int8: chosen by measured error, with ranges from images."""
+
+from .report import QuantizeReport
+from .search import quantize
+
+__all__ = ["QuantizeReport", "quantize"]

@@ -1,0 +1,50 @@
+"""ONNX files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..metadata import Metadata
+from .base import Job
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+LARGEST = 1_900_000_000
+"""Bytes of weights that a file holds itself: its format ends at 2 GiB."""
+WEIGHTS = ".data"
+"""Ending of the file that holds them otherwise, behind the first one's."""
+
+
+class OnnxWriter:
+    """For onnxruntime, and whatever else reads ONNX."""
+
+    needs: tuple[str, ...] = ("onnx", "onnxscript", "onnxruntime")
+
+    def write(self, job: Job, path: Path) -> None:
+        save(make(job), path)
+
+    def describe(self, path: Path, metadata: Metadata) -> None:
+        import onnx
+
+        # Weights in a file of their own stay there.
+        model = onnx.load(str(path), load_external_data=False)
+        onnx.helper.set_model_props(model, metadata.to_strings())
+        onnx.save(model, str(path))
+
+
+def make(job: Job) -> ir.Model:
+    """The model of a job in its precision."""
+    from ..onnx import to_onnx
+
+    return to_onnx(job.program(), job.graph)
+
+
+def save(model: ir.Model, path: Path) -> None:
+    """Write a model, its weights beside it if they are too many for one file."""
+    import onnx_ir as ir
+
+    weights = (value.const_value for value in model.graph.initializers.values())
+    large = sum(one.nbytes for one in weights if one is not None) > LARGEST
+    ir.save(model, path, external_data=path.name + WEIGHTS if large else None)
