@@ -33,14 +33,17 @@ class Job:
     subject: Subject
     log: Callable[[str], object]
 
-    def program(self, lowered: bool = True) -> ExportedProgram:
+    def program(self, lowered: bool = True, unrolled: bool = False) -> ExportedProgram:
         """The traced graph.
+
+        Args:
+            lowered, unrolled: as `trace` takes them.
 
         Raises:
             UsageError: a part of it that cannot be traced, or not at every size.
         """
         try:
-            return trace(self.graph, self.inputs(), self.request.dynamic, lowered)
+            return trace(self.graph, self.inputs(), self.request.dynamic, lowered, unrolled)
         except (torch._dynamo.exc.UserError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             cure = " Name a size: --size H W" if self.request.dynamic else ""
