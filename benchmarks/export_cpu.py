@@ -69,16 +69,21 @@ def one(name: str, dynamic: bool, formats: list[str]) -> dict[str, Any]:
                 f"{kind}_cpu_seconds": time.process_time() - used,
                 f"{kind}_error": worst(made.report),
                 f"{kind}_passed": made.report.passed,
-                f"{kind}_MiB": sum(f.stat().st_size for f in Path(folder).glob(f"{out.stem}*"))
-                / MIB,
+                f"{kind}_MiB": sum(f.stat().st_size for f in _files(out)) / MIB,
             }
     return row
+
+
+def _files(out: Path) -> list[Path]:
+    """A file and those of its weights."""
+    beside = [out.with_name(out.name + ".data"), out.with_suffix(".bin")]
+    return [out, *(file for file in beside if file.exists())]
 
 
 def worst(report: Any) -> float:
     """The largest error of a map, as a share of its spread."""
     outputs = report.to_json()["outputs"].values()
-    return max(numbers.get("error", float("inf")) for numbers in outputs)
+    return max(numbers["error_of_spread"] for numbers in outputs)
 
 
 def measure(name: str, rounds: int) -> dict[str, Any]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import operator
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch.export import ExportedProgram
 
 from ..graphs.base import IMAGES, Graph
-from .detection import TRANSLATIONS as OF_DETECTION
-from .pooling import TRANSLATIONS as OF_POOLING
+from . import detection, pooling, symbols
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -22,6 +20,9 @@ OPSET = 20
 """The newest that OpenVINO reads whole, and the first that has GELU and 2-D `GridSample`."""
 LARGEST = 2**30
 """Bytes of a tensor that is computed beforehand where all that it depends on is constant."""
+
+TRANSLATIONS = {**detection.TRANSLATIONS, **pooling.TRANSLATIONS, **symbols.TRANSLATIONS}
+"""What takes the place of PyTorch's own translation of operators."""
 
 
 def to_onnx(program: ExportedProgram, graph: Graph) -> ir.Model:
@@ -35,7 +36,7 @@ def to_onnx(program: ExportedProgram, graph: Graph) -> ir.Model:
             opset_version=OPSET,
             input_names=list(graph.input_names),
             output_names=list(graph.output_names),
-            custom_translation_table=translations(),
+            custom_translation_table=TRANSLATIONS,
         )
         assert made is not None
         model = made.model
@@ -64,19 +65,6 @@ def _simplify(model: ir.Model) -> None:
         common.OutputFixPass(),
         common.NameFixPass(),
     )(model)
-
-
-def translations() -> dict[object, Callable]:
-    """What takes the place of PyTorch's own translation of operators."""
-    return {operator.floordiv: _floor_divide, **OF_DETECTION, **OF_POOLING}
-
-
-def _floor_divide(number: Any, divisor: Any) -> Any:
-    """Python's `//` of sides: ONNX's `Div` rounds towards zero, and sides are subtracted too."""
-    from onnxscript import opset20
-
-    rest = opset20.Mod(number, divisor)
-    return opset20.Div(opset20.Sub(number, rest), divisor)
 
 
 @contextlib.contextmanager
