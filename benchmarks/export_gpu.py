@@ -173,9 +173,7 @@ def off(got: tuple[Tensor, ...], want: tuple[Tensor, ...]) -> float:
 def measure(cell: Cell, want: tuple[Tensor, ...] | None, folder: Path) -> dict[str, Any]:
     """Milliseconds by the clock and of GPU, GiB at the peak; why not, where it cannot be had."""
     batch = size_of(cell.case)[0]
-    row = dict(
-        model=cell.model, input=size_of(cell.case), precision=cell.precision, form=cell.form
-    )
+    row = dict(model=cell.model, input=size_of(cell.case), precision=cell.precision, form=cell.form)
     x = images(cell.case)
     try:
         clean()
@@ -289,10 +287,7 @@ def run_all(args: argparse.Namespace, folder: Path, until: float) -> Table:
     pairs = [(case, precision) for case in args.cases for precision in args.precisions]
     groups = [(model, *pair) for model in args.models for pair in pairs]
     packages = [
-        Cell(*group, form)
-        for group in groups
-        for form in args.forms
-        if form.startswith("aoti")
+        Cell(*group, form) for group in groups for form in args.forms if form.startswith("aoti")
     ]
     # A third of the time is left to measure in.
     compiling = time.monotonic() + (until - time.monotonic()) * 2 / 3

@@ -37,7 +37,7 @@ def torch_program(
     """
     program = trace(graph, inputs, dynamic, lowered=standalone, unrolled=standalone)
     if standalone:
-        _check_alone(our_operators(program))
+        check_alone(program)
     return program
 
 
@@ -54,7 +54,13 @@ def _ours(module: fx.GraphModule) -> Iterator[str]:
             yield from (one.name() for one in operators if one.namespace == "mmmamba")
 
 
-def _check_alone(operators: list[str]) -> None:
+def check_alone(program: ExportedProgram) -> None:
+    """Make sure that a program needs PyTorch alone.
+
+    Raises:
+        UsageError: it calls operators of mmmamba; says why.
+    """
+    operators = our_operators(program)
     if not operators:
         return
     why = ", ".join(operators)
@@ -64,8 +70,8 @@ def _check_alone(operators: list[str]) -> None:
             f"operator of PyTorch's does ({why})"
         )
     raise UsageError(
-        f"a file that needs PyTorch alone cannot hold this model: {why}. Leave our operators in "
-        "it, and mmmamba is imported where it is loaded; or export it to ONNX"
+        f"a file that needs PyTorch alone cannot hold this model: {why}. Write "
+        "--no-standalone, and mmmamba is imported where it is loaded; or --format onnx"
     )
 
 

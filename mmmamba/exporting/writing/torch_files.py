@@ -4,45 +4,53 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch.export import ExportedProgram
+
 from ...errors import UsageError
 from ..aoti import check_tools, compile_program
 from ..metadata import Metadata
-from ..pt2 import our_operators, save_program
+from ..pt2 import check_alone, our_operators, save_program
 from ..runtimes.archives import write_to_archive
 from .base import Job
 
 
 class TorchExportWriter:
-    """Programs that call our operators, whose kernels are the faster; mmmamba loads them."""
+    """Programs; with our operators, whose kernels are the faster, unless it is asked for others."""
 
     needs: tuple[str, ...] = ()
 
     def write(self, job: Job, path: Path) -> None:
         _refuse_half(job)
-        save_program(job.program(lowered=False), path)
-        job.log("who loads it imports mmmamba.ops first: it calls operators of mmmamba")
+        save_program(_program(job, standalone=bool(job.request.standalone)), path)
 
     def describe(self, path: Path, metadata: Metadata) -> None:
         write_to_archive(path, metadata)
 
 
 class InductorWriter:
-    """Programs compiled for one kind of device, without mmmamba where that is possible."""
+    """Programs compiled for one kind of device, without our operators where that is possible."""
 
     needs: tuple[str, ...] = ()
 
     def write(self, job: Job, path: Path) -> None:
         _refuse_half(job)
         check_tools(next(job.graph.parameters()).device)
-        program = job.program(lowered=True, unrolled=True)
+        program = _program(job, standalone=job.request.standalone is not False)
         job.log("compiling, which takes minutes")
         compile_program(program, path)
-        ours = our_operators(program)
-        if ours:
-            job.log(f"who loads it imports mmmamba.ops first: it calls {', '.join(ours)}")
 
     def describe(self, path: Path, metadata: Metadata) -> None:
         write_to_archive(path, metadata)
+
+
+def _program(job: Job, standalone: bool) -> ExportedProgram:
+    program = job.program(lowered=standalone, unrolled=standalone)
+    if job.request.standalone:
+        check_alone(program)
+    ours = our_operators(program)
+    if ours:
+        job.log(f"who loads it imports mmmamba.ops first: it calls {', '.join(ours)}")
+    return program
 
 
 def _refuse_half(job: Job) -> None:
