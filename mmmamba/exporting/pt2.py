@@ -36,7 +36,7 @@ def torch_program(
     """
     program = trace(graph, inputs, dynamic, lowered=standalone, unrolled=standalone)
     if standalone:
-        _check_alone(our_operators(program))
+        check_alone(program)
     return program
 
 
@@ -53,13 +53,18 @@ def _operators(module: fx.GraphModule, namespace: str) -> Iterator[str]:
             yield from (one.name() for one in operators if one.namespace == namespace)
 
 
-def _check_alone(operators: list[str]) -> None:
+def check_alone(program: ExportedProgram) -> None:
+    """Make sure that a program needs PyTorch alone.
+
+    Raises:
+        UsageError: it calls operators of mmmamba; says why.
+    """
+    operators = our_operators(program)
     if not operators:
         return
     raise UsageError(
-        f"a file that needs PyTorch alone cannot hold this model: {', '.join(operators)}. "
-        "Leave our operators in it, and mmmamba is imported where it is loaded; or export it to "
-        "ONNX"
+        f"a file that needs PyTorch alone cannot hold this model: {', '.join(operators)}. Write "
+        "--no-standalone, and mmmamba is imported where it is loaded; or --format onnx"
     )
 
 

@@ -43,7 +43,7 @@ def _plain(x_BLC: Tensor, weight: Tensor, shift: bool) -> Tensor:
 
 
 def _as_products(x_BLC: Tensor, weight: Tensor, shift: bool) -> Tensor:
-    """The same by matrix products: runtimes transform other lengths than powers of two inexactly."""
+    """The same by matrix products, which runtimes are more exact in than in transforms."""
     wide_BLC = full_precision(x_BLC)
     _, L, C = x_BLC.shape
     (cos_LL, sin_LL), (cos_CC, sin_CC) = _waves(L, shift, wide_BLC), _waves(C, shift, wide_BLC)

@@ -249,7 +249,7 @@ def _wide_step(
 
 def _loop(step, begin: list[Tensor], inputs: list[Tensor], fixed: list[Tensor] = ()) -> list:
     """States after the last turn, then what the turns gave, stacked."""
-    # Below autograd, which would trace each turn's gradient too, with gradients switched off as well.
+    # Below autograd, which traces each turn's gradient too where gradients are switched off.
     with torch._C._AutoDispatchBelowAutograd():
         return torch.ops.higher_order.scan(step, begin, inputs, tuple(fixed))
 
