@@ -17,6 +17,7 @@ SMALLEST = 32
 """Pixels of a side: what the strides of all models divide."""
 QUANTIZED = ("onnx", "openvino")
 """Formats that hold int8."""
+FOR_PYTORCH = ("pt2", "aoti")
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Request:
     nms: bool = True
     logits: bool = False
     inline: bool = True
+    standalone: bool | None = None
+    """PyTorch alone runs it, without operators of mmmamba; None: where that is not slow."""
     image: Path | None = None
     """A real image that the file is verified on."""
     device: str = "cpu"
@@ -77,6 +80,7 @@ def make_request(
     nms: bool = True,
     logits: bool = False,
     inline: bool = True,
+    standalone: bool | None = None,
     out: str | Path | None = None,
     image: str | Path | None = None,
     device: str = "cpu",
@@ -89,6 +93,8 @@ def make_request(
         format: one of `FORMATS`; that of `out`'s ending if None, else ONNX.
         size: height and width, or the side of a square.
         inline: operators of ours are written out where they are called, which every runtime takes.
+        standalone: of files for PyTorch, whether they do without operators of ours; None leaves
+            them in `pt2`, where they are the faster, and not in `aoti`, if that is possible.
 
     Raises:
         UsageError: a value is out of range, or two do not go together.
@@ -107,6 +113,12 @@ def make_request(
         raise UsageError(
             f"--no-inline keeps functions in an ONNX file, and this one is {chosen}. Leave it out"
         )
+    if standalone is not None and chosen not in FOR_PYTORCH:
+        flag = "--standalone" if standalone else "--no-standalone"
+        raise UsageError(
+            f"{flag} is for files of {' and '.join(FOR_PYTORCH)}, and {chosen} files never need "
+            "mmmamba. Leave it out"
+        )
     request = Request(
         out=_place(name, folder, chosen, half, int8, out),
         format=chosen,
@@ -119,6 +131,7 @@ def make_request(
         nms=nms,
         logits=logits,
         inline=inline,
+        standalone=standalone,
         image=None if image is None else Path(image),
         device=device,
     )

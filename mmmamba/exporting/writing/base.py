@@ -39,15 +39,23 @@ class Job:
         """What the sides of the images that reach the network are multiples of."""
         return math.lcm(self.metadata.inputs.multiple, self.metadata.inputs.size_divisor)
 
-    def program(self, lowered: bool = True) -> ExportedProgram:
+    def program(self, lowered: bool = True, unrolled: bool = False) -> ExportedProgram:
         """The traced graph.
+
+        Args:
+            lowered, unrolled: as `trace` takes them.
 
         Raises:
             UsageError: a part of it that cannot be traced, or not at every size.
         """
         try:
             return trace(
-                self.graph, self.inputs(), self.request.dynamic, lowered, multiple=self.multiple
+                self.graph,
+                self.inputs(),
+                self.request.dynamic,
+                lowered,
+                unrolled,
+                multiple=self.multiple,
             )
         except (torch._dynamo.exc.UserError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
