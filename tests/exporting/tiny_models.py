@@ -80,7 +80,7 @@ def run_openvino(file: Path, given: np.ndarray) -> list[np.ndarray]:
 
 
 def largest_error(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
-    """Of all maps, as a share of the spread."""
+    """The largest of all maps, as a share of the spread."""
     assert [one.shape for one in found] == [one.shape for one in expected]
     return max(float(np.abs(a - b).max() / b.std()) for a, b in zip(found, expected))
 

@@ -26,7 +26,7 @@ class Product:
     weight: str
     bias: str | None
     axis: int
-    """Of the weight: that of the product's channels, which have a scale each."""
+    """The weight's axis of the product's channels, which have a scale each."""
 
     @property
     def output_in_int8(self) -> bool:

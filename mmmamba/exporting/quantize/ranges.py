@@ -15,7 +15,7 @@ LEVELS = 255
 SAMPLE = 2048
 """Numbers of a value that are kept of each image."""
 SHARES = np.linspace(0.2, 1.0, 33)
-"""Of the whole range; a smaller one cuts off outliers, and is finer for all others."""
+"""Parts of the whole range; a smaller one cuts off outliers, and is finer for all others."""
 
 
 @dataclass(frozen=True)

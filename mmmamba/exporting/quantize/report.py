@@ -27,7 +27,7 @@ class QuantizeReport:
     products: int
     left: tuple[Left, ...]
     errors: dict[str, float]
-    """Of each compared value: root mean square, as a share of its spread."""
+    """The root mean square of each compared value, as a share of its spread."""
     size: tuple[int, int]
     """Bytes of the file before and after."""
 

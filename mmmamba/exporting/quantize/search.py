@@ -55,7 +55,7 @@ def quantize(
     Raises:
         UsageError: too few images, or a model without products.
     """
-    from ..writing.onnx_file import save
+    from ..onnx.saving import save
 
     images = sum(len(batch["images"]) for batch in batches)
     if images < FEWEST:

@@ -20,7 +20,7 @@ def runner(model: ir.Model, names: Sequence[str], folder: Path) -> Run:
     import onnx_ir as ir
     import onnxruntime
 
-    from ..writing.onnx_file import save
+    from ..onnx.saving import save
 
     values = {str(value.name): value for node in model.graph for value in node.outputs}
     values.update((str(value.name), value) for value in model.graph.inputs)

@@ -48,8 +48,8 @@ def to_openvino(model: ir.Model, path: Path, half: bool = False) -> None:
 
     from ..onnx.as_openvino import keep_meanings
     from ..onnx.logarithms import write_logarithms
+    from ..onnx.saving import save
     from ..onnx.unrolling import unroll
-    from .onnx_file import save
 
     unroll(model)
     write_logarithms(model)
