@@ -93,6 +93,8 @@ def fitted(steps: Sequence[Mapping[str, Any]], size: Size) -> list[dict[str, Any
         # Only those that are too large change.
         first = dict(type="FitWithin", size=size, enlarge=False)
         made.insert(_behind_loaders(made), first)
+    if made == list(map(dict, steps)):
+        return made
     return [_with_scale(step) for step in _labels_last(made)]
 
 

@@ -16,10 +16,8 @@ from .tracing import trace
 NEEDS = "needs.txt"
 """The extra file of a program that says what has to be imported before it is loaded."""
 OURS = "import mmmamba.ops, then torch.export.load: the program calls operators of mmmamba"
+VISION = "import torchvision, then torch.export.load: the program calls operators of torchvision"
 ALONE = "PyTorch alone"
-
-REGIONS = "mmmamba::pool_regions"
-"""Takes as many samples as a region is large, which no operator of PyTorch's does."""
 
 
 def torch_program(
@@ -29,8 +27,9 @@ def torch_program(
 
     Args:
         inputs: on the device that the program is for.
-        standalone: of PyTorch's operators alone, for who has no mmmamba. Else scans are our
-            operators: their kernels are the faster, on a CPU and on a GPU.
+        standalone: of PyTorch's operators alone, for who has no mmmamba; two-stage detectors also
+            call torchvision's RoIAlign. Else scans are our operators: their kernels are the
+            faster, on a CPU and on a GPU.
 
     Raises:
         UsageError: a part of it has no form in PyTorch's operators.
@@ -43,15 +42,15 @@ def torch_program(
 
 def our_operators(program: ExportedProgram) -> list[str]:
     """The names of operators of mmmamba that a program calls."""
-    return sorted(set(_ours(program.graph_module)))
+    return sorted(set(_operators(program.graph_module, "mmmamba")))
 
 
-def _ours(module: fx.GraphModule) -> Iterator[str]:
+def _operators(module: fx.GraphModule, namespace: str) -> Iterator[str]:
     for part in module.modules():
         if isinstance(part, fx.GraphModule):
             targets = (node.target for node in part.graph.nodes)
             operators = (one for one in targets if isinstance(one, torch._ops.OpOverload))
-            yield from (one.name() for one in operators if one.namespace == "mmmamba")
+            yield from (one.name() for one in operators if one.namespace == namespace)
 
 
 def check_alone(program: ExportedProgram) -> None:
@@ -63,19 +62,14 @@ def check_alone(program: ExportedProgram) -> None:
     operators = our_operators(program)
     if not operators:
         return
-    why = ", ".join(operators)
-    if any(name.startswith(REGIONS) for name in operators):
-        why = (
-            "two-stage detectors read each region with as many samples as it is large, which no "
-            f"operator of PyTorch's does ({why})"
-        )
     raise UsageError(
-        f"a file that needs PyTorch alone cannot hold this model: {why}. Write "
+        f"a file that needs PyTorch alone cannot hold this model: {', '.join(operators)}. Write "
         "--no-standalone, and mmmamba is imported where it is loaded; or --format onnx"
     )
 
 
 def save_program(program: ExportedProgram, path: Path) -> None:
     """Write a `.pt2`, which says what it needs."""
-    needs = OURS if our_operators(program) else ALONE
+    needs = VISION if any(_operators(program.graph_module, "torchvision")) else ALONE
+    needs = OURS if our_operators(program) else needs
     torch.export.save(program, path, extra_files={NEEDS: needs})

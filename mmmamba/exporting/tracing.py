@@ -17,6 +17,7 @@ def trace(
     dynamic: bool = False,
     lowered: bool = True,
     unrolled: bool = False,
+    multiple: int = 1,
 ) -> ExportedProgram:
     """The program of a graph in evaluation mode.
 
@@ -27,15 +28,19 @@ def trace(
         lowered: made of operators that other compilers know, for who has no mmmamba; else with
             ours, which have kernels.
         unrolled: lowered for a compiler of PyTorch's, as in `ops.lowering`.
+        multiple: that heights and widths of images are of, where the program is dynamic. Necks that
+            enlarge maps and put them beside larger ones fit for no others.
 
     Raises:
         torch._dynamo.exc.UserError: a part that does not work at every size.
     """
     shapes = None
     if dynamic:
-        each = [_any_size if name == IMAGES else _any_batch for name in graph.input_names]
+        each = [
+            _any_size(multiple) if name == IMAGES else _any_batch() for name in graph.input_names
+        ]
         # One level more, as `forward` takes its inputs by a star.
-        shapes = (tuple(any_of() for any_of in each),)
+        shapes = (tuple(each),)
     with torch.no_grad(), lowering(unrolled) if lowered else nullcontext():
         program = torch.export.export(
             graph.eval(), tuple(inputs), dynamic_shapes=shapes, strict=False
@@ -46,8 +51,10 @@ def trace(
     return program
 
 
-def _any_size() -> dict[int, object]:
-    return {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+def _any_size(multiple: int) -> dict[int, object]:
+    if multiple == 1:
+        return {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    return {0: Dim.DYNAMIC, 2: multiple * Dim("rows"), 3: multiple * Dim("columns")}
 
 
 def _any_batch() -> dict[int, object]:

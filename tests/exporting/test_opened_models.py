@@ -127,7 +127,7 @@ def test_letterbox(size: tuple[int, int] | None) -> None:
     found = [
         same_objects(*pair) for pair in both(model, [LETTERBOX, PACK], preprocessor, size=size)
     ]
-    assert min(found) > 5
+    assert min(found) > 3
 
 
 @pytest.mark.parametrize("base", ["mask_rcnn_fpn", "cascade_mask_rcnn_fpn"])
@@ -143,7 +143,7 @@ def test_a_fixed_size_that_lies_gives_the_same_for_images_that_lie() -> None:
     model = cases.detector("retinanet_fpn")
     pairs = both(model, [KEEP, PACK], PREPROCESSOR, size=(160, 224))
     found = [same_objects(*pair) for pair in pairs[:2]]
-    assert min(found) > 5
+    assert min(found) > 3
 
 
 @pytest.mark.parametrize("logits", [False, True])

@@ -45,8 +45,8 @@ def test_whatever_resizes_fits(step: dict | None, landscape: tuple, portrait: tu
     steps = fitted([LOAD, *([step] if step else []), PACK], (96, 100))
     found = [sizes(steps, shape) for shape in (LANDSCAPE, PORTRAIT)]
     assert [one["shape"] for one in found] == [landscape, portrait]
-    # Boxes find their way back.
-    assert all("scale_factor" in one for one in found)
+    # Boxes find their way back from another size.
+    assert all("scale_factor" in one or one["shape"] == one["ori_shape"] for one in found)
 
 
 def test_what_is_too_large_is_made_smaller_where_nothing_resizes() -> None:
@@ -69,6 +69,11 @@ def test_labels_are_read_behind_what_resizes() -> None:
     resize = dict(type="Resize", scale=(500, 300), keep_ratio=True)
     kinds = [step["type"] for step in fitted([LOAD, LABELS, resize, PACK], (64, 64))]
     assert kinds == ["LoadImageFromFile", "FitWithin", "LoadAnnotations", "PackDetInputs"]
+
+
+def test_what_fits_stays_as_it_is() -> None:
+    steps = [LOAD, LABELS, dict(type="Resize", scale=(64, 64), keep_ratio=True), PACK]
+    assert fitted(steps, (64, 96)) == steps
 
 
 def test_one_line_tells_what_was_changed() -> None:

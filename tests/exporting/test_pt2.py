@@ -15,7 +15,16 @@ from torch import Tensor
 from mmmamba import create_backbone
 from mmmamba.errors import UsageError
 from mmmamba.exporting.graphs import Graph, graph_of
-from mmmamba.exporting.pt2 import ALONE, NEEDS, OURS, our_operators, save_program, torch_program
+from mmmamba.exporting.pt2 import (
+    ALONE,
+    NEEDS,
+    OURS,
+    VISION,
+    our_operators,
+    save_program,
+    torch_program,
+)
+from tests.exporting.graphs import two_stage_models
 from tests.exporting.graphs.cases import batch, detector
 
 TINY = dict(embed_dims=16, depths=(1, 1, 1, 1))
@@ -97,19 +106,32 @@ def test_one_stage_detectors_alone() -> None:
             torch.testing.assert_close(got, want)
 
 
-def test_two_stage_detectors_are_refused_alone() -> None:
-    class Regions(Graph):
-        task = "detection"
-        output_names = ("boxes",)
+@pytest.mark.slow
+def test_two_stage_detectors_need_torchvision(tmp_path: Path) -> None:
+    model = two_stage_models.detector(two_stage_models.settings())
+    graph = graph_of(model).eval()
+    inputs = two_stage_models.images(), two_stage_models.SIZES
+    program = torch_program(graph, inputs, standalone=True)
+    assert our_operators(program) == []
+    save_program(program, tmp_path / "n.pt2")
+    said = {NEEDS: ""}
+    loaded = torch.export.load(tmp_path / "n.pt2", extra_files=said)
+    assert said[NEEDS] in (VISION, VISION.encode())
+    with torch.no_grad():
+        found = loaded.module()(*inputs)
+    assert max(two_stage_models.check(model, inputs, found)) > 5
+
+
+def test_what_has_no_form_alone_is_refused() -> None:
+    class Sampled(Graph):
+        task = "backbone"
+        output_names = ("map0",)
 
         def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-            rois = torch.zeros(1, 5)
-            level = torch.zeros(1, dtype=torch.long)
-            found = torch.ops.mmmamba.pool_regions(list(inputs), rois, level, [7, 7], [1.0])
-            return (found,)
+            return (torch.ops.mmmamba.suppress(inputs[0], 0.5),)
 
-    with pytest.raises(UsageError, match="two-stage detectors .* import"):
-        torch_program(Regions(), [images(1, 32, 32)], standalone=True)
+    with pytest.raises(UsageError, match="mmmamba::suppress.* import"):
+        torch_program(Sampled(), [torch.zeros(1, 3, 4)], standalone=True)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 
 from ..graphs.base import IMAGES, Graph
 from . import detection, pooling, symbols
+from .parts import split_weights
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -51,6 +52,7 @@ def _simplify(model: ir.Model) -> None:
     from onnxscript import optimizer
 
     Sequential(common.InlinePass(), common.IdentityEliminationPass())(model)
+    split_weights(model)
     optimizer.fold_constants(
         model, onnx_shape_inference=True, input_size_limit=LARGEST, output_size_limit=LARGEST
     )
@@ -65,6 +67,13 @@ def _simplify(model: ir.Model) -> None:
         common.OutputFixPass(),
         common.NameFixPass(),
     )(model)
+    # Where in which module each node comes from: 1.5 of the 34 MiB of a MobileMamba-T2.
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in model.graph.initializers.values():
+        value.metadata_props.clear()
 
 
 @contextlib.contextmanager

@@ -45,8 +45,12 @@ def _write(
     if product.input not in pairs:
         pairs[product.input] = _rounded(editor, given, product.input, ranges[product.input])
     scales = _write_weight(editor, node, product)
+    steps = ranges[product.input].scale * scales
     if product.bias is not None:
-        _write_bias(editor, node, product, ranges[product.input].scale * scales)
+        _write_bias(editor, node, 2, product, steps)
+    elif (found := _sum_with_bias(node, len(scales))) is not None:
+        # Onnxruntime joins product and sum, and then has them in int8 only if the bias is too.
+        _write_bias(Editor(graph, f"{product.name}_bias", found[0]), *found, product, steps)
     node.replace_input_with(0, pairs[product.input])
     if product.output_in_int8:
         _round_output(graph, node, product, ranges[product.output])
@@ -77,9 +81,23 @@ def _write_weight(editor: Editor, node: ir.Node, product: Product) -> np.ndarray
     return scales
 
 
-def _write_bias(editor: Editor, node: ir.Node, product: Product, scales: np.ndarray) -> None:
-    """A bias in steps of the product itself, where int8's products are summed up."""
-    bias = _numbers(node.inputs[2])
+def _sum_with_bias(node: ir.Node, channels: int) -> tuple[ir.Node, int] | None:
+    """The sum with a bias that alone reads a product of matrices, and the bias's place in it."""
+    uses = list(node.outputs[0].uses())
+    if node.op_type != "MatMul" or len(uses) != 1 or uses[0].node.op_type != "Add":
+        return None
+    place = 1 - uses[0].idx
+    bias = uses[0].node.inputs[place]
+    if bias is None or not bias.is_initializer() or bias.const_value is None:
+        return None
+    return (uses[0].node, place) if tuple(bias.const_value.shape) == (channels,) else None
+
+
+def _write_bias(
+    editor: Editor, node: ir.Node, place: int, product: Product, scales: np.ndarray
+) -> None:
+    """A bias in steps of the product itself, in which int8's products are summed up."""
+    bias = _numbers(node.inputs[place])
     most = np.iinfo(np.int32)
     steps = np.clip(np.rint(bias.astype(np.float64) / scales), most.min, most.max)
     name = f"{product.name}_bias"
@@ -88,7 +106,7 @@ def _write_bias(editor: Editor, node: ir.Node, product: Product, scales: np.ndar
         editor.constant(f"{name}_scale", scales.astype(np.float32)),
         editor.constant(f"{name}_zero", np.zeros(len(scales), np.int32)),
     ]
-    node.replace_input_with(2, editor.add("DequantizeLinear", held, axis=0))
+    node.replace_input_with(place, editor.add("DequantizeLinear", held, axis=0))
 
 
 def _round_output(graph: ir.Graph, node: ir.Node, product: Product, limits: Range) -> None:

@@ -48,7 +48,7 @@ def trial_batches(
     Raises:
         UsageError: a file is no image.
     """
-    pictures = _Pictures(inputs, [_read(path, inputs) for path in images])
+    pictures = _Pictures(inputs, [read_image(path, inputs) for path in images])
     if inputs.size is not None:
         return [pictures.batch(inputs.size, inputs.batch or 1, whole=bool(images))]
     batches = [
@@ -57,7 +57,7 @@ def trial_batches(
     if images and inputs.resize != "none":
         # As the config's own tests would take it.
         prepared = prepare(pictures.real[0], inputs)
-        batches[0] = _packed([prepared] * (inputs.batch or 1), inputs)
+        batches[0] = packed([prepared] * (inputs.batch or 1), inputs)
     return batches
 
 
@@ -89,7 +89,7 @@ class _Pictures:
             else:
                 picture = draw(height, width, self.inputs.channels, seed=number)
             made.append(prepare(picture, exact))
-        return _packed(made, self.inputs)
+        return packed(made, self.inputs)
 
 
 def draw(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -122,7 +122,7 @@ def _near(size: Size, around: int, inputs: Inputs) -> Size:
     return padded_size((height, width), loose)
 
 
-def _packed(made: Sequence[Prepared], inputs: Inputs) -> Batch:
+def packed(made: Sequence[Prepared], inputs: Inputs) -> Batch:
     images = np.stack([one.image for one in made])
     arrays = dict(images=images)
     if "image_sizes" in inputs.names:
@@ -131,7 +131,7 @@ def _packed(made: Sequence[Prepared], inputs: Inputs) -> Batch:
     return Batch(f"{count} of {height}×{width}", arrays)
 
 
-def _read(path: str | Path, inputs: Inputs) -> np.ndarray:
+def read_image(path: str | Path, inputs: Inputs) -> np.ndarray:
     if inputs.channels not in (1, 3):
         kind = cv2.IMREAD_UNCHANGED
     else:

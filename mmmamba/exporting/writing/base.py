@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,11 @@ class Job:
     subject: Subject
     log: Callable[[str], object]
 
+    @property
+    def multiple(self) -> int:
+        """What the sides of the images that reach the network are multiples of."""
+        return math.lcm(self.metadata.inputs.multiple, self.metadata.inputs.size_divisor)
+
     def program(self, lowered: bool = True, unrolled: bool = False) -> ExportedProgram:
         """The traced graph.
 
@@ -43,7 +49,14 @@ class Job:
             UsageError: a part of it that cannot be traced, or not at every size.
         """
         try:
-            return trace(self.graph, self.inputs(), self.request.dynamic, lowered, unrolled)
+            return trace(
+                self.graph,
+                self.inputs(),
+                self.request.dynamic,
+                lowered,
+                unrolled,
+                multiple=self.multiple,
+            )
         except (torch._dynamo.exc.UserError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             cure = " Name a size: --size H W" if self.request.dynamic else ""
@@ -55,7 +68,7 @@ class Job:
     def inputs(self) -> Sequence[Tensor]:
         """Zeros of the file's size, or of one that stands for all."""
         given = self.metadata.inputs
-        height, width = given.size or TRACED
+        height, width = given.size or (-(-side // self.multiple) * self.multiple for side in TRACED)
         batch = given.batch or IMAGES
         weight = next(self.graph.parameters(), torch.empty(0))
         images = torch.zeros(batch, given.channels, height, width, device=weight.device)

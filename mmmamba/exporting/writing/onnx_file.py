@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,10 +36,32 @@ class OnnxWriter:
 
 
 def make(job: Job) -> ir.Model:
-    """The model of a job in its precision."""
+    """The model of a job in its precision.
+
+    Half precision of OpenVINO's files is made when they are written.
+    """
+    from ..half import to_half
     from ..onnx import to_onnx
 
-    return to_onnx(job.program(), job.graph)
+    model = to_onnx(job.program(), job.graph)
+    if job.request.half and job.request.format == "onnx":
+        to_half(model, compute=job.request.device != "cpu")
+    return _in_int8(model, job) if job.request.int8 else model
+
+
+def _in_int8(model: ir.Model, job: Job) -> ir.Model:
+    import onnx_ir as ir
+
+    from ..quantize import calibration, quantize
+
+    assert job.request.calibrate is not None
+    batches = calibration(job.request.calibrate, job.metadata.inputs)
+    with tempfile.TemporaryDirectory() as folder:
+        exact, rounded = Path(folder, "exact.onnx"), Path(folder, "int8.onnx")
+        save(model, exact)
+        for line in quantize(exact, batches, rounded).lines():
+            job.log(line)
+        return ir.load(rounded)
 
 
 def save(model: ir.Model, path: Path) -> None:

@@ -46,6 +46,7 @@ def to_openvino(model: ir.Model, path: Path, half: bool = False) -> None:
     """
     import openvino
 
+    from ..onnx.as_openvino import keep_meanings
     from ..onnx.logarithms import write_logarithms
     from ..onnx.unrolling import unroll
     from .onnx_file import save
@@ -56,4 +57,5 @@ def to_openvino(model: ir.Model, path: Path, half: bool = False) -> None:
         file = Path(folder, "model.onnx")
         save(model, file)
         converted = openvino.convert_model(str(file))
+        keep_meanings(converted)
         openvino.save_model(converted, str(path), compress_to_fp16=half)

@@ -70,6 +70,14 @@ def test_a_graph_finds_what_is_predicted(base, kind):
             assert min(check(find(model, *inputs), predict(model, *inputs))) > 5
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("base", HEADS)
+def test_on_a_gpu(base):
+    model = detector(base).cuda()
+    inputs = [one.cuda() for one in batch(2, SIZES[0])]
+    assert min(check(find(model, *inputs), predict(model, *inputs), exact=False)) > 5
+
+
 @pytest.mark.parametrize("base", HEADS)
 def test_images_without_objects_beside_others(base):
     model = detector(base, score_thr=0.51)
@@ -199,6 +207,8 @@ def test_mamba_yolo_as_a_file_of_any_size():
     for branch in model.bbox_head.cls_preds:
         nn.init.constant_(branch[-1].bias, -3)
         nn.init.normal_(branch[-1].weight, std=0.2)
+    # Few, of which no two have nearly the same score.
+    model.bbox_head.test_cfg.update(max_per_img=12)
     graph = graph_of(model)
     file = onnx_file(graph, traced(graph))
     for size in ((96, 160), (75, 101)):

@@ -1,5 +1,6 @@
 """Operators of detectors in ONNX runtimes, and whole detectors."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -80,7 +81,12 @@ def openvino(model: bytes) -> Runs:
     ov = pytest.importorskip("openvino")
     read = ov.Core().read_model(model)
     keep_meanings(read)
-    compiled = ov.Core().compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    # As a file holds it.
+    with tempfile.TemporaryDirectory() as folder:
+        ov.save_model(read, f"{folder}/model.xml", compress_to_fp16=False)
+        compiled = ov.compile_model(
+            f"{folder}/model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        )
     return lambda given: list(compiled([x.numpy() for x in given]).values())
 
 
