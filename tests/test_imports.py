@@ -13,7 +13,7 @@ ORDER = (
     "commands",
     "inference",
     "engine",
-    "export",
+    "exporting",
     "datasets",
     "visualization",
     "evaluation",

@@ -13,7 +13,7 @@ from ..engine.naming import named_work_dir
 from ..engine.outcomes import Tested, Trained
 from ..engine.reliability import find_last, nothing_to_save, refuse_unpickling
 from ..errors import UsageError
-from ..export.files import format_of
+from ..exporting.files import format_of
 from ..inference.opening import find_files
 from ..ops.selective_scan import check_environment
 from ..suggest import did_you_mean

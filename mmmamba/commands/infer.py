@@ -12,8 +12,8 @@ from rich.table import Table
 
 from ..engine.tf32 import choose_tf32, tf32_products
 from ..errors import UsageError
-from ..export.files import format_of
-from ..export.flags import refuse_flags
+from ..exporting.files import format_of
+from ..exporting.flags import refuse_flags
 from ..inference import Detections, Predictor, Segmentation, find_sources
 from ..inference.opening import choose_device
 from ..inference.predictor import OVERLAP, TILE

@@ -1,4 +1,4 @@
-"""How many images a config trains on."""
+"""How many images a config trains on, and which."""
 
 from __future__ import annotations
 
@@ -16,10 +16,29 @@ def count_images(cfg: Config) -> int:
     Raises:
         UsageError: mmdet or mmseg cannot make a data set of what the config says.
     """
+    return len(_training_set(cfg))
+
+
+def training_images(cfg: Config, most: int) -> list[str]:
+    """Paths of images that a config trains on, from all over its data set.
+
+    Raises:
+        UsageError: mmdet or mmseg cannot make a data set of what the config says.
+    """
+    dataset = _training_set(cfg)
+    step = max(1, len(dataset) // most)
+    places = range(0, len(dataset), step)[:most]
+    return [str(dataset.get_data_info(place)["img_path"]) for place in places]
+
+
+def _training_set(cfg: Config) -> Any:
     node = (cfg.get("train_dataloader") or {}).get("dataset")
     with DATASETS.switch_scope_and_registry(cfg.get("default_scope")) as registry:
         try:
-            return len(registry.build(_without_pipelines(node)))
+            dataset = registry.build(_without_pipelines(node))
+            # Annotations may be read only now.
+            len(dataset)
+            return dataset
         except (
             TypeError,
             ValueError,

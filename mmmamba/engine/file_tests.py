@@ -8,10 +8,10 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..errors import UsageError
-from ..export.files import check_file
-from ..export.pipelines import fit_tests
-from ..export.runtimes import read_metadata
-from ..export.tasks import MODELS_OF
+from ..exporting.files import check_file
+from ..exporting.pipelines import fit_tests
+from ..exporting.runtimes import read_metadata
+from ..exporting.tasks import MODELS_OF
 from ..printable import printable_names
 from .open_run import keep_changes
 
@@ -31,7 +31,7 @@ def use_file(cfg: Config, path: str, device: str) -> None:
             + (f" ({metadata.origin.config})" if metadata.origin.config else "")
         )
     # Imported for what it registers.
-    from ..export import opened  # noqa: F401
+    from ..exporting import opened  # noqa: F401
 
     cfg.model = dict(type=kind, path=path, device=device)
     lines = []

@@ -16,9 +16,9 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from ..errors import UsageError
 from ..evaluation.expected import check_expected, compare, print_comparison
 from ..evaluation.summary import KeepMetrics, print_summary
-from ..export.devices import device_of
-from ..export.files import format_of
-from ..export.flags import refuse_flags
+from ..exporting.devices import device_of
+from ..exporting.files import format_of
+from ..exporting.flags import refuse_flags
 from . import reliability
 from .bare_model import bare_model
 from .file_tests import check_classes, use_file

@@ -11,12 +11,12 @@ from mmengine.registry import MODELS
 
 from ..config.changes import apply_flags
 from ..errors import UsageError
-from ..export.devices import device_of
-from ..export.files import check_file
-from ..export.flags import refuse_flags
-from ..export.pipelines import own_pipeline
-from ..export.runtimes import open_runtime
-from ..export.tasks import MODELS_OF
+from ..exporting.devices import device_of
+from ..exporting.files import check_file
+from ..exporting.flags import refuse_flags
+from ..exporting.pipelines import own_pipeline
+from ..exporting.runtimes import open_runtime
+from ..exporting.tasks import MODELS_OF
 from .opening import Opened
 
 logger = logging.getLogger("mmmamba")
@@ -41,7 +41,7 @@ def open_file(
     file = check_file(path)
     refuse_flags(path, **flags)
     # Imported for what it registers, and late: it loads mmdet and mmseg.
-    from ..export import opened  # noqa: F401
+    from ..exporting import opened  # noqa: F401
 
     runtime = open_runtime(file, device_of(file, device))
     metadata = runtime.metadata

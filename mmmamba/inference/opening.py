@@ -25,7 +25,7 @@ from ..config.open import open_config
 from ..engine.preflight import check_fit
 from ..engine.reliability import LAST, RUN_CONFIG, find_last, load_whole
 from ..errors import UsageError
-from ..export.files import format_of
+from ..exporting.files import format_of
 from ..suggest import did_you_mean
 
 logger = logging.getLogger("mmmamba")

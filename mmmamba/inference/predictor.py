@@ -21,7 +21,7 @@ from ..engine.precision import choose_precision
 from ..engine.predicting import predict_in
 from ..engine.preflight import check_graphs
 from ..errors import UsageError
-from ..export.files import format_of
+from ..exporting.files import format_of
 from ..models.image_channels import image_channels
 from ..structures.objects import Objects
 from ..visualization.canvas import displayed

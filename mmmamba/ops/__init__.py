@@ -1,6 +1,7 @@
 """Functions on tensors. Imports torch and nothing of OpenMMLab."""
 
 from .bands import join_bands, split_bands
+from .best import best
 from .deformable_sampling import deformable_sampling
 from .depthwise_conv import depthwise_conv
 from .gate import silu_gate
@@ -10,6 +11,7 @@ from .layer_norm import add_layer_norm, layer_norm
 from .linear_attention import linear_attention
 from .norm_gate import norm_gate
 from .product_norm import product_norm
+from .roi_align import pyramid_roi_align
 from .routes import (
     MOVES,
     REVERSED,
@@ -45,6 +47,7 @@ __all__ = [
     "BackendError",
     "add_layer_norm",
     "add_spectrum",
+    "best",
     "carried_scan",
     "cover",
     "deformable_sampling",
@@ -65,6 +68,7 @@ __all__ = [
     "product_norm",
     "projected_scan",
     "projected_states",
+    "pyramid_roi_align",
     "register_route",
     "register_route_set",
     "route",

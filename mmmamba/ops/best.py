@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from .library import register
+from .lowering import unrolls
 from .waiting import costs_a_wait
 
 FEW = 8
@@ -18,9 +19,9 @@ def best(scores: Tensor, number: int) -> tuple[Tensor, Tensor]:
     Args:
         number: how many of each row, at most its length.
     """
-    if torch.compiler.is_exporting():
-        return best_op(scores, number)
-    return _best(scores, number)
+    if not torch.compiler.is_exporting():
+        return _best(scores, number)
+    return _sorted(scores, number) if unrolls() else best_op(scores, number)
 
 
 def _best(scores: Tensor, number: int) -> tuple[Tensor, Tensor]:
@@ -29,6 +30,10 @@ def _best(scores: Tensor, number: int) -> tuple[Tensor, Tensor]:
         values, places = (torch.stack(parts) for parts in zip(*rows))
         shape = (*scores.shape[:-1], number)
         return values.view(shape), places.view(shape)
+    return _sorted(scores, number)
+
+
+def _sorted(scores: Tensor, number: int) -> tuple[Tensor, Tensor]:
     values, places = scores.sort(dim=-1, descending=True, stable=True)
     return values[..., :number], places[..., :number]
 

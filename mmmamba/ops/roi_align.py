@@ -13,6 +13,8 @@ from torch.autograd.function import once_differentiable
 from .derivatives import watched
 from .launch import DTYPES, HAS_TRITON
 from .library import register
+from .lowered_pooling import lowered_pooling
+from .lowering import unrolls
 
 MAX_LEVELS = 4
 
@@ -75,6 +77,23 @@ class _Pool(torch.autograd.Function):
         return None, None, None, None, *(one.to(grad.dtype) for one in grads)
 
 
+def pool_regions(
+    maps: Sequence[Tensor],
+    rois_R5: Tensor,
+    level_R: Tensor,
+    size: Sequence[int],
+    scales: Sequence[float],
+    sampling_ratio: int = 0,
+) -> Tensor:
+    """`pyramid_roi_align` for a graph that is traced, on any device and without gradients.
+
+    Args:
+        sampling_ratio: samples along each side of a bin; 0 for about one a cell.
+    """
+    pool = lowered_pooling if unrolls() else pool_regions_op
+    return pool(maps, rois_R5, level_R, size, scales, sampling_ratio)
+
+
 def _pool_regions(
     maps: Sequence[Tensor],
     rois: Tensor,
@@ -98,7 +117,7 @@ def _pool_regions(
 
 
 pool_regions_op = register("pool_regions", _pool_regions)
-"""`pyramid_roi_align` on any device, without gradients, as one node of an exported graph."""
+"""`pool_regions` as one node."""
 
 
 @torch.library.register_fake("mmmamba::pool_regions")

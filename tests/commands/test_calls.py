@@ -27,7 +27,7 @@ def shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_names_are_listed_before_they_are_loaded() -> None:
-    assert {"train", "test", "new", "Predictor"} <= set(dir(mmmamba))
+    assert {"train", "test", "new", "export", "Predictor"} <= set(dir(mmmamba))
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         mmmamba.trian  # noqa: B018
 

@@ -13,7 +13,7 @@ from torch.distributed.run import get_args_parser
 
 from mmmamba.commands import COMMANDS, main
 from mmmamba.config.find import find_config
-from mmmamba.export.files import FORMATS
+from mmmamba.exporting.files import FORMATS
 from mmmamba.models.backbones import list_backbones
 
 from .blocks import PAGES, ROOT, blocks

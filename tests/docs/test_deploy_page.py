@@ -10,7 +10,7 @@ import pytest
 
 from mmmamba.commands import main
 
-from ..export.onnx_files import write_detector
+from ..exporting.onnx_files import write_detector
 from ..inference import colours
 from .blocks import arguments, run_page
 

@@ -16,8 +16,8 @@ from ...engine.precision import Precision, choose_precision
 from ...engine.preflight import check_graphs
 from ...engine.tf32 import choose_tf32, tf32_products
 from ...errors import UsageError
-from ...export.files import format_of
-from ...export.flags import refuse_flags
+from ...exporting.files import format_of
+from ...exporting.flags import refuse_flags
 from ...inference.opening import choose_device
 from ...models.backbones import list_backbones
 from ...ops.selective_scan import resolve

@@ -13,11 +13,11 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from ...errors import UsageError
-from ...export.devices import device_of
-from ...export.files import check_file, format_of
-from ...export.metadata import Inputs
-from ...export.runtimes import Runtime, open_runtime, read_metadata
-from ...export.tasks import MODELS_OF
+from ...exporting.devices import device_of
+from ...exporting.files import check_file, format_of
+from ...exporting.metadata import Inputs
+from ...exporting.runtimes import Runtime, open_runtime, read_metadata
+from ...exporting.tasks import MODELS_OF
 from .subjects import RunBy, Subject
 from .task import DIVISOR, Task
 
@@ -121,7 +121,7 @@ def _results(path: str, runtime: Runtime, images: torch.Tensor) -> tuple[nn.Modu
     from mmdet.structures import DetDataSample
     from mmseg.structures import SegDataSample
 
-    from ...export import opened  # noqa: F401
+    from ...exporting import opened  # noqa: F401
 
     library, kind = MODELS_OF[runtime.metadata.task]
     model = MODELS.build(dict(type=kind, path=path, runtime=runtime)).eval()

@@ -6,7 +6,7 @@ import argparse
 import re
 from functools import partial
 
-from ...export.files import FORMATS
+from ...exporting.files import FORMATS
 from ..config_options import add_config_options
 
 EPILOG = """formats:
@@ -52,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-nms", action="store_true", help="boxes and scores of all places, no detections")
     add("--logits", action="store_true", help="a segmentor's logits in place of its label maps")
     add("--no-inline", action="store_true", help="ONNX: keep the scan as functions of the file")
+    add(
+        "--standalone",
+        action=argparse.BooleanOptionalAction,
+        help="pt2, aoti: without operators of mmmamba, or with them (pt2 with, aoti without)",
+    )
     add("--image", metavar="FILE", help="a real image to verify the file on")
     add("--device", default="cpu", help="that it is verified on, and aoti compiled for (cpu)")
     add("--out", metavar="FILE", help="the file (in the run's folder, else here, by its name)")
@@ -86,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
         nms=not args.no_nms,
         logits=args.logits,
         inline=not args.no_inline,
+        standalone=args.standalone,
         image=args.image,
         device=args.device,
         out=args.out,

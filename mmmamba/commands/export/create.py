@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...engine.reliability import refuse_unpickling
-from ...export.request import make_request
-from ...export.run import Exported, export_file
+from ...exporting.request import make_request
+from ...exporting.run import Exported, export_file
 from ...inference.opening import choose_device
 from ...ops.selective_scan import check_environment
 from .subject import find_name, open_subject
@@ -32,6 +32,7 @@ def export(
     image: str | os.PathLike[str] | None = None,
     device: str | None = None,
     inline: bool = True,
+    standalone: bool | None = None,
     cfg_options: Mapping[str, Any] | None = None,
     log: Callable[[str], object] | None = None,
 ) -> Exported:
@@ -56,6 +57,8 @@ def export(
         image: a real image that the file is verified on.
         device: that it is verified on, and that aoti compiles for; the CPU if None.
         inline: ONNX: operators of ours are written out, which every runtime takes.
+        standalone: pt2 and aoti: without operators of mmmamba, or with them, which are faster and
+            want mmmamba where the file is loaded; if None, pt2 has them, and aoti where it must.
         cfg_options: settings that replace the config's, or a backbone's arguments.
         log: is given each line of what is done; the log of mmmamba if None.
 
@@ -86,6 +89,7 @@ def export(
         nms=nms,
         logits=logits,
         inline=inline,
+        standalone=standalone,
         out=None if out is None else os.fspath(out),
         image=None if image is None else os.fspath(image),
         device=target,

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from ...config.find import config_name, list_configs
 from ...errors import UsageError
-from ...export.files import format_of
-from ...export.request import Subject
+from ...exporting.files import format_of
+from ...exporting.request import Subject
 from ...inference.classes import find_classes
 from ...inference.opening import find_files, open_model
 from ...models.backbones import create_backbone, list_backbones

@@ -8,7 +8,7 @@ from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmmamba.ops.roi_align import MAX_LEVELS, pool_regions_op, pools_pyramid, pyramid_roi_align
+from mmmamba.ops.roi_align import MAX_LEVELS, pool_regions, pools_pyramid, pyramid_roi_align
 from mmmamba.ops.waiting import on_device
 
 
@@ -54,7 +54,7 @@ class SortedRoIExtractor(SingleRoIExtractor):
         scales = [layer.spatial_scale for layer in self.roi_layers][: len(feats)]
         if torch.compiler.is_exporting():
             size, samples = self.roi_layers[0].output_size, self.roi_layers[0].sampling_ratio
-            return pool_regions_op(feats, rois, level_R, size, scales, samples)
+            return pool_regions(feats, rois, level_R, size, scales, samples)
         if pools_pyramid(feats) and all(_is_plain(layer) for layer in self.roi_layers):
             return pyramid_roi_align(feats, rois, level_R, self.roi_layers[0].output_size, scales)
         order_R = level_R.argsort(stable=True)

@@ -249,7 +249,9 @@ def _wide_step(
 
 def _loop(step, begin: list[Tensor], inputs: list[Tensor], fixed: list[Tensor] = ()) -> list:
     """States after the last turn, then what the turns gave, stacked."""
-    return torch.ops.higher_order.scan(step, begin, inputs, tuple(fixed))
+    # Below autograd, which traces each turn's gradient too where gradients are switched off.
+    with torch._C._AutoDispatchBelowAutograd():
+        return torch.ops.higher_order.scan(step, begin, inputs, tuple(fixed))
 
 
 def _skip(u: Tensor, D_KD: Tensor, visited_LK: Tensor | None, merge: bool) -> Tensor:

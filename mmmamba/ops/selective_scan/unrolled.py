@@ -23,7 +23,7 @@ from .common import ScanArgs
 GROUP = 8
 """Steps of a group: more make kernels that take longer to compile, fewer leave more of them."""
 MOST_STEPS = 2**20
-"""Of a map whose size is a symbol, whose doublings have to be a number."""
+"""The longest route of a map whose size is a symbol: how often to double has to be a number."""
 
 
 def unrolled_scan(
@@ -105,9 +105,8 @@ def _tables(
 ) -> tuple[Tensor, Tensor]:
     """The position of each step `(P S, K)`, the step at each position `(L, K)`; -1 for none."""
     if index_KT is None:
-        order_L = torch.arange(length, device=device)
-        place_LK = order_L[:, None].expand(-1, K)
-        return place_LK[_filled(length, device)], place_LK
+        order_LK = torch.arange(length, device=device)[:, None].expand(-1, K)
+        return _whole(order_LK[_filled(length, device)]), _whole(order_LK)
     index_KT = index_KT.long()
     steps = index_KT.shape[1]
     step_KT = torch.arange(steps, device=device).expand(K, -1)
@@ -115,7 +114,12 @@ def _tables(
     where_KT = torch.where(index_KT < 0, length, index_KT)
     nowhere = torch.full((K, length + 1), -1, dtype=torch.long, device=device)
     place_KL = nowhere.scatter(1, where_KT, step_KT)[:, :length]
-    return index_KT.t()[_filled(steps, device)], place_KL.t()
+    return _whole(index_KT.t()[_filled(steps, device)]), _whole(place_KL.t())
+
+
+def _whole(table: Tensor) -> Tensor:
+    """No view of more: files hold constants as they lie in memory."""
+    return table.clone(memory_format=torch.contiguous_format)
 
 
 def _filled(steps: int, device: torch.device) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 
 import mmmamba
 from mmmamba.commands import main
-from mmmamba.export.request import Request, Subject
+from mmmamba.exporting.request import Request, Subject
 
 from ...inference import colours
 
@@ -33,9 +33,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Subject
         passed = "wrong" not in request.out.name
         return SimpleNamespace(path=request.out, report=SimpleNamespace(passed=passed))
 
-    fake: Any = ModuleType("mmmamba.export.run")
+    fake: Any = ModuleType("mmmamba.exporting.run")
     fake.export_file, fake.Exported = export_file, SimpleNamespace
-    monkeypatch.setitem(sys.modules, "mmmamba.export.run", fake)
+    monkeypatch.setitem(sys.modules, "mmmamba.exporting.run", fake)
     monkeypatch.delitem(sys.modules, "mmmamba.commands.export.create", raising=False)
     monkeypatch.delitem(mmmamba.__dict__, "export", raising=False)
     yield calls

@@ -1,0 +1,73 @@
+"""What int8 has changed in a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Left:
+    """A product that stays in float32."""
+
+    name: str
+    kind: str
+    error: float
+    """What int8 would change in what it gives, root mean square, as a share of the spread."""
+
+
+@dataclass(frozen=True)
+class QuantizeReport:
+    """Which products are in int8, and how far its results are from float32's."""
+
+    images: int
+    limit: float
+    ranges: str
+    """`widest` or `closest`: whether outliers are kept or cut off, whichever came out better."""
+    products: int
+    left: tuple[Left, ...]
+    errors: dict[str, float]
+    """The root mean square of each compared value, as a share of its spread."""
+    size: tuple[int, int]
+    """Bytes of the file before and after."""
+
+    @property
+    def error(self) -> float:
+        """The largest of them."""
+        return max(self.errors.values(), default=0.0)
+
+    def lines(self) -> list[str]:
+        """For a reader."""
+        before, after = self.size
+        number = self.products - len(self.left)
+        kept = "kept" if self.ranges == "widest" else "cut off"
+        made = (
+            f"int8: {number} of {self.products} products, ranges from {self.images} images with "
+            f"outliers {kept}, {after / 2**20:.1f} MiB instead of {before / 2**20:.1f}"
+        )
+        lost = (
+            f"error of int8 {self.error:.1%} of the spread (root mean square), wanted "
+            f"{self.limit:.1%} at most"
+        )
+        lines = [made, lost]
+        if self.left:
+            lines.append("left in float32, as int8 would change most what they give:")
+            lines += [f"  {one.error:7.1%}  {one.kind:6s} {one.name}" for one in self.left]
+        if self.error > self.limit:
+            lines.append(
+                "more than wanted, and no fewer products made it better: calibrate on images such "
+                "as the model was trained on, or take --half"
+            )
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """For the metadata."""
+        return dict(
+            images=self.images,
+            limit=self.limit,
+            ranges=self.ranges,
+            products=self.products,
+            left=[one.name for one in self.left],
+            errors=self.errors,
+            size=list(self.size),
+        )
