@@ -35,18 +35,21 @@ def find(model: nn.Module, images: Tensor, sizes: Tensor) -> list[Tensor]:
         return graph_of(model)(images, sizes)
 
 
-def check(found: list[Tensor], wanted: list, exact: bool = True) -> list[int]:
-    """How many objects of each image are the same, in the same order."""
+def check(found: list[Tensor], wanted: list, off: float = 0) -> list[int]:
+    """How many objects of each image are the same, in the same order.
+
+    Args:
+        off: how many pixels a side may be off, and a hundred times how much a score.
+    """
     boxes_BN4, scores_BN, labels_BN = map(torch.as_tensor, found)
-    tolerance = dict(rtol=0, atol=0) if exact else dict(rtol=1e-5, atol=1e-4)
     counts = []
     for boxes_N4, scores_N, labels_N, one in zip(boxes_BN4, scores_BN, labels_BN, wanted):
         # mmdet's YOLOX keeps more than `max_per_img`.
         one = one[: len(labels_N)]
         count = len(one)
-        torch.testing.assert_close(boxes_N4[:count], one.bboxes, **tolerance)
+        torch.testing.assert_close(boxes_N4[:count], one.bboxes, rtol=off / 10, atol=off)
         # A sigmoid's last digit depends on the place in memory.
-        torch.testing.assert_close(scores_N[:count], one.scores, rtol=1e-6, atol=0)
+        torch.testing.assert_close(scores_N[:count], one.scores, rtol=1e-6, atol=off / 100)
         assert torch.equal(labels_N[:count], one.labels)
         assert (labels_N[count:] == -1).all()
         assert not scores_N[count:].any() and not boxes_N4[count:].any()
@@ -75,7 +78,7 @@ def test_a_graph_finds_what_is_predicted(base, kind):
 def test_on_a_gpu(base):
     model = detector(base).cuda()
     inputs = [one.cuda() for one in batch(2, SIZES[0])]
-    assert min(check(find(model, *inputs), predict(model, *inputs), exact=False)) > 5
+    assert min(check(find(model, *inputs), predict(model, *inputs), off=1e-4)) > 5
 
 
 @pytest.mark.parametrize("base", HEADS)
@@ -192,7 +195,7 @@ def test_traced_and_as_a_file(base, fixed, nms):
                         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-5)
             found = run_onnx(file, *inputs)
             if nms:
-                assert min(check(found, predict(model, *inputs), exact=False)) > 0
+                assert min(check(found, predict(model, *inputs), off=1e-4)) > 0
             for one, other in zip(found, wanted, strict=True):
                 torch.testing.assert_close(torch.tensor(one), other, rtol=1e-5, atol=1e-4)
 
@@ -215,7 +218,7 @@ def test_mamba_yolo_as_a_file_of_any_size():
         inputs = batch(2, size)
         wanted = predict(model, *inputs)
         assert min(check(find(model, *inputs), wanted)) > 5
-        assert min(check(run_onnx(file, *inputs), wanted, exact=False)) > 5
+        assert min(check(run_onnx(file, *inputs), wanted, off=1e-2)) > 5
 
 
 class _OwnHead(RetinaHead):
