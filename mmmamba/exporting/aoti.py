@@ -14,7 +14,7 @@ SETTINGS = {
     # Tables of routes stay within the map, and are looked at when they are made.
     "assert_indirect_indexing": False,
 }
-"""Of Inductor."""
+"""What Inductor is told."""
 
 
 def compile_program(program: ExportedProgram, path: Path) -> None:

@@ -11,6 +11,7 @@ channels, N states, G = B K; R rows of a table with one for each image, position
 """
 
 import math
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -247,7 +248,9 @@ def _wide_step(
     return [h_GND, torch.bmm(C_G1N, h_GND)]
 
 
-def _loop(step, begin: list[Tensor], inputs: list[Tensor], fixed: list[Tensor] = ()) -> list:
+def _loop(
+    step: Callable, begin: list[Tensor], inputs: list[Tensor], fixed: Sequence[Tensor] = ()
+) -> list:
     """States after the last turn, then what the turns gave, stacked."""
     # Below autograd, which traces each turn's gradient too where gradients are switched off.
     with torch._C._AutoDispatchBelowAutograd():

@@ -23,7 +23,7 @@ from .common import ScanArgs
 GROUP = 8
 """Steps of a group: more make kernels that take longer to compile, fewer leave more of them."""
 MOST_STEPS = 2**20
-"""Of a map whose size is a symbol, whose doublings have to be a number."""
+"""The longest route of a map whose size is a symbol: how often to double has to be a number."""
 
 
 def unrolled_scan(

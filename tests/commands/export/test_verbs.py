@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 
 import mmmamba
 from mmmamba.commands import main
@@ -55,6 +57,15 @@ test_dataloader = dict(_delete_=True, batch_size=2, num_workers=0,
 test_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
 work_dir = "{root}/run"
 """
+
+
+@pytest.fixture(autouse=True)
+def own_loggers() -> Iterator[None]:
+    """A runner's logger writes into the output of its test, which later ones no longer have."""
+    before = dict(MMLogger._instance_dict)
+    yield
+    MMLogger._instance_dict.clear()
+    MMLogger._instance_dict.update(before)
 
 
 @pytest.fixture
