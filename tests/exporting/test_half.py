@@ -8,7 +8,7 @@ import pytest
 
 from mmmamba.exporting.half import to_half
 
-from .tiny_models import common_error, images, run_onnx
+from .tiny_models import Made, common_error, images, run_onnx
 
 
 @pytest.mark.parametrize("compute", [False, True], ids=["stored", "computed"])
@@ -62,3 +62,13 @@ def _bytes(model: ir.Model) -> int:
         for value in model.graph.initializers.values()
         if value.dtype in (ir.DataType.FLOAT, ir.DataType.FLOAT16)
     )
+
+
+@pytest.mark.slow
+def test_parts_of_a_weight_are_weights():
+    """Vim's projection is split in two, of which each is a product."""
+    model = Made("vim").model
+    assert "Split" not in {node.op_type for node in model.graph if node.inputs[0].is_initializer()}
+    products = [node for node in model.graph if node.op_type == "MatMul"]
+    weights = [node.inputs[1].is_initializer() for node in products]
+    assert all(weights)

@@ -52,10 +52,11 @@ def _simplify(model: ir.Model) -> None:
     from onnxscript import optimizer
 
     Sequential(common.InlinePass(), common.IdentityEliminationPass())(model)
-    split_weights(model)
-    optimizer.fold_constants(
-        model, onnx_shape_inference=True, input_size_limit=LARGEST, output_size_limit=LARGEST
-    )
+    limits = dict(input_size_limit=LARGEST, output_size_limit=LARGEST)
+    optimizer.fold_constants(model, onnx_shape_inference=True, **limits)
+    # Splits are found only now, among sequences; what reads the parts is constant as well.
+    if split_weights(model):
+        optimizer.fold_constants(model, onnx_shape_inference=True, **limits)
     Sequential(
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedFunctionsPass(),
