@@ -43,10 +43,10 @@ class Maps(Graph):
 class Made:
     """A small backbone of a family, its ONNX model, and what it gives."""
 
-    def __init__(self, family: str, dynamic: bool = False) -> None:
+    def __init__(self, family: str, dynamic: bool = False, width: int = 64) -> None:
         torch.manual_seed(0)
         self.graph = Maps(FAMILIES[family]()).eval()
-        shape = (2, 3, 97, 65) if dynamic else (1, 3, 64, 64)
+        shape = (2, 3, 97, 65) if dynamic else (1, 3, 64, width)
         self._model = to_onnx(trace(self.graph, [torch.zeros(shape)], dynamic), self.graph)
 
     @property
