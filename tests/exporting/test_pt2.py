@@ -138,7 +138,11 @@ def test_what_has_no_form_alone_is_refused() -> None:
     ("name", "settings"),
     [
         ("vim_t", dict(depth=2, embed_dims=16, out_indices=(1,))),
-        ("mambavision_t", dict(depths=(1, 1, 2, 2), embed_dims=16)),
+        pytest.param(
+            "mambavision_t",
+            dict(depths=(1, 1, 2, 2), embed_dims=16),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_other_families_alone(name: str, settings: dict) -> None:

@@ -19,7 +19,7 @@ def export(out: Path, lines: list[str], **settings):
     )
 
 
-@pytest.mark.parametrize("standalone", [None, True])
+@pytest.mark.parametrize("standalone", [None, pytest.param(True, marks=pytest.mark.slow)])
 def test_pt2(tmp_path: Path, standalone: bool | None) -> None:
     lines: list[str] = []
     made = export(tmp_path / "n.pt2", lines, standalone=standalone)
