@@ -21,7 +21,7 @@ from mmmamba.compat import opencv
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.10", "3.11", "3.12")
 # In the closure of a requirement, which pins or chooses their versions.
-COMES_WITH = {"cv2": "onedl-mmcv", "llvmlite": "numba"}
+COMES_WITH = {"cv2": "onedl-mmcv", "llvmlite": "numba", "onnx_ir": "onnxscript"}
 OPTIONAL = {"triton", "mamba_ssm", "selective_scan_cuda", "timm", "yacs", "pandas"}
 
 
@@ -52,7 +52,13 @@ def pins(python: str, file: str = "tested") -> dict[str, str]:
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize(
     "name, file",
-    [("runtime", "tested"), ("test", "tested"), ("lint", "tested"), ("docs", "tested-docs")],
+    [
+        ("runtime", "tested"),
+        ("test", "tested"),
+        ("lint", "tested"),
+        ("export", "tested"),
+        ("docs", "tested-docs"),
+    ],
 )
 def test_tested_versions_meet_the_requirements(name: str, file: str, python: str) -> None:
     chosen = pins(python, file)
@@ -74,11 +80,14 @@ def imported(path: Path) -> set[str]:
 
 
 def test_every_import_is_required() -> None:
-    """What the package imports stands in runtime.txt; nothing comes in by luck through others."""
-    required = {canonicalize_name(r.name) for r in requirements("runtime")}
+    """What the package imports stands in runtime.txt or, for exports, export.txt: none by luck."""
+    runtime = {canonicalize_name(r.name) for r in requirements("runtime")}
+    extra = {canonicalize_name(r.name) for r in requirements("export")}
     distributions = packages_distributions()
     missing = []
     for path in (ROOT / "mmmamba").rglob("*.py"):
+        exports = "exporting" in path.parts
+        required = runtime | extra if exports else runtime
         for top in imported(path) - set(sys.stdlib_module_names) - OPTIONAL - {"mmmamba"}:
             owners = [*distributions.get(top, []), COMES_WITH.get(top, top)]
             if not required & set(map(canonicalize_name, owners)):

@@ -67,6 +67,7 @@ def test_with_our_operators(tmp_path: Path) -> None:
     assert said[NEEDS] in (OURS, OURS.encode())
 
 
+@pytest.mark.slow
 def test_alone(tmp_path: Path) -> None:
     """It runs in a process that cannot import mmmamba."""
     graph, x = tiny(), images(1, 64, 96)

@@ -192,7 +192,6 @@ def test_flags(complaint: Complaint, words: str, hint: str) -> None:
     [
         ("val x", "'test'"),
         ("predict x", "'infer'"),
-        ("export x", "Nothing is exported"),
         ("train x --epoch 3", "'--epochs'"),
         ("train x --img_size 640", "'--imgsz'"),
         ("train x --batch-size 4", "'--batch'"),

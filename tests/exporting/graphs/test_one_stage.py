@@ -170,10 +170,10 @@ def test_without_suppression_all_priors_are_there(base):
         ("retinanet_fpn", SIZES[2]),
         ("yolox_pafpn", SIZES[2]),
         ("yolo_dfl_pafpn", SIZES[2]),
-        ("rtmdet_pafpn", None),
+        ("rtmdet_pafpn", SIZES[2]),
         *(
             pytest.param(base, size, marks=pytest.mark.slow)
-            for base, size in zip(HEADS, [None, SIZES[2], None, None])
+            for base, size in zip(HEADS, [None] * len(HEADS))
         ),
     ],
 )

@@ -1,5 +1,6 @@
 """Operators of a batch counted on a CPU, as if it were a GPU that has to be waited for."""
 
+import importlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from mmmamba.models.two_stage import (
     roi_extractor,
     rpn_head,
 )
-from mmmamba.ops import best, waiting
+from mmmamba.ops import waiting
 
 READS = {
     "aten::_local_scalar_dense",
@@ -29,6 +30,9 @@ READS = {
     "new_tensor",
 }
 """Operators that make Python wait for a GPU."""
+
+# By its path, as `mmmamba.ops.best` is the function.
+best = importlib.import_module("mmmamba.ops.best")
 
 
 class Counted(TorchDispatchMode):
