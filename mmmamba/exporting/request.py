@@ -52,7 +52,6 @@ class Request:
     """Folder of images, or the config whose training images int8 is calibrated on."""
     nms: bool = True
     logits: bool = False
-    inline: bool = True
     standalone: bool | None = None
     """PyTorch alone runs it, without operators of mmmamba; None: where that is not slow."""
     image: Path | None = None
@@ -79,7 +78,6 @@ def make_request(
     calibrate: str | Path | None = None,
     nms: bool = True,
     logits: bool = False,
-    inline: bool = True,
     standalone: bool | None = None,
     out: str | Path | None = None,
     image: str | Path | None = None,
@@ -92,7 +90,6 @@ def make_request(
         folder: where it goes then.
         format: one of `FORMATS`; that of `out`'s ending if None, else ONNX.
         size: height and width, or the side of a square.
-        inline: operators of ours are written out where they are called, which every runtime takes.
         standalone: of files for PyTorch, whether they do without operators of ours; None leaves
             them in `pt2`, where they are the faster, and not in `aoti`, if that is possible.
 
@@ -108,10 +105,6 @@ def make_request(
     if not nms and logits:
         raise UsageError(
             "--no-nms is of detectors and --logits of segmentors: leave one of them out"
-        )
-    if not inline and chosen != "onnx":
-        raise UsageError(
-            f"--no-inline keeps functions in an ONNX file, and this one is {chosen}. Leave it out"
         )
     if standalone is not None and chosen not in FOR_PYTORCH:
         flag = "--standalone" if standalone else "--no-standalone"
@@ -130,7 +123,6 @@ def make_request(
         calibrate=None if calibrate is None else str(calibrate),
         nms=nms,
         logits=logits,
-        inline=inline,
         standalone=standalone,
         image=None if image is None else Path(image),
         device=device,

@@ -91,6 +91,7 @@ def test_some_files_through_every_door(title: str, attacked, tmp_path: Path) -> 
     assert not faults(attacked, title, ATTACKS[title].refused, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_every_file_through_one_door(attacked, tmp_path: Path) -> None:
     """The fastest, which takes the backbone alone; what stands beside it is nothing to it."""

@@ -73,6 +73,7 @@ def test_pairs_that_build(backbone: str, head: str) -> None:
     compose_and_build(backbone, head)
 
 
+@pytest.mark.slow
 # After so little there may be no box to score.
 @pytest.mark.filterwarnings("ignore:Skip early stopping")
 def test_a_head_of_mmdet_trains_to_ap(

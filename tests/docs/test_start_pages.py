@@ -19,6 +19,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_your_data() -> None:
     shapes = make_shapes("shapes", ShapesSpec(num_train=4, num_val=2, size=64))
     contents = {split: load(shapes.resolve(), split) for split in ("train", "val")}

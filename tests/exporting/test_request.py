@@ -68,7 +68,6 @@ def test_the_precision_has_a_name() -> None:
         (dict(int8=True, calibrate="gone/photos.d"), "there is no such folder or config"),
         (dict(int8=True, calibrate="photos", format="pt2"), "--int8 is for files of onnx and open"),
         (dict(half=True, format="aoti"), "--half is not for aoti"),
-        (dict(inline=False, format="openvino"), "--no-inline keeps functions in an ONNX file"),
         (dict(nms=False, logits=True), "leave one of them out"),
         (dict(image="gone.jpg"), "--image gone.jpg: there is no such file"),
         (dict(out="run"), "that is a folder. Name a file in it: run/demo.onnx"),

@@ -51,7 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--no-nms", action="store_true", help="boxes and scores of all places, no detections")
     add("--logits", action="store_true", help="a segmentor's logits in place of its label maps")
-    add("--no-inline", action="store_true", help="ONNX: keep the scan as functions of the file")
     add(
         "--standalone",
         action=argparse.BooleanOptionalAction,
@@ -90,7 +89,6 @@ def run(args: argparse.Namespace) -> int:
         calibrate=args.calibrate,
         nms=not args.no_nms,
         logits=args.logits,
-        inline=not args.no_inline,
         standalone=args.standalone,
         image=args.image,
         device=args.device,

@@ -31,7 +31,6 @@ def export(
     out: str | os.PathLike[str] | None = None,
     image: str | os.PathLike[str] | None = None,
     device: str | None = None,
-    inline: bool = True,
     standalone: bool | None = None,
     cfg_options: Mapping[str, Any] | None = None,
     log: Callable[[str], object] | None = None,
@@ -56,7 +55,6 @@ def export(
         out: the file; in the run's folder, else the current one, by the model's name if None.
         image: a real image that the file is verified on.
         device: that it is verified on, and that aoti compiles for; the CPU if None.
-        inline: ONNX: operators of ours are written out, which every runtime takes.
         standalone: pt2 and aoti: without operators of mmmamba, or with them, which are faster and
             want mmmamba where the file is loaded; if None, pt2 has them, and aoti where it must.
         cfg_options: settings that replace the config's, or a backbone's arguments.
@@ -88,7 +86,6 @@ def export(
         calibrate=None if calibrate is None else os.fspath(calibrate),
         nms=nms,
         logits=logits,
-        inline=inline,
         standalone=standalone,
         out=None if out is None else os.fspath(out),
         image=None if image is None else os.fspath(image),

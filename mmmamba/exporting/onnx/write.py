@@ -28,7 +28,8 @@ TRANSLATIONS = {**detection.TRANSLATIONS, **pooling.TRANSLATIONS, **symbols.TRAN
 
 def to_onnx(program: ExportedProgram, graph: Graph) -> ir.Model:
     """The model, with the graph's names for inputs and outputs, free sides named B, H and W."""
-    with _quiet():
+    # Gradients would be traced too, of each turn of a scan.
+    with _quiet(), torch.no_grad():
         made = torch.onnx.export(
             program,
             dynamo=True,

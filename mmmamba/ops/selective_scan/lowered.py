@@ -252,9 +252,7 @@ def _loop(
     step: Callable, begin: list[Tensor], inputs: list[Tensor], fixed: Sequence[Tensor] = ()
 ) -> list:
     """States after the last turn, then what the turns gave, stacked."""
-    # Below autograd, which traces each turn's gradient too where gradients are switched off.
-    with torch._C._AutoDispatchBelowAutograd():
-        return torch.ops.higher_order.scan(step, begin, inputs, tuple(fixed))
+    return torch.ops.higher_order.scan(step, begin, inputs, tuple(fixed))
 
 
 def _skip(u: Tensor, D_KD: Tensor, visited_LK: Tensor | None, merge: bool) -> Tensor:

@@ -21,7 +21,8 @@ ir = pytest.importorskip("onnx_ir")
 
 
 FILES = [
-    ("mask_rcnn_fpn", None, True),
+    ("mask_rcnn_fpn", None, False),
+    pytest.param("mask_rcnn_fpn", None, True, marks=pytest.mark.slow),
     pytest.param("mask_rcnn_fpn", VMAMBA, True, marks=pytest.mark.slow),
     pytest.param("mask_rcnn_fpn", VMAMBA, False, marks=pytest.mark.slow),
     pytest.param("cascade_mask_rcnn_fpn", VMAMBA, True, marks=pytest.mark.slow),
