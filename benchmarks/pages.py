@@ -208,6 +208,16 @@ TABLES = {
         },
         repeats=("pixels a side", "what"),
     ),
+    "export_cpu": Page(
+        Source("export_cpu", "speed"),
+        {
+            "backbone": model(),
+            "eager mode": number("eager_ms", ".1f"),
+            "onnxruntime": number("onnx_ms", ".1f"),
+            "OpenVINO": number("openvino_ms", ".1f"),
+            "better of them / eager": number("ratio", ".2f"),
+        },
+    ),
     "map_format": Page(
         Source("map_format_gpu", "formats"),
         {
