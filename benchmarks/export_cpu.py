@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ TARGETS = {
     "vim_t": 1.6,
 }
 """Most time that the better of the runtimes may take, in times of eager mode."""
-FORMATS = ("onnx", "openvino")
+ENDINGS = {"onnx": ".onnx", "openvino": ".xml"}
 
 
 def export(name: str, dynamic: bool, formats: list[str]) -> dict[str, Any]:
@@ -59,7 +58,7 @@ def one(name: str, dynamic: bool, formats: list[str]) -> dict[str, Any]:
     row: dict[str, Any] = dict(model=name)
     with tempfile.TemporaryDirectory() as folder:
         for kind in formats:
-            out = Path(folder, name + {"onnx": ".onnx", "openvino": ".xml"}[kind])
+            out = Path(folder, name + ENDINGS[kind])
             started, used = time.perf_counter(), time.process_time()
             made = mmmamba.export(
                 name, format=kind, dynamic=dynamic, out=out, log=lambda line: None
@@ -103,8 +102,8 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
         torch.save(model.state_dict(), weights)
         runs = {"eager": lambda: model(torch.from_numpy(x))}
         reports = {}
-        for kind in FORMATS:
-            out = Path(folder, name + {"onnx": ".onnx", "openvino": ".xml"}[kind])
+        for kind in ENDINGS:
+            out = Path(folder, name + ENDINGS[kind])
             made = mmmamba.export(name, str(weights), format=kind, out=out, log=lambda line: None)
             reports[kind] = made.report
             runtime = open_runtime(out, threads=1)
@@ -119,7 +118,7 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
                     run()
                     times[kind].append((time.perf_counter() - started) * 1e3)
     least = {kind: min(each) for kind, each in times.items()}
-    best = min(least[kind] for kind in FORMATS)
+    best = min(least[kind] for kind in ENDINGS)
     return dict(
         model=name,
         passed=all(report.passed for report in reports.values()),
@@ -134,7 +133,7 @@ def main() -> int:
     flags.add_argument("--models", nargs="+", default=[], help="names of backbones, or all")
     flags.add_argument("--time", nargs="*", help="names of backbones; those with a target if none")
     flags.add_argument("--dynamic", action="store_true")
-    flags.add_argument("--formats", nargs="+", default=["onnx"], choices=FORMATS)
+    flags.add_argument("--formats", nargs="+", default=["onnx"], choices=[*ENDINGS])
     flags.add_argument("--jobs", type=int, default=1, help="models exported side by side")
     flags.add_argument("--rounds", type=int, default=20)
     flags.add_argument("--one", type=json.loads, help="used by the script itself")
@@ -147,7 +146,7 @@ def main() -> int:
         "speed",
         f"one image of {SIDE} x {SIDE}, one thread, ms",
         Column("model", "model"),
-        *(Column(kind, f"{kind}_ms", ".1f") for kind in ("eager", *FORMATS)),
+        *(Column(kind, f"{kind}_ms", ".1f") for kind in ("eager", *ENDINGS)),
         Column("best / eager", "ratio", ".2f"),
         Column("at most", "target", ".2f"),
     )
@@ -199,5 +198,4 @@ def _missed(row: dict[str, Any], args: Any) -> list[str]:
 
 
 if __name__ == "__main__":
-    warnings.filterwarnings("ignore")
     sys.exit(main())

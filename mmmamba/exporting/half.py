@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .onnx.editing import numbers, stored
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -68,16 +70,10 @@ def _takes_half(node: ir.Node) -> bool:
 
 def _stored(graph: ir.Graph, value: ir.Value) -> ir.Value:
     """A weight in half precision, beside the one in float32."""
-    import onnx_ir as ir
-
     name = f"{value.name}_half"
     if name in graph.initializers:
         return graph.initializers[name]
-    assert value.const_value is not None
-    tensor = ir.tensor(value.const_value.numpy().astype(np.float16), name=name)
-    half = ir.Value(name=name, shape=value.shape, type=_type(tensor.dtype), const_value=tensor)
-    graph.register_initializer(half)
-    return half
+    return stored(graph, name, numbers(value).astype(np.float16))
 
 
 def _narrowed(node: ir.Node, value: ir.Value, made: dict[str, ir.Value]) -> ir.Value:

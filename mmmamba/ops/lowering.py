@@ -1,12 +1,13 @@
 """Whether our operators are to be made of operators that everyone knows, for files that leave.
 
-Read by those operators, and set while a model is traced (`export/tracing.py`).
+Read by those operators, and set while a model is traced (`exporting/tracing.py`).
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 
+from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
 _LOWERING = ContextVar("lowering", default="")
@@ -40,3 +41,15 @@ def unrolls() -> bool:
 def beside_tracing() -> AbstractContextManager:
     """Tensors made inside hold numbers, which a tracer takes for constants."""
     return _disable_current_modes()
+
+
+def constants(*sides: object, table: Tensor | None = None) -> AbstractContextManager:
+    """`beside_tracing` where what is made inside depends on numbers alone.
+
+    Args:
+        sides: lengths that it depends on, numbers or a tracer's symbols.
+        table: what else it depends on; one of a tracer's own has no numbers.
+    """
+    known = all(isinstance(side, int) for side in sides)
+    plain = table is None or type(table) is Tensor
+    return beside_tracing() if known and plain else nullcontext()

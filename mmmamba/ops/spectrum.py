@@ -7,7 +7,6 @@ write several tensors of its size. Training keeps the tokens and that half.
 """
 
 import math
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from torch import Tensor
 from .autocast import full_precision
 from .derivatives import differentiated_again, gradients, unwatched
 from .launch import DTYPES, HAS_TRITON
-from .lowering import beside_tracing, lowers
+from .lowering import constants, lowers
 
 
 def add_spectrum(x_BLC: Tensor, weight: Tensor, shift: bool = False) -> Tensor:
@@ -59,7 +58,7 @@ def _as_products(x_BLC: Tensor, weight: Tensor, shift: bool) -> Tensor:
 def _waves(length: int, shift: bool, like: Tensor) -> tuple[Tensor, Tensor]:
     """Cosine and sine `(frequencies, places)` of the turns that a frequency makes up to a place."""
     known = isinstance(length, int)
-    with beside_tracing() if known else nullcontext():
+    with constants(length):
         place = torch.arange(length, device=like.device)
         frequency = (place - length // 2) % length if shift else place
         # Whole turns are left out while numbers are whole: what is left has all its digits.

@@ -11,8 +11,7 @@ from mmmamba.ops.best import best_op
 from mmmamba.ops.grouped_nms import suppress_op
 from mmmamba.ops.roi_align import pool_regions_op
 
-Value = Any
-"""An `onnx_ir.Value`, or a constant of Python."""
+from .recording import Value, operators
 
 FLOAT, INT64, BOOL = 1, 7, 9
 """ONNX's numbers of types."""
@@ -20,16 +19,9 @@ FAR = [-20001.0, -20001.0, -20000.0, -20000.0]
 """A box that lies in no image."""
 
 
-def _ops() -> Any:
-    # Late: an extra that only those who export have.
-    from onnxscript import opset20
-
-    return opset20
-
-
 def suppress(boxes: Value, threshold: float, most: int | None = None) -> Value:
     """`NonMaxSuppression` of each row `(B, N, 4)`, and what it selects marked `(B, N)`."""
-    op = _ops()
+    op = operators()
     shape_2 = op.Shape(boxes, start=0, end=2)
     start, end = (op.Slice(boxes, [low], [low + 2], [2]) for low in (0, 2))
     # Boxes without area suppress nothing and are not suppressed. ONNX would turn those whose end
@@ -59,7 +51,7 @@ def pool_regions(
     sampling_ratio: int = 0,
 ) -> Value:
     """`RoiAlign` of the regions of each level on its map, put back in their order."""
-    op = _ops()
+    op = operators()
     image_R = op.Cast(op.Squeeze(op.Slice(rois, [0], [1], [1]), [1]), to=INT64)
     start_R2, end_R2 = (op.Slice(rois, [low], [low + 2], [1]) for low in (1, 3))
     solid_R1 = op.ReduceMin(op.Cast(op.Greater(end_R2, start_R2), to=INT64), [1], keepdims=1)
@@ -93,7 +85,7 @@ def pool_regions(
 
 def best(scores: Value, number: Value) -> tuple[Value, Value]:
     """`TopK`, which takes the first of equal ones first."""
-    op = _ops()
+    op = operators()
     return op.TopK(scores, op.Reshape(number, [1]), axis=-1, largest=1, sorted=1)
 
 

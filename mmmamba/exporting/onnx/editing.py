@@ -26,14 +26,9 @@ class Editor:
 
     def constant(self, name: str, value: np.ndarray) -> ir.Value:
         """A constant of the graph, made once for all that ask for this name."""
-        import onnx_ir as ir
-
         name = f"written_{name}"
         if name not in self.graph.initializers:
-            tensor = ir.tensor(value, name=name)
-            kind = ir.TensorType(tensor.dtype)
-            held = ir.Value(name=name, shape=ir.Shape(value.shape), type=kind, const_value=tensor)
-            self.graph.register_initializer(held)
+            return stored(self.graph, name, value)
         return self.graph.initializers[name]
 
     def add(self, operator: str, inputs: Sequence[ir.Value | None], **attributes: Any) -> ir.Value:
@@ -83,3 +78,20 @@ class Editor:
         else:
             self.graph.insert_before(self._place, node)
         return node.outputs
+
+
+def numbers(value: ir.Value | None) -> np.ndarray:
+    """What a constant holds."""
+    assert value is not None and value.const_value is not None
+    return value.const_value.numpy()
+
+
+def stored(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
+    """A new constant of a graph."""
+    import onnx_ir as ir
+
+    tensor = ir.tensor(array, name=name)
+    kind = ir.TensorType(tensor.dtype)
+    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=kind, const_value=tensor)
+    graph.register_initializer(value)
+    return value

@@ -9,20 +9,12 @@ from typing import Any
 
 import torch
 
-Value = Any
-"""An `onnx_ir.Value`, or a constant of Python."""
-
-
-def _ops() -> Any:
-    # Late: an extra that only those who export have.
-    from onnxscript import opset20
-
-    return opset20
+from .recording import Value, operators
 
 
 def adaptive_avg_pool2d(x: Value, output_size: Sequence[int]) -> Value:
     """Means `(B, C, h, w)` over windows of x `(B, C, H, W)`."""
-    op = _ops()
+    op = operators()
     height, width = output_size
     if height == width == 1:
         return op.ReduceMean(x, [2, 3], keepdims=1)

@@ -11,29 +11,22 @@ from typing import Any
 
 import torch
 
-Value = Any
-"""An `onnx_ir.Value`, or a constant of Python."""
+from .recording import Value, operators
+
 END = 2**63 - 1
 """Where a slice goes to the end."""
 
 
-def _ops() -> Any:
-    # Late: an extra that only those who export have.
-    from onnxscript import opset20
-
-    return opset20
-
-
 def floor_divide(number: Value, divisor: Value) -> Value:
     """Python's `//` of sides: ONNX's `Div` rounds towards zero, and sides are subtracted too."""
-    op = _ops()
+    op = operators()
     rest = op.Mod(number, divisor)
     return op.Div(op.Sub(number, rest), divisor)
 
 
 def remainder(x: Value, divisor: Value) -> Value:
     """`x % divisor` with the divisor's sign, of integers or floats."""
-    op = _ops()
+    op = operators()
     divisor = op.CastLike(divisor, x)
     if x.dtype.is_integer():
         return op.Mod(x, divisor)
@@ -42,13 +35,13 @@ def remainder(x: Value, divisor: Value) -> Value:
 
 def multiply(x: Value, factor: Value) -> Value:
     """`x * factor` in x's type."""
-    op = _ops()
+    op = operators()
     return op.Mul(x, op.CastLike(factor, x))
 
 
 def roll(x: Value, shifts: Sequence[Value], dims: Sequence[int] = ()) -> Value:
     """What leaves at the end of an axis comes back at its beginning."""
-    op = _ops()
+    op = operators()
     shape = None
     if not dims:
         shape = op.Shape(x)

@@ -15,13 +15,14 @@ from torch import Tensor
 from ...errors import UsageError
 from ...models.two_stage.detections import Detections, mask_shapes, scale_factors, unpad
 from ...models.yolo.box_selection import to_original
-from ..runtimes import Runtime, open_runtime
+from ..runtimes import Runtime
+from .base import RunsFile
 from .batches import run_batch
-from .preprocessor import ExportedPreprocessor, as_arrays
+from .preprocessor import as_arrays
 
 
 @MODELS.register_module()
-class ExportedDetector(BaseDetector):
+class ExportedDetector(RunsFile, BaseDetector):
     """An exported detector, with what a runtime of its format finds.
 
     It has no parameters: all is in the file.
@@ -44,11 +45,7 @@ class ExportedDetector(BaseDetector):
         runtime: Runtime | None = None,
     ) -> None:
         super().__init__()
-        self.runtime = runtime or open_runtime(path, device, threads)
-        self.metadata = self.runtime.metadata
-        check_task(path, self.metadata.task, "detection")
-        self.data_preprocessor = ExportedPreprocessor(self.metadata, path)
-        self.path = path
+        self._open(path, device, threads, runtime, "detection")
         if "labels" not in self.metadata.outputs:
             raise UsageError(
                 f"{path} holds the boxes of all places without suppression (--no-nms), which no "
@@ -90,25 +87,6 @@ class ExportedDetector(BaseDetector):
         shapes = mask_shapes(metas, rescale)
         threshold = self.metadata.mask_threshold
         return unpad(detections, count_B.tolist(), held["masks"], shapes, threshold)
-
-    def extract_feat(self, batch_inputs: Tensor) -> Any:
-        raise UsageError(f"{self.path} gives results alone: its maps stay inside")
-
-    def loss(self, batch_inputs: Tensor, batch_data_samples: Any) -> Any:
-        raise UsageError(f"{self.path} cannot be trained: train the model that it was exported of")
-
-    def _forward(self, batch_inputs: Tensor, batch_data_samples: Any = None) -> Any:
-        return self.extract_feat(batch_inputs)
-
-
-def check_task(path: str, found: str, wanted: str) -> None:
-    """Make sure that a file does what it is opened for.
-
-    Raises:
-        UsageError: it does something else.
-    """
-    if found != wanted:
-        raise UsageError(f"{path} is a file for {found}, wanted one for {wanted}")
 
 
 def moved(boxes_BN4: Tensor, metas: Sequence[dict]) -> Tensor:

@@ -14,17 +14,16 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ...errors import UsageError
-from ..runtimes import Runtime, open_runtime
+from ..runtimes import Runtime
+from .base import RunsFile
 from .batches import run_batch
-from .detector import check_task
-from .preprocessor import ExportedPreprocessor, as_arrays
+from .preprocessor import as_arrays
 
 logger = logging.getLogger("mmmamba")
 
 
 @MODELS.register_module()
-class ExportedSegmentor(BaseSegmentor):
+class ExportedSegmentor(RunsFile, BaseSegmentor):
     """An exported segmentor, with what a runtime of its format finds.
 
     Logits become label maps as mmseg makes them. Label maps are brought to the size of the image
@@ -50,11 +49,7 @@ class ExportedSegmentor(BaseSegmentor):
         runtime: Runtime | None = None,
     ) -> None:
         super().__init__()
-        self.runtime = runtime or open_runtime(path, device, threads)
-        self.metadata = self.runtime.metadata
-        check_task(path, self.metadata.task, "segmentation")
-        self.data_preprocessor = ExportedPreprocessor(self.metadata, path)
-        self.path = path
+        self._open(path, device, threads, runtime, "segmentation")
         # mmseg compares heads of one channel with it.
         self.decode_head = SimpleNamespace(threshold=self.metadata.mask_threshold)
         self._told = False
@@ -92,14 +87,5 @@ class ExportedSegmentor(BaseSegmentor):
         # As floats, which hold every number of a class exactly: integers are not scaled.
         return interpolate(labels_HW[None, None].float(), size, mode="nearest-exact")[0, 0].long()
 
-    def extract_feat(self, inputs: Tensor) -> Any:
-        raise UsageError(f"{self.path} gives results alone: its maps stay inside")
-
     def encode_decode(self, inputs: Tensor, batch_data_samples: Any) -> Any:
-        return self.extract_feat(inputs)
-
-    def loss(self, inputs: Tensor, data_samples: Any) -> Any:
-        raise UsageError(f"{self.path} cannot be trained: train the model that it was exported of")
-
-    def _forward(self, inputs: Tensor, data_samples: Any = None) -> Any:
         return self.extract_feat(inputs)

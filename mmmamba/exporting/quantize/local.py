@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..onnx.editing import numbers
 from .products import Product
 from .ranges import Arrays, Range
 from .rewriting import rounded_weight
@@ -37,7 +38,7 @@ def local_errors(
 
 
 def _error(node: ir.Node, product: Product, ranges: Mapping[str, Range], values: Arrays) -> float:
-    weight, given = _numbers(node.inputs[1]), values[product.input]
+    weight, given = numbers(node.inputs[1]), values[product.input]
     rounded = ranges[product.input].rounded(given)
     exact = _product(node, given, weight)
     changed = _product(node, rounded, rounded_weight(weight, product.axis)).numpy()
@@ -67,8 +68,3 @@ def _product(node: ir.Node, given: np.ndarray, weight: np.ndarray) -> Tensor:
         dilation=tuple(node.attributes.get_ints("dilations", ones)),
         groups=node.attributes.get_int("group", 1),
     )
-
-
-def _numbers(value: ir.Value | None) -> np.ndarray:
-    assert value is not None and value.const_value is not None
-    return value.const_value.numpy()

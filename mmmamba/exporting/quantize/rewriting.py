@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..onnx.editing import Editor
+from ..onnx.editing import Editor, numbers
 from .products import Product
 from .ranges import Range
 
@@ -67,7 +67,7 @@ def _rounded(editor: Editor, value: ir.Value, name: str, limits: Range) -> ir.Va
 
 def _write_weight(editor: Editor, node: ir.Node, product: Product) -> np.ndarray:
     """A weight in int8; the scales of its channels."""
-    weight = _numbers(node.inputs[1])
+    weight = numbers(node.inputs[1])
     scales = weight_scales(weight, product.axis)
     steps = np.rint(weight / _along(scales, weight.ndim, product.axis))
     # Kinds of products that share a weight may have channels along other axes.
@@ -97,7 +97,7 @@ def _write_bias(
     editor: Editor, node: ir.Node, place: int, product: Product, scales: np.ndarray
 ) -> None:
     """A bias in steps of the product itself, in which int8's products are summed up."""
-    bias = _numbers(node.inputs[place])
+    bias = numbers(node.inputs[place])
     most = np.iinfo(np.int32)
     steps = np.clip(np.rint(bias.astype(np.float64) / scales), most.min, most.max)
     name = f"{product.name}_bias"
@@ -139,8 +139,3 @@ def _along(values: np.ndarray, dims: int, axis: int) -> np.ndarray:
     shape = [1] * dims
     shape[axis] = -1
     return values.reshape(shape)
-
-
-def _numbers(value: ir.Value | None) -> np.ndarray:
-    assert value is not None and value.const_value is not None
-    return value.const_value.numpy()

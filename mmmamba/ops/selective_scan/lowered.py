@@ -1,7 +1,7 @@
 """The scan from operators that exporters and other compilers know, at any size of the map.
 
 For files that run where this package is not: `selective_scan` as gathers, element-wise operators
-and PyTorch's loop `torch.ops.higher_order.scan`, which becomes ONNX's `Scan` and Inductor's loop.
+and PyTorch's loop `torch.ops.higher_order.scan`, which becomes ONNX's `Scan`.
 A loop's turn costs some microseconds whatever it computes, so a long sequence is cut into S
 segments of P steps, which go side by side: one pass finds how each segment ends if it begins with
 nothing, a loop over the segments carries the states on, and a second pass begins with these.
@@ -12,14 +12,14 @@ channels, N states, G = B K; R rows of a table with one for each image, position
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..lowering import beside_tracing
+from ..lowering import constants
+from ..softplus import softplus
 from .common import ScanArgs
 
 WIDE = 4
@@ -60,14 +60,11 @@ def lowered_scan(
     complete = index_KT is None or args.index_complete
     steps = length if index_KT is None else index_KT.shape[1]
     segments = 1 if A.shape[2] >= WIDE else _segments(A.numel(), steps)
-    table = (index_KT, batch, length, K, segments, complete)
-    # Of a map whose size is known these are constants.
-    known = all(isinstance(side, int) for side in (batch, length, steps))
-    with beside_tracing() if known and not _is_traced(index_KT) else nullcontext():
-        found = _steps(*table)
+    with constants(batch, length, steps, table=index_KT):
+        found = _steps(index_KT, batch, length, K, segments, complete)
 
     raw_BLKD = delta if bias is None else delta + bias.to(dtype)
-    delta_BLKD = _softplus(raw_BLKD) if args.delta_softplus else raw_BLKD
+    delta_BLKD = softplus(raw_BLKD) if args.delta_softplus else raw_BLKD
     hole_KD = None if complete else _hole(bias, args.delta_softplus, delta_BLKD)
     du_BLKD = delta_BLKD * u
     C_PSBKN = _rows(C, None if complete else torch.zeros_like(C[0, 0]), found.read_PSBK)
@@ -82,10 +79,6 @@ def lowered_scan(
     if D is not None:
         y = y + _skip(u, D.to(dtype), found.visited_LK, merge)
     return y.to(args.out_dtype)
-
-
-def _is_traced(table: Tensor | None) -> bool:
-    return table is not None and type(table) is not Tensor
 
 
 def _segments(lanes: int, steps: int) -> int:
@@ -136,18 +129,7 @@ def _hole(bias: Tensor | None, delta_softplus: bool, like_BLKD: Tensor) -> Tenso
     if bias is None:
         return torch.zeros_like(like_BLKD[0, 0])
     raw_KD = bias.to(like_BLKD.dtype)
-    return _softplus(raw_KD) if delta_softplus else raw_KD
-
-
-def _softplus(x: Tensor) -> Tensor:
-    """As exact as PyTorch's, from operators that runtimes have fast kernels for.
-
-    `log(1 + e)` loses the digits of a small e; what the sum was rounded by is put back (Kahan).
-    """
-    small = torch.exp(-x.abs())
-    total = 1.0 + small
-    # Divided by the sum it would be more exact still, where its logarithm is large already.
-    return x.relu() + (torch.log(total) - ((total - 1.0) - small))
+    return softplus(raw_KD) if delta_softplus else raw_KD
 
 
 def _rows(x: Tensor, hole: Tensor | None, read_PSBK: Tensor) -> Tensor:

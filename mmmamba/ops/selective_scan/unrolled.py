@@ -12,12 +12,12 @@ channels, N states.
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
-from ..lowering import beside_tracing
+from ..lowering import constants
+from ..softplus import softplus
 from .common import ScanArgs
 
 GROUP = 8
@@ -42,9 +42,7 @@ def unrolled_scan(
     length, K, index_KT = delta.shape[1], A.shape[0], args.index_KT
     complete = index_KT is None or args.index_complete
     steps = length if index_KT is None else index_KT.shape[1]
-    known = isinstance(length, int) and isinstance(steps, int)
-    # Of a map whose size is known these are constants.
-    with beside_tracing() if known and _holds_numbers(index_KT) else nullcontext():
+    with constants(length, steps, table=index_KT):
         read_XK, place_LK = _tables(index_KT, length, K, delta.device)
 
     lane_K = torch.arange(K, device=delta.device)
@@ -82,22 +80,6 @@ def unrolled_scan(
     if not complete:
         y_BLKD = y_BLKD * (place_LK >= 0).unsqueeze(2).to(dtype)
     return (y_BLKD.sum(2, keepdim=True) if args.merge else y_BLKD).to(args.out_dtype)
-
-
-def softplus(x: Tensor) -> Tensor:
-    """log(1 + exp(x)), exact to the last bits for any x.
-
-    By a logarithm of 1 + e whose rounding is put right (Kahan): Inductor's `log1p` goes number by
-    number on a CPU, and would take most of a scan's time.
-    """
-    e = torch.exp(-x.abs())
-    sum_of_both = 1 + e
-    lost = (sum_of_both - 1) - e
-    return x.clamp(min=0) + (torch.log(sum_of_both) - lost / sum_of_both)
-
-
-def _holds_numbers(table: Tensor | None) -> bool:
-    return table is None or type(table) is Tensor
 
 
 def _tables(
