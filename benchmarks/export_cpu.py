@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -158,9 +158,14 @@ def main() -> int:
 
         names = mmmamba.list_backbones()
     with ThreadPoolExecutor(args.jobs) as pool:
-        for row in pool.map(lambda name: export(name, args.dynamic, args.formats), names):
+        begun = [pool.submit(export, name, args.dynamic, args.formats) for name in names]
+        for done in as_completed(begun):
+            row = done.result()
             files.add(**row)
             missed += _missed(row, args)
+            # Of a run that is cut off, what was measured stays.
+            print(json.dumps(row), flush=True)
+            save(args.out, files, speed)
     for name in list(TARGETS) if args.time == [] else args.time or []:
         row = measure(name, args.rounds)
         speed.add(**row)

@@ -305,8 +305,9 @@ def run_all(args: argparse.Namespace, folder: Path, until: float) -> Table:
                 row["note"] = f"FAILED: {failed[cell]}"
             want = row.pop("want", want)
             table.add(**row)
-        # What was measured stays if the time of a run on a lent card is up.
-        save(args.out, table)
+            # What was measured stays if the time of a run on a lent card is up.
+            print(row, flush=True)
+            save(args.out, table)
     return table
 
 

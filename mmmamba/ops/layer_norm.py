@@ -20,6 +20,7 @@ from .autocast import autocast_dtype
 from .derivatives import differentiated_again, gradients, transformed
 from .launch import DTYPES, HAS_TRITON
 from .library import below_autograd, differentiate, refuse_derivatives, register
+from .lowering import lowers
 
 BACKENDS = ("triton", "torch")
 MAX_WIDTH = 8192
@@ -163,7 +164,8 @@ def kernels_take(x: Tensor, dtype: torch.dtype, backend: str) -> bool:
     # Whoever names a backend gets it or an error: on a CPU it is how the interpreter is reached.
     if backend:
         return backend == "triton"
-    return HAS_TRITON and x.is_cuda and dtype in DTYPES and x.shape[-1] <= MAX_WIDTH
+    known = x.is_cuda and dtype in DTYPES and x.shape[-1] <= MAX_WIDTH
+    return HAS_TRITON and known and not lowers()
 
 
 def output_dtype(x: Tensor, dtype: torch.dtype, feeds_linear: bool) -> torch.dtype:

@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from mmmamba.errors import UsageError
+from mmmamba.exporting.graphs import graph_of
+from mmmamba.exporting.pt2 import our_operators, torch_program
 from mmmamba.exporting.runtimes import open_runtime, write_to_archive
 from mmmamba.exporting.runtimes.onnx_runtime import CUDA
 from mmmamba.exporting.verify import trial_batches, verify
 
+from .onnx.test_families import every_family, smallest
 from .small_files import Conv, conv_metadata, write_conv
 
 pytestmark = pytest.mark.gpu
@@ -55,3 +58,16 @@ def test_onnxruntime(tmp_path):
         return
     with pytest.raises(UsageError, match="was built without CUDAExecutionProvider"):
         open_runtime(path, "cuda")
+
+
+@every_family
+@pytest.mark.parametrize("standalone", [True, False])
+def test_programs_traced_on_a_gpu(family, standalone):
+    torch.manual_seed(0)
+    graph = graph_of(smallest(family)).eval().cuda()
+    x = torch.randn(1, 3, 64, 64, device="cuda")
+    program = torch_program(graph, [x], standalone=standalone)
+    assert not (standalone and our_operators(program))
+    with torch.no_grad():
+        for got, want in zip(program.module()(x), graph(x), strict=True):
+            assert (got - want).abs().max() <= 2e-3 * want.std()
