@@ -207,11 +207,11 @@ class Table:
         Console(width=width).print(printed)
 
 
-def save(out: Path | None, *tables: Table, **more: Any) -> None:
+def save(out: Path | None, *tables: Table, device: str = DEVICE, **more: Any) -> None:
     """Write tables and the facts of the run as JSON, where a file is named."""
     if out is None:
         return
-    record = dict(about=facts(), **more)
+    record = dict(about=facts(device), **more)
     record["tables"] = {table.name: [_plain(row) for row in table.rows] for table in tables}
     out.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

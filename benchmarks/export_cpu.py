@@ -67,6 +67,7 @@ def one(name: str, dynamic: bool, formats: list[str]) -> dict[str, Any]:
                 f"{kind}_seconds": time.perf_counter() - started,
                 f"{kind}_cpu_seconds": time.process_time() - used,
                 f"{kind}_error": worst(made.report),
+                f"{kind}_rounding": rounding(made.report),
                 f"{kind}_passed": made.report.passed,
                 f"{kind}_MiB": sum(f.stat().st_size for f in _files(out)) / MIB,
             }
@@ -83,6 +84,12 @@ def worst(report: Any) -> float:
     """The largest error of a map, as a share of its spread."""
     outputs = report.to_json()["outputs"].values()
     return max(numbers["error_of_spread"] for numbers in outputs)
+
+
+def rounding(report: Any) -> float | None:
+    """The largest error that PyTorch itself makes in float32, where it was looked at."""
+    outputs = report.to_json()["outputs"].values()
+    return max(numbers["rounding_of_spread"] or 0.0 for numbers in outputs) or None
 
 
 def measure(name: str, rounds: int) -> dict[str, Any]:
@@ -165,7 +172,7 @@ def main() -> int:
             missed += _missed(row, args)
             # Of a run that is cut off, what was measured stays.
             print(json.dumps(row), flush=True)
-            save(args.out, files, speed)
+            save(args.out, files, speed, device="cpu")
     for name in list(TARGETS) if args.time == [] else args.time or []:
         row = measure(name, args.rounds)
         speed.add(**row)
@@ -174,7 +181,7 @@ def main() -> int:
     for table in (files, speed):
         if table.rows:
             table.show()
-    save(args.out, files, speed)
+    save(args.out, files, speed, device="cpu")
     return verdict(missed, "all targets met")
 
 

@@ -53,6 +53,34 @@ def test_one_weight_is_enough(tmp_path):
     assert verify(Conv(), runtime, trial_batches(DYNAMIC.inputs, **SMALL), LIMITS["float16"]).passed
 
 
+class Cancels(Graph):
+    """Numbers of which float32 loses all but three digits."""
+
+    task = "backbone"
+    output_names = ("map0",)
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return ((inputs[0] + 1e4) - 1e4,)
+
+
+def test_what_float32_loses_itself_is_allowed():
+    inputs = conv_metadata(size=(64, 64))
+    batches = trial_batches(inputs.inputs)
+
+    def exact(found):
+        found["map0"] = batches[0].inputs["images"].copy()
+
+    def wrong(found):
+        found["map0"] = batches[0].inputs["images"] + 0.05
+
+    report = verify(Cancels(), Given(Cancels(), inputs, exact), batches[:1])
+    assert report.passed
+    numbers = report.to_json()["outputs"]["map0"]
+    assert 2e-5 < numbers["error_of_spread"] <= 8 * numbers["rounding_of_spread"]
+    assert "float32 in PyTorch is itself" in report.lines()[1]
+    assert not verify(Cancels(), Given(Cancels(), inputs, wrong), batches[:1]).passed
+
+
 def test_a_file_that_stops_at_a_size(tmp_path):
     fixed = conv_metadata(size=(64, 64))
     runtime = open_runtime(write_conv(tmp_path / "m.onnx", fixed))

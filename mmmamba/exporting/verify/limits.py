@@ -12,6 +12,8 @@ class Limits:
 
     spread: float = 2e-5
     """Largest error of maps and logits, as a share of the standard deviation of PyTorch's."""
+    roundings: float = 8
+    """Or as many times what PyTorch in float32 is off float64 by, if that is more."""
     equal: float = 0.999
     """Least share of equal pixels of label maps."""
     iou: float = 0.99
