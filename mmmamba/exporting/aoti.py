@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -15,13 +17,15 @@ SETTINGS = {
     "assert_indirect_indexing": False,
 }
 """What Inductor is told."""
+LOAD = "import sys, torch, mmmamba.ops; torch._inductor.aoti_load_package(sys.argv[1])"
 
 
 def compile_program(program: ExportedProgram, path: Path) -> None:
     """Compile a program for the device that it was traced on, and write its package.
 
     Raises:
-        UsageError: there is no C++ compiler or no such device here, or Inductor cannot compile it.
+        UsageError: there is no C++ compiler or no such device here, or Inductor cannot compile it,
+            or what it made for a GPU cannot be loaded.
     """
     if not path.name.endswith(".pt2"):
         raise ValueError(f"{path}: packages of AOTInductor end in .pt2")
@@ -40,6 +44,28 @@ def compile_program(program: ExportedProgram, path: Path) -> None:
             f"AOTInductor of PyTorch {torch.__version__} cannot compile this model for "
             f"{device.type}: {said.strip()[:300]}. Write --format pt2 or onnx"
         ) from error
+    if device.type == "cuda":
+        check_loads(path)
+
+
+def check_loads(path: Path) -> None:
+    """Make sure that a package can be loaded, in a process of its own.
+
+    PyTorch 2.11 crashes while it loads packages for a GPU that call operators of others.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    command = [sys.executable, "-c", LOAD, os.fspath(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if not done.returncode:
+        return
+    said = done.stderr.strip().splitlines()
+    why = f"it crashes (signal {-done.returncode})" if done.returncode < 0 else said[-1][:300]
+    raise UsageError(
+        f"PyTorch {torch.__version__} cannot load the package that its AOTInductor made: {why}. "
+        "Write --standalone, which calls no operators of mmmamba, or --format pt2"
+    )
 
 
 def check_tools(device: torch.device) -> None:

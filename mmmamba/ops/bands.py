@@ -3,8 +3,8 @@
 As convolutions of stride 2 these have groups of one channel on one side and four on the other.
 cuDNN has no kernel for the transpose of such a group, so it runs one for each group, hundreds for a
 map, and that both on the way back of a split and on the way forth of a join. Here each is one
-kernel on CUDA, and the other's transpose. Elsewhere, for float64 and for filters that are trained
-it is PyTorch's convolution.
+kernel on CUDA, and the other's transpose. Where a tracer or compiler looks on there, a join is sums
+of products. Elsewhere, for float64 and for filters that are trained it is PyTorch's convolution.
 """
 
 import torch
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .autocast import autocast_dtype
-from .derivatives import differentiated_again, unwatched
+from .derivatives import differentiated_again, unwatched, watched
 from .launch import DTYPES, HAS_TRITON
 
 
@@ -50,7 +50,8 @@ def join_bands(bands: Tensor, filters: Tensor, height: int, width: int) -> Tenso
             f"{width} has bands of {wanted[0]} x {wanted[1]}"
         )
     if not _kernels_take(bands, filters):
-        return _plain_join(bands, filters, height, width)
+        join = _summed_join if bands.is_cuda and watched() else _plain_join
+        return join(bands, filters, height, width)
     low = autocast_dtype(bands) or bands.dtype
     return _Join.apply(bands.to(low), filters, height, width)
 
@@ -79,6 +80,18 @@ def _plain_split(x_BCHW: Tensor, filters: Tensor) -> Tensor:
 def _plain_join(bands: Tensor, filters: Tensor, height: int, width: int) -> Tensor:
     groups = len(filters) // 4
     return F.conv_transpose2d(bands, filters, stride=2, groups=groups)[:, :, :height, :width]
+
+
+def _summed_join(bands: Tensor, filters: Tensor, height: int, width: int) -> Tensor:
+    """The four pixels of all windows, each a sum over the bands, woven into a map."""
+    channels = filters.shape[0] // 4
+    low = autocast_dtype(bands) or bands.dtype
+    total = torch.promote_types(low, torch.float32)
+    bands_BCKHW = bands.to(total).unflatten(1, (channels, 4))
+    filters_CKP = filters.to(total).view(channels, 4, 4)
+    pixels = [(bands_BCKHW * filters_CKP[:, :, place, None, None]).sum(dim=2) for place in range(4)]
+    map_BCHW = F.pixel_shuffle(torch.stack(pixels, dim=2).flatten(1, 2), 2)
+    return map_BCHW[:, :, :height, :width].to(low)
 
 
 class _Split(torch.autograd.Function):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mmmamba.errors import UsageError
-from mmmamba.exporting.aoti import check_tools, compile_program
+from mmmamba.exporting.aoti import check_loads, check_tools, compile_program
 from mmmamba.exporting.graphs import Graph
 from mmmamba.exporting.pt2 import torch_program
 from tests.exporting.test_pt2 import close, images, tiny
@@ -92,6 +92,13 @@ def test_no_compiler(tmp_path: Path) -> None:
     with none, pytest.raises(UsageError, match="C\\+\\+ compiler, and there is none: install"):
         compile_program(program, tmp_path / "n.aoti.pt2")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_package_that_cannot_be_loaded(tmp_path: Path) -> None:
+    (tmp_path / "n.aoti.pt2").write_bytes(b"no package")
+    with pytest.raises(UsageError, match="cannot load the package .* Write --standalone"):
+        check_loads(tmp_path / "n.aoti.pt2")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

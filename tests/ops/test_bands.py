@@ -7,7 +7,14 @@ import torch
 
 from mmmamba.layers.mixers.wavelet import haar_filters
 from mmmamba.ops import join_bands, split_bands
-from mmmamba.ops.bands import _Join, _kernels_take, _plain_join, _plain_split, _Split
+from mmmamba.ops.bands import (
+    _Join,
+    _kernels_take,
+    _plain_join,
+    _plain_split,
+    _Split,
+    _summed_join,
+)
 
 from .interpreter import inside
 from .interpreter_memory import check_addresses
@@ -167,3 +174,14 @@ def test_on_a_gpu(shape, dtype):
         got = outputs(join_bands, bands.float(), filters.float(), *sides)
     assert got[0].dtype == torch.bfloat16 and got[1].dtype == torch.float32
     assert_close(got, want, TOLERANCE[torch.bfloat16])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_join_that_tracers_see(shape):
+    """Sums of products, as a GPU's convolutions of such groups are hundreds of kernels."""
+    x, filters = make(shape)
+    bands = _plain_split(x, filters)
+    sides = shape[2:]
+    torch.testing.assert_close(
+        _summed_join(bands, filters, *sides), _plain_join(bands, filters, *sides)
+    )
