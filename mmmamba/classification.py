@@ -1,0 +1,7 @@
+"""What configs of classifiers need beside the backbones; needs the extra `pretrain`.
+
+They begin with `custom_imports = dict(imports=["mmmamba.classification"])`.
+"""
+
+from . import models  # noqa: F401
+from .models import classification  # noqa: F401
