@@ -56,6 +56,11 @@ def ours_alone(rows: list[Row]) -> list[Row]:
     return [row for row in rows if row["ours"] and "failed" not in row]
 
 
+def above_the_limit(rows: list[Row]) -> list[Row]:
+    """Files further from PyTorch than what is allowed to all, for which its rounding was looked at."""
+    return [row for row in rows if row.get("onnx_rounding")]
+
+
 ORIGINALS = Source("backbones_originals", "ratios")
 DEFAULT_ORIGINALS = Source("defaults_originals", "rows")
 DEFAULTS = Source("defaults_gpu", "rows")
@@ -217,6 +222,15 @@ TABLES = {
             "OpenVINO": number("openvino_ms", ".1f"),
             "better of them / eager": number("ratio", ".2f"),
         },
+    ),
+    "export_names": Page(
+        Source("export_names", "files"),
+        {
+            "backbone": model(),
+            "the file and PyTorch": number("onnx_error", ".1e"),
+            "PyTorch in float32 and in float64": number("onnx_rounding", ".1e"),
+        },
+        arrange=above_the_limit,
     ),
     "map_format": Page(
         Source("map_format_gpu", "formats"),
