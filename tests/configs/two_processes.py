@@ -39,10 +39,13 @@ WIDTHS = [16, 32, 64, 128]
 
 
 def folders() -> dict[str, Path]:
-    """The first config of every folder, and those of a backbone whose neck leaves a map unread."""
+    """The first config of every folder, and those of a backbone whose neck leaves a map unread.
+
+    Classifiers have no head that could leave parameters unread.
+    """
     firsts = {}
     for path in sorted(CONFIGS.glob("*/*.py")):
-        if path.parent.name != "_base_":
+        if path.parent.name not in ("_base_", "imagenet"):
             firsts.setdefault(path.parent.name, path)
     return {
         **firsts,
