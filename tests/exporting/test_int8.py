@@ -12,8 +12,11 @@ import pytest
 from mmmamba.errors import UsageError
 from mmmamba.exporting.metadata import Inputs
 from mmmamba.exporting.quantize import calibration, quantize
+from mmmamba.exporting.quantize.comparing import differences
 from mmmamba.exporting.quantize.products import probes_of, products_of
 from mmmamba.exporting.quantize.ranges import Seen
+from mmmamba.exporting.quantize.search import LIMIT
+from mmmamba.exporting.quantize.storing import compact, store_weights
 from mmmamba.exporting.verify import draw
 from mmmamba.exporting.writing.openvino_file import to_openvino
 
@@ -44,7 +47,8 @@ def test_a_backbone(vmamba, folder, tmp_path):
     given = batches[3]["images"]
     error = common_error(run_onnx(rounded, given), vmamba.expected(given))
     assert 1e-3 < error < 0.1
-    assert 1e-3 < report.error <= report.limit
+    assert report.limit == LIMIT
+    assert 1e-3 < report.error <= LIMIT
     assert report.images == 10
     assert report.size == (exact.stat().st_size, rounded.stat().st_size)
     written = ir.load(rounded)
@@ -67,6 +71,8 @@ def test_what_int8_changes_most_is_left_out(vmamba, folder, tmp_path):
     tight = quantize(tmp_path / "exact.onnx", batches, files[1], limit=0.8 * loose.error)
     assert tight.left
     assert tight.error < loose.error
+    # Weights that are computed with in float32 are stored in 8 bits too.
+    assert files[1].stat().st_size < 1.1 * files[0].stat().st_size
     errors = [one.error for one in tight.left]
     assert errors == sorted(errors, reverse=True)
     told = "\n".join(tight.lines())
@@ -85,6 +91,57 @@ def test_the_scan_stays_in_float(vmamba):
         assert len(shape) == (4 if product.kind == "Conv" else 2)
         assert shape[1] > 1
     assert probes_of(model, products) == ["map0", "map1"]
+
+
+def test_what_is_stored_only(vmamba, tmp_path):
+    """Weights of three dimensions too; no runtime meets a rounding, or computes otherwise."""
+    ir.save(vmamba.model, tmp_path / "exact.onnx")
+    model = ir.load(tmp_path / "exact.onnx")
+    store_weights(model)
+    compact(model)
+    ir.save(model, tmp_path / "stored.onnx")
+    held = [value for value in model.graph.initializers.values() if len(value.shape or ()) > 1]
+    whole = [value for value in held if value.dtype == ir.DataType.INT8]
+    assert {len(value.shape) for value in whole} >= {2, 3, 4}
+    assert "DequantizeLinear" not in {node.op_type for node in model.graph}
+    given = np.random.default_rng(0).normal(0, 1, (1, 3, 64, 64)).astype(np.float32)
+    exact, stored = (run_onnx(tmp_path / f"{name}.onnx", given) for name in ("exact", "stored"))
+    assert 1e-4 < common_error(stored, exact) < 0.02
+
+
+def test_compact_loses_nothing(vmamba, tmp_path):
+    ir.save(vmamba.model, tmp_path / "exact.onnx")
+    model = ir.load(tmp_path / "exact.onnx")
+    compact(model)
+    ir.save(model, tmp_path / "compact.onnx")
+    sizes = [(tmp_path / f"{name}.onnx").stat().st_size for name in ("compact", "exact")]
+    assert sizes[0] < sizes[1]
+    given = np.random.default_rng(0).normal(0, 1, (1, 3, 64, 64)).astype(np.float32)
+    exact, compacted = (run_onnx(tmp_path / f"{n}.onnx", given) for n in ("exact", "compact"))
+    for ours, theirs in zip(exact, compacted):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_difference_of_boxes():
+    boxes = np.array([[[0, 0, 10, 10], [20, 20, 40, 40], [0, 0, 0, 0]]], np.float32)
+    labels = np.array([[0, 1, -1]])
+    exact = dict(boxes=boxes, scores=np.array([[0.8, 0.2, 0]], np.float32), labels=labels)
+    assert differences([exact], [exact])["boxes"] == pytest.approx(0)
+    # IoU 0.8 passes seven of the ten thresholds of AP; the other box is of another class.
+    moved = boxes.copy()
+    moved[0, 0, 2] = 8
+    found = exact | dict(boxes=moved, labels=np.array([[0, 0, -1]]))
+    assert differences([exact], [found])["boxes"] == pytest.approx(1 - 0.8 * 0.7)
+    nothing = exact | dict(labels=np.full((1, 3), -1))
+    assert differences([nothing], [nothing])["boxes"] == 0
+    assert differences([exact], [nothing])["boxes"] == 1
+
+
+def test_the_error_of_numbers():
+    exact = dict(map0=np.array([-1.0, 1.0]))
+    assert differences([exact], [dict(map0=np.array([-1.0, 1.5]))]) == pytest.approx(
+        dict(map0=0.5 / 2**0.5)
+    )
 
 
 def test_ranges():

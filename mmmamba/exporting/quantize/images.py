@@ -17,7 +17,7 @@ from ..preparing import prepare
 from ..verify.batches import packed, read_image
 from .search import FEWEST
 
-MOST = 128
+MOST = 32
 """Images that are used: more change the ranges no further."""
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Left:
-    """A product that stays in float32."""
+    """A product that is computed in float32."""
 
     name: str
     kind: str
     error: float
-    """What int8 would change in what it gives, root mean square, as a share of the spread."""
+    """The model's error with no products in int8 but it and its neighbours."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class QuantizeReport:
     products: int
     left: tuple[Left, ...]
     errors: dict[str, float]
-    """The root mean square of each compared value, as a share of its spread."""
+    """That of `boxes`, or each compared value's root mean square, as a share of its spread."""
     size: tuple[int, int]
     """Bytes of the file before and after."""
 
@@ -45,13 +45,15 @@ class QuantizeReport:
             f"int8: {number} of {self.products} products, ranges from {self.images} images with "
             f"outliers {kept}, {after / 2**20:.1f} MiB instead of {before / 2**20:.1f}"
         )
+        what = "of the spread (root mean square)"
+        if "boxes" in self.errors:
+            what = "in the overlap of boxes, weighted by scores"
         lost = (
-            f"error of int8 {self.error:.1%} of the spread (root mean square), wanted "
-            f"{self.limit:.1%} at most"
+            f"int8 differs from float32 by {self.error:.1%} {what}, wanted {self.limit:.1%} at most"
         )
         lines = [made, lost]
         if self.left:
-            lines.append("left in float32, as int8 would change most what they give:")
+            lines.append("computed in float32, as the model's error with them alone is largest:")
             lines += [f"  {one.error:7.1%}  {one.kind:6s} {one.name}" for one in self.left]
         if self.error > self.limit:
             lines.append(

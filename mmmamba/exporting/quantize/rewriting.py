@@ -129,12 +129,6 @@ def weight_scales(weight: np.ndarray, axis: int) -> np.ndarray:
     return (np.maximum(largest, 1e-12) / LARGEST).astype(np.float32)
 
 
-def rounded_weight(weight: np.ndarray, axis: int) -> np.ndarray:
-    """The weight as int8 has it."""
-    scales = _along(weight_scales(weight, axis), weight.ndim, axis)
-    return (np.clip(np.rint(weight / scales), -LARGEST, LARGEST) * scales).astype(np.float32)
-
-
 def _along(values: np.ndarray, dims: int, axis: int) -> np.ndarray:
     shape = [1] * dims
     shape[axis] = -1
