@@ -57,7 +57,7 @@ def ours_alone(rows: list[Row]) -> list[Row]:
 
 
 def above_the_limit(rows: list[Row]) -> list[Row]:
-    """Files further from PyTorch than what is allowed to all, for which its rounding was looked at."""
+    """Files further from PyTorch than others may be: its own rounding was looked at."""
     return [row for row in rows if row.get("onnx_rounding")]
 
 

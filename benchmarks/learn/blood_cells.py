@@ -28,7 +28,7 @@ CLASSIFIERS = {
 
 
 def cut(data: Path, folder: Path) -> dict[str, int]:
-    """Write every labelled cell as an image, `SPLIT/CLASS/IMAGE_BOX.png`; how many of each split."""
+    """Write every labelled cell as `SPLIT/CLASS/IMAGE_BOX.png`; how many of each split."""
     counts = {}
     for split in ("train", "val"):
         labels = json.loads((data / f"bccd/annotations/instances_{split}.json").read_text())

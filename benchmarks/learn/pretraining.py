@@ -33,8 +33,6 @@ SCORES = dict(
 
 def train(job: dict[str, Any], args: argparse.Namespace) -> None:
     """One run, in a process of its own; its scores go into a file."""
-    import mmmamba  # noqa: F401  before mmdet
-
     from blood_cells import classifier, distilled, retinanet
     from mmengine.runner import Runner
 
