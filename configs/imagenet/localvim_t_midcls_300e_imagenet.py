@@ -1,0 +1,4 @@
+_base_ = "./localvim_t_300e_imagenet.py"
+
+model = dict(backbone=dict(arch="localvim_t_midcls"))
+expected = dict(metrics={"accuracy/top1": 77.8})

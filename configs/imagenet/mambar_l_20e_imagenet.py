@@ -1,0 +1,7 @@
+# The authors published the settings of the base model: these are its.
+_base_ = "./mambar_b_20e_imagenet.py"
+
+model = dict(
+    backbone=dict(arch="mambar_l", init_cfg=dict(checkpoint="work_dirs/mambar_l_100e_imagenet"))
+)
+expected = dict(metrics={"accuracy/top1": 83.6})

@@ -1,0 +1,12 @@
+_base_ = "./mobilemamba_s6_300e_imagenet.py"
+
+model = dict(backbone=dict(arch="mobilemamba_b1", drop_path_rate=0.03))
+train_pipeline = _base_.train_pipeline
+train_pipeline[1].scale = 256
+test_pipeline = _base_.test_pipeline
+test_pipeline[1].scale = 292
+test_pipeline[2].crop_size = 256
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
+expected = dict(metrics={"accuracy/top1": 79.9})

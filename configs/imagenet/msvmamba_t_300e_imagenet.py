@@ -1,0 +1,13 @@
+_base_ = [
+    "../_base_/models/classifier.py",
+    "../_base_/datasets/imagenet_224.py",
+    "../_base_/schedules/schedule_300e_imagenet.py",
+    "../_base_/default_runtime_cls.py",
+]
+
+model = dict(backbone=dict(type="MSVMamba", arch="msvmamba_t", drop_path_rate=0.2))
+expected = dict(
+    metrics={"accuracy/top1": 82.8},
+    source="https://github.com/YuHengsss/MSVMamba, table of classification results",
+    verified=False,
+)

@@ -1,0 +1,13 @@
+_base_ = [
+    "../_base_/models/classifier.py",
+    "../_base_/datasets/imagenet_224.py",
+    "../_base_/schedules/schedule_300e_imagenet.py",
+    "../_base_/default_runtime_cls.py",
+]
+
+model = dict(backbone=dict(type="SpatialMamba", arch="spatialmamba_t", drop_path_rate=0.2))
+expected = dict(
+    metrics={"accuracy/top1": 83.5},
+    source="https://github.com/EdwardChasel/Spatial-Mamba, table of classification results",
+    verified=False,
+)
