@@ -5,4 +5,5 @@ They begin with `custom_imports = dict(imports=["mmmamba.classification"])`.
 
 from . import models  # noqa: F401
 from .engine import merged_groups  # noqa: F401
+from .engine.hooks import mesa  # noqa: F401
 from .models import classification  # noqa: F401

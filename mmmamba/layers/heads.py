@@ -26,11 +26,17 @@ class DistilledHeads(nn.Module):
     (DeiT, arXiv 2012.12877.) `(B, …, C)` to `(B, classes)`, of one vector an image.
     """
 
+    apart = False
+    """Set by what has a teacher: while training, the logits of `head` and of `dist_head`."""
+
     def __init__(self, dim: int, num_classes: int):
         super().__init__()
         self.head = nn.Linear(dim, num_classes)
         self.dist_head = nn.Linear(dim, num_classes)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         x_BC = x.flatten(1)
-        return (self.head(x_BC) + self.dist_head(x_BC)) / 2
+        of_labels, of_teacher = self.head(x_BC), self.dist_head(x_BC)
+        if self.apart and self.training:
+            return of_labels, of_teacher
+        return (of_labels + of_teacher) / 2

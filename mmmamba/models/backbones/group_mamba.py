@@ -170,8 +170,8 @@ class GroupMamba(PyramidBackbone):
 
     Its arguments are the fields of `GroupMambaArch` and those of every backbone (`MambaBackbone`).
     A stage's map is normalised, and so goes on to the next; the norm of the last one has learnt
-    from a classifier's vector alone. A classifier returns the mean of its two heads, in training
-    too: distillation is not part of this toolbox.
+    from a classifier's vector alone. A classifier returns the mean of its two heads; while a
+    `DistilledClassifier` trains it, both.
 
     Raises:
         ValueError: not one of `mlp_ratios` for each stage, or widths that the groups cannot share.

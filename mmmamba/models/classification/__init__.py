@@ -1,3 +1,3 @@
 """What classifiers need beside the backbones; it imports mmpretrain."""
 
-from . import logits_head  # noqa: F401
+from . import distilled_classifier, logits_head  # noqa: F401
