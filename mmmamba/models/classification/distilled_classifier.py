@@ -80,8 +80,8 @@ class DistilledClassifier(ImageClassifier):
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
         # They go first: what they need on their way is free when the student's pass begins.
-        of_teacher = self._ask(self.teacher(), inputs)
-        of_average = self._ask(self._average if self.mesa_weight else None, inputs)
+        of_teacher = self.ask(self.teacher(), inputs)
+        of_average = self.ask(self._average if self.mesa_weight else None, inputs)
         feats = self.extract_feat(inputs)
         if self._chosen is not None and self._heads and not isinstance(feats, Tensor):
             to_label, to_teach = (self.head(logits) for logits in feats)
@@ -99,7 +99,8 @@ class DistilledClassifier(ImageClassifier):
             losses["loss_mesa"] = self.mesa_weight * mesa_loss(together, of_average)
         return losses
 
-    def _ask(self, asked: Asked | None, inputs: Tensor) -> Tensor | None:
+    def ask(self, asked: Asked | None, inputs: Tensor) -> Tensor | None:
+        """The logits of a network beside this one, replayed where this one is."""
         if asked is None:
             return None
         with torch.no_grad():
