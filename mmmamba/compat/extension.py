@@ -75,12 +75,18 @@ def compiled_extension() -> str | None:
     Raises:
         ModuleNotFoundError: mmcv itself is not installed.
     """
+    folders = _folders_of_mmcv()
+    if folders is None:
+        raise ModuleNotFoundError("mmcv is not installed: `pip install onedl-mmcv`")
+    spec = PathFinder.find_spec(EXTENSION, folders)
+    return None if spec is None else spec.origin
+
+
+def _folders_of_mmcv() -> list[str] | None:
+    """Where mmcv's modules lie; None if it is not installed."""
     # Not `importlib.util.find_spec`, which would import mmcv, and would ask our own finder, too.
     mmcv = PathFinder.find_spec("mmcv")
-    if mmcv is None or mmcv.submodule_search_locations is None:
-        raise ModuleNotFoundError("mmcv is not installed: `pip install onedl-mmcv`")
-    spec = PathFinder.find_spec(EXTENSION, mmcv.submodule_search_locations)
-    return None if spec is None else spec.origin
+    return None if mmcv is None else mmcv.submodule_search_locations
 
 
 def install() -> None:
@@ -88,12 +94,10 @@ def install() -> None:
 
     Cheap, and may be called any number of times.
 
-    A compiled `mmcv._ext` always wins and is left alone.
-
-    Raises:
-        ModuleNotFoundError: mmcv is not installed.
+    A compiled `mmcv._ext` always wins and is left alone. Where there is no mmcv, whose absence
+    matters to detectors and not to a backbone, nothing is done.
     """
-    if compiled_extension() is not None:
+    if _folders_of_mmcv() is None or compiled_extension() is not None:
         return
     if not any(isinstance(finder, ExtensionFinder) for finder in sys.meta_path):
         sys.meta_path.append(ExtensionFinder())

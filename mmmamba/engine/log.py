@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.logging import MMLogger
-from pycocotools import coco, cocoeval
 
 DETAILS = "details.txt"
 """The file beside the log that holds what a run tells of its start at length."""
@@ -45,6 +44,8 @@ def coco_in_log(logger: MMLogger) -> Iterator[None]:
     Its thirty lines a validation are in the line of results that MMEngine logs; the functions here
     take the place of `print` in its two modules.
     """
+    # Here, as a backbone alone needs no pycocotools.
+    from pycocotools import coco, cocoeval
 
     def say(*words: Any) -> None:
         # Whoever catches what is printed is to have it.

@@ -6,7 +6,6 @@ That of EfficientViT (arXiv 2305.07027), as MobileMamba uses it.
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -42,6 +41,9 @@ class EfficientViTFPN(BaseModule):
         add_extra_convs: bool | str = False,
         init_cfg: dict | None = XAVIER,
     ):
+        # Here, as importing a backbone needs no mmcv.
+        from mmcv.cnn import ConvModule
+
         super().__init__(init_cfg)
         coarser = num_outs - len(in_channels) - num_extra_trans_convs
         if num_extra_trans_convs < 0 or coarser < 0:
@@ -58,7 +60,7 @@ class EfficientViTFPN(BaseModule):
             )
         self.in_channels, self.num_outs = tuple(in_channels), num_outs
 
-        def output(channels: int = out_channels, stride: int = 1) -> ConvModule:
+        def output(channels: int = out_channels, stride: int = 1) -> nn.Module:
             return ConvModule(channels, out_channels, 3, stride, 1, act_cfg=None)
 
         self.lateral_convs = nn.ModuleList(
