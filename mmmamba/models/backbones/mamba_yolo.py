@@ -105,5 +105,12 @@ class MambaYOLOBackbone(PyramidBackbone):
     def _output_parts(self, i: int) -> list[nn.Module]:
         return [self.sppf] if self._is_last(i) else []
 
+    def forward_features(self, x_BCHW: Tensor) -> Tensor:
+        # Its blocks take and return maps as they come, with the channels first.
+        return self._last(x_BCHW)
+
+    def forward_head(self, features_BCHW: Tensor) -> Tensor:
+        return self._classify(features_BCHW)
+
     def _classify(self, x_BCHW: Tensor) -> Tensor:
         return super()._classify(channels_last(self.sppf(x_BCHW)))

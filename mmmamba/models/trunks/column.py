@@ -206,6 +206,17 @@ class PlainBackbone(MambaBackbone):
             return self._classify(last_BLC, layout)
         return self._maps([taken[i] for i in wanted], layout)
 
+    def forward_features(self, x_BCHW: Tensor) -> Tensor:
+        """The last sequence `(B, L, C)`, extra tokens among it, which a classifier reads."""
+        return self._walk(x_BCHW, ())[2]
+
+    def forward_head(self, features_BLC: Tensor) -> Tensor:
+        """A classifier's logits of its `forward_features`."""
+        # Which tokens are extra depends on their number alone, not on the sides of the map.
+        extra = len(self.tokens.layout(1, features_BLC.shape[1]).places)
+        layout = self.tokens.layout(1, features_BLC.shape[1] - extra)
+        return self._classify(features_BLC, layout)
+
     def _embed(self, x_BCHW: Tensor) -> tuple[Tensor, TokenLayout]:
         """Images to the sequence `(B, L, C)` that goes into the first block."""
         # Then patches come out channels-last too, and flatten to a sequence without a copy.

@@ -14,6 +14,7 @@ from mmmamba.layers import (
     PatchMerging,
     Stage,
     channels_first,
+    channels_last,
     conv_downsample,
     conv_stem,
     patch_stem,
@@ -192,24 +193,42 @@ class PyramidBackbone(MambaBackbone):
 
         Maps are channels-last in memory unless `contiguous_maps`.
         """
-        # Channels-last from the start: all views between the two layouts are free from here on.
-        x = getattr(self, self.STEM)(x_BCHW.contiguous(memory_format=torch.channels_last))
-        wanted = () if self.is_classifier else self.out_indices
+        if self.is_classifier:
+            return self._classify(self._last(x_BCHW))
+        x = self._stem(x_BCHW)
         maps = []
         for i, stage in enumerate(self.stages):
             x = stage(x)
-            if i in wanted:
+            if i in self.out_indices:
                 # Where nothing is watched, a map need not be kept beside what leaves of it.
                 maps.append(x if self.training else self._output(i, x))
             if stage.downsample is not None:
                 x = stage.downsample(x)
-        if self.is_classifier:
-            return self._classify(x)
         # After the last stage, as what is watched together has to be one operation of the graph.
         if self.training:
-            watched = self._watched(maps, [self._output_parts(i) for i in wanted])
-            maps = [self._output(i, x) for i, x in zip(wanted, watched)]
+            watched = self._watched(maps, [self._output_parts(i) for i in self.out_indices])
+            maps = [self._output(i, x) for i, x in zip(self.out_indices, watched)]
         return self._leaving(maps)
+
+    def forward_features(self, x_BCHW: Tensor) -> Tensor:
+        """The last map `(B, C, H, W)`, which a classifier reads."""
+        return channels_first(self._last(x_BCHW))
+
+    def forward_head(self, features_BCHW: Tensor) -> Tensor:
+        """A classifier's logits of its `forward_features`."""
+        return self._classify(channels_last(features_BCHW))
+
+    def _stem(self, x_BCHW: Tensor) -> Tensor:
+        # Channels-last from the start: all views between the two layouts are free from here on.
+        return getattr(self, self.STEM)(x_BCHW.contiguous(memory_format=torch.channels_last))
+
+    def _last(self, x_BCHW: Tensor) -> Tensor:
+        x = self._stem(x_BCHW)
+        for stage in self.stages:
+            x = stage(x)
+            if stage.downsample is not None:
+                x = stage.downsample(x)
+        return x
 
 
 def stage_widths(
