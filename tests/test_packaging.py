@@ -23,7 +23,7 @@ PYTHONS = ("3.10", "3.11", "3.12")
 # In the closure of a requirement, which pins or chooses their versions.
 COMES_WITH = {"cv2": "onedl-mmcv", "llvmlite": "numba", "onnx_ir": "onnxscript"}
 OPTIONAL = {"triton", "mamba_ssm", "selective_scan_cuda", "timm", "huggingface_hub"}
-OPTIONAL |= {"yacs", "pandas"}
+OPTIONAL |= {"mmpretrain", "yacs", "pandas"}
 
 
 def requirements(name: str) -> list[Requirement]:
