@@ -67,7 +67,7 @@ $(DOCS_STAMP): requirements/tested-docs.txt
 # each. The headless one goes in last, because the other needs libGL.so.1, which servers lack.
 $(STAMP): export PIP_CONSTRAINT := requirements/tested.txt
 $(STAMP): export PIP_BUILD_CONSTRAINT := requirements/tested.txt
-REQUIREMENTS := $(patsubst %,requirements/%.txt,tested runtime export test lint)
+REQUIREMENTS := $(patsubst %,requirements/%.txt,tested runtime export pretrain timm hub test lint)
 $(STAMP): $(REQUIREMENTS) setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	  echo "mmmamba needs Python 3.10 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1)."; \

@@ -16,7 +16,7 @@ def read_requirements(name: str) -> list[str]:
 # The configs lie beside the package in a checkout, where OpenMMLab's users look for them, and
 # inside it once installed.
 CONFIGS = "mmmamba.configs"
-EXTRAS = ("export", "pretrain", "test", "lint", "docs", "mamba-ssm")
+EXTRAS = ("export", "pretrain", "timm", "hub", "test", "lint", "docs", "mamba-ssm")
 
 setup(
     packages=[*find_packages(include=["mmmamba*"]), CONFIGS],
