@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_config(args: argparse.Namespace, console) -> list:
     """Reports of the splits of a config, printed."""
+    from ..datasets.checks.class_images import check_shared
     from ..datasets.checks.run import check_overlap, check_split
     from ..datasets.checks.samples import samples_of
     from ..datasets.checks.splits import config_splits
@@ -90,7 +91,8 @@ def _check_config(args: argparse.Namespace, console) -> list:
             train_images += checked.images()
         else:
             # Images that are trained on and scored make a score mean nothing.
-            check_overlap(train_images, checked.images(), checked.report)
+            compare = check_shared if split.is_classification else check_overlap
+            compare(train_images, checked.images(), checked.report)
         print_report(checked.report, console)
         reports.append(checked.report)
         _draw(samples_of(checked, args.samples), split.dataset.metainfo, checked.report, folder)

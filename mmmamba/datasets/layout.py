@@ -42,6 +42,11 @@ class Part:
     names: Path | None = None
 
 
+def is_image(path: Path) -> bool:
+    """Whether a path is an image by its ending."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+
+
 def split_of(path: Path) -> str | None:
     """train, val or test, by the name of a file or of the folders above it; None if none says."""
     # The nearest name wins: `train/val.json` is a validation file.

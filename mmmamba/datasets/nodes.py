@@ -64,6 +64,11 @@ def reads_label_maps(kind: type | None) -> bool:
     return _ancestor(kind, "mmseg.datasets.basesegdataset", "BaseSegDataset") is not None
 
 
+def reads_classes(kind: type | None) -> bool:
+    """Whether a class is mmpretrain's reader of folders of classes or lists of labelled images."""
+    return _ancestor(kind, "mmpretrain.datasets.custom", "CustomDataset") is not None
+
+
 def loads_masks(node: Any) -> bool:
     """Whether a `LoadAnnotations(with_mask=True)` stands anywhere in the pipelines below a node."""
     if isinstance(node, dict):

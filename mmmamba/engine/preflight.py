@@ -104,7 +104,7 @@ def check_annotations(cfg: Config, splits: tuple[str, ...]) -> None:
     lines = []
     for split in config_splits(cfg, splits):
         dataset = type(split.dataset).__name__
-        if not (split.is_coco or split.is_segmentation) or "://" in str(split.dataset.ann_file):
+        if not split.is_known or "://" in str(split.dataset.ann_file):
             print_log(
                 f"annotations of the {dataset} of {split.name}_dataloader are not checked",
                 logger="current",
@@ -134,7 +134,9 @@ def dataset_paths(dataset: Any) -> Iterator[str]:
     for node in plain_datasets(dataset):
         root = node.get("data_root") or ""
         prefix = node.get("data_prefix") or {}
-        for part in [node.get("ann_file"), *prefix.values()]:
+        # mmpretrain takes the folder alone, too.
+        folders = [prefix] if isinstance(prefix, str) else list(prefix.values())
+        for part in [node.get("ann_file"), *folders]:
             if isinstance(part, str) and part:
                 complete = Path(part).is_absolute() or not _is_local(part)
                 yield part if complete else str(Path(root) / part)

@@ -21,12 +21,13 @@ class Mark:
 
 @dataclass
 class Sample:
-    """An image (H, W, 3; blue, green, red) with its objects, or with a class for each pixel.
+    """An image (H, W, 3; blue, green, red) with its objects, or with a class for each pixel or one.
 
-    `labels` is (H, W), -1 where a pixel is ignored.
+    `labels` is (H, W), -1 where a pixel is ignored; `label` is the class of the whole image.
     """
 
     title: str
     image: np.ndarray
     marks: list[Mark] = field(default_factory=list)
     labels: np.ndarray | None = None
+    label: int | None = None

@@ -39,7 +39,7 @@ def set_patience(cfg: Config, patience: int, changes: Changes) -> None:
         hook = stopping_hook(cfg, patience)
         if hook is None:
             raise UsageError(
-                "--patience watches the metric of a CocoMetric, an IoUMetric or their like in "
+                "--patience watches the metric of a CocoMetric, an IoUMetric, an Accuracy or their like in "
                 "val_evaluator, and there is none. Name yours: custom_hooks = "
                 "[dict(type='EarlyStoppingHook', monitor='...', rule='greater', patience=...)]"
             )
@@ -92,6 +92,10 @@ def _metric(cfg: Config) -> str | None:
         if kind in OTHERS:
             default, metric = OTHERS[kind]
             return f"{prefix or default}/{metric}"
+        if kind == "Accuracy":
+            topk = evaluator.get("topk", 1)
+            first = topk if isinstance(topk, int) else topk[0]
+            return f"{prefix or 'accuracy'}/top{first}"
         if kind == "IoUMetric":
             metric = evaluator.get("iou_metrics", "mIoU")
             first = metric if isinstance(metric, str) else metric[0]

@@ -80,6 +80,20 @@ KINDS: dict[str, Kind] = {
     "label-missing": Kind(
         "stop", "image without label map", "the data loader fails when it comes to such an image"
     ),
+    "class-folders": Kind(
+        "stop", "no folders of classes", "wanted: a folder of images for each class"
+    ),
+    "class-folders-other": Kind(
+        "stop",
+        "other folders than classes of the config",
+        "they go together by the order of their names: name a class for each folder",
+    ),
+    "class-list": Kind(
+        "stop", "list of images that does not parse", "wanted: PATH LABEL in each line"
+    ),
+    "class-label": Kind(
+        "stop", "label of no class", "the loss fails, on a GPU with a device-side assert"
+    ),
     # Wrong, and training goes on, with less or other data than the file seems to hold.
     "image-record": Kind(
         "fault", "entry of an image lacks something", "wanted: id, file_name, width, height"
@@ -144,6 +158,23 @@ KINDS: dict[str, Kind] = {
     "label-range": Kind(
         "fault", "label out of range", "the loss fails, on a GPU with a device-side assert"
     ),
+    "class-unlearnt": Kind(
+        "fault", "class without images to train on", "it can never be predicted"
+    ),
+    "class-unknown": Kind(
+        "fault", "class that training does not have", "all of its images count as wrong"
+    ),
+    "image-classes": Kind(
+        "fault", "one image in several classes", "at most one of its labels is right"
+    ),
+    "image-classless": Kind(
+        "fault", "image beside the folders of classes", "it has no class and is never used"
+    ),
+    "image-ending": Kind(
+        "fault",
+        "image whose ending the data set does not read",
+        "it is never used: name the ending in extensions=(...)",
+    ),
     # Wrong with label files that became COCO files (`datasets/formats`).
     "label-unparsed": Kind(
         "fault", "label file that does not parse", "its image is left out, or would be background"
@@ -188,6 +219,14 @@ KINDS: dict[str, Kind] = {
         "note",
         "image with an alpha channel",
         "it is left out, and what it hides is seen; color_type='unchanged' reads it",
+    ),
+    "class-unscored": Kind("note", "class without images", "it has no accuracy here"),
+    "image-again": Kind("note", "one image several times", "it counts more than others"),
+    "image-tiny": Kind(
+        "note", "image under 16 pixels on a side", "enlarged, it shows next to nothing"
+    ),
+    "image-long": Kind(
+        "note", "image over four times as long as wide", "crops show a small part of it"
     ),
     "image-both": Kind("note", "image is in training and in validation", "the score is too good"),
     "annotation-crowd": Kind("note", "crowd region", "neither object nor background"),

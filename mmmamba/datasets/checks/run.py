@@ -9,6 +9,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ...errors import UsageError
+from .class_images import check_classes
 from .coco import check_coco, read_coco
 from .converted import add_converted, check_age
 from .report import Report
@@ -21,19 +22,20 @@ from .usable import check_coco_use, check_heads, check_segmentation_use, segment
 class Checked:
     """What was found, and what it was found in.
 
-    That is the content of a COCO file, or pairs of images and label maps.
+    That is the content of a COCO file, or pairs of images and label maps, or of images and labels.
     """
 
     split: Split
     report: Report
     content: dict = field(default_factory=dict)
     pairs: list[tuple[str, str]] = field(default_factory=list)
+    labelled: list[tuple[str, int]] = field(default_factory=list)
     ignore_index: int = 255
 
     def images(self) -> list[Path]:
         """Paths of the images."""
-        if self.pairs:
-            return [Path(image) for image, _ in self.pairs]
+        if self.pairs or self.labelled:
+            return [Path(image) for image, _ in self.pairs or self.labelled]
         # `image_root` is asked of COCO data sets alone: others name their folder otherwise.
         root = Path(self.split.image_root) if self.content else Path()
         names = [image.get("file_name") for image in self.content.get("images", ())]
@@ -41,21 +43,25 @@ class Checked:
 
 
 def check_split(cfg: Config, split: Split, decode: bool = True) -> Checked:
-    """Check the data of one split of a detection or segmentation config.
+    """Check the data of one split of a config.
 
     Args:
         decode: read images whole; otherwise their headers only.
 
     Raises:
-        UsageError: a data set of another sort than COCO's or mmseg's.
+        UsageError: a data set of a sort that is not known.
     """
     if split.is_coco:
         return _check_coco(cfg, split, decode)
     if split.is_segmentation:
         return _check_segmentation(cfg, split, decode)
+    if split.is_classification:
+        report, labelled = check_classes(cfg, split, decode)
+        return Checked(split, report, labelled=labelled)
     raise UsageError(
         f"the data set of {split.name}_dataloader is a {type(split.dataset).__name__}; "
-        "mmmamba checks CocoDataset, BaseSegDataset and what is derived from them"
+        "mmmamba checks CocoDataset (mmdet), BaseSegDataset (mmseg), CustomDataset (mmpretrain) and "
+        "what is derived from them"
     )
 
 

@@ -30,6 +30,8 @@ def samples_of(checked: Checked, number: int) -> list[Sample]:
     if checked.content:
         faulty = faulty_images(checked.report)
         return coco_samples(checked.content, split.image_root, split.classes, number, faulty)
+    if checked.labelled:
+        return class_samples(checked.labelled, len(split.classes), number)
     if not checked.pairs:
         return []
     return segmentation_samples(
@@ -120,6 +122,28 @@ def _mark(annotation: dict, size: tuple[int, int], fits: bool, label: int) -> Ma
     mask = decode_mask(annotation, *size) if fits and not broken_mask else None
     box = None if broken_box else annotation["bbox"]
     return Mark(label, box, mask, bool(annotation.get("iscrowd")), bool(faults))
+
+
+def class_samples(
+    labelled: Sequence[tuple[str, int]], classes: int, number: int
+) -> list[Sample]:
+    """Images of all classes in turn, spread over each."""
+    by_class: dict[int, list[str]] = defaultdict(list)
+    for path, label in labelled:
+        if 0 <= label < classes:
+            by_class[label].append(path)
+    each = max(-(-number // max(len(by_class), 1)), 1)
+    chosen = []
+    for label, paths in sorted(by_class.items()):
+        spread = paths[:: max(len(paths) // each, 1)][:each]
+        chosen += [(place, label, path) for place, path in enumerate(spread)]
+    samples: list[Sample] = []
+    # One of each class before the second of any.
+    for _, label, path in sorted(chosen):
+        image = _read(read_image, path) if len(samples) < number else None
+        if image is not None:
+            samples.append(Sample(Path(path).name, image, label=label))
+    return samples
 
 
 def segmentation_samples(

@@ -1,4 +1,4 @@
-"""The data sets of a config, made by mmdet and mmseg themselves but not loaded."""
+"""The data sets of a config, made by the libraries themselves but not loaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 from ...errors import UsageError
-from ..nodes import loads_masks, plain_datasets, reads_coco, reads_label_maps
+from ..nodes import loads_masks, plain_datasets, reads_classes, reads_coco, reads_label_maps
 from .channels import AS_COLOURS, Reading
 
 SPLITS = ("train", "val", "test")
@@ -42,6 +42,16 @@ class Split:
         return reads_label_maps(type(self.dataset))
 
     @property
+    def is_classification(self) -> bool:
+        """Images with one class each."""
+        return reads_classes(type(self.dataset))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there are checks for its annotations."""
+        return self.is_coco or self.is_segmentation or self.is_classification
+
+    @property
     def image_root(self) -> str:
         return self.dataset.data_prefix["img"]
 
@@ -65,7 +75,7 @@ def config_splits(cfg: Config, names: tuple[str, ...] = SPLITS) -> list[Split]:
     """The data sets of these splits; a test split that equals the validation split is left out.
 
     Raises:
-        UsageError: mmdet or mmseg cannot make a data set of what the config says.
+        UsageError: its library cannot make a data set of what the config says.
     """
     found = []
     for name in names:

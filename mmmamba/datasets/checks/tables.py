@@ -50,11 +50,13 @@ def print_report(report: Report, console: Console) -> None:
 def class_table(report: Report) -> Table:
     """Objects or pixels, and images, of each class."""
     total = sum(count.amount for count in report.classes.values()) or 1
+    # Where images have one class each, they are what is counted.
+    columns = dict.fromkeys((report.unit, "%", "images"))
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     halves = 2 if len(report.classes) > LARGE_TABLE else 1
     for _ in range(halves):
         table.add_column("class")
-        for column in (report.unit, "%", "images"):
+        for column in columns:
             table.add_column(column, justify="right")
     rows = [
         (
@@ -63,7 +65,7 @@ def class_table(report: Report) -> Table:
             f"{count.amount:,}",
             f"{100 * count.amount / total:.1f}",
             f"{count.images:,}",
-        )
+        )[: 1 + len(columns)]
         for name, count in report.classes.items()
     ]
     # Read down the left half, then the right one, which may be a row shorter.

@@ -14,6 +14,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ...printable import printable
+from .class_labels import check_class_use
 from .coco import check_categories, chosen_categories, has_size, read_coco
 from .image_ids import check_image_ids, is_id
 from .instances import box_faults
@@ -47,6 +48,8 @@ def check_usable(cfg: Config, split: Split) -> Report:
         check_image_ids(content, report)
         check_coco_use(content, split, report)
         return report
+    if split.is_classification:
+        return check_class_use(cfg, split)[0]
     report = Report(split.name, split.dataset.data_prefix.get("seg_map_path") or "", unit="pixels")
     check_heads(cfg, split, report)
     check_segmentation_use(split, segmentation_pairs(split), report)

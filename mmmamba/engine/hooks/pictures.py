@@ -17,6 +17,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.visualization import LocalVisBackend
 
 from ...errors import UsageError
+from ...evaluation.classification import ImageConfusion, count_confusion
 from ...evaluation.coco_results import (
     detection_confusion,
     find_coco_metric,
@@ -83,6 +84,7 @@ class PicturesHook(Hook):
         self.metric: Any = None
         self.results: list | None = None
         self.pixels: PixelConfusion | None = None
+        self.classified: ImageConfusion | None = None
 
     def before_train(self, runner: Runner) -> None:
         self.folder = Path(runner.work_dir, "pictures")
@@ -114,6 +116,8 @@ class PicturesHook(Hook):
             self.pixels = PixelConfusion(_ignore_index(evaluator.metrics))
             self.pixels.dataset_meta = evaluator.dataset_meta
             evaluator.metrics.append(self.pixels)
+        if runner.cfg.get("default_scope") == "mmpretrain" and self.classified is None:
+            self.classified = count_confusion(evaluator)
         # CocoMetric forgets its results when it has its numbers; they are kept for the charts.
         if self.metric is None:
             self.metric = find_coco_metric(evaluator.metrics)
@@ -163,10 +167,11 @@ class PicturesHook(Hook):
     def _draw_batch(self, runner: Runner, batch: Any, preprocessor: Any) -> None:
         name, classes = f"batch_{runner.iter}.jpg", _classes(runner.train_dataloader)
         settings = runner.cfg.model.get("data_preprocessor") or {}
+        red_first = settings.get("bgr_to_rgb") or getattr(preprocessor, "to_rgb", False)
         done = Preprocessed(
             getattr(preprocessor, "mean", None),
             getattr(preprocessor, "std", None),
-            settings.get("bgr_to_rgb", False),
+            bool(red_first),
         )
         with self._writing(runner, name):
             if classes is not None and draw_batch(batch, classes, self.folder / name, done):
@@ -176,7 +181,7 @@ class PicturesHook(Hook):
                 self.batches = set()
                 runner.logger.info(
                     "no pictures of batches: their data set names no classes, or they are not made "
-                    "as mmdet's and mmseg's are"
+                    "as mmdet's, mmseg's and mmpretrain's are"
                 )
 
     def _draw_curves(self, runner: Runner) -> None:
@@ -192,12 +197,14 @@ class PicturesHook(Hook):
         with self._writing(runner, "confusion.png"):
             if self.pixels is not None:
                 self._draw_pixel_errors(runner, names)
+            elif self.classified is not None:
+                self._draw_image_errors(runner, names)
             elif self.results:
                 self._draw_object_errors(runner, names)
             else:
                 runner.logger.info(
                     "no precision-recall curve and no confusion matrix: they are drawn from "
-                    "mmdet's CocoMetric with an ann_file, or from segmentation"
+                    "mmdet's CocoMetric with an ann_file, from segmentation or classification"
                 )
 
     def _draw_pixel_errors(self, runner: Runner, names: Sequence[str]) -> None:
@@ -205,6 +212,12 @@ class PicturesHook(Hook):
         draw_ious(matrix, names, self.folder / "iou.png")
         draw_confusion(matrix, names, self.folder / "confusion.png", "pixels", caption)
         self._publish(runner, "iou.png", "confusion.png")
+
+    def _draw_image_errors(self, runner: Runner, names: Sequence[str]) -> None:
+        caption = "What the images of each class were taken for."
+        matrix = self.classified.matrix
+        draw_confusion(matrix, names, self.folder / "confusion.png", "images", caption)
+        self._publish(runner, "confusion.png")
 
     def _draw_object_errors(self, runner: Runner, names: Sequence[str]) -> None:
         found = precisions(self.metric, self.results)

@@ -64,9 +64,9 @@ def choose_panels(training: Lines, validation: Lines) -> list[Panel]:
     losses = [key for key in logged if "loss" in key and key != "loss"]
     # mmdet logs `acc`, mmseg `decode.acc_seg`.
     accuracies = [key for key in logged if key.split(".")[-1].startswith("acc")]
-    # The mean IoU stands first: the best value of a panel's first line is marked.
+    # The mean IoU or top-1 stands first: the best value of a panel's first line is marked.
     others = [key for key in scored if not COCO_KEY.match(key)]
-    others.sort(key=lambda key: "mIoU" not in key)
+    others.sort(key=lambda key: not key.endswith(("mIoU", "/top1")))
     panels = [
         Panel("loss", {"loss": "loss"} if "loss" in logged else {}, log=True),
         Panel("parts of the loss", _by_key(losses) if len(losses) > 1 else {}, log=True),

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from ...structures.classes import Classes
 from ..regions import with_ignored
-from .cells import Cell, input_image, label_map, objects_cell, plain_cell, regions_cell
+from .cells import Cell, class_cell, input_image, label_map, objects_cell, plain_cell, regions_cell
 from .sheet import save_sheet
 
 MOST = 16
+MIXED = 0.005
+"""Least share of a class in a mixed image that is named."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Preprocessed:
 
 
 def draw_batch(batch: Any, classes: Classes, path: Path, done: Preprocessed) -> bool:
-    """Write up to 16 images of a batch. False where it is not made as mmdet's and mmseg's are.
+    """Write up to 16 images of a batch. False where it is made as by none of the libraries.
 
     Args:
         done: to the images of the batch, which is taken back.
@@ -65,6 +67,8 @@ def draw_batch(batch: Any, classes: Classes, path: Path, done: Preprocessed) -> 
 def _cell(image: np.ndarray, sample: Any, classes: Classes) -> Cell:
     height, width = image.shape[:2]
     title = f"{Path(sample.get('img_path') or '').name}  {width}x{height}"
+    if "gt_label" in sample:
+        return _class_cell(title, image, sample, classes)
     if "gt_sem_seg" in sample:
         return regions_cell(title, image, label_map(sample.gt_sem_seg), classes)
     if "gt_instances" in sample and "bboxes" in sample.gt_instances:
@@ -74,3 +78,17 @@ def _cell(image: np.ndarray, sample: Any, classes: Classes) -> Cell:
             image = np.ascontiguousarray(image[: masks.height, : masks.width])
         return objects_cell(title, image, sample.gt_instances, classes)
     return plain_cell(title, image)
+
+
+def _class_cell(title: str, image: np.ndarray, sample: Any, classes: Classes) -> Cell:
+    """The image with its class; with all and their shares where images were mixed."""
+    label = int(sample.gt_label)
+    if "gt_score" not in sample:
+        return class_cell(title, image, label, classes.names[label], classes)
+    shares = sample.gt_score.tolist()
+    mixed = sorted(range(len(shares)), key=lambda one: -shares[one])
+    mixed = [one for one in mixed if shares[one] >= MIXED]
+    if len(mixed) < 2:
+        return class_cell(title, image, label, classes.names[label], classes)
+    text = " + ".join(f"{shares[one]:.2f} {classes.names[one]}" for one in mixed)
+    return class_cell(title, image, mixed[0], text, classes)

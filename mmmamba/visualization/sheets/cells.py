@@ -106,6 +106,24 @@ def _drawn(
     return Drawn(colour, box, mask, name, line, FAULTY if mark.faulty else None)
 
 
+def class_cell(
+    title: str, image: np.ndarray, label: int, text: str, classes: Classes, wrong: bool = False
+) -> Cell:
+    """The image in a frame of its class's colour, red and dashed where the class is `wrong`.
+
+    Args:
+        text: stands at the frame.
+    """
+    small = fit(image, READABLE - 2 * BEYOND)
+    height, width = small.shape[:2]
+    canvas = cv2.copyMakeBorder(small, *[BEYOND] * 4, cv2.BORDER_CONSTANT, value=(255,) * 3)
+    # Around the image, so that nothing of it is hidden but by the text.
+    box = 0, 0, 2 * BEYOND + width, 2 * BEYOND + height
+    line, edge = (Line.DASHED, FAULTY) if wrong else (Line.SOLID, None)
+    drawn = Drawn(classes.colours[label], box, None, text, line, edge)
+    return Cell(title, draw_objects(canvas, [drawn]), frozenset([label]))
+
+
 def regions_cell(title: str, image: np.ndarray, labels: np.ndarray, classes: Classes) -> Cell:
     """Each pixel's class; `labels` is (H, W), and pixels of no class are whitish."""
     small = fit(image)

@@ -11,7 +11,7 @@ from ..legend import Entry
 from ..objects import Line
 from ..regions import with_ignored
 from ..style import FAULTY
-from .cells import Cell, marks_cell, regions_cell
+from .cells import Cell, class_cell, marks_cell, regions_cell
 from .sheet import save_sheet
 
 COLUMNS = 4
@@ -22,7 +22,7 @@ CROWD_NOTE = Entry("crowd region", (90, 90, 90), Line.DOTTED)
 def draw_contact_sheet(
     samples: Sequence[Sample], classes: Classes, file: str | Path, heading: str
 ) -> Path:
-    """Write the samples in rows of `COLUMNS`, with boxes and masks or label maps over them.
+    """Write the samples in rows of `COLUMNS`, with boxes and masks or label maps over them, or their class.
 
     Objects whose annotation is faulty are red and dashed, crowd regions dotted.
 
@@ -48,6 +48,9 @@ def draw_contact_sheet(
 def _cell(sample: Sample, classes: Classes) -> Cell:
     if sample.labels is not None:
         return regions_cell(sample.title, sample.image, sample.labels, classes)
+    if sample.label is not None:
+        name = classes.names[sample.label]
+        return class_cell(sample.title, sample.image, sample.label, name, classes)
     number = len(sample.marks)
     title = f"{sample.title} · {number} object{'' if number == 1 else 's'}"
     return marks_cell(title, sample.image, sample.marks, classes)

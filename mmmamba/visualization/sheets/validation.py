@@ -13,11 +13,15 @@ from mmengine.structures import InstanceData
 
 from ...evaluation.coco_results import labelled_objects
 from ...structures.classes import Classes
+from ..legend import Entry
+from ..objects import Line
 from ..regions import with_ignored
-from .cells import Cell, label_map, objects_cell, plain_cell, regions_cell
+from ..style import FAULTY
+from .cells import Cell, class_cell, label_map, objects_cell, plain_cell, regions_cell
 from .sheet import save_sheet
 
 PAIRS_A_ROW = 2
+WRONG_NOTE = Entry("another class than the label", FAULTY, Line.DASHED)
 
 
 class ValidationSheet:
@@ -36,7 +40,7 @@ class ValidationSheet:
         # By position, not by chance: each validation shows the same images.
         self.chosen = {index * total // number for index in range(number)}
         self.classes, self.score_thr, self.metric = classes, score_thr, metric
-        self.seen = 0
+        self.seen, self.wrong = 0, 0
         self.cells: list[Cell] = []
 
     def add(self, samples: Sequence[Any]) -> None:
@@ -58,14 +62,31 @@ class ValidationSheet:
             OSError: the file cannot be written.
         """
         if self.cells:
-            save_sheet(path, self.cells, with_ignored(self.classes), 2 * PAIRS_A_ROW)
+            notes = [WRONG_NOTE] if self.wrong else []
+            classes = with_ignored(self.classes)
+            save_sheet(path, self.cells, classes, 2 * PAIRS_A_ROW, notes=notes)
         return bool(self.cells)
 
     def _pair(self, sample: Any) -> list[Cell]:
-        """The labelled and the predicted image; nothing for results of another kind."""
+        """The labelled and the predicted image; nothing for results of another kind.
+
+        Where an image has one class, both stand on one image.
+        """
+        if "pred_label" in sample:
+            return [self._class(sample)]
         if "pred_sem_seg" in sample:
             return self._regions(sample)
         return self._objects(sample) if "pred_instances" in sample else []
+
+    def _class(self, sample: Any) -> Cell:
+        image, title = mmcv.imread(sample.img_path), Path(sample.img_path).name
+        label = int(sample.pred_label)
+        text = f"{self.classes.names[label]} {float(sample.pred_score[label]):.2f}"
+        truth = int(sample.gt_label) if "gt_label" in sample else label
+        if truth != label:
+            self.wrong += 1
+            title = f"{title}  labelled {self.classes.names[truth]}"
+        return class_cell(title, image, label, text, self.classes, wrong=truth != label)
 
     def _regions(self, sample: Any) -> list[Cell]:
         image, name = mmcv.imread(sample.img_path), Path(sample.img_path).name
