@@ -12,8 +12,8 @@ from .neighbours import refuse_assignments
 from .parser import Parser
 
 COMMANDS = {
-    "train": "train a detector or a segmentor",
-    "test": "score a checkpoint: COCO AP or mIoU",
+    "train": "train a detector, a segmentor or a classifier",
+    "test": "score a checkpoint: COCO AP, mIoU or accuracy",
     "infer": "draw predictions on images, videos and what a camera sees",
     "new": "write a config for your own data",
     "check-data": "find what is wrong with a data set",
@@ -42,7 +42,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    parser = Parser(prog="mmmamba", description="Mamba backbones for detection and segmentation.")
+    parser = Parser(
+        prog="mmmamba",
+        description="Mamba backbones for detection, segmentation and classification.",
+    )
     commands = parser.add_subparsers(
         dest="command", metavar="COMMAND", required=True, title="commands"
     )

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "config, its last one",
     )
     parser.add_argument(
-        "--out", metavar="PATH", help="save predictions: a .pkl (mmdet) or a folder of maps (mmseg)"
+        "--out", metavar="PATH", help="save predictions: a .pkl, or a folder of maps (mmseg)"
     )
     parser.add_argument("--show", action="store_true", help="show predictions in a window")
     parser.add_argument("--show-dir", metavar="DIR", help="save pictures of predictions to DIR")
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=TOLERANCE,
         metavar="POINTS",
         help="compare with the config's `expected`; exit code 1 where a metric is more than POINTS "
-        f"of AP or mIoU away ({TOLERANCE})",
+        f"of AP, mIoU or accuracy away ({TOLERANCE})",
     )
 
 

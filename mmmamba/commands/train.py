@@ -1,4 +1,4 @@
-"""`mmmamba train`, `tools/train.py`: train a detector or a segmentor."""
+"""`mmmamba train`, `tools/train.py`: train a detector, a segmentor or a classifier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training and testing: one pair of functions for MMDetection's and MMSegmentation's configs."""
+"""Training and testing: one pair of functions for the configs of all libraries."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from mmengine.runner import Runner
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ..errors import UsageError
+from ..evaluation.classification import count_confusion
 from ..evaluation.expected import check_expected, compare, print_comparison
-from ..evaluation.summary import KeepMetrics, print_summary
+from ..evaluation.summary import KeepMetrics, print_classes, print_summary
 from ..exporting.devices import device_of
 from ..exporting.files import format_of
 from ..exporting.flags import refuse_flags
@@ -34,7 +35,12 @@ from .open_run import open_run, scale_learning_rate, tell_changes
 from .outcomes import Tested, Trained
 from .precision import Precision, choose_precision
 from .preflight import TRAIN_KEYS, check_fit, check_graphs, check_run, check_sections
-from .testing import add_output, show_predictions, use_test_time_augmentation
+from .testing import (
+    add_output,
+    leave_out_averages,
+    show_predictions,
+    use_test_time_augmentation,
+)
 from .tf32 import choose_tf32, record_tf32, tf32_products
 from .tracking import add_trackers
 
@@ -134,7 +140,7 @@ def test(
 
     Args:
         checkpoint: file or URL; or an exported file, which has its network in it.
-        out: where predictions go: a .pkl of mmdet's, or a folder of label maps.
+        out: where predictions go: a .pkl, or a folder of label maps.
         show: show predictions in a window.
         show_dir: where pictures of predictions go.
         wait_time: seconds each picture is shown.
@@ -144,7 +150,7 @@ def test(
         precision: of the network, one of `engine.precision.CHOICES`.
         graphs: "off", "auto", or the number of sizes of batches that are replayed as CUDA graphs.
         tf32: take float32 products on a GPU in TF32; by default as `choose_tf32` says.
-        verify: points of AP or mIoU that metrics may be away from the config's `expected`.
+        verify: points of AP, mIoU or accuracy that metrics may be away from the config's `expected`.
 
     Raises:
         UsageError: something is missing, or does not go together.
@@ -165,6 +171,9 @@ def test(
     pictures = show_predictions(cfg, show, show_dir, wait_time)
     if tta:
         use_test_time_augmentation(cfg)
+    classifies = cfg.get("default_scope") == "mmpretrain"
+    if classifies:
+        leave_out_averages(cfg)
     check_run(cfg, "test")
     add_output(cfg, out)
     _before_building(cfg)
@@ -175,12 +184,17 @@ def test(
         check_classes(runner, checkpoint)
     else:
         _add_hooks(runner, chosen, fuse, graphs, device)
+    counted = count_confusion(runner.test_loop.evaluator) if classifies else None
     with tf32_products(exactness):
         metrics = runner.test()
     expected = cfg.get("expected")
     if tta and expected:
         expected = {**expected, "metrics": expected.get("metrics_tta", {})}
     print_summary(metrics, f"{title(cfg)}: {checkpoint}", expected)
+    # On the main process alone.
+    if counted is not None and counted.matrix is not None:
+        names = _class_names(runner, len(counted.matrix))
+        metrics = {**metrics, "class_accuracy": print_classes(counted.matrix, names)}
     if pictures is not None:
         print(f"Pictures of predictions: {pictures}")
     if wanted is None:
@@ -223,6 +237,12 @@ def _refuse_flags(
         tf32=None if tf32 is None else "on" if tf32 else "off",
         launcher=None if cfg.launcher == "none" else cfg.launcher,
     )
+
+
+def _class_names(runner: Runner, count: int) -> list[str]:
+    """The names of the classes that are tested, or their numbers where there are none."""
+    names = runner.test_loop.dataloader.dataset.metainfo.get("classes") or ()
+    return list(names) if len(names) == count else list(map(str, range(count)))
 
 
 def _device() -> torch.device:
@@ -290,6 +310,11 @@ def _before_building(cfg: Config) -> None:
     """What MMEngine's runner takes for granted."""
     if cfg.launcher == "pytorch" and _device().type == "cpu":
         _distribute_without_gpu(cfg)
+    if _device().type == "cpu":
+        # There is nothing to pin memory for, which PyTorch would warn of.
+        for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+            if (cfg.get(name) or {}).get("pin_memory"):
+                cfg[name].pin_memory = False
     if cfg.get("visualizer"):
         # MMEngine hands out the visualizer of that name that an earlier run in this process made,
         # of whatever class.

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from ..config.signatures import makes_one_of
 from ..errors import UsageError
 
 FLIP_KEYS = ("flip", "flip_direction")
@@ -28,15 +29,21 @@ def show_predictions(
     if hook is None:
         raise UsageError(
             f"{cfg.filename} has no default_hooks.visualization, which --show and --show-dir turn "
-            "on. Add visualization=dict(type='DetVisualizationHook') (mmdet) or "
-            "dict(type='SegVisualizationHook') (mmseg)"
+            "on. Add visualization=dict(type='DetVisualizationHook') (mmdet), "
+            "dict(type='SegVisualizationHook') (mmseg) or dict(type='VisualizationHook') "
+            "(mmpretrain)"
         )
-    hook.draw = True
+    classifies = cfg.get("default_scope") == "mmpretrain"
+    # mmpretrain's draws every 5000th image, unless it is told.
+    hook.update(dict(enable=True, interval=1) if classifies else dict(draw=True))
     if show:
         hook.update(show=True, wait_time=wait_time)
     if show_dir is None:
         return None
     folder = Path(show_dir).absolute()
+    if classifies:
+        hook.out_dir = str(folder)
+        return folder
     if cfg.get("default_scope") == "mmseg":
         cfg.visualizer.update(save_dir=str(folder))
         return folder / "vis_data" / "vis_image"
@@ -46,10 +53,10 @@ def show_predictions(
 
 
 def add_output(cfg: Config, out: str | None) -> None:
-    """Save predictions: a pickle of all of them (mmdet) or a folder of label maps (mmseg).
+    """Save predictions: a pickle of all of them or a folder of label maps (mmseg).
 
     Raises:
-        UsageError: a detector's file does not end in .pkl or .pickle.
+        UsageError: a detector's or a classifier's file does not end in .pkl or .pickle.
     """
     if out is None:
         return
@@ -59,9 +66,10 @@ def add_output(cfg: Config, out: str | None) -> None:
         return
     if not out.endswith((".pkl", ".pickle")):
         raise UsageError(
-            f"--out {out}: detections are saved as a pickle; name a file that ends in .pkl"
+            f"--out {out}: predictions are saved as a pickle; name a file that ends in .pkl"
         )
-    cfg.test_evaluator = [*_evaluators(cfg), dict(type="DumpDetResults", out_file_path=out)]
+    kind = "DumpResults" if cfg.get("default_scope") == "mmpretrain" else "DumpDetResults"
+    cfg.test_evaluator = [*_evaluators(cfg), dict(type=kind, out_file_path=out)]
 
 
 def use_test_time_augmentation(cfg: Config) -> None:
@@ -71,6 +79,8 @@ def use_test_time_augmentation(cfg: Config) -> None:
     """
     if cfg.get("default_scope") == "mmseg":
         cfg.setdefault("tta_model", dict(type="SegTTAModel"))
+    elif cfg.get("default_scope") == "mmpretrain":
+        cfg.setdefault("tta_model", dict(type="AverageClsScoreTTA"))
     else:
         nms = dict(type="nms", iou_threshold=0.5)
         cfg.setdefault(
@@ -83,6 +93,24 @@ def use_test_time_augmentation(cfg: Config) -> None:
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+
+
+def leave_out_averages(cfg: Config) -> None:
+    """Take mmpretrain's averaging of weights out of a test, which has nothing to average.
+
+    Where weights were averaged in training, the checkpoint has the averages in their place. The
+    hook would load its copy by names that a network with test-time augmentation does not have, and
+    exchange it with layers that are folded.
+    """
+    kept = []
+    for hook in cfg.get("custom_hooks") or []:
+        # Of one that tests the other weights, too, both copies are wanted.
+        other = hook.get("evaluate_on_origin") or not hook.get("evaluate_on_ema", True)
+        if makes_one_of(hook, "EMAHook") and not other:
+            print_log("tested are the averages of the weights, where they were averaged", "current")
+        else:
+            kept.append(hook)
+    cfg.custom_hooks = kept
 
 
 def _flip_pipeline(pipeline: Any) -> list:

@@ -15,7 +15,7 @@ from ..suggest import did_you_mean
 from .summary import COCO_KEY
 
 TOLERANCE = 0.2
-"""Points of AP or mIoU: published tables round to 0.1, and mmdet's COCO metrics to 0.001 of 1."""
+"""Points of AP, mIoU or accuracy: published tables round to 0.1, and mmdet's COCO metrics to 0.001 of 1."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def compare(
                 f"--verify: the run did not measure {name}; it measured {', '.join(metrics)}."
                 f"{did_you_mean(name, metrics, 3)}"
             )
-        # mmdet gives fractions, mmseg percents already.
+        # mmdet gives fractions, mmseg and mmpretrain percents already.
         scale = 100.0 if COCO_KEY.match(name) else 1.0
         comparisons.append(Comparison(name, scale * metrics[name], scale * value, tolerance))
     return comparisons

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
+import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 COCO_COLUMNS = {
@@ -18,6 +21,10 @@ COCO_COLUMNS = {
     "mAP_m": "AP medium",
     "mAP_l": "AP large",
 }
+MEANS = {"single-label/recall": "balanced accuracy", "accuracy/top1": "top-1", "accuracy/top5": "top-5"}
+"""What metrics of mmpretrain are called elsewhere."""
+MOST_CLASSES, WORST = 40, 20
+"""Classes up to which all are shown, and how many are of more."""
 COCO_ROWS = {"bbox": "box", "segm": "mask"}
 # With or without the metric's prefix: `coco/bbox_mAP_50`, `segm_mAP`.
 COCO_KEY = re.compile(r"^(?:\w+/)?(?P<row>bbox|segm)_(?P<column>mAP(?:_\w+)?)$")
@@ -56,10 +63,39 @@ def print_summary(metrics: dict, title: str, expected: dict | None = None) -> No
     if rest:
         table = Table("metric", "value", title=None if coco else title, title_justify="left")
         for key, value in rest.items():
-            table.add_row(key, f"{value:.4g}")
+            means = f" ({MEANS[key]}, %)" if key in MEANS else ""
+            table.add_row(f"{key}{means}", f"{value:.4g}")
         console.print(table)
     if expected:
         console.print(_compare(metrics, expected))
+
+
+def print_classes(matrix: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    """Print the accuracy of each class on the main process.
+
+    Args:
+        matrix: of images (C, C), rows labelled, columns predicted.
+
+    Returns:
+        Percents by class, without classes that have no image.
+    """
+    totals = matrix.sum(axis=1)
+    percents = {n: 100 * r / t for n, r, t in zip(names, matrix.diagonal(), totals) if t}
+    shown = sorted(percents, key=percents.__getitem__)[:WORST]
+    few = len(percents) <= MOST_CLASSES
+    title = "" if few else f"The {WORST} classes of the lowest accuracy, of {len(percents)}"
+    table = Table("class", title=title or None, title_justify="left")
+    for column in ("accuracy, %", "images", "mostly taken for"):
+        table.add_column(column, justify="left" if column[0] == "m" else "right")
+    for label, name in enumerate(names):
+        if name in percents and (few or name in shown):
+            others = matrix[label].copy()
+            others[label] = 0
+            other = int(others.argmax())
+            wrong = f"{names[other]} ({others[other]})" if others[other] else ""
+            table.add_row(escape(name), f"{percents[name]:.1f}", str(totals[label]), escape(wrong))
+    Console(width=100).print(table)
+    return percents
 
 
 def _coco_table(metrics: dict, coco: dict[str, re.Match], title: str) -> Table:

@@ -26,6 +26,7 @@ SCALES = {
     "MixUp": ("img_scale",),
     "CachedMixUp": ("img_scale",),
     "BatchResize": ("scale",),
+    "ResizeEdge": ("scale",),
 }
 """Sizes that images are brought to."""
 FIXED = {
@@ -36,6 +37,10 @@ FIXED = {
     "CenteredRandomAffine": ("size",),
     "Letterbox": ("size",),
     "BatchFixedSizePad": ("size",),
+    "RandomResizedCrop": ("scale",),
+    "EfficientNetRandomCrop": ("scale",),
+    "CenterCrop": ("crop_size",),
+    "EfficientNetCenterCrop": ("crop_size",),
 }
 """Sizes that images are cut or filled up to."""
 PIXELS = {
@@ -48,6 +53,15 @@ PIXELS = {
 """Numbers of pixels that are no size of an image."""
 HEIGHT_FIRST = ("RandomMosaic", "BatchFixedSizePad")
 SQUARE = ("Letterbox", "RandomAffine", "BatchSyncRandomResize", "SSDAnchorGenerator")
+CLASSIFIED = (
+    "RandomResizedCrop",
+    "EfficientNetRandomCrop",
+    "CenterCrop",
+    "EfficientNetCenterCrop",
+    "RandomCrop",
+    "Resize",
+)
+"""What makes a classifier's images as large as the network sees them; the first that is there."""
 RELATIVE = ("relative", "relative_range")
 TESTING = ("val_", "test_", "tta_")
 """What sections begin with that say how images are tested."""
@@ -60,7 +74,7 @@ def set_image_size(cfg: Config, imgsz: int | str | tuple[int, int], changes: Cha
     """Let a config train, test and predict at another size.
 
     Detectors: whole images fit into it. Segmentors: it is the size of the crops they train on, and
-    images of tests are scaled as much as those.
+    images of tests are scaled as much as those. Classifiers: it is what the network sees.
 
     Args:
         imgsz: a side, or height and width, also as `512x1024`.
@@ -69,14 +83,23 @@ def set_image_size(cfg: Config, imgsz: int | str | tuple[int, int], changes: Cha
         UsageError: it is no size, or the config has none that could be changed.
     """
     height, width = _sides(imgsz)
-    crops = cfg.get("default_scope") == "mmseg"
-    testing = _size_of_crops(cfg) if crops else _size_of_tests(cfg)
+    classified = cfg.get("default_scope") == "mmpretrain"
+    crops = cfg.get("default_scope") == "mmseg" or classified
+    if classified:
+        testing = _size_seen(cfg, "val_dataloader", "test_dataloader", "train_dataloader")
+    else:
+        testing = _size_of_crops(cfg) if crops else _size_of_tests(cfg)
     if testing is None:
         raise UsageError(
             "--imgsz: no step of the config's pipelines resizes, cuts or pads images to a size. "
             "Set theirs by --cfg-options"
         )
-    training = testing if crops else _size_of_training(cfg) or testing
+    if classified:
+        if width is not None and width != height:
+            raise UsageError(f"--imgsz {_shown(imgsz)}: classifiers see squares; name one side")
+        training = _size_seen(cfg, "train_dataloader") or testing
+    else:
+        training = testing if crops else _size_of_training(cfg) or testing
     for_tests, for_training = (
         SizeRule(old, _new_size(height, width, old, crops), crops) for old in (testing, training)
     )
@@ -207,6 +230,20 @@ def _size_of_training(cfg: Config) -> Size | None:
     for step in dataset.get("pipeline") or []:
         if class_name(step["type"]) == "RandomCrop" and step.get("crop_type") not in RELATIVE:
             return _first_size(step["crop_size"], width_first=True)
+    return None
+
+
+def _size_seen(cfg: Config, *loaders: str) -> Size | None:
+    """The size that the images of a classifier are cut to, by the first of some loaders."""
+    for name in loaders:
+        steps = dict.fromkeys(CLASSIFIED)
+        for step, _ in _typed((cfg.get(name) or {}).get("dataset"), name):
+            steps[class_name(step["type"])] = step
+        for kind in CLASSIFIED:
+            keys = SCALES.get(kind, ()) + FIXED.get(kind, ())
+            size = _first_size((steps[kind] or {}).get(keys[0]), width_first=True)
+            if size is not None:
+                return size
     return None
 
 

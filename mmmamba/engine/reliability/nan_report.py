@@ -6,6 +6,7 @@ The step is done again under watch, and the file is written that it is replayed 
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,7 +153,7 @@ def replay(runner: Runner, folder: str | Path) -> Finding:
         raise UsageError(
             f"--replay {folder}: there is no {path}; a run that met a bad value names the folder"
         )
-    # A batch is made of classes of mmdet and mmseg, which are allowed by name for this file alone.
+    # A batch is made of the libraries' classes, which are allowed by name for this file alone.
     with torch.serialization.safe_globals([*get_torch_safe_globals(), *_data_classes()]):
         content = torch.load(path, map_location="cpu", weights_only=True)
     model = bare_model(runner.model)
@@ -182,7 +183,10 @@ def _data_classes() -> list[type]:
     from mmdet.structures import bbox, mask
     from mmseg import structures as mmseg_structures
 
-    modules = (mmengine_structures, mmdet_structures, bbox, mask, mmseg_structures)
+    modules = [mmengine_structures, mmdet_structures, bbox, mask, mmseg_structures]
+    # Imported by a config that asks for it, and by nothing else.
+    if mmpretrain_structures := sys.modules.get("mmpretrain.structures"):
+        modules.append(mmpretrain_structures)
     return [
         value for module in modules for value in vars(module).values() if isinstance(value, type)
     ]

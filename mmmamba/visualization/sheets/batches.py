@@ -81,14 +81,13 @@ def _cell(image: np.ndarray, sample: Any, classes: Classes) -> Cell:
 
 
 def _class_cell(title: str, image: np.ndarray, sample: Any, classes: Classes) -> Cell:
-    """The image with its class; with all and their shares where images were mixed."""
-    label = int(sample.gt_label)
-    if "gt_score" not in sample:
-        return class_cell(title, image, label, classes.names[label], classes)
-    shares = sample.gt_score.tolist()
-    mixed = sorted(range(len(shares)), key=lambda one: -shares[one])
-    mixed = [one for one in mixed if shares[one] >= MIXED]
-    if len(mixed) < 2:
-        return class_cell(title, image, label, classes.names[label], classes)
-    text = " + ".join(f"{shares[one]:.2f} {classes.names[one]}" for one in mixed)
-    return class_cell(title, image, mixed[0], text, classes)
+    """The image with its class; with several and their shares where images were mixed."""
+    label, named = int(sample.gt_label), ""
+    if "gt_score" in sample:
+        shares = sample.gt_score.tolist()
+        order = sorted(range(len(shares)), key=lambda one: -shares[one])
+        mixed = [one for one in order if shares[one] >= MIXED]
+        label = mixed[0]
+        if len(mixed) > 1:
+            named = " + ".join(f"{shares[one]:.2f} {classes.names[one]}" for one in mixed)
+    return class_cell(f"{named or classes.names[label]} · {title}", image, label, classes)

@@ -23,6 +23,8 @@ from ..style import FAULTY
 MOST_OBJECTS = 100
 NAMED_MARKS = 15
 """Marks up to which each is named beside its box; the legend names the rest."""
+FRAME = 6
+"""Pixels of the frame in the colour of an image's class."""
 BEYOND = 10
 """Pixels around an image in which boxes that reach beyond it are seen."""
 
@@ -107,21 +109,18 @@ def _drawn(
 
 
 def class_cell(
-    title: str, image: np.ndarray, label: int, text: str, classes: Classes, wrong: bool = False
+    title: str, image: np.ndarray, label: int, classes: Classes, wrong: bool = False
 ) -> Cell:
-    """The image in a frame of its class's colour, red and dashed where the class is `wrong`.
-
-    Args:
-        text: stands at the frame.
-    """
-    small = fit(image, READABLE - 2 * BEYOND)
-    height, width = small.shape[:2]
-    canvas = cv2.copyMakeBorder(small, *[BEYOND] * 4, cv2.BORDER_CONSTANT, value=(255,) * 3)
-    # Around the image, so that nothing of it is hidden but by the text.
-    box = 0, 0, 2 * BEYOND + width, 2 * BEYOND + height
-    line, edge = (Line.DASHED, FAULTY) if wrong else (Line.SOLID, None)
-    drawn = Drawn(classes.colours[label], box, None, text, line, edge)
-    return Cell(title, draw_objects(canvas, [drawn]), frozenset([label]))
+    """The image in a frame of its class's colour, or one red and dashed if the class is `wrong`."""
+    small = fit(image, READABLE - 2 * FRAME)
+    colour = (255,) * 3 if wrong else classes.colours[label][::-1]
+    # Around the image, so that nothing of it is hidden.
+    canvas = cv2.copyMakeBorder(small, *[FRAME] * 4, cv2.BORDER_CONSTANT, value=colour)
+    if not wrong:
+        return Cell(title, canvas, frozenset([label]))
+    height, width = canvas.shape[:2]
+    frame = Drawn(FAULTY, (0, 0, width, height), line=Line.DASHED)
+    return Cell(title, draw_objects(canvas, [frame]))
 
 
 def regions_cell(title: str, image: np.ndarray, labels: np.ndarray, classes: Classes) -> Cell:

@@ -49,8 +49,8 @@ def _cell(sample: Sample, classes: Classes) -> Cell:
     if sample.labels is not None:
         return regions_cell(sample.title, sample.image, sample.labels, classes)
     if sample.label is not None:
-        name = classes.names[sample.label]
-        return class_cell(sample.title, sample.image, sample.label, name, classes)
+        title = f"{classes.names[sample.label]} · {sample.title}"
+        return class_cell(title, sample.image, sample.label, classes)
     number = len(sample.marks)
     title = f"{sample.title} · {number} object{'' if number == 1 else 's'}"
     return marks_cell(title, sample.image, sample.marks, classes)

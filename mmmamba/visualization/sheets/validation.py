@@ -79,14 +79,15 @@ class ValidationSheet:
         return self._objects(sample) if "pred_instances" in sample else []
 
     def _class(self, sample: Any) -> Cell:
-        image, title = mmcv.imread(sample.img_path), Path(sample.img_path).name
+        image, name = mmcv.imread(sample.img_path), Path(sample.img_path).name
         label = int(sample.pred_label)
-        text = f"{self.classes.names[label]} {float(sample.pred_score[label]):.2f}"
+        found = f"{self.classes.names[label]} {float(sample.pred_score[label]):.2f}"
         truth = int(sample.gt_label) if "gt_label" in sample else label
-        if truth != label:
+        wrong = truth != label
+        if wrong:
             self.wrong += 1
-            title = f"{title}  labelled {self.classes.names[truth]}"
-        return class_cell(title, image, label, text, self.classes, wrong=truth != label)
+            found += f", labelled {self.classes.names[truth]}"
+        return class_cell(f"{found} · {name}", image, label, self.classes, wrong)
 
     def _regions(self, sample: Any) -> list[Cell]:
         image, name = mmcv.imread(sample.img_path), Path(sample.img_path).name
