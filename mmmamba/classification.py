@@ -3,6 +3,11 @@
 They begin with `custom_imports = dict(imports=["mmmamba.classification"])`.
 """
 
+from .config.modules import need_mmpretrain
+
+# Before anything imports it.
+need_mmpretrain()
+
 from . import models  # noqa: F401
 from .engine import merged_groups  # noqa: F401
 from .engine.hooks import mesa  # noqa: F401

@@ -66,6 +66,19 @@ def import_modules(cfg: Config, files: Sequence[Path]) -> None:
         cfg[FOLDERS] = list(dict.fromkeys(found))
 
 
+def need_mmpretrain() -> None:
+    """Refuse what is done by mmpretrain where that is not installed.
+
+    Raises:
+        UsageError: with the command that installs it.
+    """
+    if find_spec("mmpretrain") is None:
+        raise UsageError(
+            "classifiers are made by mmpretrain, which is not installed: pip install "
+            "'mmmamba[pretrain]'"
+        )
+
+
 def _imported(files: Sequence[Path]) -> Iterator[str]:
     """Modules that configs in Python's own style import, whose parts are named by their class."""
     for file in files:

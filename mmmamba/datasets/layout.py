@@ -43,8 +43,13 @@ class Part:
 
 
 def is_image(path: Path) -> bool:
-    """Whether a path is an image by its ending."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    """By its name; hidden ones are what macOS leaves beside files."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def images_below(folder: Path) -> list[Path]:
+    """The images in a folder and in those below it, in order."""
+    return sorted(path for path in folder.rglob("*") if is_image(path))
 
 
 def split_of(path: Path) -> str | None:

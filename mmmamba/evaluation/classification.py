@@ -41,6 +41,4 @@ def count_confusion(evaluator: Evaluator) -> ImageConfusion:
 def class_accuracies(matrix: np.ndarray) -> np.ndarray:
     """The share (C,) of each class's images that were taken for it; NaN where there are none."""
     totals = matrix.sum(axis=1)
-    return np.divide(
-        matrix.diagonal(), totals, out=np.full(len(matrix), np.nan), where=totals > 0
-    )
+    return np.divide(matrix.diagonal(), totals, out=np.full(len(matrix), np.nan), where=totals > 0)

@@ -21,7 +21,11 @@ COCO_COLUMNS = {
     "mAP_m": "AP medium",
     "mAP_l": "AP large",
 }
-MEANS = {"single-label/recall": "balanced accuracy", "accuracy/top1": "top-1", "accuracy/top5": "top-5"}
+MEANS = {
+    "single-label/recall": "balanced accuracy",
+    "accuracy/top1": "top-1",
+    "accuracy/top5": "top-5",
+}
 """What metrics of mmpretrain are called elsewhere."""
 MOST_CLASSES, WORST = 40, 20
 """Classes up to which all are shown, and how many are of more."""

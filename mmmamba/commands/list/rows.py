@@ -17,12 +17,13 @@ from ...config.foreign import PACKAGES, foreign_name, method_path
 from ...config.methods import MASKS, METHODS, refused
 from ...models.backbones import list_backbones
 from ...models.backbones.factory import family_of
+from ..new.classifier import CLASSIFIER
 from ..new.heads import HEADS, MASK_HEADS, SEGMENTATION_HEADS
 
 TABLES = ("backbones", "configs", "weights", "heads")
 DEFAULT = TABLES[:3]
 """Without a choice. The heads of other packages are many."""
-BOXES, OBJECTS, MAPS = "boxes", "masks", "label maps"
+BOXES, OBJECTS, MAPS, FOLDERS = "boxes", "masks", "label maps", "classes"
 """What a head learns from."""
 
 
@@ -110,6 +111,7 @@ def _file(file: Published) -> dict[str, Any]:
 def _heads(pattern: str) -> list[dict[str, Any]]:
     """What `new --head` takes by a short name: ours first, then the methods of mmdet and mmseg."""
     rows = [dict(name=name, config=None, data=_data_of(name), why_not=None) for name in HEADS]
+    rows.append(dict(name=CLASSIFIER, config=None, data=FOLDERS, why_not=None))
     for package in PACKAGES:
         for method in METHODS[package]:
             taken = method in HEADS or (package == "mmseg" and method in METHODS["mmdet"])

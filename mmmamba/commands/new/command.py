@@ -9,6 +9,7 @@ EXAMPLES = """examples:
   mmmamba new --backbone vmamba_t --head rtmdet --data export/ --val-share 0.2
   mmmamba new --backbone vmamba_t --head rtmdet --data my_yolo/data.yaml
   mmmamba new --backbone vmamba_t --head upernet --data masks/ --out roads.py
+  mmmamba new --backbone vmamba_t --head classifier --data cells/ --val-share 0.2
   mmmamba new --backbone vim_t --head dino --data my_coco/
   mmmamba new --backbone mlla_t --head mmseg::pspnet --data masks/"""
 
@@ -23,15 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--head",
         required=True,
         metavar="NAME",
-        help="mask_rcnn, retinanet, rtmdet, yolox, upernet, …, or a method or config of mmdet or "
+        help="mask_rcnn, retinanet, rtmdet, yolox, upernet, classifier, …, or a method or config of mmdet or "
         "mmseg: dino, mmdet::dino/dino-4scale_r50_8xb2-12e_coco (mmmamba list --heads)",
     )
     parser.add_argument(
         "--data",
         required=True,
         metavar="DIR",
-        help="folder with images and COCO, YOLO, Pascal VOC or labelme labels or label maps, or a "
-        "YOLO data.yaml",
+        help="folder with images and COCO, YOLO, Pascal VOC or labelme labels, label maps or folders "
+        "of classes, or a YOLO data.yaml",
     )
     parser.add_argument("--out", metavar="FILE", help="config to write (DATA_BACKBONE_HEAD.py)")
     parser.add_argument(
@@ -43,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, metavar="N", help="images of a step on one GPU")
     parser.add_argument("--gpus", type=int, default=1, metavar="N", help="that will train (1)")
     parser.add_argument(
-        "--length", type=int, metavar="N", help="epochs of a detector or iterations of a segmentor"
+        "--length",
+        type=int,
+        metavar="N",
+        help="epochs of a detector or classifier or iterations of a segmentor",
     )
     parser.add_argument("--force", action="store_true", help="replace the config if it is there")
 

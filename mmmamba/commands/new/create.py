@@ -50,14 +50,14 @@ def new(
 
     Args:
         backbone: such as `vmamba_t`.
-        head: `mask_rcnn`, `rtmdet`, `upernet`, …; of mmdet and mmseg `dino`, `mmseg::pspnet`, …
-        data: folder of images and annotations or label maps, or a YOLO `data.yaml`.
+        head: `mask_rcnn`, `rtmdet`, `upernet`, `classifier`, …; of mmdet and mmseg `dino`, `mmseg::pspnet`, …
+        data: folder of images and annotations or label maps or of classes, or a YOLO `data.yaml`.
         out: the config to write; `DATA_BACKBONE_HEAD.py` if None.
         force: replace it if it is there.
         val_share: of the images, for validation; for data that is not split.
         batch: images of a step on one GPU.
         gpus: that will train.
-        length: epochs of a detector or iterations of a segmentor.
+        length: epochs of a detector or a classifier or iterations of a segmentor.
 
     Raises:
         UsageError: unknown names, data in no known layout or that the head cannot learn from, or a

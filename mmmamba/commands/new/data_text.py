@@ -7,7 +7,8 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ...config.source import source
-from ...datasets.discovery import CocoData, LabelData, Part
+from ...datasets.discovery import ClassData, CocoData, LabelData, Part
+from .classifier import class_text
 from .frames import frame, needs_masks, plain_coco
 
 COCO_COLOURS = 80
@@ -57,13 +58,15 @@ ZERO_LABEL = """\
         ]"""
 
 
-def data_text(data: CocoData | LabelData, root: Path, batch: int, base: Config) -> str:
+def data_text(data: CocoData | LabelData | ClassData, root: Path, batch: int, base: Config) -> str:
     """The lines for the data below a folder, which a config has named `data_root`.
 
     Args:
         base: the config that they are written over.
         batch: images of a step on one GPU.
     """
+    if isinstance(data, ClassData):
+        return class_text(data, root, batch, base)
     if isinstance(data, CocoData):
         return _coco_text(data, root, batch, base)
     return _label_text(data, root, batch, base)

@@ -17,6 +17,7 @@ from ...models.backbones import list_backbones
 from ...models.backbones.factory import family_of
 from ...models.drop_in import compose, trunk_of
 from ...suggest import did_you_mean
+from .classifier import CLASSIFIER, classifier_recipe
 from .fit import other_data
 
 HEADS = {
@@ -62,6 +63,9 @@ class Base:
     segments: bool
     """It learns from label maps."""
 
+    classifies: bool = False
+    """It learns from folders of classes."""
+
     @property
     def composed(self) -> bool:
         return self.config is not self.written
@@ -104,6 +108,8 @@ def base_config(backbone: str, head: str, data: Path | None = None) -> Base:
         raise UsageError(
             f"there is no backbone {backbone!r} (mmmamba list).{did_you_mean(backbone, known, 3)}"
         )
+    if head == CLASSIFIER:
+        return classifier_base(backbone)
     if head in HEADS:
         return _ours(backbone, head)
     package, name = _foreign(head, data)
@@ -142,6 +148,12 @@ def reference(backbone: str, head: str) -> Path | None:
     return shipped[column if trunk_of(backbone).plain else pyramid][head]
 
 
+def classifier_base(backbone: str) -> Base:
+    """The recipe that a backbone is trained by as a classifier: its own, or one with it in it."""
+    path, config = classifier_recipe(backbone)
+    return Base(config, Config.fromfile(path), config_name(path), "mmmamba", False, True)
+
+
 def _ours(backbone: str, head: str) -> Base:
     shipped = shipped_heads().get(backbone, {}).get(head)
     if shipped is not None:
@@ -170,7 +182,7 @@ def _foreign(head: str, data: Path | None) -> tuple[str, str]:
     if "/" in head or head.endswith(".py"):
         raise UsageError(f"--head {head}: say whose it is, mmdet::{head} or mmseg::{head}")
     # Some methods have a name of ours, or are of both packages.
-    known = dict.fromkeys([*HEADS, *METHODS["mmdet"], *METHODS["mmseg"]])
+    known = dict.fromkeys([CLASSIFIER, *HEADS, *METHODS["mmdet"], *METHODS["mmseg"]])
     raise UsageError(
         f"there is no head {head!r} (mmmamba list --heads).{did_you_mean(head, known, 3)}"
     )

@@ -27,6 +27,9 @@ Steps of larger batches are fewer by the root; from scratch they are three times
 LEAST_EPOCHS, MOST_EPOCHS = 12, 300
 PASSES = 100
 """Least number of passes over the images that a segmentor makes: it sees crops."""
+AVERAGE = "ExponentialMovingAverage"
+AVERAGED = 0.03
+"""Steps that an average of weights reaches back, as a share: 10,000 of ImageNet's 375,000."""
 LOG_INTERVAL = 50
 VALIDATIONS = 10
 
@@ -65,6 +68,7 @@ def plan_schedule(base: Config, images: int, batch: int, length: int | None = No
     cfg, untold = Config(base.to_dict()), Changes()
     stretch = Stretch(unit, published, length, (published * steps, length * steps))
     follow_length(cfg, stretch, "", untold)
+    _shorten_averages(cfg, length * (steps if unit == "epochs" else 1))
     rate = rate_for(cfg, batch)
     set_settings(cfg, rate.settings, "", untold)
     # An epoch of few steps would end before its first line.
@@ -81,6 +85,17 @@ def plan_schedule(base: Config, images: int, batch: int, length: int | None = No
         _changed_hooks(base, cfg),
         stopping,
     )
+
+
+def _shorten_averages(cfg: Config, steps: int) -> None:
+    """Let an average of weights reach no further back than a share of the training.
+
+    Those of mmdet's kind begin with short ones by themselves.
+    """
+    for hook in cfg.get("custom_hooks") or []:
+        if makes_one_of(hook, "EMAHook") and hook.get("ema_type", AVERAGE) == AVERAGE:
+            least = float(f"{1 / max(AVERAGED * steps, 1):.2g}")
+            hook.momentum = min(max(hook.get("momentum", 0.0), least), 1.0)
 
 
 def _changed_hooks(base: Config, cfg: Config) -> list[dict | None]:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from ...config.find import configs_folder
 from ...config.source import source
-from ...datasets.discovery import CocoData, LabelData
+from ...datasets.discovery import ClassData, CocoData, LabelData
 from ...models.drop_in import changes
 from .classes import counted
+from .classifier import with_classes
 from .composed_text import best_of, imports_of, length_settings, optimizer_of, resets
 from .data_text import data_text
 from .heads import Base
@@ -60,7 +61,7 @@ STOPPING = (
 def config_text(
     base: Base,
     out: Path,
-    data: CocoData | LabelData,
+    data: CocoData | LabelData | ClassData,
     root: Path,
     schedule: Schedule,
     batch: int,
@@ -78,6 +79,8 @@ def config_text(
     """
     shipped = Path(base.written.filename)
     written_by = _wrapped(f"Written by: {command}", first="# ", others="#     ")
+    model = with_classes(base.config, len(data.classes)) if base.classifies else None
+    model = model or counted(base.config.model)
     return CONFIG.format(
         written_by=written_by,
         images=data.images,
@@ -89,7 +92,7 @@ def config_text(
         root=source(f"{root}/"),
         classes=_names("classes", data.classes),
         data=data_text(data, root, batch, base.config),
-        model=changes(base.written.model, counted(base.config.model)),
+        model=changes(base.written.model, model),
         schedule=_schedule_text(base, schedule, batch_of_all),
     )
 

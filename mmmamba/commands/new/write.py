@@ -7,11 +7,14 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ...datasets.discovery import (
+    ClassData,
     CocoData,
     LabelData,
     data_folder,
+    find_classes,
     find_label_maps,
     find_objects,
+    holds_classes,
     holds_objects,
 )
 from ...errors import UsageError
@@ -21,9 +24,10 @@ from .heads import SEGMENTATION_HEADS, Base, base_config, heads_for
 from .schedule import Schedule, plan_schedule
 from .text import config_text
 
+Data = CocoData | LabelData | ClassData
 NAMED = 6
-MOST_IMAGES = 8
-"""Images of a step on one GPU, where the recipe has more."""
+MOST_IMAGES, MOST_CLASSIFIED = 8, 64
+"""Images of a step on one GPU, where the recipe has more; of classifiers, whose are small."""
 
 
 def write_config(
@@ -44,7 +48,7 @@ def write_config(
 
     Args:
         val_share: of the images for validation, where the data is not split.
-        batch: images of a step on one GPU; None takes the recipe's, `MOST_IMAGES` at most.
+        batch: images of a step on one GPU; None takes the recipe's, with a limit.
         length: epochs, or iterations of a recipe that counts those.
         command: for the config's first line.
 
@@ -60,7 +64,8 @@ def write_config(
     data = find_data(
         place, out.resolve().with_name(f"{out.stem}_data"), head, backbone, base, val_share
     )
-    batch = min(batch or min(base.config.train_dataloader.batch_size, MOST_IMAGES), data.images)
+    most = MOST_CLASSIFIED if base.classifies else MOST_IMAGES
+    batch = min(batch or min(base.config.train_dataloader.batch_size, most), data.images)
     schedule = plan_schedule(base.config, data.images, batch * gpus, length)
     text = config_text(base, out, data, root, schedule, batch, batch * gpus, command)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +75,7 @@ def write_config(
     return [*data.said, *_summary(base, data, schedule, batch * gpus)]
 
 
-def _summary(base: Base, data: CocoData | LabelData, schedule: Schedule, batch: int) -> list[str]:
+def _summary(base: Base, data: Data, schedule: Schedule, batch: int) -> list[str]:
     """What was chosen, a line each."""
     more = len(data.classes) - NAMED
     names = ", ".join(data.classes[:NAMED]) + (f" and {more} more" if more > 0 else "")
@@ -79,7 +84,10 @@ def _summary(base: Base, data: CocoData | LabelData, schedule: Schedule, batch: 
     weights = (part_with_backbone(base.config.model).backbone.get("init_cfg") or {}).get(
         "checkpoint"
     )
-    exchanged = " with another backbone" if base.composed else ""
+    archs = [
+        part_with_backbone(cfg.model).backbone.get("arch") for cfg in (base.config, base.written)
+    ]
+    exchanged = " with another backbone" if archs[0] != archs[1] else ""
     lines = [
         f"Data: {data.images} images to train on, classes ({len(data.classes)}): {names}",
         f"Recipe: {base.name}{exchanged}, {length}, {rates}",
@@ -94,12 +102,14 @@ def _summary(base: Base, data: CocoData | LabelData, schedule: Schedule, batch: 
 
 def find_data(
     place: Path, out: Path, head: str, backbone: str, base: Base, val_share: float | None
-) -> CocoData | LabelData:
+) -> Data:
     """The data that a head learns from, in a folder or named by a `data.yaml`.
 
     Raises:
         UsageError: there is none, or of another sort, with the heads that it is for.
     """
+    if base.classifies:
+        return find_classes(place, out, val_share)
     if base.segments:
         labels = find_label_maps(place, out, val_share) if place.is_dir() else None
         if labels is not None:
@@ -115,6 +125,11 @@ def find_data(
             "labels/train, train/images and train/masks, or images and labels"
         )
     data = find_objects(place, out, val_share)
+    if data is None and holds_classes(place):
+        raise UsageError(
+            f"{place} has folders of images, as of classes, and no labels of objects, which {head} "
+            "learns from. For classes: --head classifier"
+        )
     if data is None:
         raise UsageError(
             f"{place} has no labels of objects, which {head} learns from: wanted COCO (.json), "

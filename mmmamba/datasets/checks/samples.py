@@ -124,9 +124,7 @@ def _mark(annotation: dict, size: tuple[int, int], fits: bool, label: int) -> Ma
     return Mark(label, box, mask, bool(annotation.get("iscrowd")), bool(faults))
 
 
-def class_samples(
-    labelled: Sequence[tuple[str, int]], classes: int, number: int
-) -> list[Sample]:
+def class_samples(labelled: Sequence[tuple[str, int]], classes: int, number: int) -> list[Sample]:
     """Images of all classes in turn, spread over each."""
     by_class: dict[int, list[str]] = defaultdict(list)
     for path, label in labelled:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...errors import UsageError
 from ..checks.regular import irregular
-from ..layout import IMAGE_SUFFIXES
+from ..layout import is_image
 
 IMAGE_FOLDERS = ("images", "JPEGImages", "image", "imgs", "img", "Images")
 CLASS_FILES = (
@@ -21,16 +21,6 @@ CLASS_FILES = (
     "obj.names",
     "classes.names",
 )
-
-
-def is_image(path: Path) -> bool:
-    """By its name; hidden ones are what macOS leaves beside files."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-
-
-def images_below(folder: Path) -> list[Path]:
-    """The images in a folder and in those below it, in order."""
-    return sorted(path for path in folder.rglob("*") if is_image(path))
 
 
 class ImageFinder:

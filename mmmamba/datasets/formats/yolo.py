@@ -11,7 +11,8 @@ from ..checks.images import ImageFacts
 from ..checks.regular import irregular
 from ..checks.report import Finding
 from ..layout import split_of, walk
-from .files import CLASS_FILES, IMAGE_FOLDERS, class_file, class_names, is_image
+from ..layout import is_image
+from .files import CLASS_FILES, IMAGE_FOLDERS, class_file, class_names
 from .source import Entry, Labels, Source, Split, Thing, box_of, parse_fault
 
 LABEL_FOLDERS = ("labels", "label", "Labels")

@@ -13,7 +13,8 @@ from ...errors import UsageError
 from ..checks.regular import irregular
 from ..checks.report import Finding
 from ..layout import SPLIT_NAMES, walk
-from .files import IMAGE_FOLDERS, images_below, is_image, text_lines
+from ..layout import images_below, is_image
+from .files import IMAGE_FOLDERS, text_lines
 from .source import Source, Split, parse_fault
 from .yolo import yolo_source
 
