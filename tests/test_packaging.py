@@ -58,6 +58,9 @@ def pins(python: str, file: str = "tested") -> dict[str, str]:
         ("test", "tested"),
         ("lint", "tested"),
         ("export", "tested"),
+        ("pretrain", "tested"),
+        ("timm", "tested"),
+        ("hub", "tested"),
         ("docs", "tested-docs"),
     ],
 )

@@ -150,7 +150,8 @@ def test(
         precision: of the network, one of `engine.precision.CHOICES`.
         graphs: "off", "auto", or the number of sizes of batches that are replayed as CUDA graphs.
         tf32: take float32 products on a GPU in TF32; by default as `choose_tf32` says.
-        verify: points of AP, mIoU or accuracy that metrics may be away from the config's `expected`.
+        verify: points of AP, mIoU or accuracy that metrics may be away from the config's
+            `expected`.
 
     Raises:
         UsageError: something is missing, or does not go together.

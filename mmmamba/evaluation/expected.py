@@ -15,7 +15,7 @@ from ..suggest import did_you_mean
 from .summary import COCO_KEY
 
 TOLERANCE = 0.2
-"""Points of AP, mIoU or accuracy: published tables round to 0.1, and mmdet's COCO metrics to 0.001 of 1."""
+"""Points of AP, mIoU or accuracy: tables round to 0.1, and mmdet's COCO metrics to 0.001 of 1."""
 
 
 @dataclass(frozen=True)

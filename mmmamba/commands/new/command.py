@@ -24,15 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--head",
         required=True,
         metavar="NAME",
-        help="mask_rcnn, retinanet, rtmdet, yolox, upernet, classifier, …, or a method or config of mmdet or "
-        "mmseg: dino, mmdet::dino/dino-4scale_r50_8xb2-12e_coco (mmmamba list --heads)",
+        help="mask_rcnn, retinanet, rtmdet, yolox, upernet, classifier, …, or a method or config "
+        "of mmdet or mmseg: dino, mmdet::dino/dino-4scale_r50_8xb2-12e_coco (mmmamba list --heads)",
     )
     parser.add_argument(
         "--data",
         required=True,
         metavar="DIR",
-        help="folder with images and COCO, YOLO, Pascal VOC or labelme labels, label maps or folders "
-        "of classes, or a YOLO data.yaml",
+        help="folder with images and COCO, YOLO, Pascal VOC or labelme labels, label maps or "
+        "folders of classes, or a YOLO data.yaml",
     )
     parser.add_argument("--out", metavar="FILE", help="config to write (DATA_BACKBONE_HEAD.py)")
     parser.add_argument(

@@ -50,7 +50,8 @@ def new(
 
     Args:
         backbone: such as `vmamba_t`.
-        head: `mask_rcnn`, `rtmdet`, `upernet`, `classifier`, …; of mmdet and mmseg `dino`, `mmseg::pspnet`, …
+        head: `mask_rcnn`, `rtmdet`, `upernet`, `classifier`, …; of mmdet and mmseg `dino`,
+            `mmseg::pspnet`, …
         data: folder of images and annotations or label maps or of classes, or a YOLO `data.yaml`.
         out: the config to write; `DATA_BACKBONE_HEAD.py` if None.
         force: replace it if it is there.

@@ -39,8 +39,8 @@ def set_patience(cfg: Config, patience: int, changes: Changes) -> None:
         hook = stopping_hook(cfg, patience)
         if hook is None:
             raise UsageError(
-                "--patience watches the metric of a CocoMetric, an IoUMetric, an Accuracy or their like in "
-                "val_evaluator, and there is none. Name yours: custom_hooks = "
+                "--patience watches the metric of a CocoMetric, an IoUMetric, an Accuracy or their "
+                "like in val_evaluator, and there is none. Name yours: custom_hooks = "
                 "[dict(type='EarlyStoppingHook', monitor='...', rule='greater', patience=...)]"
             )
         cfg.custom_hooks = [*hooks, hook]

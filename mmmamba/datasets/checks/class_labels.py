@@ -76,9 +76,9 @@ def _load(split: Split, report: Report) -> Labelled:
     given = split.classes
     # ImageNet's have other names than its folders.
     own = type(dataset).METAINFO.get("classes") == given
-    if given is not None and not isinstance(given, str):
-        if not _same_folders(given, names, own, report):
-            return []
+    named = given is not None and not isinstance(given, str)
+    if named and not _same_folders(given, names, own, report):
+        return []
     try:
         return [(entry["img_path"], entry["gt_label"]) for entry in dataset.load_data_list()]
     # What mmpretrain raises where none of its endings is there.

@@ -60,8 +60,8 @@ def check_split(cfg: Config, split: Split, decode: bool = True) -> Checked:
         return Checked(split, report, labelled=labelled)
     raise UsageError(
         f"the data set of {split.name}_dataloader is a {type(split.dataset).__name__}; "
-        "mmmamba checks CocoDataset (mmdet), BaseSegDataset (mmseg), CustomDataset (mmpretrain) and "
-        "what is derived from them"
+        "mmmamba checks CocoDataset (mmdet), BaseSegDataset (mmseg), CustomDataset (mmpretrain) "
+        "and what is derived from them"
     )
 
 

@@ -1,6 +1,7 @@
 """What a folder of the user's own data holds, in the layouts that tools export.
 
-That is labelled objects, in COCO files or in files that are made into those, label maps, or folders of classes.
+That is labelled objects, in COCO files or in files that are made into those, label maps, or folders
+of classes.
 """
 
 from ..layout import Part

@@ -121,8 +121,8 @@ def class_folders(place: Path) -> dict[str | None, Folders]:
         maps, images = names & set(map(str.lower, LABEL_FOLDERS)), names & set(IMAGE_FOLDERS)
         if maps and images:
             raise UsageError(
-                f"{root} has the folders {', '.join(sorted(maps | images))}, which look like images "
-                f"and label maps, not like classes: {WANTED}. For label maps: --head upernet"
+                f"{root} has the folders {', '.join(sorted(maps | images))}, which look like "
+                f"images and label maps, not like classes: {WANTED}. For label maps: --head upernet"
             )
     return parts
 

@@ -10,8 +10,7 @@ from ...errors import UsageError
 from ..checks.images import ImageFacts
 from ..checks.regular import irregular
 from ..checks.report import Finding
-from ..layout import split_of, walk
-from ..layout import is_image
+from ..layout import is_image, split_of, walk
 from .files import CLASS_FILES, IMAGE_FOLDERS, class_file, class_names
 from .source import Entry, Labels, Source, Split, Thing, box_of, parse_fault
 

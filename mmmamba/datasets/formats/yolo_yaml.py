@@ -12,8 +12,7 @@ import yaml
 from ...errors import UsageError
 from ..checks.regular import irregular
 from ..checks.report import Finding
-from ..layout import SPLIT_NAMES, walk
-from ..layout import images_below, is_image
+from ..layout import SPLIT_NAMES, images_below, is_image, walk
 from .files import IMAGE_FOLDERS, text_lines
 from .source import Source, Split, parse_fault
 from .yolo import yolo_source

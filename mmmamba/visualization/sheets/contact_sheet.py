@@ -22,7 +22,7 @@ CROWD_NOTE = Entry("crowd region", (90, 90, 90), Line.DOTTED)
 def draw_contact_sheet(
     samples: Sequence[Sample], classes: Classes, file: str | Path, heading: str
 ) -> Path:
-    """Write the samples in rows of `COLUMNS`, with boxes and masks or label maps over them, or their class.
+    """Write the samples in rows of `COLUMNS`, with boxes and masks, label maps or their classes.
 
     Objects whose annotation is faulty are red and dashed, crowd regions dotted.
 
