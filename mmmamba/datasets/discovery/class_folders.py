@@ -129,10 +129,10 @@ def class_folders(place: Path) -> dict[str | None, Folders]:
 
 def holds_classes(place: Path) -> bool:
     """Whether a folder has folders of images, which may be classes."""
-    if not place.is_dir():
+    try:
+        return bool(class_folders(place))
+    except UsageError:
         return False
-    roots = split_folders(place).values() or [place]
-    return all(any(_classes(root).values()) for root in roots)
 
 
 def split_folders(place: Path) -> dict[str, Path]:
