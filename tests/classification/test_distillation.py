@@ -18,6 +18,7 @@ from mmmamba.models.backbones import GroupMamba
 from mmmamba.models.classification.distillation import Distillation, hard_loss, soft_loss
 from mmmamba.models.classification.teacher import Normalised, Teacher
 
+from ..docs.blocks import blocks
 from .tiny import BACKBONE, CLASSES, MEAN, STD, batch, build, losses, settings
 
 RANDOM = dict(library="timm", model="test_resnet", allow_random=True)
@@ -84,6 +85,8 @@ def test_settings_that_cannot_be(wrong, told):
         (RANDOM | dict(mean=[0, 0, 0]), "one of mean and std"),
         (RANDOM | dict(checkpiont="a.pth"), "Did you mean 'checkpoint'"),
         (dict(library="timm"), "lacks something"),
+        (RANDOM | dict(pretrained=True, num_classes=9), "has num_classes=9, which goes with"),
+        (RANDOM | dict(library="mmpretrain", pretrained=True), "give checkpoint= instead"),
     ],
 )
 def test_teachers_that_cannot_be(teacher, told):
@@ -209,7 +212,11 @@ def test_teachers_of_every_library_say_what_their_networks_say(tmp_path):
         squeeze = torchvision.models.squeezenet1_1(num_classes=CLASSES).eval()
         check(squeeze, squeeze(images), library="torchvision", model="squeezenet1_1")
         ours = build(type="ImageClassifier").eval()
-        check(ours, ours(images), library="mmpretrain", model=settings(type="ImageClassifier"))
+        plain = settings(type="ImageClassifier")
+        check(ours, ours(images), library="mmpretrain", model=plain)
+        file = tmp_path / "config.py"
+        file.write_text(f"data_preprocessor = {plain.pop('data_preprocessor')}\nmodel = {plain}")
+        check(ours, ours(images), library="mmpretrain", model=str(file))
         alone = ours.backbone
         check(alone, alone(images), library="mmmamba", model=dict(BACKBONE))
 
@@ -234,3 +241,19 @@ def test_two_heads_learn_apart_and_speak_together():
     torch.testing.assert_close(together, (first + second) / 2)
     # Without a teacher the mean learns, as ever.
     assert build(backbone=backbone).train().backbone(images).shape == (4, CLASSES)
+
+
+def test_the_page_shows_settings_that_can_be():
+    """Names of the libraries too, which know the weights that are asked for."""
+    models = []
+    for block in blocks("docs/pretrain.md"):
+        space = {}
+        if "DistilledClassifier" in block.text:
+            exec(block.text, space)
+            models.append(space["model"])
+    teachers = [model["teacher"] for model in models if "teacher" in model]
+    assert len(models) == 3 and len(teachers) == 2
+    for model in models:
+        build(**{name: value for name, value in model.items() if name != "backbone"})
+    assert timm.is_model(teachers[0]["model"])
+    assert torchvision.models.get_model_weights(teachers[1]["model"])

@@ -37,7 +37,7 @@ class TeacherSettings:
             classifier; for mmmamba a backbone's name or dictionary.
         checkpoint: path or URL of its weights.
         pretrained: take the weights that the library itself offers for this name.
-        num_classes: how many it knows; the student's if None. What mmpretrain builds says itself.
+        num_classes: how many its checkpoint knows; the student's if None.
         size: side, or height and width, to which images are resized for it; None leaves them.
         mean, std: of its images, values 0 to 255; the library's if None.
         allow_random: take a teacher that has learnt nothing, in tests.
@@ -71,6 +71,11 @@ class TeacherSettings:
             )
         if (self.mean is None) != (self.std is None):
             raise UsageError(f"teacher {self.label} has one of mean and std, wanted both or none")
+        if self.num_classes is not None and (self.pretrained or self.library == "mmpretrain"):
+            raise UsageError(
+                f"teacher {self.label} has num_classes={self.num_classes}, which goes with the "
+                "checkpoint of a model of timm, torchvision or mmmamba; others know it themselves"
+            )
         if self.pretrained and (self.library == "mmpretrain" or not isinstance(self.model, str)):
             raise UsageError(
                 f"teacher {self.label} has pretrained=True, which goes with the name of a model of "
@@ -122,7 +127,10 @@ def _timm(chosen: TeacherSettings, classes: int) -> tuple[nn.Module, Normalised]
         raise UsageError(f"teacher {chosen.label} needs timm, which is not here: pip install timm")
     import timm
 
-    options: dict[str, Any] = dict(num_classes=classes, pretrained=chosen.pretrained)
+    options: dict[str, Any] = dict(num_classes=classes)
+    if chosen.pretrained:
+        # As many classes as they have: for another number timm would make a random classifier.
+        options = dict(pretrained=True)
     if chosen.checkpoint is not None:
         # Through timm's own loading, which knows the older names of its models.
         state = unwrap(read_checkpoint(chosen.checkpoint), TIMM_FILES).state
