@@ -98,8 +98,23 @@ def classifier(backbone: str, crops: Path, iterations: int, workers: int) -> Con
             **_schedule(iterations, 5e-4),
         )
     )
+    cfg.default_hooks.checkpoint.by_epoch = False
     cfg.train_dataloader["collate_fn"] = dict(type="default_collate")
     cfg.val_dataloader["collate_fn"] = dict(type="default_collate")
+    return cfg
+
+
+def distilled(
+    backbone: str, teacher: str, weights: Path, crops: Path, iterations: int, workers: int
+) -> Config:
+    """The same, learning from another classifier's beliefs too."""
+    cfg = classifier(backbone, crops, iterations, workers)
+    knows = _classifier(teacher)["backbone"]
+    cfg.model.update(
+        type="DistilledClassifier",
+        teacher=dict(library="mmmamba", model=knows, checkpoint=str(weights)),
+        distillation=dict(kind="soft", weight=0.7, temperature=2.0),
+    )
     return cfg
 
 
@@ -117,7 +132,7 @@ def _classifier(backbone: str) -> dict:
     return dict(data_preprocessor=dict(num_classes=classes), train_cfg=None) | made
 
 
-def retinanet(
+def faster_rcnn(
     backbone: str, data: Path, iterations: int, workers: int, start: str | None = None
 ) -> Config:
     """Cells in whole photographs; the backbone starts from a run's folder, if one is named."""
@@ -125,7 +140,7 @@ def retinanet(
     if start is not None:
         config["init_cfg"] = dict(type="Pretrained", checkpoint=start)
     cfg = _base(
-        "models/retinanet_fpn",
+        "models/mask_rcnn_fpn",
         "datasets/coco_detection",
         "schedules/schedule_1x",
         "default_runtime",
@@ -155,7 +170,11 @@ def retinanet(
             model=dict(
                 backbone=config,
                 neck=(neck | dict(_delete_=True) if neck else {}) | dict(in_channels=widths),
-                bbox_head=dict(num_classes=len(BLOOD_CELLS)),
+                roi_head=dict(
+                    bbox_head=dict(num_classes=len(BLOOD_CELLS)),
+                    mask_roi_extractor=None,
+                    mask_head=None,
+                ),
             ),
             train_dataloader=_loader(8, workers, train, True),
             val_dataloader=_loader(4, workers, test, False),

@@ -3,7 +3,7 @@
     python benchmarks/learn/pretraining.py --data .data --jobs 10 --out pretraining.json
 
 Cells cut out of `bccd` are classified from scratch by each backbone, and again by the smallest with
-the largest for its teacher; then RetinaNet learns the same cells in whole photographs, once with
+the largest for its teacher; then Faster R-CNN learns the same cells in whole photographs, once with
 random weights in its backbone and once with those of the classifier. One recipe for all; nothing is
 tuned. Seconds are of processes that share a card.
 """
@@ -33,7 +33,7 @@ SCORES = dict(
 
 def train(job: dict[str, Any], args: argparse.Namespace) -> None:
     """One run, in a process of its own; its scores go into a file."""
-    from blood_cells import classifier, distilled, retinanet
+    from blood_cells import classifier, distilled, faster_rcnn
     from mmengine.runner import Runner
 
     crops = args.work_dir / "crops"
@@ -41,9 +41,9 @@ def train(job: dict[str, Any], args: argparse.Namespace) -> None:
     runs = args.work_dir.absolute()
     if kind == "detect":
         start = str(runs / f"classify-{backbone}") if job["start"] == "crops" else None
-        cfg = retinanet(backbone, args.data, args.iterations, args.workers, start)
+        cfg = faster_rcnn(backbone, args.data, args.iterations, args.workers, start)
     elif kind == "distil":
-        teacher = runs / f"classify-{TEACHER}"
+        teacher = runs / f"classify-{TEACHER}" / f"iter_{args.crops_iterations}.pth"
         cfg = distilled(backbone, TEACHER, teacher, crops, args.crops_iterations, args.workers)
     else:
         cfg = classifier(backbone, crops, args.crops_iterations, args.workers)
@@ -124,7 +124,7 @@ def main() -> int:
     )
     detected = Table(
         "detectors",
-        "RetinaNet on whole photographs",
+        "Faster R-CNN on whole photographs",
         Column("backbone", "backbone"),
         Column("begins with", "start"),
         Column("AP", "coco/bbox_mAP", ".3f"),
