@@ -40,18 +40,9 @@ model = dict(
     rpn_head=dict(num_convs=2),
     roi_head=dict(bbox_head=box_heads, mask_head=dict(norm_cfg=dict(type="LN2d"))),
 )
-# The rate falls from block to block towards the image, by 0.837 each.
-rates = {f"backbone.layers.{i}.": dict(lr_mult=0.837 ** (24 - i)) for i in range(24)}
-norm_rates = {f"{name}norm.": dict(decay_mult=0.0, **rate) for name, rate in rates.items()}
+# The rate falls from block to block towards the image.
 optim_wrapper = dict(
-    paramwise_cfg=dict(
-        custom_keys={
-            **rates,
-            **norm_rates,
-            "backbone.patch_embed": dict(lr_mult=0.837**25),
-            "pos_embed": dict(lr_mult=0.837**25),
-        }
-    )
+    constructor="LayerDecayOptimWrapperConstructor", paramwise_cfg=dict(layer_decay_rate=0.837)
 )
 default_hooks = dict(checkpoint=dict(by_epoch=False, interval=5_000))
 log_processor = dict(by_epoch=False)

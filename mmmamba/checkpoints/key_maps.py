@@ -46,11 +46,21 @@ def key_map_of(module: nn.Module, family: str | KeyMap | None = None) -> tuple[s
 
 
 def own_layout(module: nn.Module) -> KeyMap:
-    """The key map of what a module saved itself: wrappers are taken off, no name is changed."""
+    """The key map of what a module saved itself: wrappers are taken off, no name is changed.
+
+    Where it is a backbone, its classifier may have saved it, which has other ends.
+    """
     names = list(module.state_dict())
     has_backbone = any(name.startswith(BACKBONE) for name in names)
-    # The reverse of a family's order: our own checkpoints have `state_dict`.
-    return sparing(KeyMap(("state_dict", "model"), whole=has_backbone), names)
+    of_maps, of_classifier = getattr(module, "OF_MAPS", ()), getattr(module, "OF_CLASSIFIER", ())
+    key_map = KeyMap(
+        # The reverse of a family's order: our own checkpoints have `state_dict`.
+        under=("state_dict", "model"),
+        whole=has_backbone,
+        may_be_missing=of_maps,
+        may_be_surplus=(*of_maps, *of_classifier),
+    )
+    return sparing(key_map, names)
 
 
 def looks_like(names: Collection[str]) -> str | None:

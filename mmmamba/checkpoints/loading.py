@@ -4,19 +4,19 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ..printable import SHOWN, printable, printable_names
+from ..printable import printable, printable_names
 from .catalogue import published_at
 from .errors import CheckpointError, UnfitError
 from .key_map import KeyMap
 from .key_maps import key_map_of, looks_like
 from .reading import read_checkpoint
+from .report import Report, notes_of
+from .run_folder import weights_of_run
 from .stems import fit_stem, is_stem, told
 from .storing import misfit, store
 from .unwrap import Unwrapped, unwrap
@@ -29,43 +29,6 @@ ALLOW = (
     "If a difference is meant, allow it by name: allow_missing=[...], allow_unexpected=[...] or "
     "allow_mismatched=[...] (regular expressions). If the file is damaged, download it again."
 )
-
-
-@dataclass
-class Report:
-    """What became of each tensor of a checkpoint and of each of the module. Names are ours."""
-
-    source: str
-    family: str
-    matched: list[str] = field(default_factory=list)
-    resized: list[str] = field(default_factory=list)
-    """Those of `matched` that were resized to the module's image size or channels."""
-    missing: list[str] = field(default_factory=list)
-    """In the module, not in the file."""
-    unexpected: list[str] = field(default_factory=list)
-    """In the file, not in the module."""
-    mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
-    """Those with another shape: (the file's, the module's)."""
-    unfit: dict[str, str] = field(default_factory=dict)
-    """What is wrong with those whose kind or values the module cannot hold."""
-    notes: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        lines = [f"{self.family} weights from {self.source}: {len(self.matched)} tensors matched"]
-        if self.resized:
-            lines.append(f"  resized     {printable_names(self.resized)}")
-        if self.missing:
-            lines.append(f"  missing     {printable_names(self.missing)}")
-        if self.unexpected:
-            lines.append(f"  unexpected  {printable_names(self.unexpected)}")
-        if self.mismatched:
-            shapes = [
-                f"{printable(name)} {theirs} in the file, {ours} here"
-                for name, (theirs, ours) in islice(self.mismatched.items(), SHOWN)
-            ]
-            more = f" … ({len(self.mismatched):,} in all)" if len(self.mismatched) > SHOWN else ""
-            lines.append(f"  mismatched  {', '.join(shapes)}{more}")
-        return "\n".join(lines + [f"  {note}" for note in self.notes])
 
 
 def load_weights(
@@ -87,7 +50,8 @@ def load_weights(
     where those are.
 
     Args:
-        source: a path, a URL, or what such a file holds.
+        source: a path, a URL, the folder of a run (its best checkpoint, else its newest), or what
+            such a file holds.
         family: the key map to use, by name or itself; if None that of the module's class, which
             may have none: then the file must have the module's own layout.
         prefix: only names that start so (`backbone.`), which is taken off; found by itself if None.
@@ -110,6 +74,8 @@ def load_weights(
     if isinstance(source, Mapping):
         label, checkpoint = "a state dict", source
     else:
+        if os.path.isdir(os.path.expanduser(source)):
+            source = weights_of_run(source)
         label = os.fspath(source)
         entry = published_at(label)
         if key is None and entry is not None:
@@ -160,7 +126,7 @@ def fit(
             "Call its to_empty() first."
         )
     theirs = translate(found.state, key_map, label, family_name)
-    report = Report(label, family_name, notes=_notes(found))
+    report = Report(label, family_name, notes=notes_of(found))
     matched = _match(theirs, target, module, key_map, report)
     # A network whose last map lies early lacks what whole files have behind it.
     not_built = getattr(module, "not_built", ())
@@ -177,6 +143,7 @@ def fit(
             _cure(report, found, theirs, target, key_map),
             problems.names,
         )
+    report.of_no_use = [n for n in report.unexpected if _any_matches(key_map.may_be_surplus, n)]
     return matched, report
 
 
@@ -360,18 +327,6 @@ def _cure(
                 "Use that variant, or this one's file."
             )
     return ALLOW
-
-
-def _notes(found: Unwrapped) -> list[str]:
-    where = f"read from '{printable(found.under)}'" if found.under else ""
-    prefix = f"prefix '{printable(found.prefix)}' taken off" if found.prefix else ""
-    others = (
-        f"the file also holds {printable_names(found.others)} (key= chooses)"
-        if found.others
-        else ""
-    )
-    note = "; ".join(part for part in (where, prefix, others) if part)
-    return [note] if note else []
 
 
 def _matches_any(pattern: str, names: Iterable[str]) -> bool:

@@ -17,6 +17,8 @@ BACKBONE = "backbone."
 # a detector or segmentor.
 CLASSIFIER_PARTS = ("backbone", "head", "data_preprocessor")
 ALWAYS_TRIED = ("model", "state_dict")
+RAW = "ema_state_dict"
+"""Where a run whose EMAHook averages weights saves the last ones: it exchanges the two."""
 MOST_TENSORS = 20_000
 """Most tensors of one state dict. No backbone here has more than 1,000."""
 LONGEST_NAME = 500
@@ -35,6 +37,8 @@ class Unwrapped:
     """Whether the file is a whole detector or segmentor, whose backbone must be complete."""
     others: tuple[str, ...] = ()
     """Other keys of the file that hold weights, such as an average of them."""
+    averaged: bool = False
+    """Whether these are the averages of a run's EMAHook, beside its last weights."""
 
 
 def unwrap(
@@ -50,6 +54,7 @@ def unwrap(
         CheckpointError: nothing there that is a state dict, or no name has the prefix.
     """
     under, state = _state_dict(checkpoint, key_map, key)
+    averaged = under == "state_dict" and _is_state_dict(checkpoint.get(RAW))
     others = tuple(k for k, v in checkpoint.items() if under and k != under and _is_state_dict(v))
     if prefix is not None:
         taken = {
@@ -64,7 +69,8 @@ def unwrap(
         beside = {
             name[len(base) :]: tensor for name, tensor in state.items() if name.startswith(base)
         }
-        return Unwrapped(taken, under, prefix, base != prefix and _is_detector(beside), others)
+        detector = base != prefix and _is_detector(beside)
+        return Unwrapped(taken, under, prefix, detector, others, averaged)
     # As often as there are wrappers. It ends: a state dict is never empty, and names get shorter.
     off = ""
     while common := next((p for p in key_map.prefixes if all_begin_with(state, p)), None):
@@ -73,12 +79,12 @@ def unwrap(
     detector = _is_detector(state)
     # All of it is the module's: no backbone is taken out of it.
     if key_map.whole:
-        return Unwrapped(state, under, off, False, others)
+        return Unwrapped(state, under, off, False, others, averaged)
     if inner := {n[len(BACKBONE) :]: t for n, t in state.items() if n.startswith(BACKBONE)}:
         if not detector:
             inner |= {n: t for n, t in state.items() if n.startswith(key_map.beside)}
-        return Unwrapped(inner, under, off + BACKBONE, detector, others)
-    return Unwrapped(state, under, off, False, others)
+        return Unwrapped(inner, under, off + BACKBONE, detector, others, averaged)
+    return Unwrapped(state, under, off, False, others, averaged)
 
 
 def _state_dict(
@@ -89,7 +95,11 @@ def _state_dict(
             raise CheckpointError(
                 f"there are no weights under key='{key}'; there are {_keys(checkpoint)}."
             )
-        return key, _tensors(checkpoint[key])
+        tensors = _tensors(checkpoint[key])
+        if key == RAW:
+            # The count of the hook's steps, beside names that all begin with "module.".
+            tensors.pop("steps", None)
+        return key, tensors
     if _is_state_dict(checkpoint):
         return "", _tensors(checkpoint)
     for candidate in dict.fromkeys((*key_map.under, *ALWAYS_TRIED)):

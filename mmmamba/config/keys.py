@@ -78,8 +78,6 @@ RUNNER = set(inspect.signature(Runner.__init__).parameters) - {"self"}
 SECTIONS = RUNNER | {"tta_model", "tta_pipeline"}
 # The runner takes `num_batch_per_epoch` out before it builds the loader.
 DATALOADER = {*inspect.signature(DataLoader.__init__).parameters, "num_batch_per_epoch"} - {"self"}
-# These read PARAMWISE; others have keys of their own.
-PLAIN_CONSTRUCTORS = (None, "DefaultOptimWrapperConstructor", "MergedOptimWrapperConstructor")
 PARAMWISE = frozenset(
     (
         "custom_keys",
@@ -92,6 +90,13 @@ PARAMWISE = frozenset(
         "bypass_duplicate",
     )
 )
+# Others have keys of their own.
+PARAMWISE_OF = {
+    None: PARAMWISE,
+    "DefaultOptimWrapperConstructor": PARAMWISE,
+    "MergedOptimWrapperConstructor": PARAMWISE,
+    "LayerDecayOptimWrapperConstructor": PARAMWISE | {"layer_decay_rate"},
+}
 UNTYPED: dict[str | int, tuple[Any, ...]] = {
     "train_cfg": (EpochBasedTrainLoop, IterBasedTrainLoop),
     "val_cfg": (ValLoop,),
@@ -175,12 +180,13 @@ def _walk(node: Any, keys: Keys, scope: str | None, arguments: Arguments) -> Ite
 
 def _unknown_paramwise(optim_wrapper: dict) -> Iterator[UnknownKey]:
     """No constructor has `paramwise_cfg`'s keys as arguments, so they are compared with a list."""
-    if optim_wrapper.get("constructor") not in PLAIN_CONSTRUCTORS:
+    known = PARAMWISE_OF.get(optim_wrapper.get("constructor"))
+    if known is None:
         return
     for key in optim_wrapper.get("paramwise_cfg") or ():
-        if key not in PARAMWISE:
+        if key not in known:
             place = ("optim_wrapper", "paramwise_cfg")
-            yield UnknownKey((*place, key), ".".join(place), PARAMWISE)
+            yield UnknownKey((*place, key), ".".join(place), known)
 
 
 def known_keys(

@@ -54,7 +54,9 @@ def complaints(cfg: Config, arguments: Arguments | None = None) -> list[str]:
 
 def test_all_configs_pass() -> None:
     arguments = cache(constructor_arguments)
-    found = {path: complaints(Config.fromfile(path), arguments) for path in list_configs()}
+    # Classifiers are opened, keys and all, by a test of their own.
+    paths = [path for path in list_configs() if path.parent.name != "imagenet"]
+    found = {path: complaints(Config.fromfile(path), arguments) for path in paths}
     assert len(found) > 60
     assert not {name: wrong for name, wrong in found.items() if wrong}
 

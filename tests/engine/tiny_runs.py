@@ -14,8 +14,8 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
+from mmmamba.checkpoints.last_checkpoint import find_last
 from mmmamba.commands import main
-from mmmamba.engine.reliability.last_checkpoint import find_last
 from mmmamba.engine.reliability.seeding import rng_state
 
 # What differs between any two runs.

@@ -5,11 +5,11 @@ that run nothing when they are read. The rest of the package takes what it needs
 importing it registers the hooks and loops that configs name.
 """
 
+from ...checkpoints.last_checkpoint import LAST, find_last
 from . import deterministic, nan_guard, resume  # noqa: F401
 from .before_training import EXIT_SAVED, nothing_to_save
 from .deterministic import make_deterministic
 from .interrupt import Interrupted
-from .last_checkpoint import LAST, find_last
 from .nan_report import replay
 from .reliable import load_strictly, make_reliable
 from .run_config import FILE as RUN_CONFIG

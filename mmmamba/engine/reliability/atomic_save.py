@@ -13,8 +13,8 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ...checkpoints.last_checkpoint import LAST, name_for
 from .finite import check_run_finite
-from .last_checkpoint import LAST, name_for
 from .loose_state import remember_state
 from .whole_files import PARTIAL, write_files_whole, write_whole
 

@@ -60,6 +60,10 @@ class MambaBackbone(StrictLoading, BaseModule):
     ARCHS: ClassVar[Mapping[str, Any]] = {}
     TINY: ClassVar[dict[str, Any]] = {}
     """Arguments of a small variant for tests."""
+    OF_MAPS: ClassVar[tuple[str, ...]] = ()
+    """Patterns of names that only a network of maps has, for families without a key map."""
+    OF_CLASSIFIER: ClassVar[tuple[str, ...]] = ()
+    """Those that only a classifier has: a family with ends of its own says them."""
 
     out_indices: tuple[int, ...]
     out_channels: list[int]
@@ -122,6 +126,18 @@ class MambaBackbone(StrictLoading, BaseModule):
     @abstractmethod
     def _parts(self) -> list[list[nn.Module]]:
         """The stem's modules, then each stage's, in the order of `frozen_stages`."""
+
+    @abstractmethod
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        """How deep a parameter lies, and how many depths there are, as mmpretrain asks for it.
+
+        The stem is at 0, the blocks follow one by one, and what reads them comes last. A step down
+        counts with the block after it.
+
+        Args:
+            param_name: its name, with what stands before those of the backbone.
+            prefix: that, `backbone.` in a detector.
+        """
 
     @abstractmethod
     def offered(self) -> dict[int, int]:

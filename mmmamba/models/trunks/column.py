@@ -1,5 +1,6 @@
 """The trunk of one width and one stride: patches, tokens, a column of blocks, maps after some."""
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -85,6 +86,8 @@ class PlainBackbone(MambaBackbone):
     """
 
     FINAL_NORM: ClassVar[str] = "norm_f"
+    OF_MAPS = (r"outnorm_\d+\..*", r"fpn\d\..*")
+    OF_CLASSIFIER = (r"(norm_f|head)\..*",)
 
     patch_embed: nn.Module
     tokens: Any
@@ -183,6 +186,13 @@ class PlainBackbone(MambaBackbone):
             for n, i in enumerate(self.out_indices):
                 parts[i + 1].append(getattr(self, self._out_norm(n)))
         return parts
+
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        name, depths = param_name.removeprefix(prefix), len(self.layers) + 2
+        if name.startswith(("patch_embed.", "tokens.")):
+            return 0, depths
+        found = re.match(r"layers\.(\d+)\.", name)
+        return (int(found[1]) + 1 if found else depths - 1), depths
 
     def offered(self) -> dict[int, int]:
         return dict.fromkeys(PYRAMID_STRIDES, self.out_channels[0])

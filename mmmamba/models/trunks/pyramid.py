@@ -1,5 +1,6 @@
 """The trunk of stages, each at half the sides of the one before: strides 4, 8, 16, 32 as a rule."""
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from mmmamba.checkpoints import OUTPUT_NORMS as OUTPUT_NORM_NAMES
 from mmmamba.layers import (
     LayerNorm,
     NormPoolHead,
@@ -83,6 +85,8 @@ class PyramidBackbone(MambaBackbone):
     STAGES: ClassVar[str] = "layers"
     STRIDES: ClassVar[tuple[int, ...]] = (4, 8, 16, 32)
     OUTPUT_NORMS: ClassVar[bool] = True
+    OF_MAPS = (OUTPUT_NORM_NAMES,)
+    OF_CLASSIFIER = (r"classifier\..*",)
     OUT_INDICES: ClassVar[tuple[int, ...] | None] = None
     """What `out_indices` is where nobody says; all stages if None."""
 
@@ -181,6 +185,23 @@ class PyramidBackbone(MambaBackbone):
                 # The step into a stage is frozen with it, as in mmdet's.
                 parts[-1].append(self.stages[i - 1].downsample)
         return parts
+
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        name = param_name.removeprefix(prefix)
+        # Where each stage begins.
+        starts = [1]
+        for stage in self.stages:
+            starts.append(starts[-1] + len(stage.blocks))
+        depths = starts[-1] + 1
+        if name.startswith(f"{self.STEM}."):
+            return 0, depths
+        found = re.match(rf"{self.STAGES}\.(\d+)\.(?:blocks\.(\d+)|(downsample))?", name)
+        if found is None:
+            return depths - 1, depths
+        start, after = starts[int(found[1])], starts[int(found[1]) + 1]
+        if found[2] is not None:
+            return start + int(found[2]), depths
+        return (after if found[3] else after - 1), depths
 
     def offered(self) -> dict[int, int]:
         return dict(zip(self.STRIDES, self.dims))

@@ -23,9 +23,9 @@ from mmengine.runner import CheckpointLoader, checkpoint, load_checkpoint
 
 import mmmamba  # before mmdet, which imports mmcv's operators
 from mmmamba.checkpoints import CheckpointError
+from mmmamba.checkpoints.last_checkpoint import find_last
 from mmmamba.commands import main
 from mmmamba.datasets.guarded import DataError, Ledger, build_checked
-from mmmamba.engine.reliability.last_checkpoint import find_last
 from mmmamba.engine.reliability.safe_loading import refuse_pickled_messages, refuse_unpickling
 from mmmamba.errors import UsageError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmmamba.engine.reliability.last_checkpoint import find_last
+from mmmamba.checkpoints.last_checkpoint import find_last
 
 from ...torchrun import torchrun
 from ..tiny_runs import differences

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from mmmamba.checkpoints.last_checkpoint import LAST, find_last, name_for, read_last
 from mmmamba.commands import main
-from mmmamba.engine.reliability.last_checkpoint import LAST, find_last, name_for, read_last
 from mmmamba.errors import UsageError
 
 from ..tiny_models import toy

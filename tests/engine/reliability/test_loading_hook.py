@@ -13,9 +13,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmmamba.checkpoints.last_checkpoint import find_last
 from mmmamba.commands import main
 from mmmamba.engine.reliability.interrupt import EXIT_SAVED, FILE
-from mmmamba.engine.reliability.last_checkpoint import find_last
 
 from ..tiny_models import detection, toy, validated
 from ..tiny_runs import Witness, kill, last, train

@@ -13,9 +13,9 @@ from mmengine.config import Config
 from mmengine.registry import HOOKS, MODELS
 from mmengine.runner import Runner
 
+from mmmamba.checkpoints.last_checkpoint import find_last
 from mmmamba.engine.reliability import loose_state, make_reliable, rank_buffers
 from mmmamba.engine.reliability.interrupt import EXIT_SAVED
-from mmmamba.engine.reliability.last_checkpoint import find_last
 from mmmamba.errors import UsageError
 
 from ..tiny_models import Smallness, detection, toy, validated

@@ -14,12 +14,12 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ....checkpoints import CheckpointError
+from ....checkpoints.last_checkpoint import LAST, find_last
 from ....checkpoints.loading import COUNTERS
 from ....checkpoints.run_state import read_run_checkpoint
 from ....errors import UsageError
 from ....printable import printable_names
 from ...bare_model import bare_model
-from ..last_checkpoint import LAST, find_last
 from ..safe_loading import read_weights_only
 
 WANTED = {"meta", "state_dict", "message_hub", "optimizer"}

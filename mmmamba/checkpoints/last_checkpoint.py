@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ...errors import UsageError
+from ..errors import UsageError
 
 LAST = "last_checkpoint"
 """The file's name; MMEngine's checkpoint hook and ours write it."""
