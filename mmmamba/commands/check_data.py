@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "config",
         metavar="CONFIG|DATA",
         help="config file or the name of a shipped one; or data itself: a folder with COCO, YOLO, "
-        "Pascal VOC or labelme labels, or a YOLO data.yaml",
+        "Pascal VOC or labelme labels or folders of classes, or a YOLO data.yaml",
     )
     parser.add_argument(
         "--splits",
@@ -104,7 +104,7 @@ def _check_place(args: argparse.Namespace, place: Path, console) -> list:
     from ..datasets.checks.run import check_overlap
     from ..datasets.checks.samples import coco_samples, faulty_images
     from ..datasets.checks.tables import print_report
-    from ..datasets.discovery import check_place, data_folder
+    from ..datasets.discovery import check_place, data_folder, holds_classes, holds_objects
     from ..errors import UsageError
 
     if args.cfg_options:
@@ -112,6 +112,8 @@ def _check_place(args: argparse.Namespace, place: Path, console) -> list:
             f"{place} is data, which has no keys of a config: leave --cfg-options away"
         )
     folder = Path(args.out or Path("work_dirs") / data_folder(place).name / "data")
+    if holds_classes(place) and not holds_objects(place):
+        return _check_class_place(args, place, console, folder)
     found, said = check_place(place, args.splits, decode=not args.quick)
     print("\n".join(said))
     train_images = []
@@ -125,6 +127,20 @@ def _check_place(args: argparse.Namespace, place: Path, console) -> list:
         faulty, number = faulty_images(report), args.samples
         samples = coco_samples(checked.content, checked.images, checked.classes, number, faulty)
         _draw(samples, dict(classes=checked.classes), report, folder)
+    return [checked.report for checked in found]
+
+
+def _check_class_place(args: argparse.Namespace, place: Path, console, folder: Path) -> list:
+    """Reports of the splits of a folder with folders of classes, printed."""
+    from ..datasets.checks.samples import class_samples
+    from ..datasets.checks.tables import print_report
+    from ..datasets.discovery import check_class_place
+
+    found = check_class_place(place, args.splits, decode=not args.quick)
+    for checked in found:
+        print_report(checked.report, console)
+        samples = class_samples(checked.labelled, len(checked.classes), args.samples)
+        _draw(samples, dict(classes=checked.classes), checked.report, folder)
     return [checked.report for checked in found]
 
 

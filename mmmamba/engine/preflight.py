@@ -213,11 +213,18 @@ def check_graphs(graphs: int | str, device: torch.device) -> None:
 
 
 def check_fit(model: torch.nn.Module) -> None:
-    """The maps of the backbone are those that neck and heads were built for.
+    """The maps or logits of the backbone are those that neck and heads were built for.
 
     Raises:
         UsageError: with the lines to write into the config.
     """
+    head, backbone = getattr(model, "head", None), getattr(model, "backbone", None)
+    # By its name, as it needs mmpretrain.
+    if type(head).__name__ == "LogitsHead" and not getattr(backbone, "is_classifier", True):
+        raise UsageError(
+            f"LogitsHead takes the logits of a classifier, and {type(backbone).__name__} gives maps. "
+            "Write backbone=dict(classifier=True, num_classes=...) into the config's model"
+        )
     try:
         check_maps(model)
     except MapError as error:

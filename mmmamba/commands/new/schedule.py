@@ -28,8 +28,11 @@ LEAST_EPOCHS, MOST_EPOCHS = 12, 300
 PASSES = 100
 """Least number of passes over the images that a segmentor makes: it sees crops."""
 AVERAGE = "ExponentialMovingAverage"
-AVERAGED = 0.03
-"""Steps that an average of weights reaches back, as a share: 10,000 of ImageNet's 375,000."""
+AVERAGED, LEAST_AVERAGED = 0.03, 0.1
+"""Steps that an average of weights reaches back, as a share: 10,000 of ImageNet's 375,000.
+
+And the largest momentum, which reaches back ten steps.
+"""
 LOG_INTERVAL = 50
 VALIDATIONS = 10
 
@@ -95,7 +98,7 @@ def _shorten_averages(cfg: Config, steps: int) -> None:
     for hook in cfg.get("custom_hooks") or []:
         if makes_one_of(hook, "EMAHook") and hook.get("ema_type", AVERAGE) == AVERAGE:
             least = float(f"{1 / max(AVERAGED * steps, 1):.2g}")
-            hook.momentum = min(max(hook.get("momentum", 0.0), least), 1.0)
+            hook.momentum = min(max(hook.get("momentum", 0.0), least), LEAST_AVERAGED)
 
 
 def _changed_hooks(base: Config, cfg: Config) -> list[dict | None]:

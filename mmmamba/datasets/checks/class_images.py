@@ -31,7 +31,7 @@ def check_classes(cfg: Config, split: Split, decode: bool = True) -> tuple[Repor
     """
     report, labelled = check_class_use(cfg, split)
     if labelled and not split.dataset.ann_file:
-        _check_unread(Path(split.dataset.img_prefix), split.dataset.extensions, report)
+        check_unread(Path(split.dataset.img_prefix), split.dataset.extensions, report)
     check_labelled(labelled, report, decode, split.reading)
     return report, labelled
 
@@ -112,7 +112,7 @@ def _digest(path: str) -> str:
     return digest.hexdigest()
 
 
-def _check_unread(folder: Path, endings: Iterable[str], report: Report) -> None:
+def check_unread(folder: Path, endings: Iterable[str], report: Report) -> None:
     """Images that a folder holds and its data set never reads."""
     known = tuple(endings)
     for path in sorted(folder.rglob("*")):

@@ -55,7 +55,8 @@ def enter_classes(report: Report, classes: Sequence[str], labels: Iterable[int])
     for label, name in enumerate(classes):
         report.classes[name] = ClassCount(found[label], found[label])
         if not found[label]:
-            kind = "class-unlearnt" if report.name == "train" else "class-unscored"
+            # What is not divided is trained on.
+            kind = "class-unscored" if report.name in ("val", "test") else "class-unlearnt"
             report.add(kind, repr(name))
 
 

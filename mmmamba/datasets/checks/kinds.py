@@ -161,9 +161,6 @@ KINDS: dict[str, Kind] = {
     "class-unlearnt": Kind(
         "fault", "class without images to train on", "it can never be predicted"
     ),
-    "class-unknown": Kind(
-        "fault", "class that training does not have", "all of its images count as wrong"
-    ),
     "image-classes": Kind(
         "fault", "one image in several classes", "at most one of its labels is right"
     ),

@@ -6,17 +6,20 @@ of classes.
 
 from ..layout import Part
 from .class_folders import ClassData, find_classes, holds_classes
+from .class_place import CheckedClasses, check_class_place
 from .coco import CocoData, find_coco
 from .label_maps import LabelData, find_label_maps
 from .objects import data_folder, find_objects, holds_objects, write_coco
 from .place import CheckedPlace, check_place
 
 __all__ = [
+    "CheckedClasses",
     "CheckedPlace",
     "ClassData",
     "CocoData",
     "LabelData",
     "Part",
+    "check_class_place",
     "check_place",
     "data_folder",
     "find_classes",

@@ -67,8 +67,9 @@ def check_place(
         source = find_source(place)
         if source is None:
             raise UsageError(
-                f"{place} has no labels of objects: wanted COCO, YOLO, Pascal VOC or labelme. "
-                "Label maps are checked by a config: mmmamba new --head upernet … writes one"
+                f"{place} has no labels of objects: wanted COCO, YOLO, Pascal VOC or labelme, or "
+                "folders of classes. Label maps are checked by a config: mmmamba new --head "
+                "upernet … writes one"
             )
         converted = convert(source)
         said = [f"{source.format} labels of {source.place}", *converted.said]
