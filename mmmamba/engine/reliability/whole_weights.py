@@ -68,17 +68,21 @@ def fit_whole(
     backbone = getattr(model, "backbone", None)
     if not isinstance(backbone, StrictLoading):
         return _fit_part(model, target, found, key_map, label, network, "", may_differ)
-    others = _without_backbone(found.state)
-    if not others or len(others) == len(found.state):
+    others, wanted = _without_backbone(found.state), _without_backbone(target)
+    alone = len(others) in (0, len(found.state))
+    if alone and wanted:
         raise CheckpointError(
             f"{label} holds {', '.join(list(found.state)[:3])}, …: a backbone alone. Give the "
             f"checkpoint of a trained {network}"
         )
     # A backbone of ours has its authors' names to be understood by, the parts around it do not.
     inner, reports = _fit_backbone(backbone, held, label, BACKBONE, may_differ)
+    # Classifiers whose backbones give logits have no other weights.
+    if alone:
+        return inner, reports
     outer, more = _fit_part(
         model,
-        _without_backbone(target),
+        wanted,
         replace(found, state=others),
         key_map,
         label,
