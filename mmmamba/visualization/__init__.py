@@ -9,7 +9,7 @@
 """
 
 from .feature_maps import draw_feature_maps, feature_maps, mean_activation, principal_colours
-from .grad_cam import GradCam, detection_cam, draw_grad_cam, segmentation_cam
+from .grad_cam import GradCam, classification_cam, detection_cam, draw_grad_cam, segmentation_cam
 from .implicit_attention import (
     ImplicitAttention,
     attention_weights,
@@ -35,6 +35,7 @@ __all__ = [
     "Scan",
     "attention_weights",
     "choose_scan",
+    "classification_cam",
     "contribution_shares",
     "detection_cam",
     "draw_feature_maps",

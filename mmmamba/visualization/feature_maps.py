@@ -26,6 +26,9 @@ def feature_maps(backbone: nn.Module, images: Tensor, before_norm: bool = False)
     Args:
         before_norm: as they enter the norms `outnorm…` that our backbones end in, where there are
             such norms: after a LayerNorm all cells are about equally strong.
+
+    Raises:
+        ValueError: the backbone gives no maps.
     """
     entered: list[Tensor] = []
 
@@ -36,7 +39,10 @@ def feature_maps(backbone: nn.Module, images: Tensor, before_norm: bool = False)
         for name, module in backbone.named_children():
             if before_norm and name.startswith("outnorm"):
                 hooks.enter_context(module.register_forward_pre_hook(keep))
-        maps = [x_BCHW[0].permute(1, 2, 0) for x_BCHW in backbone(images)]
+        given = backbone(images)
+        if isinstance(given, Tensor) or any(x.dim() != 4 for x in given):
+            raise ValueError(f"{type(backbone).__name__} gives no maps (B, C, H, W)")
+        maps = [x_BCHW[0].permute(1, 2, 0) for x_BCHW in given]
     # Plain columns norm sequences, of which a pyramid may make maps of other sizes.
     # A pre-hook sees the tokens in the map's order, so a reshape is all that they need.
     alike = all(x[0].numel() == map_HWC.numel() for x, map_HWC in zip(entered, maps))

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..models.trunks.base import MambaBackbone
 from .panels import colour_bar, panels
 from .picture import Picture
 from .style import figure_style, percent, save_figure
@@ -35,7 +36,10 @@ PARTS = ("neck", "backbone")
 
 @dataclass(frozen=True)
 class GradCam:
-    """Heat maps of the network's input, `(H, W)` in [0, 1], and what they are for."""
+    """Heat maps of the network's input, `(H, W)` in [0, 1], and what they are for.
+
+    A class of a classifier has neither a box nor a region.
+    """
 
     heat_HW: Tensor
     """Channels weighed by the mean of their gradients: Grad-CAM."""
@@ -147,6 +151,36 @@ def segmentation_cam(
     return GradCam(*heats, label, float(region_HW.float().mean()), region_HW=region_HW.cpu())
 
 
+def classification_cam(
+    classifier: nn.Module, inputs: Tensor, label: int | None = None, part: str = "backbone"
+) -> GradCam:
+    """Grad-CAM of the logit of a class of an mmpretrain classifier.
+
+    Of a backbone that ends in its own classifier, what that reads is weighed
+    (`MambaBackbone.open_classifier`).
+
+    Args:
+        label: the class, by default the surest.
+
+    Raises:
+        ValueError: no such part, one that gives no maps, or a class that no map moves.
+    """
+    backbone = getattr(classifier, "backbone", None)
+    with torch.enable_grad():
+        if isinstance(backbone, MambaBackbone) and backbone.is_classifier and part == "backbone":
+            with torch.no_grad():
+                map_BCHW, classify = backbone.open_classifier(inputs)
+            maps = [map_BCHW.data.requires_grad_()]
+            logits_C = classifier.head(classify(maps[0]))[0]
+        else:
+            maps, logits_BC = _with_maps(classifier, part, lambda: classifier(inputs))
+            logits_C = logits_BC[0]
+        if label is None:
+            label = int(logits_C.argmax())
+        heats = _weigh(maps, logits_C[label], inputs.shape[2:])
+    return GradCam(*heats, label, float(logits_C.data.softmax(0)[label]))
+
+
 class _StayInGraph(TorchFunctionMode):
     """`detach` does nothing: mmdet's dense heads detach what they predict from."""
 
@@ -166,6 +200,8 @@ def _with_maps(model: nn.Module, part: str, run: Callable[[], Any]) -> tuple[lis
     maps: list[Tensor] = []
 
     def keep(_: nn.Module, __: tuple, output: Any) -> Any:
+        if any(x.dim() != 4 for x in output):
+            raise ValueError(f"the {part} {type(module).__name__} gives vectors and no maps")
         # `.data` and not `detach`, which does nothing here.
         # Leaves of their own: gradients end here, and those of frozen backbones begin here.
         taken = [x.data.requires_grad_() for x in output]
@@ -212,7 +248,8 @@ def draw_grad_cam(
 ) -> Figure:
     """The image with the object or region, Grad-CAM and its local form; `name` is the class's."""
     figure, axes = panels(3, picture.aspect)
-    amount = f"score {cam.score:.2f}" if cam.box else f"{percent(cam.score, 0)} of the pixels"
+    seen = cam.region_HW is not None
+    amount = f"{percent(cam.score, 0)} of the pixels" if seen else f"score {cam.score:.2f}"
     picture.draw(axes[0], f"{name}, {amount}")
     _draw_heat(axes[1], cam.heat_HW, picture, "Grad-CAM")
     _draw_heat(axes[2], cam.local_HW, picture, "by position (HiResCAM)")

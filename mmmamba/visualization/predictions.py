@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from ..structures.classes import Classes
 from ..structures.objects import Objects
+from .canvas import enlarge
 from .legend import legend_column
-from .objects import Drawn, draw_objects
+from .objects import Box, Drawn, draw_name, draw_objects
 from .regions import tint_regions
+from .style import drawing_font
+
+SIZE_OF_NAMES = 2
+"""The name of a whole image is as many times larger than that of an object in it."""
 
 
 def draw_detections(
@@ -38,3 +44,21 @@ def draw_segmentation(
     height, width = tinted.shape[:2]
     # The tinted image may be enlarged; the legend's type goes with it.
     return np.hstack([tinted, legend_column(height, max(height, width), shares, classes)])
+
+
+def draw_classification(
+    image: np.ndarray, labels: Sequence[int], scores: Sequence[float], classes: Classes
+) -> np.ndarray:
+    """The image, enlarged if it is small, and on it the names of classes with their scores.
+
+    They stand one below the other, each in its class's colour, as many as find room.
+    """
+    canvas, _ = enlarge(image)
+    picture = Image.fromarray(canvas[..., ::-1])
+    pen, font = ImageDraw.Draw(picture), drawing_font(SIZE_OF_NAMES * max(canvas.shape[:2]))
+    taken: list[Box] = []
+    for label, score in zip(labels, scores):
+        y = taken[-1][3] if taken else 0
+        name = f"{classes.names[label]} {score:.2f}"
+        draw_name(pen, font, (0, y, 0, y), name, classes.colours[label], taken)
+    return np.ascontiguousarray(np.asarray(picture)[..., ::-1])

@@ -14,7 +14,7 @@ EPILOG = """pictures (all that the model can have):
   scan       how the scan walks the map, on the image
   attention  what a cell takes from the others in a scan: its implicit attention
   features   the backbone's maps: principal components as colours, activations
-  cam        Grad-CAM of a detection, or of a segmentor's class
+  cam        Grad-CAM of a detection, or of a segmentor's or classifier's class
   erf        effective receptive field, before and after training
 example: mmmamba inspect work_dirs/demo photo.jpg --what attention --pixel 320 240
 """

@@ -1,4 +1,4 @@
-"""The pictures of a trained detector or segmentor and one image: what `mmmamba inspect` draws."""
+"""The pictures of a trained model and one image: what `mmmamba inspect` draws."""
 
 from __future__ import annotations
 
@@ -18,11 +18,24 @@ from ...config.open import open_config
 from ...engine.reliability import load_whole
 from ...errors import UsageError
 from ...inference.classes import find_classes
-from ...inference.opening import Opened, choose_device, find_files, open_model
+from ...inference.opening import (
+    Opened,
+    choose_device,
+    find_files,
+    model_settings,
+    open_model,
+)
 from ...layers import Unordered
+from ...models.classifiers import is_classifier
 from ...suggest import did_you_mean
 from ...visualization.feature_maps import draw_feature_maps, feature_maps
-from ...visualization.grad_cam import detection_cam, draw_grad_cam, segmentation_cam
+from ...visualization.grad_cam import (
+    GradCam,
+    classification_cam,
+    detection_cam,
+    draw_grad_cam,
+    segmentation_cam,
+)
 from ...visualization.implicit_attention import draw_implicit_attention, implicit_attention
 from ...visualization.receptive_field import (
     contribution_shares,
@@ -34,6 +47,7 @@ from ...visualization.receptive_field import (
 from ...visualization.scan_path import draw_scan_path
 from ...visualization.scans import Scan, choose_scan, record_scans
 from ..untrained import build_untrained
+from .map_giving import giving_maps
 from .subject import Subject, prepare, read_subject
 
 NAMED = 10
@@ -89,6 +103,7 @@ class Inspection:
             )
         config = find_files(model)[0]
         cfg = open_config(config, cfg_options)
+        model_settings(cfg, config)
         return cls(Opened(build_untrained(cfg, choose_device(device)), cfg, config, "", {}), image)
 
     @property
@@ -141,8 +156,9 @@ class Inspection:
 
     def features(self, path: str | PathLike) -> str:
         """The backbone's maps."""
-        backbone = self.model.backbone
-        maps = feature_maps(backbone, self.subject.inputs, before_norm=True)
+        backbone = giving_maps(self.model.backbone, self.cfg.model.backbone)
+        with _told():
+            maps = feature_maps(backbone, self.subject.inputs, before_norm=True)
         numbers = getattr(backbone, "out_indices", range(len(maps)))
         named = {f"stage {number}": map_HWC for number, map_HWC in zip(numbers, maps)}
         with _told():
@@ -157,27 +173,35 @@ class Inspection:
         label: str | None = None,
         part: str | None = None,
     ) -> str:
-        """Grad-CAM of a detection, or of a class of a segmentor.
+        """Grad-CAM of a detection, or of a class of a segmentor or classifier.
 
         Args:
             detection: counted from the highest score.
             label: the name of the class.
-            part: whose maps are weighed, by default the neck's, if there is one.
+            part: whose maps are weighed, by default a detector's or segmentor's neck's, if there is
+                one, else the backbone's.
         """
         names = find_classes(self.model, self.cfg, self.opened.meta).names
         index = None if label is None else _index(label, names)
-        part = part or ("neck" if getattr(self.model, "with_neck", False) else "backbone")
-        inputs, sample = self.subject.inputs, self.subject.sample
+        if part is None:
+            # That of a classifier makes vectors of maps.
+            has_neck = getattr(self.model, "with_neck", False) and not is_classifier(self.model)
+            part = "neck" if has_neck else "backbone"
         with _told():
-            # mmseg's segmentors have it, mmdet's detectors do not.
-            if hasattr(self.model, "encode_decode"):
-                found = segmentation_cam(self.model, inputs, sample, index, part)
-                amount = f"{found.score:.0%} of the pixels"
-            else:
-                found = detection_cam(self.model, inputs, sample, detection, index, part)
-                amount = f"score {found.score:.3f}"
+            found = self._cam(detection, index, part)
         draw_grad_cam(found, self.subject.picture, names[found.label], path)
+        seen = found.region_HW is not None
+        amount = f"{found.score:.0%} of the pixels" if seen else f"score {found.score:.3f}"
         return f"{names[found.label]}, {amount}, maps of the {part}"
+
+    def _cam(self, detection: int, label: int | None, part: str) -> GradCam:
+        inputs, sample = self.subject.inputs, self.subject.sample
+        if is_classifier(self.model):
+            return classification_cam(self.model, inputs, label, part)
+        # mmseg's segmentors have it, mmdet's detectors do not.
+        if hasattr(self.model, "encode_decode"):
+            return segmentation_cam(self.model, inputs, sample, label, part)
+        return detection_cam(self.model, inputs, sample, detection, label, part)
 
     def erf(
         self,
@@ -217,12 +241,13 @@ class Inspection:
         """The model's backbone before and, if it is, after training, by title."""
         # The network of the config anew: the opened one has its trained weights.
         fresh = build_untrained(self.cfg, device).backbone
+        settings = self.cfg.model.backbone
         # Published variants have names; a custom one is called by its class.
-        arch = self.cfg.model.backbone.get("arch")
+        arch = settings.get("arch")
         name = arch if isinstance(arch, str) else type(fresh).__name__
-        models = {f"{name}, {RANDOM}": fresh}
+        models = {f"{name}, {RANDOM}": giving_maps(fresh, settings)}
         if self.trained:
-            models[f"{name}, {TRAINED}"] = self.model.backbone
+            models[f"{name}, {TRAINED}"] = giving_maps(self.model.backbone, settings)
         return models
 
     def _scans(self) -> Recorded:

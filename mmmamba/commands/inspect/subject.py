@@ -1,4 +1,4 @@
-"""An image as a detector or segmentor gets it, through the test pipeline of its config."""
+"""An image as a network gets it, through the test pipeline of its config."""
 
 from __future__ import annotations
 
@@ -38,9 +38,20 @@ class Subject:
     def from_file(self, x: float, y: float) -> tuple[float, float]:
         """A pixel of the image file as one of the picture."""
         across, down = self.sample.metainfo.get("scale_factor", (1.0, 1.0))
-        # Letterboxed images are moved as well as scaled.
+        # Letterboxed images are moved as well as scaled, and so are those cut to their centre.
         top, _, left, _ = self.sample.metainfo.get("pad_param", (0, 0, 0, 0))
-        return x * across + left, y * down + top
+        above, before = self._cut(down, across)
+        return x * across + left - before, y * down + top - above
+
+    def _cut(self, down: float, across: float) -> tuple[int, int]:
+        """Pixels above and on the left of what `CenterCrop` left of the resized image."""
+        if "pad_param" in self.sample.metainfo:
+            return 0, 0
+        seen = self.sample.metainfo["img_shape"]
+        cut = []
+        for side, factor, left in zip(self.file_CHW.shape[1:], (down, across), seen):
+            cut.append(max(round((round(side * factor) - left) / 2), 0))
+        return cut[0], cut[1]
 
 
 def read_subject(model: nn.Module, cfg: Config, path: str | PathLike) -> Subject:

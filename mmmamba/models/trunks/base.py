@@ -147,6 +147,15 @@ class MambaBackbone(StrictLoading, BaseModule):
     def asking_for(self, strides: Sequence[int]) -> dict[str, Any]:
         """The arguments that bring out the maps of some of the strides `offered`, ascending."""
 
+    @abstractmethod
+    def open_classifier(self, x_BCHW: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """What a classifier makes of images, in two halves.
+
+        Returns:
+            The last map `(B, C, H, W)` that the logits depend on, and what makes logits of it. A
+            class token reads the cells within the last block: there it is the map before that.
+        """
+
     @classmethod
     def families(cls) -> list[type["MambaBackbone"]]:
         """All registered families."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from mmmamba.layers import LayerNorm, TokenLayout, channels_first, rescale
+from mmmamba.layers import LayerNorm, TokenLayout, channels_first, channels_last, rescale
 from mmmamba.layers.blocks import run_blocks
 from mmmamba.layers.recomputed import recomputed
 
@@ -281,6 +281,17 @@ class PlainBackbone(MambaBackbone):
         self.head = nn.Linear(dim, num_classes)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
+
+    def open_classifier(self, x_BCHW: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        x_BLC, layout = self._embed(x_BCHW)
+        before = self.depth - 1 if layout.places else self.depth
+        cells_BLC, extra_BEC = layout.cut(self._run(0, before, x_BLC, layout))
+
+        def classify(map_BCHW: Tensor) -> Tensor:
+            given_BLC = layout.insert(channels_last(map_BCHW).flatten(1, 2), extra_BEC)
+            return self._classify(self._run(before, self.depth, given_BLC, layout), layout)
+
+        return channels_first(cells_BLC.unflatten(1, (layout.height, layout.width))), classify
 
     def _classify(self, last_BLC: Tensor, layout: TokenLayout) -> Tensor:
         """Logits from the first extra token, or the mean of the map where there is none."""

@@ -162,6 +162,9 @@ class PyramidBackbone(MambaBackbone):
     def _classify(self, x_BHWC: Tensor) -> Tensor:
         return self.classifier(x_BHWC)
 
+    def open_classifier(self, x_BCHW: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        return self.forward_features(x_BCHW), self.forward_head
+
     def _output(self, i: int, x_BHWC: Tensor) -> Tensor:
         """The map `(B, C, H, W)` that leaves, from what stage i returned."""
         return channels_first(getattr(self, f"outnorm{i}")(x_BHWC) if self.OUTPUT_NORMS else x_BHWC)

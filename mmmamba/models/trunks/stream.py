@@ -119,6 +119,8 @@ class StreamBackbone(PlainBackbone):
         return layout, taken, stream_BLC
 
     def _run(self, start: int, end: int, x_BLC: Tensor, layout: TokenLayout) -> Tensor:
+        if start == end:
+            return x_BLC
         rotation_2LE = self._rotation(layout, x_BLC)
         hidden_BLC: Any = x_BLC
         stream_BLC: Any = None
