@@ -14,17 +14,21 @@ from ..engine.tf32 import choose_tf32, tf32_products
 from ..errors import UsageError
 from ..exporting.files import format_of
 from ..exporting.flags import refuse_flags
-from ..inference import Detections, Predictor, Segmentation, find_sources
+from ..inference import Classification, Detections, Predictor, Segmentation, find_sources
 from ..inference.opening import choose_device
-from ..inference.predictor import OVERLAP, TILE
+from ..inference.predictor import OVERLAP, SCORE_THR, TILE, TOP_K
+from ..inference.results import Result
 from ..inference.sources import count_frames
 from ..inference.writing import ResultFolder
 from .config_options import add_config_options
 from .run_arguments import add_precision_argument, add_size_argument, add_speed_arguments
 
 SHOWN = 12
+COUNTED = dict(detection="objects", segmentation="mean share", classification="images")
+"""What the table counts of each class."""
 INTERRUPTED = 128 + signal.SIGINT
 """Exit code of what Ctrl-C ended, as shells count."""
+USAGE = "mmmamba infer MODEL INPUT [INPUT ...] [options]"
 EXAMPLES = """examples:
   mmmamba infer work_dirs/demo photo.jpg
   mmmamba infer mask_rcnn/vmamba_t_1x_coco photos/ --checkpoint mine.pth
@@ -35,7 +39,7 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `mmmamba infer`."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = EXAMPLES
+    parser.usage, parser.epilog = USAGE, EXAMPLES
     parser.add_argument(
         "model", metavar="MODEL", help="folder of a run, config by path or name, or exported file"
     )
@@ -53,7 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", help="cpu, cuda or a GPU's number (cuda if there is one)")
     parser.add_argument(
-        "--score-thr", type=float, default=0.3, metavar="S", help="least score (%(default)s)"
+        "--score-thr", type=float, metavar="S", help=f"detectors: least score ({SCORE_THR})"
+    )
+    parser.add_argument(
+        "--top-k",
+        type=int,
+        metavar="K",
+        help=f"classifiers: classes that are named, the surest first ({TOP_K})",
     )
     parser.add_argument(
         "--batch-size", type=int, default=1, metavar="N", help="images at a time (%(default)s)"
@@ -110,6 +120,7 @@ def _predict(args: argparse.Namespace) -> int:
         cfg_options=args.cfg_options,
         imgsz=args.imgsz,
         score_thr=args.score_thr,
+        top_k=args.top_k,
         tile=args.tile,
         overlap=args.overlap,
         batch_size=args.batch_size,
@@ -158,20 +169,22 @@ class Summary:
         self.found: Counter[str] = Counter()
         self.failures: list[str] = []
 
-    def add(self, result: Detections | Segmentation) -> None:
+    def add(self, result: Result) -> None:
         self.images += 1
         if isinstance(result, Detections):
             self.empty += not len(result)
             self.found.update(result.names)
-        else:
+        elif isinstance(result, Classification):
+            self.found.update(result.names[:1])
+        elif isinstance(result, Segmentation):
             self.found.update(result.shares())
 
     def print(self, model: Predictor, out: str) -> None:
         if self.images:
-            detection = model.task == "detection"
-            table = Table("class", "objects" if detection else "mean share", title_justify="left")
+            table = Table("class", COUNTED[model.task], title_justify="left")
+            shares = model.task == "segmentation"
             for name, amount in self.found.most_common(SHOWN):
-                table.add_row(name, str(amount) if detection else f"{amount / self.images:.1%}")
+                table.add_row(name, f"{amount / self.images:.1%}" if shares else str(amount))
             if len(self.found) > SHOWN:
                 table.add_row(f"{len(self.found) - SHOWN} more", "")
             if self.found:

@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..exporting.files import check_file
 from ..exporting.pipelines import fit_tests
 from ..exporting.runtimes import read_metadata
-from ..exporting.tasks import MODELS_OF
+from ..exporting.tasks import MODELS_OF, register_model
 from ..printable import printable_names
 from .open_run import keep_changes
 
@@ -30,10 +30,10 @@ def use_file(cfg: Config, path: str, device: str) -> None:
             f"{cfg.get('default_scope')}: name the config that it was exported of"
             + (f" ({metadata.origin.config})" if metadata.origin.config else "")
         )
-    # Imported for what it registers.
-    from ..exporting import opened  # noqa: F401
-
+    register_model(metadata.task, path)
     cfg.model = dict(type=kind, path=path, device=device)
+    # MMPretrain's configs have it beside the model; a file prepares images by itself.
+    cfg.pop("data_preprocessor", None)
     lines = []
     if cfg.get("custom_hooks"):
         # They average or change weights, of which a file has none.

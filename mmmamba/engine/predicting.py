@@ -2,7 +2,8 @@
 
 Between a network's maps and its results a detector computes coordinates and a segmentor scales
 logits up. In bfloat16 a coordinate near 1000 would be off by up to 2 pixels, and scores would be
-equal that are not. MMDetection and MMSegmentation both do this in the `predict_by_feat` of a head.
+equal that are not. MMDetection and MMSegmentation both do this in the `predict_by_feat` of a head,
+MMPretrain makes scores of logits in its `_get_predictions`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from .kept_casts import KeptCasts
 from .precision import HALF, Precision
 
 logger = logging.getLogger("mmmamba")
+
+MAKE_RESULTS = ("predict_by_feat", "_get_predictions")
+"""Methods of heads that make results of a network's maps or logits."""
 
 
 class Overflow:
@@ -87,11 +91,12 @@ def full_precision_results(network: nn.Module, device: torch.device) -> Overflow
     overflow = Overflow()
     for name, module in network.named_modules():
         # The one that joins masks of classes and of objects takes maps by another method.
-        key = "predict" if name == "panoptic_fusion_head" else "predict_by_feat"
-        method = getattr(module, key, None)
-        if method is not None:
-            plain = method.method if isinstance(method, _FullPrecision) else method
-            setattr(module, key, _FullPrecision(plain, device.type, overflow))
+        keys = ("predict",) if name == "panoptic_fusion_head" else MAKE_RESULTS
+        for key in keys:
+            method = getattr(module, key, None)
+            if method is not None:
+                plain = method.method if isinstance(method, _FullPrecision) else method
+                setattr(module, key, _FullPrecision(plain, device.type, overflow))
     return overflow
 
 

@@ -5,10 +5,11 @@
 
 from ..structures.objects import Objects
 from .predictor import Predictor
-from .results import Detections, Segmentation
+from .results import Classification, Detections, Segmentation
 from .sources import Frame, Source, UnreadableImage, find_sources, read_frames
 
 __all__ = [
+    "Classification",
     "Detections",
     "Frame",
     "Objects",

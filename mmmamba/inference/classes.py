@@ -73,6 +73,11 @@ def count_classes(model: nn.Module) -> int | None:
             # Cascades have a head for each stage.
             last = head[-1] if isinstance(head, nn.ModuleList) else head
             return getattr(last, "num_classes", None)
+    # Classifiers: by their head, or by how many their data are said to have.
+    for part in (getattr(model, "head", None), getattr(model, "data_preprocessor", None)):
+        count = getattr(part, "num_classes", None)
+        if isinstance(count, int):
+            return count
     return None
 
 

@@ -16,7 +16,7 @@ from ..exporting.files import check_file
 from ..exporting.flags import refuse_flags
 from ..exporting.pipelines import own_pipeline
 from ..exporting.runtimes import open_runtime
-from ..exporting.tasks import MODELS_OF
+from ..exporting.tasks import MODELS_OF, register_model
 from .opening import Opened
 
 logger = logging.getLogger("mmmamba")
@@ -40,17 +40,14 @@ def open_file(
     """
     file = check_file(path)
     refuse_flags(path, **flags)
-    # Imported for what it registers, and late: it loads mmdet and mmseg.
-    from ..exporting import opened  # noqa: F401
-
     runtime = open_runtime(file, device_of(file, device))
     metadata = runtime.metadata
     if metadata.task not in MODELS_OF:
         raise UsageError(
-            f"{path} is an exported backbone, whose maps are no results. Export a detector or a "
-            "segmentor; mmmamba bench measures backbones as well"
+            f"{path} is an exported backbone, whose maps are no results. Export a detector, "
+            "segmentor or classifier; mmmamba bench measures backbones as well"
         )
-    scope, kind = MODELS_OF[metadata.task]
+    scope, kind = register_model(metadata.task, str(path))
     described = dict(classes=tuple(metadata.classes), palette=metadata.palette or None)
     cfg = Config(
         dict(

@@ -25,7 +25,9 @@ from ..config.open import open_config
 from ..engine.preflight import check_fit
 from ..engine.reliability import LAST, RUN_CONFIG, find_last, load_whole
 from ..errors import UsageError
+from ..exporting.example import is_example
 from ..exporting.files import format_of
+from ..models.classifiers import need_mmpretrain
 from ..suggest import did_you_mean
 
 logger = logging.getLogger("mmmamba")
@@ -71,8 +73,7 @@ def open_model(
     cfg = open_config(config, cfg_options)
     for line in apply_flags(cfg, imgsz=imgsz, options=cfg_options):
         logger.info(line)
-    if cfg.get("model") is None:
-        raise UsageError(f"{config} describes no model; name the config of a detector or segmentor")
+    settings = model_settings(cfg, config)
     source = str(checkpoint or found or _published(config, cfg))
     if format_of(source) is not None:
         raise UsageError(
@@ -83,7 +84,7 @@ def open_model(
     held = read_checkpoint(source)
     with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmdet")):
         # Batch norm over several processes would ask for others, of which there are none.
-        network = revert_sync_batchnorm(MODELS.build(cfg.model))
+        network = revert_sync_batchnorm(MODELS.build(settings))
     try:
         load_whole(network, held)
     except CheckpointError as error:
@@ -92,6 +93,26 @@ def open_model(
     network = network.to(target).eval()
     check_fit(network)
     return Opened(network, cfg, config, source, meta if isinstance(meta, Mapping) else {})
+
+
+def model_settings(cfg: Config, name: str | Path) -> dict:
+    """The model of a config, as runs build it.
+
+    MMPretrain's configs have the data preprocessor beside the model, where MMEngine's runner finds
+    it as well.
+
+    Raises:
+        UsageError: there is none, or the library that it is of is missing.
+    """
+    if cfg.get("model") is None:
+        raise UsageError(
+            f"{name} describes no model; name the config of a detector, segmentor or classifier"
+        )
+    if cfg.get("default_scope") == "mmpretrain":
+        need_mmpretrain(f"the classifier of {name}")
+    if cfg.get("data_preprocessor") is not None:
+        cfg.model.setdefault("data_preprocessor", cfg.data_preprocessor)
+    return cfg.model
 
 
 def choose_device(device: str | None) -> torch.device:
@@ -153,7 +174,8 @@ def _config_of_run(folder: Path) -> Path:
     # The run's own comes first: beside it the user's may lie as well.
     if (folder / RUN_CONFIG).is_file():
         return folder / RUN_CONFIG
-    configs = sorted(folder.glob("*.py"))
+    # Exported files have an example beside them.
+    configs = [path for path in sorted(folder.glob("*.py")) if not is_example(path)]
     if len(configs) == 1:
         return configs[0]
     found = ", ".join(path.name for path in configs) or "none"

@@ -1,4 +1,4 @@
-"""A trained detector or segmentor that takes images and gives results."""
+"""A trained detector, segmentor or classifier that takes images and gives results."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from ..engine.predicting import predict_in
 from ..engine.preflight import check_graphs
 from ..errors import UsageError
 from ..exporting.files import format_of
+from ..models.classifiers import is_classifier
 from ..models.image_channels import image_channels
 from ..structures.objects import Objects
 from ..visualization.canvas import displayed
@@ -29,7 +30,7 @@ from .classes import find_classes
 from .exported import open_file
 from .opening import Opened, choose_device, open_model
 from .preparing import Preparation
-from .results import Detections, Segmentation
+from .results import Classification, Detections, Result, Segmentation
 from .sources import Frame, Source, UnreadableImage, find_sources, read_frames
 from .tiles import Tile, merge_logits, merge_objects, tile_rows
 
@@ -37,6 +38,8 @@ Input = str | Path | int | Source
 """What one can be, an int for a camera."""
 TILE = 1024
 OVERLAP = 0.25
+SCORE_THR = 0.3
+TOP_K = 5
 
 
 class Predictor:
@@ -49,7 +52,8 @@ class Predictor:
         device: "cuda" where there is one that the model can run on, if None.
         cfg_options: settings that replace the config's, by dotted key.
         imgsz: size of images: a side, or height and width; that of the config if None.
-        score_thr: objects below this score are left out.
+        score_thr: objects of a detector below this score are left out (0.3).
+        top_k: how many classes a classifier names, the surest first (5).
         tile: images that are larger go through the model in tiles of this many pixels a side; None
             never does.
         overlap: of neighbouring tiles, as a share of their side; objects up to this size are seen
@@ -75,7 +79,8 @@ class Predictor:
         device: str | None = None,
         cfg_options: Mapping[str, Any] | None = None,
         imgsz: int | str | tuple[int, int] | None = None,
-        score_thr: float = 0.3,
+        score_thr: float | None = None,
+        top_k: int | None = None,
         tile: int | None = None,
         overlap: float = OVERLAP,
         batch_size: int = 1,
@@ -83,11 +88,15 @@ class Predictor:
         graphs: int | str = "auto",
     ) -> None:
         # Before the model is opened, which takes seconds.
-        _check_range("score_thr", score_thr, 0 <= score_thr <= 1, "from 0 to 1")
+        _check_range(
+            "score_thr", score_thr, score_thr is None or 0 <= score_thr <= 1, "from 0 to 1"
+        )
+        _check_range("top_k", top_k, top_k is None or top_k >= 1, "of 1 or more")
         _check_range("tile", tile, tile is None or tile >= 32, "of 32 pixels or more")
         _check_range("overlap", overlap, 0 <= overlap <= 0.9, "a share of the tile from 0 to 0.9")
         _check_range("batch_size", batch_size, batch_size >= 1, "of 1 or more")
-        self.score_thr = score_thr
+        self.score_thr = SCORE_THR if score_thr is None else score_thr
+        self.top_k = TOP_K if top_k is None else top_k
         self.tile, self.overlap = tile, overlap
         self.batch_size = batch_size
         if format_of(model) is not None:
@@ -107,6 +116,7 @@ class Predictor:
             )
         self.config, self.checkpoint = opened.config, opened.checkpoint
         self.task = _task(self.model)
+        _check_task(self.task, score_thr, top_k, tile)
         self.classes = find_classes(self.model, opened.cfg, opened.meta)
         self._channels = image_channels(self.model)
         self._preparation = Preparation.of_config(opened.cfg, opened.config)
@@ -136,7 +146,7 @@ class Predictor:
         self._step = predict_in(self.model, chosen)
         return opened
 
-    def __call__(self, image: str | Path | np.ndarray) -> Detections | Segmentation:
+    def __call__(self, image: str | Path | np.ndarray) -> Result:
         """Predict one image: a path, a URL, or an array as the config's loader reads it.
 
         By default that is (H, W, 3) of blue, green, red in 0 … 255.
@@ -146,9 +156,7 @@ class Predictor:
         """
         return self.predict([image])[0]
 
-    def predict(
-        self, images: Sequence[str | Path | np.ndarray]
-    ) -> list[Detections] | list[Segmentation]:
+    def predict(self, images: Sequence[str | Path | np.ndarray]) -> list[Result]:
         """Predict several images of any sizes, each as if it stood alone."""
         loaded = [image if isinstance(image, np.ndarray) else self.read(image) for image in images]
         started = perf_counter()
@@ -174,7 +182,7 @@ class Predictor:
         every: int = 1,
         frames: int | None = None,
         unreadable: Callable[[UnreadableImage], object] | None = None,
-    ) -> Iterator[tuple[Frame, Detections | Segmentation]]:
+    ) -> Iterator[tuple[Frame, Result]]:
         """Predict images, videos, cameras and streams one after the other, holding none of them.
 
         `for frame, found in model.stream("clip.mp4"): print(frame.seconds, found.names)`
@@ -203,7 +211,7 @@ class Predictor:
         every: int,
         most: int | None,
         unreadable: Callable[[UnreadableImage], object] | None,
-    ) -> Iterator[tuple[Frame, Detections | Segmentation]]:
+    ) -> Iterator[tuple[Frame, Result]]:
         # One stream of frames over all sources: batches are filled across files.
         frames = self._frames(sources, every, most, unreadable)
         while batch := list(islice(frames, self.batch_size)):
@@ -314,7 +322,10 @@ class Predictor:
             )
         return packed
 
-    def _result(self, image: np.ndarray, sample: Any) -> Detections | Segmentation:
+    def _result(self, image: np.ndarray, sample: Any) -> Result:
+        if self.task == "classification":
+            scores = sample.pred_score.float().cpu().numpy()
+            return Classification(displayed(image), scores, self.classes, self.top_k)
         if self.task == "detection":
             return Detections(displayed(image), self._objects(sample), self.classes)
         labels = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.int32)
@@ -345,7 +356,9 @@ def _logits(sample: Any, classes: int) -> np.ndarray:
 
 
 def _task(model: torch.nn.Module) -> str:
-    """What the model does: "detection" or "segmentation"."""
+    """What the model does: "detection", "segmentation" or "classification"."""
+    if is_classifier(model):
+        return "classification"
     from mmdet.models import BaseDetector
     from mmseg.models import BaseSegmentor
 
@@ -354,9 +367,27 @@ def _task(model: torch.nn.Module) -> str:
     if isinstance(model, BaseDetector) and not hasattr(model, "panoptic_fusion_head"):
         return "detection"
     raise UsageError(
-        f"{type(model).__name__} is neither a detector of MMDetection nor a segmentor of "
-        "MMSegmentation"
+        f"{type(model).__name__} is neither a detector of MMDetection, nor a segmentor of "
+        "MMSegmentation, nor a classifier of MMPretrain"
     )
+
+
+def _check_task(task: str, score_thr: float | None, top_k: int | None, tile: int | None) -> None:
+    """Refuse what means nothing for a task."""
+    if task != "classification":
+        if top_k is not None:
+            raise UsageError(f"top_k is {top_k} (--top-k): only classifiers rank their classes")
+        return
+    if score_thr is not None:
+        raise UsageError(
+            f"score_thr is {score_thr:g} (--score-thr), and a classifier finds no objects: top_k "
+            "(--top-k) says how many classes it names"
+        )
+    if tile is not None:
+        raise UsageError(
+            f"tile is {tile} (--tile), and a classifier says one thing of a whole image: cut the "
+            "image yourself if each part is to have a class"
+        )
 
 
 def _check_range(name: str, value: Any, fits: bool, wanted: str) -> None:

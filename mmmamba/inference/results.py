@@ -1,4 +1,4 @@
-"""What a prediction is: objects, or a class for each pixel."""
+"""What a prediction is: objects, a class for each pixel, or a class for the image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..printable import printable_names
 from ..structures.classes import Classes
 from ..structures.objects import Objects
 from ..suggest import did_you_mean
-from ..visualization.predictions import draw_detections, draw_segmentation
+from ..visualization.predictions import draw_classification, draw_detections, draw_segmentation
 from ..visualization.style import save_image
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ SHOWN = 5
 """Classes that a line about a result names."""
 
 
-class _Result:
-    """What both kinds of result do."""
+class Result:
+    """What all kinds of result do."""
 
     image: np.ndarray
     path: str | None
@@ -79,7 +79,7 @@ class _Result:
 
 
 @dataclass(repr=False)
-class Detections(_Result):
+class Detections(Result):
     """The objects found in an image (H, W, 3; blue, green, red), the surest first.
 
     `for name, score, box in zip(found.names, found.scores, found.boxes): ...`
@@ -172,7 +172,7 @@ class Detections(_Result):
 
 
 @dataclass(repr=False)
-class Segmentation(_Result):
+class Segmentation(Result):
     """The class of each pixel of an image (H, W, 3; blue, green, red).
 
     Attributes:
@@ -266,6 +266,61 @@ class Segmentation(_Result):
         """
         depth = np.uint8 if len(self.classes.names) <= 256 else np.uint16
         return save_image(path, self.labels.astype(depth))
+
+
+@dataclass(repr=False)
+class Classification(Result):
+    """The classes that an image (H, W, 3; blue, green, red) may be of, the surest first.
+
+    `print(found.names[0], found.scores[0])`
+
+    Attributes:
+        all_scores: (C,) from 0 to 1, by class index.
+        classes: all classes that the model tells apart, with their colours.
+        top_k: how many of them are named.
+        path: where the image came from, None for an array.
+    """
+
+    image: np.ndarray
+    all_scores: np.ndarray
+    classes: Classes
+    top_k: int = 5
+    path: str | None = None
+
+    def __len__(self) -> int:
+        """How many classes are named."""
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        return self._line([f"{name} {score:.2f}" for name, score in zip(self.names, self.scores)])
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(K,) indices of classes."""
+        return np.argsort(-self.all_scores, kind="stable")[: self.top_k]
+
+    @property
+    def names(self) -> list[str]:
+        """The classes by name."""
+        return [self.classes.names[label] for label in self.labels]
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(K,), from 0 to 1."""
+        return self.all_scores[self.labels]
+
+    def plot(self) -> np.ndarray:
+        return draw_classification(self.image, self.labels, self.scores, self.classes)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A dict a class that is named: `name`, `score`, `label`."""
+        table = []
+        for name, score, label in zip(self.names, self.scores, self.labels):
+            table.append(dict(zip(self._columns(), (name, float(score), int(label)))))
+        return table
+
+    def _columns(self) -> list[str]:
+        return ["name", "score", "label"]
 
 
 def _plain(rle: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""A folder of results: pictures, label maps, JSON in COCO's format."""
+"""A folder of results: pictures, label maps, JSON in COCO's format, tables."""
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..errors import UsageError, naming
 from ..structures.classes import Classes
-from .results import Detections, Segmentation
+from .results import Classification, Detections, Result
 from .sources import Frame, Source, is_url
 
 PICTURES, LABELS = "pictures", "labels"
@@ -38,6 +39,25 @@ class JsonList(AbstractContextManager):
             self._file.write("\n]\n" if self._before != "[\n" else "[]\n")
 
 
+class CsvTable(AbstractContextManager):
+    """A CSV file written row by row; its columns are those of the first row."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._file = path, path.open("w", newline="", encoding="utf-8")
+        self._writer: csv.DictWriter | None = None
+
+    def add(self, row: dict[str, Any]) -> None:
+        with naming(self._path):
+            if self._writer is None:
+                self._writer = csv.DictWriter(self._file, list(row), lineterminator="\n")
+                self._writer.writeheader()
+            self._writer.writerow(row)
+
+    def __exit__(self, *error: Any) -> None:
+        with naming(self._path):
+            self._file.close()
+
+
 class ResultFolder(AbstractContextManager):
     """Where results go.
 
@@ -46,6 +66,8 @@ class ResultFolder(AbstractContextManager):
       categories it is about, which `pycocotools.coco.COCO` reads.
     - segmentation: `labels/NAME.png`, an index of a class for each pixel, and `images.json` with
       the share of the pixels that each class covers.
+    - classification: `predictions.csv`, an image a row with its surest classes, and `images.json`
+      with the same.
 
     Raises:
         UsageError: a picture would take the place of an input, or nothing can be written there.
@@ -59,13 +81,16 @@ class ResultFolder(AbstractContextManager):
         self._classes = classes
         self._images: list[dict[str, Any]] = []
         self._open = ExitStack()
-        self._predictions = None
+        self._predictions: JsonList | None = None
+        self._table: CsvTable | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if task == "detection":
                 self._predictions = self._open.enter_context(
                     JsonList(self.folder / "predictions.json")
                 )
+            elif task == "classification":
+                self._table = self._open.enter_context(CsvTable(self.folder / "predictions.csv"))
         except OSError as error:
             raise UsageError(
                 f"results cannot be written to {folder}: {error}. Name another --out"
@@ -73,7 +98,7 @@ class ResultFolder(AbstractContextManager):
         self._video: tuple[Source, cv2.VideoWriter] | None = None
         self._video_path, self._frames = self.folder, 0
 
-    def add(self, frame: Frame, result: Detections | Segmentation) -> None:
+    def add(self, frame: Frame, result: Result) -> None:
         """Write one result.
 
         Raises:
@@ -99,6 +124,10 @@ class ResultFolder(AbstractContextManager):
         if isinstance(result, Detections):
             for prediction in result.to_coco(entry["id"]):
                 self._predictions.add(prediction)
+        elif isinstance(result, Classification):
+            found = {name: round(float(s), 6) for name, s in zip(result.names, result.scores)}
+            entry |= dict(scores=found)
+            self._table.add(_row(frame, found))
         else:
             result.save_labels(self.folder / labels)
             shares = {name: round(share, 6) for name, share in result.shares().items()}
@@ -156,6 +185,16 @@ class ResultFolder(AbstractContextManager):
         listing = self.folder / "images.json"
         with naming(listing):
             listing.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def _row(frame: Frame, found: dict[str, float]) -> dict[str, Any]:
+    """An image, or a frame of a video, with its classes, the surest first."""
+    row: dict[str, Any] = dict(file_name=frame.source.name, frame=None, seconds=None)
+    if frame.source.video:
+        row |= dict(frame=frame.number, seconds=round(frame.seconds, 3))
+    for rank, (name, score) in enumerate(found.items(), 1):
+        row |= {f"class_{rank}": name, f"score_{rank}": score}
+    return row
 
 
 def _keep_inputs(folder: Path, sources: Sequence[Source]) -> None:
