@@ -42,9 +42,10 @@ class DefaultSize(NamedTuple):
 def default_size(cfg: Config | None) -> DefaultSize:
     """The size that the test pipeline of a config gives, for images that lie down.
 
-    That is a square for a letterbox; `scale`, its long side as the width, rounded up to what the
-    data preprocessor pads to; or, where `scale` only bounds a side (2048, 512 of ADE20K), the size
-    that the segmentor is trained on. Images of another shape are made to fit into it.
+    That is the crop of a classifier, a square for a letterbox; `scale`, its long side as the width,
+    rounded up to what the data preprocessor pads to; or, where `scale` only bounds a side (2048,
+    512 of ADE20K), the size that the segmentor is trained on. Images of another shape are made to
+    fit into it.
 
     Args:
         cfg: None for a backbone alone, which gets what it was trained to classify.
@@ -60,8 +61,12 @@ def default_size(cfg: Config | None) -> DefaultSize:
     if inputs.pad_to is not None:
         height, width = (_rounded(side, divisor) for side in inputs.pad_to)
         return DefaultSize(height, width, "what the config's test pipeline pads to")
-    if inputs.scale is None:
+    if inputs.crop is not None:
+        height, width = (_rounded(side, divisor) for side in inputs.crop)
+        return DefaultSize(height, width, "the CenterCrop of the config's test pipeline")
+    if inputs.scale is None or inputs.resize == "short_edge":
         more = f" by {', '.join(inputs.unknown)}" if inputs.unknown else " without resizing them"
+        more = " by their shorter side alone" if inputs.scale else more
         raise UsageError(
             f"{_name(cfg)} prepares test images{more}, from which no size follows. Give "
             "--size H W, or --dynamic for a file that takes any"
@@ -132,7 +137,17 @@ def _resizing(cfg: Config | None, size: Size | None) -> Inputs:
     inputs = read_pipeline(dataset_of_tests(cfg).get("pipeline") or ())
     if size is None or inputs.scale is None:
         return inputs
-    return inputs if size == default_size(cfg).size else replace(inputs, scale=size[::-1])
+    if inputs.crop is not None:
+        # As much is cut off as in the config's own tests.
+        factor = max(size) / max(inputs.crop)
+        height, width = (round(side * factor) for side in inputs.scale[::-1])
+        return replace(inputs, crop=size, scale=(width, height))
+    if inputs.resize == "short_edge":
+        # Nothing is cut off, so that images have to fit.
+        return replace(inputs, resize="keep_ratio", scale=(max(size), min(inputs.scale)))
+    if size == default_size(cfg).size:
+        return inputs
+    return replace(inputs, scale=size[::-1])
 
 
 def _normalising(model: nn.Module, inputs: Inputs) -> Inputs:
@@ -154,8 +169,10 @@ def _normalising(model: nn.Module, inputs: Inputs) -> Inputs:
     # One number stands for all channels.
     channels = len(mean) if len(mean) > 1 else channels
     mean, std = (row * channels if len(row) == 1 else row for row in (mean, std))
-    # mmdet's and mmseg's exchange the colours of three channels, ours of more as well.
-    theirs = channels == 3 and getattr(preprocessor, "_channel_conversion", False)
+    # mmdet's and mmseg's exchange the colours of three channels, ours of more as well; mmpretrain's
+    # calls it so.
+    exchanges = getattr(preprocessor, "_channel_conversion", getattr(preprocessor, "to_rgb", False))
+    theirs = channels == 3 and exchanges
     ours = channels >= 3 and getattr(preprocessor, "_exchanges", False)
     order = _order(channels, swaps=theirs or ours)
     divisor, unknown = _padding(preprocessor, inputs)

@@ -14,7 +14,9 @@ from ..version import __version__
 
 LAYOUT = 1
 """Raised whenever a key changes its meaning."""
-RESIZES = ("keep_ratio", "stretch", "letterbox", "none")
+RESIZES = ("keep_ratio", "short_edge", "stretch", "letterbox", "none")
+INTERPOLATIONS, BACKENDS = ("bilinear", "bicubic"), ("cv2", "pillow")
+TASKS = ("backbone", "detection", "segmentation", "classification")
 Size = tuple[int, int]
 
 
@@ -45,12 +47,20 @@ class Inputs:
     """How many images the file takes; None: any number."""
     resize: str = "none"
     """`keep_ratio`: as large as `scale`, in either orientation, and `size` allow, to the nearest
-    pixel; `letterbox`: the same, rounded up; `stretch`: to `size`, else `scale`; `none`: not
+    pixel; `short_edge`: until the shorter side is that of `scale`, the other one rounded down;
+    `letterbox`: as `keep_ratio`, rounded up; `stretch`: to `size`, else `scale`; `none`: not
     enlarged, and made smaller only if `size` is."""
     scale: Size | None = None
     """Width and height of the config's test pipeline, as OpenMMLab writes them."""
     multiple: int = 1
     """Resized once more, to the next multiples of it."""
+    interpolation: str = "bilinear"
+    """`bilinear` or `bicubic`, as `backend` has it."""
+    backend: str = "cv2"
+    """What resizes: `cv2`, between four or sixteen pixels, or `pillow`, which averages over more
+    where an image shrinks."""
+    crop: Size | None = None
+    """Height and width of the centre that is left of what is larger, after it was resized."""
     pad_to: Size | None = None
     """Height and width that are padded to where `size` is None."""
     pad_extra: int = 0
@@ -84,7 +94,7 @@ class Metadata:
     format: str
     """`onnx`, `openvino`, `pt2` or `aoti`."""
     task: str
-    """`backbone`, `detection` or `segmentation`."""
+    """One of `TASKS`."""
     inputs: Inputs
     outputs: tuple[str, ...]
     classes: tuple[str, ...] = ()
@@ -136,7 +146,7 @@ class Metadata:
             )
         return cls(
             format=read.value("format", str),
-            task=read.one_of("task", ("backbone", "detection", "segmentation")),
+            task=read.one_of("task", TASKS),
             inputs=read.inputs(),
             outputs=read.row("outputs", str),
             classes=read.row("classes", str),
@@ -253,6 +263,9 @@ INPUT_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "resize": _choice(*RESIZES),
     "scale": SIZE,
     "multiple": COUNT,
+    "interpolation": _choice(*INTERPOLATIONS),
+    "backend": _choice(*BACKENDS),
+    "crop": SIZE,
     "pad_to": SIZE,
     "pad_extra": (lambda value: isinstance(value, int), "a whole number"),
     "size_divisor": COUNT,

@@ -32,16 +32,15 @@ def own_pipeline(metadata: Metadata) -> list[dict[str, Any]]:
     """The steps that a file's metadata tell."""
     kinds = {1: "grayscale", 3: "color"}
     kind = kinds.get(metadata.inputs.channels, "unchanged")
-    detects = metadata.task == "detection"
-    pack = (
-        dict(type="PackDetInputs", meta_keys=DETECTION_KEYS)
-        if detects
-        else dict(type="PackSegInputs")
+    packs = dict(
+        detection=dict(type="PackDetInputs", meta_keys=DETECTION_KEYS),
+        segmentation=dict(type="PackSegInputs"),
+        classification=dict(type="PackInputs"),
     )
     return [
         dict(type="LoadImageFromFile", color_type=kind),
         dict(type="PrepareForFile", **asdict(metadata.inputs)),
-        pack,
+        packs[metadata.task],
     ]
 
 
@@ -62,8 +61,8 @@ def fit_tests(cfg: Config, size: Size, name: str) -> list[str]:
 
     cfg.test_dataloader.dataset = replace_plain(cfg.test_dataloader.dataset, change)
     return [
-        f"{name} takes images of {size[0]}x{size[1]} alone: the test pipeline fits them into it, "
-        f"and what is left is padding ({line})"
+        f"{name} takes images of {size[0]}x{size[1]} alone: the test pipeline makes them fit, and "
+        f"what is left is padding ({line})"
         for line in dict.fromkeys(changed)
     ]
 
@@ -73,6 +72,8 @@ def fitted(steps: Sequence[Mapping[str, Any]], size: Size) -> list[dict[str, Any
 
     Steps that fit already stay as they are.
     """
+    if any(class_name(step["type"]) == "CenterCrop" for step in steps):
+        return _fitted_crop(steps, size)
     made: list[dict[str, Any]] = []
     resized = False
     for step in map(dict, steps):
@@ -96,6 +97,28 @@ def fitted(steps: Sequence[Mapping[str, Any]], size: Size) -> list[dict[str, Any
     if made == list(map(dict, steps)):
         return made
     return [_with_scale(step) for step in _labels_last(made)]
+
+
+def _fitted_crop(steps: Sequence[Mapping[str, Any]], size: Size) -> list[dict[str, Any]]:
+    """The steps of a classifier's pipeline, which resizes by a side and cuts to the centre.
+
+    As large a share of the image is left as before.
+    """
+    crop = next(step["crop_size"] for step in steps if class_name(step["type"]) == "CenterCrop")
+    if crop in (size[::-1], list(size[::-1])) or (isinstance(crop, int) and (crop, crop) == size):
+        return list(map(dict, steps))
+    factor = max(size) / (crop if isinstance(crop, int) else max(crop))
+    made: list[dict[str, Any]] = []
+    for step in map(dict, steps):
+        kind = class_name(step["type"])
+        if kind == "CenterCrop":
+            step["crop_size"] = size[::-1]
+        elif kind in ("ResizeEdge", "Resize") and isinstance(step.get("scale"), int):
+            step["scale"] = round(step["scale"] * factor)
+        elif kind == "Resize":
+            step["scale"] = tuple(round(side * factor) for side in step["scale"])
+        made.append(step)
+    return made
 
 
 def _fitted_resize(step: dict[str, Any], kind: str, size: Size) -> dict[str, Any]:

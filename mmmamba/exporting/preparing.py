@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import cv2
+import mmcv
 import numpy as np
 
 from ..errors import UsageError
@@ -41,9 +41,10 @@ def prepare(image: np.ndarray, inputs: Inputs) -> Prepared:
     if inputs.channel_order == "rgb":
         image = image[..., [2, 1, 0, *range(3, inputs.channels)]]
     old = _size(image)
-    for height, width in steps_of_size(old, inputs):
-        # OpenCV drops a last axis of one channel.
-        image = cv2.resize(image, (width, height)).reshape(height, width, -1)
+    for size in steps_of_size(old, inputs):
+        image = resized(image, size, inputs)
+    factor = image.shape[0] / old[0], image.shape[1] / old[1]
+    image = centre(image, inputs)
     inner = _size(image)
     outer = padded_size(inner, inputs)
     top, left = 0, 0
@@ -58,8 +59,28 @@ def prepare(image: np.ndarray, inputs: Inputs) -> Prepared:
         outer if inputs.sizes_with_padding else inner,
         inner,
         (top, left),
-        (inner[0] / old[0], inner[1] / old[1]),
+        factor,
     )
+
+
+def resized(image: np.ndarray, size: Size, inputs: Inputs) -> np.ndarray:
+    """An image (H, W, C) of 8 bits at a height and width, by what the metadata name."""
+    height, width = size
+    # OpenCV and Pillow drop a last axis of one channel.
+    plain = image[..., 0] if image.shape[2] == 1 else image
+    made = mmcv.imresize(
+        plain, (width, height), interpolation=inputs.interpolation, backend=inputs.backend
+    )
+    return made.reshape(height, width, -1)
+
+
+def centre(image: np.ndarray, inputs: Inputs) -> np.ndarray:
+    """The centre of an image (H, W, …) that `crop` leaves."""
+    if inputs.crop is None:
+        return image
+    # Halves to the even number, as OpenMMLab's `CenterCrop` has them.
+    top, left = (max(round((a - b) / 2), 0) for a, b in zip(image.shape, inputs.crop))
+    return image[top : top + inputs.crop[0], left : left + inputs.crop[1]]
 
 
 def steps_of_size(old: Size, inputs: Inputs) -> list[Size]:
@@ -81,6 +102,9 @@ def _resized(old: Size, inputs: Inputs) -> Size:
     scale = inputs.scale or old
     if inputs.resize == "stretch":
         return inputs.size or (scale[1], scale[0])
+    if inputs.resize == "short_edge":
+        height, width = (int(min(scale) * side / min(old)) for side in old)
+        return height, width
     factors = [1.0]
     if inputs.resize != "none":
         factors = [max(scale) / max(old), min(scale) / min(old)]

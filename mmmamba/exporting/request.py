@@ -104,7 +104,8 @@ def make_request(
     _check_precision(chosen, half, int8, calibrate)
     if not nms and logits:
         raise UsageError(
-            "--no-nms is of detectors and --logits of segmentors: leave one of them out"
+            "--no-nms is of detectors and --logits of segmentors and classifiers: leave one of "
+            "them out"
         )
     if standalone is not None and chosen not in FOR_PYTORCH:
         flag = "--standalone" if standalone else "--no-standalone"

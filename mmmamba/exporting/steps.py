@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from ..datasets.transforms.letterbox import PAD
-from .metadata import Inputs
+from .metadata import BACKENDS, INTERPOLATIONS, Inputs
 
 
 def read_pipeline(steps: Sequence[Mapping[str, Any]]) -> Inputs:
-    """Loading, resizing and padding as `Inputs`; `unknown` names the steps that are not told by it.
+    """Loading, resizing, cutting and padding as `Inputs`.
 
-    Values for padding are in the order of the file's channels.
+    `unknown` names the steps that are not told by it. Values for padding are in the order of the
+    file's channels.
     """
     inputs = Inputs(pad_value=(0.0,))
     for step in steps:
@@ -35,11 +36,26 @@ def _load(step: Mapping[str, Any], inputs: Inputs) -> Inputs:
 
 def _resize(step: Mapping[str, Any], inputs: Inputs) -> Inputs | None:
     scale = _pair(step.get("scale"))
-    if scale is None or not _first(inputs) or not _plain(step):
+    if scale is None or not _first(inputs) or not _known(step):
         return None
-    return replace(
-        inputs, resize="keep_ratio" if step.get("keep_ratio") else "stretch", scale=scale
-    )
+    resize = "keep_ratio" if step.get("keep_ratio") else "stretch"
+    return replace(inputs, resize=resize, scale=scale, **_interpolated(step))
+
+
+def _edge(step: Mapping[str, Any], inputs: Inputs) -> Inputs | None:
+    scale = step.get("scale")
+    short = step.get("edge", "short") == "short"
+    if not isinstance(scale, int) or not short or not _first(inputs) or not _known(step):
+        return None
+    return replace(inputs, resize="short_edge", scale=(scale, scale), **_interpolated(step))
+
+
+def _crop(step: Mapping[str, Any], inputs: Inputs) -> Inputs | None:
+    # Width and height, as OpenMMLab writes them.
+    size = _pair(step.get("crop_size"))
+    if size is None or inputs.crop or inputs.sizes_with_padding or step.get("auto_pad"):
+        return None
+    return replace(inputs, crop=size[::-1])
 
 
 def _shortest_edge(step: Mapping[str, Any], inputs: Inputs) -> Inputs | None:
@@ -51,8 +67,10 @@ def _shortest_edge(step: Mapping[str, Any], inputs: Inputs) -> Inputs | None:
 
 def _to_multiple(step: Mapping[str, Any], inputs: Inputs) -> Inputs | None:
     multiple = step.get("size_divisor", 32)
-    # Of a size that padding has made, nothing more is told.
-    if not isinstance(multiple, int) or inputs.sizes_with_padding or not _plain(step):
+    # Of a size that padding or cutting has made, nothing more is told.
+    if not isinstance(multiple, int) or inputs.sizes_with_padding or inputs.crop:
+        return None
+    if not _known(step) or inputs.backend != "cv2" or inputs.interpolation != "bilinear":
         return None
     return replace(inputs, multiple=multiple)
 
@@ -101,6 +119,8 @@ def _flip(step: Mapping[str, Any], inputs: Inputs) -> Inputs | None:
 READERS = dict(
     LoadImageFromFile=_load,
     Resize=_resize,
+    ResizeEdge=_edge,
+    CenterCrop=_crop,
     ResizeShortestEdge=_shortest_edge,
     ResizeToMultiple=_to_multiple,
     Pad=_pad,
@@ -111,14 +131,21 @@ READERS = dict(
 
 def _first(inputs: Inputs) -> bool:
     """Whether nothing has changed the image's size yet."""
-    return inputs.resize == "none" and inputs.multiple == 1 and not inputs.sizes_with_padding
+    untouched = inputs.multiple == 1 and not inputs.sizes_with_padding and inputs.crop is None
+    return inputs.resize == "none" and untouched
 
 
-def _plain(step: Mapping[str, Any]) -> bool:
-    """Whether OpenCV interpolates between four pixels, as everything here does."""
-    return (step.get("interpolation") or "bilinear") == "bilinear" and (
-        step.get("backend", "cv2") == "cv2"
+def _interpolated(step: Mapping[str, Any]) -> dict[str, str]:
+    """How a step resizes, by the fields of `Inputs`."""
+    return dict(
+        interpolation=step.get("interpolation") or "bilinear", backend=step.get("backend") or "cv2"
     )
+
+
+def _known(step: Mapping[str, Any]) -> bool:
+    """Whether a step resizes in a way that files can tell."""
+    given = _interpolated(step)
+    return given["interpolation"] in INTERPOLATIONS and given["backend"] in BACKENDS
 
 
 def _pair(value: Any) -> tuple[int, int] | None:

@@ -1,7 +1,41 @@
 """What files do, and the library whose results that is."""
 
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..models.classifiers import need_mmpretrain
+
+
+class Opens(NamedTuple):
+    """The library, and the class of `exporting.opened` that makes its results of a file's."""
+
+    library: str
+    kind: str
+
+
 MODELS_OF = {
-    "detection": ("mmdet", "ExportedDetector"),
-    "segmentation": ("mmseg", "ExportedSegmentor"),
+    "detection": Opens("mmdet", "ExportedDetector"),
+    "segmentation": Opens("mmseg", "ExportedSegmentor"),
+    "classification": Opens("mmpretrain", "ExportedClassifier"),
 }
-"""The library, and the class of `export.opened` that makes its results of a file's outputs."""
+
+
+def register_model(task: str, path: str) -> Opens:
+    """The entry of a task in `MODELS_OF`, whose class is registered from then on.
+
+    Args:
+        path: of the file that is opened, for messages.
+
+    Raises:
+        UsageError: the library is not installed.
+    """
+    found = MODELS_OF[task]
+    if found.library == "mmpretrain":
+        need_mmpretrain(f"{path}, an exported classifier,")
+    # Late: the libraries take seconds to load.
+    from . import opened  # noqa: F401
+
+    if found.library == "mmpretrain":
+        from .opened import classifier  # noqa: F401
+    return found

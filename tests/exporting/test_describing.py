@@ -186,6 +186,13 @@ def test_no_size_follows(steps, said):
         (dict(type="RandomFlip", prob=0.0), {}),
         (dict(type="RandomFlip", prob=0.5), dict(unknown=("RandomFlip",))),
         (dict(type="Resize", scale=40, interpolation="area"), dict(unknown=("Resize",))),
+        (
+            dict(type="ResizeEdge", scale=256, backend="pillow", interpolation="bicubic"),
+            dict(resize="short_edge", scale=(256, 256), backend="pillow", interpolation="bicubic"),
+        ),
+        (dict(type="ResizeEdge", scale=256, edge="long"), dict(unknown=("ResizeEdge",))),
+        (dict(type="CenterCrop", crop_size=(40, 30)), dict(crop=(30, 40))),
+        (dict(type="CenterCrop", crop_size=30, auto_pad=True), dict(unknown=("CenterCrop",))),
         (dict(type="Pad", pad_to_square=True), dict(unknown=("Pad",))),
         (dict(type="LoadTiff"), dict(unknown=("LoadTiff",))),
         (dict(type="LoadImageFromFile", color_type="grayscale"), dict(channels=1)),

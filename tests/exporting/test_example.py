@@ -58,6 +58,15 @@ KINDS = dict(
         scale=(133, 80),
     ),
 )
+CENTRE = dict(names=("images",), resize="short_edge", scale=(72, 72), crop=(64, 48))
+CUT = dict(
+    classifier=replace(PLAIN, **CENTRE),
+    classifier_by_pillow=replace(
+        PLAIN, **CENTRE | dict(backend="pillow", interpolation="bicubic", size=(64, 48))
+    ),
+    grey_classifier=replace(KINDS["grey"], **CENTRE | dict(backend="pillow")),
+)
+"""Classifiers' images, which are cut to their centre."""
 DETECTION = dict(task="detection", outputs=("boxes", "scores", "labels"))
 MASKS = dict(task="detection", outputs=("boxes", "scores", "labels", "masks"), mask_threshold=0.5)
 TASKS = dict(
@@ -68,10 +77,16 @@ TASKS = dict(
     logits=dict(task="segmentation", outputs=("logits",)),
     maps=dict(task="backbone", outputs=("map0", "map1")),
 )
+OF_CLASSES = dict(
+    scores=dict(task="classification", outputs=("scores",)),
+    class_logits=dict(task="classification", outputs=("logits",)),
+)
 
 
 def metadata_of(inputs: Inputs, task: str) -> Metadata:
-    return Metadata(format="onnx", inputs=inputs, classes=("cat", "dog"), **TASKS[task])
+    return Metadata(
+        format="onnx", inputs=inputs, classes=("cat", "dog"), **(TASKS | OF_CLASSES)[task]
+    )
 
 
 def code_lines(text: str) -> set[int]:
@@ -84,10 +99,13 @@ def code_lines(text: str) -> set[int]:
     return found
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("kind", KINDS)
+PAIRS = [(kind, task) for kind in KINDS for task in TASKS]
+PAIRS += [(kind, task) for kind in CUT for task in OF_CLASSES]
+
+
+@pytest.mark.parametrize("kind, task", PAIRS)
 def test_it_is_short_and_alone(kind, task):
-    text = example_of("model.onnx", metadata_of(KINDS[kind], task))
+    text = example_of("model.onnx", metadata_of((KINDS | CUT)[kind], task))
     lines = code_lines(text)
     # Masks come of images that are resized once and padded at the corner, boxes of such that are
     # resized once.
@@ -141,9 +159,9 @@ def run(
     return fed, [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *CUT])
 def test_images_are_prepared_as_ours(kind, tmp_path, monkeypatch, capsys):
-    inputs = KINDS[kind]
+    inputs = (KINDS | CUT)[kind]
     maps = [np.zeros((1, 2, 3, 4)), np.zeros((1, 5, 6, 7))]
     for size in ((75, 100), (120, 77)):
         image = draw(*size)
@@ -244,6 +262,14 @@ def test_shares_of_classes(task, tmp_path, monkeypatch, capsys):
     assert printed[1][0] == "dog"
 
 
+@pytest.mark.parametrize("task", OF_CLASSES)
+def test_surest_classes(task, tmp_path, monkeypatch, capsys):
+    metadata = metadata_of(CUT["classifier"], task)
+    given = np.float32([[0.25, 0.75]]) if task == "scores" else np.log(np.float32([[1, 3]]))
+    _, printed = run(tmp_path, metadata, draw(75, 100), lambda _: [given], monkeypatch, capsys)
+    assert printed == [["dog", "0.750"], ["cat", "0.250"]]
+
+
 def test_what_no_example_can_be_written_for(tmp_path, caplog):
     unknown = replace(PLAIN, unknown=("CLAHE",))
     assert write_example(tmp_path / "m.onnx", metadata_of(unknown, "maps")) is None
@@ -251,6 +277,9 @@ def test_what_no_example_can_be_written_for(tmp_path, caplog):
     many = replace(PLAIN, channels=5)
     assert write_example(tmp_path / "m.onnx", metadata_of(many, "maps")) is None
     assert "reads images of 5 channels" in caplog.text
+    bicubic = replace(PLAIN, interpolation="bicubic")
+    assert write_example(tmp_path / "m.onnx", metadata_of(bicubic, "maps")) is None
+    assert "resizes by OpenCV's bicubic, which Pillow does in another way" in caplog.text
     assert not list(tmp_path.iterdir())
 
 

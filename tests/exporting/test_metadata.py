@@ -83,7 +83,7 @@ def test_damage_is_told(key, value, said):
         ("size", [640], "two whole numbers or null"),
         ("size", [640, -1], "two whole numbers or null"),
         ("batch", 0, "a whole number or null"),
-        ("resize", "crop", "keep_ratio or stretch or letterbox or none"),
+        ("resize", "crop", "keep_ratio or short_edge or stretch or letterbox or none"),
         ("mean", "0", "a list of numbers"),
         ("channels", True, "a whole number above 0"),
         ("sizes_with_padding", 1, "true or false"),

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 
 from ...config.find import config_name, find_config, list_configs
 from ...config.open import open_config
@@ -19,12 +20,13 @@ from ...errors import UsageError
 from ...exporting.files import format_of
 from ...exporting.flags import refuse_flags
 from ...inference.opening import choose_device
+from ...inference.opening import find_files as config_and_checkpoint
 from ...models.backbones import list_backbones
 from ...ops.selective_scan import resolve
 from ...suggest import did_you_mean
 from ..environment import hardware, versions
 from ..run_arguments import add_precision_argument, add_speed_arguments
-from .files import file_subject, find_files, shape_of_all
+from .files import file_subject, find_files, shape_of_all, size_of_classifiers
 from .measure import Result, measure_each
 from .subjects import (
     Subject,
@@ -49,14 +51,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "models",
         nargs="+",
         metavar="CONFIG_OR_BACKBONE",
-        help="whole detectors or segmentors, backbones, or exported files; one config is measured "
-        "with its backbone beside it, of several each is a row",
+        help="whole detectors, segmentors or classifiers, by config or folder of a run, backbones, "
+        "or exported files; one config is measured with its backbone beside it, of several each is "
+        "a row",
     )
     parser.add_argument(
         "--size",
         type=_size,
         metavar="HxW",
-        help="of the images (a file's, else 800x1333, padded to multiples of 32)",
+        help="of the images (a file's; that of the config's tests where all are classifiers; else "
+        "800x1333; padded to multiples of 32)",
     )
     parser.add_argument(
         "--train", action="store_true", help="forward and backward, not inference alone"
@@ -100,7 +104,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _measure(args: argparse.Namespace, device: torch.device) -> int:
-    shape = shape_of_all(find_files(args.models), args.size, args.batch)
+    size = args.size or size_of_classifiers(_configs(args.models))
+    shape = shape_of_all(find_files(args.models), size, args.batch)
     task = Task(
         shape.height,
         shape.width,
@@ -170,16 +175,34 @@ def _subjects(name: str, task: Task, device: str | None) -> list[Callable[[], Su
         return [partial(file_subject, name, device, task)]
     if name in list_backbones():
         return [partial(backbone_subject, name, task)]
+    path = _find(name)
+    cfg = open_config(path)
+    check_model(path, cfg)
+    title = Path(name).resolve().name if Path(name).is_dir() else path.stem
+    whole = partial(config_subject, title, cfg, task)
+    # The backbone of a classifier is nearly all of it.
+    if cfg.default_scope == "mmpretrain":
+        return [whole]
+    return [whole, partial(config_backbone, cfg, task)]
+
+
+def _find(name: str) -> Path:
+    """The config of a name, or that of a run's folder."""
+    if Path(name).is_dir():
+        return config_and_checkpoint(name)[0]
     if "/" not in name and not name.endswith(".py") and not list_configs(name):
         known = [*list_backbones(), *map(config_name, list_configs())]
         raise UsageError(
             f"{name} is neither a backbone nor a config.{did_you_mean(name, known, 3)}"
         )
-    path = find_config(name)
-    cfg = open_config(path)
-    check_model(path, cfg)
-    whole = partial(config_subject, path.stem, cfg, task)
-    return [whole, partial(config_backbone, cfg, task)]
+    return find_config(name)
+
+
+def _configs(names: list[str]) -> list[Config] | None:
+    """The configs of names, if each is that of one."""
+    if any(format_of(name) is not None or name in list_backbones() for name in names):
+        return None
+    return [open_config(_find(name)) for name in names]
 
 
 def _peer(name: str, task: Task) -> Callable[[], Subject]:

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import nn
 
 from ...errors import UsageError
+from ...exporting.describing import default_size
 from ...exporting.devices import device_of
 from ...exporting.files import check_file, format_of
 from ...exporting.metadata import Inputs
 from ...exporting.runtimes import Runtime, open_runtime, read_metadata
-from ...exporting.tasks import MODELS_OF
+from ...exporting.tasks import register_model
 from .subjects import RunBy, Subject
 from .task import DIVISOR, Task
 
@@ -83,12 +85,23 @@ def shape_of_all(
     return Shape(*(size or USUAL), batch or 1, 1 if is_fixed else DIVISOR)
 
 
+def size_of_classifiers(configs: Sequence[Config] | None) -> tuple[int, int] | None:
+    """The size that classifiers are tested at, of the first; None if there are other models.
+
+    Args:
+        configs: None if models have none.
+    """
+    if not configs or any(cfg.get("default_scope") != "mmpretrain" for cfg in configs):
+        return None
+    return default_size(configs[0]).size
+
+
 def _shown(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
 
 
 def file_subject(path: str, device: str | None, task: Task) -> Subject:
-    """A file in its runtime, up to results as mmdet and mmseg have them.
+    """A file in its runtime, up to results as the library of its task has them.
 
     Args:
         device: that was asked for.
@@ -114,19 +127,28 @@ def _weights_beside(path: str) -> float:
 
 def _results(path: str, runtime: Runtime, images: torch.Tensor) -> tuple[nn.Module, Any]:
     """What holds the call that is timed, and the call."""
-    if runtime.metadata.task not in MODELS_OF:
+    if runtime.metadata.task == "backbone":
         arrays = dict(images=images.numpy())
         return nn.Identity(), lambda: runtime.run(arrays)
-    # Imported for what they register.
-    from mmdet.structures import DetDataSample
-    from mmseg.structures import SegDataSample
-
-    from ...exporting import opened  # noqa: F401
-
-    library, kind = MODELS_OF[runtime.metadata.task]
+    library, kind = register_model(runtime.metadata.task, path)
     model = MODELS.build(dict(type=kind, path=path, runtime=runtime)).eval()
     size = tuple(images.shape[2:])
     meta = dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0))
-    sample = DetDataSample if library == "mmdet" else SegDataSample
+    sample = _sample_of(library)
     samples = [sample(metainfo=meta) for _ in images]
     return model, lambda: model.predict(images, deepcopy(samples))
+
+
+def _sample_of(library: str) -> type:
+    """The class of a library's data samples."""
+    if library == "mmdet":
+        from mmdet.structures import DetDataSample
+
+        return DetDataSample
+    if library == "mmseg":
+        from mmseg.structures import SegDataSample
+
+        return SegDataSample
+    from mmpretrain.structures import DataSample
+
+    return DataSample

@@ -1,4 +1,4 @@
-"""What is measured: backbones of ours and of timm, whole detectors and segmentors."""
+"""What is measured: backbones of ours and of timm, whole detectors, segmentors, classifiers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from ...engine.kept_casts import KeptCasts
 from ...engine.predicting import full_precision_results
 from ...engine.preflight import check_fit
 from ...errors import UsageError
+from ...inference.opening import model_settings
 from ...models.backbones import create_backbone
+from ...models.classifiers import need_mmpretrain
 from ...models.image_channels import image_channels
 from ...suggest import did_you_mean
 from ..untrained import build_untrained
@@ -90,10 +92,10 @@ def timm_subject(name: str, task: Task) -> Subject:
 
 
 def config_subject(name: str, cfg: Config, task: Task) -> Subject:
-    """The whole detector or segmentor of a config."""
+    """The whole detector, segmentor or classifier of a config."""
     # Below, the config is changed for the measurement.
     scope, cfg = cfg.default_scope, deepcopy(cfg)
-    preprocessor = cfg.model.get("data_preprocessor")
+    preprocessor = model_settings(cfg, name).get("data_preprocessor")
     if preprocessor is not None:
         # These change the size of what is measured.
         preprocessor.pop("batch_augments", None)
@@ -108,8 +110,7 @@ def config_subject(name: str, cfg: Config, task: Task) -> Subject:
         casts = KeptCasts(model, task.device.type)
     model = _graphed(model, task)
     with DefaultScope.overwrite_default_scope(scope):
-        make_batch = _detection_batch if scope == "mmdet" else _segmentation_batch
-        batch = make_batch(model, task)
+        batch = BATCHES[scope](model, task)
         held = model.data_preprocessor(batch, task.train)
 
     def call() -> Any:
@@ -133,17 +134,19 @@ def config_backbone(cfg: Config, task: Task) -> Subject:
 
 
 def check_model(path: Path, cfg: Config) -> None:
-    """Make sure that a config describes a detector or segmentor with a backbone.
+    """Make sure that a config describes a detector, segmentor or classifier with a backbone.
 
     Raises:
         UsageError: it does not.
     """
     scope = cfg.get("default_scope")
-    if cfg.get("model") is None or "backbone" not in cfg.model or scope not in ("mmdet", "mmseg"):
+    if cfg.get("model") is None or "backbone" not in cfg.model or scope not in BATCHES:
         raise UsageError(
-            f"{path} describes no detector or segmentor of mmdet or mmseg "
+            f"{path} describes no detector, segmentor or classifier of mmdet, mmseg or mmpretrain "
             f"(default_scope is {scope!r})"
         )
+    if scope == "mmpretrain":
+        need_mmpretrain(f"the classifier of {path}")
 
 
 def _graphed(model: nn.Module, task: Task) -> nn.Module:
@@ -196,3 +199,21 @@ def _segmentation_batch(model: nn.Module, task: Task) -> dict:
         256, (task.batch, image_channels(model) or 3, *task.padded), dtype=torch.uint8
     )
     return dict(inputs=list(images), data_samples=samples)
+
+
+def _classification_batch(model: nn.Module, task: Task) -> dict:
+    """Made-up images with classes, as mmpretrain's data sets give them."""
+    from mmpretrain.structures import DataSample
+
+    # The one class that every classifier has.
+    samples = [DataSample().set_gt_label(0) for _ in range(task.batch)]
+    images = torch.randint(
+        256, (task.batch, image_channels(model) or 3, *task.padded), dtype=torch.uint8
+    )
+    return dict(inputs=list(images), data_samples=samples)
+
+
+BATCHES: dict[str, Callable[[nn.Module, Task], dict]] = dict(
+    mmdet=_detection_batch, mmseg=_segmentation_batch, mmpretrain=_classification_batch
+)
+"""What makes images with annotations, by the library that a model is of."""

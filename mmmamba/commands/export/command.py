@@ -50,7 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="images that --int8 learns ranges from: a folder, or a config's training images",
     )
     add("--no-nms", action="store_true", help="boxes and scores of all places, no detections")
-    add("--logits", action="store_true", help="a segmentor's logits in place of its label maps")
+    add(
+        "--logits",
+        action="store_true",
+        help="a segmentor's or classifier's logits in place of label maps or scores",
+    )
     add(
         "--standalone",
         action=argparse.BooleanOptionalAction,

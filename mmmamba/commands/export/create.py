@@ -51,7 +51,8 @@ def export(
         calibrate: what int8 learns the ranges of numbers from: a folder of images, or a config, of
             which the training images are taken.
         nms: a detector's file gives detections; otherwise boxes and scores of all places.
-        logits: a segmentor's file gives logits in the place of label maps.
+        logits: a segmentor's file gives logits in the place of label maps, a classifier's in the
+            place of scores.
         out: the file; in the run's folder, else the current one, by the model's name if None.
         image: a real image that the file is verified on.
         device: that it is verified on, and that aoti compiles for; the CPU if None.

@@ -24,15 +24,24 @@ def write_example(path: Path, metadata: Metadata) -> Path | None:
     It has only the lines that this file needs.
     """
     inputs = metadata.inputs
-    if inputs.unknown or inputs.channels not in (1, 3):
+    written = inputs.backend == "pillow" or inputs.interpolation == "bilinear"
+    if inputs.unknown or inputs.channels not in (1, 3) or not written:
         why = f"does {', '.join(inputs.unknown)}"
         if inputs.channels not in (1, 3):
             why = f"reads images of {inputs.channels} channels, which Pillow does not"
+        elif not inputs.unknown:
+            why = f"resizes by OpenCV's {inputs.interpolation}, which Pillow does in another way"
         logger.warning("No example is written beside %s: its config %s", path.name, why)
         return None
     example = path.with_name(path.stem + ENDING)
     example.write_text(example_of(path.name, metadata), encoding="utf-8")
     return example
+
+
+def is_example(path: Path) -> bool:
+    """Whether a file is the example beside an ONNX file."""
+    name = path.name.removesuffix(ENDING)
+    return name != path.name and path.with_name(f"{name}.onnx").is_file()
 
 
 def example_of(name: str, metadata: Metadata) -> str:
@@ -52,7 +61,7 @@ def example_of(name: str, metadata: Metadata) -> str:
 
 def _conditions(metadata: Metadata) -> set[str]:
     inputs, outputs = metadata.inputs, metadata.outputs
-    holds = {metadata.task, inputs.resize, inputs.pad_place}
+    holds = {metadata.task, inputs.resize, inputs.pad_place, inputs.backend, inputs.interpolation}
     holds |= {inputs.channel_order} & {"bgr", "grey"}
     if inputs.channel_order != "grey":
         holds.add("colour")
@@ -62,10 +71,14 @@ def _conditions(metadata: Metadata) -> set[str]:
         holds.add("nearest")
     if inputs.multiple > 1:
         holds.add("twice")
+    if inputs.crop is not None:
+        holds.add("crop")
     sized = "pad_to" if inputs.pad_to else "divided"
     holds.add("fixed" if inputs.size else sized)
     if metadata.task == "segmentation":
         holds.add(outputs[0])
+    elif metadata.task == "classification":
+        holds |= {"softmax"} if "logits" in outputs else set()
     elif metadata.task == "detection":
         holds.add("masks" if "masks" in outputs else "boxes")
         holds |= set() if "labels" in outputs else {"raw"}

@@ -40,10 +40,18 @@ factor = min(1, *limit / old)  # when none
 new = np.floor(old * factor + 0.5).astype(int).clip(1)  # when nearest
 new = np.minimum(np.ceil(old * factor), p["size"] or max(p["scale"])).astype(int)  # when letterbox
 new = np.array(p["size"] or p["scale"][::-1])  # when stretch
-# In fractions of OpenCV, with which the network was trained: 1/2048 across, 1/4 down.
-for axis, unit in ((1, 2**20), (0, 4)):
-    places = (np.arange(new[axis]) + 0.5) * image.shape[axis] / new[axis] - 0.5
-    image = sample(image, places, axis, unit)
+new = (min(p["scale"]) * old / min(old)).astype(int)  # when short_edge
+# In fractions of OpenCV, with which the network was trained: 1/2048 across, 1/4 down.  # when cv2
+for axis, unit in ((1, 2**20), (0, 4)):  # when cv2
+    places = (np.arange(new[axis]) + 0.5) * image.shape[axis] / new[axis] - 0.5  # when cv2
+    image = sample(image, places, axis, unit)  # when cv2
+kind = Image.Resampling.BILINEAR  # when pillow bilinear
+kind = Image.Resampling.BICUBIC  # when pillow bicubic
+small = Image.fromarray(np.squeeze(image.astype(np.uint8))).resize(new[::-1], kind)  # when pillow
+image = np.array(small, float).reshape(*new, -1)  # when pillow
+top, left = np.rint((new - p["crop"]) / 2).astype(int).clip(0)  # when crop
+image = image[top : top + p["crop"][0], left : left + p["crop"][1]]  # when crop
+new = np.array(image.shape[:2])  # when crop
 image = np.floor(image + 0.5)  # when twice
 new = np.minimum(-(-new // p["multiple"]) * p["multiple"], limit).astype(int)  # when twice
 for axis, unit in ((1, 2**20), (0, 4)):  # when twice
@@ -86,6 +94,12 @@ labels = found[0][0].argmax(0)  # when logits
 labels = labels[: new[0], : new[1]]  # when segmentation
 for label, count in zip(*np.unique(labels, return_counts=True)):  # when segmentation
     print(said["classes"][label], f"{count / labels.size:.1%}")  # when segmentation
+
+# The surest classes.  # when classification
+scores = found[0][0]  # when classification
+scores = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()  # when softmax
+for label in np.argsort(-scores)[:5]:  # when classification
+    print(said["classes"][label], f"{scores[label]:.3f}")  # when classification
 
 for name, one in zip(outputs, found):  # when backbone
     print(name, one.shape)  # when backbone

@@ -3,6 +3,7 @@
 from torch import nn
 
 from mmmamba.errors import UsageError
+from mmmamba.models.classifiers import is_classifier
 
 from .base import Graph
 
@@ -10,7 +11,8 @@ __all__ = ["Graph", "graph_of"]
 
 KNOWN = (
     "mmdet's one-stage detectors (RetinaNet, RTMDet, YOLOX, MambaYOLO, …), its two-stage detectors "
-    "(FasterRCNN, MaskRCNN, CascadeRCNN and ours), mmseg's EncoderDecoder, and backbones"
+    "(FasterRCNN, MaskRCNN, CascadeRCNN and ours), mmseg's EncoderDecoder, mmpretrain's "
+    "ImageClassifier, and backbones"
 )
 
 
@@ -20,7 +22,7 @@ def graph_of(model: nn.Module, nms: bool = True, logits: bool = False) -> Graph:
     Args:
         nms: of detectors, suppress boxes in the graph; without it one-stage detectors give the
             boxes and scores of all priors.
-        logits: of segmentors, give logits instead of labels.
+        logits: of segmentors give logits instead of labels, of classifiers instead of scores.
 
     Raises:
         UsageError: a model, or a setting of it, that cannot be exported.
@@ -31,14 +33,19 @@ def graph_of(model: nn.Module, nms: bool = True, logits: bool = False) -> Graph:
 
     segments = isinstance(model, EncoderDecoder)
     detects = isinstance(model, SingleStageDetector | TwoStageDetector)
-    if logits and not segments:
-        raise UsageError(f"{type(model).__name__} has no logits of pixels: leave out `--logits`")
+    classifies = is_classifier(model)
+    if logits and not (segments or classifies):
+        raise UsageError(f"{type(model).__name__} gives no logits: leave out `--logits`")
     if not nms and not detects:
         raise UsageError(f"{type(model).__name__} suppresses no boxes: leave out `--no-nms`")
     if segments:
         from .segmentor import SegmentorGraph
 
         return SegmentorGraph(model, logits)
+    if classifies:
+        from .classifier import ClassifierGraph
+
+        return ClassifierGraph(model, logits)
     if isinstance(model, SingleStageDetector):
         from .one_stage import OneStageGraph
 

@@ -16,7 +16,7 @@ class Graph(nn.Module):
     """
 
     task: ClassVar[str]
-    """`backbone`, `detection` or `segmentation`."""
+    """`backbone`, `detection`, `segmentation` or `classification`."""
     input_names: tuple[str, ...] = (IMAGES,)
     output_names: tuple[str, ...]
 

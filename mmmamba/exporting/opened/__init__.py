@@ -1,4 +1,7 @@
-"""Exported files as models of mmdet and mmseg, which their runners and metrics take."""
+"""Exported files as models of mmdet and mmseg, which their runners and metrics take.
+
+`classifier.py`, which needs mmpretrain, has those of that.
+"""
 
 from .detector import ExportedDetector
 from .preparing import PrepareForFile

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 
 from ..metadata import Inputs
-from ..preparing import padded_size, steps_of_size
+from ..preparing import centre, padded_size, resized, steps_of_size
 
 
 @TRANSFORMS.register_module()
 class PrepareForFile(BaseTransform):
-    """Resizes and pads an image (H, W, …) as `Inputs` say; padding behind it is the preprocessor's.
+    """Resizes, cuts and pads an image (H, W, …) as `Inputs` say.
+
+    Padding behind it is the preprocessor's.
 
     Leaves `scale_factor` (width, height), `img_shape` and, of centred images, `pad_param`: the
     pixels added at (top, bottom, left, right).
@@ -30,10 +31,13 @@ class PrepareForFile(BaseTransform):
     def transform(self, results: dict) -> dict:
         image = results["img"]
         old_height, old_width = image.shape[:2]
-        for height, width in steps_of_size((old_height, old_width), self.inputs):
-            image = mmcv.imresize(image, (width, height), interpolation="bilinear", backend="cv2")
+        for size in steps_of_size((old_height, old_width), self.inputs):
+            # Grey images keep their two axes.
+            made = resized(image if image.ndim == 3 else image[..., None], size, self.inputs)
+            image = made if image.ndim == 3 else made[..., 0]
         height, width = image.shape[:2]
         results["scale_factor"] = width / old_width, height / old_height
+        image = centre(image, self.inputs)
         centred = self.inputs.pad_place == "centre"
         if centred or self.inputs.sizes_with_padding:
             image, results["pad_param"] = self._padded(image, centred)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from ..graphs import Graph
 from ..runtimes import Runtime
 from .batches import Batch, draw, trial_batches
 from .boxes import BoxCheck
-from .checks import Check, LabelCheck, MapCheck
+from .checks import Check, LabelCheck, MapCheck, TopCheck
 from .limits import LIMITS, Limits
 from .rounding import TASKS, rounding_errors
 
@@ -39,7 +40,7 @@ class Report:
     def lines(self) -> list[str]:
         """A heading and a line for each output."""
         verdict = "right" if self.passed else "WRONG"
-        tried = ", ".join(self.batches)
+        tried = ", ".join(_times(name, n) for name, n in Counter(self.batches).items())
         head = f"{self.runtime} against PyTorch: {verdict} ({self.precision}; {tried})"
         return [head, *(f"  {_mark(check)} {check.line}" for check in self.checks)]
 
@@ -112,6 +113,7 @@ class _Comparison:
         self._refused: list[Check] = []
         self._boxes: BoxCheck | None = None
         self._each: dict[str, MapCheck | LabelCheck] = {}
+        self._top: TopCheck | None = None
         # Without suppression boxes and scores are maps of all priors.
         if graph.task == "detection" and "labels" in graph.output_names:
             self._boxes = BoxCheck(limits, threshold)
@@ -119,6 +121,8 @@ class _Comparison:
         for name in graph.output_names:
             kind = LabelCheck if name == "labels" else MapCheck
             self._each[name] = kind(name, limits)
+        if graph.task == "classification":
+            self._top = TopCheck(graph.output_names[0], limits)
 
     def refuse(self, output: str, why: str) -> None:
         self._refused.append(Check(output, False, f"{output}: {why}"))
@@ -145,6 +149,8 @@ class _Comparison:
             self._boxes.add(wanted, given, batch)
         for name, check in self._each.items():
             check.add(wanted[name], given[name], batch)
+        if self._top is not None:
+            self._top.add(wanted[self._top.output], given[self._top.output], batch)
 
     def has_far_maps(self) -> bool:
         """Whether any map is further off than the limit, and nothing else is wrong with it."""
@@ -161,7 +167,12 @@ class _Comparison:
         if self._refused:
             return tuple(self._refused)
         checks = [check.result() for check in self._each.values()]
-        return (*checks, self._boxes.result()) if self._boxes else tuple(checks)
+        more = [check.result() for check in (self._boxes, self._top) if check is not None]
+        return (*checks, *more)
+
+
+def _times(name: str, count: int) -> str:
+    return name if count == 1 else f"{count} times {name}"
 
 
 def _mark(check: Check) -> str:

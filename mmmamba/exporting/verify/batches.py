@@ -37,11 +37,12 @@ class Batch(NamedTuple):
 
 
 def trial_batches(
-    inputs: Inputs, images: Sequence[str | Path] = (), around: int = AROUND
+    inputs: Inputs, images: Sequence[str | Path] = (), around: int = AROUND, fixed: int = 1
 ) -> list[Batch]:
-    """What a file is tried on: one batch at its size, or six of six sizes for a dynamic file.
+    """What a file is tried on: batches at its size, or six of six sizes for a dynamic file.
 
     Args:
+        fixed: how many batches there are at the size of a file that takes no other.
         images: files of real images; drawn ones take their place if there are none.
         around: sizes of a dynamic file are chosen around this.
 
@@ -50,7 +51,8 @@ def trial_batches(
     """
     pictures = _Pictures(inputs, [read_image(path, inputs) for path in images])
     if inputs.size is not None:
-        return [pictures.batch(inputs.size, inputs.batch or 1, whole=bool(images))]
+        whole, count = bool(images), inputs.batch or 1
+        return [pictures.batch(inputs.size, count, whole) for _ in range(fixed)]
     batches = [
         pictures.batch(_near(size, around, inputs), inputs.batch or count) for size, count in TRIALS
     ]
@@ -75,7 +77,7 @@ class _Pictures:
             whole: real images keep their shape, as users will prepare them.
         """
         fixed = replace(self.inputs, size=size)
-        exact = replace(fixed, resize="none", multiple=1)
+        exact = replace(fixed, resize="none", multiple=1, crop=None)
         made = []
         for index in range(count):
             number, self._next = self._next, self._next + 1

@@ -94,6 +94,41 @@ class LabelCheck:
         return Check(self.output, passed, line, dict(equal=self.least, pixels=self.pixels))
 
 
+@dataclass
+class TopCheck:
+    """Scores or logits of classes: the share of images whose surest class is the same.
+
+    Two classes that are closer together than the limit of errors may change places.
+    """
+
+    output: str
+    limits: Limits
+    same: int = 0
+    tied: int = 0
+    images: int = 0
+    where: str = ""
+
+    def add(self, wanted: np.ndarray, given: np.ndarray, batch: str) -> None:
+        """Compare a batch of (B, classes)."""
+        best, chosen = wanted.argmax(1), given.argmax(1)
+        rows = np.arange(len(wanted))
+        apart = wanted[rows, best] - wanted[rows, chosen]
+        # By how much two errors at the limit may bring classes together.
+        near = apart <= 2 * self.limits.spread * max(wanted.std(), SAME)
+        self.images += len(wanted)
+        self.same += int((best == chosen).sum())
+        self.tied += int((near & (best != chosen)).sum())
+        if not (near | (best == chosen)).all():
+            self.where = self.where or batch
+
+    def result(self) -> Check:
+        """The verdict: every image must have its class, or one that is as sure."""
+        line = f"surest class of {self.output}: the same for {self.same} of {self.images} images"
+        line += f", as sure for {self.tied}" if self.tied else ""
+        line += f", at {self.where}" if self.where else ""
+        return Check("surest", not self.where, line, dict(same=self.same, images=self.images))
+
+
 def relative_error(wanted: np.ndarray, given: np.ndarray) -> float:
     """The largest difference over the standard deviation of what is wanted."""
     wanted, given = wanted.astype(np.float64), given.astype(np.float64)

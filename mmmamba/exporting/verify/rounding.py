@@ -16,7 +16,7 @@ from ..graphs import Graph
 from .batches import Batch
 from .checks import relative_error
 
-TASKS = ("backbone", "segmentation")
+TASKS = ("backbone", "segmentation", "classification")
 """Those whose every part can be computed in float64."""
 
 
