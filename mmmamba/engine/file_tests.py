@@ -30,7 +30,7 @@ def use_file(cfg: Config, path: str, device: str) -> None:
             f"{cfg.get('default_scope')}: name the config that it was exported of"
             + (f" ({metadata.origin.config})" if metadata.origin.config else "")
         )
-    register_model(metadata.task, path)
+    register_model(metadata.task)
     cfg.model = dict(type=kind, path=path, device=device)
     # MMPretrain's configs have it beside the model; a file prepares images by itself.
     cfg.pop("data_preprocessor", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..models.classifiers import need_mmpretrain
+from ..config.modules import need_mmpretrain
 
 
 class Opens(NamedTuple):
@@ -21,18 +21,15 @@ MODELS_OF = {
 }
 
 
-def register_model(task: str, path: str) -> Opens:
+def register_model(task: str) -> Opens:
     """The entry of a task in `MODELS_OF`, whose class is registered from then on.
-
-    Args:
-        path: of the file that is opened, for messages.
 
     Raises:
         UsageError: the library is not installed.
     """
     found = MODELS_OF[task]
     if found.library == "mmpretrain":
-        need_mmpretrain(f"{path}, an exported classifier,")
+        need_mmpretrain()
     # Late: the libraries take seconds to load.
     from . import opened  # noqa: F401
 

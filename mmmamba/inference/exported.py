@@ -47,7 +47,7 @@ def open_file(
             f"{path} is an exported backbone, whose maps are no results. Export a detector, "
             "segmentor or classifier; mmmamba bench measures backbones as well"
         )
-    scope, kind = register_model(metadata.task, str(path))
+    scope, kind = register_model(metadata.task)
     described = dict(classes=tuple(metadata.classes), palette=metadata.palette or None)
     cfg = Config(
         dict(

@@ -21,13 +21,13 @@ from torch import nn
 from ..checkpoints import CheckpointError, read_checkpoint
 from ..config.changes import apply_flags
 from ..config.find import find_config, weights_of
+from ..config.modules import need_mmpretrain
 from ..config.open import open_config
 from ..engine.preflight import check_fit
 from ..engine.reliability import LAST, RUN_CONFIG, find_last, load_whole
 from ..errors import UsageError
 from ..exporting.example import is_example
 from ..exporting.files import format_of
-from ..models.classifiers import need_mmpretrain
 from ..suggest import did_you_mean
 
 logger = logging.getLogger("mmmamba")
@@ -109,7 +109,7 @@ def model_settings(cfg: Config, name: str | Path) -> dict:
             f"{name} describes no model; name the config of a detector, segmentor or classifier"
         )
     if cfg.get("default_scope") == "mmpretrain":
-        need_mmpretrain(f"the classifier of {name}")
+        need_mmpretrain()
     if cfg.get("data_preprocessor") is not None:
         cfg.model.setdefault("data_preprocessor", cfg.data_preprocessor)
     return cfg.model

@@ -149,9 +149,9 @@ def test_names_are_as_many_as_classes(ours):
 
 
 def test_without_mmpretrain_one_line_says_what_to_install(resnet, images, monkeypatch, capsys):
-    monkeypatch.setattr("mmmamba.models.classifiers.find_spec", lambda name: None)
+    monkeypatch.setattr("mmmamba.config.modules.find_spec", lambda name: None)
     assert main(f"infer {resnet} {images}".split()) == 2
-    assert "needs mmpretrain, which is not installed: pip install" in capsys.readouterr().err
+    assert "made by mmpretrain, which is not installed: pip install" in capsys.readouterr().err
 
 
 def test_bench_at_the_size_of_their_tests(ours, resnet, tmp_path, capsys):

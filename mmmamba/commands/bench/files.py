@@ -130,7 +130,7 @@ def _results(path: str, runtime: Runtime, images: torch.Tensor) -> tuple[nn.Modu
     if runtime.metadata.task == "backbone":
         arrays = dict(images=images.numpy())
         return nn.Identity(), lambda: runtime.run(arrays)
-    library, kind = register_model(runtime.metadata.task, path)
+    library, kind = register_model(runtime.metadata.task)
     model = MODELS.build(dict(type=kind, path=path, runtime=runtime)).eval()
     size = tuple(images.shape[2:])
     meta = dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0))

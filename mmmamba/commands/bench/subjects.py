@@ -14,13 +14,13 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from ...acceleration.graphs import graph_model
+from ...config.modules import need_mmpretrain
 from ...engine.kept_casts import KeptCasts
 from ...engine.predicting import full_precision_results
 from ...engine.preflight import check_fit
 from ...errors import UsageError
 from ...inference.opening import model_settings
 from ...models.backbones import create_backbone
-from ...models.classifiers import need_mmpretrain
 from ...models.image_channels import image_channels
 from ...suggest import did_you_mean
 from ..untrained import build_untrained
@@ -146,7 +146,7 @@ def check_model(path: Path, cfg: Config) -> None:
             f"(default_scope is {scope!r})"
         )
     if scope == "mmpretrain":
-        need_mmpretrain(f"the classifier of {path}")
+        need_mmpretrain()
 
 
 def _graphed(model: nn.Module, task: Task) -> nn.Module:
