@@ -1,4 +1,8 @@
 _base_ = "./spatialmamba_t_300e_imagenet.py"
 
 model = dict(backbone=dict(arch="spatialmamba_b", drop_path_rate=0.5))
+custom_hooks = [
+    dict(type="EMAHook", momentum=1e-4, update_buffers=True, priority=49),
+    dict(type="MESAHook", weight=2.0, begin=0.25),
+]
 expected = dict(metrics={"accuracy/top1": 85.3})

@@ -1,3 +1,4 @@
+# The average of the weights teaches from epoch 75 (MESA).
 _base_ = [
     "../_base_/models/classifier.py",
     "../_base_/datasets/imagenet_224.py",
@@ -5,7 +6,14 @@ _base_ = [
     "../_base_/default_runtime_cls.py",
 ]
 
-model = dict(backbone=dict(type="SpatialMamba", arch="spatialmamba_t", drop_path_rate=0.2))
+model = dict(
+    type="DistilledClassifier",
+    backbone=dict(type="SpatialMamba", arch="spatialmamba_t", drop_path_rate=0.2),
+)
+custom_hooks = [
+    dict(type="EMAHook", momentum=1e-4, update_buffers=True, priority=49),
+    dict(type="MESAHook", weight=1.0, begin=0.25),
+]
 expected = dict(
     metrics={"accuracy/top1": 83.5},
     source="https://github.com/EdwardChasel/Spatial-Mamba, table of classification results",

@@ -46,6 +46,8 @@ class Numbers(NamedTuple):
     drop_path: float = 0.2
     epochs: int = 300
     precision: str = "float16"
+    mesa: float | None = None
+    """The weight of what the average teaches from a quarter of the training on."""
 
 
 SWIN = Numbers()
@@ -55,7 +57,7 @@ EFFICIENT = Numbers(lr=2e-3, decay=0.04, batch=2048, start=1e-7, end=1e-6, clip=
 VIM_T = Numbers(decay=0.1, warmup=5, clip=None, average=0.99996, drop_path=0.0, precision="float32")
 VIM_S = VIM_T._replace(decay=0.05, batch=512, drop_path=0.05)
 STRIDE_8 = VIM_T._replace(lr=1e-5, decay=1e-8, warmup=0, epochs=30)
-LAMB = Numbers(lr=5e-3, batch=4096, start=5e-6, average=0.9998, epochs=310)
+LAMB = Numbers(lr=5e-3, batch=4096, start=5e-6, average=0.9998, epochs=310, mesa=0.5)
 MOBILE = Numbers(lr=3e-3, start=3e-6, end=3e-5, average=0.9998, drop_path=0.0)
 MOBILE_B = MOBILE._replace(drop_path=0.03)
 PLAIN = Numbers(lr=2e-3, batch=2048, warmup=20, start=2e-6, end=2e-5, clip=1.0, precision="float32")
@@ -97,9 +99,12 @@ RECIPES = {
     "efficientvmamba_s_300e": EFFICIENT,
     "efficientvmamba_b_300e": EFFICIENT._replace(batch=1024),
     "groupmamba_t_300e": SWIN._replace(drop_path=0.05),
-    "mlla_t_300e": SWIN,
-    "mlla_s_300e": HALF._replace(drop_path=0.3),
-    "mlla_b_300e": HALF._replace(drop_path=0.5),
+    "groupmamba_t_300e-distilled": SWIN._replace(drop_path=0.05),
+    "groupmamba_s_300e-distilled": SWIN._replace(drop_path=0.05),
+    "groupmamba_b_300e-distilled": SWIN._replace(drop_path=0.05),
+    "mlla_t_300e": SWIN._replace(mesa=1.0),
+    "mlla_s_300e": HALF._replace(drop_path=0.3, mesa=1.5),
+    "mlla_b_300e": HALF._replace(drop_path=0.5, mesa=2.0),
     "msvmamba_n_300e": SWIN,
     "msvmamba_m_300e": SWIN,
     "msvmamba_t_300e": SWIN,
@@ -117,21 +122,30 @@ RECIPES = {
     "mambar_l_100e": MIDDLE,
     "mambar_l_20e": TUNED,
     "mobilemamba_t2_300e": MOBILE,
+    "mobilemamba_t2_1000e-distilled": MOBILE._replace(epochs=1000),
     "mobilemamba_t4_300e": MOBILE,
+    "mobilemamba_t4_1000e-distilled": MOBILE._replace(epochs=1000),
     "mobilemamba_s6_300e": MOBILE,
+    "mobilemamba_s6_1000e-distilled": MOBILE._replace(epochs=1000),
     "mobilemamba_b1_300e": MOBILE_B,
+    "mobilemamba_b1_1000e-distilled": MOBILE_B._replace(epochs=1000),
     "mobilemamba_b2_300e": MOBILE_B,
+    "mobilemamba_b2_1000e-distilled": MOBILE_B._replace(epochs=1000),
     "mobilemamba_b4_300e": MOBILE_B,
+    "mobilemamba_b4_1000e-distilled": MOBILE_B._replace(epochs=1000),
     "plainmamba_l1_300e": PLAIN._replace(warmup=15, clip=5.0, average=None, precision="float16"),
     "plainmamba_l2_300e": PLAIN,
     "plainmamba_l3_300e": PLAIN._replace(lr=1e-3, batch=1024, start=1e-6, end=1e-5, drop_path=0.4),
-    "spatialmamba_t_300e": SWIN,
-    "spatialmamba_s_300e": SWIN._replace(drop_path=0.3),
-    "spatialmamba_b_300e": SWIN._replace(drop_path=0.5),
+    "spatialmamba_t_300e": SWIN._replace(mesa=1.0),
+    "spatialmamba_s_300e": SWIN._replace(drop_path=0.3, mesa=1.5),
+    "spatialmamba_b_300e": SWIN._replace(drop_path=0.5, mesa=2.0),
     "vssd_m_300e": SWIN,
     "vssd_t_300e": SWIN,
     "vssd_s_300e": LOW._replace(drop_path=0.4),
     "vssd_b_300e": LOW._replace(drop_path=0.6),
+    "vssd_t_300e-mesa": SWIN._replace(mesa=1.0),
+    "vssd_s_300e-mesa": LOW._replace(drop_path=0.4, mesa=1.5),
+    "vssd_b_300e-mesa": LOW._replace(drop_path=0.6, mesa=2.0),
     "vim_f_t_300e": VIM_T,
     "vim_f_s_300e": VIM_S,
     "vim_f_v1_t_300e": VIM_T,
@@ -151,7 +165,13 @@ SAMPLED = {
     "plainmamba_l3",
     "vssd_s",
     "vim_f_t",
-}  # Stages of Mamba-R that lead to another.
+}
+TEACHERS = {
+    "groupmamba": ("regnety_160.deit_in1k", "hard", 0.5),
+    "mobilemamba": ("tresnet_v2_l.miil_in21k_ft_in1k", "soft", 1.0, 5.0, 1.0),
+}
+"""Kind, then temperature where there is one, weight, and the labels' weight where it is stated."""
+# Stages of Mamba-R that lead to another.
 UNFINISHED = {f"mambar_{size}_{epochs}" for size in "sbl" for epochs in ("300e", "100e")}
 WITHOUT_TEACHER = {"groupmamba_t_300e": 82.5}
 """From the table of ablations: the weights that were published had one."""
@@ -219,6 +239,11 @@ def test_numbers(name: str) -> None:
     assert (wrapper.clip_grad and wrapper.clip_grad.max_norm) == wanted.clip
     averages = [1 - hook.momentum for hook in cfg.custom_hooks if hook.type == "EMAHook"]
     assert averages == ([] if wanted.average is None else [pytest.approx(wanted.average)])
+    mesa = [(hook.weight, hook.begin) for hook in cfg.custom_hooks if hook.type == "MESAHook"]
+    assert mesa == ([] if wanted.mesa is None else [(wanted.mesa, 0.25)])
+    if teacher := cfg.model.get("teacher"):
+        teacher = (teacher.model, *cfg.model.distillation.values())
+    assert teacher == TEACHERS.get(name.partition("_")[0] if "distilled" in name else "")
     assert type(optimizer).__name__ == ("Lamb" if "mambavision" in name else "AdamW")
     groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     names = dict(model.named_parameters())
@@ -252,8 +277,8 @@ def test_expects_the_published_accuracy(name: str) -> None:
         assert expected is None
         return
     assert expected.source and expected.verified is False
-    arch, _, way = name.partition("_300e-") if "-" in name else (arch_of(name), "", "")
-    files = list_published(arch, f"classification{way and '_'}{way}")
+    arch, way = arch_of(name), name.partition("-")[2]
+    files = list_published(arch, f"classification_{way}") or list_published(arch, "classification")
     known = files[0].expected["top1"] if files else published_sizes()[arch].top1
     assert dict(expected.metrics) == {"accuracy/top1": WITHOUT_TEACHER.get(name, known)}
 
