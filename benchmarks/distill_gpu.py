@@ -24,6 +24,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
+from torch import nn
 
 import mmmamba.classification  # noqa: F401
 from mmmamba.acceleration.graphs import graph_model
@@ -133,10 +134,15 @@ def arithmetic(run: Run) -> float:
     return sum(multiply_adds(lambda: sum(run.losses().values()).backward()).values())
 
 
-def teacher_alone(args: argparse.Namespace) -> dict[str, Any]:
+def teacher_alone(args: argparse.Namespace, channels_last: bool) -> dict[str, Any]:
+    """The teacher's forward pass, as it is or with its convolutions channels-last in memory."""
     run = Run("soft", args)
     teacher, images = run.model.teacher(), run.model.data_preprocessor(run.batch, True)["inputs"]
     macs = sum(multiply_adds(lambda: teacher(images)).values())
+    if channels_last:
+        for module in teacher.network.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(memory_format=torch.channels_last)
     graph_model(run.model, args.graphs)
 
     def ask() -> None:
@@ -144,9 +150,8 @@ def teacher_alone(args: argparse.Namespace) -> dict[str, Any]:
 
     wall_ms(ask, WARMUP)
     clean()
-    return dict(
-        run="teacher's forward pass", ms=wall_ms(ask, args.steps), macs=macs, gib=peak_gib()
-    )
+    name = "teacher's forward pass" + (", channels-last" if channels_last else "")
+    return dict(run=name, ms=wall_ms(ask, args.steps), macs=macs, gib=peak_gib())
 
 
 def measure(row: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -194,8 +199,9 @@ def main() -> int:
         Column("GiB", "gib", ".1f"),
     )
     rows = [measure(row, args) for row in ROWS]
-    clean()
-    rows.append(teacher_alone(args))
+    for channels_last in (False, True):
+        clean()
+        rows.append(teacher_alone(args, channels_last))
     alone = rows[0]
     for row in rows:
         ratios = dict(times=row["ms"] / alone["ms"], times_macs=row["macs"] / alone["macs"])

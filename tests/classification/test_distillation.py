@@ -179,6 +179,20 @@ def test_mixed_images_keep_soft_labels():
     torch.testing.assert_close(found["loss_labels"], wanted)
 
 
+def test_what_a_teacher_is_stands_in_the_log(caplog):
+    with caplog.at_level("INFO", "mmmamba"):
+        build(teacher=RANDOM | dict(size=96)).teacher()
+    (told,) = caplog.messages
+    assert told.startswith("teacher timm test_resnet: 0.4 M parameters, images normalised anew, ")
+    assert told.endswith("images resized to 96 x 96")
+
+
+def test_maps_are_no_logits():
+    model = build(teacher=RANDOM | dict(library="mmmamba", model=BACKBONE | dict(classifier=False)))
+    with pytest.raises(UsageError, match="VMamba was asked .* gave a tuple; .*classifier=True"):
+        losses(model)
+
+
 def test_a_teacher_sees_images_of_its_own_mean_channels_and_size():
     pixels = torch.rand(2, 3, 8, 8) * 255
     ours = Normalised((1.0, 2.0, 3.0), (4.0, 5.0, 6.0), rgb=False)
@@ -186,14 +200,14 @@ def test_a_teacher_sees_images_of_its_own_mean_channels_and_size():
     given = (pixels - torch.tensor(ours.mean)[:, None, None]) / torch.tensor(ours.std)[
         :, None, None
     ]
-    teacher = Teacher(nn.Identity(), ours, theirs, size=(8, 8))
+    teacher = Teacher(nn.Flatten(), ours, theirs, size=(8, 8))
     wanted = pixels.flip(1) - torch.tensor(theirs.mean)[:, None, None]
     wanted = wanted / torch.tensor(theirs.std)[:, None, None]
-    torch.testing.assert_close(teacher(given)[0], wanted)
-    assert Teacher(nn.Identity(), theirs, theirs, size=(12, 10))(given)[0].shape == (2, 3, 12, 10)
-    assert Teacher(nn.Identity(), theirs, theirs)(given)[0] is not None
+    torch.testing.assert_close(teacher(given)[0], wanted.flatten(1))
+    other = Teacher(nn.Flatten(), theirs, theirs, size=(12, 10))
+    assert other(given)[0].shape == (2, 3 * 12 * 10) and other.renormalise is None
     with pytest.raises(UsageError, match="wants images of 3 channels, the student's have 1"):
-        Teacher(nn.Identity(), Normalised((0.0,), (1.0,)), theirs)
+        Teacher(nn.Flatten(), Normalised((0.0,), (1.0,)), theirs)
 
 
 def test_teachers_of_every_library_say_what_their_networks_say(tmp_path):

@@ -29,6 +29,7 @@ from ..engine.tiny_runs import differences
 from .tiny import BACKBONE, CLASSES, batch, build, losses, settings
 
 HOOKS = [dict(type="EMAHook", momentum=0.1), dict(type="MESAHook", weight=1.5, begin=0.4)]
+HEAD_WEIGHT = "backbone.classifier.head.weight"
 # Dropout, so that each step draws random numbers.
 HEAD = dict(num_classes=CLASSES, in_channels=32, mid_channels=[8], dropout_rate=0.5)
 MODEL = settings(
@@ -103,6 +104,10 @@ def test_the_term_is_of_the_average_in_evaluation():
     found = losses(model)
     images = model.data_preprocessor(batch(), training=True)["inputs"]
     torch.testing.assert_close(found["loss_mesa"], 2 * mesa_loss(model(images), average(images)))
+    # Its weights are changed behind autograd's back, one number at a time too.
+    average.backbone.classifier.head.weight.data[0, 1] += 1
+    assert losses(model)["loss_mesa"] != found["loss_mesa"]
+    average.backbone.classifier.head.weight.data[0, 1] = before[HEAD_WEIGHT][0, 1]
     found["loss_mesa"].backward()
     assert model.backbone.classifier.head.weight.grad.any() and not average.training
     assert all(torch.equal(x, before[name]) for name, x in average.state_dict().items())

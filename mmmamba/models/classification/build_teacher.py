@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,6 +22,8 @@ from mmmamba.errors import UsageError
 
 from ..backbones.factory import create_backbone
 from .teacher import Normalised, Teacher
+
+logger = logging.getLogger("mmmamba")
 
 IMAGENET = Normalised((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 TIMM_FILES = KeyMap(under=("state_dict_ema", "model_ema", "state_dict", "model"))
@@ -119,7 +122,9 @@ def build_teacher(
     if chosen.mean is not None and chosen.std is not None:
         wanted = Normalised(tuple(chosen.mean), tuple(chosen.std), wanted.rgb)
     size = (chosen.size,) * 2 if isinstance(chosen.size, int) else chosen.size
-    return Teacher(network, Normalised.by(preprocessor), wanted, size)
+    teacher = Teacher(network, Normalised.by(preprocessor), wanted, size)
+    logger.info("teacher %s: %s", chosen.label, teacher)
+    return teacher
 
 
 def _timm(chosen: TeacherSettings, classes: int) -> tuple[nn.Module, Normalised]:
@@ -171,7 +176,7 @@ def _mmmamba(chosen: TeacherSettings, classes: int) -> tuple[nn.Module, Normalis
     if isinstance(chosen.model, str):
         network = create_backbone(chosen.model, **options)
     else:
-        network = MODELS.build(dict(chosen.model) | options)
+        network = MODELS.build(options | dict(chosen.model))
     weights = published(chosen.model).url if chosen.pretrained else chosen.checkpoint
     if weights is not None:
         network.load_weights(weights)

@@ -18,7 +18,7 @@ from mmmamba.layers import DistilledHeads
 
 from .build_teacher import TeacherSettings, build_teacher
 from .distillation import Distillation, mesa_loss, settings
-from .teacher import Asked, Teacher
+from .teacher import Asked, Average, Teacher
 
 
 @MODELS.register_module()
@@ -57,7 +57,7 @@ class DistilledClassifier(ImageClassifier):
         self.distillation = settings(Distillation, "distillation", distillation or {})
         self._chosen = None if teacher is None else settings(TeacherSettings, "teacher", teacher)
         self._teacher: Teacher | None = None
-        self._average: Asked | None = None
+        self._average: Average | None = None
         self._heads = [m for m in self.backbone.modules() if isinstance(m, DistilledHeads)]
         for heads in self._heads:
             heads.apart = teacher is not None
@@ -76,7 +76,7 @@ class DistilledClassifier(ImageClassifier):
 
     def learn_from_average(self, average: nn.Module | None) -> None:
         """Take the average of this classifier's weights, a copy of it, for `loss_mesa`."""
-        self._average = None if average is None else Asked(average)
+        self._average = None if average is None else Average(average)
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
         # They go first: what they need on their way is free when the student's pass begins.

@@ -34,11 +34,27 @@ class Asked:
         with torch.no_grad():
             if self.network.training:
                 self.network.eval()
-            return (self.logits(images).float(),)
+            found = self.logits(images)
+        if not isinstance(found, Tensor) or found.dim() != 2:
+            raise UsageError(
+                f"a {type(self.network).__name__} was asked for logits (B, classes) and gave a "
+                f"{type(found).__name__}; a backbone gives them with classifier=True"
+            )
+        return (found.float(),)
 
     def logits(self, images: Tensor) -> Tensor:
-        """What the network says, in the precision that the student has now."""
+        """What the network says."""
         return self.network(images)
+
+
+class Average(Asked):
+    """The average of a student's weights, in the precision that the student has now."""
+
+    def logits(self, images: Tensor) -> Tensor:
+        # Layers that lay out their weights for inference on a CPU tell later weights by a sample,
+        # which a small step of an average may leave as it is: in training they lay out nothing.
+        with torch.set_grad_enabled(images.device.type == "cpu"):
+            return self.network(images)
 
 
 @dataclass(frozen=True)
@@ -107,6 +123,15 @@ class Teacher(Asked):
         )
         self.renormalise = None if same else (scale.float(), shift.float())
         self._device: torch.device | None = None
+
+    def __str__(self) -> str:
+        millions = sum(p.numel() for p in self.network.parameters()) / 1e6
+        said = [f"{millions:.1f} M parameters"]
+        if self.renormalise is not None or self.flips:
+            said.append("images normalised anew")
+        if self.size is not None:
+            said.append(f"images resized to {self.size[0]} x {self.size[1]}")
+        return ", ".join(said)
 
     def logits(self, images: Tensor) -> Tensor:
         self._go_to(images.device)
