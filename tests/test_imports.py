@@ -45,11 +45,11 @@ def files() -> dict[str, Path]:
 FILES = files()
 
 
-def imported(file: Path) -> set[str]:
-    """Full names of the modules that a file imports, and of what it takes from them."""
+def imported(file: Path, tree: ast.AST | None = None) -> set[str]:
+    """Full names of the modules that a file, or a part of it, imports, and of what it takes."""
     package = ("mmmamba", *file.relative_to(PACKAGE).parent.parts)
     names = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree or ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -59,10 +59,10 @@ def imported(file: Path) -> set[str]:
     return names
 
 
-def modules_imported(file: Path) -> set[str]:
+def modules_of(names: Iterable[str]) -> set[str]:
     """Ours among them, without `mmmamba.`; a name taken from a module counts as that module."""
     found = set()
-    for name in imported(file):
+    for name in names:
         parts = name.split(".")
         if parts[0] != "mmmamba":
             continue
@@ -72,7 +72,7 @@ def modules_imported(file: Path) -> set[str]:
     return found
 
 
-IMPORTS = {name: modules_imported(file) - {name} for name, file in FILES.items()}
+IMPORTS = {name: modules_of(imported(file)) - {name} for name, file in FILES.items()}
 
 
 def floor(module: str) -> int:

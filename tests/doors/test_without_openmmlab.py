@@ -1,13 +1,20 @@
 """A backbone needs PyTorch and MMEngine; detectors, segmentors and their tools may be absent."""
 
+import ast
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from mmmamba.compat import extension
 
+from ..test_imports import FILES, imported, modules_of
+
 ROOT = Path(__file__).parents[2]
+FOREIGN = {"mmcv", "mmdet", "mmseg", "mmpretrain", "pycocotools", "matplotlib", "timm"}
 ABSENT = """
 import sys
 
@@ -38,6 +45,40 @@ for door in ("timm", "hub"):
 """
 
 
+def at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The imports of a module that run when it is imported: none of a function or of types."""
+    for node in body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield node
+        elif isinstance(node, ast.Try) or (
+            isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test)
+        ):
+            yield from at_import([*node.body, *node.orelse])
+
+
+def names_at_import(module: str) -> set[str]:
+    body = ast.parse(FILES[module].read_text()).body
+    return imported(FILES[module], ast.Module(list(at_import(body)), []))
+
+
+def test_no_file_that_an_import_reaches_imports_what_may_be_absent():
+    waiting = ["__init__", *(name for name in FILES if name.startswith("models.backbones."))]
+    seen: set[str] = set()
+    while waiting:
+        module = waiting.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        names = names_at_import(module)
+        tops = {name.split(".")[0] for name in names}
+        assert not tops & FOREIGN, f"import mmmamba reaches {module}, which imports {tops}"
+        waiting += modules_of(names)
+        # A module is imported behind the packages that it lies in.
+        waiting += [package for package in (module.rpartition(".")[0],) if package in FILES]
+    assert {"engine.log", "models.necks.efficientvit_fpn", "compat"} <= seen
+
+
+@pytest.mark.slow
 def test_a_backbone_needs_neither_detectors_nor_their_tools():
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
