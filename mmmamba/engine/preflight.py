@@ -222,8 +222,8 @@ def check_fit(model: torch.nn.Module) -> None:
     # By its name, as it needs mmpretrain.
     if type(head).__name__ == "LogitsHead" and not getattr(backbone, "is_classifier", True):
         raise UsageError(
-            f"LogitsHead takes the logits of a classifier, and {type(backbone).__name__} gives maps. "
-            "Write backbone=dict(classifier=True, num_classes=...) into the config's model"
+            f"LogitsHead takes logits, and {type(backbone).__name__} gives maps. Write "
+            "backbone=dict(classifier=True, num_classes=...) into the config's model"
         )
     try:
         check_maps(model)

@@ -11,6 +11,7 @@ from typing import Any
 from ...config.find import find_config
 from ...datasets.discovery import data_folder
 from ...errors import UsageError
+from .classifier import CLASSIFIER, classifiers
 from .heads import head_word, shipped_heads
 from .write import write_config
 
@@ -97,6 +98,9 @@ def parts_of(config: str | os.PathLike[str]) -> tuple[str, str]:
         for head, shipped in heads.items():
             if shipped.resolve() == path:
                 return backbone, head
+    for backbone, shipped in classifiers().items():
+        if shipped.resolve() == path:
+            return backbone, CLASSIFIER
     raise UsageError(
         f"data= takes configs that `mmmamba new` starts from, and {config} is none. Name backbone= "
         "and head= in its place, or the data in the config itself"
