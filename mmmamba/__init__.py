@@ -15,6 +15,7 @@ from . import compat
 compat.check_opencv()
 compat.install()
 compat.find_mmseg()
+compat.leave_language_models_out()
 
 # Imported for what they register.
 from .engine import reliability  # noqa: F401
