@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,31 +69,39 @@ def name_of(job: dict[str, Any]) -> str:
     return f"{job['kind']}-{job['backbone']}{start}"
 
 
-def run_all(jobs: list[dict[str, Any]], args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Jobs beside one another; what came of those that ended well."""
-    waiting, running, done = list(jobs), {}, []
+def run_all(jobs: list[dict[str, Any]], args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Jobs beside one another, each when what it needs is there; what came of them."""
+    waiting = list(jobs)
+    running: dict[subprocess.Popen, dict[str, Any]] = {}
+    done: set[str] = set()
     while waiting or running:
-        while waiting and len(running) < args.jobs:
-            job = waiting.pop(0)
-            log = (args.work_dir / f"{name_of(job)}.log").open("w")
-            command = [sys.executable, __file__, "--here", json.dumps(job)]
-            for flag in ("data", "work_dir", "iterations", "crops_iterations", "workers"):
-                command += [f"--{flag.replace('_', '-')}", str(getattr(args, flag))]
-            environment = os.environ | dict(OMP_NUM_THREADS="1")
-            process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, env=environment
-            )
-            running[process] = job
+        ready = [job for job in waiting if job.get("needs", "") in done | {""}]
+        for job in ready[: args.jobs - len(running)]:
+            waiting.remove(job)
+            running[begun(job, args)] = job
+        if not running:
+            print("not begun, as what they need failed:", *map(name_of, waiting))
+            return
         time.sleep(0.5)
         for process in [one for one in running if one.poll() is not None]:
             job = running.pop(process)
             if process.returncode:
                 print((args.work_dir / f"{name_of(job)}.log").read_text()[-1500:], flush=True)
                 continue
+            done.add(name_of(job))
             row = json.loads((args.work_dir / f"{name_of(job)}.json").read_text())
             print(row, flush=True)
-            done.append(row)
-    return done
+            yield row
+
+
+def begun(job: dict[str, Any], args: argparse.Namespace) -> subprocess.Popen:
+    """The process of a job."""
+    command = [sys.executable, __file__, "--here", json.dumps(job)]
+    for flag in ("data", "work_dir", "iterations", "crops_iterations", "workers"):
+        command += [f"--{flag.replace('_', '-')}", str(getattr(args, flag))]
+    log = (args.work_dir / f"{name_of(job)}.log").open("w")
+    environment = os.environ | dict(OMP_NUM_THREADS="1")
+    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
 
 
 def main() -> int:
@@ -131,19 +140,21 @@ def main() -> int:
         Column("AP50", "coco/bbox_mAP_50", ".3f"),
         Column("s", "seconds", ".0f"),
     )
-    first = [dict(kind="classify", backbone=one) for one in args.backbones]
-    # Those that begin with random weights need not wait.
-    first += [dict(kind="detect", backbone=one, start="random") for one in args.backbones]
-    last = [dict(kind="detect", backbone=one, start="crops") for one in args.backbones]
-    last += [dict(kind="distil", backbone=STUDENT, teacher=TEACHER)]
-    for jobs in (first, last):
-        for row in run_all(jobs, args):
-            (detected if row["kind"] == "detect" else classified).add(**row)
+    jobs = [dict(kind="classify", backbone=one) for one in args.backbones]
+    jobs += [dict(kind="detect", backbone=one, start="random") for one in args.backbones]
+    jobs += [
+        dict(kind="detect", backbone=one, start="crops", needs=f"classify-{one}")
+        for one in args.backbones
+    ]
+    if TEACHER in args.backbones:
+        taught = dict(kind="distil", backbone=STUDENT, teacher=TEACHER)
+        jobs.append(taught | dict(needs=f"classify-{TEACHER}"))
+    for row in run_all(jobs, args):
+        (detected if row["kind"] == "detect" else classified).add(**row)
         save(args.out, classified, detected)
     classified.show()
     detected.show()
-    wanted = len(first) + len(last)
-    return int(len(classified.rows) + len(detected.rows) < wanted)
+    return int(len(classified.rows) + len(detected.rows) < len(jobs))
 
 
 if __name__ == "__main__":
