@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 ZOO, CHECKPOINTS = ROOT / "docs" / "model_zoo.md", ROOT / "docs" / "checkpoints.md"
 FILES_COLUMNS = ["name", "task", "results", "file", "licence"]
 
+CLASSIFIERS = "imagenet"
 METHODS = {
     "mask_rcnn": "Mask R-CNN, COCO",
     "cascade_mask_rcnn": "Cascade Mask R-CNN, COCO",
@@ -85,6 +86,14 @@ and says their licence:
 
 {licences}
 
+## Classifiers
+The recipes by which the authors trained the backbones on ImageNet-1K, and the top-1 that they \
+print; [Pretraining](pretrain.md) tells
+of them. Behind `mesa` the average of the weights teaches, behind `distilled` another network. A \
+recipe without a figure leads to
+the next stage of its family.
+
+{classifiers}
 ## Detectors and segmentors
 AP is on COCO val2017, mIoU on ADE20K val, at one scale and (in brackets) at several with flips, \
 as printed in the source; a ✓
@@ -119,7 +128,7 @@ def model_zoo_page(counts: dict[str, Count], configs: Path) -> str:
         HEAD,
         backbone_table(counts),
         NOTES.format(mambavision=", ".join(linear)),
-        LICENCES.format(licences=licence_notes()),
+        LICENCES.format(licences=licence_notes(), classifiers=classifier_table(configs)),
     ]
     for method, title in METHODS.items():
         parts += [f"### {title}\n", config_table(method, configs), "\n"]
@@ -192,6 +201,22 @@ def config_row(file: Path, detection: bool) -> str:
         ", ".join(_weights(found) for found in weights_of(file, cfg.model.backbone.arch)),
     ]
     return _row(cells)
+
+
+def classifier_table(configs: Path) -> str:
+    """The table of the ImageNet recipes."""
+    rows = [classifier_row(file) for file in sorted((configs / CLASSIFIERS).glob("*.py"))]
+    return _table(["config", "top-1", "source"], rows)
+
+
+def classifier_row(file: Path) -> str:
+    """One line of the table of ImageNet recipes."""
+    # Only values are read: MMPretrain need not be there.
+    expected = Config.fromfile(file, import_custom_modules=False).get("expected") or {}
+    top1 = f"{expected['metrics']['accuracy/top1']:.1f}" if expected else ""
+    mark = " ✓" if expected.get("verified") else ""
+    link = f"[{file.stem}](../configs/{CLASSIFIERS}/{file.name})"
+    return _row([link, top1 + mark, source_link(expected.get("source", ""))])
 
 
 def source_link(source: str) -> str:

@@ -16,10 +16,14 @@ pytest.importorskip("mmpretrain")
 import mmmamba.classification
 import mmmamba.detection  # noqa: F401  both, as tests of one process have them
 from mmmamba.checkpoints import CheckpointError, load_weights
+from mmmamba.config.open import open_config
 from mmmamba.errors import UsageError
 from mmmamba.models.backbones import MambaVision, Vim, VMamba
 from mmmamba.models.trunks.base import MambaBackbone
 
+from ..docs.blocks import blocks
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 FAMILIES = MambaBackbone.families()
 TINY = dict(type="VMamba", **VMamba.TINY)
 
@@ -258,6 +262,15 @@ def test_mmpretrains_own_constructor_asks_for_the_same() -> None:
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         theirs = build_optim_wrapper(model, settings).optimizer.param_groups
     assert {g["param_name"]: g["lr"] for g in theirs} == {n: g["lr"] for n, g in ours.items()}
+
+
+def test_the_page_shows_configs_that_open(tmp_path: Path) -> None:
+    shown = [block.text for block in blocks("docs/pretrain.md") if "../mask_rcnn/" in block.text]
+    assert len(shown) == 2
+    for text in shown:
+        (tmp_path / "mine.py").write_text(text.replace("..", str(CONFIGS)))
+        cfg = open_config(tmp_path / "mine.py")
+        assert cfg.model.backbone.arch == "vmamba_t" and "init_cfg" in cfg.model.backbone
 
 
 def test_frozen_stages_have_no_rate() -> None:

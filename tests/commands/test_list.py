@@ -18,7 +18,7 @@ def test_a_part_of_a_name(capsys: pytest.CaptureFixture) -> None:
     printed = capsys.readouterr().out
     lines = [" ".join(line.split()) for line in printed.splitlines()]
     assert "vmamba_t_s2l5 VMamba 224 30.706 4.858 82.5 published" in lines
-    assert "mask_rcnn/vmamba_t_s2l5_1x_coco vmamba_t_s2l5 47.4 42.7 – not yet" in lines
+    assert "mask_rcnn/vmamba_t_s2l5_1x_coco vmamba_t_s2l5 – 47.4 42.7 – not yet" in lines
     assert any(
         line.startswith("vmamba_t_s2l5 mask_rcnn_1x box AP 47.4, mask AP 42.7 MIT mask_rcnn")
         for line in lines

@@ -12,7 +12,15 @@ from mmmamba.checkpoints import list_published
 from mmmamba.checkpoints.catalogue import published_sizes
 from mmmamba.evaluation.counting import Count, count
 from mmmamba.models.backbones.factory import family_of
-from tools.make_model_zoo import METHODS, agrees, backbone_row, config_table, files_table
+from tools.make_model_zoo import (
+    CLASSIFIERS,
+    METHODS,
+    agrees,
+    backbone_row,
+    classifier_row,
+    config_table,
+    files_table,
+)
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "model_zoo.md").read_text(encoding="utf-8")
@@ -35,6 +43,15 @@ COUNTED = {
 @pytest.mark.parametrize("method", METHODS)
 def test_configs_on_the_page(method: str) -> None:
     assert config_table(method, ROOT / "configs") in PAGE, WRITE
+
+
+def test_recipes_of_classifiers_on_the_page() -> None:
+    files = sorted((ROOT / "configs" / CLASSIFIERS).glob("*.py"))
+    assert re.findall(rf"\(\.\./configs/{CLASSIFIERS}/(.+?)\)", PAGE) == [f.name for f in files], (
+        WRITE
+    )
+    # Each takes a tenth of a second to read.
+    assert all(classifier_row(file) in PAGE for file in files[::10]), WRITE
 
 
 @pytest.mark.parametrize("name", COUNTED)

@@ -14,7 +14,12 @@ from ...errors import UsageError
 from ...suggest import did_you_mean
 from .rows import DEFAULT, TABLES, file_name, known_names, list_everything
 
-METRICS = {"coco/bbox_mAP": "box AP", "coco/segm_mAP": "mask AP", "mIoU": "mIoU"}
+METRICS = {
+    "accuracy/top1": "top-1",
+    "coco/bbox_mAP": "box AP",
+    "coco/segm_mAP": "mask AP",
+    "mIoU": "mIoU",
+}
 PLAIN_WIDTH = 160
 """Columns of a file or a pipe, where nothing says how wide it is."""
 
