@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ OTHER_LOGITS = [r"(classifier\.)?(dist_)?head\.(l\.)?(weight|bias)"]
 """What of published weights is made for ImageNet's classes."""
 TOP5 = 5
 LENGTH = re.compile(r"_(\d+)e_")
+WHOLE = 200
+"""Epochs that train from nothing: a recipe of fewer goes on where another ended."""
 DATASET = """\
         _delete_=True,
         type="CustomDataset",
@@ -44,10 +47,10 @@ val_evaluator = [
 
 
 def classifiers() -> dict[str, Path]:
-    """Our recipes of classifiers by backbone; of several the one that trains the longest."""
+    """Our recipes of classifiers by backbone; no student's and no later stage's."""
     names = sorted(list_backbones(), key=len, reverse=True)
     found: dict[str, Path] = {}
-    for path in sorted(filter(_is_recipe, list_configs()), key=_length, reverse=True):
+    for path in filter(_is_recipe, list_configs(f"{FOLDER}/*")):
         name = next((name for name in names if path.stem.startswith(f"{name}_")), None)
         if name is not None:
             found.setdefault(name, path)
@@ -69,19 +72,30 @@ def classifier_recipe(backbone: str) -> tuple[Path, Config]:
         config = Config.fromfile(known[backbone])
         _begin_with_published(config, backbone)
         return known[backbone], config
-    siblings = [path for name, path in known.items() if family_of(name) is family]
-    path = siblings[0] if siblings else known[REFERENCE]
+    siblings = [name for name in known if family_of(name) is family]
+    path = known[_nearest(backbone, siblings) if siblings else REFERENCE]
     config = Config.fromfile(path)
-    kept = config.model.backbone if siblings else {}
-    config.model.backbone = {
-        **{key: value for key, value in kept.items() if key != "drop_path_rate"},
-        "type": family.__name__,
-        "arch": backbone,
-        "classifier": True,
-        "num_classes": config.model.backbone.num_classes,
-    }
+    # What else the other has was chosen for its size.
+    config.model.backbone = dict(
+        type=family.__name__,
+        arch=backbone,
+        classifier=True,
+        num_classes=config.model.backbone.num_classes,
+    )
     _begin_with_published(config, backbone)
     return path, config
+
+
+def _nearest(backbone: str, siblings: list[str]) -> str:
+    """`vim_s` for `vim_s_det`; else the sibling whose name is most like the backbone's."""
+    whole = [name for name in siblings if backbone.startswith(f"{name}_")]
+    matcher = SequenceMatcher(None, backbone, backbone)
+
+    def alike(name: str) -> float:
+        matcher.set_seq1(name)
+        return matcher.ratio()
+
+    return max(whole or siblings, key=alike)
 
 
 def _begin_with_published(config: Config, backbone: str) -> None:
@@ -128,8 +142,8 @@ def _topk(classes: int) -> tuple[int, ...]:
 
 
 def _is_recipe(path: Path) -> bool:
-    # A student's needs its teacher, and one of images of another size is one of several stages.
-    plain = path.stem.endswith(f"_{FOLDER}") and "distil" not in path.stem
+    # A student's needs its teacher, and what is short or has other images is one of several stages.
+    plain = path.stem.endswith(f"_{FOLDER}") and _length(path) >= WHOLE
     return path.parent.name == FOLDER and plain
 
 

@@ -83,7 +83,7 @@ def plan_schedule(base: Config, images: int, batch: int, length: int | None = No
         length,
         val_interval,
         log_interval,
-        cfg.to_dict()["param_scheduler"],
+        cfg.to_dict().get("param_scheduler") or [],
         rate,
         _changed_hooks(base, cfg),
         stopping,
