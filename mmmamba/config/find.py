@@ -69,4 +69,9 @@ def weights_of(config: Path, arch: str) -> list[Published]:
         return []
     # Names of published tasks are those of our folders and schedules: `mask_rcnn` and `1x`.
     schedule = config.stem.removeprefix(f"{arch}_").split("_")[0]
+    if config.parent.name == "imagenet":
+        # As `300e`, `1000e-distilled`: most authors have one file, however it was trained.
+        kind = schedule.partition("-")[2]
+        special = list_published(arch, f"classification_{kind}") if kind else []
+        return special or list_published(arch, "classification")
     return list_published(arch, f"{config.parent.name}_{schedule}")

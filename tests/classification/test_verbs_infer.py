@@ -20,6 +20,7 @@ from torch import nn
 
 import mmmamba
 from mmmamba.commands import main
+from mmmamba.config.find import find_config, weights_of
 from mmmamba.engine.precision import Precision
 from mmmamba.engine.predicting import predict_in
 from mmmamba.errors import UsageError
@@ -146,6 +147,27 @@ def test_names_are_as_many_as_classes(ours):
     meta = dict(dataset_meta=dict(classes=CLASSES[:2]))
     with pytest.raises(UsageError, match="tells 3 classes apart, .* names 2"):
         find_classes(model, Config(dict(default_scope="mmpretrain")), meta)
+
+
+def test_its_authors_weights_are_known():
+    for name, task in (
+        ("vmamba_t_300e_imagenet", "classification"),
+        ("mobilemamba_t2_300e_imagenet", "classification"),
+        ("mobilemamba_t2_1000e-distilled_imagenet", "classification_distilled"),
+        ("groupmamba_t_300e-distilled_imagenet", "classification"),
+    ):
+        config = find_config(f"imagenet/{name}")
+        (found,) = weights_of(config, name.split("_300e")[0].split("_1000e")[0])
+        assert found.task == task
+
+
+def test_a_file_of_the_backbone_is_all_of_a_classifier_that_ends_in_it(ours, tmp_path):
+    """As authors publish it, without `backbone.` before the names."""
+    held = torch.load(ours / "epoch_1.pth")["state_dict"]
+    plain = {name.removeprefix("backbone."): value for name, value in held.items()}
+    torch.save(plain, tmp_path / "plain.pth")
+    model = Predictor(ours / "run.py", tmp_path / "plain.pth").model
+    torch.testing.assert_close(dict(model.state_dict()), held)
 
 
 def test_without_mmpretrain_one_line_says_what_to_install(resnet, images, monkeypatch, capsys):
