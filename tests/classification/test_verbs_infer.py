@@ -29,7 +29,7 @@ from mmmamba.inference.predictor import Predictor, _check_task
 from mmmamba.structures.classes import Classes
 from mmmamba.visualization.predictions import draw_classification
 
-from .verbs_runs import CLASSES, OURS, RESNET, write_images, write_run
+from .verbs_runs import CLASSES, OURS, RESNET, write_clip, write_images, write_run
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +91,7 @@ def test_a_folder_of_images(run, images, tmp_path, capsys, request):
 
 
 def test_a_video_s_frames_have_a_row_each(ours, tmp_path):
-    video = cv2.VideoWriter(str(tmp_path / "a.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 10, (128, 96))
-    for level in (0, 120, 250):
-        video.write(np.full((96, 128, 3), level, np.uint8))
-    video.release()
+    write_clip(tmp_path / "a.mp4")
     assert main(f"infer {ours} {tmp_path}/a.mp4 --out {tmp_path}/out --every 2".split()) == 0
     with (tmp_path / "out/predictions.csv").open() as file:
         rows = list(csv.DictReader(file))

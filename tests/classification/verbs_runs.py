@@ -80,6 +80,14 @@ def write_run(folder: Path, model: str, root: Path | str = "", **changes: Any) -
     return folder
 
 
+def write_clip(path: Path) -> None:
+    """A video of three frames."""
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (128, 96))
+    for level in (0, 120, 250):
+        video.write(np.full((96, 128, 3), level, np.uint8))
+    video.release()
+
+
 def write_images(root: Path, count: int = 2) -> Path:
     """Class folders of drawn images of several shapes."""
     random = np.random.default_rng(0)
