@@ -232,6 +232,17 @@ TABLES = {
         },
         arrange=above_the_limit,
     ),
+    "pretraining": Page(
+        Source("pretraining", "detectors"),
+        {
+            "backbone": lambda row: model()(dict(model=row["backbone"])),
+            "AP from random weights": number("coco/bbox_mAP@random", ".3f"),
+            "AP from the classifier's": number("coco/bbox_mAP@crops", ".3f"),
+            "AP50 from random weights": number("coco/bbox_mAP_50@random", ".3f"),
+            "AP50 from the classifier's": number("coco/bbox_mAP_50@crops", ".3f"),
+        },
+        arrange=side_by_side("backbone", by="start", values=("coco/bbox_mAP", "coco/bbox_mAP_50")),
+    ),
     "map_format": Page(
         Source("map_format_gpu", "formats"),
         {

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from recipes import BLOOD_CELLS, _backbone, _base, _loader, _schedule
 
 MARGIN = 0.1
-"""Of a box's sides, around it."""
+"""Share of a box's sides that is cut out around it."""
 SIDE = 128
 """Pixels that crops are resized to."""
 CLASSIFIERS = {
@@ -135,10 +135,14 @@ def _classifier(backbone: str) -> dict:
 def faster_rcnn(
     backbone: str, data: Path, iterations: int, workers: int, start: str | None = None
 ) -> Config:
-    """Cells in whole photographs; the backbone starts from a run's folder, if one is named."""
+    """Cells in whole photographs; the backbone starts from a run's checkpoint, if one is named."""
     config, widths, neck = _backbone(backbone)
     if start is not None:
         config["init_cfg"] = dict(type="Pretrained", checkpoint=start)
+        if backbone in CLASSIFIERS:
+            config["init_cfg"]["prefix"] = "backbone."
+        if config.get("cls_token") == "none":
+            config["init_cfg"]["allow_unexpected"] = [r"tokens\.cls_token"]
     cfg = _base(
         "models/mask_rcnn_fpn",
         "datasets/coco_detection",

@@ -41,7 +41,9 @@ def train(job: dict[str, Any], args: argparse.Namespace) -> None:
     kind, backbone = job["kind"], job["backbone"]
     runs = args.work_dir.absolute()
     if kind == "detect":
-        start = str(runs / f"classify-{backbone}") if job["start"] == "crops" else None
+        start = None
+        if job["start"] == "crops":
+            start = str(runs / f"classify-{backbone}" / f"iter_{args.crops_iterations}.pth")
         cfg = faster_rcnn(backbone, args.data, args.iterations, args.workers, start)
     elif kind == "distil":
         teacher = runs / f"classify-{TEACHER}" / f"iter_{args.crops_iterations}.pth"
