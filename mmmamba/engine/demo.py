@@ -8,12 +8,15 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..datasets.shape_crops import make_crops
 from ..datasets.shapes import CLASSES, PALETTE, SEG_CLASSES, SEG_PALETTE, ShapesSpec, make_shapes
 from ..errors import UsageError
 
 DEFAULT_SPEC = ShapesSpec(size=96)
 EPOCHS = 5
 BATCH_SIZE = 4
+CROPS = 4
+"""Shapes cut out for an image of them, in a batch of a classifier."""
 LEARNING_RATE = 6e-4
 WARMUP = 0.08
 """Share of the iterations."""
@@ -34,17 +37,22 @@ def apply_demo(cfg: Config, data_root: str | Path, spec: ShapesSpec | None = Non
     path, and its published weights, which are not fetched.
 
     Raises:
-        UsageError: the config is neither MMDetection's nor MMSegmentation's.
+        UsageError: the config is of none of the libraries that are known.
     """
-    libraries = {"mmdet": _scale_detection, "mmseg": _scale_segmentation}
+    libraries = {
+        "mmdet": _scale_detection,
+        "mmseg": _scale_segmentation,
+        "mmpretrain": _scale_classification,
+    }
     scope = cfg.get("default_scope")
     if scope not in libraries:
         raise UsageError(
-            f"--demo knows configs of default_scope {' and '.join(map(repr, libraries))}, not "
+            f"--demo knows configs of default_scope {', '.join(map(repr, libraries))}, not "
             f"{scope!r}"
         )
     spec = spec or DEFAULT_SPEC
-    root = make_shapes(data_root, spec)
+    make = make_crops if scope == "mmpretrain" else make_shapes
+    root = make(data_root, spec)
     _scale_backbone(cfg.model.backbone, spec.size)
     libraries[scope](cfg, root, spec)
     for key in ("load_from", "expected", "auto_scale_lr"):
@@ -120,6 +128,50 @@ def _scale_segmentation(cfg: Config, root: Path, spec: ShapesSpec) -> None:
     _replace_optimizer(cfg, iterations)
     cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=iterations)
     cfg.default_hooks.checkpoint.update(interval=iterations, max_keep_ckpts=1, save_best=None)
+
+
+def _scale_classification(cfg: Config, root: Path, spec: ShapesSpec) -> None:
+    classes, model = len(CLASSES), cfg.model
+    # A student learns by itself, from images that are not mixed.
+    for key in ("teacher", "distillation", "train_cfg"):
+        model.pop(key, None)
+    model.type = "ImageClassifier"
+    for part in (model.backbone, model.head, model.get("data_preprocessor") or {}):
+        if "num_classes" in part:
+            part.num_classes = classes
+    model.head.topk = (1,)
+    load = [
+        dict(type="LoadImageFromFile"),
+        dict(type="Resize", scale=(spec.size, spec.size)),
+    ]
+    pack = dict(type="PackInputs")
+    batch = CROPS * BATCH_SIZE
+
+    def loader(split: str, pipeline: list) -> dict:
+        return dict(
+            batch_size=batch,
+            num_workers=0,
+            persistent_workers=False,
+            sampler=dict(type="DefaultSampler", shuffle=split == "train"),
+            collate_fn=dict(type="default_collate"),
+            dataset=dict(
+                type="CustomDataset",
+                data_root=str(root),
+                data_prefix=split,
+                metainfo=dict(classes=CLASSES, palette=PALETTE),
+                pipeline=pipeline,
+            ),
+        )
+
+    cfg.train_dataloader = loader("train", [*load, FLIPS, pack])
+    cfg.val_dataloader = loader("val", [*load, pack])
+    cfg.test_dataloader = cfg.val_dataloader
+    cfg.val_evaluator = [dict(type="Accuracy"), dict(type="SingleLabelMetric", items=("recall",))]
+    cfg.test_evaluator = cfg.val_evaluator
+    crops = sum(1 for _ in (root / "train").glob("*/*.png"))
+    _replace_optimizer(cfg, EPOCHS * math.ceil(crops / batch))
+    cfg.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=EPOCHS, val_interval=EPOCHS)
+    cfg.default_hooks.checkpoint.update(interval=EPOCHS, max_keep_ckpts=1, save_best=None)
 
 
 def _batches(spec: ShapesSpec) -> int:
