@@ -223,6 +223,16 @@ TABLES = {
             "better of them / eager": number("ratio", ".2f"),
         },
     ),
+    "export_gpu": Page(
+        Source("export_gpu", "speed"),
+        {
+            "backbone, images": lambda row: f"{row['model']}, {row['size']}",
+            "eager mode": joined(number("ms@eager", ".1f"), number("gpu@eager", ".1f")),
+            "CUDA graphs": joined(number("ms@graphs", ".1f"), number("gpu@graphs", ".1f")),
+            "`pt2`": joined(number("ms@pt2", ".1f"), number("gpu@pt2", ".1f")),
+        },
+        arrange=side_by_side("model", "size", by="form", values=("ms", "gpu")),
+    ),
     "export_names": Page(
         Source("export_names", "files"),
         {
