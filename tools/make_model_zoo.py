@@ -206,17 +206,24 @@ def config_row(file: Path, detection: bool) -> str:
 def classifier_table(configs: Path) -> str:
     """The table of the ImageNet recipes."""
     rows = [classifier_row(file) for file in sorted((configs / CLASSIFIERS).glob("*.py"))]
-    return _table(["config", "top-1", "source"], rows)
+    return _table(["config", "top-1", "source", "weights"], rows)
 
 
 def classifier_row(file: Path) -> str:
     """One line of the table of ImageNet recipes."""
     # Only values are read: MMPretrain need not be there.
-    expected = Config.fromfile(file, import_custom_modules=False).get("expected") or {}
+    cfg = Config.fromfile(file, import_custom_modules=False)
+    expected = cfg.get("expected") or {}
     top1 = f"{expected['metrics']['accuracy/top1']:.1f}" if expected else ""
-    mark = " ✓" if expected.get("verified") else ""
-    link = f"[{file.stem}](../configs/{CLASSIFIERS}/{file.name})"
-    return _row([link, top1 + mark, source_link(expected.get("source", ""))])
+    # Those of a recipe that leads to another are the other's.
+    weights = weights_of(file, cfg.model.backbone.arch) if expected else []
+    cells = [
+        f"[{file.stem}](../configs/{CLASSIFIERS}/{file.name})",
+        f"{top1} ✓" if expected.get("verified") else top1,
+        source_link(expected.get("source", "")),
+        ", ".join(_weights(found) for found in weights),
+    ]
+    return _row(cells)
 
 
 def source_link(source: str) -> str:
