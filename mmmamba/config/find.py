@@ -68,12 +68,7 @@ def weights_of(config: Path, arch: str) -> list[Published]:
     if not config.resolve().is_relative_to(configs_folder().resolve()):
         return []
     # Names of published tasks are those of our folders and schedules: `mask_rcnn` and `1x`.
-    schedule, _, rest = config.stem.removeprefix(f"{arch}_").partition("_")
-    if rest == "imagenet":
-        # Only ways that differ are named: `300e-mesa`. Some families have but one.
-        way = schedule.partition("-")[2]
-        named = list_published(arch, f"classification_{way}") if way else []
-        return named or list_published(arch, "classification")
+    schedule = config.stem.removeprefix(f"{arch}_").split("_")[0]
     if config.parent.name == "imagenet":
         # As `300e`, `1000e-distilled`: most authors have one file, however it was trained.
         kind = schedule.partition("-")[2]
