@@ -1,6 +1,7 @@
-# MambaVision's 310 epochs of LAMB on ImageNet. The authors' script states 128 images for each GPU and
-# not how many GPUs; 4096 images an iteration is the paper's, by memory and not looked up again. Where the warm-up starts and where the cosine ends is not
-# stated: at a thousandth of the rate and at 1e-5, as Swin Transformer's.
+# MambaVision's 310 epochs of LAMB on ImageNet. The authors' script states 128 images for each GPU,
+# not how many GPUs; 4096 images an iteration is the paper's, by memory and not looked up again.
+# Where the warm-up starts and where the cosine ends is not stated: at a thousandth of the rate and
+# at 1e-5, as Swin Transformer's.
 _base_ = "./schedule_300e_imagenet.py"
 
 max_epochs = 310
