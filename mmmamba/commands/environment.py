@@ -20,6 +20,7 @@ PACKAGES = (
     "onedl-mmcv",
     "onedl-mmdetection",
     "onedl-mmsegmentation",
+    "onedl-mmpretrain",
     "numba",
     "numpy",
     "opencv-python-headless",

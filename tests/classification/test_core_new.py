@@ -113,7 +113,11 @@ def test_published_weights_begin_with_other_logits() -> None:
 
 
 def test_recipes_of_stages_and_students_are_no_bases() -> None:
-    for path in classifiers().values():
+    chosen = {
+        name: path for name, path in classifiers().items() if name[:3] in ("vim", "gro", "mam")
+    }
+    assert {"vim_s", "groupmamba_t", "mambar_t", "mambavision_t"} <= set(chosen)
+    for path in chosen.values():
         cfg = Config.fromfile(path)
         assert "teacher" not in cfg.model and "init_cfg" not in cfg.model.backbone, path
         assert not cfg.get("load_from"), path
