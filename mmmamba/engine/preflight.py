@@ -136,6 +136,8 @@ def dataset_paths(dataset: Any) -> Iterator[str]:
         prefix = node.get("data_prefix") or {}
         # mmpretrain takes the folder alone, too.
         folders = [prefix] if isinstance(prefix, str) else list(prefix.values())
+        # Its ImageNet calls them after the split.
+        folders += [node["split"]] if node.get("split") and not prefix else []
         for part in [node.get("ann_file"), *folders]:
             if isinstance(part, str) and part:
                 complete = Path(part).is_absolute() or not _is_local(part)

@@ -124,6 +124,18 @@ def test_what_does_not_go_together_is_told_first(tiny: Path, option: str, wanted
         mmmamba.train(tiny, cfg_options={key: values}, device="cpu")
 
 
+def test_a_data_set_that_is_not_there_is_told_first(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UsageError, match=r"(?s)data/imagenet/train.*ln -s /path/to/it data/imagenet"
+    ):
+        mmmamba.train(
+            "vmamba_t_300e_imagenet",
+            cfg_options={"optim_wrapper.type": "OptimWrapper"},
+            device="cpu",
+        )
+
+
 def test_labels_beyond_the_classes_are_told_first(tiny: Path) -> None:
     Path("list.txt").write_text("blue/blue_0.png 0\nred/red_0.png 3\n")
     options = {"train_dataloader.dataset.ann_file": str(Path("list.txt").resolve())}

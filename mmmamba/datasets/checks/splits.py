@@ -44,7 +44,7 @@ class Split:
     @property
     def is_classification(self) -> bool:
         """Images with one class each."""
-        return reads_classes(type(self.dataset))
+        return reads_classes(type(self.dataset)) and self.dataset.with_label
 
     @property
     def is_known(self) -> bool:
