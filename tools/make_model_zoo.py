@@ -50,7 +50,7 @@ at its published
 resolution, as counted by us / as the authors print them. Counted: convolutions, linear layers and \
 attention's products,
 and 9·N + 1 for each channel and step of a scan with N states (VMamba's formula). Top-1 is the \
-authors', on ImageNet-1K.
+authors', on ImageNet-1K, – where they trained on none of it.
 The dense variants (`vim_t_seg`, …) are no classifiers and are left out.
 A † marks a figure that is neither within 1 % of the printed one nor rounds to it; the notes say \
 why.
@@ -154,13 +154,14 @@ def backbone_row(name: str, counted: Count) -> str:
     """One line of the table of backbones."""
     size = published_sizes()[name]
     weights = list_published(name, "classification")
+    top1 = top1_of(name, size)
     cells = [
         family_of(name).__name__,
         f"`{name}`",
         str(size.size),
         _beside(counted.parameters / 1e6, size.parameters),
         _beside(counted.gflops, size.gflops),
-        f"{top1_of(name, size):.1f}",
+        "–" if top1 is None else f"{top1:.1f}",
         _weights(weights[0]) if weights else "–",
     ]
     return _row(cells)

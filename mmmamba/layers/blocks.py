@@ -109,3 +109,13 @@ class Stage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = run_blocks(self.blocks, x, self.with_cp)
         return x if self.norm is None else self.norm(x)
+
+    def step_down(self, x: Tensor, entered: Tensor) -> Tensor:
+        """The next stage's map, made of what this one returned; a subclass may read `entered` too.
+
+        Args:
+            entered: the map that this stage was given.
+        """
+        # Only the last stage has none, and nobody asks it.
+        assert self.downsample is not None
+        return self.downsample(x)

@@ -98,6 +98,8 @@ FAMILIES: dict[str, Family] = {
     ),
     "EfficientVMamba": Family(drop_path=_drop_path({"": 0.2})),
     "LocalVMamba": Family(drop_path=_drop_path({"": 0.2}, {"localvmamba_t": 0.1})),
+    # Its authors trained no detector: VMamba v0's, which it is but for its shortcuts.
+    "ResVMamba": Family(drop_path=_drop_path({"": 0.2}, {"": 0.3})),
     "GroupMamba": Family(
         drop_path=_drop_path({"": 0.2}),
         # The stem's batch norms: two images a GPU are too few to take statistics from.

@@ -222,12 +222,12 @@ class PyramidBackbone(MambaBackbone):
         x = self._stem(x_BCHW)
         maps = []
         for i, stage in enumerate(self.stages):
-            x = stage(x)
+            entered, x = x, stage(x)
             if i in self.out_indices:
                 # Where nothing is watched, a map need not be kept beside what leaves of it.
                 maps.append(x if self.training else self._output(i, x))
             if stage.downsample is not None:
-                x = stage.downsample(x)
+                x = stage.step_down(x, entered)
         # After the last stage, as what is watched together has to be one operation of the graph.
         if self.training:
             watched = self._watched(maps, [self._output_parts(i) for i in self.out_indices])
@@ -249,9 +249,9 @@ class PyramidBackbone(MambaBackbone):
     def _last(self, x_BCHW: Tensor) -> Tensor:
         x = self._stem(x_BCHW)
         for stage in self.stages:
-            x = stage(x)
+            entered, x = x, stage(x)
             if stage.downsample is not None:
-                x = stage.downsample(x)
+                x = stage.step_down(x, entered)
         return x
 
 
