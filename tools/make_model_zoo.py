@@ -49,8 +49,8 @@ the field above a table searches. (`python tools/make_model_zoo.py` writes this 
 at its published
 resolution, as counted by us / as the authors print them. Counted: convolutions, linear layers and \
 attention's products,
-and 9·N + 1 for each channel and step of a scan with N states (VMamba's formula). Top-1 is the \
-authors', on ImageNet-1K, – where they trained on none of it.
+and 9·N + 1 for each channel and step of a scan with N states (VMamba's formula).
+Top-1 is the authors', on ImageNet-1K, – where they did not train on it.
 The dense variants (`vim_t_seg`, …) are no classifiers and are left out.
 A † marks a figure that is neither within 1 % of the printed one nor rounds to it; the notes say \
 why.

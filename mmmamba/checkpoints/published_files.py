@@ -12,7 +12,7 @@ METRICS = {
 }
 """Results by name, and how they are written.
 
-They are in percent: `top1` on ImageNet-1K, or on what the file's task names; `box_ap` and `mask_ap`
+They are in percent: `top1` on ImageNet-1K or on what the file's task names, `box_ap` and `mask_ap`
 on COCO val2017, `miou` and `miou_ms` (at several scales, with flips) on ADE20K val.
 """
 
@@ -24,8 +24,8 @@ class Published:
     name: str
     """The variant, as `create_backbone` takes it."""
     task: str
-    """`classification`, of ImageNet-1K, or `classification_` and another data set; or method and schedule:
-    `mask_rcnn_1x`, `upernet_160k`, …
+    """`classification` (on ImageNet-1K), `classification_` and another data set's name, or method and
+    schedule: `mask_rcnn_1x`, `upernet_160k`, …
     """
     url: str
     licence: str

@@ -42,16 +42,19 @@ def theirs() -> dict[str, torch.Tensor]:
 def test_published_files_fit_what_has_no_weights_in_its_shortcuts(shortcut):
     family = mmmamba.models.backbones.ResVMamba
     given = family.TINY | dict(shortcut=shortcut, classifier=True)
-    model, plain = family(**given).eval(), mmmamba.models.backbones.VMamba(
-        stem="patch",
-        downsample="merging",
-        gate=True,
-        conv_bias=True,
-        mlp_ratio=0.0,
-        d_state=4,
-        classifier=True,
-        arch=dict(embed_dims=16, depths=(1, 1, 2, 1)),
-    ).eval()
+    model, plain = (
+        family(**given).eval(),
+        mmmamba.models.backbones.VMamba(
+            stem="patch",
+            downsample="merging",
+            gate=True,
+            conv_bias=True,
+            mlp_ratio=0.0,
+            d_state=4,
+            classifier=True,
+            arch=dict(embed_dims=16, depths=(1, 1, 2, 1)),
+        ).eval(),
+    )
     model.load_weights({"model": theirs()})
     plain.load_weights({"model": model.state_dict()})
     image = torch.randn(1, 3, 64, 64)

@@ -1,7 +1,7 @@
 """Res-VMamba (Chen et al., arXiv 2402.15761): VMamba v0 with a shortcut past its stages."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -103,7 +103,7 @@ class ShortcutMerging(PatchMerging):
         shortcut: makes that convolution, or None for no other way.
     """
 
-    def __init__(self, dim: int, out_dim: int, shortcut):
+    def __init__(self, dim: int, out_dim: int, shortcut: Callable[[int, int], nn.Module | None]):
         super().__init__(dim, out_dim)
         self.shortcut = shortcut(dim, out_dim)
 
