@@ -24,7 +24,7 @@ class Published:
     name: str
     """The variant, as `create_backbone` takes it."""
     task: str
-    """`classification` (on ImageNet-1K), `classification_` and another data set's name, or method and
+    """`classification` (ImageNet-1K), `classification_` and another data set's name, or method and
     schedule: `mask_rcnn_1x`, `upernet_160k`, …
     """
     url: str
