@@ -34,6 +34,7 @@ OURS = {
     "spatialmamba_t": {},
     "vssd_m": {},
     "mlla_t": {},
+    "simba_s": {},
 }
 """Each family's smallest member, and what makes it a pyramid.
 

@@ -18,6 +18,7 @@ from .mixers import (
     AddSpectrum,
     Attention,
     BidirectionalMixer,
+    CausalMixer,
     ContinuousMixer,
     FusedSS2D,
     GatedMerge,
@@ -54,6 +55,7 @@ from .scaling import (
     pad_to_multiple,
     patch_stem,
 )
+from .spectral_mlp import SpectralMlp
 from .tokens import RegisterEmbedding, TokenEmbedding, TokenLayout, resize_cells
 from .walk import CutsMaps, MapWalk, Unordered, Walks
 from .windows import window_cells, window_join, window_partition
@@ -69,6 +71,7 @@ __all__ = [
     "Attention",
     "BidirectionalMixer",
     "Branch",
+    "CausalMixer",
     "ChannelGate",
     "ContinuousMixer",
     "ConvMlp",
@@ -104,6 +107,7 @@ __all__ = [
     "ResidualStem",
     "RouteMixer",
     "SpectralMixer",
+    "SpectralMlp",
     "SplitMixer",
     "Stage",
     "StateSum",

@@ -45,7 +45,7 @@ def _as_products(x_BLC: Tensor, weight: Tensor, shift: bool) -> Tensor:
     """The same by matrix products, which runtimes are more exact in than in transforms."""
     wide_BLC = full_precision(x_BLC)
     _, L, C = x_BLC.shape
-    (cos_LL, sin_LL), (cos_CC, sin_CC) = _waves(L, shift, wide_BLC), _waves(C, shift, wide_BLC)
+    (cos_LL, sin_LL), (cos_CC, sin_CC) = waves(L, shift, wide_BLC), waves(C, shift, wide_BLC)
     along_BLC, across_BLC = cos_LL @ wide_BLC, sin_LL @ wide_BLC
     # Frequencies are rows of both, so that those of channels are read transposed.
     real_BLC = along_BLC @ cos_CC.t() - across_BLC @ sin_CC.t()
@@ -55,7 +55,7 @@ def _as_products(x_BLC: Tensor, weight: Tensor, shift: bool) -> Tensor:
     return (weight[0] * wide_BLC + weight[1] * amplitude_BLC).to(x_BLC.dtype)
 
 
-def _waves(length: int, shift: bool, like: Tensor) -> tuple[Tensor, Tensor]:
+def waves(length: int, shift: bool, like: Tensor) -> tuple[Tensor, Tensor]:
     """Cosine and sine `(frequencies, places)` of the turns that a frequency makes up to a place."""
     known = isinstance(length, int)
     with constants(length):

@@ -2,6 +2,7 @@
 
 from .attention import Attention, MapAttention
 from .bidirectional import BidirectionalMixer
+from .causal import CausalMixer
 from .continuous import ContinuousMixer
 from .es2d import ES2D, SKIP
 from .fused_ss2d import FusedSS2D
@@ -26,6 +27,7 @@ __all__ = [
     "AddSpectrum",
     "Attention",
     "BidirectionalMixer",
+    "CausalMixer",
     "ContinuousMixer",
     "FusedSS2D",
     "GatedMerge",

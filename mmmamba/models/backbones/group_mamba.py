@@ -14,14 +14,12 @@ from mmmamba.layers import (
     CROSS,
     Branch,
     ConvMlp,
-    ConvNormAct,
     DistilledHeads,
     LayerNorm,
     Mlp,
     ModulatedGroupMamba,
     ResidualBlock,
     Stage,
-    ToChannelsLast,
     conv_downsample,
     drop_path,
     dropped,
@@ -29,6 +27,7 @@ from mmmamba.layers import (
 
 from ..trunks.base import init_by_fan_out
 from ..trunks.pyramid import Pyramid, PyramidArch, PyramidBackbone, check_per_stage
+from .wave_frame import FRAME_NAMES, convolutional_stem
 
 _GROUP = re.compile(r"\.mamba_g(\d)\.")
 
@@ -46,19 +45,10 @@ def _join_groups(state: dict[str, Tensor]) -> dict[str, Tensor]:
 _KEY_MAP = KeyMap(
     under=("model_ema", "model"),
     renames=(
-        # Convolution, norm and activation count one after the other in their stem.
-        (r"^patch_embed1\.conv\.([036])\.", lambda m: f"patch_embed.{int(m[1]) // 3}.conv."),
-        (r"^patch_embed1\.conv\.([147])\.", lambda m: f"patch_embed.{int(m[1]) // 3}.norm."),
-        (r"^patch_embed1\.proj\.", "patch_embed.3."),
-        (r"^patch_embed1\.norm\.", "patch_embed.5."),
-        (r"^patch_embed([234])\.proj\.", lambda m: f"layers.{int(m[1]) - 2}.downsample.1."),
-        (r"^patch_embed([234])\.norm\.", lambda m: f"layers.{int(m[1]) - 2}.downsample.3."),
-        (r"^block([1-4])\.", lambda m: f"layers.{int(m[1]) - 1}.blocks."),
-        (r"^norm([1-4])\.", lambda m: f"layers.{int(m[1]) - 1}.norm."),
+        *FRAME_NAMES,
         (r"^post_network\.0\.", "layers.3.norm."),
         (r"\.attn\.fc1\.", ".attn.affinity.global_reduce."),
         (r"\.attn\.fc2\.", ".attn.affinity.channel_select."),
-        (r"\.dwconv\.dwconv\.", ".dwconv."),
         (r"^(head|dist_head)\.", r"classifier.\1."),
     ),
     convert=_join_groups,
@@ -133,18 +123,6 @@ class ClassNorm(LayerNorm):
         return super().forward(x_B11C + self.mlp(self.norm2(x_B11C)))
 
 
-def _stem(in_channels: int, dim: int, hidden: int) -> nn.Sequential:
-    """Four convolutions, images to a map at a quarter of their sides, rounded up twice."""
-    return nn.Sequential(
-        ConvNormAct(nn.Conv2d(in_channels, hidden, 7, 2, 3, bias=False)),
-        ConvNormAct(nn.Conv2d(hidden, hidden, 3, 1, 1, bias=False)),
-        ConvNormAct(nn.Conv2d(hidden, hidden, 3, 1, 1, bias=False)),
-        nn.Conv2d(hidden, dim, 3, 2, 1),
-        ToChannelsLast(),
-        LayerNorm(dim),
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class GroupMambaArch(PyramidArch):
     """What a GroupMamba's architecture says, beside `PyramidArch`.
@@ -216,7 +194,7 @@ class GroupMamba(PyramidBackbone):
             return Stage(blocks, downsample, with_cp, norm)
 
         return Pyramid(
-            stem=partial(_stem, in_channels, hidden=a.stem_hidden_dim),
+            stem=partial(convolutional_stem, in_channels, hidden=a.stem_hidden_dim),
             block=block,
             downsample=conv_downsample,
             head=DistilledHeads,

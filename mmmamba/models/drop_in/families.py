@@ -100,10 +100,13 @@ FAMILIES: dict[str, Family] = {
     "LocalVMamba": Family(drop_path=_drop_path({"": 0.2}, {"localvmamba_t": 0.1})),
     # Its authors trained no detector: VMamba v0's, which it is but for its shortcuts.
     "ResVMamba": Family(drop_path=_drop_path({"": 0.2}, {"": 0.3})),
-    "GroupMamba": Family(
-        drop_path=_drop_path({"": 0.2}),
-        # The stem's batch norms: two images a GPU are too few to take statistics from.
-        arguments={task: {"": dict(norm_eval=True)} for task in TASKS},
+    # The stem's batch norms: two images a GPU are too few to take statistics from.
+    **dict.fromkeys(
+        ("GroupMamba", "SiMBA"),
+        Family(
+            drop_path=_drop_path({"": 0.2}),
+            arguments={task: {"": dict(norm_eval=True)} for task in TASKS},
+        ),
     ),
     "MLLA": Family(drop_path=_drop_path({"": 0.1}, {"mlla_b": 0.5})),
     "MSVMamba": Family(drop_path=_drop_path({"": 0.2}, {"msvmamba_m": 0.3})),
