@@ -21,6 +21,11 @@ class SpectralMlp(nn.Module):
         ValueError: channels that the groups cannot share.
     """
 
+    complex_weight_1: nn.Parameter
+    complex_bias_1: nn.Parameter
+    complex_weight_2: nn.Parameter
+    complex_bias_2: nn.Parameter
+
     def __init__(self, dim: int, groups: int = 4, threshold: float = 0.01):
         super().__init__()
         if dim % groups:
