@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import gc
+
+# Imports make a million objects that stay: nobody looks through them for what could go, and
+# through those of tests not at every 700 new ones.
+gc.disable()
+gc.set_threshold(5_000)
+
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 from mmengine.registry import DefaultScope
 from yapf.yapflib import yapf_api
 
 from mmmamba.engine.reliability.seeding import seed_all
 
+from .torchrun import torchrun
+
 # The same inputs in every run, so that a failure is the change's. HYPOTHESIS_PROFILE=default draws
 # anew.
 settings.register_profile("suite", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,6 +49,19 @@ def texts_formatted_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yapf_api, "FormatCode", formatted)
         yield
+
+
+@pytest.fixture(scope="session")
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each process of `tests/two_processes.py` found, which all workers start once."""
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "two_processes"
+    files = [folder / f"rank{rank}.json" for rank in (0, 1)]
+    with FileLock(f"{folder}.lock"):
+        if not all(file.is_file() for file in files):
+            folder.mkdir(exist_ok=True)
+            torchrun("tests/two_processes.py", folder)
+    return [json.loads(file.read_text()) for file in files]
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,11 @@ import pytest
 from mmmamba.compat import compiled_extension
 
 ROOT = Path(__file__).parents[2]
+SWIN = "mmseg::swin/swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py"
+CONFIGS = {
+    "mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py": "ResNet",
+    SWIN: "SwinTransformer",
+}
 without_compiler = pytest.mark.skipif(
     compiled_extension() is not None, reason="mmcv has its compiled operators"
 )
@@ -27,14 +32,17 @@ def run(code: str, cwd: Path, **environment: str) -> str:
 
 
 @without_compiler
-def test_install_is_light_and_idempotent(tmp_path):
-    code = """
+def test_install_is_light_and_idempotent_and_configs_are_found_by_name(tmp_path):
+    code = f"""
 import sys
 from mmmamba.compat.extension import ExtensionFinder, install
 install()
 install()
 assert sum(isinstance(f, ExtensionFinder) for f in sys.meta_path) == 1
-assert not {"mmcv.ops", "mmdet", "mmmamba.commands", "mmmamba.inference"} & set(sys.modules)
+assert not {{"mmcv.ops", "mmdet", "mmmamba.commands", "mmmamba.inference"}} & set(sys.modules)
+from mmengine.hub import get_config
+for name, backbone in {CONFIGS}.items():
+    assert get_config(name).model.backbone.type == backbone
 import mmcv.ops
 from mmcv.utils import collect_env
 from mmcv.utils.ext_loader import check_ops_exist

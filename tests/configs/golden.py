@@ -52,7 +52,9 @@ KEPT = ("out_indices", "norm_eval")
 Losses = dict[str, list[float]]
 
 
-def golden_losses(name: str, folder: Path, noise: float = 0.0) -> Losses:
+def golden_losses(
+    name: str, folder: Path, noise: float = 0.0, iterations: int = ITERATIONS
+) -> Losses:
     """Each loss over the iterations, in batches of two of the shapes that are drawn into `folder`.
 
     Args:
@@ -85,7 +87,7 @@ def golden_losses(name: str, folder: Path, noise: float = 0.0) -> Losses:
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     steps = []
-    for number, batch in enumerate(islice(cycle(loader), ITERATIONS)):
+    for number, batch in enumerate(islice(cycle(loader), iterations)):
         # Where rounding decides whether a region is positive, only that step draws another number
         # of samples.
         set_random_seed(number)

@@ -1,6 +1,4 @@
-"""What each of `torchrun`'s processes finds for test_two_processes.py.
-
-    python two_processes.py FOLDER
+"""What each of two processes finds for test_two_processes.py.
 
 Two steps of DDP, each process with an image of its own. DDP raises in the second where a parameter
 got no gradient.
@@ -8,17 +6,11 @@ got no gradient.
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from itertools import islice
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import nn
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.logging import MMLogger
@@ -27,6 +19,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from mmengine.structures import PixelData
+from torch import nn
 
 import mmmamba.detection  # noqa: F401  before mmdet
 from mmmamba.datasets.shapes import ShapesSpec
@@ -124,23 +117,18 @@ DROP_INS = (
 )
 
 
-def main(folder: Path) -> None:
+def prepare(folder: Path, rank: int) -> dict[str, tuple[Config, list[dict]]]:
     MMLogger.get_current_instance().setLevel("ERROR")
-    rank = int(os.environ["RANK"])
-    # Read before the processes know of each other, whose samplers would give each its share.
     cases = {
         name: own(path, folder / f"shapes{rank}_{name}", 128) for name, path in folders().items()
     }
     set_random_seed(rank)
-    cases |= {name: drop_in(name) for name in DROP_INS}
-    dist.init_process_group("gloo")
+    return cases | {name: drop_in(name) for name in DROP_INS}
+
+
+def find(cases: dict[str, tuple[Config, list[dict]]]) -> dict[str, dict[str, float]]:
     found = {}
     for name, (cfg, batches) in cases.items():
         init_default_scope(cfg.default_scope)
         found[name] = two_steps(cfg, batches)
-    (folder / f"rank{rank}.json").write_text(json.dumps(found))
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    return found

@@ -12,19 +12,15 @@ from mmmamba.ops.launch import HAS_TRITON
 from .interpreter import INTERPRETED
 
 TESTS = Path(__file__).parents[1]
-ALONE = ("test_triton_interpret.py", "test_scan_branch.py")
-"""Files that take as long as a dozen others."""
-PROCESSES = 3
-"""For all others: a process takes longer to start than most files do."""
+PROCESSES = 2
+"""Few, as a process takes longer to start than most files do."""
 
 FILES = [
     path
     for path in sorted(TESTS.rglob("test_*.py"))
     if "interpreter import" in path.read_text(encoding="utf-8") and path != Path(__file__)
 ]
-OTHERS = [path for path in FILES if path.name not in ALONE]
-GROUPS = {path.stem: [path] for path in FILES if path.name in ALONE}
-GROUPS |= {f"others {n}": OTHERS[n::PROCESSES] for n in range(PROCESSES)}
+GROUPS = {f"every second, from {n}": FILES[n::PROCESSES] for n in range(PROCESSES)}
 
 
 @pytest.mark.skipif(INTERPRETED or not HAS_TRITON, reason="is inside already, or no Triton")

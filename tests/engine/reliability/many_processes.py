@@ -1,4 +1,4 @@
-"""What processes of `torchrun` find out for test_many_processes.py: many_processes.py FOLDER.
+"""What each of two processes finds for test_many_processes.py.
 
 Each sees one image. Process 0 also sees both, together and one after the other, as one process
 would.
@@ -6,17 +6,11 @@ would.
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-
-sys.path.insert(0, str(Path(__file__).parents[3]))
 from mmengine.config import Config
 from mmengine.model import (
     MMDistributedDataParallel,
@@ -26,6 +20,7 @@ from mmengine.model import (
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, set_random_seed
+from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 import mmmamba.detection  # noqa: F401  before mmdet
@@ -138,9 +133,8 @@ def shard(cfg: Config, batch: dict) -> dict[str, float | str]:
     )
 
 
-def main() -> None:
-    rank = int(os.environ["RANK"])
-    folder = Path(sys.argv[1]) / f"rank{rank}"
+def prepare(folder: Path) -> dict[str, tuple[Config, dict]]:
+    """Configs, each with its batch."""
     configs = dict(
         segmentation=tiny_models.segmentation(folder), detection=tiny_models.detection(folder)
     )
@@ -149,16 +143,15 @@ def main() -> None:
         configs["segmentation"].model.auxiliary_head,
     ):
         head.update(norm_cfg=dict(type="GN", num_groups=4), dropout_ratio=0.0)
-    batches = {}
+    given = {}
     for name, cfg in configs.items():
         cfg.model.backbone = dict(cfg.model.backbone, drop_path_rate=0.0)
-        batches[name] = whole_batch(cfg)
-    dist.init_process_group("gloo")
-    found = {name: compare(cfg, batches[name]) for name, cfg in configs.items()}
-    found["sharded"] = shard(configs["segmentation"], part(batches["segmentation"], rank))
-    (folder / "found.json").write_text(json.dumps(found))
-    dist.destroy_process_group()
+        given[name] = cfg, whole_batch(cfg)
+    return given
 
 
-if __name__ == "__main__":
-    main()
+def find(given: dict[str, tuple[Config, dict]]) -> dict[str, dict[str, float | str]]:
+    found = {name: compare(*one) for name, one in given.items()}
+    cfg, batch = given["segmentation"]
+    found["sharded"] = shard(cfg, part(batch, dist.get_rank()))
+    return found

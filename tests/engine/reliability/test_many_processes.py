@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-
-from ...torchrun import torchrun
 
 EQUAL = 1e-5
 
 Found = dict[str, dict[str, float | str]]
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[Found]:
-    """What each process found, by `torchrun` with gloo on the CPU."""
-    folder = tmp_path_factory.mktemp("processes")
-    torchrun("tests/engine/reliability/many_processes.py", folder)
-    return [json.loads((folder / f"rank{rank}" / "found.json").read_text()) for rank in (0, 1)]
+@pytest.fixture
+def found(two_processes: list[dict]) -> list[Found]:
+    return [found["gradients"] for found in two_processes]
 
 
 def test_segmentation_is_that_of_the_large_batch(found: list[Found]) -> None:

@@ -14,6 +14,8 @@ from mmmamba.models.trunks.base import MambaBackbone
 
 FAMILIES = {family.__name__: family for family in MambaBackbone.families()}
 every_family = pytest.mark.parametrize("family", FAMILIES)
+SAMPLED = ("MambaVision", "MobileMamba", "Vim")
+"""Attention, convolutions and a single column; VMamba's files are those of the other tests."""
 LIMIT = 2e-5
 """Largest error, as a share of a map's spread."""
 ANY = [
@@ -59,7 +61,10 @@ def assert_equal(session, model, images):
         assert relative_error(wanted.numpy(), given) <= LIMIT
 
 
-@every_family
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(name, marks=() if name in SAMPLED else pytest.mark.slow) for name in FAMILIES],
+)
 def test_a_fixed_size(family, tmp_path):
     images = torch.randn(1, 3, 96, 64)
     session, model = written(family, tmp_path, images, dynamic=False)

@@ -1,20 +1,10 @@
-"""What each of `torchrun`'s processes finds for test_two_processes.py.
-
-    python two_processes.py FOLDER
+"""What each of two processes finds for test_two_processes.py.
 
 Losses of our heads and of mmdet's where another process has other boxes, or none.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from pathlib import Path
-
-import torch.distributed as dist
-
-sys.path.insert(0, str(Path(__file__).parents[3]))
 import mmmamba.detection  # noqa: F401  before mmdet
 from tests.models.one_stage.cases import CLASSES, build_head, draw_maps, draw_truth, run_loss
 
@@ -24,9 +14,7 @@ HEADS = {
 }
 
 
-def main(folder: Path) -> None:
-    rank = int(os.environ["RANK"])
-    dist.init_process_group("gloo")
+def find(rank: int) -> dict[str, dict[str, float]]:
     found = {}
     for name, (theirs, channels) in HEADS.items():
         scores, boxes, *objects = draw_maps(channels, 2, seed=rank)
@@ -37,9 +25,4 @@ def main(folder: Path) -> None:
             losses = {key: loss.item() for key, loss in result.losses.items()}
             losses["gradient"] = float(result.gradients[0].abs().sum())
             found[f"{name} {'theirs' if kind else 'ours'}"] = losses
-    (folder / f"rank{rank}.json").write_text(json.dumps(found))
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    return found
