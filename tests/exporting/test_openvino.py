@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import onnx_ir as ir
 import pytest
 
@@ -24,10 +27,23 @@ from .tiny_models import (
 LIMIT = 2e-5
 
 
-def test_same_numbers(vmamba, tmp_path):
-    to_openvino(vmamba.model, tmp_path / "a.xml")
+@pytest.fixture(scope="module")
+def full(vmamba, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("full") / "a.xml"
+    to_openvino(vmamba.model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def half(vmamba, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("half") / "a.xml"
+    to_openvino(vmamba.model, path, half=True)
+    return path
+
+
+def test_same_numbers(vmamba, full):
     given = images(1, 3, 64, 64)
-    assert largest_error(run_openvino(tmp_path / "a.xml", given), vmamba.expected(given)) < LIMIT
+    assert largest_error(run_openvino(full, given), vmamba.expected(given)) < LIMIT
 
 
 @pytest.mark.slow
@@ -70,19 +86,18 @@ def test_loops_as_loops(vmamba, tmp_path, monkeypatch):
     assert largest_error(run_openvino(tmp_path / "a.xml", given), vmamba.expected(given)) < LIMIT
 
 
-def test_half_is_stored(vmamba, tmp_path):
-    to_openvino(vmamba.model, tmp_path / "a.xml")
-    to_openvino(vmamba.model, tmp_path / "half.xml", half=True)
-    sizes = [(tmp_path / name).stat().st_size for name in ("half.bin", "a.bin")]
+def test_half_is_stored(vmamba, full, half):
+    sizes = [path.with_suffix(".bin").stat().st_size for path in (half, full)]
     assert sizes[0] < 0.65 * sizes[1]
     given = images(1, 3, 64, 64)
-    error = common_error(run_openvino(tmp_path / "half.xml", given), vmamba.expected(given))
+    error = common_error(run_openvino(half, given), vmamba.expected(given))
     assert 1e-6 < error < 2e-3
 
 
-def test_the_file_says_what_it_is(vmamba, tmp_path):
+def test_the_file_says_what_it_is(vmamba, half, tmp_path):
     path = tmp_path / "a.xml"
-    to_openvino(vmamba.model, path, half=True)
+    for file in (half, half.with_suffix(".bin")):
+        shutil.copy(file, tmp_path)
     size = path.with_suffix(".bin").stat().st_size
     metadata = conv_metadata(format="openvino", classes=("cat", 'a "dog" & < more'))
     OpenVinoWriter().describe(path, metadata)

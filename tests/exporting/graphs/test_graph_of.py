@@ -43,7 +43,7 @@ def test_our_backbones():
 def test_what_cannot_be_exported_is_refused():
     with pytest.raises(UsageError, match=r"Linear cannot be exported\. Known are .*RetinaNet"):
         graph_of(nn.Linear(1, 1))
-    with pytest.raises(UsageError, match=r"YOLOX has no logits of pixels: leave out `--logits`"):
+    with pytest.raises(UsageError, match=r"YOLOX gives no logits: leave out `--logits`"):
         graph_of(detector("yolox_pafpn"), logits=True)
     with pytest.raises(UsageError, match=r"FewConvolutions suppresses no boxes: .*--no-nms"):
         graph_of(FewConvolutions(), nms=False)
