@@ -6,7 +6,7 @@ from .channel_gate import ChannelGate
 from .conv_norm import ConvNormAct
 from .drop_path import Branch, added, drop_path, dropped
 from .grouped import GroupedLinear, GroupedNormGate
-from .heads import DistilledHeads, NormPoolHead
+from .heads import DistilledHeads, NormPoolHead, PoolHead
 from .layout import ToChannelsFirst, ToChannelsLast, channels_first, channels_last
 from .mixers import (
     CROSS,
@@ -28,6 +28,7 @@ from .mixers import (
     MapAttention,
     ModulatedGroupMamba,
     MultiScaleSS2D,
+    OrderMixer,
     Projected,
     RouteMixer,
     SpectralMixer,
@@ -97,8 +98,10 @@ __all__ = [
     "ModulatedGroupMamba",
     "MultiScaleSS2D",
     "NormPoolHead",
+    "OrderMixer",
     "PatchEmbed",
     "PatchMerging",
+    "PoolHead",
     "PositionalBlock",
     "Projected",
     "RMSNorm",

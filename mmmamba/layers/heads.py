@@ -20,6 +20,17 @@ class NormPoolHead(nn.Module):
         return self.head(self.norm(x_BHWC).mean((1, 2)))
 
 
+class PoolHead(nn.Module):
+    """Mean over the map, linear (MedMamba). `(B, H, W, C)` to `(B, classes)`."""
+
+    def __init__(self, dim: int, num_classes: int):
+        super().__init__()
+        self.head = nn.Linear(dim, num_classes)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        return self.head(x_BHWC.mean((1, 2)))
+
+
 class DistilledHeads(nn.Module):
     """The mean of the logits of two linear classifiers, one of which learnt from a teacher.
 

@@ -20,11 +20,20 @@ class PatchEmbed(nn.Module):
         stride: from one patch to the next; below `patch_size` they overlap.
         pad: fill the last patches with zeros at the bottom and right; else rows and columns that
             fill none are dropped.
+        bias: of the convolution.
     """
 
-    def __init__(self, in_channels: int, dim: int, patch_size: int, stride: int, pad: bool = False):
+    def __init__(
+        self,
+        in_channels: int,
+        dim: int,
+        patch_size: int,
+        stride: int,
+        pad: bool = False,
+        bias: bool = True,
+    ):
         super().__init__()
-        self.proj = nn.Conv2d(in_channels, dim, patch_size, stride)
+        self.proj = nn.Conv2d(in_channels, dim, patch_size, stride, bias=bias)
         self.apply(_init_conv)
         self.patch_size, self.stride, self.pad = patch_size, stride, pad
 

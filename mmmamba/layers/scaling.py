@@ -55,20 +55,29 @@ def conv_downsample(dim: int, out_dim: int) -> nn.Sequential:
 class PatchMerging(nn.Module):
     """2x2 neighbours concatenated, normalised and projected (Swin, VMamba v0).
 
-    Odd sides are padded with zeros.
+    Args:
+        dim, out_dim: of the maps.
+        crop: leave out the last row or column of odd sides; else they are padded with zeros.
     """
 
-    def __init__(self, dim: int, out_dim: int):
+    def __init__(self, dim: int, out_dim: int, crop: bool = False):
         super().__init__()
+        self.crop = crop
         self.norm = LayerNorm(4 * dim, feeds_linear=True)
         self.reduction = nn.Linear(4 * dim, out_dim, bias=False)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         H, W = x_BHWC.shape[1:3]
-        x = F.pad(x_BHWC, (0, 0, 0, W % 2, 0, H % 2))
+        if self.crop:
+            x = x_BHWC[:, : H // 2 * 2, : W // 2 * 2]
+        else:
+            x = F.pad(x_BHWC, (0, 0, 0, W % 2, 0, H % 2))
         # Down the columns first: published projections have their inputs in this order.
         neighbours = [x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]]
         return self.reduction(self.norm(torch.cat(neighbours, -1)))
+
+    def extra_repr(self) -> str:
+        return f"crop={self.crop}"
 
 
 class ResidualStem(nn.Module):

@@ -10,6 +10,7 @@ from .gated_merge import GatedMerge, misplace_columns
 from .grouped import GroupedSS2D, ModulatedGroupMamba
 from .linear_attention import LinearAttention
 from .multi_scale import MULTI_SCALE, JoinedScan, MultiScaleSS2D
+from .ordered import OrderMixer
 from .route_mixer import RouteMixer
 from .s6 import S6, Projected, dt_bias, dt_projection, dt_weight, s4d_real
 from .spectral import AddSpectrum, SpectralMixer
@@ -37,6 +38,7 @@ __all__ = [
     "MapAttention",
     "ModulatedGroupMamba",
     "MultiScaleSS2D",
+    "OrderMixer",
     "Projected",
     "RouteMixer",
     "SpectralMixer",
