@@ -76,6 +76,9 @@ the scan and the last
 - **MLLA**-T has 24.39 M parameters in its authors' code, too.
 - **VSSD** and **SpatialMamba**: which of their sums and scans the printed multiply-adds hold is \
 not said.
+- **Heracles**' multiply-adds are of its cosine transforms as products. Its authors' code does \
+not run as published; ours is that
+  code mended, and stretches its filters to other sizes of images.
 - **SiMBA**'s authors do not say whether their multiply-adds hold the scan; ours leave out the \
 Fourier transforms.
 - **PlainMamba**'s authors leave the classifier's linear layer out of the parameters.

@@ -35,6 +35,7 @@ OURS = {
     "vssd_m": {},
     "mlla_t": {},
     "simba_s": {},
+    "heracles_s": {},
 }
 """Each family's smallest member, and what makes it a pyramid.
 

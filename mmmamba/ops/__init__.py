@@ -2,6 +2,7 @@
 
 from .bands import join_bands, split_bands
 from .best import best
+from .cosine_filter import cosine_filter, stretch_filter
 from .deformable_sampling import deformable_sampling
 from .depthwise_conv import depthwise_conv
 from .gate import silu_gate
@@ -49,6 +50,7 @@ __all__ = [
     "add_spectrum",
     "best",
     "carried_scan",
+    "cosine_filter",
     "cover",
     "deformable_sampling",
     "depthwise_conv",
@@ -78,6 +80,7 @@ __all__ = [
     "sparing_memory",
     "split_bands",
     "state_sum",
+    "stretch_filter",
     "two_way_conv_silu",
     "upsample_add",
     "visit_table",

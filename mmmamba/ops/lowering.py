@@ -44,7 +44,7 @@ def beside_tracing() -> AbstractContextManager:
 
 
 def constants(*sides: object, table: Tensor | None = None) -> AbstractContextManager:
-    """`beside_tracing` where what is made inside depends on numbers alone.
+    """`beside_tracing` inside of `lowering`, where what is made depends on numbers alone.
 
     Args:
         sides: lengths that it depends on, numbers or a tracer's symbols.
@@ -52,4 +52,4 @@ def constants(*sides: object, table: Tensor | None = None) -> AbstractContextMan
     """
     known = all(isinstance(side, int) for side in sides)
     plain = table is None or type(table) is Tensor
-    return beside_tracing() if known and plain else nullcontext()
+    return beside_tracing() if lowers() and known and plain else nullcontext()

@@ -4,6 +4,7 @@ from .attention import Attention, MapAttention
 from .bidirectional import BidirectionalMixer
 from .causal import CausalMixer
 from .continuous import ContinuousMixer
+from .cosine import CosineMixer
 from .es2d import ES2D, SKIP
 from .fused_ss2d import FusedSS2D
 from .gated_merge import GatedMerge, misplace_columns
@@ -30,6 +31,7 @@ __all__ = [
     "BidirectionalMixer",
     "CausalMixer",
     "ContinuousMixer",
+    "CosineMixer",
     "FusedSS2D",
     "GatedMerge",
     "GroupedSS2D",

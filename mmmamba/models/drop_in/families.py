@@ -102,7 +102,7 @@ FAMILIES: dict[str, Family] = {
     "ResVMamba": Family(drop_path=_drop_path({"": 0.2}, {"": 0.3})),
     # The stem's batch norms: two images a GPU are too few to take statistics from.
     **dict.fromkeys(
-        ("GroupMamba", "SiMBA"),
+        ("GroupMamba", "Heracles", "SiMBA"),
         Family(
             drop_path=_drop_path({"": 0.2}),
             arguments={task: {"": dict(norm_eval=True)} for task in TASKS},
