@@ -7,13 +7,14 @@ METRICS = {
     "top1": "top-1",
     "box_ap": "box AP",
     "mask_ap": "mask AP",
+    "f1": "F1",
     "miou": "mIoU",
     "miou_ms": "mIoU multi-scale",
 }
 """Results by name, and how they are written.
 
-They are in percent: `top1` on ImageNet-1K or on what the file's task names, `box_ap` and `mask_ap`
-on COCO val2017, `miou` and `miou_ms` (at several scales, with flips) on ADE20K val.
+They are in percent: `top1` on ImageNet-1K or, as `f1`, on what the file's task names; `box_ap` and
+`mask_ap` on COCO val2017, `miou` and `miou_ms` (at several scales, with flips) on ADE20K val.
 """
 
 

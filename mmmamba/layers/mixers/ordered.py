@@ -1,6 +1,6 @@
 """RSMamba's mixer (arXiv 2403.19654, section II): one scan over several orders of a sequence.
 
-Shape suffixes: B batch, L tokens, K orders, X = K L steps of all, C width, D inner width.
+Shape suffixes: B batch, L tokens, K orders, X = L K steps of all, C width, D inner width.
 """
 
 import torch
@@ -13,7 +13,7 @@ from ..drop_path import drop_path
 from ..precision import full_precision
 from ..tokens import TokenLayout
 from ..walk import MapWalk
-from .s6 import S6, dt_projection, resolve_dt_rank, s4d_real, scan_projects
+from .s6 import S6, Projected, dt_projection, resolve_dt_rank, s4d_real
 
 ORDERS = ("row", "row_reversed", "shuffled")
 PRIME = 2**31 - 1
@@ -91,38 +91,43 @@ class OrderMixer(nn.Module):
     def scan_in(self, order_KL: Tensor, x_BLD: Tensor) -> Tensor:
         """Convolution and scan in each order, put back in place: `(B, L, K, D)`."""
         K, L = order_KL.shape
-        B = x_BLD.shape[0]
-        orders_K = torch.arange(K, device=order_KL.device)[:, None]
-        # Where among all steps each token is read, and where among its outputs each step is.
-        step_LK = (order_KL.argsort(-1) + orders_K * L).t()
-        place_X = (order_KL * K + orders_K).flatten()
-        u_BXD = gather_rows(x_BLD, order_KL.flatten(), step_LK)
-        y_NLD = self.scan(self.convolve(u_BXD.unflatten(1, (K, L)).flatten(0, 1)))
-        y_BXD = y_NLD.unflatten(0, (B, K)).flatten(1, 2)
-        return gather_rows(y_BXD, step_LK.flatten(), place_X[:, None]).unflatten(1, (L, K))
+        orders_K1 = torch.arange(K, device=order_KL.device)[:, None]
+        # Steps lie step by step and, within one, order by order; so do tokens.
+        step_LK = (order_KL.argsort(-1) * K + orders_K1).t()
+        place_X = (order_KL * K + orders_K1).t().flatten()
+        u_BXD = gather_rows(x_BLD, order_KL.t().flatten(), step_LK)
+        y_BLKD = self.scan(self.convolve(u_BXD.unflatten(1, (L, K))))
+        y_BXD = gather_rows(y_BLKD.flatten(1, 2), step_LK.flatten(), place_X[:, None])
+        return y_BXD.unflatten(1, (L, K))
 
-    def convolve(self, u_NLD: Tensor) -> Tensor:
-        """SiLU of the causal convolution along each sequence."""
-        conv = self.conv1d
+    def convolve(self, u_BLKD: Tensor) -> Tensor:
+        """SiLU of the causal convolution along each order, all as one of E = K D channels."""
+        L, K = u_BLKD.shape[1:3]
+        weight_D1W, bias_D = self.conv1d.weight, self.conv1d.bias
+        # For the type checker: it is made with a bias.
+        assert bias_D is not None
+        weight_E1W, bias_E = weight_D1W.repeat(K, 1, 1), bias_D.repeat(K)
         # On both sides; what looks ahead is cut off.
-        pad = conv.weight.shape[-1] - 1
-        u_NDL = F.conv1d(
-            u_NLD.transpose(1, 2), conv.weight, conv.bias, padding=pad, groups=conv.groups
-        )
-        return F.silu(u_NDL[..., : u_NLD.shape[1]].transpose(1, 2))
+        pad = weight_E1W.shape[-1] - 1
+        u_BEL = u_BLKD.flatten(2).transpose(1, 2)
+        u_BEL = F.conv1d(u_BEL, weight_E1W, bias_E, padding=pad, groups=len(bias_E))
+        return F.silu(u_BEL[..., :L].transpose(1, 2).unflatten(-1, (K, -1)))
 
-    def scan(self, u_NLD: Tensor) -> Tensor:
-        """The scan of each sequence, in the dtype of `s6.output_dtype`."""
-        s6 = S6(
+    def scan(self, u_BLKD: Tensor) -> Tensor:
+        """The scan of each order, `(B, L, K, D)`, in the dtype of `s6.output_dtype`."""
+        L, K = u_BLKD.shape[1:3]
+        one = S6(
             self.x_proj.weight[None],
             self.dt_proj.weight[None],
             self.dt_proj.bias[None],
             self.A_log[None],
             self.D[None],
         )
-        if scan_projects(u_NLD, s6.rank):
-            return s6.scan_projecting(u_NLD)
-        return s6.scan(u_NLD, s6.project(u_NLD))
+        # All orders share the projections: for these they are one long sequence.
+        projected = one.project(u_BLKD.flatten(1, 2))
+        each = [given.unflatten(1, (L, K)).squeeze(3) for given in projected]
+        shared = S6(*(parameter.expand(K, *parameter.shape[1:]) for parameter in one))
+        return shared.scan(u_BLKD, Projected(*each), merge=False)
 
     def mixed(self, y_BLKD: Tensor) -> Tensor:
         """All orders as one, `(B, L, D)`, before the projection out."""

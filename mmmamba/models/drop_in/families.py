@@ -143,6 +143,12 @@ FAMILIES: dict[str, Family] = {
         },
         decay={**NO_DECAY, **POSITIONS},
     ),
+    # Its authors trained no detector: Vim's, the column that is most like it.
+    "RSMamba": Family(
+        drop_path=_drop_path({"": 0.1}),
+        arguments=_COLUMN_ARGUMENTS,
+        decay={**NO_DECAY, **POSITIONS},
+    ),
     "VimF": Family(
         drop_path=_drop_path({"": 0.1}),
         arguments={"segmentor": {"": dict(features="mixer")}},
