@@ -49,8 +49,15 @@ def test_ctrl_c_after_a_signal_stops_at_once(
     assert not list(Path(cfg.work_dir).glob("*.pth"))
 
 
-@pytest.mark.parametrize("at, batch", [(3, None), (5, 1)], ids=["training", "validation"])
-@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize(
+    "at, batch, persistent",
+    [
+        pytest.param(3, None, False, id="training"),
+        pytest.param(5, 1, True, id="validation"),
+        pytest.param(3, None, True, id="training, persistent", marks=pytest.mark.slow),
+        pytest.param(5, 1, False, id="validation, anew", marks=pytest.mark.slow),
+    ],
+)
 def test_workers_live_through_the_signal_that_the_whole_group_gets(
     tmp_path: Path, at: int, batch: int | None, persistent: bool
 ) -> None:

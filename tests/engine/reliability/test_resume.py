@@ -116,14 +116,20 @@ def test_iterations_over_several_passes(tmp_path: Path, workers: int) -> None:
     compare(cfg, stop=5)
 
 
-@pytest.mark.parametrize("batch", [None, 0, 3])
+EPOCHS = dict(type="EpochBasedTrainLoop", max_epochs=2)
+ITERATIONS = dict(type="IterBasedTrainLoop", max_iters=10, val_interval=5)
+
+
 @pytest.mark.parametrize(
-    "loop",
+    ("loop", "batch"),
     [
-        dict(type="EpochBasedTrainLoop", max_epochs=2),
-        dict(type="IterBasedTrainLoop", max_iters=10, val_interval=5),
+        (EPOCHS, None),
+        (EPOCHS, 0),
+        (ITERATIONS, 3),
+        pytest.param(EPOCHS, 3, marks=pytest.mark.slow),
+        pytest.param(ITERATIONS, None, marks=pytest.mark.slow),
+        pytest.param(ITERATIONS, 0, marks=pytest.mark.slow),
     ],
-    ids=["epochs", "iterations"],
 )
 def test_a_validation_that_was_left_is_done_again(
     tmp_path: Path, loop: dict, batch: int | None
