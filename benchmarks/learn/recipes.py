@@ -36,6 +36,7 @@ OURS = {
     "mlla_t": {},
     "simba_s": {},
     "heracles_s": {},
+    "mamba_nd_s": {},
 }
 """Each family's smallest member, and what makes it a pyramid.
 

@@ -149,6 +149,10 @@ FAMILIES: dict[str, Family] = {
         arguments=_COLUMN_ARGUMENTS,
         decay={**NO_DECAY, **POSITIONS},
     ),
+    "MambaND": Family(
+        drop_path=_drop_path({"": 0.1}),
+        decay={**NO_DECAY, "pos_embed": dict(decay_mult=0.0)},
+    ),
     "VimF": Family(
         drop_path=_drop_path({"": 0.1}),
         arguments={"segmentor": {"": dict(features="mixer")}},
