@@ -76,7 +76,7 @@ the scan and the last
 - **MLLA**-T has 24.39 M parameters in its authors' code, too.
 - **VSSD** and **SpatialMamba**: which of their sums and scans the printed multiply-adds hold is \
 not said.
-- **MambaND**-B has 94.43 M parameters in its authors' code, too.
+- **MambaND** has as many parameters in its authors' code, 24.12 and 93.66 M without the last layer.
 - **Heracles**' multiply-adds are of its cosine transforms as products. Its authors' code does \
 not run as published; ours is that
   code mended, and stretches its filters to other sizes of images.

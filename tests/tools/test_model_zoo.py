@@ -84,6 +84,7 @@ def test_all_backbones_are_on_the_page_and_outliers_are_explained() -> None:
         "efficientvmamba_b",
         "groupmamba_s",
         "mamba_nd_b",
+        "mamba_nd_s",
         "mlla_t",
         "plainmamba_l1",
         "plainmamba_l2",
