@@ -1,5 +1,6 @@
 """From a graph to PyTorch's exported program."""
 
+import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -9,6 +10,9 @@ from torch.export import Dim, ExportedProgram
 
 from ..ops.lowering import lowering
 from .graphs.base import IMAGES, Graph
+
+FIXED = re.compile(r".*[^!<>=]== [1-9]\d*")
+"""A condition that something is a certain number."""
 
 
 def trace(
@@ -45,10 +49,28 @@ def trace(
         program = torch.export.export(
             graph.eval(), tuple(inputs), dynamic_shapes=shapes, strict=False
         )
+    if dynamic:
+        _check_free(program)
     # Each pass over the program would evaluate them all again: hundreds of conditions on sides, of
     # megabytes in all. Runtimes check the shapes that they are given themselves.
     program._guards_code.clear()
     return program
+
+
+def _check_free(program: ExportedProgram) -> None:
+    """Make sure that no length within a program is a number because the traced inputs made it one.
+
+    PyTorch takes lengths of 1 for always 1, and says so only in conditions on the inputs.
+
+    Raises:
+        RuntimeError: there is such a length; a fault of the model's code here.
+    """
+    fixed = [one for one in program._guards_code if FIXED.fullmatch(one) and " or " not in one]
+    if fixed:
+        raise RuntimeError(
+            "a program for every size was traced in which a length is fixed to that of the traced "
+            f"inputs: {'; '.join(fixed)[:500]}. What is computed there must not be 1 for them"
+        )
 
 
 def _any_size(multiple: int) -> dict[int, object]:

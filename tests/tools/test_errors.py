@@ -147,8 +147,8 @@ def test_scaling_a_learning_rate_of_unknown_batch_size(complaint: Complaint) -> 
 
 
 def test_demo_of_another_library(complaint: Complaint, tmp_path: Path) -> None:
-    (tmp_path / "other.py").write_text("default_scope = 'mmpretrain'\n")
-    assert "'mmpretrain'" in complaint("train", tmp_path / "other.py", "--demo")
+    (tmp_path / "other.py").write_text("default_scope = 'mmrotate'\n")
+    assert "'mmrotate'" in complaint("train", tmp_path / "other.py", "--demo")
 
 
 def test_predictions_need_a_pickle(complaint: Complaint, tiny_config: Path) -> None:

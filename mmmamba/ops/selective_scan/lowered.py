@@ -96,6 +96,9 @@ def _steps(
     index_KT = index_KT.long()
     T = index_KT.shape[1]
     P = (T + segments - 1) // segments
+    if not isinstance(T, int):
+        # Where it is 1 for the size that is traced, a tracer takes it for 1 at every size.
+        P = P + 1
     lane_K = torch.arange(K, device=device)
     image_B = torch.arange(batch, device=device)
 
