@@ -100,6 +100,12 @@ FAMILIES: dict[str, Family] = {
     "LocalVMamba": Family(drop_path=_drop_path({"": 0.2}, {"localvmamba_t": 0.1})),
     # Its authors trained no detector: VMamba v0's, which it is but for its shortcuts.
     "ResVMamba": Family(drop_path=_drop_path({"": 0.2}, {"": 0.3})),
+    # Its authors trained no detector: VMamba's. Attention between all cells of a large image would
+    # be quadratic in them.
+    "InsectMamba": Family(
+        drop_path=_drop_path({"": 0.2, "insectmamba_s": 0.3, "insectmamba_b": 0.6}),
+        arguments={task: {"": dict(attn_reductions=(8, 4, 1, 1))} for task in TASKS[:2]},
+    ),
     # The stem's batch norms: two images a GPU are too few to take statistics from.
     **dict.fromkeys(
         ("GroupMamba", "Heracles", "SiMBA"),
