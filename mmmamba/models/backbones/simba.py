@@ -41,7 +41,7 @@ _KEY_MAP = KeyMap(
     mark=r"\.attn\.mamba\.A_log$|^layers\.\d+\.blocks\.\d+\.op\.A_log$",
 )
 
-# The large one with convolutions did not train to its end, they say.
+# The authors give no figure for the large one with convolutions: "unstable".
 _SIZES = {
     "simba_s": Size("26.5", "5.0", top1=84.0),
     "simba_b": Size("40.0", "9.0", top1=84.7),
