@@ -24,7 +24,7 @@ CLASSIFIER = "classifier"
 FOLDER = "imagenet"
 REFERENCE = "vmamba_t"
 """Whose recipe is taken where none of a backbone's family has one."""
-OTHER_LOGITS = [r"(classifier\.)?(dist_)?head\.(l\.)?(weight|bias)"]
+OTHER_LOGITS = [r"(classifier\.)?((dist|aux)_)?head\.(l\.)?(weight|bias)"]
 """What of published weights is made for ImageNet's classes."""
 TOP5 = 5
 LENGTH = re.compile(r"_(\d+)e_")
