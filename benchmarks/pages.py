@@ -253,6 +253,15 @@ TABLES = {
         },
         arrange=side_by_side("backbone", by="start", values=("coco/bbox_mAP", "coco/bbox_mAP_50")),
     ),
+    "distilling": Page(
+        Source("distilling", "students"),
+        {
+            "seed": number("seed"),
+            "without a teacher": number("alone", ".1f"),
+            "with": number("taught", ".1f"),
+            "the teacher's own": number("teacher", ".1f"),
+        },
+    ),
     "map_format": Page(
         Source("map_format_gpu", "formats"),
         {

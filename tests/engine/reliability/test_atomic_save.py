@@ -58,9 +58,8 @@ def die_and_check(cfg: Config, moments: list[float]) -> list[int]:
         if child == 0:
             try:
                 runner.train()
-            except BaseException:
-                Path(cfg.work_dir, "why.txt").write_text(traceback.format_exc())
             finally:
+                Path(cfg.work_dir, "why.txt").write_text(traceback.format_exc())
                 os._exit(1)
         limit = time.monotonic() + 60
         while (last.read_text() if last.exists() else "") == before and time.monotonic() < limit:
