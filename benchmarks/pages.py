@@ -26,6 +26,7 @@ from cells import (
     text,
     with_spread,
 )
+from export_pages import EXPORTS
 from peers import PEERS
 
 
@@ -54,11 +55,6 @@ def beside_originals(rows: list[Row]) -> list[Row]:
 def ours_alone(rows: list[Row]) -> list[Row]:
     """Rows that graphs are put into, of those that did not fail."""
     return [row for row in rows if row["ours"] and "failed" not in row]
-
-
-def above_the_limit(rows: list[Row]) -> list[Row]:
-    """Files further from PyTorch than others may be: its own rounding was looked at."""
-    return [row for row in rows if row.get("onnx_rounding")]
 
 
 ORIGINALS = Source("backbones_originals", "ratios")
@@ -212,35 +208,6 @@ TABLES = {
             "of Swin-T's time": number("by_swin", ".2f"),
         },
         repeats=("pixels a side", "what"),
-    ),
-    "export_cpu": Page(
-        Source("export_cpu", "speed"),
-        {
-            "backbone": model(),
-            "eager mode": number("eager_ms", ".1f"),
-            "onnxruntime": number("onnx_ms", ".1f"),
-            "OpenVINO": number("openvino_ms", ".1f"),
-            "better of them / eager": number("ratio", ".2f"),
-        },
-    ),
-    "export_gpu": Page(
-        Source("export_gpu", "speed"),
-        {
-            "backbone, images": lambda row: f"{row['model']}, {row['size']}",
-            "eager mode": joined(number("ms@eager", ".1f"), number("gpu@eager", ".1f")),
-            "CUDA graphs": joined(number("ms@graphs", ".1f"), number("gpu@graphs", ".1f")),
-            "`pt2`": joined(number("ms@pt2", ".1f"), number("gpu@pt2", ".1f")),
-        },
-        arrange=side_by_side("model", "size", by="form", values=("ms", "gpu")),
-    ),
-    "export_names": Page(
-        Source("export_names", "files"),
-        {
-            "backbone": model(),
-            "the file and PyTorch": number("onnx_error", ".1e"),
-            "PyTorch in float32 and in float64": number("onnx_rounding", ".1e"),
-        },
-        arrange=above_the_limit,
     ),
     "pretraining": Page(
         Source("pretraining", "detectors"),
@@ -398,4 +365,5 @@ TABLES = {
             **LEARNED,
         },
     ),
+    **EXPORTS,
 }
