@@ -9,6 +9,7 @@ import signal
 import time
 import traceback
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,10 @@ def die_and_check(cfg: Config, moments: list[float]) -> list[int]:
 @pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.slow)])
 def test_kill_9_at_any_moment_leaves_whole_files(tmp_path: Path, kills: int) -> None:
     chance = random.Random(kills)
-    resumed = die_and_check(endless(tmp_path), [chance.uniform(0, 0.2) for _ in range(kills)])
+    moments = [chance.uniform(0, 0.2) for _ in range(kills)]
+    # In a process whose gradients no test computed before: PyTorch's threads for them do not fork.
+    with get_context("spawn").Pool(1) as pool:
+        resumed = pool.apply(die_and_check, (endless(tmp_path), moments))
     assert len(resumed) == kills - 1
     assert all(before < after for before, after in pairwise(resumed))
 
