@@ -109,13 +109,17 @@ def distilled(
 ) -> Config:
     """The same, learning from another classifier's beliefs too."""
     cfg = classifier(backbone, crops, iterations, workers)
-    knows = _classifier(teacher)["backbone"]
+    teach(cfg, _classifier(teacher)["backbone"], weights)
+    return cfg
+
+
+def teach(cfg: Config, teacher: dict, weights: Path) -> None:
+    """Give a classifier one of ours, with these weights, for its teacher."""
     cfg.model.update(
         type="DistilledClassifier",
-        teacher=dict(library="mmmamba", model=knows, checkpoint=str(weights)),
+        teacher=dict(library="mmmamba", model=teacher, checkpoint=str(weights)),
         distillation=dict(kind="soft", weight=0.7, temperature=2.0),
     )
-    return cfg
 
 
 def _classifier(backbone: str) -> dict:

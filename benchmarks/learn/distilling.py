@@ -37,18 +37,14 @@ def few(crops: Path, number: int, folder: Path) -> Path:
 
 def learn(crops: Path, work_dir: Path, iterations: int, seed: int, teacher: Path | None) -> float:
     """Balanced accuracy of one run, %."""
-    from blood_cells import classifier
+    from blood_cells import classifier, teach
     from mmengine.runner import Runner
 
     cfg = classifier("vmamba_t", crops, iterations, 0)
     knows = dict(type="VMamba", arch=NETWORK, classifier=True, num_classes=3)
     cfg.model.backbone = dict(knows)
     if teacher is not None:
-        cfg.model.update(
-            type="DistilledClassifier",
-            teacher=dict(library="mmmamba", model=knows, checkpoint=str(teacher)),
-            distillation=dict(kind="soft", weight=0.7, temperature=2.0),
-        )
+        teach(cfg, knows, teacher)
     cfg.train_dataloader.batch_size = BATCH
     cfg.train_dataloader.dataset.dataset.pipeline[1].scale = SIDE
     cfg.val_dataloader.dataset.pipeline[1].scale = (SIDE, SIDE)

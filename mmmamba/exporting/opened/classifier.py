@@ -10,7 +10,6 @@ from mmpretrain.models.classifiers import BaseClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from ..runtimes import Runtime
 from .base import RunsFile
 from .batches import run_batch
 from .preprocessor import as_arrays
@@ -18,27 +17,9 @@ from .preprocessor import as_arrays
 
 @MODELS.register_module()
 class ExportedClassifier(RunsFile, BaseClassifier):
-    """An exported classifier, with what a runtime of its format finds.
+    """An exported classifier, with what a runtime of its format finds."""
 
-    Args:
-        path: of the file.
-        device: that the runtime uses.
-        threads: of the runtime on a CPU; its own choice if None.
-        runtime: that of the file, where it is open already.
-
-    Raises:
-        UsageError: the file cannot be opened, or is none of a classifier.
-    """
-
-    def __init__(
-        self,
-        path: str,
-        device: str = "cpu",
-        threads: int | None = None,
-        runtime: Runtime | None = None,
-    ) -> None:
-        super().__init__()
-        self._open(path, device, threads, runtime, "classification")
+    task = "classification"
 
     def forward(
         self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = "tensor"

@@ -15,7 +15,6 @@ from torch import Tensor
 from ...errors import UsageError
 from ...models.two_stage.detections import Detections, mask_shapes, scale_factors, unpad
 from ...models.yolo.box_selection import to_original
-from ..runtimes import Runtime
 from .base import RunsFile
 from .batches import run_batch
 from .preprocessor import as_arrays
@@ -25,27 +24,14 @@ from .preprocessor import as_arrays
 class ExportedDetector(RunsFile, BaseDetector):
     """An exported detector, with what a runtime of its format finds.
 
-    It has no parameters: all is in the file.
-
-    Args:
-        path: of the file.
-        device: that the runtime uses.
-        threads: of the runtime on a CPU; its own choice if None.
-        runtime: that of the file, where it is open already.
-
     Raises:
-        UsageError: the file cannot be opened, or is none of a detector with its suppression.
+        UsageError: the file holds boxes without suppression.
     """
 
-    def __init__(
-        self,
-        path: str,
-        device: str = "cpu",
-        threads: int | None = None,
-        runtime: Runtime | None = None,
-    ) -> None:
-        super().__init__()
-        self._open(path, device, threads, runtime, "detection")
+    task = "detection"
+
+    def __init__(self, path: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(path, *args, **kwargs)
         if "labels" not in self.metadata.outputs:
             raise UsageError(
                 f"{path} holds the boxes of all places without suppression (--no-nms), which no "

@@ -14,7 +14,6 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..runtimes import Runtime
 from .base import RunsFile
 from .batches import run_batch
 from .preprocessor import as_arrays
@@ -28,28 +27,13 @@ class ExportedSegmentor(RunsFile, BaseSegmentor):
 
     Logits become label maps as mmseg makes them. Label maps are brought to the size of the image
     pixel by pixel, which is said once: at borders they differ from those of scaled logits.
-
-    Args:
-        path: of the file.
-        device: that the runtime uses.
-        threads: of the runtime on a CPU; its own choice if None.
-        runtime: that of the file, where it is open already.
-
-    Raises:
-        UsageError: the file cannot be opened, or is none of a segmentor.
     """
 
+    task = "segmentation"
     align_corners = False
 
-    def __init__(
-        self,
-        path: str,
-        device: str = "cpu",
-        threads: int | None = None,
-        runtime: Runtime | None = None,
-    ) -> None:
-        super().__init__()
-        self._open(path, device, threads, runtime, "segmentation")
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         # mmseg compares heads of one channel with it.
         self.decode_head = SimpleNamespace(threshold=self.metadata.mask_threshold)
         self._told = False

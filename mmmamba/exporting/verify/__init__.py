@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +16,21 @@ from ..runtimes import Runtime
 from .batches import Batch, draw, trial_batches
 from .boxes import BoxCheck
 from .checks import Check, LabelCheck, MapCheck, TopCheck
+from .eager import exact_products, run_graph
 from .limits import LIMITS, Limits
 from .rounding import TASKS, rounding_errors
 
-__all__ = ["LIMITS", "Batch", "Check", "Limits", "Report", "draw", "trial_batches", "verify"]
+__all__ = [
+    "LIMITS",
+    "Batch",
+    "Check",
+    "Limits",
+    "Report",
+    "draw",
+    "run_graph",
+    "trial_batches",
+    "verify",
+]
 
 
 @dataclass(frozen=True)
@@ -84,26 +94,6 @@ def verify(
             comparison.allow(rounding_errors(graph, batches))
     names = tuple(batch.name for batch in batches)
     return Report(runtime.name, precision, names, comparison.results())
-
-
-def run_graph(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The outputs of a graph in PyTorch, on the device that it is on."""
-    weight = next(graph.parameters(), torch.empty(0))
-    tensors = [torch.from_numpy(inputs[name]).to(weight.device) for name in graph.input_names]
-    with torch.no_grad():
-        found = graph(*tensors)
-    return {name: one.cpu().numpy() for name, one in zip(graph.output_names, found)}
-
-
-@contextmanager
-def exact_products() -> Iterator[None]:
-    """Products in float32 on a GPU, where PyTorch convolves in TF32 by itself."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
 class _Comparison:

@@ -10,11 +10,11 @@ import copy
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from ..graphs import Graph
 from .batches import Batch
 from .checks import relative_error
+from .eager import run_graph
 
 TASKS = ("backbone", "segmentation", "classification")
 """Those whose every part can be computed in float64."""
@@ -25,16 +25,12 @@ def rounding_errors(graph: Graph, batches: Sequence[Batch]) -> dict[str, float]:
     exact = copy.deepcopy(graph).double()
     largest = dict.fromkeys(graph.output_names, 0.0)
     for batch in batches:
-        for name, given, wanted in zip(
-            graph.output_names, _run(graph, batch, torch.float32), _run(exact, batch, torch.float64)
-        ):
-            largest[name] = max(largest[name], relative_error(wanted, given))
+        found = run_graph(graph, batch.inputs)
+        wanted = run_graph(exact, {name: _double(one) for name, one in batch.inputs.items()})
+        for name, given in found.items():
+            largest[name] = max(largest[name], relative_error(wanted[name], given))
     return largest
 
 
-def _run(graph: Graph, batch: Batch, dtype: torch.dtype) -> list[np.ndarray]:
-    device = next(graph.parameters(), torch.empty(0)).device
-    tensors = [torch.from_numpy(batch.inputs[name]).to(device) for name in graph.input_names]
-    inputs = [one.to(dtype) if one.is_floating_point() else one for one in tensors]
-    with torch.no_grad():
-        return [one.cpu().numpy() for one in graph(*inputs)]
+def _double(given: np.ndarray) -> np.ndarray:
+    return given.astype(np.float64) if given.dtype.kind == "f" else given
