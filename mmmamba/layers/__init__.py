@@ -49,6 +49,7 @@ from .precision import full_precision
 from .rescale import LayerNorm2d, rescale
 from .rotary import resize_rotary_table, rotary_side_table, rotary_table
 from .scaling import (
+    PatchExpand,
     PatchMerging,
     ResidualStem,
     WideDownsample,
@@ -102,6 +103,7 @@ __all__ = [
     "NormPoolHead",
     "OrderMixer",
     "PatchEmbed",
+    "PatchExpand",
     "PatchMerging",
     "PoolHead",
     "PositionalBlock",

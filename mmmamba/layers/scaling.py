@@ -1,4 +1,4 @@
-"""Stems and downsampling layers.
+"""Stems, downsampling and upsampling layers.
 
 Stems take `(B, 3, H, W)` images; everything after is channels-last.
 """
@@ -78,6 +78,28 @@ class PatchMerging(nn.Module):
 
     def extra_repr(self) -> str:
         return f"crop={self.crop}"
+
+
+class PatchExpand(nn.Module):
+    """Each cell projected to a square of `scale` x `scale` cells, then normalised.
+
+    Maps `(B, H, W, dim)` to `(B, H * scale, W * scale, out_dim)`: what U-shaped networks have in
+    the place of Swin's merging turned round (Swin-Unet, arXiv 2105.05537, section 3.5).
+    """
+
+    def __init__(self, dim: int, out_dim: int, scale: int = 2):
+        super().__init__()
+        self.scale = scale
+        self.expand = nn.Linear(dim, scale * scale * out_dim, bias=False)
+        self.norm = LayerNorm(out_dim)
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        # The projection's outputs are rows of the square, then its columns, then channels.
+        square = self.expand(x_BHWC).unflatten(-1, (self.scale, self.scale, -1))
+        return self.norm(square.transpose(2, 3).flatten(3, 4).flatten(1, 2))
+
+    def extra_repr(self) -> str:
+        return f"scale={self.scale}"
 
 
 class ResidualStem(nn.Module):
