@@ -27,7 +27,15 @@ ORDER = (
     "compat",
 )
 """Above those that they may import. Files of the package itself, as `errors.py`, import none."""
-ENTRANCES = {"__init__", "__main__", "classification", "detection", "hub", "timm"}
+ENTRANCES = {
+    "__init__",
+    "__main__",
+    "classification",
+    "detection",
+    "hub",
+    "segmentation",
+    "timm",
+}
 """What a user imports, above everything."""
 WITHOUT_OPENMMLAB = {"ops", "layers"}
 OPENMMLAB = {"mmengine", "mmcv", "mmdet", "mmseg", "mmpretrain"}
