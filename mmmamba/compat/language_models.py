@@ -26,7 +26,12 @@ def leave_language_models_out() -> None:
         major = int(version("transformers").split(".")[0])
     except PackageNotFoundError:
         return
-    if major >= FIRST_WITHOUT and not any(isinstance(one, _Finder) for one in sys.meta_path):
+    if major < FIRST_WITHOUT:
+        return
+    if ASKED in sys.modules:
+        # mmpretrain was begun before us. Its models ask this module when they are imported.
+        sys.modules[ASKED].WITH_MULTIMODAL = False  # type: ignore[attr-defined]
+    elif not any(isinstance(one, _Finder) for one in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 
 

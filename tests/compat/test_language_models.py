@@ -1,27 +1,14 @@
-"""mmpretrain and mmdet import where a transformers is installed that mmpretrain does not fit."""
-
-import os
-import subprocess
-import sys
+"""mmpretrain's models of language are left out beside a transformers that they do not fit."""
 
 import pytest
 
-pytest.importorskip("mmpretrain")
-SCRIPT = """
-import mmmamba, mmpretrain.models, mmdet.models
-from mmpretrain.utils.dependency import WITH_MULTIMODAL, satisfy_requirement
-assert satisfy_requirement("transformers>=4.28.0") and not WITH_MULTIMODAL
-"""
+from mmmamba.compat import language_models
 
 
-@pytest.mark.slow
-def test_beside_transformers_5(tmp_path):
-    facts = tmp_path / "transformers-5.1.0.dist-info"
-    facts.mkdir()
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: transformers\nVersion: 5.1.0\n")
-    path = os.pathsep.join([str(tmp_path), *(one for one in sys.path if one)])
-    environment = os.environ | dict(PYTHONPATH=path)
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+@pytest.mark.parametrize("version, kept", [("4.57.1", True), ("5.0.0", False)])
+def test_also_where_mmpretrain_was_imported_first(monkeypatch, version, kept):
+    dependency = pytest.importorskip("mmpretrain.utils.dependency")
+    monkeypatch.setattr(dependency, "WITH_MULTIMODAL", True)
+    monkeypatch.setattr(language_models, "version", lambda name: version)
+    language_models.leave_language_models_out()
+    assert kept == dependency.WITH_MULTIMODAL

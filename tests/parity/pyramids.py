@@ -32,8 +32,7 @@ def check_classifier(case: dict[str, Any], model: torch.nn.Module, tolerance: fl
     """
     load(model, case)
     if case["precision"] == "float64":
-        model.double()
-        tolerance = 1e-5
+        tolerance = harness.exactly(model, case)
     for suffix in ("", "_odd"):
         if f"input{suffix}" in case:
             found = inside(model, case[f"input{suffix}"])

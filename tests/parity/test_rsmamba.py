@@ -41,7 +41,8 @@ def shuffled(i: int, token_L: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("case, arguments", harness.cases(CASES, SLOW))
 def test_classifier_and_maps(case, arguments):
     case = recipe.load_case(f"{case}.json")
-    model = loaded(case, **arguments, classifier=True, num_classes=45).double()
+    model = loaded(case, **arguments, classifier=True, num_classes=45)
+    tolerance = harness.exactly(model, case)
     beside = sum(p.numel() for p in model.head.parameters())
     assert sum(p.numel() for p in model.parameters()) == case["parameters"] + beside
     pooled = []
@@ -49,13 +50,14 @@ def test_classifier_and_maps(case, arguments):
     logits = harness.run(model, case["input"])
     hook.remove()
     found = dict(pooled=pooled[0], logits=logits)
-    harness.compare(found, {name: case["outputs"][name] for name in found}, 1e-5)
-    dense = loaded(case, **arguments).double()
+    harness.compare(found, {name: case["outputs"][name] for name in found}, tolerance)
+    dense = loaded(case, **arguments)
+    harness.exactly(dense, case)
     for n in range(3):
         # Only the last map is normalised in the original.
         setattr(dense, dense._out_norm(n), torch.nn.Identity())
     maps = dict(zip(("feat0", "feat1", "feat2", "feat3"), harness.run(dense, case["input"])))
-    harness.compare(maps, {name: case["outputs"][name] for name in maps}, 1e-5)
+    harness.compare(maps, {name: case["outputs"][name] for name in maps}, tolerance)
 
 
 def test_shuffles_are_fixed_in_evaluation_unless_that_is_asked_for():
