@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import cv2
 
-from .shapes import CATEGORY_IDS, CLASSES, SPEC_FILE, ShapesSpec, make_shapes, read_spec
+from .drawn_folder import drawn_folder, read_spec
+from .shapes import CATEGORY_IDS, CLASSES, ShapesSpec, make_shapes
 
 MARGIN = 0.25
 """What is left around a shape, in shares of its longer side."""
@@ -21,29 +19,16 @@ def make_crops(root: str | Path, spec: ShapesSpec | None = None) -> Path:
     """Write `ROOT_crops/{train,val}/CLASS` of the data set below `root`, unless it is there.
 
     Raises:
-        FileExistsError: `root` holds files that are none of the data set's.
+        FileExistsError: either holds files that were not drawn.
     """
     shapes = make_shapes(root, spec)
     place = shapes.with_name(f"{shapes.name}_crops")
-    if place.is_dir() and read_spec(place) == read_spec(shapes):
-        return place
-    # Moved to its place whole, as the shapes themselves are.
-    draft = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
-    try:
+
+    def cut(folder: Path) -> None:
         for split in SPLITS:
-            _cut(shapes, split, draft / split)
-        shutil.copy(shapes / SPEC_FILE, draft / SPEC_FILE)
-        if place.is_dir() and read_spec(place) != read_spec(shapes):
-            shutil.rmtree(place)
-        try:
-            os.replace(draft, place)
-        except OSError:
-            # Another process was first.
-            if read_spec(place) != read_spec(shapes):
-                raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return place
+            _cut(shapes, split, folder / split)
+
+    return drawn_folder(place, read_spec(shapes) or {}, cut)
 
 
 def _cut(shapes: Path, split: str, out: Path) -> None:

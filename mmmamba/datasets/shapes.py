@@ -8,15 +8,14 @@ occlusion, ids with gaps.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
+
+from .drawn_folder import drawn_folder
 
 CLASSES = ("circle", "square", "triangle")
 # Not 0, 1, 2: who takes ids for labels is found out.
@@ -25,7 +24,6 @@ PALETTE = [(220, 60, 60), (60, 160, 60), (60, 90, 220)]
 SEG_CLASSES = ("background", *CLASSES)
 SEG_PALETTE = [(0, 0, 0), *PALETTE]
 
-SPEC_FILE = "shapes.json"
 MIN_VISIBLE = 0.6
 PLACING_TRIES = 20
 CROWD_SHAPES = 7
@@ -78,40 +76,13 @@ def make_shapes(root: str | Path, spec: ShapesSpec | None = None) -> Path:
     Raises:
         FileExistsError: `root` holds files that this function did not write.
     """
-    root, spec = Path(root), spec or ShapesSpec()
-    wanted = {**asdict(spec), "version": VERSION}
-    if read_spec(root) == wanted:
-        return root
-    if root.exists() and any(root.iterdir()) and read_spec(root) is None:
-        raise FileExistsError(
-            f"{root} holds other files; name an empty or a new directory for the shapes data set"
-        )
-    root.parent.mkdir(parents=True, exist_ok=True)
-    # Drawn beside its place and moved there whole: several processes of one job may start this
-    # at once.
-    draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-    try:
+    spec = spec or ShapesSpec()
+
+    def draw(folder: Path) -> None:
         for split, count in (("train", spec.num_train), ("val", spec.num_val)):
-            _write_split(draft, split, count, spec)
-        # Below `root` this file says that the folder is ours, and what is in it.
-        (draft / SPEC_FILE).write_text(json.dumps(wanted))
-        if root.exists() and read_spec(root) != wanted:
-            shutil.rmtree(root)
-        try:
-            os.replace(draft, root)
-        except OSError:
-            # The folder of another process that was first is as good; other errors are real.
-            if read_spec(root) != wanted:
-                raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return root
+            _write_split(folder, split, count, spec)
 
-
-def read_spec(root: Path) -> dict | None:
-    """The specification that a data set was drawn from, or None if `root` is not one."""
-    path = root / SPEC_FILE
-    return json.loads(path.read_text()) if path.is_file() else None
+    return drawn_folder(Path(root), {**asdict(spec), "version": VERSION}, draw)
 
 
 def draw_scene(
@@ -121,25 +92,37 @@ def draw_scene(
 
     Later shapes may hide a part of earlier ones.
     """
-    image_HWC = _background(rng, spec.size)
+    image_HWC = draw_background(rng, spec.size)
     drawn = [_paint_crowd(rng, image_HWC)] if crowd else []
     for _ in range(num_shapes):
         label = int(rng.integers(len(CLASSES)))
-        for _ in range(PLACING_TRIES):
-            radius = rng.uniform(0.11, 0.26) * spec.size
-            center = rng.uniform(0.6 * radius, spec.size - 0.6 * radius, size=2)
-            outline = _outline(rng, label, center, radius)
-            mask_HW = _rasterise(outline, spec.size)
-            # What could still be seen of those before, if this shape were drawn over them.
-            left = [instance.mask_HW & ~mask_HW for instance in drawn]
-            if not _enough_left(drawn, left):
-                continue
+        instance = place_shape(rng, spec.size, label, drawn)
+        if instance is not None:
+            paint(rng, image_HWC, instance.mask_HW, label)
+            drawn.append(instance)
+    return image_HWC, drawn
+
+
+def place_shape(
+    rng: np.random.Generator, size: int, label: int, drawn: list[Instance]
+) -> Instance | None:
+    """A shape over those that are drawn, whose masks lose what it hides; None if it finds no place.
+
+    Args:
+        size: of the image, a side in pixels.
+    """
+    for _ in range(PLACING_TRIES):
+        radius = rng.uniform(0.11, 0.26) * size
+        center = rng.uniform(0.6 * radius, size - 0.6 * radius, size=2)
+        outline = _outline(rng, label, center, radius)
+        mask_HW = _rasterise(outline, size)
+        # What could still be seen of those before, if this shape were drawn over them.
+        left = [instance.mask_HW & ~mask_HW for instance in drawn]
+        if _enough_left(drawn, left):
             for instance, seen_HW in zip(drawn, left, strict=True):
                 instance.mask_HW = seen_HW
-            _paint(rng, image_HWC, mask_HW, label)
-            drawn.append(Instance(label, mask_HW, int(mask_HW.sum()), outline))
-            break
-    return image_HWC, drawn
+            return Instance(label, mask_HW, int(mask_HW.sum()), outline)
+    return None
 
 
 def _enough_left(drawn: list[Instance], left: list[np.ndarray]) -> bool:
@@ -150,7 +133,7 @@ def _enough_left(drawn: list[Instance], left: list[np.ndarray]) -> bool:
     return True
 
 
-def _background(rng: np.random.Generator, size: int) -> np.ndarray:
+def draw_background(rng: np.random.Generator, size: int) -> np.ndarray:
     """Blurred blobs of muted colour with grain."""
     coarse = rng.uniform(70, 150, size=(5, 5, 3)).astype(np.float32)
     smooth = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
@@ -164,9 +147,7 @@ def _outline(rng: np.random.Generator, label: int, center: np.ndarray, radius: f
     return center + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def _paint(
-    rng: np.random.Generator, image_HWC: np.ndarray, mask_HW: np.ndarray, label: int
-) -> None:
+def paint(rng: np.random.Generator, image_HWC: np.ndarray, mask_HW: np.ndarray, label: int) -> None:
     """Fill the mask.
 
     Each class has its range of hues, which lets a network tell them apart within minutes.
@@ -187,7 +168,7 @@ def _paint_crowd(rng: np.random.Generator, image_HWC: np.ndarray) -> Instance:
     for _ in range(CROWD_SHAPES):
         center = middle + rng.uniform(-0.14, 0.14, size=2) * size
         small_HW = _rasterise(_outline(rng, label, center, rng.uniform(0.04, 0.06) * size), size)
-        _paint(rng, image_HWC, small_HW, label)
+        paint(rng, image_HWC, small_HW, label)
         region_HW |= small_HW
     return Instance(label, region_HW, int(region_HW.sum()), None, iscrowd=True)
 

@@ -80,6 +80,16 @@ KINDS: dict[str, Kind] = {
     "label-missing": Kind(
         "stop", "image without label map", "the data loader fails when it comes to such an image"
     ),
+    "partner-missing": Kind(
+        "stop",
+        "image without its second one",
+        "the data loader fails when it comes to it: wanted in second_path of data_prefix",
+    ),
+    "partner-unnamed": Kind(
+        "stop",
+        "pairs are to be loaded, and nothing names second images",
+        "make the data set a PairedSegDataset with second_path in data_prefix",
+    ),
     "class-folders": Kind(
         "stop", "no folders of classes", "wanted: a folder of images for each class"
     ),
@@ -120,6 +130,19 @@ KINDS: dict[str, Kind] = {
         "fault",
         "image read with other channels than the model takes",
         "the data loader or the first layer fails; see color_type of LoadImageFromFile",
+    ),
+    "partner-unreadable": Kind(
+        "fault", "second image cannot be read", "the data loader fails when it comes to it"
+    ),
+    "partner-size": Kind(
+        "fault",
+        "second image of another size than the first",
+        "the data loader fails: the two are to be aligned, pixel over pixel",
+    ),
+    "partner-channels": Kind(
+        "fault",
+        "second image of other channels than are read",
+        "the data loader fails; second_color_type='grayscale' of LoadPairedImage takes any",
     ),
     "annotation-record": Kind(
         "fault", "annotation lacks something", "wanted: id, image_id, category_id, bbox, area"
@@ -211,6 +234,11 @@ KINDS: dict[str, Kind] = {
         "note",
         "image of more than 8 bits",
         "the upper 8 bits are read; color_type='unchanged' of LoadImageFromFile reads all",
+    ),
+    "partner-deep": Kind(
+        "note",
+        "second image of more than 8 bits",
+        "the upper 8 bits are read; second_color_type='unchanged' of LoadPairedImage reads all",
     ),
     "image-alpha": Kind(
         "note",

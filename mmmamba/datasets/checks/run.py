@@ -12,10 +12,17 @@ from ...errors import UsageError
 from .class_images import check_classes
 from .coco import check_coco, read_coco
 from .converted import add_converted, check_age
+from .partners import check_partner_use, check_partners, partners_of
 from .report import Report
 from .segmentation import check_segmentation
 from .splits import Split
-from .usable import check_coco_use, check_heads, check_segmentation_use, segmentation_pairs
+from .usable import (
+    check_coco_use,
+    check_heads,
+    check_segmentation_use,
+    labelled_pairs,
+    segmentation_entries,
+)
 
 
 @dataclass
@@ -92,7 +99,8 @@ def _check_coco(cfg: Config, split: Split, decode: bool) -> Checked:
 
 
 def _check_segmentation(cfg: Config, split: Split, decode: bool) -> Checked:
-    pairs = segmentation_pairs(split)
+    entries = segmentation_entries(split)
+    pairs = labelled_pairs(entries)
     folder = split.dataset.data_prefix.get("seg_map_path") or ""
     report = Report(split.name, folder, unit="pixels")
     head = cfg.model.get("decode_head")
@@ -112,6 +120,10 @@ def _check_segmentation(cfg: Config, split: Split, decode: bool) -> Checked:
         )
     else:
         check_segmentation_use(split, pairs, report)
+    if partners := partners_of(entries):
+        check_partners(partners, report, split.reading, decode)
+    else:
+        check_partner_use(entries, split.reading, report)
     check_heads(cfg, split, report)
     return Checked(split, report, pairs=pairs, ignore_index=ignore_index)
 

@@ -6,7 +6,7 @@ No image is read.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from .class_labels import check_class_use
 from .coco import check_categories, chosen_categories, has_size, read_coco
 from .image_ids import check_image_ids, is_id
 from .instances import box_faults
+from .partners import check_partner_use
 from .report import Report
 from .splits import Split, same_file
 
@@ -52,7 +53,9 @@ def check_usable(cfg: Config, split: Split) -> Report:
         return check_class_use(cfg, split)[0]
     report = Report(split.name, split.dataset.data_prefix.get("seg_map_path") or "", unit="pixels")
     check_heads(cfg, split, report)
-    check_segmentation_use(split, segmentation_pairs(split), report)
+    entries = segmentation_entries(split)
+    check_segmentation_use(split, labelled_pairs(entries), report)
+    check_partner_use(entries, split.reading, report)
     return report
 
 
@@ -196,15 +199,19 @@ def _check_evaluators(split: Split, images: set, report: Report) -> None:
             )
 
 
-def segmentation_pairs(split: Split) -> list[tuple[str, str]]:
-    """Paths of images and label maps, as mmseg pairs them.
+def segmentation_entries(split: Split) -> list[dict]:
+    """What mmseg lists of a split: paths of images and label maps.
 
     There are none where its folder or list of names is not there.
     """
     folder, names = split.dataset.data_prefix.get("img_path"), split.dataset.ann_file
     if not Path(folder or "").is_dir() or (names and not Path(names).exists()):
         return []
-    entries = split.dataset.load_data_list()
+    return split.dataset.load_data_list()
+
+
+def labelled_pairs(entries: Sequence[dict]) -> list[tuple[str, str]]:
+    """Paths of images and label maps."""
     return [(entry["img_path"], entry.get("seg_map_path", "")) for entry in entries]
 
 

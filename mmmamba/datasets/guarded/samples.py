@@ -27,8 +27,9 @@ def file_faults(sample: Any) -> Iterator[str]:
         return
     if found := irregular(sample.get("img_path")):
         yield found
-    if found := irregular(sample.get("seg_map_path")):
-        yield f"the label map {sample['seg_map_path']}: {found}"
+    for key, what in (("seg_map_path", "label map"), ("second_path", "second image")):
+        if found := irregular(sample.get(key)):
+            yield f"the {what} {sample[key]}: {found}"
 
 
 def image_faults(sample: dict) -> Iterator[str]:
@@ -39,6 +40,9 @@ def image_faults(sample: dict) -> Iterator[str]:
     path = sample.get("img_path")
     if isinstance(path, str) and (error := cut_off(path)):
         yield error
+    second = sample.get("second_path")
+    if isinstance(second, str) and (error := cut_off(second)):
+        yield f"the second image {second}: {error}"
     height, width = sample["img"].shape[:2]
     if not (height and width):
         yield f"the image is {width} x {height}"
