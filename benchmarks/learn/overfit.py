@@ -17,7 +17,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from recipes import DETECTORS, OURS, PEERS, _backbone, _base, _loader, _schedule
+from recipes import DETECTORS, OURS, PEERS, ROUTED, _backbone, _base, _loader, _schedule
 from rich.console import Console
 from rich.table import Table
 
@@ -240,7 +240,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--head", choices=HEADS, nargs="+", default=list(HEADS))
-    parser.add_argument("--backbone", choices=[*OURS, *PEERS], default="vmamba_t")
+    parser.add_argument("--backbone", choices=[*OURS, *PEERS, *ROUTED], default="vmamba_t")
     parser.add_argument("--iterations", type=int, default=1500)
     parser.add_argument("--validations", type=int, default=6)
     parser.add_argument("--workers", type=int, default=2)

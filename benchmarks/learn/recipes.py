@@ -37,11 +37,23 @@ OURS = {
     "simba_s": {},
     "heracles_s": {},
     "mamba_nd_s": {},
+    "res_vmamba_t": {},
+    "medmamba_t": {},
+    "rsmamba_b": dict(pyramid=True),
+    "insectmamba_t": {},
 }
 """Each family's smallest member, and what makes it a pyramid.
 
 The rest is as published but for drop path.
 """
+ROUTED = {
+    "vmamba_t_fractal": ("vmamba_t", dict(routes="fractal")),
+    "vmamba_t_fractal_shifted": (
+        "vmamba_t",
+        dict(routes="fractal", alternate_routes="fractal_shifted"),
+    ),
+}
+"""Members that walk other routes than their published ones, trained when they are asked for."""
 
 
 def _backbone(name: str) -> tuple[dict, list[int], dict]:
@@ -50,8 +62,9 @@ def _backbone(name: str) -> tuple[dict, list[int], dict]:
         return (*PEERS[name], {})
     import mmmamba
 
-    made = mmmamba.create_backbone(name, **OURS[name])
-    config = dict(type=type(made).__name__, arch=name, drop_path_rate=0.0, **OURS[name])
+    arch, settings = ROUTED[name] if name in ROUTED else (name, OURS[name])
+    made = mmmamba.create_backbone(arch, **settings)
+    config = dict(type=type(made).__name__, arch=arch, drop_path_rate=0.0, **settings)
     return config, list(made.out_channels), _MOBILE_NECK if name.startswith("mobilemamba") else {}
 
 

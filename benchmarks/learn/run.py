@@ -2,6 +2,7 @@
 
     export DATA=../shared/data
     python benchmarks/learn/run.py --task dsb2018 --data $DATA --iterations 600 --jobs 9
+    python benchmarks/learn/run.py --task camvid --data $DATA --backbone vmamba_t vmamba_t_fractal
     python benchmarks/learn/run.py --task bccd --data $DATA --minutes 8 --jobs 2 --workers 8
 
 Every backbone trains in a process of its own, `--jobs` at a time spread over the GPUs there are;
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import torch
 from budget import TimeBudget
-from recipes import DETECTORS, OURS, PEERS, TASKS
+from recipes import DETECTORS, OURS, PEERS, ROUTED, TASKS
 from rich.console import Console
 from rich.table import Table
 
@@ -74,9 +75,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument(
         "--backbone",
-        choices=[*OURS, *PEERS, *DETECTORS],
+        choices=[*OURS, *PEERS, *ROUTED, *DETECTORS],
         nargs="+",
-        help="all that fit the task by default",
+        help="by default all that fit the task and walk their own routes",
     )
     parser.add_argument("--iterations", type=int, default=600)
     parser.add_argument(
@@ -149,8 +150,9 @@ def main() -> None:
 
 def fitting(task: str, args: argparse.Namespace) -> list[str]:
     """Those asked for that the task takes: whole detectors for bccd, backbones for the others."""
-    known = list(DETECTORS) if task == "bccd" else [*OURS, *PEERS]
-    return [name for name in args.backbone or known if name in known]
+    if task == "bccd":
+        return [name for name in args.backbone or DETECTORS if name in DETECTORS]
+    return [name for name in args.backbone or [*OURS, *PEERS] if name not in DETECTORS]
 
 
 def print_table(task: str, args: argparse.Namespace) -> None:

@@ -10,8 +10,8 @@ from mmmamba.models.backbones import VMamba
 from mmmamba.ops import list_route_sets, list_routes
 
 
-def run(routes) -> list[torch.Tensor]:
-    cfg = Config(dict(model=dict(type="VMamba", routes=routes, **VMamba.TINY))).model
+def run(routes, **more) -> list[torch.Tensor]:
+    cfg = Config(dict(model=dict(type="VMamba", routes=routes, **more, **VMamba.TINY))).model
     torch.manual_seed(0)
     model = MODELS.build(cfg).eval()
     maps = model(torch.randn(1, 3, 72, 104, generator=torch.Generator().manual_seed(0)))
@@ -47,3 +47,18 @@ def test_heads():
 def test_a_misspelt_route_is_an_error_before_anything_runs():
     with pytest.raises(KeyError, match="Did you mean 'hilbert'"):
         run(["hilbrt"])
+
+
+def test_every_second_block_of_a_stage_may_walk_other_routes():
+    arch = dict(embed_dims=16, depths=(1, 3))
+    model = VMamba(arch=arch, out_indices=(1,), routes="fractal", alternate_routes="cross")
+    walked = [m.routes[0] for m in model.modules() if isinstance(m, SS2D)]
+    assert walked == ["fractal_curve", "fractal_curve", "row", "fractal_curve"]
+    same = VMamba(arch=arch, out_indices=(1,), routes="fractal")
+    assert {name: p.shape for name, p in model.state_dict().items()} == {
+        name: p.shape for name, p in same.state_dict().items()
+    }
+    maps = run("fractal", alternate_routes="fractal_shifted")
+    assert all(torch.isfinite(m).all() for m in maps)
+    with pytest.raises(KeyError, match="Did you mean the set 'fractal_shifted'"):
+        run("fractal", alternate_routes="fractal_shiftd")

@@ -131,6 +131,8 @@ class VMambaArch(PyramidArch):
 
     Args:
         d_state, ssm_ratio, dt_rank, routes, gate, conv_bias: of `SS2D`.
+        alternate_routes: those of every second block of a stage, as Swin Transformer shifts its
+            windows in every second one; None for the same in all.
         mlp_ratio: widening of the feed-forward layer, 0 for none.
         stem: "conv" (two strided convolutions) or "patch" (4x4 patches).
         downsample: "conv" or "merging".
@@ -140,6 +142,7 @@ class VMambaArch(PyramidArch):
     ssm_ratio: float = 2.0
     dt_rank: int | str = "auto"
     routes: str | Sequence[str] | Sequence[Sequence[str]] = CROSS
+    alternate_routes: str | Sequence[str] | Sequence[Sequence[str]] | None = None
     gate: bool = False
     conv_bias: bool = False
     mlp_ratio: float = 4.0
@@ -187,10 +190,11 @@ class VMamba(PyramidBackbone):
     TINY = dict(arch=dict(embed_dims=16, depths=(1, 1, 2, 1)))
 
     def build(self, a: VMambaArch, in_channels: int) -> Pyramid:
-        mixer = a.pick("d_state", "ssm_ratio", "dt_rank", "routes", "gate", "conv_bias")
+        mixer = a.pick("d_state", "ssm_ratio", "dt_rank", "gate", "conv_bias")
+        between = a.routes if a.alternate_routes is None else a.alternate_routes
 
         def block(i: int, j: int, dim: int, drop_path_rate: float) -> nn.Module:
-            ss2d = SS2D(dim, **mixer)
+            ss2d = SS2D(dim, routes=between if j % 2 else a.routes, **mixer)
             # The first generation has no feed-forward layer at all.
             mlp = Mlp(dim, a.mlp_ratio) if a.mlp_ratio else None
             return MixerBlock(dim, ss2d, mlp, drop_path_rate)

@@ -5,7 +5,7 @@ order, `(T,)` int64; -1 is a hole, a step on padding. It visits no position twic
 `@register_route("name")`; every route also exists walked backwards, as `"name_reversed"`.
 """
 
-from . import atrous, centred, hilbert, lines, scales, windows
+from . import atrous, centred, fractal, hilbert, lines, scales, windows
 from .derived import MOVES, joined_visit_table, move_table, visit_table
 from .registry import (
     _EXACT,
@@ -27,6 +27,7 @@ __all__ = [
     "centred",
     "cover",
     "expand_routes",
+    "fractal",
     "hilbert",
     "joined_visit_table",
     "lines",

@@ -4,7 +4,8 @@ Hilbert's construction (Math. Ann. 38, 1891) replaces a square by four of half i
 along, along and down. They need not be equal: a block of `main` x `cross` cells, `main` above 1,
 can be walked by unit steps from one corner to the next one along `main` if and only if `main` is
 even or both are odd, because a walk alternates between the colours of a chessboard. Cutting at even
-lengths keeps that true of every part.
+lengths keeps that true of every part. Where `main` is odd and `cross` even, all parts but one can
+be walked so, down to 3 x 2 cells, which take one diagonal step.
 """
 
 from typing import NamedTuple
@@ -32,14 +33,33 @@ def hilbert(height: int, width: int) -> Tensor:
     Raises:
         ValueError: the sides are symbols of a tracer.
     """
-    if not (isinstance(height, int) and isinstance(width, int)):
-        raise ValueError(
-            "route 'hilbert' is cut by the map's sides, which have to be numbers: it cannot be "
-            "traced for any size"
-        )
+    want_numbers("hilbert", height, width)
     walk = _whole(max(height, width), min(height, width))
     row_L, column_L = (walk.cross, walk.main) if width >= height else (walk.main, walk.cross)
     return row_L * width + column_L
+
+
+def want_numbers(name: str, height: int, width: int) -> None:
+    """Refuse sides that are symbols, by which nothing can be cut.
+
+    Raises:
+        ValueError: they are.
+    """
+    if not (isinstance(height, int) and isinstance(width, int)):
+        raise ValueError(
+            f"route '{name}' is cut by the map's sides, which have to be numbers: it cannot be "
+            "traced for any size"
+        )
+
+
+def corner_to_corner(main: int, cross: int) -> Walk:
+    """From (0, 0) to (main - 1, 0), with one diagonal step if `main` is odd and `cross` even.
+
+    A line of cells across, where both are one corner, is walked from it.
+    """
+    if main == 1:
+        return Walk(torch.zeros(cross, dtype=torch.long), torch.arange(cross))
+    return _walk(main, cross, {})
 
 
 def _whole(long: int, short: int) -> Walk:
@@ -73,6 +93,8 @@ def _walk(main: int, cross: int, known: dict[tuple[int, int], Walk]) -> Walk:
 def _parts(main: int, cross: int, known: dict[tuple[int, int], Walk]) -> Walk:
     if cross == 1:
         return Walk(torch.arange(main), torch.zeros(main, dtype=torch.long))
+    if (main, cross) == (3, 2):
+        return Walk(torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([0, 1, 0, 1, 1, 0]))
     if main > _LONG * cross:
         # The even number at half the length, as any cut has to leave an even first part.
         half = (main + 2) // 4 * 2

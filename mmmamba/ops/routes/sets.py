@@ -74,6 +74,13 @@ register_route_set("bidirectional", _and_backwards("row"))
 register_route_set("cross", _and_backwards("row", "column"))
 register_route_set("continuous", _and_backwards("snake", "snake_column"))
 register_route_set("omnidirectional", _and_backwards("row", "column", "diagonal", "antidiagonal"))
+register_route_set("fractal", _and_backwards("fractal_curve", "fractal_curve_column"))
+register_route_set(
+    "fractal_shifted", _and_backwards("fractal_curve_shifted", "fractal_curve_column_shifted")
+)
+register_route_set(
+    "fractal_half", _and_backwards("fractal_curve_half", "fractal_curve_column_half")
+)
 register_route_set(
     # EfficientVMamba's four, in the order in which its weights expect them.
     "atrous",

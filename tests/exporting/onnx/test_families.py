@@ -79,9 +79,10 @@ def test_any_size_and_batch(family, tmp_path):
         assert_equal(session, model, torch.randn(batch, 3, *size))
 
 
-def test_a_hilbert_curve_wants_a_size():
+@pytest.mark.parametrize("curve", ["hilbert", "fractal_curve_column_shifted"])
+def test_a_hilbert_curve_wants_a_size(curve):
     arch = dict(embed_dims=16, depths=(1, 1))
-    model = FAMILIES["VMamba"](arch=arch, out_indices=(1,), routes=("hilbert",) * 4).eval()
-    with pytest.raises(ValueError, match="'hilbert' is cut by the map's sides"):
+    model = FAMILIES["VMamba"](arch=arch, out_indices=(1,), routes=(curve,) * 4).eval()
+    with pytest.raises(ValueError, match="is cut by the map's sides"):
         trace(graph_of(model), [torch.zeros(2, 3, 225, 191)], dynamic=True)
     trace(graph_of(model), [torch.zeros(1, 3, 64, 96)])
