@@ -4,3 +4,9 @@ They begin with `custom_imports = dict(imports=["mmmamba.segmentation"])`.
 
 Apart from `mmmamba`, because it imports mmseg as a whole, which takes seconds.
 """
+
+# All of these are imported for what they register with MMEngine.
+from .datasets import small_targets as small_target_dataset  # noqa: F401
+from .evaluation import small_targets as small_target_metric  # noqa: F401
+from .models.segmentors.mim_istd import backbone as mim_istd_backbone  # noqa: F401
+from .models.segmentors.mim_istd import head as mim_istd_head  # noqa: F401

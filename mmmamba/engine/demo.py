@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ from mmengine.config import Config
 
 from ..datasets.shape_crops import make_crops
 from ..datasets.shapes import CLASSES, PALETTE, SEG_CLASSES, SEG_PALETTE, ShapesSpec, make_shapes
+from ..datasets.targets import TargetsSpec, make_targets
 from ..errors import UsageError
 
 DEFAULT_SPEC = ShapesSpec(size=96)
+TARGET_SIZE = 128
+"""Side of the images of small targets."""
 EPOCHS = 5
 BATCH_SIZE = 4
 CROPS = 4
@@ -33,6 +38,8 @@ FLIPS = dict(type="RandomFlip", prob=[0.3, 0.3], direction=["horizontal", "verti
 def apply_demo(cfg: Config, data_root: str | Path, spec: ShapesSpec | None = None) -> None:
     """Point a config at the shapes data set below `data_root`, drawn if need be, and scale it down.
 
+    A segmentor with one channel, target or not, gets a set of small targets in its place.
+
     The backbone stays as it is but for its windows, which shrink to the maps of small images, drop
     path, and its published weights, which are not fetched.
 
@@ -50,9 +57,14 @@ def apply_demo(cfg: Config, data_root: str | Path, spec: ShapesSpec | None = Non
             f"--demo knows configs of default_scope {', '.join(map(repr, libraries))}, not "
             f"{scope!r}"
         )
-    spec = spec or DEFAULT_SPEC
-    make = make_crops if scope == "mmpretrain" else make_shapes
-    root = make(data_root, spec)
+    targets = scope == "mmseg" and finds_targets(cfg)
+    spec = spec or (replace(DEFAULT_SPEC, size=TARGET_SIZE) if targets else DEFAULT_SPEC)
+    if targets:
+        root = make_targets(data_root, TargetsSpec(spec.num_train, spec.num_val, spec.size))
+        libraries["mmseg"] = _scale_targets
+    else:
+        make = make_crops if scope == "mmpretrain" else make_shapes
+        root = make(data_root, spec)
     _scale_backbone(cfg.model.backbone, spec.size)
     libraries[scope](cfg, root, spec)
     for key in ("load_from", "expected", "auto_scale_lr"):
@@ -97,24 +109,57 @@ def _scale_detection(cfg: Config, root: Path, spec: ShapesSpec) -> None:
     cfg.default_hooks.checkpoint.update(interval=EPOCHS, max_keep_ckpts=1, save_best=None)
 
 
+def finds_targets(cfg: Config) -> bool:
+    """Whether a segmentor has one channel, target or not."""
+    return any(head.get("out_channels") == 1 for head in _as_list(cfg.model.decode_head))
+
+
 def _scale_segmentation(cfg: Config, root: Path, spec: ShapesSpec) -> None:
-    cfg.model.data_preprocessor.size = (spec.size, spec.size)
     for part in ("decode_head", "auxiliary_head"):
         for head in _as_list(cfg.model.get(part, [])):
             head.num_classes = len(SEG_CLASSES)
             head.channels = SEG_HEAD_WIDTH
-    iterations = EPOCHS * _batches(spec)
 
-    def loader(split: str, sampler: dict, pipeline: list) -> dict:
-        dataset = dict(
+    def dataset(split: str) -> dict:
+        return dict(
             type="BaseSegDataset",
-            data_root=str(root),
             data_prefix=dict(img_path=split, seg_map_path=f"labels/{split}"),
             img_suffix=".png",
             metainfo=dict(classes=SEG_CLASSES, palette=SEG_PALETTE),
-            pipeline=pipeline,
         )
-        return dict(batch_size=BATCH_SIZE, num_workers=0, sampler=sampler, dataset=dataset)
+
+    _replace_segmentation_data(cfg, root, spec, dataset)
+    cfg.val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
+    cfg.test_evaluator = cfg.val_evaluator
+
+
+def _scale_targets(cfg: Config, root: Path, spec: ShapesSpec) -> None:
+    """Segmentors of small targets keep their heads and their metrics: both fit the drawn set."""
+
+    def dataset(split: str) -> dict:
+        return dict(
+            type="SmallTargetDataset",
+            ann_file=f"{split}.txt",
+            data_prefix=dict(img_path="images", seg_map_path="masks"),
+        )
+
+    _replace_segmentation_data(cfg, root, spec, dataset)
+
+
+def _replace_segmentation_data(
+    cfg: Config, root: Path, spec: ShapesSpec, dataset: Callable[[str], dict]
+) -> None:
+    """The data of both splits, and a schedule for so many images."""
+    cfg.model.data_preprocessor.size = (spec.size, spec.size)
+    iterations = EPOCHS * _batches(spec)
+
+    def loader(split: str, sampler: dict, pipeline: list) -> dict:
+        return dict(
+            batch_size=BATCH_SIZE,
+            num_workers=0,
+            sampler=sampler,
+            dataset=dict(data_root=str(root), pipeline=pipeline, **dataset(split)),
+        )
 
     load = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
     pack = dict(type="PackSegInputs")
@@ -123,8 +168,6 @@ def _scale_segmentation(cfg: Config, root: Path, spec: ShapesSpec) -> None:
     )
     cfg.val_dataloader = loader("val", dict(type="DefaultSampler", shuffle=False), [*load, pack])
     cfg.test_dataloader = cfg.val_dataloader
-    cfg.val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
-    cfg.test_evaluator = cfg.val_evaluator
     _replace_optimizer(cfg, iterations)
     cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=iterations)
     cfg.default_hooks.checkpoint.update(interval=iterations, max_keep_ckpts=1, save_best=None)

@@ -64,8 +64,6 @@ def class_of_value(
         classes: their number.
         label_map: mmseg's, from the values of a data set to a choice of its classes.
     """
-    if value == ignore_index:
-        return ignore_index
     if reduce_zero_label:
         # mmseg makes 255 of 0, whatever the ignored label is, and leaves 255 alone.
         value = 255 if value in (0, 255) else value - 1

@@ -64,6 +64,9 @@ class MambaBackbone(StrictLoading, BaseModule):
     """Patterns of names that only a network of maps has, for families without a key map."""
     OF_CLASSIFIER: ClassVar[tuple[str, ...]] = ()
     """Those that only a classifier has: a family with ends of its own says them."""
+    STANDS_ALONE: ClassVar[bool] = True
+    """Whether it fits into any network; else it is a part of one that was published whole, and
+    `families` leaves it out."""
 
     out_indices: tuple[int, ...]
     out_channels: list[int]
@@ -158,12 +161,12 @@ class MambaBackbone(StrictLoading, BaseModule):
 
     @classmethod
     def families(cls) -> list[type["MambaBackbone"]]:
-        """All registered families."""
+        """All registered families that stand alone."""
         # A set, as one class may be registered under several names.
         found = {
             f
             for f in MODELS.module_dict.values()
-            if inspect.isclass(f) and issubclass(f, MambaBackbone)
+            if inspect.isclass(f) and issubclass(f, MambaBackbone) and f.STANDS_ALONE
         }
         return sorted(found, key=lambda family: family.__name__)
 
