@@ -14,6 +14,7 @@ import torch.distributed as dist
 
 from tests.configs import two_processes as heads
 from tests.engine.reliability import many_processes as gradients
+from tests.evaluation import two_processes as targets
 from tests.models.one_stage import two_processes as losses
 
 
@@ -27,6 +28,7 @@ def main(folder: Path) -> None:
         heads=heads.find(cases),
         gradients=gradients.find(batches),
         losses=losses.find(rank),
+        targets=targets.find(rank),
     )
     (folder / f"rank{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()

@@ -34,6 +34,7 @@ METHODS = {
     "upernet": "UperNet, ADE20K",
     "semantic_fpn": "Semantic FPN, ADE20K",
     "cityscapes": "UperNet, Cityscapes",
+    "mim_istd": "MiM-ISTD, small targets",
 }
 
 HEAD = """# Model zoo

@@ -88,6 +88,8 @@ PARAMETERS = {
     "upernet/plainmamba_l2_160k_ade20k-512x512": 55.87,
     "upernet/plainmamba_l3_160k_ade20k-512x512": 81.29,
     "semantic_fpn/mobilemamba_b4_160k_ade20k-512x512": 19.7,
+    "mim_istd/mim_istd_nuaa-sirst-512x512": 4.861617,
+    "mim_istd/mim_istd_irstd-1k-512x512": 4.861617,
 }
 
 
@@ -119,6 +121,8 @@ def test_builds_with_fitting_widths(
     if hasattr(model, "auxiliary_head"):
         assert list(model.decode_head.in_channels) == widths
         assert model.auxiliary_head.in_channels == widths[model.auxiliary_head.in_index]
+    elif not hasattr(model, "neck"):
+        assert list(model.decode_head.in_channels) == widths
     else:
         taken = Config.fromfile(file).model.neck.in_channels
         assert taken == (widths[-1] if type(model.neck).__name__ == "SimpleFPN" else widths)
