@@ -30,6 +30,6 @@ class SmallTargetDataset(BaseSegDataset):
         self.mask_values = tuple(mask_values)
         super().__init__(ann_file, img_suffix, seg_map_suffix, **kwargs)
 
-    def get_label_map(self, new_classes: Sequence | None = None) -> dict[int, int]:  # type: ignore[override]
+    def get_label_map(self, new_classes: Sequence | None = None) -> dict[int, int]:
         """What `LoadAnnotations` makes of the values of a mask."""
         return dict.fromkeys(self.mask_values, 1)

@@ -60,7 +60,9 @@ def apply_demo(cfg: Config, data_root: str | Path, spec: ShapesSpec | None = Non
     targets = scope == "mmseg" and finds_targets(cfg)
     spec = spec or (replace(DEFAULT_SPEC, size=TARGET_SIZE) if targets else DEFAULT_SPEC)
     if targets:
-        root = make_targets(data_root, TargetsSpec(spec.num_train, spec.num_val, spec.size))
+        # Beside the shapes, which other demos have drawn at the place itself.
+        place = Path(data_root).with_name(f"{Path(data_root).name}_targets")
+        root = make_targets(place, TargetsSpec(spec.num_train, spec.num_val, spec.size))
         libraries["mmseg"] = _scale_targets
     else:
         make = make_crops if scope == "mmpretrain" else make_shapes

@@ -47,7 +47,7 @@ def test_masks_become_labels(tmp_path: Path) -> None:
 
 def test_other_files_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="targets data set"):
+    with pytest.raises(FileExistsError, match="other files"):
         make_targets(tmp_path, SPEC)
 
 

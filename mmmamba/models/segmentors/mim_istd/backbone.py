@@ -20,7 +20,7 @@ from .key_map import BACKBONE_KEY_MAP
 from .reading import PROPER, PUBLISHED
 
 STRIDES = (4, 8, 16, 32)
-"""Of the maps, each twice as fine as its stage's sentences."""
+"""Pixels from cell to cell of the maps, each twice as fine as its stage's sentences."""
 
 
 @dataclass(frozen=True, kw_only=True)
