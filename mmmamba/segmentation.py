@@ -10,3 +10,4 @@ from .datasets import small_targets as small_target_dataset  # noqa: F401
 from .evaluation import small_targets as small_target_metric  # noqa: F401
 from .models.segmentors.mim_istd import backbone as mim_istd_backbone  # noqa: F401
 from .models.segmentors.mim_istd import head as mim_istd_head  # noqa: F401
+from .models.segmentors.sigma import head as sigma_head  # noqa: F401

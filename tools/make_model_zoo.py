@@ -35,6 +35,7 @@ METHODS = {
     "semantic_fpn": "Semantic FPN, ADE20K",
     "cityscapes": "UperNet, Cityscapes",
     "mim_istd": "MiM-ISTD, small targets",
+    "sigma": "Sigma, pairs of colour and thermal or depth images",
 }
 
 HEAD = """# Model zoo
@@ -102,9 +103,9 @@ the next stage of its family.
 
 {classifiers}
 ## Detectors and segmentors
-AP is on COCO val2017, mIoU on ADE20K val, at one scale and (in brackets) at several with flips, \
-as printed in the source; a ✓
-stands behind what was met here. "weights" leads to the authors' own detector or segmentor, which \
+AP is on COCO val2017, mIoU on ADE20K val or what the config's name says, at one scale and (in \
+brackets) at several with flips,
+as printed in the source; a ✓ stands behind what was met here. "weights" leads to the authors' own detector or segmentor, which \
 loads with
 `--cfg-options load_from=URL` or as the argument of `tools/test.py`. Once you have run one, \
 `tools/test.py CONFIG CHECKPOINT --verify`
@@ -272,8 +273,8 @@ def _detection_scores(expected: dict) -> list[str]:
 def _miou(expected: dict) -> str:
     if not expected:
         return ""
-    several = expected.get("metrics_tta")
-    return f"{expected['metrics']['mIoU']}{f' ({several.mIoU})' if several else ''}"
+    one, several = expected["metrics"].get("mIoU", ""), expected.get("metrics_tta")
+    return f"{one}{f' ({several.mIoU})' if several else ''}".strip()
 
 
 def files_table() -> str:

@@ -104,3 +104,5 @@ class KeyMap:
     """Pattern found in a name that every file of the family has: tells a user whose file it is."""
     mark_is_inherited: bool = False
     """Whether files of families that were made from this one bear its mark beside their own."""
+    starts_from: tuple[str, ...] = ()
+    """Families whose ImageNet files it takes for a part of itself, by way of `renames`."""

@@ -312,7 +312,9 @@ def _cure(
     ours = report.family.removesuffix("Backbone")
     # A file without our mark is foreign; where we have none, little has to match.
     told_by_mark = family is not None and key_map.mark != ""
-    if family != ours and (told_by_mark or len(report.matched) * 2 < len(target)):
+    if family not in (ours, *key_map.starts_from) and (
+        told_by_mark or len(report.matched) * 2 < len(target)
+    ):
         seen = f"looks like one of {family}" if family else "is of no family known here"
         return (
             f"The file {seen}, not of {report.family}: use that backbone, or the right file "

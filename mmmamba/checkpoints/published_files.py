@@ -14,7 +14,8 @@ METRICS = {
 """Results by name, and how they are written.
 
 They are in percent: `top1` on ImageNet-1K or, as `f1`, on what the file's task names; `box_ap` and
-`mask_ap` on COCO val2017, `miou` and `miou_ms` (at several scales, with flips) on ADE20K val.
+`mask_ap` on COCO val2017, `miou` and `miou_ms` (at several scales, with flips) on ADE20K val or
+what the file's task names.
 """
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from ..datasets.nodes import dataset_of_tests
 from ..errors import UsageError
-from ..models.trunks.base import MambaBackbone
+from ..models.image_channels import image_channels
 from ..models.yolo.head import YOLODFLHead
 from ..structures.classes import Classes
 from .graphs import Graph
@@ -153,8 +153,7 @@ def _resizing(cfg: Config | None, size: Size | None) -> Inputs:
 def _normalising(model: nn.Module, inputs: Inputs) -> Inputs:
     """The inputs with what the model's data preprocessor does."""
     preprocessor = getattr(model, "data_preprocessor", None)
-    trunk = getattr(model, "backbone", model)
-    channels = trunk.in_channels if isinstance(trunk, MambaBackbone) else inputs.channels
+    channels = image_channels(model) or inputs.channels
     if preprocessor is None:
         # What a backbone's other channels mean, nobody has said.
         known = channels == len(IMAGENET_MEAN)

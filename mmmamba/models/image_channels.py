@@ -2,10 +2,10 @@
 
 from torch import nn
 
-from .trunks.base import MambaBackbone
+from ..checkpoints.strict_loading import StrictLoading
 
 
 def image_channels(model: nn.Module) -> int | None:
     """The channels that a backbone, or a model with one, takes; None of backbones not of ours."""
     backbone = getattr(model, "backbone", model)
-    return backbone.in_channels if isinstance(backbone, MambaBackbone) else None
+    return getattr(backbone, "in_channels", None) if isinstance(backbone, StrictLoading) else None

@@ -12,6 +12,7 @@ from .grouped import GroupedSS2D, ModulatedGroupMamba
 from .linear_attention import LinearAttention
 from .multi_scale import MULTI_SCALE, JoinedScan, MultiScaleSS2D
 from .ordered import OrderMixer
+from .pair_fusion import ConcatFusion, CrossFusion
 from .route_mixer import RouteMixer
 from .s6 import S6, Projected, dt_bias, dt_projection, dt_weight, s4d_real
 from .spectral import AddSpectrum, SpectralMixer
@@ -30,8 +31,10 @@ __all__ = [
     "Attention",
     "BidirectionalMixer",
     "CausalMixer",
+    "ConcatFusion",
     "ContinuousMixer",
     "CosineMixer",
+    "CrossFusion",
     "FusedSS2D",
     "GatedMerge",
     "GroupedSS2D",

@@ -1,0 +1,10 @@
+_base_ = "./sigma_t_pst900-720x1280.py"
+
+checkpoint = (
+    "https://github.com/MzeroMiko/VMamba/releases/download/%23v0cls/"
+    "vssmsmall_dp03_ckpt_epoch_238.pth"
+)
+model = dict(
+    backbone=dict(arch="sigma_s", drop_path_rate=0.3, init_cfg=dict(checkpoint=checkpoint)),
+)
+expected = dict(metrics={"mIoU": 87.8})
