@@ -15,6 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmmamba.checkpoints import list_published
+from mmmamba.models.segmentors.sigma.bare_parameters import bare_parameters
 from mmmamba.models.trunks.base import MambaBackbone
 
 from .conftest import CONFIGS, build_detector, train_step
@@ -90,6 +91,9 @@ PARAMETERS = {
     "semantic_fpn/mobilemamba_b4_160k_ade20k-512x512": 19.7,
     "mim_istd/mim_istd_nuaa-sirst-512x512": 4.861617,
     "mim_istd/mim_istd_irstd-1k-512x512": 4.861617,
+    "sigma/sigma_t_mfnet-480x640": 48.287360,
+    "sigma/sigma_s_mfnet-480x640": 69.811328,
+    "sigma/sigma_b_mfnet-480x640": 121.414820,
 }
 
 
@@ -141,8 +145,9 @@ def test_named_after_its_backbone_with_its_weights_and_results(file: Path) -> No
     arch = cfg.model.backbone.arch
     assert file.stem.startswith(f"{arch}_")
     init_cfg = cfg.model.backbone.get("init_cfg")
-    # What stands in an adapter starts from the weights of the column alone.
-    files = list_published(arch.removesuffix("_det"), "classification")
+    # What stands in an adapter starts from the weights of the column alone, Sigma from VMamba's.
+    start = arch.removesuffix("_det").replace("sigma_", "vmamba_v0_")
+    files = list_published(start, "classification")
     assert (init_cfg is not None) == bool(files)
     if init_cfg is not None and not files[0].page:
         assert init_cfg.checkpoint == files[0].url
@@ -158,6 +163,21 @@ def test_named_after_its_backbone_with_its_weights_and_results(file: Path) -> No
     if expected is not None:
         assert expected.source and expected.verified is False
         assert set(expected) <= {"metrics", "metrics_tta", "source", "verified"}
+
+
+def test_sigmas_optimizer_holds_every_parameter() -> None:
+    """As its authors' did not."""
+    cfg = Config.fromfile(CONFIGS / "sigma/sigma_t_mfnet-480x640.py")
+    model = build_on_meta(cfg)
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    assert decay.keys() == {id(p) for p in model.parameters()}
+    bare = {name for name, _ in bare_parameters(model)}
+    plain = {"x_proj_weight", "dt_projs_weight"}
+    for name, p in model.named_parameters():
+        leaf = name.rpartition(".")[2]
+        decays = leaf in plain if name in bare else leaf == "weight" and p.dim() > 1
+        assert decay[id(p)] == (0.01 if decays else 0), name
 
 
 def shrink(cfg: Config) -> Config:

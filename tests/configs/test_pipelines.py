@@ -90,6 +90,31 @@ def test_cityscapes(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "second", "ignored"),
+    [
+        ("mfnet", "thermal", False),
+        ("pst900", "thermal", False),
+        ("nyu_depth_v2", "depth", True),
+        ("sun_rgbd", "depth", True),
+    ],
+)
+def test_pairs(name: str, second: str, ignored: bool, tmp_path: Path) -> None:
+    _write(tmp_path, {"{}/a.png": 3}, ("rgb",))
+    _write(tmp_path, {"{}/a.png": 1}, (second, "labels"))
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.txt").write_text("a\n")
+    item = build(name, "train_dataloader", data_root=str(tmp_path))[0]
+    labels = item["data_samples"].gt_sem_seg.data
+    assert item["inputs"].shape[0] == 6 and labels.shape[1:] == item["inputs"].shape[1:]
+    item = build(name, "val_dataloader", data_root=str(tmp_path))[0]
+    assert item["inputs"].shape == (6, 50, 75)
+    # Grey three times, above class 0 in the second image as in the labels.
+    assert (item["inputs"][3:, :9] == 0).all() and (item["inputs"][3:, 9:] == 5).all()
+    stored = {4, 255} if ignored else {0, 5}
+    assert set(item["data_samples"].gt_sem_seg.data.unique().tolist()) == stored
+
+
 def _write(root: Path, files: dict[str, int], splits: tuple[str, ...]) -> None:
     """An image of noise and a label map of class 5 with an upper row of 0."""
     rng = np.random.default_rng(0)

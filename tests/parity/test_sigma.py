@@ -17,9 +17,6 @@ CASES = {
     "sigma/sigma_tiny": ("sigma_t", (4, 4, 4), 9),
 }
 SLOW = ("sigma/sigma_tiny",)
-PARAMETERS = dict(sigma_t=48_287_360, sigma_s=69_811_328, sigma_b=121_414_820)
-UNTRAINED = 6_407_808
-"""Parameters of Sigma-T that the authors' optimizer holds in no group."""
 
 
 def segmentor(arch, depths, num_classes, **arguments) -> EncoderDecoder:
@@ -58,11 +55,8 @@ def test_all_outputs(case, arguments):
     state = harness.weights(case["state_dict"])
     load_weights(model, {"model": {f"module.{name}": w for name, w in state.items()}})
     images = [torch.from_numpy(recipe.pixels(case[n])) for n in ("input", "second_input")]
-    model.double().to(harness.DEVICE)
+    tolerance = harness.exactly(model, case)
+    dtype = next(model.parameters()).dtype
     with torch.no_grad():
-        found = outputs(model, torch.cat(images, 1).to(harness.DEVICE, torch.float64))
-    found = {name: found[name] for name in case["outputs"]}
-    print(
-        {n: recipe.mismatch(found[n].float().cpu().numpy(), w) for n, w in case["outputs"].items()}
-    )
-    harness.compare(found, case["outputs"], 1e-5)
+        found = outputs(model.to(harness.DEVICE), torch.cat(images, 1).to(harness.DEVICE, dtype))
+    harness.compare({name: found[name] for name in case["outputs"]}, case["outputs"], tolerance)

@@ -19,6 +19,7 @@ from mmmamba.models.segmentors.sigma.backbone import SigmaBackbone
 from mmmamba.models.segmentors.sigma.bare_parameters import bare_parameters
 
 CLASSES = 5
+STEPS = 40
 UNTRAINED = 6_407_808
 """Parameters of Sigma-T that the authors' optimizer holds in no group."""
 NAMES = {"x_proj_weight", "dt_projs_weight", "dt_projs_bias", "A_logs", "Ds", "A_log_1", "A_log_2"}
@@ -214,3 +215,32 @@ def test_backbone_and_head_compile():
     with torch.no_grad():
         found, wanted = compiled(pairs(64, 64)), logits(model, pairs(64, 64))
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4 * float(wanted.std()))
+
+
+def shapes(count: int, side: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pairs with a square that one image shows and one that the other does, and their labels."""
+    generator = torch.Generator().manual_seed(0)
+    images = 0.3 * torch.randn(count, 6, side, side, generator=generator)
+    labels = torch.zeros(count, side, side, dtype=torch.long)
+    for image, label in zip(images, labels):
+        for number, channels in ((1, image[:3]), (2, image[3:])):
+            top, left = torch.randint(side - 12, (2,), generator=generator).tolist()
+            channels[:, top : top + 12, left : left + 12] += 2
+            label[top : top + 12, left : left + 12] = number
+    return images, labels
+
+
+@pytest.mark.slow
+def test_it_learns_what_one_image_alone_does_not_show():
+    model = tiny().train()
+    images, labels = shapes(4)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(STEPS):
+        loss = torch.nn.functional.cross_entropy(logits(model, images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    found = logits(model.eval(), images).argmax(1)
+    for number in (0, 1, 2):
+        both = ((found == number) & (labels == number)).sum()
+        assert both / ((found == number) | (labels == number)).sum() > 0.8, number
