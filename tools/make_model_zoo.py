@@ -105,8 +105,8 @@ the next stage of its family.
 ## Detectors and segmentors
 AP is on COCO val2017, mIoU on ADE20K val or what the config's name says, at one scale and (in \
 brackets) at several with flips,
-as printed in the source; a ✓ stands behind what was met here. "weights" leads to the authors' own detector or segmentor, which \
-loads with
+as printed in the source; a ✓ stands behind what was met here. "weights" leads to the authors' own \
+detector or segmentor, which loads with
 `--cfg-options load_from=URL` or as the argument of `tools/test.py`. Once you have run one, \
 `tools/test.py CONFIG CHECKPOINT --verify`
 says whether it meets the figure.
