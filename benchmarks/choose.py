@@ -31,7 +31,9 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
     """Two panels, of classifiers and of backbones of detectors."""
     figure = Figure(figsize=(10.5, 5.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    families = list(dict.fromkeys(row["family"] for row in rows))
+    # Those that publish neither accuracy have no points.
+    scored = [row for row in rows if row.get("top1") or row.get("box_ap")]
+    families = list(dict.fromkeys(row["family"] for row in scored))
     panel(left, rows, families, "inference@classifier", "top1")
     panel(right, rows, families, "inference@detector", "box_ap")
     left.set(

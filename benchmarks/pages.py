@@ -229,6 +229,15 @@ TABLES = {
             "the teacher's own": number("teacher", ".1f"),
         },
     ),
+    "distil_cost": Page(
+        Source("distill_gpu", "steps"),
+        {
+            "step": text("run"),
+            "ms": number("ms", ".1f"),
+            "times as long": number("times", ".2f"),
+            "times as many multiply-adds": number("times_macs", ".2f"),
+        },
+    ),
     "map_format": Page(
         Source("map_format_gpu", "formats"),
         {
