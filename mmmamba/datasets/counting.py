@@ -19,8 +19,10 @@ def count_images(cfg: Config) -> int:
     return len(_training_set(cfg))
 
 
-def training_images(cfg: Config, most: int) -> list[str]:
-    """Paths of images that a config trains on, from all over its data set.
+def training_images(cfg: Config, most: int) -> list[tuple[str, str | None]]:
+    """Paths of images that a config trains on, from all over its data set, each with its second.
+
+    The second is None where images are no pairs.
 
     Raises:
         UsageError: mmdet or mmseg cannot make a data set of what the config says.
@@ -28,7 +30,8 @@ def training_images(cfg: Config, most: int) -> list[str]:
     dataset = _training_set(cfg)
     step = max(1, len(dataset) // most)
     places = range(0, len(dataset), step)[:most]
-    return [str(dataset.get_data_info(place)["img_path"]) for place in places]
+    entries = [dataset.get_data_info(place) for place in places]
+    return [(str(entry["img_path"]), entry.get("second_path")) for entry in entries]
 
 
 def _training_set(cfg: Config) -> Any:

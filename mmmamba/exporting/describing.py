@@ -173,12 +173,13 @@ def _normalising(model: nn.Module, inputs: Inputs) -> Inputs:
     exchanges = getattr(preprocessor, "_channel_conversion", getattr(preprocessor, "to_rgb", False))
     theirs = channels == 3 and exchanges
     ours = channels >= 3 and getattr(preprocessor, "_exchanges", False)
-    order = _order(channels, swaps=theirs or ours)
+    swaps = theirs or ours
+    order = _order(channels, swaps, red_first=inputs.second_channels > 0)
     divisor, unknown = _padding(preprocessor, inputs)
     if inputs.sizes_with_padding:
         pad_value = inputs.pad_value * channels if len(inputs.pad_value) == 1 else inputs.pad_value
         # The pipeline pads before colours change places.
-        pad_value = (*pad_value[2::-1], *pad_value[3:]) if order == "rgb" else pad_value
+        pad_value = (*pad_value[2::-1], *pad_value[3:]) if swaps else pad_value
     else:
         normalised = float(getattr(preprocessor, "pad_value", getattr(preprocessor, "pad_val", 0)))
         pad_value = tuple(normalised * s + m for m, s in zip(mean, std))
@@ -194,11 +195,11 @@ def _normalising(model: nn.Module, inputs: Inputs) -> Inputs:
     )
 
 
-def _order(channels: int, swaps: bool) -> str:
-    """What the graph's channels are, where files give blue, green, red."""
+def _order(channels: int, swaps: bool, red_first: bool = False) -> str:
+    """What the graph's channels are, where files give blue, green, red, or `red_first` of pairs."""
     if channels == 1:
         return "grey"
-    return "rgb" if swaps else "bgr"
+    return "rgb" if swaps != red_first else "bgr"
 
 
 def _padding(preprocessor: Any, inputs: Inputs) -> tuple[int, tuple[str, ...]]:

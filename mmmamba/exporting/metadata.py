@@ -41,6 +41,12 @@ class Inputs:
     channels: int = 3
     channel_order: str = "rgb"
     """`rgb` or `bgr`, what lies behind these three unmoved; `grey` for one channel."""
+    second_channels: int = 0
+    """How many of the channels, the last ones, are a second image of the same place and size
+    (thermal, depth); 0: there is none."""
+    second_color_type: str = "grayscale"
+    """How it is read: `grayscale`, 8 bits of grey, repeated for three channels; `color`, red,
+    green, blue; `unchanged`, the values of its file."""
     size: Size | None = None
     """Height and width that the file takes; None: any."""
     batch: int | None = 1
@@ -79,6 +85,14 @@ class Inputs:
     """The network gets (image - mean) / std."""
     unknown: tuple[str, ...] = ()
     """Steps of the config's test pipeline that are not told here."""
+
+    @property
+    def exchanges(self) -> bool:
+        """Whether red and blue change places on the way from what is read to the graph.
+
+        Files are read as blue, green, red, and pairs of them as red, green, blue.
+        """
+        return self.channel_order == ("bgr" if self.second_channels else "rgb")
 
     def shape(self, name: str) -> tuple[int | None, ...]:
         """The shape of an input; None for a length that may be any."""
@@ -170,6 +184,12 @@ class Metadata:
         return cls.from_strings(strings, source)
 
 
+LATER: dict[str, dict[str, Any]] = {
+    "inputs": dict(second_channels=0, second_color_type="grayscale"),
+}
+"""What files that do not say it mean, as they were written before there was another meaning."""
+
+
 class _Reader:
     """Values out of a file's strings, each of the kind that it must be."""
 
@@ -203,7 +223,7 @@ class _Reader:
 
     def part(self, key: str, kind: type) -> dict[str, Any]:
         """The fields of a dataclass."""
-        value = self.value(key, dict)
+        value = {**LATER.get(key, {}), **self.value(key, dict)}
         wanted = [one.name for one in fields(kind)]
         if missing := [name for name in wanted if name not in value]:
             self.refuse(key, value, f"one with {printable_names(missing)}")
@@ -258,6 +278,8 @@ INPUT_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "names": TEXTS,
     "channels": COUNT,
     "channel_order": _choice("rgb", "bgr", "grey"),
+    "second_channels": (lambda value: value in (0, 1, 3), "0, 1 or 3"),
+    "second_color_type": _choice("grayscale", "color", "unchanged"),
     "size": SIZE,
     "batch": (lambda value: value is None or _count(value), "a whole number or null"),
     "resize": _choice(*RESIZES),

@@ -18,6 +18,8 @@ from .metadata import Metadata
 Size = tuple[int, int]
 RESIZING = ("Resize", "FixScaleResize", "ResizeShortestEdge", "ResizeToMultiple", "FitWithin")
 """Steps that make an image larger or smaller as a whole."""
+PADDING = ("Letterbox", "Pad", "PadAnyChannels")
+"""Steps that add to it."""
 DETECTION_KEYS = (
     "img_id",
     "img_path",
@@ -30,16 +32,19 @@ DETECTION_KEYS = (
 
 def own_pipeline(metadata: Metadata) -> list[dict[str, Any]]:
     """The steps that a file's metadata tell."""
-    kinds = {1: "grayscale", 3: "color"}
-    kind = kinds.get(metadata.inputs.channels, "unchanged")
+    kinds, inputs = {1: "grayscale", 3: "color"}, metadata.inputs
+    load = dict(type="LoadImageFromFile", color_type=kinds.get(inputs.channels, "unchanged"))
+    if inputs.second_channels:
+        read = {key: getattr(inputs, key) for key in ("second_channels", "second_color_type")}
+        load = dict(type="LoadPairedImage", **read)
     packs = dict(
         detection=dict(type="PackDetInputs", meta_keys=DETECTION_KEYS),
         segmentation=dict(type="PackSegInputs"),
         classification=dict(type="PackInputs"),
     )
     return [
-        dict(type="LoadImageFromFile", color_type=kind),
-        dict(type="PrepareForFile", **asdict(metadata.inputs)),
+        load,
+        dict(type="PrepareForFile", **asdict(inputs)),
         packs[metadata.task],
     ]
 
@@ -86,7 +91,7 @@ def fitted(steps: Sequence[Mapping[str, Any]], size: Size) -> list[dict[str, Any
         elif kind == "Letterbox":
             made.append({**step, "size": _square(size), "rect": False})
             resized = True
-        elif kind == "Pad":
+        elif kind in ("Pad", "PadAnyChannels"):
             made.append(_fitted_pad(step, size))
         else:
             made.append(step)
@@ -157,7 +162,7 @@ def _behind_loaders(steps: Sequence[Mapping[str, Any]]) -> int:
 def _labels_last(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The steps with labels read behind what resizes: they are compared at the image's own size."""
     kinds = [class_name(step["type"]) for step in steps]
-    last = max(place for place, kind in enumerate(kinds) if kind in (*RESIZING, "Letterbox", "Pad"))
+    last = max(place for place, kind in enumerate(kinds) if kind in (*RESIZING, *PADDING))
     early = [place for place in range(last) if kinds[place].endswith("Annotations")]
     before = [step for place, step in enumerate(steps[: last + 1]) if place not in early]
     return [*before, *(steps[place] for place in early), *steps[last + 1 :]]

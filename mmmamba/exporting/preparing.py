@@ -30,6 +30,8 @@ class Prepared(NamedTuple):
 def prepare(image: np.ndarray, inputs: Inputs) -> Prepared:
     """An image of 8 bits as OpenCV reads files, (H, W, 3) in blue, green, red, or (H, W).
 
+    Pairs are as `LoadPairedImage` reads them, red first.
+
     Raises:
         UsageError: it has other channels than the file takes.
     """
@@ -38,7 +40,7 @@ def prepare(image: np.ndarray, inputs: Inputs) -> Prepared:
         raise UsageError(
             f"an image has {image.shape[2]} channels and the file takes {inputs.channels}"
         )
-    if inputs.channel_order == "rgb":
+    if inputs.exchanges:
         image = image[..., [2, 1, 0, *range(3, inputs.channels)]]
     old = _size(image)
     for size in steps_of_size(old, inputs):

@@ -56,6 +56,8 @@ class Request:
     """PyTorch alone runs it, without operators of mmmamba; None: where that is not slow."""
     image: Path | None = None
     """A real image that the file is verified on."""
+    second: Path | None = None
+    """Its second one, of models that take pairs."""
     device: str = "cpu"
 
     @property
@@ -81,6 +83,7 @@ def make_request(
     standalone: bool | None = None,
     out: str | Path | None = None,
     image: str | Path | None = None,
+    second: str | Path | None = None,
     device: str = "cpu",
 ) -> Request:
     """What is asked for, checked as far as it can be without a model.
@@ -126,10 +129,14 @@ def make_request(
         logits=logits,
         standalone=standalone,
         image=None if image is None else Path(image),
+        second=None if second is None else Path(second),
         device=device,
     )
-    if request.image is not None and not request.image.is_file():
-        raise UsageError(f"--image {image}: there is no such file, seen from {Path.cwd()}")
+    for flag, path in (("--image", request.image), ("--second", request.second)):
+        if path is not None and not path.is_file():
+            raise UsageError(f"{flag} {path}: there is no such file, seen from {Path.cwd()}")
+    if request.image is None and request.second is not None:
+        raise UsageError(f"--second {second} is the second image of --image, which is not named")
     return request
 
 

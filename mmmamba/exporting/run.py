@@ -60,7 +60,8 @@ def export_file(subject: Subject, request: Request, log: Log) -> Exported:
         runtime = open_runtime(path, request.device, metadata=metadata)
         images = [] if request.image is None else [request.image]
         # One image has one class, which would show little.
-        batches = trial_batches(metadata.inputs, images, fixed=FIXED.get(graph.task, 1))
+        fixed = FIXED.get(graph.task, 1)
+        batches = trial_batches(metadata.inputs, images, fixed=fixed, second=request.second)
         report = verify(graph, runtime, batches)
         del runtime
         for line in report.lines():

@@ -34,6 +34,16 @@ def _load(step: Mapping[str, Any], inputs: Inputs) -> Inputs:
     return replace(inputs, channels=1) if grey else inputs
 
 
+def _load_pair(step: Mapping[str, Any], inputs: Inputs) -> Inputs:
+    second = step.get("second_channels", 3)
+    return replace(
+        inputs,
+        channels=3 + second,
+        second_channels=second,
+        second_color_type=step.get("second_color_type", "grayscale"),
+    )
+
+
 def _resize(step: Mapping[str, Any], inputs: Inputs) -> Inputs | None:
     scale = _pair(step.get("scale"))
     if scale is None or not _first(inputs) or not _known(step):
@@ -118,12 +128,14 @@ def _flip(step: Mapping[str, Any], inputs: Inputs) -> Inputs | None:
 
 READERS = dict(
     LoadImageFromFile=_load,
+    LoadPairedImage=_load_pair,
     Resize=_resize,
     ResizeEdge=_edge,
     CenterCrop=_crop,
     ResizeShortestEdge=_shortest_edge,
     ResizeToMultiple=_to_multiple,
     Pad=_pad,
+    PadAnyChannels=_pad,
     Letterbox=_letterbox,
     RandomFlip=_flip,
 )

@@ -24,6 +24,7 @@ from mmmamba.exporting.example import example_of, write_example
 from mmmamba.exporting.metadata import Inputs, Metadata
 from mmmamba.exporting.preparing import prepare
 from mmmamba.exporting.verify import draw
+from mmmamba.exporting.verify.batches import read_image
 
 from .small_files import conv_metadata, write_bright, write_conv
 
@@ -130,7 +131,13 @@ Answer = Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
 
 
 def run(
-    folder: Path, metadata: Metadata, image: np.ndarray, answer: Answer, monkeypatch, capsys
+    folder: Path,
+    metadata: Metadata,
+    image: np.ndarray,
+    answer: Answer,
+    monkeypatch,
+    capsys,
+    second: np.ndarray | None = None,
 ) -> tuple[dict[str, np.ndarray], list[list[str]]]:
     """What the example feeds a network that answers so, and the words of what it prints."""
     fed: dict[str, np.ndarray] = {}
@@ -154,7 +161,11 @@ def run(
     example = write_example(folder / "m.onnx", metadata)
     assert example is not None
     monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=Session))
-    monkeypatch.setattr(sys, "argv", [str(example), "m.onnx", str(folder / "a.png")])
+    words = [str(example), "m.onnx", str(folder / "a.png")]
+    if second is not None:
+        cv2.imwrite(str(folder / "b.png"), second)
+        words.append(str(folder / "b.png"))
+    monkeypatch.setattr(sys, "argv", words)
     runpy.run_path(str(example))
     return fed, [line.split() for line in capsys.readouterr().out.splitlines()]
 
@@ -180,6 +191,46 @@ def test_images_are_prepared_as_ours(kind, tmp_path, monkeypatch, capsys):
             assert fed["image_sizes"].tolist()[0] == list(made.seen)
             assert fed["image_sizes"].dtype == np.int64
         assert printed == [["map0", "(1,", "2,", "3,", "4)"], ["map1", "(1,", "5,", "6,", "7)"]]
+
+
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+@pytest.mark.parametrize(
+    "channels, color_type", [(3, "grayscale"), (1, "grayscale"), (3, "color"), (1, "unchanged")]
+)
+def test_pairs_are_prepared_as_ours(channels, color_type, order, tmp_path, monkeypatch, capsys):
+    six = dict(mean=(*MEAN, *[90.0] * channels), std=(*STD, *[40.0] * channels))
+    inputs = replace(
+        KINDS["upernet"],
+        channels=3 + channels,
+        second_channels=channels,
+        second_color_type=color_type,
+        channel_order=order,
+        pad_value=(0.0,) * (3 + channels),
+        **six,
+    )
+    second = draw(75, 100, seed=1)[..., : 3 if color_type == "color" else 1]
+    if color_type == "unchanged":
+        second = second.astype(np.uint16) * 250
+    metadata = metadata_of(inputs, "labels")
+    text = example_of("m.onnx", metadata)
+    assert len(code_lines(text)) <= LINES
+    assert "python m_example.py m.onnx image.png second.png" in text
+    labels = [np.zeros((1, 64, 85), int)]
+    fed, printed = run(
+        tmp_path, metadata, draw(75, 100), lambda _: labels, monkeypatch, capsys, second
+    )
+    pair = read_image(tmp_path / "a.png", inputs, tmp_path / "b.png")
+    made = prepare(pair, inputs)
+    assert fed["images"].shape[1] == 3 + channels and printed == [["cat", "100.0%"]]
+    levels = np.abs((fed["images"][0] - made.image) * np.reshape(inputs.std, (-1, 1, 1)))
+    # OpenCV weighs 16 bits by shares finer than 1/2048: up to 16 of their 65535.
+    assert levels[:3].max() < 1.1 and levels[3:].max() < (16 if color_type == "unchanged" else 1.1)
+    # In the graph's order, beside what OpenCV reads.
+    red = cv2.imread(str(tmp_path / "a.png"))[..., 2]
+    assert (pair[..., 0] == red).all()
+    middle = made.image[:, 32, 42] * inputs.std + inputs.mean
+    near = cv2.resize(red, (85, 64))[32, 42]
+    assert abs(middle[0 if order == "rgb" else 2] - near) < 2
 
 
 @pytest.mark.parametrize("kind", KINDS)

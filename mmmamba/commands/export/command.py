@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pt2, aoti: without operators of mmmamba, or with them (pt2 with, aoti without)",
     )
     add("--image", metavar="FILE", help="a real image to verify the file on")
+    add("--second", metavar="FILE", help="its second image, of a model that takes pairs")
     add("--device", default="cpu", help="that it is verified on, and aoti compiled for (cpu)")
     add("--out", metavar="FILE", help="the file (in the run's folder, else here, by its name)")
     add_config_options(parser)
@@ -95,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
         logits=args.logits,
         standalone=args.standalone,
         image=args.image,
+        second=args.second,
         device=args.device,
         out=args.out,
         cfg_options=args.cfg_options,

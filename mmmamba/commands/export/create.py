@@ -30,6 +30,7 @@ def export(
     logits: bool = False,
     out: str | os.PathLike[str] | None = None,
     image: str | os.PathLike[str] | None = None,
+    second: str | os.PathLike[str] | None = None,
     device: str | None = None,
     standalone: bool | None = None,
     cfg_options: Mapping[str, Any] | None = None,
@@ -55,6 +56,7 @@ def export(
             place of scores.
         out: the file; in the run's folder, else the current one, by the model's name if None.
         image: a real image that the file is verified on.
+        second: its second image, of a model that takes pairs.
         device: that it is verified on, and that aoti compiles for; the CPU if None.
         standalone: pt2 and aoti: without operators of mmmamba, or with them, which are faster and
             want mmmamba where the file is loaded; if None, pt2 has them, and aoti where it must.
@@ -90,6 +92,7 @@ def export(
         standalone=standalone,
         out=None if out is None else os.fspath(out),
         image=None if image is None else os.fspath(image),
+        second=None if second is None else os.fspath(second),
         device=target,
     )
     weights = None if checkpoint is None else os.fspath(checkpoint)

@@ -25,9 +25,11 @@ def write_example(path: Path, metadata: Metadata) -> Path | None:
     """
     inputs = metadata.inputs
     written = inputs.backend == "pillow" or inputs.interpolation == "bilinear"
-    if inputs.unknown or inputs.channels not in (1, 3) or not written:
+    # What Pillow resizes has up to four channels.
+    read = inputs.channels in (1, 3) or (inputs.second_channels and inputs.backend != "pillow")
+    if inputs.unknown or not read or not written:
         why = f"does {', '.join(inputs.unknown)}"
-        if inputs.channels not in (1, 3):
+        if not read:
             why = f"reads images of {inputs.channels} channels, which Pillow does not"
         elif not inputs.unknown:
             why = f"resizes by OpenCV's {inputs.interpolation}, which Pillow does in another way"
@@ -63,6 +65,7 @@ def _conditions(metadata: Metadata) -> set[str]:
     inputs, outputs = metadata.inputs, metadata.outputs
     holds = {metadata.task, inputs.resize, inputs.pad_place, inputs.backend, inputs.interpolation}
     holds |= {inputs.channel_order} & {"bgr", "grey"}
+    holds |= {"pair", inputs.second_color_type} if inputs.second_channels else {"single"}
     if inputs.channel_order != "grey":
         holds.add("colour")
     if inputs.resize in ("keep_ratio", "letterbox"):

@@ -1,7 +1,8 @@
 """Runs an exported model on an image; 0.3 is the least score that is shown of a detector.
 
     pip install numpy pillow onnxruntime
-    python EXAMPLE MODEL image.jpg 0.3
+    python EXAMPLE MODEL image.jpg 0.3  # when single
+    python EXAMPLE MODEL image.png second.png  # when pair
 
 How images are prepared and what the outputs mean stands in the metadata of the file.
 """
@@ -32,6 +33,14 @@ picture = ImageOps.exif_transpose(Image.open(sys.argv[2]))
 image = np.array(picture.convert("RGB"), float)  # when colour
 image = image[..., ::-1]  # when bgr
 image = np.array(picture.convert("L"), float)[..., None]  # when grey
+# Behind the colours lies the second image of the same place.  # when pair
+second = ImageOps.exif_transpose(Image.open(sys.argv[3])).convert("L")  # when pair grayscale
+second = ImageOps.exif_transpose(Image.open(sys.argv[3])).convert("RGB")  # when pair color
+second = Image.open(sys.argv[3])  # when pair unchanged
+assert second.size == picture.size, "the two images are of different sizes"  # when pair
+second = np.array(second, float).reshape(*image.shape[:2], -1)  # when pair
+second = np.repeat(second, p["second_channels"] // second.shape[2], axis=2)  # when pair
+image = np.concatenate([image, second], axis=2)  # when pair
 
 # Resized. Of all sizes the height comes first, but for `scale`, which is the config's.
 old, limit = np.array(image.shape[:2]), np.array(p["size"] or [np.inf, np.inf])

@@ -55,7 +55,7 @@ class PrepareForFile(BaseTransform):
         sides = top, down - top, left, right - left
         # The values are told in the graph's order, and the image has the file's.
         values = self.inputs.pad_value
-        if self.inputs.channel_order == "rgb":
+        if self.inputs.exchanges:
             values = (*values[2::-1], *values[3:])
         filled = np.empty((*most, *image.shape[2:]), image.dtype)
         filled[...] = values if image.ndim == 3 else values[0]

@@ -60,8 +60,8 @@ class ExportedPreprocessor(BaseDataPreprocessor):
                 "color_type of LoadImageFromFile decides what is read of a file (docs/channels.md)"
             )
         image = image.float()
-        # Files are read as blue, green, red; what lies behind them stays in its place.
-        if self.inputs.channel_order == "rgb":
+        # What lies behind the colours stays in its place.
+        if self.inputs.exchanges:
             image = image[[2, 1, 0, *range(3, channels)]]
         return image
 

@@ -22,9 +22,13 @@ MOST = 32
 
 
 class Batches(Sequence[dict[str, np.ndarray]]):
-    """Batches of a file's inputs, whose images are read when they are asked for."""
+    """Batches of a file's inputs, whose images are read when they are asked for.
 
-    def __init__(self, files: Sequence[Path], inputs: Inputs) -> None:
+    Args:
+        files: paths of images, and of their second ones.
+    """
+
+    def __init__(self, files: Sequence[tuple[str, str | None]], inputs: Inputs) -> None:
         self.inputs = inputs
         # Images of a file that takes any number of them may have any size.
         count = inputs.batch or 1
@@ -35,7 +39,7 @@ class Batches(Sequence[dict[str, np.ndarray]]):
         return len(self._rows)
 
     def __getitem__(self, place):  # type: ignore[no-untyped-def, override]
-        pictures = [read_image(file, self.inputs) for file in self._rows[place]]
+        pictures = [read_image(file, self.inputs, second) for file, second in self._rows[place]]
         return packed([prepare(one, self.inputs) for one in pictures], self.inputs).inputs
 
 
@@ -54,11 +58,16 @@ def calibration(source: str | Path, inputs: Inputs, most: int = MOST) -> Batches
                 f"--calibrate {source}: there is no image in this folder (a file that ends in "
                 f"{', '.join(IMAGE_SUFFIXES)}). Name one with some hundred images"
             )
+        if inputs.second_channels:
+            raise UsageError(
+                f"--calibrate {source}: the model takes pairs, and a folder does not say which "
+                "images belong together. Name the config, whose training images are taken"
+            )
         step = max(1, len(found) // most)
-        files = found[::step][:most]
+        files = [(str(path), None) for path in found[::step][:most]]
     else:
         cfg = open_config(find_config(source))
-        files = [Path(path) for path in training_images(cfg, most)]
+        files = training_images(cfg, most)
     if len(files) < FEWEST:
         raise UsageError(
             f"--calibrate {source}: there are {len(files)} images, wanted {FEWEST} at least, "

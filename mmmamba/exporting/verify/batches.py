@@ -11,6 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from ...datasets.transforms import LoadPairedImage
 from ...errors import UsageError
 from ..metadata import Inputs, Size
 from ..preparing import Prepared, padded_size, prepare
@@ -37,7 +38,11 @@ class Batch(NamedTuple):
 
 
 def trial_batches(
-    inputs: Inputs, images: Sequence[str | Path] = (), around: int = AROUND, fixed: int = 1
+    inputs: Inputs,
+    images: Sequence[str | Path] = (),
+    around: int = AROUND,
+    fixed: int = 1,
+    second: str | Path | None = None,
 ) -> list[Batch]:
     """What a file is tried on: batches at its size, or six of six sizes for a dynamic file.
 
@@ -45,11 +50,12 @@ def trial_batches(
         fixed: how many batches there are at the size of a file that takes no other.
         images: files of real images; drawn ones take their place if there are none.
         around: sizes of a dynamic file are chosen around this.
+        second: second image of each, of files that take pairs.
 
     Raises:
         UsageError: a file is no image.
     """
-    pictures = _Pictures(inputs, [read_image(path, inputs) for path in images])
+    pictures = _Pictures(inputs, [read_image(path, inputs, second) for path in images])
     if inputs.size is not None:
         whole, count = bool(images), inputs.batch or 1
         return [pictures.batch(inputs.size, count, whole) for _ in range(fixed)]
@@ -133,7 +139,17 @@ def packed(made: Sequence[Prepared], inputs: Inputs) -> Batch:
     return Batch(f"{count} of {height}×{width}", arrays)
 
 
-def read_image(path: str | Path, inputs: Inputs) -> np.ndarray:
+def read_image(path: str | Path, inputs: Inputs, second: str | Path | None = None) -> np.ndarray:
+    """An image, or a pair of them, as the config's loader reads it.
+
+    Raises:
+        UsageError: there is none, or one too few or too many.
+    """
+    if (second is not None) != (inputs.second_channels > 0):
+        wanted = "pairs: name the second image too" if second is None else "single images"
+        raise UsageError(f"{path}: the model takes {wanted} (--second)")
+    if second is not None:
+        return _read_pair(path, second, inputs)
     if inputs.channels not in (1, 3):
         kind = cv2.IMREAD_UNCHANGED
     else:
@@ -144,3 +160,12 @@ def read_image(path: str | Path, inputs: Inputs) -> np.ndarray:
     if image is None:
         raise UsageError(f"{path} is no image of a known format, or damaged")
     return image
+
+
+def _read_pair(path: str | Path, second: str | Path, inputs: Inputs) -> np.ndarray:
+    load = LoadPairedImage(inputs.second_channels, inputs.second_color_type)
+    try:
+        return load.transform(dict(img_path=str(path), second_path=str(second)))["img"]
+    # mmcv's loader asserts that OpenCV could decode the files.
+    except (OSError, ValueError, AssertionError) as error:
+        raise UsageError(f"{path} and {second} cannot be read as a pair: {error}") from error
