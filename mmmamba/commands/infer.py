@@ -33,6 +33,7 @@ EXAMPLES = """examples:
   mmmamba infer work_dirs/demo photo.jpg
   mmmamba infer mask_rcnn/vmamba_t_1x_coco photos/ --checkpoint mine.pth
   mmmamba infer work_dirs/demo 0
+  mmmamba infer work_dirs/pairs rgb/ --second thermal/
   mmmamba infer model.onnx photos/"""
 
 
@@ -48,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="INPUT",
         nargs="+",
         help="image, folder, 'glob', video, URL, number of a camera",
+    )
+    parser.add_argument(
+        "--second",
+        metavar="DIR|FILE",
+        help="of models that take pairs: second images, by their names, or that of one input",
     )
     parser.add_argument(
         "--checkpoint", metavar="FILE", help="weights, file or URL (the run's, or published)"
@@ -127,6 +133,7 @@ def _predict(args: argparse.Namespace) -> int:
         precision=args.precision,
         graphs=args.graphs,
     )
+    sources = model.paired(sources, args.inputs, args.second)
     # Results go to the output stream, the bar to that of errors: a pipe gets results alone.
     summary, console = Summary(), Console(stderr=True)
     columns = (

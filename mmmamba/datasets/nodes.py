@@ -9,6 +9,8 @@ from typing import Any
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
+from ..config.signatures import class_name
+
 
 def plain_datasets(dataset: Any) -> Iterator[dict]:
     """The data sets inside RepeatDataset, ConcatDataset and their like, or the data set itself."""
@@ -74,6 +76,15 @@ def loads_masks(node: Any) -> bool:
     if isinstance(node, dict):
         return bool(node.get("with_mask")) or any(loads_masks(value) for value in node.values())
     return isinstance(node, (list, tuple)) and any(loads_masks(value) for value in node)
+
+
+def loads_pairs(dataset: Any) -> bool:
+    """Whether a data set's config reads pairs of images."""
+    for plain in plain_datasets(dataset):
+        for step in plain.get("pipeline") or ():
+            if class_name(step["type"]) == "LoadPairedImage":
+                return True
+    return False
 
 
 def _ancestor(kind: type | None, module: str, name: str) -> type | None:

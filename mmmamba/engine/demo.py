@@ -10,6 +10,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..datasets import shape_pairs
+from ..datasets.nodes import loads_pairs
 from ..datasets.shape_crops import make_crops
 from ..datasets.shapes import CLASSES, PALETTE, SEG_CLASSES, SEG_PALETTE, ShapesSpec, make_shapes
 from ..datasets.targets import TargetsSpec, make_targets
@@ -31,6 +33,8 @@ HEAD_WIDTHS = {256: 96, 1024: 256}
 """What the usual widths become."""
 HEAD_KEYS = ("in_channels", "out_channels", "feat_channels", "conv_out_channels", "fc_out_channels")
 SEG_HEAD_WIDTH = 64
+SECOND_MEAN, SECOND_STD = 118.0, 40.0
+"""Grey values of drawn thermal images."""
 STRIDES = (4, 8, 16, 32)
 FLIPS = dict(type="RandomFlip", prob=[0.3, 0.3], direction=["horizontal", "vertical"])
 
@@ -38,7 +42,8 @@ FLIPS = dict(type="RandomFlip", prob=[0.3, 0.3], direction=["horizontal", "verti
 def apply_demo(cfg: Config, data_root: str | Path, spec: ShapesSpec | None = None) -> None:
     """Point a config at the shapes data set below `data_root`, drawn if need be, and scale it down.
 
-    A segmentor with one channel, target or not, gets a set of small targets in its place.
+    A segmentor with one channel, target or not, gets a set of small targets in its place, one that
+    reads pairs a set of pairs.
 
     The backbone stays as it is but for its windows, which shrink to the maps of small images, drop
     path, and its published weights, which are not fetched.
@@ -64,6 +69,10 @@ def apply_demo(cfg: Config, data_root: str | Path, spec: ShapesSpec | None = Non
         place = Path(data_root).with_name(f"{Path(data_root).name}_targets")
         root = make_targets(place, TargetsSpec(spec.num_train, spec.num_val, spec.size))
         libraries["mmseg"] = _scale_targets
+    elif scope == "mmseg" and loads_pairs(cfg.train_dataloader.dataset):
+        place = Path(data_root).with_name(f"{Path(data_root).name}_pairs")
+        root = shape_pairs.make_pairs(place, spec)
+        libraries["mmseg"] = _scale_pairs
     else:
         make = make_crops if scope == "mmpretrain" else make_shapes
         root = make(data_root, spec)
@@ -117,10 +126,7 @@ def finds_targets(cfg: Config) -> bool:
 
 
 def _scale_segmentation(cfg: Config, root: Path, spec: ShapesSpec) -> None:
-    for part in ("decode_head", "auxiliary_head"):
-        for head in _as_list(cfg.model.get(part, [])):
-            head.num_classes = len(SEG_CLASSES)
-            head.channels = SEG_HEAD_WIDTH
+    _scale_segmentation_heads(cfg, len(SEG_CLASSES))
 
     def dataset(split: str) -> dict:
         return dict(
@@ -131,6 +137,38 @@ def _scale_segmentation(cfg: Config, root: Path, spec: ShapesSpec) -> None:
         )
 
     _replace_segmentation_data(cfg, root, spec, dataset)
+    cfg.val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
+    cfg.test_evaluator = cfg.val_evaluator
+
+
+def _scale_segmentation_heads(cfg: Config, classes: int) -> None:
+    for part in ("decode_head", "auxiliary_head"):
+        for head in _as_list(cfg.model.get(part, [])):
+            head.num_classes = classes
+            # Heads whose config does not say it have widths of their own.
+            if "channels" in head:
+                head.channels = SEG_HEAD_WIDTH
+
+
+def _scale_pairs(cfg: Config, root: Path, spec: ShapesSpec) -> None:
+    _scale_segmentation_heads(cfg, len(shape_pairs.CLASSES))
+
+    def dataset(split: str) -> dict:
+        folders = {key: f"{name}/{split}" for key, name in shape_pairs.FOLDERS.items()}
+        return dict(
+            type="PairedSegDataset",
+            data_prefix=folders,
+            img_suffix=".png",
+            metainfo=dict(classes=shape_pairs.CLASSES, palette=shape_pairs.PALETTE),
+        )
+
+    # Those of the config's second images may be in any units.
+    preprocessor = cfg.model.data_preprocessor
+    second = len(preprocessor.mean) - 3
+    preprocessor.mean = [*preprocessor.mean[:3], *[SECOND_MEAN] * second]
+    preprocessor.std = [*preprocessor.std[:3], *[SECOND_STD] * second]
+    load = dict(type="LoadPairedImage", second_channels=second)
+    _replace_segmentation_data(cfg, root, spec, dataset, load)
     cfg.val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
     cfg.test_evaluator = cfg.val_evaluator
 
@@ -149,9 +187,17 @@ def _scale_targets(cfg: Config, root: Path, spec: ShapesSpec) -> None:
 
 
 def _replace_segmentation_data(
-    cfg: Config, root: Path, spec: ShapesSpec, dataset: Callable[[str], dict]
+    cfg: Config,
+    root: Path,
+    spec: ShapesSpec,
+    dataset: Callable[[str], dict],
+    load: dict | None = None,
 ) -> None:
-    """The data of both splits, and a schedule for so many images."""
+    """The data of both splits, and a schedule for so many images.
+
+    Args:
+        load: what reads images; a file each if None.
+    """
     cfg.model.data_preprocessor.size = (spec.size, spec.size)
     iterations = EPOCHS * _batches(spec)
 
@@ -163,16 +209,21 @@ def _replace_segmentation_data(
             dataset=dict(data_root=str(root), pipeline=pipeline, **dataset(split)),
         )
 
-    load = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
+    read = [load or dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
     pack = dict(type="PackSegInputs")
     cfg.train_dataloader = loader(
-        "train", dict(type="InfiniteSampler", shuffle=True), [*load, FLIPS, pack]
+        "train", dict(type="InfiniteSampler", shuffle=True), [*read, FLIPS, pack]
     )
-    cfg.val_dataloader = loader("val", dict(type="DefaultSampler", shuffle=False), [*load, pack])
+    cfg.val_dataloader = loader("val", dict(type="DefaultSampler", shuffle=False), [*read, pack])
     cfg.test_dataloader = cfg.val_dataloader
     _replace_optimizer(cfg, iterations)
     cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=iterations)
-    cfg.default_hooks.checkpoint.update(interval=iterations, max_keep_ckpts=1, save_best=None)
+    cfg.default_hooks.checkpoint.update(
+        interval=iterations, by_epoch=False, max_keep_ckpts=1, save_best=None
+    )
+    # Recipes that count epochs say so in three places.
+    cfg.default_hooks.logger.log_metric_by_epoch = False
+    cfg.log_processor = dict(by_epoch=False)
 
 
 def _scale_classification(cfg: Config, root: Path, spec: ShapesSpec) -> None:

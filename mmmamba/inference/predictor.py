@@ -22,13 +22,13 @@ from ..engine.predicting import predict_in
 from ..engine.preflight import check_graphs
 from ..errors import UsageError
 from ..exporting.files import format_of
-from ..models.classifiers import is_classifier
 from ..models.image_channels import image_channels
 from ..structures.objects import Objects
-from ..visualization.canvas import displayed
+from .arguments import check_range, check_task, task_of
 from .classes import find_classes
 from .exported import open_file
 from .opening import Opened, choose_device, open_model
+from .pairs import with_partners
 from .preparing import Preparation
 from .results import Classification, Detections, Result, Segmentation
 from .sources import Frame, Source, UnreadableImage, find_sources, read_frames
@@ -36,6 +36,8 @@ from .tiles import Tile, merge_logits, merge_objects, tile_rows
 
 Input = str | Path | int | Source
 """What one can be, an int for a camera."""
+Image = str | Path | np.ndarray | tuple[str | Path, str | Path]
+"""One image, or the two files of a pair."""
 TILE = 1024
 OVERLAP = 0.25
 SCORE_THR = 0.3
@@ -88,13 +90,11 @@ class Predictor:
         graphs: int | str = "auto",
     ) -> None:
         # Before the model is opened, which takes seconds.
-        _check_range(
-            "score_thr", score_thr, score_thr is None or 0 <= score_thr <= 1, "from 0 to 1"
-        )
-        _check_range("top_k", top_k, top_k is None or top_k >= 1, "of 1 or more")
-        _check_range("tile", tile, tile is None or tile >= 32, "of 32 pixels or more")
-        _check_range("overlap", overlap, 0 <= overlap <= 0.9, "a share of the tile from 0 to 0.9")
-        _check_range("batch_size", batch_size, batch_size >= 1, "of 1 or more")
+        check_range("score_thr", score_thr, score_thr is None or 0 <= score_thr <= 1, "from 0 to 1")
+        check_range("top_k", top_k, top_k is None or top_k >= 1, "of 1 or more")
+        check_range("tile", tile, tile is None or tile >= 32, "of 32 pixels or more")
+        check_range("overlap", overlap, 0 <= overlap <= 0.9, "a share of the tile from 0 to 0.9")
+        check_range("batch_size", batch_size, batch_size >= 1, "of 1 or more")
         self.score_thr = SCORE_THR if score_thr is None else score_thr
         self.top_k = TOP_K if top_k is None else top_k
         self.tile, self.overlap = tile, overlap
@@ -115,8 +115,8 @@ class Predictor:
                 model, checkpoint, device, cfg_options, imgsz, precision, graphs
             )
         self.config, self.checkpoint = opened.config, opened.checkpoint
-        self.task = _task(self.model)
-        _check_task(self.task, score_thr, top_k, tile)
+        self.task = task_of(self.model)
+        check_task(self.task, score_thr, top_k, tile)
         self.classes = find_classes(self.model, opened.cfg, opened.meta)
         self._channels = image_channels(self.model)
         self._preparation = Preparation.of_config(opened.cfg, opened.config)
@@ -146,17 +146,18 @@ class Predictor:
         self._step = predict_in(self.model, chosen)
         return opened
 
-    def __call__(self, image: str | Path | np.ndarray) -> Result:
+    def __call__(self, image: Image) -> Result:
         """Predict one image: a path, a URL, or an array as the config's loader reads it.
 
-        By default that is (H, W, 3) of blue, green, red in 0 … 255.
+        By default that is (H, W, 3) of blue, green, red in 0 … 255. A model that takes pairs is
+        given a tuple of two paths, or (H, W, 3 + n) of red, green, blue and the second image.
 
         Raises:
             UnreadableImage: it cannot be read.
         """
         return self.predict([image])[0]
 
-    def predict(self, images: Sequence[str | Path | np.ndarray]) -> list[Result]:
+    def predict(self, images: Sequence[Image]) -> list[Result]:
         """Predict several images of any sizes, each as if it stood alone."""
         loaded = [image if isinstance(image, np.ndarray) else self.read(image) for image in images]
         started = perf_counter()
@@ -172,7 +173,7 @@ class Predictor:
         self.seconds += perf_counter() - started
         for image, result in zip(images, results):
             if not isinstance(image, np.ndarray):
-                result.path = str(image)
+                result.path = str(image[0] if isinstance(image, tuple) else image)
         return results
 
     def stream(
@@ -181,6 +182,7 @@ class Predictor:
         *,
         every: int = 1,
         frames: int | None = None,
+        second: str | Path | None = None,
         unreadable: Callable[[UnreadableImage], object] | None = None,
     ) -> Iterator[tuple[Frame, Result]]:
         """Predict images, videos, cameras and streams one after the other, holding none of them.
@@ -192,17 +194,21 @@ class Predictor:
                 `find_sources` found.
             every: of videos, each so many-th frame. Of a camera it is always the newest.
             frames: of a video or a camera after which it is left; None takes all.
+            second: of models that take pairs, the folder of the second images, or one file.
             unreadable: called with what cannot be read, which is then left out.
 
         Raises:
             UsageError: an input names nothing.
             UnreadableImage: one cannot be read, and `unreadable` is None.
         """
-        _check_range("every", every, every >= 1, "of 1 or more")
-        _check_range("frames", frames, frames is None or frames >= 1, "of 1 or more")
-        found = [inputs] if isinstance(inputs, (str, Path, int, Source)) else list(inputs)
-        if not all(isinstance(one, Source) for one in found):
-            found = find_sources(found)
+        check_range("every", every, every >= 1, "of 1 or more")
+        check_range("frames", frames, frames is None or frames >= 1, "of 1 or more")
+        given = [inputs] if isinstance(inputs, (str, Path, int, Source)) else list(inputs)
+        found = given
+        if not all(isinstance(one, Source) for one in given):
+            found = find_sources(given)
+        places = [one.place if isinstance(one, Source) else one for one in given]
+        found = self.paired(found, places, second)
         return self._stream(found, every, frames, unreadable)
 
     def _stream(
@@ -257,15 +263,35 @@ class Predictor:
         """The device of the network, or the runtime of an exported file."""
         return str(next(self.model.parameters()).device) if self._step else self.model.runtime.name
 
-    def read(self, path: str | Path) -> np.ndarray:
-        """An image as the config's own loader reads it, from a path or a URL.
+    def paired(
+        self, sources: Sequence[Source], inputs: Sequence[Any], second: str | Path | None
+    ) -> list[Source]:
+        """Sources as the model takes them: each with its second image where it takes pairs.
+
+        Args:
+            inputs: what the sources were found by.
+            second: folder of the second images, or one file.
+
+        Raises:
+            UsageError: a second image is missing, or there is one too many.
+        """
+        found = list(sources)
+        if second is not None:
+            found = with_partners(found, inputs, second, self._preparation.names)
+        for source in found:
+            self._preparation.check_pair(source.name, source.second)
+        return found
+
+    def read(self, path: str | Path | tuple[str | Path, str | Path]) -> np.ndarray:
+        """An image as the config's own loader reads it, from a path or a URL, or from two of them.
 
         By default that is (H, W, 3) in 8 bits, turned as EXIF says, grey as three channels.
 
         Raises:
             UnreadableImage: it cannot be read.
+            UsageError: the model takes pairs and this is none, or the other way round.
         """
-        return self._preparation.read(path)
+        return self._preparation.read(*(path if isinstance(path, tuple) else (path,)))
 
     def _needs_tiles(self, image: np.ndarray) -> bool:
         return self.tile is not None and max(image.shape[:2]) > self.tile
@@ -279,13 +305,13 @@ class Predictor:
         if self.task == "detection":
             found = [self._objects(sample) for sample in samples]
             merged = merge_objects(tiles, found, height, width)
-            return Detections(displayed(image), merged, self.classes)
+            return Detections(self._shown(image), merged, self.classes)
         # One tile's at a time: those of all tiles of a large image would not fit into memory.
         logits = (_logits(sample, len(self.classes.names)) for sample in samples)
         # Only heads with one channel compare with it.
         threshold = getattr(self.model.decode_head, "threshold", None)
         labels = merge_logits(rows, logits, height, width, overlap, threshold)
-        return Segmentation(displayed(image), labels, self.classes)
+        return self._segmentation(image, labels)
 
     def _forward_tiles(self, image: np.ndarray, tiles: Sequence[Tile]) -> Iterator[Any]:
         for start in range(0, len(tiles), self.batch_size):
@@ -325,11 +351,18 @@ class Predictor:
     def _result(self, image: np.ndarray, sample: Any) -> Result:
         if self.task == "classification":
             scores = sample.pred_score.float().cpu().numpy()
-            return Classification(displayed(image), scores, self.classes, self.top_k)
+            return Classification(self._shown(image), scores, self.classes, self.top_k)
         if self.task == "detection":
-            return Detections(displayed(image), self._objects(sample), self.classes)
+            return Detections(self._shown(image), self._objects(sample), self.classes)
         labels = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.int32)
-        return Segmentation(displayed(image), labels, self.classes)
+        return self._segmentation(image, labels)
+
+    def _segmentation(self, image: np.ndarray, labels: np.ndarray) -> Segmentation:
+        second = self._preparation.shown_second(image)
+        return Segmentation(self._shown(image), labels, self.classes, second=second)
+
+    def _shown(self, image: np.ndarray) -> np.ndarray:
+        return self._preparation.shown(image)
 
     def _objects(self, sample: Any) -> Objects:
         found = sample.pred_instances
@@ -353,43 +386,3 @@ def _logits(sample: Any, classes: int) -> np.ndarray:
         return sample.seg_logits.data.float().cpu().numpy()
     votes_HWC = torch.nn.functional.one_hot(sample.pred_sem_seg.data[0].long(), classes)
     return votes_HWC.permute(2, 0, 1).float().cpu().numpy()
-
-
-def _task(model: torch.nn.Module) -> str:
-    """What the model does: "detection", "segmentation" or "classification"."""
-    if is_classifier(model):
-        return "classification"
-    from mmdet.models import BaseDetector
-    from mmseg.models import BaseSegmentor
-
-    if isinstance(model, BaseSegmentor):
-        return "segmentation"
-    if isinstance(model, BaseDetector) and not hasattr(model, "panoptic_fusion_head"):
-        return "detection"
-    raise UsageError(
-        f"{type(model).__name__} is neither a detector of MMDetection, nor a segmentor of "
-        "MMSegmentation, nor a classifier of MMPretrain"
-    )
-
-
-def _check_task(task: str, score_thr: float | None, top_k: int | None, tile: int | None) -> None:
-    """Refuse what means nothing for a task."""
-    if task != "classification":
-        if top_k is not None:
-            raise UsageError(f"top_k is {top_k} (--top-k): only classifiers rank their classes")
-        return
-    if score_thr is not None:
-        raise UsageError(
-            f"score_thr is {score_thr:g} (--score-thr), and a classifier finds no objects: top_k "
-            "(--top-k) says how many classes it names"
-        )
-    if tile is not None:
-        raise UsageError(
-            f"tile is {tile} (--tile), and a classifier says one thing of a whole image: cut the "
-            "image yourself if each part is to have a class"
-        )
-
-
-def _check_range(name: str, value: Any, fits: bool, wanted: str) -> None:
-    if not fits:
-        raise UsageError(f"{name} is {value}, wanted a value {wanted}")

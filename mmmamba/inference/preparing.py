@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ from mmengine.dataset import Compose
 from mmengine.registry import TRANSFORMS, DefaultScope
 
 from ..datasets.nodes import dataset_of_tests
+from ..datasets.transforms import LoadPairedImage
+from ..datasets.transforms.load_paired_image import COLOUR_CHANNELS
 from ..errors import UsageError
+from ..visualization.canvas import displayed
+from .pairs import PairNames
 from .sources import UnreadableImage, local_file
 
 
@@ -24,6 +29,10 @@ class Preparation:
 
     load: Any
     steps: Compose
+    name: str = "the model"
+    """What errors call the config."""
+    names: PairNames = field(default_factory=PairNames)
+    """How the files of a pair are called, where images are pairs."""
 
     @classmethod
     def of_config(cls, cfg: Config, name: str | Path) -> Preparation:
@@ -35,7 +44,8 @@ class Preparation:
         Raises:
             UsageError: the config has no such pipeline, or one that does not begin with a loader.
         """
-        steps = without_annotations(dataset_of_tests(cfg).get("pipeline") or ())
+        dataset = dataset_of_tests(cfg)
+        steps = without_annotations(dataset.get("pipeline") or ())
         if not steps or "Load" not in _name(steps[0]):
             raise UsageError(
                 f"{name} does not say how images are prepared: test_dataloader.dataset.pipeline "
@@ -43,27 +53,72 @@ class Preparation:
             )
         with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmdet")):
             # The loader stands apart, as arrays and tiles do not pass through it.
-            return cls(TRANSFORMS.build(steps[0]), Compose(steps[1:]))
+            load = TRANSFORMS.build(steps[0])
+            first = dataset.get("img_suffix") or ""
+            names = PairNames(first, dataset.get("second_suffix") or first)
+            return cls(load, Compose(steps[1:]), str(name), names)
 
-    def read(self, path: str | Path) -> np.ndarray:
-        """An image as the config's loader reads it, from a path or a URL.
+    @property
+    def paired(self) -> bool:
+        """Whether an image is a pair of files."""
+        return isinstance(self.load, LoadPairedImage)
+
+    def check_pair(self, path: str | Path, second: str | Path | None) -> None:
+        """Make sure that there are as many files as the model takes.
+
+        Raises:
+            UsageError: one is missing, or one too many.
+        """
+        if self.paired and second is None:
+            raise UsageError(
+                f"{self.name} takes pairs of images, and {path} is one: name the folder or file of "
+                "the second ones (mmmamba infer: --second; Python: second=, or a tuple of paths)"
+            )
+        if second is not None and not self.paired:
+            raise UsageError(
+                f"{self.name} takes single images, and {second} is a second one: leave it out "
+                "(--second)"
+            )
+
+    def read(self, path: str | Path, second: str | Path | None = None) -> np.ndarray:
+        """An image as the config's loader reads it, from a path or a URL; of pairs from two.
 
         By default that is (H, W, 3) in 8 bits, turned as EXIF says, grey as three channels.
 
         Raises:
             UnreadableImage: it cannot be read.
+            UsageError: a file too few or too many.
         """
-        with local_file(str(path)) as file:
+        self.check_pair(path, second)
+        given = dict(img_path=path) if second is None else dict(img_path=path, second_path=second)
+        with ExitStack() as files:
+            paths = {}
+            for key, place in given.items():
+                paths[key] = str(files.enter_context(local_file(str(place))))
             try:
-                return self.load(dict(img_path=str(file)))["img"]
+                return self.load(paths)["img"]
             except (AssertionError, cv2.error) as error:
                 # mmcv's loader asserts that OpenCV could decode the file.
                 more = f" ({error.err})" if isinstance(error, cv2.error) else ""
+                beside = f" or {second}" if second else ""
                 raise UnreadableImage(
-                    f"{path}: no image of a known format, or damaged{more}"
+                    f"{path}{beside}: no image of a known format, or damaged{more}"
                 ) from error
             except (OSError, ValueError) as error:
                 raise UnreadableImage(f"{path}: {error}") from error
+
+    def shown(self, image: np.ndarray) -> np.ndarray:
+        """An image as the loader reads it, as it is drawn on: (H, W, 3; blue, green, red)."""
+        # The colours of a pair are red, green, blue.
+        return displayed(image[..., 2::-1] if self.paired else image)
+
+    def shown_second(self, image: np.ndarray) -> np.ndarray | None:
+        """The second image of a pair as a picture (H, W, 3); None of what is no pair."""
+        if not self.paired:
+            return None
+        second = image[..., COLOUR_CHANNELS:]
+        colours = getattr(self.load, "second_color_type", "") == "color"
+        return displayed(second[..., ::-1] if colours else second)
 
     def pack(self, image: np.ndarray, number: int = 0, path: str | None = None) -> dict[str, Any]:
         """`inputs` and `data_samples` of an image, as a model's data preprocessor takes them.

@@ -179,12 +179,14 @@ class Segmentation(Result):
         labels: (H, W) indices of classes.
         classes: all classes that the model tells apart, with their colours and COCO ids.
         path: where the image came from, None for an array.
+        second: of a pair, the second image as a picture (H, W, 3), drawn beside the first.
     """
 
     image: np.ndarray
     labels: np.ndarray
     classes: Classes
     path: str | None = None
+    second: np.ndarray | None = None
 
     def __len__(self) -> int:
         """How many classes occur."""
@@ -213,7 +215,7 @@ class Segmentation(Result):
         return self.labels == self.classes.names.index(name)
 
     def plot(self) -> np.ndarray:
-        return draw_segmentation(self.image, self.labels, self.shares(), self.classes)
+        return draw_segmentation(self.image, self.labels, self.shares(), self.classes, self.second)
 
     def shares(self) -> dict[str, float]:
         """The share of the pixels that each class covers, the largest first.

@@ -63,6 +63,7 @@ class Source:
             same.
         video: whether it is a video, a camera or a stream.
         live: whether it is one of the last two, which have no end.
+        second: path or URL of the second image of a pair.
     """
 
     place: str
@@ -70,6 +71,12 @@ class Source:
     stem: str
     video: bool
     live: bool = False
+    second: str | None = None
+
+    @property
+    def files(self) -> str | tuple[str, str]:
+        """Its place, or the two of a pair."""
+        return self.place if self.second is None else (self.place, self.second)
 
 
 @dataclass(frozen=True)
@@ -146,21 +153,24 @@ def _called(place: str, shared: str) -> tuple[str, str]:
 
 
 def read_frames(
-    source: Source, read: Callable[[str], np.ndarray], every: int = 1, most: int | None = None
+    source: Source,
+    read: Callable[[str | tuple[str, str]], np.ndarray],
+    every: int = 1,
+    most: int | None = None,
 ) -> Iterator[Frame]:
     """The image of a source, or every so many frames of its video.
 
     A camera or a stream gives the newest frame each time.
 
     Args:
-        read: from a path or URL to an image.
+        read: from a path or URL, or the two of a pair, to an image.
         most: frames of a video after which it is left.
 
     Raises:
         UnreadableImage: there is none in it.
     """
     if not source.video:
-        yield Frame(source, read(source.place))
+        yield Frame(source, read(source.files))
         return
     # Each a context of its own: a stream is read from where it is.
     with nullcontext(source.place) if source.live else local_file(source.place) as file:

@@ -37,13 +37,24 @@ def drawn_objects(objects: Objects, classes: Classes, scores: bool = True) -> li
 
 
 def draw_segmentation(
-    image: np.ndarray, labels_HW: np.ndarray, shares: Mapping[str, float], classes: Classes
+    image: np.ndarray,
+    labels_HW: np.ndarray,
+    shares: Mapping[str, float],
+    classes: Classes,
+    second: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The image tinted by class and, at the right, a legend with each class's share of it."""
+    """The image tinted by class and, at the right, a legend with each class's share of it.
+
+    Args:
+        second: an image of the same size, of a pair, which goes between them as it is.
+    """
     tinted = tint_regions(image, labels_HW, classes)
     height, width = tinted.shape[:2]
     # The tinted image may be enlarged; the legend's type goes with it.
-    return np.hstack([tinted, legend_column(height, max(height, width), shares, classes)])
+    parts = [tinted, legend_column(height, max(height, width), shares, classes)]
+    if second is not None:
+        parts.insert(1, enlarge(second)[0])
+    return np.hstack(parts)
 
 
 def draw_classification(

@@ -24,8 +24,9 @@ from mmmamba.config.find import find_config, weights_of
 from mmmamba.engine.precision import Precision
 from mmmamba.engine.predicting import predict_in
 from mmmamba.errors import UsageError
+from mmmamba.inference.arguments import check_task
 from mmmamba.inference.classes import find_classes
-from mmmamba.inference.predictor import Predictor, _check_task
+from mmmamba.inference.predictor import Predictor
 from mmmamba.structures.classes import Classes
 from mmmamba.visualization.predictions import draw_classification
 
@@ -136,7 +137,7 @@ def test_what_means_nothing_is_refused(ours, images, capsys):
         assert main(f"infer {ours} {images} {flag}".split()) == 2
         assert said in capsys.readouterr().err
     with pytest.raises(UsageError, match="only classifiers rank"):
-        _check_task("detection", None, 3, None)
+        check_task("detection", None, 3, None)
 
 
 def test_names_are_as_many_as_classes(ours):

@@ -16,6 +16,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.visualization import LocalVisBackend
 
+from ...datasets.nodes import loads_pairs
 from ...errors import UsageError
 from ...evaluation.classification import ImageConfusion, count_confusion
 from ...evaluation.coco_results import (
@@ -167,11 +168,14 @@ class PicturesHook(Hook):
     def _draw_batch(self, runner: Runner, batch: Any, preprocessor: Any) -> None:
         name, classes = f"batch_{runner.iter}.jpg", _classes(runner.train_dataloader)
         settings = runner.cfg.model.get("data_preprocessor") or {}
-        red_first = settings.get("bgr_to_rgb") or getattr(preprocessor, "to_rgb", False)
+        exchanged = bool(settings.get("bgr_to_rgb") or settings.get("rgb_to_bgr"))
+        exchanged = exchanged or bool(getattr(preprocessor, "to_rgb", False))
+        # Pairs are read with red first, other files with blue.
+        red_first = exchanged != loads_pairs(runner.cfg.train_dataloader.get("dataset"))
         done = Preprocessed(
             getattr(preprocessor, "mean", None),
             getattr(preprocessor, "std", None),
-            bool(red_first),
+            red_first,
         )
         with self._writing(runner, name):
             if classes is not None and draw_batch(batch, classes, self.folder / name, done):

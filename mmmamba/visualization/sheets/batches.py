@@ -35,8 +35,8 @@ class Preprocessed:
         if self.mean is not None and self.std is not None:
             image = image * self.std.cpu() + self.mean.cpu()
             image = image.round().clamp(0, 255).byte()
-        if self.red_first and len(image) == 3:
-            image = image.flip(0)
+        if self.red_first and len(image) >= 3:
+            image = image[[2, 1, 0, *range(3, len(image))]]
         return input_image(image)
 
 
