@@ -223,11 +223,11 @@ class _Reader:
 
     def part(self, key: str, kind: type) -> dict[str, Any]:
         """The fields of a dataclass."""
-        value = {**LATER.get(key, {}), **self.value(key, dict)}
+        value, later = self.value(key, dict), LATER.get(key, {})
         wanted = [one.name for one in fields(kind)]
-        if missing := [name for name in wanted if name not in value]:
+        if missing := [name for name in wanted if name not in {**later, **value}]:
             self.refuse(key, value, f"one with {printable_names(missing)}")
-        return {name: value[name] for name in wanted}
+        return {name: value.get(name, later.get(name)) for name in wanted}
 
     def inputs(self) -> Inputs:
         part = self.part("inputs", Inputs)

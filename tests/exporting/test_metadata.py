@@ -41,6 +41,13 @@ def test_it_comes_back_as_it_went():
     assert Metadata.from_strings(strings | dict(author="me")) == WHOLE
 
 
+def test_files_from_before_there_were_pairs_take_single_images():
+    strings = WHOLE.to_strings()
+    old = json.loads(strings["inputs"])
+    del old["second_channels"], old["second_color_type"]
+    assert Metadata.from_strings(strings | dict(inputs=json.dumps(old))) == WHOLE
+
+
 def test_shapes_of_inputs():
     assert WHOLE.inputs.shape("images") == (None, 3, 640, 800)
     assert WHOLE.inputs.shape("image_sizes") == (None, 2)
