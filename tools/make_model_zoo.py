@@ -94,12 +94,16 @@ and says their licence:
 
 {licences}
 
+## Not here, and why
+{not_built}
 ## Classifiers
 The recipes by which the authors trained the backbones on ImageNet-1K, and the top-1 that they \
 print; [Pretraining](pretrain.md) tells
 of them. Behind `mesa` the average of the weights teaches, behind `distilled` another network. A \
 recipe without a figure leads to
-the next stage of its family.
+the next stage of its family, or its first lines say what the authors' figure rests on that is not \
+here. What ends in another data
+set than `imagenet` is of families that were trained on that one.
 
 {classifiers}
 ## Detectors and segmentors
@@ -112,6 +116,28 @@ detector or segmentor, which loads with
 says whether it meets the figure.
 
 """
+NOT_BUILT = {
+    "FractalMamba, FractalMamba++": "no code and no weights, and its methods could not be read: "
+    "the curve of its picture is [a route](routes.md#fractal_curve), the network is not here",
+    "MambaMixer (ViM2)": "no code of its authors, and the paper (arXiv 2403.19888) does not "
+    "determine the network: a rebuild would be a guess",
+    "Voxel Mamba": "detects in points in space (arXiv 2406.10700), which neither MMDetection nor "
+    "MMSegmentation reads",
+    "HTD-Mamba": "looks for a known spectrum in a hyperspectral image, pixel by pixel: a task that "
+    "neither MMDetection nor MMSegmentation has",
+    "Fusion-Mamba": "detects in pairs of a visible and an infrared image; not yet, and its facts "
+    "have not been gathered",
+    "RWKV-SAM": "another operator than a scan, segmentation by prompts as a task of its own, no "
+    "weights, and a licence for non-commercial use",
+    "Mamba2D": "not yet; its authors' code states no licence, its facts and figures are gathered",
+    "A2Mamba": "not yet; its authors' code states no licence, its facts and figures are gathered",
+    "TinyViM": "not yet; its authors' code states no licence, its facts and figures are gathered",
+    "SegMAN": "not yet; its facts and figures are gathered",
+    "DAMamba": "not yet; its facts and figures are gathered",
+    "EfficientViM": "not yet; timm has it (`efficientvim_m1` … `efficientvim_m4`)",
+    "MambaOut": "Mamba's block without its scan, so no Mamba; timm has it (`mambaout_tiny`)",
+}
+"""Systems of the survey that cannot be made by a name, and why."""
 NO_BREAK = "\u00a0"
 SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 
@@ -136,11 +162,20 @@ def model_zoo_page(counts: dict[str, Count], configs: Path) -> str:
         HEAD,
         backbone_table(counts),
         NOTES.format(mambavision=", ".join(linear)),
-        LICENCES.format(licences=licence_notes(), classifiers=classifier_table(configs)),
+        LICENCES.format(
+            licences=licence_notes(),
+            not_built=not_built_table(),
+            classifiers=classifier_table(configs),
+        ),
     ]
     for method, title in METHODS.items():
         parts += [f"### {title}\n", config_table(method, configs), "\n"]
     return "".join(parts).rstrip("\n") + "\n"
+
+
+def not_built_table() -> str:
+    """The table of what was looked at and is not here."""
+    return _table(["system", "why"], [_row([name, why]) for name, why in NOT_BUILT.items()])
 
 
 def backbone_table(counts: dict[str, Count]) -> str:

@@ -16,11 +16,13 @@ from mmmamba.models.segmentors.sigma.backbone import SigmaBackbone
 from tools.make_model_zoo import (
     CLASSIFIERS,
     METHODS,
+    NOT_BUILT,
     agrees,
     backbone_row,
     classifier_row,
     config_table,
     files_table,
+    not_built_table,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +46,13 @@ COUNTED = {
 @pytest.mark.parametrize("method", METHODS)
 def test_configs_on_the_page(method: str) -> None:
     assert config_table(method, ROOT / "configs") in PAGE, WRITE
+
+
+def test_what_is_not_built_is_on_the_page_and_is_not_built() -> None:
+    assert not_built_table() in PAGE, WRITE
+    families = {family_of(name).__name__.lower() for name in list_backbones()}
+    for systems in NOT_BUILT:
+        assert not families & set(re.findall(r"\w+", systems.replace("-", "").lower()))
 
 
 def test_recipes_of_classifiers_on_the_page() -> None:
