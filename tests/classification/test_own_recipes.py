@@ -92,7 +92,7 @@ def test_aerial_scenes(tmp_path: Path) -> None:
 
 
 def sides(cfg: Config, folder: Path) -> list[torch.Size]:
-    """Of what the pipelines of training and test make of an image."""
+    """Height and width that the pipelines of training and test give an image."""
     Image.effect_noise((300, 260), 64).convert("RGB").save(folder / "noise.png")
     made = []
     for split in ("train", "val"):
