@@ -12,11 +12,15 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 import mmmamba.segmentation  # noqa: F401  (registers it, as custom_imports of the configs do)
+from mmmamba.acceleration.graphs import graph_model
 from mmmamba.checkpoints import CheckpointError, load_weights
+from mmmamba.exporting.graphs import graph_of
+from mmmamba.exporting.tracing import trace
 from mmmamba.layers import ConcatFusion, CrossFusion
 from mmmamba.models.backbones import VMamba
 from mmmamba.models.segmentors.sigma.backbone import SigmaBackbone
 from mmmamba.models.segmentors.sigma.bare_parameters import bare_parameters
+from tests.exporting.graphs.cases import onnx_file, run_onnx
 
 CLASSES = 5
 STEPS = 40
@@ -143,6 +147,9 @@ def test_a_head_of_other_widths_is_refused():
         MODELS.build(dict(type="SigmaHead", in_channels=[16, 32, 60], num_classes=3))
     with pytest.raises(ValueError, match="wanted 2 entries"):
         MODELS.build(dict(type="SigmaHead", in_channels=[16, 32, 64], num_classes=3))
+    model = tiny()
+    with pytest.raises(ValueError, match=r"got maps of \[8, 16, 32, 64\] channels, wanted \[16"):
+        model.decode_head([torch.zeros(1, 8 * 2**i, 8 // 2**i, 8 // 2**i) for i in range(4)])
 
 
 def encoder(**arguments) -> SigmaBackbone:
@@ -244,3 +251,43 @@ def test_it_learns_what_one_image_alone_does_not_show():
     for number in (0, 1, 2):
         both = ((found == number) & (labels == number)).sum()
         assert both / ((found == number) | (labels == number)).sum() > 0.8, number
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_an_onnx_file_gives_the_same(dynamic):
+    torch.manual_seed(0)
+    model = segmentor(dict(embed_dims=8, depths=(1, 1, 1, 1)), depths=(1, 1, 1)).eval()
+    graph = graph_of(model, logits=True)
+    program = trace(graph, [pairs(64, 96)], dynamic)
+    file = onnx_file(graph, program)
+    for size in ((64, 96), (97, 131)) if dynamic else ((64, 96),):
+        images = pairs(*size)
+        with torch.no_grad():
+            (wanted,) = graph(images)
+        (found,) = run_onnx(file, images)
+        assert (torch.from_numpy(found) - wanted).abs().max() < 2e-5 * wanted.std()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_computes_and_replays_the_same():
+    found = []
+    for device, graphs in (("cpu", False), ("cuda", False), ("cuda", True)):
+        model = tiny().to(device).train()
+        images = pairs(64, 96).to(device)
+        if graphs:
+            model = graph_model(model, 1)
+        for _ in range(2):
+            model.zero_grad()
+            torch.manual_seed(0)
+            y = model.decode_head(model.extract_feat(images))
+            y.float().square().mean().backward()
+        found.append([y.detach().cpu(), *(p.grad.cpu() for p in model.parameters())])
+    for others in found[1:]:
+        for a, b in zip(others, found[0]):
+            torch.testing.assert_close(a, b, rtol=0, atol=2e-2 * float(b.abs().max()) + 1e-6)
+    # In half precision nothing overflows.
+    with torch.autocast("cuda", torch.float16):
+        y = model.decode_head(model.extract_feat(images))
+    assert torch.isfinite(y).all()

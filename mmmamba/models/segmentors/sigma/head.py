@@ -200,8 +200,19 @@ class SigmaHead(BaseDecodeHead):
             freeze_bare_parameters(self)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Maps `(B, C, H, W)`, finest first, to logits `(B, classes, 4 H, 4 W)` of the finest."""
-        *finer, deepest = self._transform_inputs(inputs)
+        """Maps `(B, C, H, W)`, finest first, to logits `(B, classes, 4 H, 4 W)` of the finest.
+
+        Raises:
+            ValueError: maps of other widths.
+        """
+        maps = self._transform_inputs(inputs)
+        widths = [m.shape[1] for m in maps]
+        if widths != self.in_channels:
+            raise ValueError(
+                f"SigmaHead got maps of {widths} channels, wanted {self.in_channels}: in_channels "
+                "is to be what the backbone's out_channels are"
+            )
+        *finer, deepest = maps
         expand, *levels = self.layers_up
         y_BHWC = expand(channels_last(deepest))
         for level, fused in zip(levels, reversed(finer)):
