@@ -13,6 +13,7 @@ import mmmamba.segmentation  # noqa: F401  (registers the data set)
 from mmmamba.datasets.checks.run import check_split
 from mmmamba.datasets.checks.segmentation import class_of_value
 from mmmamba.datasets.checks.splits import config_splits
+from mmmamba.datasets.shapes import ShapesSpec
 from mmmamba.datasets.small_targets import SmallTargetDataset
 from mmmamba.datasets.targets import TargetsSpec, make_targets
 from mmmamba.engine.demo import apply_demo
@@ -63,7 +64,7 @@ def test_check_data_reads_masks_as_training_does(tmp_path: Path) -> None:
     """255 is target here, and not what mmseg ignores."""
     assert class_of_value(255, 2, label_map={255: 1}) == 1
     cfg = Config.fromfile(CONFIG)
-    apply_demo(cfg, tmp_path / "targets")
+    apply_demo(cfg, tmp_path / "shapes", ShapesSpec(num_train=8, num_val=4, size=64))
     for split in config_splits(cfg):
         report = check_split(cfg, split).report
         assert report.classes["target"].amount > 0

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mmmamba.evaluation.small_targets import SmallTargetMetric, components, match
+from mmmamba.visualization.charts.curves import choose_panels
 
 from .two_processes import images
 from .two_processes import score as score_of_one_process
@@ -108,3 +109,12 @@ def test_two_processes_score_as_one(two_processes: list[dict]) -> None:
     alone = score_of_one_process(images())
     for found in two_processes:
         assert found["targets"] == pytest.approx(alone)
+
+
+def test_false_alarms_have_a_chart_of_their_own() -> None:
+    scored = [dict(step=1, IoU=40.0, nIoU=41.0, Pd=90.0, Fa=1500.0)]
+    lines = {panel.title: list(panel.keys) for panel in choose_panels([], scored) if panel.keys}
+    assert lines == {
+        "results of validation": ["IoU", "nIoU", "Pd"],
+        "false alarms, 1e-6 of the pixels": ["Fa"],
+    }

@@ -100,4 +100,6 @@ def _metric(cfg: Config) -> str | None:
             metric = evaluator.get("iou_metrics", "mIoU")
             first = metric if isinstance(metric, str) else metric[0]
             return f"{prefix}/{first}" if prefix else first
+        if kind == "SmallTargetMetric":
+            return f"{prefix}/IoU" if prefix else "IoU"
     return None

@@ -24,6 +24,8 @@ DECADES = 30.0
 """Largest by smallest value from which an axis is logarithmic."""
 NOT_RESULTS = {"step", "time", "data_time", "memory", "epoch", "iter"}
 COCO_SHOWN = ("mAP", "mAP_50", "mAP_75")
+FALSE_ALARMS = "Fa"
+"""A result of `SmallTargetMetric`: beside percents it would leave these no room."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,18 @@ def choose_panels(training: Lines, validation: Lines) -> list[Panel]:
     # mmdet logs `acc`, mmseg `decode.acc_seg`.
     accuracies = [key for key in logged if key.split(".")[-1].startswith("acc")]
     # The mean IoU or top-1 stands first: the best value of a panel's first line is marked.
-    others = [key for key in scored if not COCO_KEY.match(key)]
+    others = [key for key in scored if not COCO_KEY.match(key) and key != FALSE_ALARMS]
     others.sort(key=lambda key: not key.endswith(("mIoU", "/top1")))
     panels = [
         Panel("loss", {"loss": "loss"} if "loss" in logged else {}, log=True),
         Panel("parts of the loss", _by_key(losses) if len(losses) > 1 else {}, log=True),
         *_coco_panels(scored),
         Panel("results of validation", _by_key(others), validation=True, best=True),
+        Panel(
+            "false alarms, 1e-6 of the pixels",
+            _by_key([key for key in scored if key == FALSE_ALARMS]),
+            validation=True,
+        ),
         Panel("learning rate", {"learning rate": "lr"} if "lr" in logged else {}),
         Panel("accuracy in training, %", _by_key(accuracies)),
         Panel(

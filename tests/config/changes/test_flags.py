@@ -149,6 +149,7 @@ def test_patience_by_a_flag() -> None:
     for name, metric in (
         ("mask_rcnn/vmamba_t_1x_coco", "coco/bbox_mAP"),
         ("upernet/vmamba_t_160k_ade20k-512x512", "mIoU"),
+        ("mim_istd/mim_istd_irstd-1k-512x512", "IoU"),
         ("mmdet::pascal_voc/retinanet_r50_fpn_1x_voc0712", "pascal_voc/mAP"),
     ):
         cfg = recipe(name)
