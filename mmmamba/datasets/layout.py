@@ -20,6 +20,7 @@ LABEL_FOLDERS = (
     "annotations",
     "masks",
     "label",
+    "Label",
     "mask",
     "SegmentationClass",
     "gt",

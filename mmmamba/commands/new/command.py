@@ -11,18 +11,16 @@ EXAMPLES = """examples:
   mmmamba new --backbone vmamba_t --head upernet --data masks/ --out roads.py
   mmmamba new --backbone vmamba_t --head classifier --data cells/ --val-share 0.2
   mmmamba new --backbone vim_t --head dino --data my_coco/
-  mmmamba new --backbone mlla_t --head mmseg::pspnet --data masks/"""
+  mmmamba new --backbone mlla_t --head mmseg::pspnet --data masks/
+  mmmamba new --data masks/ --second-modality thermal"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLES
-    parser.add_argument(
-        "--backbone", required=True, metavar="NAME", help="such as vmamba_t (mmmamba list)"
-    )
+    parser.add_argument("--backbone", metavar="NAME", help="such as vmamba_t (mmmamba list)")
     parser.add_argument(
         "--head",
-        required=True,
         metavar="NAME",
         help="mask_rcnn, retinanet, rtmdet, yolox, upernet, classifier, …, or a method or config "
         "of mmdet or mmseg: dino, mmdet::dino/dino-4scale_r50_8xb2-12e_coco (mmmamba list --heads)",
@@ -33,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder with images and COCO, YOLO, Pascal VOC or labelme labels, label maps or "
         "folders of classes, or a YOLO data.yaml",
+    )
+    parser.add_argument(
+        "--second-modality",
+        metavar="DIR",
+        help="label maps of pairs: folder of the second images (thermal, depth), or its name "
+        "beside that of the images; without --backbone and --head for Sigma",
     )
     parser.add_argument("--out", metavar="FILE", help="config to write (DATA_BACKBONE_HEAD.py)")
     parser.add_argument(
@@ -66,10 +70,12 @@ def run(args: argparse.Namespace) -> int:
         batch=args.batch_size,
         gpus=args.gpus,
         length=args.length,
+        second_modality=args.second_modality,
     )
     print(config)
     print(
         f"Next:\n  mmmamba check-data {config.path}\n  mmmamba train {config.path}\n"
         f"  mmmamba infer work_dirs/{config.path.stem} IMAGE"
+        f"{' --second SECOND' if args.second_modality else ''}"
     )
     return 0

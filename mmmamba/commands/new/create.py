@@ -13,6 +13,7 @@ from ...datasets.discovery import data_folder
 from ...errors import UsageError
 from .classifier import CLASSIFIER, classifiers
 from .heads import head_word, shipped_heads
+from .pairs import DEFAULT_OF_PAIRS, SIGMA
 from .write import write_config
 
 
@@ -36,9 +37,9 @@ class NewConfig:
 
 
 def new(
-    backbone: str,
-    head: str,
-    data: str | os.PathLike[str],
+    backbone: str | None = None,
+    head: str | None = None,
+    data: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     *,
     force: bool = False,
@@ -46,6 +47,7 @@ def new(
     batch: int | None = None,
     gpus: int = 1,
     length: int | None = None,
+    second_modality: str | os.PathLike[str] | None = None,
 ) -> NewConfig:
     """Write a config for one's own data, as `mmmamba new` does.
 
@@ -60,11 +62,22 @@ def new(
         batch: images of a step on one GPU.
         gpus: that will train.
         length: epochs of a detector or a classifier or iterations of a segmentor.
+        second_modality: of label maps of pairs, the folder of the second images, or its name beside
+            that of the images; `backbone` and `head` are Sigma's then if none are named.
 
     Raises:
         UsageError: unknown names, data in no known layout or that the head cannot learn from, or a
             file that is there.
     """
+    if data is None:
+        raise UsageError("--data is missing: name the folder to train on")
+    if second_modality is not None and backbone is None and head is None:
+        backbone, head = DEFAULT_OF_PAIRS, SIGMA
+    if backbone is None or head is None:
+        raise UsageError(
+            f"--{'backbone' if backbone is None else 'head'} is missing (mmmamba list, mmmamba "
+            "list --heads)"
+        )
     for name, value in (("batch", batch), ("gpus", gpus), ("length", length)):
         if value is not None and value < 1:
             raise UsageError(f"{_shown(name)} is {value}, wanted 1 or more")
@@ -76,7 +89,10 @@ def new(
         raise UsageError(
             f"{path} is there already; name another with --out, or replace it with --force"
         )
-    choices = dict(val_share=val_share, batch=batch, gpus=gpus, length=length)
+    second = None if second_modality is None else os.fspath(second_modality)
+    choices = dict(
+        val_share=val_share, batch=batch, gpus=gpus, length=length, second_modality=second
+    )
     command = _command(dict(backbone=backbone, head=head, data=root, **choices))
     said = write_config(backbone, head, root, path, command=command, **choices)
     return NewConfig(path, said)

@@ -7,9 +7,10 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ...config.source import source
-from ...datasets.discovery import ClassData, CocoData, LabelData, Part
+from ...datasets.discovery import ClassData, CocoData, LabelData, Part, SecondImages
 from .classifier import class_text
 from .frames import frame, needs_masks, plain_coco
+from .pairs import paired_pipeline, pairs_text
 
 COCO_COLOURS = 80
 """Colours that mmdet's CocoDataset brings along."""
@@ -35,9 +36,9 @@ COCO_DATASET = """\
 LABELS = """\
 labels = dict(
     _delete_=True,
-    type="BaseSegDataset",
+    type={kind},
     data_root=data_root,
-    img_suffix={image_suffix},
+    img_suffix={image_suffix},{second_suffix}
     seg_map_suffix={label_suffix},
     reduce_zero_label={zero_ignored},
     metainfo=dict(classes=classes),
@@ -47,7 +48,7 @@ labels = dict(
 LABEL_DATASET = """\
     dataset=dict(
         **labels,
-        {names}data_prefix=dict(img_path={images}, seg_map_path={maps}),
+        {names}data_prefix=dict(img_path={images}, {second}seg_map_path={maps}),
         pipeline={pipeline},
     ),"""
 # Pipelines of ADE20K say it, too, and must say the same.
@@ -58,18 +59,25 @@ ZERO_LABEL = """\
         ]"""
 
 
-def data_text(data: CocoData | LabelData | ClassData, root: Path, batch: int, base: Config) -> str:
+def data_text(
+    data: CocoData | LabelData | ClassData,
+    root: Path,
+    batch: int,
+    base: Config,
+    second: SecondImages | None = None,
+) -> str:
     """The lines for the data below a folder, which a config has named `data_root`.
 
     Args:
         base: the config that they are written over.
         batch: images of a step on one GPU.
+        second: the second images of pairs.
     """
     if isinstance(data, ClassData):
         return class_text(data, root, batch, base)
     if isinstance(data, CocoData):
         return _coco_text(data, root, batch, base)
-    return _label_text(data, root, batch, base)
+    return _label_text(data, root, batch, base, second)
 
 
 def _coco_text(data: CocoData, root: Path, batch: int, base: Config) -> str:
@@ -108,7 +116,9 @@ def _scores(base: Config, split: str, root: Path, part: Part) -> str:
     return f'{deleted}type="CocoMetric", metric={source(metric)}, {file}'
 
 
-def _label_text(data: LabelData, root: Path, batch: int, base: Config) -> str:
+def _label_text(
+    data: LabelData, root: Path, batch: int, base: Config, second: SecondImages | None
+) -> str:
     def dataset(split: str, part: Part) -> str:
         # A list of names where not all images of the folder are of the split.
         names = f"ann_file={_path(root, part.names)},\n        " if part.names else ""
@@ -116,23 +126,33 @@ def _label_text(data: LabelData, root: Path, batch: int, base: Config) -> str:
         pipeline = given.pipeline
         if given.zero_label:
             pipeline = ZERO_LABEL.format(pipeline=pipeline, zero_ignored=data.zero_ignored)
+        beside = ""
+        if second is not None:
+            pipeline = paired_pipeline(pipeline)
+            beside = f"second_path={source(_below(root, second.folders[split]))}, "
         return LABEL_DATASET.format(
             names=names,
+            second=beside,
             images=source(_below(root, part.images)),
             maps=source(_below(root, part.annotations)),
             pipeline=pipeline,
         )
 
     labels = LABELS.format(
+        kind=source("PairedSegDataset" if second else "BaseSegDataset"),
+        second_suffix=f"\n    second_suffix={source(second.suffix)}," if second else "",
         image_suffix=source(data.image_suffix),
         label_suffix=source(data.label_suffix),
         zero_ignored=data.zero_ignored,
     )
-    lines = [labels, TRAIN.format(batch=batch, dataset=dataset("train", data.train))]
+    lines = [*([pairs_text(second)] if second else []), labels]
+    lines.append(TRAIN.format(batch=batch, dataset=dataset("train", data.train)))
     for split, part in _held_out(data):
         lines.append(LOADER.format(split=split, dataset=dataset(split, part)))
     if not data.test:
         lines.append("test_dataloader = val_dataloader")
+    if second is not None and "tta_pipeline" in base:
+        lines.append(f"tta_pipeline = {paired_pipeline('_base_.tta_pipeline')}")
     return "\n".join(lines)
 
 

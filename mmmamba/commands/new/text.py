@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...config.find import configs_folder
 from ...config.source import source
-from ...datasets.discovery import ClassData, CocoData, LabelData
+from ...datasets.discovery import ClassData, CocoData, LabelData, SecondImages
 from ...models.drop_in import changes
 from .classes import counted
 from .classifier import with_classes
@@ -67,6 +67,7 @@ def config_text(
     batch: int,
     batch_of_all: int,
     command: str,
+    second: SecondImages | None = None,
 ) -> str:
     """The text of a config.
 
@@ -76,6 +77,7 @@ def config_text(
         root: folder of the data.
         batch, batch_of_all: images of a step on one GPU and on all.
         command: that wrote it, for its first line.
+        second: the second images of pairs.
     """
     shipped = Path(base.written.filename)
     written_by = _wrapped(f"Written by: {command}", first="# ", others="#     ")
@@ -91,7 +93,7 @@ def config_text(
         # The slash at the end: written paths are joined to it by `+`.
         root=source(f"{root}/"),
         classes=_names("classes", data.classes),
-        data=data_text(data, root, batch, base.config),
+        data=data_text(data, root, batch, base.config, second),
         model=changes(base.written.model, model),
         schedule=_schedule_text(base, schedule, batch_of_all),
     )

@@ -21,6 +21,7 @@ from ...errors import UsageError
 from ...models.drop_in import part_with_backbone
 from .frames import needs_masks
 from .heads import SEGMENTATION_HEADS, Base, base_config, heads_for
+from .pairs import pair_base, second_of, with_pairs
 from .schedule import Schedule, plan_schedule
 from .text import config_text
 
@@ -40,6 +41,7 @@ def write_config(
     batch: int | None = None,
     gpus: int = 1,
     length: int | None = None,
+    second_modality: str | None = None,
     command: str = "mmmamba new",
 ) -> list[str]:
     """Write a config for the data below a folder.
@@ -50,6 +52,7 @@ def write_config(
         val_share: of the images for validation, where the data is not split.
         batch: images of a step on one GPU; None takes the recipe's, with a limit.
         length: epochs, or iterations of a recipe that counts those.
+        second_modality: folder of the second images of pairs, as `find_second_images` takes it.
         command: for the config's first line.
 
     Returns:
@@ -58,21 +61,26 @@ def write_config(
     Raises:
         UsageError: unknown names, data in no known layout or that the head cannot learn from.
     """
-    base = base_config(backbone, head, root)
+    base = pair_base(backbone, head, second_modality) or base_config(backbone, head, root)
     # Absolute, as the config may be read from another folder.
     place, root = root.resolve(), data_folder(root)
     data = find_data(
         place, out.resolve().with_name(f"{out.stem}_data"), head, backbone, base, val_share
     )
+    second = None
+    if second_modality is not None:
+        second = second_of(base, data, root, second_modality, head)
+        base = with_pairs(base, second)
     most = MOST_CLASSIFIED if base.classifies else MOST_IMAGES
     batch = min(batch or min(base.config.train_dataloader.batch_size, most), data.images)
     schedule = plan_schedule(base.config, data.images, batch * gpus, length)
-    text = config_text(base, out, data, root, schedule, batch, batch * gpus, command)
+    text = config_text(base, out, data, root, schedule, batch, batch * gpus, command, second)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text)
     # Read once: a text that is no config is found here, not when training starts.
     Config.fromfile(out)
-    return [*data.said, *_summary(base, data, schedule, batch * gpus)]
+    found = [*data.said, *(second.said if second else ())]
+    return [*found, *_summary(base, data, schedule, batch * gpus)]
 
 
 def _summary(base: Base, data: Data, schedule: Schedule, batch: int) -> list[str]:

@@ -11,6 +11,7 @@ from .coco import CocoData, find_coco
 from .label_maps import LabelData, find_label_maps
 from .objects import data_folder, find_objects, holds_objects, write_coco
 from .place import CheckedPlace, check_place
+from .second_images import SecondImages, find_second_images
 
 __all__ = [
     "CheckedClasses",
@@ -19,6 +20,7 @@ __all__ = [
     "CocoData",
     "LabelData",
     "Part",
+    "SecondImages",
     "check_class_place",
     "check_place",
     "data_folder",
@@ -26,6 +28,7 @@ __all__ = [
     "find_coco",
     "find_label_maps",
     "find_objects",
+    "find_second_images",
     "holds_classes",
     "holds_objects",
     "write_coco",

@@ -16,7 +16,7 @@ from ..checks.segmentation import read_label_map
 from ..formats.files import class_file, class_names
 from ..layout import IMAGE_SUFFIXES, LABEL_FOLDERS, SPLIT_NAMES, Part, split_names
 
-IMAGE_FOLDERS = ("images", "img_dir", "imgs", "image", "img", "JPEGImages")
+IMAGE_FOLDERS = ("images", "img_dir", "imgs", "image", "img", "JPEGImages", "rgb", "RGB")
 IGNORED = 255
 
 
@@ -186,8 +186,13 @@ def _divided(
     return parts
 
 
+def image_names(part: Part, image_suffix: str) -> list[str]:
+    """The images of a split, without what follows their names."""
+    return part.names.read_text().splitlines() if part.names else _names(part.images, image_suffix)
+
+
 def _label_files(part: Part, image_suffix: str, label_suffix: str) -> list[Path]:
-    names = part.names.read_text().splitlines() if part.names else _names(part.images, image_suffix)
+    names = image_names(part, image_suffix)
     return [part.annotations / f"{name}{label_suffix}" for name in names]
 
 
