@@ -151,12 +151,12 @@ class ConcatFusion(SS2D):
         a_PBHWD = project_pair(x_PBHWC, (self.in_proj, self.in_proj_modalx))
         upper = channels_last(self.conv2d(channels_first(a_PBHWD[0])))
         lower = channels_last(self.conv2d_modalx(channels_first(a_PBHWD[1])))
-        y_upper, y_lower = self.scan(torch.cat([upper, lower], 1)).chunk(IMAGES, 1)
+        y_BPHWD = self.scan(torch.cat([upper, lower], 1)).unflatten(1, (IMAGES, -1))
         # Of what is not yet convolved.
         mean_PBD = a_PBHWD.mean((2, 3))
         of_first_BD, of_second_BD = self.fc1(mean_PBD[0]), self.fc2(mean_PBD[1])
-        first = self._read(self.out_norm1(y_upper), of_second_BD, 0)
-        second = self._read(self.out_norm2(y_lower), of_first_BD, 1)
+        first = self._read(self.out_norm1(y_BPHWD[:, 0]), of_second_BD, 0)
+        second = self._read(self.out_norm2(y_BPHWD[:, 1]), of_first_BD, 1)
         return x_PBHWC[0] + x_PBHWC[1] + first + second
 
     def _read(self, y_BHWD: Tensor, gate_BD: Tensor, image: int) -> Tensor:
