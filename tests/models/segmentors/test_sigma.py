@@ -266,7 +266,7 @@ def test_an_onnx_file_gives_the_same(dynamic):
         with torch.no_grad():
             (wanted,) = graph(images)
         (found,) = run_onnx(file, images)
-        assert (torch.from_numpy(found) - wanted).abs().max() < 2e-5 * wanted.std()
+        assert (torch.from_numpy(found) - wanted).abs().max() < 1e-4 * wanted.std()
 
 
 @pytest.mark.gpu
