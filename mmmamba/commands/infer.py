@@ -24,7 +24,9 @@ from .config_options import add_config_options
 from .run_arguments import add_precision_argument, add_size_argument, add_speed_arguments
 
 SHOWN = 12
-COUNTED = dict(detection="objects", segmentation="mean share", classification="images")
+COUNTED = dict(
+    detection="objects", segmentation="mean share", classification="images", saliency="images"
+)
 """What the table counts of each class."""
 INTERRUPTED = 128 + signal.SIGINT
 """Exit code of what Ctrl-C ended, as shells count."""

@@ -71,6 +71,11 @@ def reads_classes(kind: type | None) -> bool:
     return _ancestor(kind, "mmpretrain.datasets.custom", "CustomDataset") is not None
 
 
+def reads_saliency(kind: type | None) -> bool:
+    """Whether a class is our reader of saliency maps, or is derived from it."""
+    return _ancestor(kind, "mmmamba.datasets.saliency.dataset", "SaliencyDataset") is not None
+
+
 def loads_masks(node: Any) -> bool:
     """Whether a `LoadAnnotations(with_mask=True)` stands anywhere in the pipelines below a node."""
     if isinstance(node, dict):

@@ -12,10 +12,12 @@ from mmengine.config import Config
 
 from ..datasets import shape_pairs
 from ..datasets.nodes import loads_pairs
+from ..datasets.saliency.drawn import make_saliency
 from ..datasets.shape_crops import make_crops
 from ..datasets.shapes import CLASSES, PALETTE, SEG_CLASSES, SEG_PALETTE, ShapesSpec, make_shapes
 from ..datasets.targets import TargetsSpec, make_targets
 from ..errors import UsageError
+from .demo_saliency import scale_saliency, tells_saliency
 
 DEFAULT_SPEC = ShapesSpec(size=96)
 TARGET_SIZE = 128
@@ -64,20 +66,22 @@ def apply_demo(cfg: Config, data_root: str | Path, spec: ShapesSpec | None = Non
         )
     targets = scope == "mmseg" and finds_targets(cfg)
     spec = spec or (replace(DEFAULT_SPEC, size=TARGET_SIZE) if targets else DEFAULT_SPEC)
+    scale = libraries[scope]
     if targets:
         # Beside the shapes, which other demos have drawn at the place itself.
         place = Path(data_root).with_name(f"{Path(data_root).name}_targets")
         root = make_targets(place, TargetsSpec(spec.num_train, spec.num_val, spec.size))
-        libraries["mmseg"] = _scale_targets
+        scale = _scale_targets
+    elif tells_saliency(cfg):
+        root, scale = make_saliency(data_root, spec), _scale_saliency
     elif scope == "mmseg" and loads_pairs(cfg.train_dataloader.dataset):
         place = Path(data_root).with_name(f"{Path(data_root).name}_pairs")
-        root = shape_pairs.make_pairs(place, spec)
-        libraries["mmseg"] = _scale_pairs
+        root, scale = shape_pairs.make_pairs(place, spec), _scale_pairs
     else:
         make = make_crops if scope == "mmpretrain" else make_shapes
         root = make(data_root, spec)
     _scale_backbone(cfg.model.backbone, spec.size)
-    libraries[scope](cfg, root, spec)
+    scale(cfg, root, spec)
     for key in ("load_from", "expected", "auto_scale_lr"):
         cfg[key] = None
     # Written for the images of the old data set.
@@ -266,6 +270,13 @@ def _scale_classification(cfg: Config, root: Path, spec: ShapesSpec) -> None:
     cfg.test_evaluator = cfg.val_evaluator
     crops = sum(1 for _ in (root / "train").glob("*/*.png"))
     _replace_optimizer(cfg, EPOCHS * math.ceil(crops / batch))
+    cfg.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=EPOCHS, val_interval=EPOCHS)
+    cfg.default_hooks.checkpoint.update(interval=EPOCHS, max_keep_ckpts=1, save_best=None)
+
+
+def _scale_saliency(cfg: Config, root: Path, spec: ShapesSpec) -> None:
+    scale_saliency(cfg, root, BATCH_SIZE)
+    _replace_optimizer(cfg, EPOCHS * _batches(spec))
     cfg.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=EPOCHS, val_interval=EPOCHS)
     cfg.default_hooks.checkpoint.update(interval=EPOCHS, max_keep_ckpts=1, save_best=None)
 

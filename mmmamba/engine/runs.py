@@ -25,7 +25,7 @@ from .bare_model import bare_model
 from .file_tests import check_classes, use_file
 from .hooks.bad_data import check_data_of
 from .hooks.fuse import FuseHook
-from .hooks.graphs import GraphHook, add_graphs
+from .hooks.graphs import add_graphs
 from .hooks.pictures import add_pictures
 from .hooks.precision import PrecisionHook
 from .hooks.run_ahead import add_run_ahead
@@ -177,6 +177,9 @@ def test(
         leave_out_averages(cfg)
     check_run(cfg, "test")
     add_output(cfg, out)
+    # In the config, as a run that was trained with graphs has them there already.
+    if not exported and device.type == "cuda":
+        add_graphs(cfg, graphs)
     _before_building(cfg)
     runner = reliability.build_runner(cfg)
     tell_changes(runner)
@@ -184,7 +187,7 @@ def test(
     if exported:
         check_classes(runner, checkpoint)
     else:
-        _add_hooks(runner, chosen, fuse, graphs, device)
+        _add_hooks(runner, chosen, fuse)
     counted = count_confusion(runner.test_loop.evaluator) if classifies else None
     with tf32_products(exactness):
         metrics = runner.test()
@@ -203,20 +206,12 @@ def test(
     return Tested(metrics, print_comparison(compare(metrics, wanted["metrics"], verify), wanted))
 
 
-def _add_hooks(
-    runner: Runner,
-    precision: Precision,
-    fuse: bool | None,
-    graphs: int | str,
-    device: torch.device,
-) -> None:
+def _add_hooks(runner: Runner, precision: Precision, fuse: bool | None) -> None:
     """What makes the network of a test fast."""
     if precision.is_half if fuse is None else fuse:
         runner.register_hook(FuseHook())
-    # Behind it, as they change the network that it leaves.
+    # Behind it, as it changes the network that it leaves.
     runner.register_hook(PrecisionHook(precision))
-    if graphs != "off" and device.type == "cuda":
-        runner.register_hook(GraphHook(graphs))
 
 
 def _refuse_flags(

@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 
 from ..config.signatures import makes_one_of
 from ..errors import UsageError
+from .demo_saliency import tells_saliency
 
 FLIP_KEYS = ("flip", "flip_direction")
 
@@ -21,10 +22,15 @@ def show_predictions(
     """Turn the visualization hook on. Returns the folder that pictures go to, if any.
 
     Raises:
-        UsageError: the config has no visualization hook.
+        UsageError: the config has no visualization hook, or the model tells saliency.
     """
     if not show and show_dir is None:
         return None
+    if tells_saliency(cfg):
+        raise UsageError(
+            "--show and --show-dir draw classes and objects, and this model tells saliency: its "
+            "maps are drawn by mmmamba infer, and written by --out"
+        )
     hook = (cfg.get("default_hooks") or {}).get("visualization")
     if hook is None:
         raise UsageError(
@@ -61,8 +67,9 @@ def add_output(cfg: Config, out: str | None) -> None:
     if out is None:
         return
     if cfg.get("default_scope") == "mmseg":
+        more = {} if tells_saliency(cfg) else dict(keep_results=True)
         for evaluator in _evaluators(cfg):
-            evaluator.update(output_dir=out, keep_results=True)
+            evaluator.update(output_dir=out, **more)
         return
     if not out.endswith((".pkl", ".pickle")):
         raise UsageError(
@@ -76,7 +83,12 @@ def use_test_time_augmentation(cfg: Config) -> None:
     """Wrap the model as `tta_model` and `tta_pipeline` say.
 
     Without them every image is tested with its mirror.
+
+    Raises:
+        UsageError: the model tells saliency, of which nothing is averaged.
     """
+    if tells_saliency(cfg):
+        raise UsageError("--tta averages classes, and this model tells saliency: leave it out")
     if cfg.get("default_scope") == "mmseg":
         cfg.setdefault("tta_model", dict(type="SegTTAModel"))
     elif cfg.get("default_scope") == "mmpretrain":

@@ -16,7 +16,7 @@ LAYOUT = 1
 """Raised whenever a key changes its meaning."""
 RESIZES = ("keep_ratio", "short_edge", "stretch", "letterbox", "none")
 INTERPOLATIONS, BACKENDS = ("bilinear", "bicubic"), ("cv2", "pillow")
-TASKS = ("backbone", "detection", "segmentation", "classification")
+TASKS = ("backbone", "detection", "segmentation", "saliency", "classification")
 Size = tuple[int, int]
 
 

@@ -40,6 +40,7 @@ def own_pipeline(metadata: Metadata) -> list[dict[str, Any]]:
     packs = dict(
         detection=dict(type="PackDetInputs", meta_keys=DETECTION_KEYS),
         segmentation=dict(type="PackSegInputs"),
+        saliency=dict(type="PackSegInputs"),
         classification=dict(type="PackInputs"),
     )
     return [

@@ -17,6 +17,7 @@ class Opens(NamedTuple):
 MODELS_OF = {
     "detection": Opens("mmdet", "ExportedDetector"),
     "segmentation": Opens("mmseg", "ExportedSegmentor"),
+    "saliency": Opens("mmseg", "ExportedSaliency"),
     "classification": Opens("mmpretrain", "ExportedClassifier"),
 }
 

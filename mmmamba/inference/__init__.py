@@ -6,6 +6,7 @@
 from ..structures.objects import Objects
 from .predictor import Predictor
 from .results import Classification, Detections, Segmentation
+from .saliency import Saliency
 from .sources import Frame, Source, UnreadableImage, find_sources, read_frames
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Frame",
     "Objects",
     "Predictor",
+    "Saliency",
     "Segmentation",
     "Source",
     "UnreadableImage",

@@ -31,6 +31,7 @@ from .opening import Opened, choose_device, open_model
 from .pairs import with_partners
 from .preparing import Preparation
 from .results import Classification, Detections, Result, Segmentation
+from .saliency import Saliency
 from .sources import Frame, Source, UnreadableImage, find_sources, read_frames
 from .tiles import Tile, merge_logits, merge_objects, tile_rows
 
@@ -354,6 +355,9 @@ class Predictor:
             return Classification(self._shown(image), scores, self.classes, self.top_k)
         if self.task == "detection":
             return Detections(self._shown(image), self._objects(sample), self.classes)
+        if self.task == "saliency":
+            map_HW = sample.pred_saliency.data[0].float().cpu().numpy()
+            return Saliency(self._shown(image), map_HW)
         labels = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.int32)
         return self._segmentation(image, labels)
 

@@ -16,9 +16,10 @@ import numpy as np
 from ..errors import UsageError, naming
 from ..structures.classes import Classes
 from .results import Classification, Detections, Result
+from .saliency import Saliency
 from .sources import Frame, Source, is_url
 
-PICTURES, LABELS = "pictures", "labels"
+PICTURES, LABELS, MAPS = "pictures", "labels", "maps"
 
 
 class JsonList(AbstractContextManager):
@@ -66,6 +67,7 @@ class ResultFolder(AbstractContextManager):
       categories it is about, which `pycocotools.coco.COCO` reads.
     - segmentation: `labels/NAME.png`, an index of a class for each pixel, and `images.json` with
       the share of the pixels that each class covers.
+    - saliency: `maps/NAME.png`, grey of 16 bits, and `images.json` with the most salient pixel.
     - classification: `predictions.csv`, an image a row with its surest classes, and `images.json`
       with the same.
 
@@ -114,11 +116,11 @@ class ResultFolder(AbstractContextManager):
             entry |= dict(frame=frame.number, seconds=round(frame.seconds, 3))
             # A video becomes one picture file and a label map for each frame.
             picture = Path(PICTURES, f"{source.stem}.mp4")
-            labels = Path(LABELS, f"{source.stem}.mp4", f"{frame.number:06d}.png")
+            still = Path(f"{source.stem}.mp4", f"{frame.number:06d}.png")
             self._add_to_video(frame, self.folder / picture, result.plot())
         else:
             picture = Path(PICTURES, f"{source.stem}.jpg")
-            labels = Path(LABELS, f"{source.stem}.png")
+            still = Path(f"{source.stem}.png")
             result.save(self.folder / picture)
         entry["picture"] = picture.as_posix()
         if isinstance(result, Detections):
@@ -128,7 +130,12 @@ class ResultFolder(AbstractContextManager):
             found = {name: round(float(s), 6) for name, s in zip(result.names, result.scores)}
             entry |= dict(scores=found)
             self._table.add(_row(frame, found))
+        elif isinstance(result, Saliency):
+            result.save_map(self.folder / MAPS / still)
+            (entry["saliency"],) = result.rows()
+            entry["map"] = Path(MAPS, still).as_posix()
         else:
+            labels = Path(LABELS, still)
             result.save_labels(self.folder / labels)
             shares = {name: round(share, 6) for name, share in result.shares().items()}
             entry |= dict(labels=labels.as_posix(), shares=shares)

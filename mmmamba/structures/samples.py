@@ -24,6 +24,7 @@ class Sample:
     """An image (H, W, 3; blue, green, red) with its objects, or with a class for each pixel or one.
 
     `labels` is (H, W), -1 where a pixel is ignored; `label` is the class of the whole image.
+    `saliency` is (H, W) of any size, how salient each pixel is.
     """
 
     title: str
@@ -31,3 +32,4 @@ class Sample:
     marks: list[Mark] = field(default_factory=list)
     labels: np.ndarray | None = None
     label: int | None = None
+    saliency: np.ndarray | None = None

@@ -90,6 +90,14 @@ KINDS: dict[str, Kind] = {
         "pairs are to be loaded, and nothing names second images",
         "make the data set a PairedSegDataset with second_path in data_prefix",
     ),
+    "saliency-missing": Kind(
+        "stop", "image without saliency map", "wanted: a map of its name; the data set is refused"
+    ),
+    "fixations-missing": Kind(
+        "stop",
+        "image without fixation map",
+        "wanted: one of its name, or no fixation_map_path in data_prefix; the data set is refused",
+    ),
     "class-folders": Kind(
         "stop", "no folders of classes", "wanted: a folder of images for each class"
     ),
@@ -181,6 +189,19 @@ KINDS: dict[str, Kind] = {
     "label-range": Kind(
         "fault", "label out of range", "the loss fails, on a GPU with a device-side assert"
     ),
+    "map-shape": Kind(
+        "fault",
+        "map of another shape than its image",
+        "what is salient is not where it was: maps are stretched to their images",
+    ),
+    "saliency-empty": Kind(
+        "fault", "saliency map of zeros", "nothing can be learnt from it; KL, CC, SIM leave it out"
+    ),
+    "fixations-many": Kind(
+        "fault",
+        "fixation map that is none of points",
+        "a blurred map in its place, or a JPEG: wanted 0 but where somebody looked",
+    ),
     "class-unlearnt": Kind(
         "fault", "class without images to train on", "it can never be predicted"
     ),
@@ -246,6 +267,7 @@ KINDS: dict[str, Kind] = {
         "it is left out, and what it hides is seen; color_type='unchanged' reads it",
     ),
     "class-unscored": Kind("note", "class without images", "it has no accuracy here"),
+    "fixations-none": Kind("note", "image without fixations", "NSS and AUC leave it out"),
     "image-again": Kind("note", "one image several times", "it counts more than others"),
     "image-tiny": Kind(
         "note", "image under 16 pixels on a side", "enlarged, it shows next to nothing"

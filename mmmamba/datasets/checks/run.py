@@ -9,11 +9,13 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ...errors import UsageError
+from ..saliency.files import Triple
 from .class_images import check_classes
 from .coco import check_coco, read_coco
 from .converted import add_converted, check_age
 from .partners import check_partner_use, check_partners, partners_of
 from .report import Report
+from .saliency import check_saliency
 from .segmentation import check_segmentation
 from .splits import Split
 from .usable import (
@@ -37,10 +39,13 @@ class Checked:
     content: dict = field(default_factory=dict)
     pairs: list[tuple[str, str]] = field(default_factory=list)
     labelled: list[tuple[str, int]] = field(default_factory=list)
+    triples: list[Triple] = field(default_factory=list)
     ignore_index: int = 255
 
     def images(self) -> list[Path]:
         """Paths of the images."""
+        if self.triples:
+            return [one.image for one in self.triples]
         if self.pairs or self.labelled:
             return [Path(image) for image, _ in self.pairs or self.labelled]
         # `image_root` is asked of COCO data sets alone: others name their folder otherwise.
@@ -65,9 +70,13 @@ def check_split(cfg: Config, split: Split, decode: bool = True) -> Checked:
     if split.is_classification:
         report, labelled = check_classes(cfg, split, decode)
         return Checked(split, report, labelled=labelled)
+    if split.is_saliency:
+        report = check_saliency(split, decode, split.reading)
+        return Checked(split, report, triples=split.dataset.triples())
     raise UsageError(
         f"the data set of {split.name}_dataloader is a {type(split.dataset).__name__}; "
-        "mmmamba checks CocoDataset (mmdet), BaseSegDataset (mmseg), CustomDataset (mmpretrain) "
+        "mmmamba checks CocoDataset (mmdet), BaseSegDataset (mmseg), CustomDataset (mmpretrain), "
+        "SaliencyDataset "
         "and what is derived from them"
     )
 

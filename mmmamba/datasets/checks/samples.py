@@ -16,6 +16,7 @@ from .kinds import KINDS
 from .regular import irregular
 from .report import Report
 from .run import Checked
+from .saliency import saliency_samples
 from .segmentation import class_of_value
 
 
@@ -27,6 +28,8 @@ def samples_of(checked: Checked, number: int) -> list[Sample]:
     split, dataset = checked.split, checked.split.dataset
     if number < 1 or not split.classes or isinstance(split.classes, str):
         return []
+    if checked.triples:
+        return saliency_samples(checked.triples, number)
     if checked.content:
         faulty = faulty_images(checked.report)
         return coco_samples(checked.content, split.image_root, split.classes, number, faulty)

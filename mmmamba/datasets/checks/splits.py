@@ -11,7 +11,14 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 from ...errors import UsageError
-from ..nodes import loads_masks, plain_datasets, reads_classes, reads_coco, reads_label_maps
+from ..nodes import (
+    loads_masks,
+    plain_datasets,
+    reads_classes,
+    reads_coco,
+    reads_label_maps,
+    reads_saliency,
+)
 from .channels import AS_COLOURS, Reading
 
 SPLITS = ("train", "val", "test")
@@ -47,9 +54,15 @@ class Split:
         return reads_classes(type(self.dataset)) and self.dataset.with_label
 
     @property
+    def is_saliency(self) -> bool:
+        """Images with maps of where people looked."""
+        return reads_saliency(type(self.dataset))
+
+    @property
     def is_known(self) -> bool:
         """Whether there are checks for its annotations."""
-        return self.is_coco or self.is_segmentation or self.is_classification
+        classes = self.is_coco or self.is_segmentation or self.is_classification
+        return classes or self.is_saliency
 
     @property
     def image_root(self) -> str:

@@ -20,6 +20,7 @@ from .image_ids import check_image_ids, is_id
 from .instances import box_faults
 from .partners import check_partner_use
 from .report import Report
+from .saliency import check_saliency_use, folder_of
 from .splits import Split, same_file
 
 LOOKED_AT = 20
@@ -51,6 +52,10 @@ def check_usable(cfg: Config, split: Split) -> Report:
         return report
     if split.is_classification:
         return check_class_use(cfg, split)[0]
+    if split.is_saliency:
+        report = Report(split.name, folder_of(split))
+        check_saliency_use(split, split.dataset.triples(), report)
+        return report
     report = Report(split.name, split.dataset.data_prefix.get("seg_map_path") or "", unit="pixels")
     check_heads(cfg, split, report)
     entries = segmentation_entries(split)

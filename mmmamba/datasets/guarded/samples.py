@@ -17,6 +17,13 @@ from ..checks.regular import irregular
 JPEG, PNG = b"\xff\xd8", b"\x89PNG"
 ENDS = {JPEG: b"\xff\xd9", PNG: b"IEND\xaeB`\x82"}
 LABEL_MODES = ("1", "L", "P")
+FILES = (
+    ("seg_map_path", "label map"),
+    ("second_path", "second image"),
+    ("saliency_map_path", "saliency map"),
+    ("fixation_map_path", "fixation map"),
+)
+"""Where samples name what is read beside the image."""
 TAIL = 64
 """Bytes at a file's end in which its end mark stands, if nothing is missing."""
 
@@ -27,7 +34,7 @@ def file_faults(sample: Any) -> Iterator[str]:
         return
     if found := irregular(sample.get("img_path")):
         yield found
-    for key, what in (("seg_map_path", "label map"), ("second_path", "second image")):
+    for key, what in FILES:
         if found := irregular(sample.get(key)):
             yield f"the {what} {sample[key]}: {found}"
 

@@ -26,6 +26,7 @@ from ...evaluation.coco_results import (
     precisions,
 )
 from ...evaluation.matching import IOU
+from ...evaluation.saliency import SaliencyMetric
 from ...evaluation.segmentation import PixelConfusion
 from ...structures.classes import Classes
 from ...visualization.charts.confusion import NOTHING, draw_confusion
@@ -112,7 +113,9 @@ class PicturesHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         evaluator = runner.val_loop.evaluator
-        if runner.cfg.get("default_scope") == "mmseg" and self.pixels is None:
+        # Maps of saliency have no classes to be confused.
+        classes = not any(isinstance(metric, SaliencyMetric) for metric in evaluator.metrics)
+        if classes and runner.cfg.get("default_scope") == "mmseg" and self.pixels is None:
             # Counted as the config's own metric counts, which sees the maps anyway.
             self.pixels = PixelConfusion(_ignore_index(evaluator.metrics))
             self.pixels.dataset_meta = evaluator.dataset_meta

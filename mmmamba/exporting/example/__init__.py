@@ -80,6 +80,8 @@ def _conditions(metadata: Metadata) -> set[str]:
     holds.add("fixed" if inputs.size else sized)
     if metadata.task == "segmentation":
         holds.add(outputs[0])
+    elif metadata.task == "saliency":
+        holds |= {"sigmoid"} if "logits" in outputs else set()
     elif metadata.task == "classification":
         holds |= {"softmax"} if "logits" in outputs else set()
     elif metadata.task == "detection":

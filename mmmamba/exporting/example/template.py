@@ -104,6 +104,15 @@ labels = labels[: new[0], : new[1]]  # when segmentation
 for label, count in zip(*np.unique(labels, return_counts=True)):  # when segmentation
     print(said["classes"][label], f"{count / labels.size:.1%}")  # when segmentation
 
+# How salient each pixel is, at the size of the image.  # when saliency
+salient = found[0][0]  # when saliency
+salient = 1 / (1 + np.exp(-salient))  # when sigmoid
+for axis in (0, 1):  # when saliency
+    places = (np.arange(old[axis]) + 0.5) * salient.shape[axis] / old[axis] - 0.5  # when saliency
+    salient = sample(salient, places, axis)  # when saliency
+y, x = np.unravel_index(salient.argmax(), salient.shape)  # when saliency
+print(f"most salient at x {x}, y {y}: {salient[y, x]:.3f}")  # when saliency
+
 # The surest classes.  # when classification
 scores = found[0][0]  # when classification
 scores = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()  # when softmax

@@ -11,8 +11,8 @@ __all__ = ["Graph", "graph_of"]
 
 KNOWN = (
     "mmdet's one-stage detectors (RetinaNet, RTMDet, YOLOX, MambaYOLO, …), its two-stage detectors "
-    "(FasterRCNN, MaskRCNN, CascadeRCNN and ours), mmseg's EncoderDecoder, mmpretrain's "
-    "ImageClassifier, and backbones"
+    "(FasterRCNN, MaskRCNN, CascadeRCNN and ours), mmseg's EncoderDecoder, SUM, "
+    "mmpretrain's ImageClassifier, and backbones"
 )
 
 
@@ -31,10 +31,12 @@ def graph_of(model: nn.Module, nms: bool = True, logits: bool = False) -> Graph:
     from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
     from mmseg.models.segmentors import EncoderDecoder
 
-    segments = isinstance(model, EncoderDecoder)
+    from ...models.segmentors.saliency.segmentor import SUM
+
+    segments, salient = isinstance(model, EncoderDecoder), isinstance(model, SUM)
     detects = isinstance(model, SingleStageDetector | TwoStageDetector)
     classifies = is_classifier(model)
-    if logits and not (segments or classifies):
+    if logits and not (segments or salient or classifies):
         raise UsageError(f"{type(model).__name__} gives no logits: leave out `--logits`")
     if not nms and not detects:
         raise UsageError(f"{type(model).__name__} suppresses no boxes: leave out `--no-nms`")
@@ -42,6 +44,10 @@ def graph_of(model: nn.Module, nms: bool = True, logits: bool = False) -> Graph:
         from .segmentor import SegmentorGraph
 
         return SegmentorGraph(model, logits)
+    if salient:
+        from .saliency import SaliencyGraph
+
+        return SaliencyGraph(model, logits)
     if classifies:
         from .classifier import ClassifierGraph
 

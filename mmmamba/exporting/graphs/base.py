@@ -16,7 +16,7 @@ class Graph(nn.Module):
     """
 
     task: ClassVar[str]
-    """`backbone`, `detection`, `segmentation` or `classification`."""
+    """`backbone`, `detection`, `segmentation`, `saliency` or `classification`."""
     input_names: tuple[str, ...] = (IMAGES,)
     output_names: tuple[str, ...]
 

@@ -5,6 +5,7 @@
 
 from .detector import ExportedDetector
 from .preparing import PrepareForFile
+from .saliency import ExportedSaliency
 from .segmentor import ExportedSegmentor
 
-__all__ = ["ExportedDetector", "ExportedSegmentor", "PrepareForFile"]
+__all__ = ["ExportedDetector", "ExportedSaliency", "ExportedSegmentor", "PrepareForFile"]

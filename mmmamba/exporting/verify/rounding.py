@@ -16,7 +16,7 @@ from .batches import Batch
 from .checks import relative_error
 from .eager import run_graph
 
-TASKS = ("backbone", "segmentation", "classification")
+TASKS = ("backbone", "segmentation", "saliency", "classification")
 """Those whose every part can be computed in float64."""
 
 

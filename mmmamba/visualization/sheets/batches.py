@@ -12,7 +12,16 @@ from torch import Tensor
 
 from ...structures.classes import Classes
 from ..regions import with_ignored
-from .cells import Cell, class_cell, input_image, label_map, objects_cell, plain_cell, regions_cell
+from .cells import (
+    Cell,
+    class_cell,
+    heat_cell,
+    input_image,
+    label_map,
+    objects_cell,
+    plain_cell,
+    regions_cell,
+)
 from .sheet import save_sheet
 
 MOST = 16
@@ -71,6 +80,8 @@ def _cell(image: np.ndarray, sample: Any, classes: Classes) -> Cell:
         return _class_cell(title, image, sample, classes)
     if "gt_sem_seg" in sample:
         return regions_cell(title, image, label_map(sample.gt_sem_seg), classes)
+    if "gt_saliency" in sample:
+        return heat_cell(title, image, label_map(sample.gt_saliency))
     if "gt_instances" in sample and "bboxes" in sample.gt_instances:
         # Masks may be as large as the image was before it was padded.
         masks = sample.gt_instances.get("masks")

@@ -15,6 +15,7 @@ from ...structures.classes import Classes
 from ...structures.objects import Objects
 from ...structures.samples import Mark
 from ..canvas import READABLE, displayed, fit, fit_labels
+from ..heat import tint_heat
 from ..objects import Drawn, Line, draw_objects
 from ..predictions import draw_detections
 from ..regions import tint_regions, with_ignored
@@ -134,13 +135,18 @@ def regions_cell(title: str, image: np.ndarray, labels: np.ndarray, classes: Cla
     return Cell(title, tint_regions(small, labels, with_ignored(classes)), shown)
 
 
+def heat_cell(title: str, image: np.ndarray, map_HW: np.ndarray) -> Cell:
+    """How salient each pixel is; the map may have another size than the image."""
+    return Cell(title, tint_heat(fit(image), map_HW))
+
+
 def input_image(tensor: Tensor) -> np.ndarray:
     """What a pipeline made of an image (C, H, W), as (H, W, 3) in eight bits."""
     return displayed(tensor.cpu().numpy().transpose(1, 2, 0))
 
 
 def label_map(data: Any) -> np.ndarray:
-    """The labels (H, W) of mmengine's `PixelData`."""
+    """The labels, or other numbers, (H, W) of mmengine's `PixelData`."""
     return data.data.squeeze().cpu().numpy()
 
 

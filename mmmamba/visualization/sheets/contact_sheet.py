@@ -11,7 +11,7 @@ from ..legend import Entry
 from ..objects import Line
 from ..regions import with_ignored
 from ..style import FAULTY
-from .cells import Cell, class_cell, marks_cell, regions_cell
+from .cells import Cell, class_cell, heat_cell, marks_cell, regions_cell
 from .sheet import save_sheet
 
 COLUMNS = 4
@@ -48,6 +48,8 @@ def draw_contact_sheet(
 def _cell(sample: Sample, classes: Classes) -> Cell:
     if sample.labels is not None:
         return regions_cell(sample.title, sample.image, sample.labels, classes)
+    if sample.saliency is not None:
+        return heat_cell(sample.title, sample.image, sample.saliency)
     if sample.label is not None:
         title = f"{classes.names[sample.label]} · {sample.title}"
         return class_cell(title, sample.image, sample.label, classes)

@@ -17,7 +17,15 @@ from ..legend import Entry
 from ..objects import Line
 from ..regions import with_ignored
 from ..style import FAULTY
-from .cells import Cell, class_cell, label_map, objects_cell, plain_cell, regions_cell
+from .cells import (
+    Cell,
+    class_cell,
+    heat_cell,
+    label_map,
+    objects_cell,
+    plain_cell,
+    regions_cell,
+)
 from .sheet import save_sheet
 
 PAIRS_A_ROW = 2
@@ -76,6 +84,8 @@ class ValidationSheet:
             return [self._class(sample)]
         if "pred_sem_seg" in sample:
             return self._regions(sample)
+        if "pred_saliency" in sample:
+            return _heat(sample)
         return self._objects(sample) if "pred_instances" in sample else []
 
     def _class(self, sample: Any) -> Cell:
@@ -124,3 +134,17 @@ class ValidationSheet:
             masks = np.stack([coco.annToMask(annotation) for annotation in annotations])
             truth.masks = torch.from_numpy(masks)
         return truth
+
+
+def _heat(sample: Any) -> list[Cell]:
+    """Both maps, each in its own range: the spread is compared, not the height."""
+    image, name = mmcv.imread(sample.img_path), Path(sample.img_path).name
+    cells = []
+    for what, field in (("labelled", "gt_saliency"), ("predicted", "pred_saliency")):
+        title = f"{name}  {what}"
+        found = sample.get(field)
+        cell = (
+            plain_cell(title, image) if found is None else heat_cell(title, image, label_map(found))
+        )
+        cells.append(cell)
+    return cells

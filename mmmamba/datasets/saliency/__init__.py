@@ -1,0 +1,1 @@
+"""Images with maps of where people looked."""
