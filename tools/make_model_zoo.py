@@ -35,6 +35,7 @@ METHODS = {
     "semantic_fpn": "Semantic FPN, ADE20K",
     "cityscapes": "UperNet, Cityscapes",
     "mim_istd": "MiM-ISTD, small targets",
+    "sum": "SUM, where people look",
     "sigma": "Sigma, pairs of colour and thermal or depth images",
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 SIDE = 96
-"""Of the images: a multiple of 32, which the network asks for."""
+"""The side of the images: a multiple of 32, which the network asks for."""
 EMBED_DIMS = 32
 DEPTHS = (1, 1, 1, 1)
 """Blocks of each stage and layer: the published network would take hours on a CPU."""
