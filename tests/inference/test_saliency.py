@@ -11,8 +11,8 @@ import pytest
 
 from mmmamba.errors import UsageError
 from mmmamba.inference import Saliency, find_sources
-from mmmamba.inference.sources import Frame
 from mmmamba.inference.arguments import check_task
+from mmmamba.inference.sources import Frame
 from mmmamba.inference.writing import ResultFolder
 from mmmamba.structures.classes import Classes
 
