@@ -126,7 +126,7 @@ class SiMBA(TokenLabelBackbone):
     TINY = dict(
         arch=dict(
             embed_dims=(8, 16, 16, 32),
-            depths=(1, 1, 2, 1),
+            depths=(1, 1, 1, 1),
             stem_hidden_dim=8,
             mlp="spectral",
             mlp_ratios=(2, 2, 2, 2),
