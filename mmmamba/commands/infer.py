@@ -16,10 +16,11 @@ from ..exporting.files import format_of
 from ..exporting.flags import refuse_flags
 from ..inference import Classification, Detections, Predictor, Segmentation, find_sources
 from ..inference.opening import choose_device
-from ..inference.predictor import OVERLAP, SCORE_THR, TILE, TOP_K
+from ..inference.predictor import SCORE_THR, TILE, TOP_K
 from ..inference.results import Result
 from ..inference.sources import count_frames
 from ..inference.writing import ResultFolder
+from ..structures.tiles import OVERLAP
 from .config_options import add_config_options
 from .run_arguments import add_precision_argument, add_size_argument, add_speed_arguments
 

@@ -32,12 +32,14 @@ def keep_results(metric: Any) -> Results:
     """A list that holds, on the main process, what the last evaluation was computed from.
 
     `CocoMetric` collects this from all processes and lets go of it; asking for it here spares doing
-    so twice.
+    so twice. Of tiles it holds the images that they make up.
     """
     kept: Results = []
     compute = metric.compute_metrics
 
     def keeping(results: Results) -> dict[str, float]:
+        if hasattr(metric, "whole_images"):
+            results = metric.whole_images(results)
         # In place: the caller holds this very list.
         kept[:] = results
         return compute(results)
@@ -110,7 +112,7 @@ def _accumulate(metric: Any, entries: list[dict], kind: str) -> Precision:
         params.catIds, params.imgIds = metric.cat_ids, metric.img_ids
         params.iouThrs = metric.iou_thrs
         # One number of detections and one range of areas: the rest would take as long again.
-        params.maxDets = metric.proposal_nums[:1]
+        params.maxDets = [getattr(metric, "counted", metric.proposal_nums[0])]
         params.areaRng, params.areaRngLbl = params.areaRng[:1], params.areaRngLbl[:1]
         evaluation.evaluate()
         evaluation.accumulate()

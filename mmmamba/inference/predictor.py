@@ -23,7 +23,9 @@ from ..engine.preflight import check_graphs
 from ..errors import UsageError
 from ..exporting.files import format_of
 from ..models.image_channels import image_channels
+from ..structures.joined_objects import merge_objects
 from ..structures.objects import Objects
+from ..structures.tiles import OVERLAP, Tile, check_tiling, tile_rows
 from .arguments import check_range, check_task, task_of
 from .classes import find_classes
 from .exported import open_file
@@ -33,14 +35,13 @@ from .preparing import Preparation
 from .results import Classification, Detections, Result, Segmentation
 from .saliency import Saliency
 from .sources import Frame, Source, UnreadableImage, find_sources, read_frames
-from .tiles import Tile, merge_logits, merge_objects, tile_rows
+from .tiles import merge_logits
 
 Input = str | Path | int | Source
 """What one can be, an int for a camera."""
 Image = str | Path | np.ndarray | tuple[str | Path, str | Path]
 """One image, or the two files of a pair."""
 TILE = 1024
-OVERLAP = 0.25
 SCORE_THR = 0.3
 TOP_K = 5
 
@@ -93,8 +94,7 @@ class Predictor:
         # Before the model is opened, which takes seconds.
         check_range("score_thr", score_thr, score_thr is None or 0 <= score_thr <= 1, "from 0 to 1")
         check_range("top_k", top_k, top_k is None or top_k >= 1, "of 1 or more")
-        check_range("tile", tile, tile is None or tile >= 32, "of 32 pixels or more")
-        check_range("overlap", overlap, 0 <= overlap <= 0.9, "a share of the tile from 0 to 0.9")
+        check_tiling(tile, overlap)
         check_range("batch_size", batch_size, batch_size >= 1, "of 1 or more")
         self.score_thr = SCORE_THR if score_thr is None else score_thr
         self.top_k = TOP_K if top_k is None else top_k

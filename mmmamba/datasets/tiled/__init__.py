@@ -1,0 +1,5 @@
+"""Large images as data sets of their tiles."""
+
+from .dataset import TiledDataset
+
+__all__ = ["TiledDataset"]
