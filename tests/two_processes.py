@@ -13,6 +13,7 @@ from pathlib import Path
 import torch.distributed as dist
 
 from tests.configs import two_processes as heads
+from tests.datasets.tiled import two_processes as tiles
 from tests.engine.reliability import many_processes as gradients
 from tests.evaluation import two_processes as targets
 from tests.models.one_stage import two_processes as losses
@@ -29,6 +30,7 @@ def main(folder: Path) -> None:
         gradients=gradients.find(batches),
         losses=losses.find(rank),
         targets=targets.find(rank),
+        tiles=tiles.find(folder / f"tiles{rank}"),
     )
     (folder / f"rank{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()

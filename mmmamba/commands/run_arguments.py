@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from ..engine.precision import CHOICES
+from ..structures.tiles import OVERLAP
 from .config_options import add_config_options
 
 TRAINING = ("epochs", "iters", "batch", "lr", "patience")
@@ -27,6 +28,18 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, metavar="N", help="processes that read data, for each data loader"
     )
     add_size_argument(parser)
+    parser.add_argument(
+        "--tile",
+        type=int,
+        metavar="PIXELS",
+        help="detectors: larger images as tiles of this side, joined before they are scored",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=float,
+        metavar="SHARE",
+        help=f"of neighbouring tiles ({OVERLAP})",
+    )
     add_config_options(
         parser,
         "settings that replace the config's: model.backbone.with_cp=True "
@@ -132,6 +145,8 @@ def run_settings(args: argparse.Namespace) -> dict[str, Any]:
         device=args.device,
         workers=args.workers,
         imgsz=args.imgsz,
+        tile=args.tile,
+        overlap=args.overlap,
         launcher=args.launcher,
         demo=args.demo,
     )

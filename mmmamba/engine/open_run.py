@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 
-from ..config.changes import apply_flags
+from ..config.changes import Changes, apply_flags, set_tiles
 from ..config.changes import scale_learning_rate as scale_in
 from ..config.open import check_config, open_config
 from ..datasets.counting import count_images
+from ..errors import UsageError
 from .demo import apply_demo
 from .device import count_processes, use_device
 from .naming import default_work_dir, named_work_dir
@@ -41,6 +44,8 @@ def open_run(
     lr: float | None = None,
     workers: int | None = None,
     patience: int | None = None,
+    tile: int | None = None,
+    overlap: float | None = None,
 ) -> Config:
     """The config of a run, every key and number of it checked.
 
@@ -59,6 +64,9 @@ def open_run(
         lr: learning rate.
         workers: processes that read data, for each data loader.
         patience: validations without a better one that end training; 0 is never early.
+        tile: train and test a detector on tiles of this many pixels a side of larger images, whose
+            finds are joined before they are scored.
+        overlap: of neighbouring tiles, as a share of their side (0.25).
 
     Raises:
         UsageError: the file is not there or cannot be read, a key of it or an option leads nowhere,
@@ -94,8 +102,10 @@ def open_run(
         patience=patience,
         options=options,
         gpus=count_processes(launcher),
-        images=cache(partial(_count_images, cfg)),
+        images=cache(partial(_count_images, cfg, tile, overlap)),
     )
+    # Behind the options, whose keys are those of the config that is named.
+    lines += _use_tiles(cfg, tile, overlap)
     # Those of an earlier run whose config this is.
     cfg.pop(CHANGED, None)
     keep_changes(cfg, lines)
@@ -125,7 +135,25 @@ def tell_changes(runner: Runner) -> None:
         runner.logger.log(logging.WARNING if to_see_to else logging.INFO, line)
 
 
-def _count_images(cfg: Config) -> int:
+def _use_tiles(cfg: Config, tile: int | None, overlap: float | None) -> list[str]:
+    """What `--tile` and `--overlap` change, a line each."""
+    if tile is None:
+        if overlap is not None:
+            raise UsageError(
+                f"--overlap {overlap:g} is of tiles, whose side is to be named: --tile 640"
+            )
+        return []
+    changes = Changes()
+    set_tiles(cfg, tile, overlap, changes)
+    import_modules_from_strings(**cfg.custom_imports)
+    return changes.lines()
+
+
+def _count_images(cfg: Config, tile: int | None, overlap: float | None) -> int:
     # What is not there is told in full by the check that all runs make.
     check_data(cfg, ("train",))
+    if tile is not None:
+        # Tiles are what a step has so many of.
+        cfg = deepcopy(cfg)
+        _use_tiles(cfg, tile, overlap)
     return count_images(cfg)

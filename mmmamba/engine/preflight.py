@@ -12,8 +12,10 @@ from mmengine.device import get_device
 from mmengine.logging import print_log
 
 from ..acceleration.graphs import check_graphs as known_graphs
+from ..config.changes.tiles import JOINED, is_tiled
+from ..config.signatures import class_name
 from ..datasets.checks.kinds import KINDS
-from ..datasets.checks.splits import config_splits
+from ..datasets.checks.splits import as_list, config_splits
 from ..datasets.checks.usable import check_usable
 from ..datasets.nodes import plain_datasets
 from ..errors import UsageError
@@ -24,6 +26,7 @@ TRAIN_KEYS = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
 """Sections of a config that training reads."""
 TEST_KEYS = ("model", "test_dataloader", "test_cfg", "test_evaluator")
 """Sections of a config that a test reads."""
+OF_WHOLE_IMAGES = ("CocoMetric", "FasterCocoMetric", "LVISMetric", "VOCMetric")
 SHOWN = 3
 """Examples of each problem of the data."""
 
@@ -42,6 +45,7 @@ def check_run(cfg: Config, mode: str) -> None:
     splits = ("train", "val") if mode == "train" else ("test",)
     check_sections(cfg, TRAIN_KEYS if mode == "train" else TEST_KEYS)
     check_data(cfg, splits)
+    check_tiles(cfg, splits)
     check_checkpoints(cfg, mode)
     if mode == "train":
         check_precision(cfg)
@@ -91,6 +95,34 @@ def _named_files(cfg: Config, split: str) -> Iterator[tuple[str, str]]:
     for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
         if isinstance(evaluator.get("ann_file"), str):
             yield f"{split}_evaluator", evaluator["ann_file"]
+
+
+def check_tiles(cfg: Config, splits: tuple[str, ...]) -> None:
+    """Tiles are scored by what joins them, whole images by what does not, and neither is drawn.
+
+    Raises:
+        UsageError: AP would be that of tiles taken for images.
+    """
+    for split in splits:
+        tiled = is_tiled(_get(cfg, f"{split}_dataloader", "dataset"))
+        kinds = [class_name(one.get("type", "")) for one in as_list(cfg.get(f"{split}_evaluator"))]
+        for kind in kinds:
+            if tiled and kind in OF_WHOLE_IMAGES:
+                raise UsageError(
+                    f"{split}_dataloader gives tiles, and {split}_evaluator is a {kind}, which "
+                    f"takes each for an image: type='{JOINED}' joins them"
+                )
+            if kind == JOINED and not tiled:
+                raise UsageError(
+                    f"{split}_evaluator is a {JOINED}, and {split}_dataloader gives whole images: "
+                    "wrap its data set in TiledDataset (--tile), or take CocoMetric"
+                )
+        if tiled and split != "train" and _get(cfg, "default_hooks", "visualization", "draw"):
+            raise UsageError(
+                "mmdet's visualization hook (--show, --show-dir, draw=True) would draw what is "
+                "found in tiles on whole images. mmmamba infer --tile draws the images that they "
+                "make up"
+            )
 
 
 def check_annotations(cfg: Config, splits: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ..config.signatures import makes_one_of
+from ..datasets.nodes import dataset_of_tests, plain_datasets
 from ..errors import UsageError
 from .demo_saliency import tells_saliency
 
@@ -99,12 +100,13 @@ def use_test_time_augmentation(cfg: Config) -> None:
             "tta_model", dict(type="DetTTAModel", tta_cfg=dict(nms=nms, max_per_img=100))
         )
     if cfg.get("tta_pipeline") is None:
-        cfg.tta_pipeline = _flip_pipeline(cfg.test_dataloader.dataset.pipeline)
+        cfg.tta_pipeline = _flip_pipeline(dataset_of_tests(cfg)["pipeline"])
     if cfg.tta_model.type == "DetTTAModel":
         _keep_boxes(cfg)
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    for dataset in plain_datasets(cfg.test_dataloader.dataset):
+        dataset["pipeline"] = cfg.tta_pipeline
 
 
 def leave_out_averages(cfg: Config) -> None:

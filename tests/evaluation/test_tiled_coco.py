@@ -27,9 +27,7 @@ def scenes(tmp_path_factory):
 def build(scenes, size, overlap, **settings):
     """The tiles of the scenes and the metric for them."""
     inner = coco_dataset(scenes, serialize_data=False)
-    dataset = DATASETS.build(
-        dict(type="TiledDataset", size=size, overlap=overlap, dataset=inner)
-    )
+    dataset = DATASETS.build(dict(type="TiledDataset", size=size, overlap=overlap, dataset=inner))
     file = str(scenes / "scenes.json")
     settings = dict(type="TiledCocoMetric", ann_file=file, metric=["bbox", "segm"]) | settings
     metric = METRICS.build(settings)
@@ -89,7 +87,9 @@ def test_ap_counts_more_than_100_of_a_class(tmp_path):
         for i, box in enumerate(boxes, start=1)
         for polygon in [_outline(box)]
     ]
-    categories = [dict(id=3 * i + 1, name=name) for i, name in enumerate(("disc", "block", "wedge"))]
+    categories = [
+        dict(id=3 * i + 1, name=name) for i, name in enumerate(("disc", "block", "wedge"))
+    ]
     images = [dict(id=3, file_name="3.png", height=152, width=152)]
     content = dict(images=images, annotations=annotations, categories=categories)
     (tmp_path / "scenes.json").write_text(json.dumps(content))
@@ -106,6 +106,17 @@ def test_ap_counts_more_than_100_of_a_class(tmp_path):
 def _outline(box):
     x, y, width, height = box
     return [[x, y, x + width, y, x + width, y + height, x, y + height]]
+
+
+def test_tiles_of_one_image_may_be_on_several_processes(two_processes):
+    one, other = (found["tiles"] for found in two_processes)
+    # Each saw tiles of both large images, and together they saw all, one of them twice.
+    assert {*one["seen"]} & {*other["seen"]} >= {"3", "4"}
+    seen = [index for found in (one, other) for part in found["seen"].values() for index in part]
+    assert {*seen} == {*range(one["tiles"])} and len(seen) == one["tiles"] + 1
+    assert one["metrics"] == other["metrics"]
+    scored = {name: value for name, value in one["metrics"].items() if value != -1}
+    assert {*scored.values()} == {1.0} and {"coco/bbox_mAP", "coco/segm_mAP"} <= {*scored}
 
 
 def test_what_cannot_be_scored_is_refused(scenes):

@@ -6,6 +6,7 @@ from .learning_rate import Rate, rate_for, set_settings
 from .length import follow_length
 from .record import Changes
 from .stretch import Stretch
+from .tiles import is_tiled, set_tiles
 
 __all__ = [
     "Changes",
@@ -14,8 +15,10 @@ __all__ = [
     "apply_flags",
     "fitting_patience",
     "follow_length",
+    "is_tiled",
     "rate_for",
     "scale_learning_rate",
     "set_settings",
+    "set_tiles",
     "stopping_hook",
 ]

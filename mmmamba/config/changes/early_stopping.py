@@ -85,7 +85,7 @@ def _metric(cfg: Config) -> str | None:
     for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
         kind = class_name(evaluator.get("type", ""))
         prefix = evaluator.get("prefix")
-        if kind == "CocoMetric":
+        if kind in ("CocoMetric", "TiledCocoMetric"):
             metric = evaluator.get("metric", "bbox")
             first = metric if isinstance(metric, str) else metric[0]
             return f"{prefix or 'coco'}/{first}_mAP"

@@ -88,7 +88,7 @@ def set_image_size(cfg: Config, imgsz: int | str | tuple[int, int], changes: Cha
     if classified:
         testing = _size_seen(cfg, "val_dataloader", "test_dataloader", "train_dataloader")
     else:
-        testing = _size_of_crops(cfg) if crops else _size_of_tests(cfg)
+        testing = _size_of_crops(cfg) if crops else size_of_tests(cfg)
     if testing is None:
         raise UsageError(
             "--imgsz: no step of the config's pipelines resizes, cuts or pads images to a size. "
@@ -212,7 +212,7 @@ def _resize_model(cfg: Config, rule: SizeRule, flag: str, changes: Changes) -> N
         changes.say(f"{flag}: images are padded to multiples of {divisor}, as the network wants")
 
 
-def _size_of_tests(cfg: Config) -> Size | None:
+def size_of_tests(cfg: Config) -> Size | None:
     """What a detector's images fit into, as it tests or else as it trains."""
     for name in ("val_dataloader", "test_dataloader", "train_dataloader"):
         for step, _ in _typed((cfg.get(name) or {}).get("dataset"), name):
@@ -256,7 +256,7 @@ def _size_of_crops(cfg: Config) -> Size | None:
     model = cfg.get("model") or {}
     preparing = model.get("data_preprocessor") or {}
     size = _first_size(preparing.get("size"), width_first=False)
-    if size is None and (whole := _size_of_tests(cfg)) is not None:
+    if size is None and (whole := size_of_tests(cfg)) is not None:
         size = Size(whole.short, whole.short)
     return size
 

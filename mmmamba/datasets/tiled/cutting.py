@@ -59,7 +59,12 @@ def cut_instances(
         sees_T = (seen_T4[:, 2:] - seen_T4[:, :2] >= LEAST).all(1)
         chosen = np.flatnonzero(sees_T)
         parts = _parts(
-            instance.get("mask"), within_4, seen_T4[chosen], [tiles[t] for t in chosen], height, width
+            instance.get("mask"),
+            within_4,
+            seen_T4[chosen],
+            [tiles[t] for t in chosen],
+            height,
+            width,
         )
         for index, part in zip(chosen, parts):
             if part is not None:
@@ -106,9 +111,7 @@ def _parts(
             yield _polygon_part(polygons, tile, height, width)
 
 
-def _polygon_part(
-    polygons: list[np.ndarray], tile: Tile, height: int, width: int
-) -> Part | None:
+def _polygon_part(polygons: list[np.ndarray], tile: Tile, height: int, width: int) -> Part | None:
     whole = PolygonMasks([polygons], height, width)
     cut = whole.crop(np.array(tile.box))
     # mmdet leaves a polygon without area where nothing is.

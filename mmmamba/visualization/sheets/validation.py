@@ -13,6 +13,7 @@ from mmengine.structures import InstanceData
 
 from ...evaluation.coco_results import labelled_objects
 from ...structures.classes import Classes
+from ...structures.tiles import Tile
 from ..legend import Entry
 from ..objects import Line
 from ..regions import with_ignored
@@ -110,9 +111,13 @@ class ValidationSheet:
 
     def _objects(self, sample: Any) -> list[Cell]:
         image, name = mmcv.imread(sample.img_path), Path(sample.img_path).name
+        tile: Tile | None = sample.get("tile")
+        if tile is not None:
+            image, name = tile.of(image), f"{name} at {tile.x}, {tile.y}"
         truth = plain_cell(f"{name}  image", image)
         if self.metric is not None:
             labels = self._truth(sample.img_id)
+            labels = labels if tile is None else _within(labels, tile)
             truth = objects_cell(f"{name}  labelled", image, labels, self.classes)
         found = sample.pred_instances
         found = found[found.scores >= self.score_thr]
@@ -148,3 +153,16 @@ def _heat(sample: Any) -> list[Cell]:
         )
         cells.append(cell)
     return cells
+
+
+def _within(truth: InstanceData, tile: Tile) -> InstanceData:
+    """What of an image's labels lies in a tile, in its pixels."""
+    shift = truth.bboxes.new_tensor([tile.x, tile.y] * 2)
+    limits = truth.bboxes.new_tensor([tile.width, tile.height] * 2)
+    boxes_N4 = (truth.bboxes - shift).clamp(min=0).minimum(limits)
+    seen_N = (boxes_N4[:, 2:] > boxes_N4[:, :2]).all(1)
+    found = InstanceData(bboxes=boxes_N4, labels=truth.labels)
+    if "masks" in truth:
+        x1, y1, x2, y2 = tile.box
+        found.masks = truth.masks[:, y1:y2, x1:x2]
+    return found[seen_N]

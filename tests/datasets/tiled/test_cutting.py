@@ -29,7 +29,9 @@ def uncompressed(mask_HW):
     return dict(size=list(mask_HW.shape), counts=counts)
 
 
-DISC = (np.stack([np.cos(np.linspace(0, 6, 30)), np.sin(np.linspace(0, 6, 30))], 1) * 30 + 45).ravel()
+DISC = (
+    np.stack([np.cos(np.linspace(0, 6, 30)), np.sin(np.linspace(0, 6, 30))], 1) * 30 + 45
+).ravel()
 # Open to the right: a tile's side cuts it into two pieces.
 FORK = [20, 20, 100, 20, 100, 35, 50, 35, 50, 55, 100, 55, 100, 70, 20, 70]
 MASKS = {
@@ -73,7 +75,13 @@ def test_masks_of_tiles_are_those_of_the_image(name, form):
 
 def test_boxes_are_cut_and_counted_by_their_area():
     tiles = [Tile(0, 0, 50, 90), Tile(40, 0, 80, 90)]
-    boxes = [[10, 10, 30, 30], [30, 0, 60, 10], [45, 5, 55.5, 15], [-20, 0, 20, 10], [49.5, 0, 70, 9]]
+    boxes = [
+        [10, 10, 30, 30],
+        [30, 0, 60, 10],
+        [45, 5, 55.5, 15],
+        [-20, 0, 20, 10],
+        [49.5, 0, 70, 9],
+    ]
     instances = [dict(bbox=box, bbox_label=i, ignore_flag=0) for i, box in enumerate(boxes)]
     left, right = cut_instances(instances, tiles, HEIGHT, WIDTH, 0.6)
     told = [(one["bbox_label"], one["bbox"], one["ignore_flag"]) for one in left]

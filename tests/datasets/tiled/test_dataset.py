@@ -111,7 +111,9 @@ def test_tiles_pass_through_workers_and_batches_of_one_shape(scenes):
     seen = [sample["data_samples"] for batch in loader for sample in batch]
     assert len(seen) == len(dataset)
     for batch in batches:
-        sides = [dataset.get_data_info(i)["width"] < dataset.get_data_info(i)["height"] for i in batch]
+        sides = [
+            dataset.get_data_info(i)["width"] < dataset.get_data_info(i)["height"] for i in batch
+        ]
         assert len(set(sides)) == 1
 
 
@@ -187,6 +189,8 @@ def test_what_would_be_no_tiles_is_refused(scenes, change, said):
 def test_wrappers_go_around_it(scenes):
     repeated = dict(type="RepeatDataset", times=2, dataset=tiled(scenes))
     assert len(DATASETS.build(repeated)) == 2 * len(DATASETS.build(tiled(scenes)))
-    inside = dict(type="TiledDataset", size=64, dataset=dict(repeated, dataset=coco_dataset(scenes)))
+    inside = dict(
+        type="TiledDataset", size=64, dataset=dict(repeated, dataset=coco_dataset(scenes))
+    )
     with pytest.raises(UsageError, match="put that around TiledDataset"):
         DATASETS.build(inside)
