@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from ..errors import UsageError
+from ..structures.tiles import Tiling
 
 
 def count_images(cfg: Config) -> int:
@@ -17,6 +20,28 @@ def count_images(cfg: Config) -> int:
         UsageError: mmdet or mmseg cannot make a data set of what the config says.
     """
     return len(_training_set(cfg))
+
+
+def count_tiles(file: Path, classes: Sequence[str], tiling: Tiling) -> int:
+    """How many tiles a training has of the images of a COCO file, without the images.
+
+    Raises:
+        UsageError: mmdet cannot read the file.
+    """
+    plain = dict(
+        type="CocoDataset",
+        ann_file=str(file),
+        data_prefix=dict(img=""),
+        metainfo=dict(classes=tuple(classes)),
+        filter_cfg=dict(filter_empty_gt=True),
+        pipeline=[],
+    )
+    cut = dict(type="TiledDataset", size=tiling.size, overlap=tiling.overlap, dataset=plain)
+    # For what it registers; not at the top, as mmdet takes seconds.
+    from . import tiled  # noqa: F401
+
+    content = dict(train_dataloader=dict(dataset=cut), default_scope="mmdet")
+    return count_images(Config(content, filename=str(file)))
 
 
 def training_images(cfg: Config, most: int) -> list[tuple[str, str | None]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,6 +56,13 @@ def image_tiles(height: int, width: int, size: int, overlap: float) -> list[Imag
     for tile in chain.from_iterable(rows):
         tiles.append(ImageTile(tile.x, tile.y, tile.width, tile.height, height, width, count))
     return tiles
+
+
+class Tiling(NamedTuple):
+    """How images are cut: the side of tiles in pixels, and the share of it that neighbours have."""
+
+    size: int
+    overlap: float
 
 
 def check_tiling(size: int | None, overlap: float) -> None:

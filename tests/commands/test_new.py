@@ -182,3 +182,27 @@ def test_the_base_survives_what_the_text_says(tmp_path: Path) -> None:
 def test_short_epochs_are_logged(images, interval):
     base = Config.fromfile(find_config("mask_rcnn/vmamba_t_1x_coco"))
     assert plan_schedule(base, images, 2).log_interval == interval
+
+
+@pytest.mark.parametrize("head", ["mask_rcnn", "mmdet::yolox/yolox_s_8xb8-300e_coco"])
+def test_tiles_are_written_around_the_data(shapes: Path, tmp_path: Path, head: str) -> None:
+    """Also within what mixes images, and with a schedule for as many samples as there are tiles."""
+    import mmmamba
+
+    written = mmmamba.new("vmamba_t", head, shapes / "shapes", tmp_path / "mine.py", tile=48)
+    whole = mmmamba.new("vmamba_t", head, shapes / "shapes", tmp_path / "whole.py")
+    cfg, before = Config.fromfile(written.path), Config.fromfile(whole.path)
+    for split in ("train", "val", "test"):
+        cut, plain = cfg[f"{split}_dataloader"].dataset, before[f"{split}_dataloader"].dataset
+        if cut.type == "MultiImageMixDataset":
+            cut, plain = cut.dataset, plain.dataset
+        assert (cut.type, cut.size, cut.overlap) == ("TiledDataset", 48, 0.25)
+        same = ("type", "ann_file", "data_prefix", "data_root", "pipeline", "test_mode")
+        assert {k: cut.dataset.get(k) for k in same} == {k: plain.get(k) for k in same}
+        if split != "train":
+            scored, wanted = cfg[f"{split}_evaluator"], before[f"{split}_evaluator"]
+            assert scored.type == "TiledCocoMetric" and scored.ann_file == wanted.ann_file
+    # Images of the fixture, each several tiles.
+    assert cfg.train_cfg.max_epochs <= before.train_cfg.max_epochs
+    assert any("Tiles of 48 x 48 pixels" in line for line in written.said)
+    assert main(["check-data", str(written.path), "--samples", "0"]) == 0

@@ -8,6 +8,7 @@ EXAMPLES = """examples:
   mmmamba new --backbone vmamba_t --head mask_rcnn --data my_coco/
   mmmamba new --backbone vmamba_t --head rtmdet --data export/ --val-share 0.2
   mmmamba new --backbone vmamba_t --head rtmdet --data my_yolo/data.yaml
+  mmmamba new --backbone vmamba_t --head rtmdet --data aerial/ --tile 640
   mmmamba new --backbone vmamba_t --head upernet --data masks/ --out roads.py
   mmmamba new --backbone vmamba_t --head classifier --data cells/ --val-share 0.2
   mmmamba new --backbone vim_t --head dino --data my_coco/
@@ -53,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="epochs of a detector or classifier or iterations of a segmentor",
     )
+    parser.add_argument(
+        "--tile", type=int, metavar="PIXELS", help="cut larger images into tiles of this side"
+    )
+    parser.add_argument(
+        "--overlap", type=float, metavar="SHARE", help="of neighbouring tiles (0.25)"
+    )
     parser.add_argument("--force", action="store_true", help="replace the config if it is there")
 
 
@@ -71,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
         gpus=args.gpus,
         length=args.length,
         second_modality=args.second_modality,
+        tile=args.tile,
+        overlap=args.overlap,
     )
     print(config)
     print(

@@ -11,6 +11,7 @@ from typing import Any
 from ...config.find import find_config
 from ...datasets.discovery import data_folder
 from ...errors import UsageError
+from ...structures.tiles import OVERLAP, Tiling, check_tiling
 from .classifier import CLASSIFIER, classifiers
 from .heads import head_word, shipped_heads
 from .pairs import DEFAULT_OF_PAIRS, SIGMA
@@ -48,6 +49,8 @@ def new(
     gpus: int = 1,
     length: int | None = None,
     second_modality: str | os.PathLike[str] | None = None,
+    tile: int | None = None,
+    overlap: float | None = None,
 ) -> NewConfig:
     """Write a config for one's own data, as `mmmamba new` does.
 
@@ -64,6 +67,8 @@ def new(
         length: epochs of a detector or a classifier or iterations of a segmentor.
         second_modality: of label maps of pairs, the folder of the second images, or its name beside
             that of the images; `backbone` and `head` are Sigma's then if none are named.
+        tile: train and test a detector on tiles of larger images, of this many pixels a side.
+        overlap: of neighbouring tiles, as a share of their side (0.25).
 
     Raises:
         UsageError: unknown names, data in no known layout or that the head cannot learn from, or a
@@ -83,6 +88,13 @@ def new(
             raise UsageError(f"{_shown(name)} is {value}, wanted 1 or more")
     if val_share is not None and not 0 < val_share < 1:
         raise UsageError(f"--val-share is {val_share}, wanted a share between 0 and 1, such as 0.2")
+    if overlap is not None and tile is None:
+        raise UsageError(
+            f"--overlap {overlap:g} is of tiles, whose side is to be named: --tile 640"
+        )
+    tiling = None if tile is None else Tiling(tile, OVERLAP if overlap is None else overlap)
+    if tiling is not None:
+        check_tiling(*tiling)
     root = Path(data)
     path = Path(out if out is not None else f"{default_name(backbone, head, root)}.py")
     if path.exists() and not force:
@@ -93,8 +105,9 @@ def new(
     choices = dict(
         val_share=val_share, batch=batch, gpus=gpus, length=length, second_modality=second
     )
-    command = _command(dict(backbone=backbone, head=head, data=root, **choices))
-    said = write_config(backbone, head, root, path, command=command, **choices)
+    cut = dict(tile=tile, overlap=overlap)
+    command = _command(dict(backbone=backbone, head=head, data=root, **choices, **cut))
+    said = write_config(backbone, head, root, path, command=command, tiling=tiling, **choices)
     return NewConfig(path, said)
 
 

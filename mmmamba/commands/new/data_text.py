@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from ...config.source import source
 from ...datasets.discovery import ClassData, CocoData, LabelData, Part, SecondImages
+from ...structures.tiles import Tiling
 from .classifier import class_text
 from .frames import frame, needs_masks, plain_coco
 from .pairs import paired_pipeline, pairs_text
@@ -65,6 +66,7 @@ def data_text(
     batch: int,
     base: Config,
     second: SecondImages | None = None,
+    tiling: Tiling | None = None,
 ) -> str:
     """The lines for the data below a folder, which a config has named `data_root`.
 
@@ -72,22 +74,23 @@ def data_text(
         base: the config that they are written over.
         batch: images of a step on one GPU.
         second: the second images of pairs.
+        tiling: what the images of a detector are cut into.
     """
     if isinstance(data, ClassData):
         return class_text(data, root, batch, base)
     if isinstance(data, CocoData):
-        return _coco_text(data, root, batch, base)
+        return _coco_text(data, root, batch, base, tiling)
     return _label_text(data, root, batch, base, second)
 
 
-def _coco_text(data: CocoData, root: Path, batch: int, base: Config) -> str:
+def _coco_text(data: CocoData, root: Path, batch: int, base: Config, tiling: Tiling | None) -> str:
     def dataset(split: str, part: Part) -> str:
         annotations, images = (
             source(_below(root, part.annotations)),
             source(_below(root, part.images)),
         )
         inner = COCO_DATASET.format(annotations=annotations, images=images)
-        return frame(base, split).coco(inner, split)
+        return frame(base, split).coco(inner, split, tiling)
 
     palette = f", {PALETTE}" if len(data.classes) > COCO_COLOURS else ""
     lines = [
@@ -97,23 +100,23 @@ def _coco_text(data: CocoData, root: Path, batch: int, base: Config) -> str:
     ]
     for split, part in _held_out(data):
         lines.append(LOADER.format(split=split, dataset=dataset(split, part)))
-        lines.append(f"{split}_evaluator = dict({_scores(base, split, root, part)})")
+        lines.append(f"{split}_evaluator = dict({_scores(base, split, root, part, tiling)})")
     # MMEngine would test on the shipped config's own data otherwise.
     if not data.test:
         lines += ["test_dataloader = val_dataloader", "test_evaluator = val_evaluator"]
     return "\n".join(lines)
 
 
-def _scores(base: Config, split: str, root: Path, part: Part) -> str:
+def _scores(base: Config, split: str, root: Path, part: Part, tiling: Tiling | None) -> str:
     """Arguments of the evaluator of a split."""
     file = f"ann_file={_path(root, part.annotations)}"
     evaluator = base.get(f"{split}_evaluator")
-    if plain_coco(evaluator):
+    if tiling is None and plain_coco(evaluator):
         return file
-
+    kind = "CocoMetric" if tiling is None else "TiledCocoMetric"
     deleted = "_delete_=True, " if evaluator else ""
     metric = ["bbox", "segm"] if needs_masks(base) else "bbox"
-    return f'{deleted}type="CocoMetric", metric={source(metric)}, {file}'
+    return f'{deleted}type="{kind}", metric={source(metric)}, {file}'
 
 
 def _label_text(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mmengine.config import Config
 
 from ...config.source import source
+from ...structures.tiles import Tiling
 
 MIXING = "MultiImageMixDataset"
 """Mosaic and its kind, which hold the data set whose images they mix."""
@@ -28,18 +29,27 @@ class Frame:
     direct: bool
     """Nothing else lies around it: no repetition, no sum of several."""
 
-    def coco(self, inner: str, split: str) -> str:
+    def coco(self, inner: str, split: str, tiling: Tiling | None = None) -> str:
         """The dataset of a loader, for COCO files.
 
         Args:
             inner: its arguments, a line each.
+            tiling: what its images are cut into.
         """
-        if not (self.direct and self.kind == "CocoDataset"):
+        if tiling is not None or not (self.direct and self.kind == "CocoDataset"):
             # Of another class, whose arguments would be merged in.
-            begin = f'        _delete_=True,\n        type="CocoDataset",\n{inner}'
+            deleted = "" if tiling else "        _delete_=True,\n"
+            begin = f'{deleted}        type="CocoDataset",\n{inner}'
             chosen = f"        filter_cfg={source(SELECTION)},\n" if split == "train" else ""
             tested = "" if split == "train" else "        test_mode=True,\n"
             inner = f"{begin}{chosen}{tested}        pipeline={self.pipeline},\n"
+        if tiling is not None:
+            lines = "".join(f"    {line}\n" for line in inner.splitlines())
+            inner = (
+                '        _delete_=True,\n        type="TiledDataset",\n'
+                f"        size={tiling.size},\n        overlap={tiling.overlap},\n"
+                f"        dataset=dict(\n{lines}        ),\n"
+            )
         if self.mixed:
             lines = "".join(f"    {line}\n" for line in inner.splitlines())
             return f"    dataset=dict(\n        dataset=dict(\n{lines}        ),\n    ),"

@@ -11,6 +11,7 @@ from ...config.find import configs_folder
 from ...config.source import source
 from ...datasets.discovery import ClassData, CocoData, LabelData, SecondImages
 from ...models.drop_in import changes
+from ...structures.tiles import Tiling
 from .classes import counted
 from .classifier import with_classes
 from .composed_text import best_of, imports_of, length_settings, optimizer_of, resets
@@ -68,6 +69,7 @@ def config_text(
     batch_of_all: int,
     command: str,
     second: SecondImages | None = None,
+    tiling: Tiling | None = None,
 ) -> str:
     """The text of a config.
 
@@ -78,6 +80,7 @@ def config_text(
         batch, batch_of_all: images of a step on one GPU and on all.
         command: that wrote it, for its first line.
         second: the second images of pairs.
+        tiling: what images are cut into.
     """
     shipped = Path(base.written.filename)
     written_by = _wrapped(f"Written by: {command}", first="# ", others="#     ")
@@ -93,7 +96,7 @@ def config_text(
         # The slash at the end: written paths are joined to it by `+`.
         root=source(f"{root}/"),
         classes=_names("classes", data.classes),
-        data=data_text(data, root, batch, base.config, second),
+        data=data_text(data, root, batch, base.config, second, tiling),
         model=changes(base.written.model, model),
         schedule=_schedule_text(base, schedule, batch_of_all),
     )

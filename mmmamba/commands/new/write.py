@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ...datasets.counting import count_tiles
 from ...datasets.discovery import (
     ClassData,
     CocoData,
@@ -19,6 +20,7 @@ from ...datasets.discovery import (
 )
 from ...errors import UsageError
 from ...models.drop_in import part_with_backbone
+from ...structures.tiles import Tiling
 from .frames import needs_masks
 from .heads import SEGMENTATION_HEADS, Base, base_config, heads_for
 from .pairs import pair_base, second_of, with_pairs
@@ -43,6 +45,7 @@ def write_config(
     length: int | None = None,
     second_modality: str | None = None,
     command: str = "mmmamba new",
+    tiling: Tiling | None = None,
 ) -> list[str]:
     """Write a config for the data below a folder.
 
@@ -54,6 +57,7 @@ def write_config(
         length: epochs, or iterations of a recipe that counts those.
         second_modality: folder of the second images of pairs, as `find_second_images` takes it.
         command: for the config's first line.
+        tiling: what the images of a detector are cut into.
 
     Returns:
         What was found and chosen, a line each.
@@ -62,6 +66,8 @@ def write_config(
         UsageError: unknown names, data in no known layout or that the head cannot learn from.
     """
     base = pair_base(backbone, head, second_modality) or base_config(backbone, head, root)
+    if tiling is not None and (base.segments or base.classifies):
+        raise UsageError(f"--tile {tiling.size} is for detectors, and {head} is none")
     # Absolute, as the config may be read from another folder.
     place, root = root.resolve(), data_folder(root)
     data = find_data(
@@ -72,9 +78,15 @@ def write_config(
         second = second_of(base, data, root, second_modality, head)
         base = with_pairs(base, second)
     most = MOST_CLASSIFIED if base.classifies else MOST_IMAGES
-    batch = min(batch or min(base.config.train_dataloader.batch_size, most), data.images)
-    schedule = plan_schedule(base.config, data.images, batch * gpus, length)
-    text = config_text(base, out, data, root, schedule, batch, batch * gpus, command, second)
+    samples = data.images
+    if tiling is not None:
+        samples = count_tiles(data.train.annotations, data.classes, tiling)
+        data.said.append(f"Tiles of {tiling.size} x {tiling.size} pixels: {samples} to train on")
+    batch = min(batch or min(base.config.train_dataloader.batch_size, most), samples)
+    schedule = plan_schedule(base.config, samples, batch * gpus, length)
+    text = config_text(
+        base, out, data, root, schedule, batch, batch * gpus, command, second, tiling
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text)
     # Read once: a text that is no config is found here, not when training starts.

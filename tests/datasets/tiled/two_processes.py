@@ -1,4 +1,4 @@
-"""What two processes find for tests/evaluation/test_tiled_coco.py: AP of images whose tiles are on both."""
+"""What two processes find for test_tiled_coco.py: AP of images whose tiles are on both."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from mmengine.dataset import DefaultSampler
 from mmengine.registry import DATASETS, METRICS, DefaultScope
 
 import mmmamba.detection  # noqa: F401
+
 from .scenes import Oracle, coco_dataset, write_scenes
 
 
