@@ -37,6 +37,7 @@ METHODS = {
     "mim_istd": "MiM-ISTD, small targets",
     "sum": "SUM, where people look",
     "sigma": "Sigma, pairs of colour and thermal or depth images",
+    "tiled": "Faster R-CNN on tiles, VisDrone and DOTA",
 }
 
 HEAD = """# Model zoo
@@ -226,7 +227,7 @@ def agrees(counted: float, printed: str) -> bool:
 
 def config_table(method: str, configs: Path) -> str:
     """The table of one method's configs."""
-    detection = METHODS[method].endswith("COCO")
+    detection = METHODS[method].endswith(("COCO", "DOTA"))
     results = ["box AP", "mask AP"] if detection else ["mIoU"]
     rows = [config_row(file, detection) for file in sorted((configs / method).glob("*.py"))]
     return _table(["config", *results, "source", "weights"], rows)

@@ -105,7 +105,8 @@ def _scale_backbone(backbone: Any, size: int) -> None:
 
 def _scale_detection(cfg: Config, root: Path, spec: ShapesSpec) -> None:
     model = cfg.model
-    with_mask = "mask_head" in model.get("roi_head", {}) or "mask_head" in model
+    # None where a config without masks stands on one with them.
+    with_mask = bool(model.get("roi_head", {}).get("mask_head") or model.get("mask_head"))
     for name, part in model.items():
         if name != "backbone":
             _scale_heads(part)
@@ -116,7 +117,7 @@ def _scale_detection(cfg: Config, root: Path, spec: ShapesSpec) -> None:
         model.test_cfg.rpn.update(nms_pre=400, max_per_img=100)
         for stage in _as_list(model.train_cfg.rcnn):
             stage.sampler.num = 64
-        for head in _as_list(model.roi_head.get("mask_head", [])):
+        for head in _as_list(model.roi_head.get("mask_head") or []):
             head.num_convs = 2
     _replace_detection_data(cfg, root, spec.size, with_mask)
     _replace_optimizer(cfg, EPOCHS * _batches(spec))

@@ -140,7 +140,7 @@ def _flip_pipeline(pipeline: Any) -> list:
 def _keep_boxes(cfg: Config) -> None:
     """MMDetection merges boxes only and refuses masks, so the mask branch is left out."""
     roi_head = cfg.model.get("roi_head") or {}
-    if "mask_head" not in roi_head:
+    if not roi_head.get("mask_head"):
         return
     for part in ("mask_head", "mask_roi_extractor"):
         roi_head.pop(part, None)

@@ -23,7 +23,7 @@ class Part:
 
     box: list[float]
     share: float
-    """Of the object's area: its mask's where there is one, else its box's."""
+    """What part of the object's area it is: of its mask where there is one, else of its box."""
     mask: Any = None
 
 
