@@ -38,7 +38,7 @@ def folders() -> dict[str, Path]:
     """
     firsts = {}
     for path in sorted(CONFIGS.glob("*/*.py")):
-        if path.parent.name not in ("_base_", "imagenet"):
+        if path.parent.name not in ("_base_", "imagenet", "sum"):
             firsts.setdefault(path.parent.name, path)
     return {
         **firsts,
