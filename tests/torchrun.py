@@ -10,14 +10,19 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def torchrun(program: str, *words: str | Path) -> None:
-    """Run a program, named from the root of the checkout; it must end well."""
+def torchrun(program: str, *words: str | Path, restarts: int = 0) -> None:
+    """Run a program, named from the root of the checkout; it must end well.
+
+    Args:
+        restarts: how often torchrun starts both anew when one has died.
+    """
     command = [
         sys.executable,
         "-m",
         "torch.distributed.run",
         "--standalone",
         "--nproc-per-node=2",
+        f"--max-restarts={restarts}",
         str(ROOT / program),
         *map(str, words),
     ]

@@ -108,6 +108,8 @@ def train(
     # Where the config asks for it, by the same rule.
     if auto_scale_lr or (cfg.get("auto_scale_lr") or {}).get("enable"):
         scale_learning_rate(cfg)
+    if replay is None:
+        resume = reliability.resumed_after_restart(cfg, resume, NEWEST)
     if resume is not None:
         _resume(cfg, resume)
     if may_differ:
@@ -304,6 +306,8 @@ def _replay(cfg: Config, folder: str, tf32: bool | None) -> int:
 
 def _before_building(cfg: Config) -> None:
     """What MMEngine's runner takes for granted."""
+    if reliability.restarts_of(cfg):
+        reliability.meet_again(cfg)
     if cfg.launcher == "pytorch" and _device().type == "cpu":
         _distribute_without_gpu(cfg)
     if _device().type == "cpu":
@@ -320,7 +324,8 @@ def _before_building(cfg: Config) -> None:
 def _distribute_without_gpu(cfg: Config) -> None:
     """MMEngine's own start of several processes picks a CUDA device for each."""
     print_log("no GPU: the processes run on the CPU and talk through gloo", logger="current")
-    torch.distributed.init_process_group("gloo")
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
     # As MMEngine wraps by itself, but for `device_ids`, where it names a GPU.
     cfg.model_wrapper_cfg = dict(
         type="MMDistributedDataParallel",

@@ -12,6 +12,7 @@ from .deterministic import make_deterministic
 from .interrupt import Interrupted
 from .nan_report import replay
 from .reliable import load_strictly, make_reliable
+from .restarts import meet_again, restarts_of, resumed_after_restart
 from .run_config import FILE as RUN_CONFIG
 from .runner import build_runner, build_training_runner
 from .safe_loading import refuse_unpickling
@@ -33,8 +34,11 @@ __all__ = [
     "load_whole",
     "make_deterministic",
     "make_reliable",
+    "meet_again",
     "nothing_to_save",
     "refuse_unpickling",
     "replay",
+    "restarts_of",
+    "resumed_after_restart",
     "write_whole",
 ]

@@ -1,0 +1,267 @@
+"""How training scales over the GPUs of a machine: images a second of one model on 1, 2, 4, 8 cards.
+
+    python benchmarks/scaling_gpu.py --data .data/coco_mini --gpus 1 2
+
+Mask R-CNN with VMamba-T, 2 and 4 real images of 1333 x 800 a card in their changing sizes, and
+UperNet with MambaVision-B, 4 images of 512 x 512 a card: whole steps with every loss read, from
+images in memory, bfloat16 autocast, AdamW, with CUDA graphs as by default and without. Each number
+of cards is a `torchrun` of its own. Before anything is timed, the gradients that the processes
+agree on must be the mean of those of their batches in one process. "apart" is the same step where
+nothing is exchanged. Efficiency is images a second by those of as many single cards. Without GPUs:
+gloo, smaller heads and images. Exit code 1 where efficiency at the most cards with 4 images each is
+below the target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import DEVICE, NAN, ROOT, Column, Table, clean, parser, peak_gib, save, verdict
+from kernels import gpu_work
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmengine.runner import set_random_seed
+from mmengine.structures import PixelData
+from torch import Tensor, distributed, nn
+from training_step_gpu import build, load_config, some_batches, step, time_steps
+
+from mmmamba.acceleration.graphs import graph_model
+
+CASES = {"mask_rcnn, 2": ("mmdet", 2), "mask_rcnn, 4": ("mmdet", 4), "upernet, 4": ("mmseg", 4)}
+"""Library and images a card."""
+UPERNET = ROOT / "configs/upernet/mambavision_b_160k_ade20k-512x512.py"
+WANTED = 0.95
+WANTED_AT = 4
+"""Images a card for which it is wanted."""
+TOLERANCE = 1e-3
+SIZES = 6
+"""Batches of each process, which come again and again."""
+OFTEN = 3
+"""After a size came so often it is captured."""
+
+
+def upernet(args: argparse.Namespace) -> Config:
+    cfg = Config.fromfile(UPERNET)
+    cfg.model.backbone.init_cfg = None
+    if DEVICE == "cuda":
+        cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype="bfloat16")
+    else:
+        cfg.optim_wrapper.type = "OptimWrapper"
+        cfg.model.backbone.update(arch="mambavision_t", window_size=(8, 8, 2, 2))
+        for head in (cfg.model.decode_head, cfg.model.auxiliary_head):
+            head.update(channels=16)
+        widths = [80, 160, 320, 640]
+        cfg.model.decode_head.in_channels = widths
+        cfg.model.auxiliary_head.in_channels = widths[2]
+        cfg.model.data_preprocessor.size = (args.side, args.side)
+    return cfg
+
+
+def drawn_batches(side: int, batch: int, count: int) -> Iterator[dict]:
+    """Images of noise, labels of blocks."""
+    from mmseg.structures import SegDataSample
+
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(count):
+        images, samples = [], []
+        for _ in range(batch):
+            images.append(torch.randint(256, (3, side, side), generator=generator).byte())
+            coarse = torch.randint(150, (1, side // 16, side // 16), generator=generator)
+            label = coarse.repeat_interleave(16, 1).repeat_interleave(16, 2)
+            sample = SegDataSample(metainfo=dict(img_shape=(side, side), ori_shape=(side, side)))
+            sample.gt_sem_seg = PixelData(data=label)
+            samples.append(sample)
+        yield dict(inputs=images, data_samples=samples)
+
+
+def prepare(case: str, args: argparse.Namespace, world: int) -> tuple[Config, list[dict]]:
+    """The config, and batches for all processes.
+
+    To be called before the processes know of each other: samplers would give each its share.
+    """
+    library, args.batch = CASES[case]
+    init_default_scope(library)
+    if library == "mmseg":
+        return upernet(args), list(drawn_batches(args.side, args.batch, SIZES * world))
+    cfg = load_config("ours, VMamba-T", args)
+    return cfg, some_batches(cfg, SIZES * world)
+
+
+def distribute(model: nn.Module) -> MMDistributedDataParallel:
+    devices = [torch.cuda.current_device()] if DEVICE == "cuda" else None
+    return MMDistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+
+
+def gradients(model: nn.Module, batch: dict, seed: int) -> Tensor:
+    """All in one vector."""
+    inner = getattr(model, "module", model)
+    set_random_seed(seed)
+    model.zero_grad()
+    loss, _ = inner.parse_losses(model(**inner.data_preprocessor(batch, True), mode="loss"))
+    loss.backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+def difference(cfg: Config, batches: list[dict]) -> float:
+    """Between the gradients that all agree on and the mean of those of one process, relative.
+
+    In float32, without random paths, each batch norm on its process's batch.
+    """
+    cfg = cfg.copy()
+    cfg.model.backbone.drop_path_rate = 0.0
+    allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    model = revert_sync_batchnorm(build(cfg)[0])
+    world = distributed.get_world_size()
+    wanted = torch.stack([gradients(model, batches[r], seed=r) for r in range(world)]).mean(0)
+    rank = distributed.get_rank()
+    got = gradients(distribute(model), batches[rank], seed=rank)
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
+    return ((got - wanted).norm() / wanted.norm()).item()
+
+
+def measure(cfg: Config, batches: list[dict], steps: int, graphs: str) -> dict[str, float]:
+    """Milliseconds of a step alone and together, those of NCCL's kernels, GiB at the peak."""
+    row = {}
+    for name, wrap in (("apart", lambda model: model), ("ms", distribute)):
+        if name == "apart" and distributed.get_world_size() == 1:
+            continue
+        clean()
+        model, wrapper = build(cfg)
+        if name == "apart":
+            # Its statistics would be exchanged.
+            model = revert_sync_batchnorm(model)
+        graph_model(model, graphs)
+        run = partial(step, wrap(model), wrapper)
+        row[name] = time_steps(run, cycle(batches), OFTEN * len(batches), steps)
+        if name == "ms":
+            row["gib"] = peak_gib()
+            row["nccl"] = nccl_ms(run, batches)
+        del model, wrapper, run
+    return row
+
+
+def nccl_ms(run: Callable[[dict], object], batches: list[dict]) -> float:
+    endless = cycle(batches)
+    work = gpu_work(lambda: run(next(endless)), calls=len(batches))
+    return sum(ms for name, ms in work.milliseconds.items() if "nccl" in name.lower())
+
+
+def worker(args: argparse.Namespace) -> None:
+    """One of the processes: rank 0 writes a line for each row."""
+    MMLogger.get_instance("benchmark", log_level="ERROR")
+    world = int(os.environ["WORLD_SIZE"])
+    given = {case: prepare(case, args, world) for case in args.cases}
+    if DEVICE == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if DEVICE == "cuda" else "gloo")
+    rank = distributed.get_rank()
+    for case, (cfg, batches) in given.items():
+        init_default_scope(CASES[case][0])
+        if world > 1:
+            halves = [{k: part[:1] for k, part in batch.items()} for batch in batches[:world]]
+            off = difference(cfg, halves if "mask" in case else batches[:world])
+            if not off <= TOLERANCE:
+                raise SystemExit(f"{case}: gradients differ by {off:.1e} on {world}: not timed")
+        for graphs in ("off", "auto"):
+            if DEVICE == "cpu" and graphs == "auto":
+                continue
+            distributed.barrier()
+            row = measure(cfg, batches[rank::world], args.steps, graphs)
+            slowest = torch.tensor([row["ms"], row.get("apart", NAN)], device=DEVICE)
+            distributed.all_reduce(slowest, distributed.ReduceOp.MAX)
+            row["ms"], row["apart"] = slowest.tolist()
+            if rank == 0:
+                line = dict(case=case, graphs=graphs, gpus=world, images=CASES[case][1], **row)
+                with open(args.worker, "a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def launch(gpus: int, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """What as many processes measured, as far as they came."""
+    with tempfile.NamedTemporaryFile("r") as rows:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += [f"--nproc-per-node={gpus}", __file__, "--worker", rows.name]
+        command += ["--data", str(args.data), "--steps", str(args.steps), "--side", str(args.side)]
+        command += ["--scale", *map(str, args.scale), "--cases", *args.cases]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            print(f"{gpus} cards: {(done.stdout + done.stderr)[-2500:]}", flush=True)
+        return [json.loads(line) for line in rows]
+
+
+def main() -> int:
+    options = parser(__doc__)
+    options.add_argument(
+        "--data", type=Path, default=Path(".data/coco_mini"), help="COCO annotations/ and train/"
+    )
+    options.add_argument("--gpus", type=int, nargs="+", default=[1, 2, 4, 8])
+    options.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    options.add_argument("--scale", type=int, nargs=2, default=(1333, 800))
+    options.add_argument("--side", type=int, default=512)
+    options.add_argument("--steps", type=int, default=24)
+    options.add_argument("--worker", help="be one process, and write rows to this file")
+    args = options.parse_args()
+    args.scale = tuple(args.scale)
+    if args.worker:
+        worker(args)
+        return 0
+    table = Table(
+        "scaling",
+        "whole training steps, bfloat16",
+        Column("case, images a card", "case"),
+        Column("graphs", "graphs"),
+        Column("cards", "gpus"),
+        Column("images a second", "speed", ".1f"),
+        Column("efficiency", "efficiency", ".3f"),
+        Column("ms a step", "ms", ".1f"),
+        Column("apart, ms", "apart", ".1f"),
+        Column("NCCL, ms", "nccl", ".1f"),
+        Column("GiB a card", "gib", ".1f"),
+    )
+    alone: dict[tuple[str, str], float] = {}
+    for gpus in sorted(args.gpus):
+        for row in launch(gpus, args):
+            kind = row["case"], row["graphs"]
+            if gpus == 1:
+                alone[kind] = row["ms"]
+            row["speed"] = 1e3 * gpus * row["images"] / row["ms"]
+            row["efficiency"] = alone.get(kind, NAN) / row["ms"]
+            table.add(**row)
+            print({k: v if isinstance(v, str) else round(v, 3) for k, v in row.items()}, flush=True)
+            save(args.out, table)
+    table.show(150)
+    return verdict(missed(table.rows), "scales as wanted")
+
+
+def missed(rows: list[dict[str, Any]]) -> list[str]:
+    if DEVICE == "cpu":
+        return []
+    most = max((row["gpus"] for row in rows), default=1)
+    return [
+        f"{row['case']}, graphs {row['graphs']}: {row['efficiency']:.3f} at {most} cards, wanted "
+        f"{WANTED}"
+        for row in rows
+        if row["gpus"] == most > 1
+        and row["images"] == WANTED_AT
+        and not row["efficiency"] >= WANTED
+    ]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
