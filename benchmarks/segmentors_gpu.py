@@ -1,0 +1,127 @@
+"""Sigma, MiM-ISTD and SUM whole, beside UperNet with Swin-T: images a second and memory.
+
+    python benchmarks/segmentors_gpu.py
+
+Needs a GPU. First their parity tests run on it; one that misses its authors' figures gets no
+numbers. Then bfloat16 autocast, from normalised images to logits, with graphs as they are by
+default for ours and for mmseg's; a pass with graphs is compared with one without. Training is
+forward and backward pass without loss and optimizer. Each at the size that its authors train at,
+and UperNet at each of these sizes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from backbones_gpu import CAPTURED, check_same, failed_parity, tensors
+from common import DEVICE, GIB, ROOT, Column, Table, clean, parser, save, wall_ms
+from kernels import gpu_work
+
+import mmmamba.detection  # noqa: F401  # isort: skip  (before mmseg: mmcv's operators)
+import mmseg
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from torch import Tensor, nn
+
+from mmmamba.acceleration.graphs import graph_model, ungraph_model
+
+OURS = {
+    "Sigma": ("sigma/sigma_t_mfnet-480x640", (8, 6, 480, 640)),
+    "Mim_ISTD": ("mim_istd/mim_istd_nuaa-sirst-512x512", (8, 3, 512, 512)),
+    "SUM": ("sum/sum_salicon-256x256", (32, 3, 256, 256)),
+}
+"""By the name of their parity tests: config, and the images of a batch."""
+PEER = Path(mmseg.__file__).parent / (
+    ".mim/configs/swin/swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py"
+)
+
+
+def build(config: Path) -> nn.Module:
+    """A network with random weights."""
+    cfg = Config.fromfile(config)
+    init_default_scope("mmseg")
+    cfg.model.backbone.pop("init_cfg", None)
+    cfg.model.pop("pretrained", None)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    # Statistics of one process.
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model).to(DEVICE)
+
+
+def measure(name: str, config: Path, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Images a second, milliseconds of GPU and GiB at the peak, without and with gradients.
+
+    Raises:
+        AssertionError: graphs give other results than eager mode.
+    """
+    model = build(config)
+    x = torch.randn(shape, device=DEVICE)
+
+    def infer() -> list[Tensor]:
+        with torch.no_grad(), torch.autocast(DEVICE, torch.bfloat16):
+            return tensors(model(x, mode="tensor"))
+
+    def train() -> None:
+        model.zero_grad(set_to_none=True)
+        with torch.autocast(DEVICE, torch.bfloat16):
+            outputs = tensors(model(x, mode="tensor"))
+        torch.stack([m.float().mean() for m in outputs]).sum().backward()
+
+    row = dict(model=name, input=list(shape))
+    row["parameters"] = sum(p.numel() for p in model.parameters()) / 1e6
+    for key, run in (("inference", infer), ("training", train)):
+        model.train(run is train)
+        run()
+        clean()
+        eager = run()
+        row[f"{key}_gib"] = torch.cuda.max_memory_allocated() / GIB
+        graph_model(model, "auto")
+        for _ in range(CAPTURED):
+            graphed = run()
+        if eager is not None:
+            check_same(name, graphed, eager)
+        wall = wall_ms(run, max(3, round(400 / wall_ms(run, 3))))
+        row[key] = shape[0] / wall * 1e3
+        row[f"{key}_gpu"] = gpu_work(run).ms
+        ungraph_model(model)
+    return row
+
+
+def main() -> None:
+    options = parser(__doc__)
+    args: argparse.Namespace = options.parse_args()
+    if DEVICE != "cuda":
+        options.error("it needs a GPU")
+    wrong = failed_parity(set(OURS), slow=True)
+    print("\n".join(wrong.values()))
+    table = Table(
+        "speed",
+        "bfloat16 autocast, images a second",
+        Column("input", "input"),
+        Column("model", "model"),
+        Column("million", "parameters", ".1f"),
+        Column("inference", "inference", ".0f"),
+        Column("ms, GPU", "inference_gpu", ".1f"),
+        Column("GiB", "inference_gib", ".1f"),
+        Column("forward + backward", "training", ".0f"),
+        Column("ms, GPU", "training_gpu", ".1f"),
+        Column("GiB", "training_gib", ".1f"),
+    )
+    for name, (config, (batch, channels, *side)) in OURS.items():
+        runs = {"UperNet Swin-T": (PEER, (batch, 3, *side))}
+        if name not in wrong:
+            runs[name] = ROOT / "configs" / f"{config}.py", (batch, channels, *side)
+        for label, (path, shape) in runs.items():
+            table.add(**measure(label, path, shape))
+            print(table.rows[-1], flush=True)
+            clean()
+            save(args.out, table)
+    table.show(150)
+    raise SystemExit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
