@@ -355,6 +355,16 @@ TABLES = {
             "seconds, camvid": number("camvid_seconds"),
         },
     ),
+    "learn_short": Page(
+        Source("learn_short", "camvid"),
+        {
+            "backbone": text("backbone"),
+            "camvid mIoU": number("miou", ".1f"),
+            "mAcc": number("macc", ".1f"),
+            "loss at first": number("first_loss", ".2f"),
+            "at last": number("last_loss", ".2f"),
+        },
+    ),
     "learn_yolo": Page(
         Source("learn_yolo", "detectors"),
         {

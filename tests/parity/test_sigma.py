@@ -57,6 +57,6 @@ def test_all_outputs(case, arguments):
     images = [torch.from_numpy(recipe.pixels(case[n])) for n in ("input", "second_input")]
     tolerance = harness.exactly(model, case)
     dtype = next(model.parameters()).dtype
-    with torch.no_grad():
+    with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=False):
         found = outputs(model.to(harness.DEVICE), torch.cat(images, 1).to(harness.DEVICE, dtype))
     harness.compare({name: found[name] for name in case["outputs"]}, case["outputs"], tolerance)

@@ -100,10 +100,12 @@ def test_a_gpu_computes_and_replays_the_same(published: bool) -> None:
             model.zero_grad()
             logits = model.decode_head(model.extract_feat(images))
             logits.square().mean().backward()
-        found.append([logits.detach().cpu(), *(p.grad.cpu() for p in model.parameters())])
+        # All in one: a bias in front of a norm has a gradient of rounding alone.
+        gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
+        found.append([logits.detach().cpu(), gradient.cpu()])
     for others in found[1:]:
         for a, b in zip(others, found[0]):
-            torch.testing.assert_close(a, b, rtol=0, atol=2e-2 * float(b.abs().max()) + 1e-6)
+            assert (a - b).norm() <= 2e-2 * b.norm()
     # In half precision nothing overflows.
     with torch.autocast("cuda", torch.float16):
         logits = model.decode_head(model.extract_feat(images))

@@ -274,7 +274,7 @@ def test_an_onnx_file_gives_the_same(dynamic):
 def test_a_gpu_computes_and_replays_the_same():
     found = []
     for device, graphs in (("cpu", False), ("cuda", False), ("cuda", True)):
-        model = tiny().to(device).train()
+        model = tiny(drop_path_rate=0.0).to(device).train()
         images = pairs(64, 96).to(device)
         if graphs:
             model = graph_model(model, 1)
@@ -283,10 +283,12 @@ def test_a_gpu_computes_and_replays_the_same():
             torch.manual_seed(0)
             y = model.decode_head(model.extract_feat(images))
             y.float().square().mean().backward()
-        found.append([y.detach().cpu(), *(p.grad.cpu() for p in model.parameters())])
+        # All in one: a bias in front of a norm has a gradient of rounding alone.
+        gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
+        found.append([y.detach().cpu(), gradient.cpu()])
     for others in found[1:]:
         for a, b in zip(others, found[0]):
-            torch.testing.assert_close(a, b, rtol=0, atol=2e-2 * float(b.abs().max()) + 1e-6)
+            assert (a - b).norm() <= 2e-2 * b.norm()
     # In half precision nothing overflows.
     with torch.autocast("cuda", torch.float16):
         y = model.decode_head(model.extract_feat(images))
