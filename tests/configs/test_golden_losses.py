@@ -11,9 +11,10 @@ from .golden import FILE, NAMES, drift, golden_losses
 
 WANTED = json.loads(FILE.read_text())
 # What another CPU's rounding may change, of the largest value of a loss. Weights that differ by
-# 1e-6 of themselves from the start change the first five by less than 3e-5 and the others, as a
-# rule, by less than 1e-3, MobileMamba's by 1e-2.
-FIRST, EARLY, LATE = 5, 1e-4, 3e-2
+# 1e-6 of themselves from the start change the first four by less than 5e-5 (in the fifth one CPU
+# took another region for the cascade), and the others, as a rule, by less than 1e-3, MobileMamba's
+# by 1e-2.
+FIRST, EARLY, LATE = 4, 1e-4, 3e-2
 # In so many iterations rounding may decide whether a region is positive, of the few that these
 # small heads draw.
 DECIDED = 3
