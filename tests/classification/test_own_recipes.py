@@ -49,6 +49,7 @@ def test_classes_in_folders(name: str) -> None:
         assert dataset.data_prefix == ("train" if split == "train" else "val")
 
 
+@pytest.mark.slow
 def test_food() -> None:
     cfg = opened("res_vmamba_s_300e_cnfood241")
     _, optimizer = built(cfg)
@@ -102,6 +103,7 @@ def sides(cfg: Config, folder: Path) -> list[torch.Size]:
     return [image.shape[1:] for image in made]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, top1", [("mamba_nd_s", 81.7), ("mamba_nd_b", 83.0)])
 def test_mamba_nd(name: str, top1: float) -> None:
     cfg = opened(f"{name}_300e_imagenet")

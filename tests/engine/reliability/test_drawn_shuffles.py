@@ -33,7 +33,7 @@ class ShuffledToy(BaseModel):
         return dict(loss=logits.square().mean())
 
 
-@pytest.mark.parametrize("with_cp", [False, True])
+@pytest.mark.parametrize("with_cp", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_cp: bool) -> None:
     """Losses, weights and shuffles; a layer that is computed again is so with its own shuffle."""
     drawn: list[list[int]] = []
