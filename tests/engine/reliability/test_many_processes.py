@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-EQUAL = 1e-5
+EQUAL = 5e-5
 
 Found = dict[str, dict[str, float | str]]
 
