@@ -1,6 +1,7 @@
 # PST900 (Shivakumar et al. 2020): colour and thermal images of 720 x 1280, 5 classes. Files of a
 # pair have one name in rgb/, thermal/ and labels/; train.txt and test.txt hold the names without
 # `.png`.
+_base_ = "./mfnet.py"
 data_root = "data/pst900"
 metainfo = dict(
     classes=(
@@ -26,45 +27,9 @@ train_pipeline = [
     dict(type="RandomCrop", crop_size=(720, 1280)),
     dict(type="PackSegInputs"),
 ]
-test_pipeline = [
-    dict(type="LoadPairedImage"),
-    dict(type="LoadAnnotations"),
-    dict(type="PackSegInputs"),
-]
 
 train_dataloader = dict(
-    batch_size=8,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=True),
-    dataset=dict(
-        type="PairedSegDataset",
-        data_root=data_root,
-        metainfo=metainfo,
-        ann_file="train.txt",
-        data_prefix=dict(img_path="rgb", second_path="thermal", seg_map_path="labels"),
-        img_suffix=".png",
-        seg_map_suffix=".png",
-        pipeline=train_pipeline,
-    ),
+    dataset=dict(data_root=data_root, metainfo=metainfo, pipeline=train_pipeline)
 )
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(
-        type="PairedSegDataset",
-        data_root=data_root,
-        metainfo=metainfo,
-        ann_file="test.txt",
-        data_prefix=dict(img_path="rgb", second_path="thermal", seg_map_path="labels"),
-        img_suffix=".png",
-        seg_map_suffix=".png",
-        pipeline=test_pipeline,
-    ),
-)
+val_dataloader = dict(dataset=dict(data_root=data_root, metainfo=metainfo))
 test_dataloader = val_dataloader
-
-val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
-test_evaluator = val_evaluator
