@@ -17,7 +17,7 @@ from ..config.changes import Changes, apply_flags, set_tiles
 from ..config.changes import scale_learning_rate as scale_in
 from ..config.open import check_config, open_config
 from ..datasets.counting import count_images
-from ..errors import UsageError
+from ..structures.tiles import asked_tiling
 from .demo import apply_demo
 from .device import count_processes, use_device
 from .naming import default_work_dir, named_work_dir
@@ -137,14 +137,11 @@ def tell_changes(runner: Runner) -> None:
 
 def _use_tiles(cfg: Config, tile: int | None, overlap: float | None) -> list[str]:
     """What `--tile` and `--overlap` change, a line each."""
-    if tile is None:
-        if overlap is not None:
-            raise UsageError(
-                f"--overlap {overlap:g} is of tiles, whose side is to be named: --tile 640"
-            )
+    tiling = asked_tiling(tile, overlap)
+    if tiling is None:
         return []
     changes = Changes()
-    set_tiles(cfg, tile, overlap, changes)
+    set_tiles(cfg, *tiling, changes)
     import_modules_from_strings(**cfg.custom_imports)
     return changes.lines()
 

@@ -79,6 +79,23 @@ def check_tiling(size: int | None, overlap: float) -> None:
         )
 
 
+def asked_tiling(tile: int | None, overlap: float | None) -> Tiling | None:
+    """What `--tile` and `--overlap` ask for; None where nothing is cut.
+
+    Raises:
+        UsageError: a value is out of range, or an overlap is of no tiles.
+    """
+    if tile is None:
+        if overlap is not None:
+            raise UsageError(
+                f"--overlap {overlap:g} is of tiles, whose side is to be named: --tile 640"
+            )
+        return None
+    tiling = Tiling(tile, OVERLAP if overlap is None else overlap)
+    check_tiling(*tiling)
+    return tiling
+
+
 def tile_rows(height: int, width: int, size: int, overlap: int) -> list[list[Tile]]:
     """Rows of tiles that share at least `overlap` pixels with their neighbours.
 

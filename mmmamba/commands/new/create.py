@@ -11,7 +11,7 @@ from typing import Any
 from ...config.find import find_config
 from ...datasets.discovery import data_folder
 from ...errors import UsageError
-from ...structures.tiles import OVERLAP, Tiling, check_tiling
+from ...structures.tiles import asked_tiling
 from .classifier import CLASSIFIER, classifiers
 from .heads import head_word, shipped_heads
 from .pairs import DEFAULT_OF_PAIRS, SIGMA
@@ -88,13 +88,7 @@ def new(
             raise UsageError(f"{_shown(name)} is {value}, wanted 1 or more")
     if val_share is not None and not 0 < val_share < 1:
         raise UsageError(f"--val-share is {val_share}, wanted a share between 0 and 1, such as 0.2")
-    if overlap is not None and tile is None:
-        raise UsageError(
-            f"--overlap {overlap:g} is of tiles, whose side is to be named: --tile 640"
-        )
-    tiling = None if tile is None else Tiling(tile, OVERLAP if overlap is None else overlap)
-    if tiling is not None:
-        check_tiling(*tiling)
+    tiling = asked_tiling(tile, overlap)
     root = Path(data)
     path = Path(out if out is not None else f"{default_name(backbone, head, root)}.py")
     if path.exists() and not force:

@@ -7,7 +7,6 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from ...errors import UsageError
-from ...structures.tiles import OVERLAP, check_tiling
 from ..signatures import class_name
 from .image_size import size_of_tests
 from .loaders import LOADERS
@@ -20,7 +19,7 @@ MODULE = "mmmamba.detection"
 """Where both are registered."""
 
 
-def set_tiles(cfg: Config, size: int, overlap: float | None, changes: Changes) -> None:
+def set_tiles(cfg: Config, size: int, overlap: float, changes: Changes) -> None:
     """Let a config train and test on tiles, whose finds are joined before they are scored.
 
     Args:
@@ -28,11 +27,8 @@ def set_tiles(cfg: Config, size: int, overlap: float | None, changes: Changes) -
         overlap: of neighbours, as a share of the side.
 
     Raises:
-        UsageError: a value is out of range, the config is none of a detector, or its metric has no
-            like for tiles.
+        UsageError: the config is none of a detector, or its metric has no like for tiles.
     """
-    overlap = OVERLAP if overlap is None else overlap
-    check_tiling(size, overlap)
     flag = f"--tile {size}"
     scope = cfg.get("default_scope")
     if scope in ("mmseg", "mmpretrain"):
