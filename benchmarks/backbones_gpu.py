@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ def tensors(outputs: Any) -> list[Tensor]:
 
 
 def measure(name: str, case: str, only_compile: bool = False) -> dict[str, Any]:
-    """Images a second, milliseconds of GPU and GiB at the peak, without and with gradients.
+    """What `time_passes` says of a variant, and what its authors publish.
 
     Raises:
         AssertionError: graphs give other results than eager mode.
@@ -145,19 +146,36 @@ def measure(name: str, case: str, only_compile: bool = False) -> dict[str, Any]:
     batch, height, width = size_of(name, case)
     model = build(name, case).to(DEVICE)
     x = torch.randn(batch, 3, height, width, device=DEVICE).to(memory_format=torch.channels_last)
+    row = dict(case=case, model=name, input=[batch, height, width], **published(name))
+    return row | time_passes(name, model, lambda: model(x), batch, only_compile)
+
+
+def time_passes(
+    name: str, model: nn.Module, forward: Callable[[], Any], batch: int, only_compile: bool = False
+) -> dict[str, Any]:
+    """Images a second, milliseconds of GPU and GiB at the peak, without and with gradients.
+
+    In bfloat16 autocast, with graphs; with them the millions of parameters.
+
+    Args:
+        forward: a pass of the model, which gives tensors.
+        only_compile: let kernels be compiled, and measure nothing.
+
+    Raises:
+        AssertionError: graphs give other results than eager mode.
+    """
 
     def infer() -> list[Tensor]:
         with torch.no_grad(), torch.autocast(DEVICE, torch.bfloat16):
-            return tensors(model(x))
+            return tensors(forward())
 
     def train() -> None:
         model.zero_grad(set_to_none=True)
         with torch.autocast(DEVICE, torch.bfloat16):
-            outputs = tensors(model(x))
+            outputs = tensors(forward())
         torch.stack([m.float().mean() for m in outputs]).sum().backward()
 
-    row = dict(case=case, model=name, input=[batch, height, width], **published(name))
-    row["parameters"] = sum(p.numel() for p in model.parameters()) / 1e6
+    row = dict(parameters=sum(p.numel() for p in model.parameters()) / 1e6)
     for key, run in (("inference", infer), ("training", train)):
         model.train(run is train)
         # Kernels are compiled in the first pass, which asks for more memory than it needs.
@@ -187,6 +205,22 @@ def check_same(name: str, got: list[Tensor], want: list[Tensor]) -> None:
         assert off <= CLOSE, f"{name}: with graphs {off:.1e} from eager mode"
 
 
+def speed_table() -> Table:
+    return Table(
+        "speed",
+        "bfloat16 autocast, images a second",
+        Column("input", "input"),
+        Column("model", "model"),
+        Column("million", "parameters", ".1f"),
+        Column("inference", "inference", ".0f"),
+        Column("ms, GPU", "inference_gpu", ".1f"),
+        Column("GiB", "inference_gib", ".1f"),
+        Column("forward + backward", "training", ".0f"),
+        Column("ms, GPU", "training_gpu", ".1f"),
+        Column("GiB", "training_gib", ".1f"),
+    )
+
+
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--models", nargs="+", help="all with a published accuracy by default")
@@ -212,19 +246,7 @@ def main() -> None:
     for last in wrong.values():
         print(last)
     models = [name for name in models if family_of(name).__name__ not in wrong]
-    table = Table(
-        "speed",
-        "bfloat16 autocast, images a second",
-        Column("input", "input"),
-        Column("model", "model"),
-        Column("million", "parameters", ".1f"),
-        Column("inference", "inference", ".0f"),
-        Column("ms, GPU", "inference_gpu", ".1f"),
-        Column("GiB", "inference_gib", ".1f"),
-        Column("forward + backward", "training", ".0f"),
-        Column("ms, GPU", "training_gpu", ".1f"),
-        Column("GiB", "training_gib", ".1f"),
-    )
+    table = speed_table()
     more = {}
     if args.keep:
         kept = json.loads(args.keep.read_text(encoding="utf-8"))

@@ -28,14 +28,14 @@ from typing import Any
 
 import torch
 from common import DEVICE, NAN, ROOT, Column, Table, clean, parser, peak_gib, save, verdict
+from ddp_gpu import TOLERANCE, check, distribute
 from kernels import gpu_work
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
-from mmengine.runner import set_random_seed
 from mmengine.structures import PixelData
-from torch import Tensor, distributed, nn
+from torch import distributed
 from training_step_gpu import build, load_config, some_batches, step, time_steps
 
 from mmmamba.acceleration.graphs import graph_model
@@ -46,7 +46,6 @@ UPERNET = ROOT / "configs/upernet/mambavision_b_160k_ade20k-512x512.py"
 WANTED = 0.95
 WANTED_AT = 4
 """Images a card for which it is wanted."""
-TOLERANCE = 1e-3
 SIZES = 6
 """Batches of each process, which come again and again."""
 OFTEN = 3
@@ -100,39 +99,6 @@ def prepare(case: str, args: argparse.Namespace, world: int) -> tuple[Config, li
     return cfg, some_batches(cfg, SIZES * world)
 
 
-def distribute(model: nn.Module) -> MMDistributedDataParallel:
-    devices = [torch.cuda.current_device()] if DEVICE == "cuda" else None
-    return MMDistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
-
-
-def gradients(model: nn.Module, batch: dict, seed: int) -> Tensor:
-    """All in one vector."""
-    inner = getattr(model, "module", model)
-    set_random_seed(seed)
-    model.zero_grad()
-    loss, _ = inner.parse_losses(model(**inner.data_preprocessor(batch, True), mode="loss"))
-    loss.backward()
-    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-
-
-def difference(cfg: Config, batches: list[dict]) -> float:
-    """Between the gradients that all agree on and the mean of those of one process, relative.
-
-    In float32, without random paths, each batch norm on its process's batch.
-    """
-    cfg = cfg.copy()
-    cfg.model.backbone.drop_path_rate = 0.0
-    allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    model = revert_sync_batchnorm(build(cfg)[0])
-    world = distributed.get_world_size()
-    wanted = torch.stack([gradients(model, batches[r], seed=r) for r in range(world)]).mean(0)
-    rank = distributed.get_rank()
-    got = gradients(distribute(model), batches[rank], seed=rank)
-    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
-    return ((got - wanted).norm() / wanted.norm()).item()
-
-
 def measure(cfg: Config, batches: list[dict], steps: int, graphs: str) -> dict[str, float]:
     """Milliseconds of a step alone and together, those of NCCL's kernels, GiB at the peak."""
     row = {}
@@ -141,8 +107,8 @@ def measure(cfg: Config, batches: list[dict], steps: int, graphs: str) -> dict[s
             continue
         clean()
         model, wrapper = build(cfg)
-        if name == "apart":
-            # Its statistics would be exchanged.
+        if name == "apart" or DEVICE == "cpu":
+            # Its statistics would be exchanged, which PyTorch does on GPUs alone.
             model = revert_sync_batchnorm(model)
         graph_model(model, graphs)
         run = partial(step, wrap(model), wrapper)
@@ -173,7 +139,7 @@ def worker(args: argparse.Namespace) -> None:
         init_default_scope(CASES[case][0])
         if world > 1:
             halves = [{k: part[:1] for k, part in batch.items()} for batch in batches[:world]]
-            off = difference(cfg, halves if "mask" in case else batches[:world])
+            off, *_ = check(cfg, halves if "mask" in case else batches[:world], graphs=False)
             if not off <= TOLERANCE:
                 raise SystemExit(f"{case}: gradients differ by {off:.1e} on {world}: not timed")
         for graphs in ("off", "auto"):
@@ -192,8 +158,8 @@ def worker(args: argparse.Namespace) -> None:
     distributed.destroy_process_group()
 
 
-def launch(gpus: int, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """What as many processes measured, as far as they came."""
+def launch(gpus: int, args: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
+    """What as many processes measured, as far as they came, and torchrun's exit code."""
     with tempfile.NamedTemporaryFile("r") as rows:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         command += [f"--nproc-per-node={gpus}", __file__, "--worker", rows.name]
@@ -202,7 +168,7 @@ def launch(gpus: int, args: argparse.Namespace) -> list[dict[str, Any]]:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             print(f"{gpus} cards: {(done.stdout + done.stderr)[-2500:]}", flush=True)
-        return [json.loads(line) for line in rows]
+        return [json.loads(line) for line in rows], done.returncode
 
 
 def main() -> int:
@@ -235,8 +201,12 @@ def main() -> int:
         Column("GiB a card", "gib", ".1f"),
     )
     alone: dict[tuple[str, str], float] = {}
+    failed: list[str] = []
     for gpus in sorted(args.gpus):
-        for row in launch(gpus, args):
+        rows, code = launch(gpus, args)
+        if code:
+            failed.append(f"{gpus} cards ended with {code}")
+        for row in rows:
             kind = row["case"], row["graphs"]
             if gpus == 1:
                 alone[kind] = row["ms"]
@@ -246,7 +216,7 @@ def main() -> int:
             print({k: v if isinstance(v, str) else round(v, 3) for k, v in row.items()}, flush=True)
             save(args.out, table)
     table.show(150)
-    return verdict(missed(table.rows), "scales as wanted")
+    return verdict([*failed, *missed(table.rows)], "scales as wanted")
 
 
 def missed(rows: list[dict[str, Any]]) -> list[str]:

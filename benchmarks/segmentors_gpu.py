@@ -16,17 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from backbones_gpu import CAPTURED, check_same, failed_parity, tensors
-from common import DEVICE, GIB, ROOT, Column, Table, clean, parser, save, wall_ms
-from kernels import gpu_work
+from backbones_gpu import failed_parity, speed_table, time_passes
+from common import DEVICE, ROOT, clean, parser, save
 
 import mmmamba.detection  # noqa: F401  # isort: skip  (before mmseg: mmcv's operators)
 import mmseg
 from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
-from torch import Tensor, nn
-
-from mmmamba.acceleration.graphs import graph_model, ungraph_model
+from torch import nn
 
 OURS = {
     "Sigma": ("sigma/sigma_t_mfnet-480x640", (8, 6, 480, 640)),
@@ -48,46 +46,19 @@ def build(config: Path) -> nn.Module:
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     # Statistics of one process.
-    return nn.SyncBatchNorm.convert_sync_batchnorm(model).to(DEVICE)
+    return revert_sync_batchnorm(model).to(DEVICE)
 
 
 def measure(name: str, config: Path, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Images a second, milliseconds of GPU and GiB at the peak, without and with gradients.
+    """What `time_passes` says of a segmentor, from normalised images to logits.
 
     Raises:
         AssertionError: graphs give other results than eager mode.
     """
     model = build(config)
     x = torch.randn(shape, device=DEVICE)
-
-    def infer() -> list[Tensor]:
-        with torch.no_grad(), torch.autocast(DEVICE, torch.bfloat16):
-            return tensors(model(x, mode="tensor"))
-
-    def train() -> None:
-        model.zero_grad(set_to_none=True)
-        with torch.autocast(DEVICE, torch.bfloat16):
-            outputs = tensors(model(x, mode="tensor"))
-        torch.stack([m.float().mean() for m in outputs]).sum().backward()
-
     row = dict(model=name, input=list(shape))
-    row["parameters"] = sum(p.numel() for p in model.parameters()) / 1e6
-    for key, run in (("inference", infer), ("training", train)):
-        model.train(run is train)
-        run()
-        clean()
-        eager = run()
-        row[f"{key}_gib"] = torch.cuda.max_memory_allocated() / GIB
-        graph_model(model, "auto")
-        for _ in range(CAPTURED):
-            graphed = run()
-        if eager is not None:
-            check_same(name, graphed, eager)
-        wall = wall_ms(run, max(3, round(400 / wall_ms(run, 3))))
-        row[key] = shape[0] / wall * 1e3
-        row[f"{key}_gpu"] = gpu_work(run).ms
-        ungraph_model(model)
-    return row
+    return row | time_passes(name, model, lambda: model(x, mode="tensor"), shape[0])
 
 
 def main() -> None:
@@ -97,19 +68,7 @@ def main() -> None:
         options.error("it needs a GPU")
     wrong = failed_parity(set(OURS), slow=True)
     print("\n".join(wrong.values()))
-    table = Table(
-        "speed",
-        "bfloat16 autocast, images a second",
-        Column("input", "input"),
-        Column("model", "model"),
-        Column("million", "parameters", ".1f"),
-        Column("inference", "inference", ".0f"),
-        Column("ms, GPU", "inference_gpu", ".1f"),
-        Column("GiB", "inference_gib", ".1f"),
-        Column("forward + backward", "training", ".0f"),
-        Column("ms, GPU", "training_gpu", ".1f"),
-        Column("GiB", "training_gib", ".1f"),
-    )
+    table = speed_table()
     for name, (config, (batch, channels, *side)) in OURS.items():
         runs = {"UperNet Swin-T": (PEER, (batch, 3, *side))}
         if name not in wrong:
