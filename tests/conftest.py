@@ -20,6 +20,7 @@ from hypothesis import settings
 from mmengine.registry import DefaultScope
 from yapf.yapflib import yapf_api
 
+from mmmamba.config.read import shipped_files_read_once
 from mmmamba.engine.reliability.seeding import seed_all
 
 from .torchrun import torchrun
@@ -48,6 +49,12 @@ def texts_formatted_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yapf_api, "FormatCode", formatted)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shipped_configs_read_once() -> Iterator[None]:
+    with shipped_files_read_once():
         yield
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.config.utils import ConfigParsingError
 
 from ..errors import UsageError
+from .find import configs_folder
 from .modules import MISTAKES, import_modules
 
 UNREADABLE = (ConfigParsingError, *MISTAKES)
@@ -36,6 +41,30 @@ def bases(path: Path) -> list[Path]:
     """The files that the `_base_` of a config names, in its order."""
     named = Config._get_base_files(str(path))
     return [Path(Config._get_cfg_path(base, str(path))[0]).resolve() for base in named]
+
+
+@contextmanager
+def shipped_files_read_once() -> Iterator[None]:
+    """A time in which MMEngine keeps what it read of files that come with mmmamba.
+
+    For who reads many configs: it would read their bases once more for each.
+    """
+    folder, read, kept = configs_folder().resolve(), Config._file2dict, {}
+
+    def read_or_kept(filename: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        path = Path(filename).resolve()
+        if not path.is_relative_to(folder):
+            return read(filename, *args, **kwargs)
+        key = path, args, tuple(kwargs.items())
+        if key not in kept:
+            kept[key] = read(filename, *args, **kwargs)
+        return deepcopy(kept[key])
+
+    Config._file2dict = staticmethod(read_or_kept)
+    try:
+        yield
+    finally:
+        Config._file2dict = staticmethod(read)
 
 
 def _refuse_other_languages(path: Path, owner: Path | None = None) -> None:

@@ -21,9 +21,6 @@ from .graphed_passes import assert_equal, build, every_family, gradients, image,
 from .whole_models import NAMES, build_whole, losses, predictions
 
 A, B = (2, 3, 64, 64), (2, 3, 96, 64)
-# Half a minute of large layers each; their kin stand for them, Mask R-CNN and Semantic FPN.
-HEAVY = ("cascade_mask_rcnn/vmamba_t_1x_coco", "upernet/vmamba_t_160k_ade20k-512x512")
-WHOLE = [pytest.param(name, marks=[pytest.mark.slow] if name in HEAVY else []) for name in NAMES]
 half = pytest.mark.parametrize("autocast", [None, torch.bfloat16])
 
 
@@ -67,7 +64,7 @@ def test_prediction_is_eager_modes_with_the_weights_of_now(
     assert graphs.replayed == 3
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", NAMES)
 def test_detectors_and_segmentors(name: str) -> None:
     eager, graphed = build_whole(name), build_whole(name)
     graphs = attach(graphed, 1, Again())

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 import mmmamba.detection  # noqa: F401  (registers the heads)
 
+from ..narrow import narrow
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = (
     "mask_rcnn/vmamba_t_1x_coco",
@@ -43,6 +45,7 @@ def build_whole(name: str, device: str = "cpu") -> nn.Module:
         cfg.model.decode_head.in_channels = WIDTHS
         cfg.model.auxiliary_head.in_channels = WIDTHS[2]
     cfg.model.data_preprocessor = None
+    narrow(cfg.model)
     if "roi_head" in cfg.model:
         _few_regions(cfg.model)
     if cfg.default_scope == "mmseg":

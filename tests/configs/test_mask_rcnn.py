@@ -32,7 +32,9 @@ def load(name: str, schedule: str) -> Config:
     return Config.fromfile(CONFIGS / "mask_rcnn" / f"{name}_{schedule}_coco.py")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n.endswith("_t") else pytest.mark.slow) for n in NAMES]
+)
 def test_builds_and_trains_a_step_anywhere(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ from mmmamba.datasets.shapes import ShapesSpec
 from mmmamba.engine.demo import apply_demo
 from tests.configs.conftest import CONFIGS, SIZE, sample_with_a_square
 from tests.configs.golden import shrink
+from tests.narrow import narrow
 
 VMAMBA = dict(type="VMamba", arch=dict(embed_dims=16, depths=(1, 1, 1, 1)))
 WIDTHS = [16, 32, 64, 128]
@@ -50,6 +51,7 @@ def own(path: Path, folder: Path, side: int) -> tuple[Config, list[dict]]:
     """A config of ours with a tiny backbone, and two batches of one shape image."""
     cfg = Config.fromfile(path)
     init_default_scope(cfg.default_scope)
+    narrow(cfg.model)
     shrink(cfg.model)
     apply_demo(cfg, folder, ShapesSpec(num_train=4, num_val=1, size=side))
     cfg.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False)

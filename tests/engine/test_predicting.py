@@ -20,6 +20,8 @@ from mmmamba.engine.precision import Precision
 from mmmamba.engine.predicting import predict_in
 from mmmamba.errors import UsageError
 
+from ..narrow import narrow
+
 CPU = torch.device("cpu")
 CONFIGS = Path(__file__).parents[2] / "configs"
 BACKBONE = dict(type="VMamba", arch=dict(embed_dims=8, depths=(1, 1, 1, 1)))
@@ -37,6 +39,7 @@ def build(name: str) -> nn.Module:
     if cfg.model.backbone.type == "VMamba":
         indices = cfg.model.backbone.get("out_indices", (0, 1, 2, 3))
         cfg.model.backbone = dict(BACKBONE, out_indices=indices)
+        narrow(cfg.model)
         widths = [8 * 2**i for i in indices]
         for key in ("neck", "decode_head"):
             if isinstance(cfg.model.get(key, {}).get("in_channels"), list):

@@ -18,7 +18,8 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mmmamba.datasets.shapes import ShapesSpec
-from mmmamba.engine.demo import HEAD_KEYS, apply_demo
+from mmmamba.engine.demo import apply_demo
+from tests.narrow import narrow
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 BACKBONE = dict(type="VMamba", arch=dict(embed_dims=8, depths=(1, 1, 1, 1)), drop_path_rate=0.2)
@@ -146,7 +147,7 @@ def on_shapes(name: str, folder: Path, images: int, size: int, iterations: int) 
 def _tiny(cfg: Config, folder: Path) -> Config:
     for name, part in cfg.model.items():
         if name != "backbone":
-            _narrow(part)
+            narrow(part)
     for key in (
         "val_cfg",
         "val_dataloader",
@@ -168,21 +169,3 @@ def witnessed(cfg: Config, folder: Path) -> Config:
     cfg.default_hooks.logger.interval = 1
     cfg.work_dir = str(folder / "run")
     return cfg
-
-
-def _narrow(node: Any) -> None:
-    """A handful of channels in every head."""
-    for value in (
-        node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
-    ):
-        _narrow(value)
-    if isinstance(node, dict):
-        node.update(
-            {
-                key: 16
-                for key in (*HEAD_KEYS, "channels")
-                if isinstance(node.get(key), int) and node[key] > 64
-            }
-        )
-        if node.get("channels") == 64:
-            node["channels"] = 16

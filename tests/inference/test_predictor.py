@@ -17,6 +17,7 @@ from mmmamba.checkpoints import CheckpointError
 from mmmamba.errors import UsageError
 from mmmamba.inference import Predictor, UnreadableImage
 
+from ..narrow import narrow
 from .colours import CLASSES, DETECTOR, draw_image, write_run
 
 ROOT = Path(__file__).parents[2]
@@ -155,6 +156,7 @@ def mask_rcnn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     cfg = Config.fromfile(ROOT / "configs" / "mask_rcnn" / "vmamba_t_1x_coco.py")
     cfg.model.backbone = dict(type="VMamba", arch=dict(embed_dims=16, depths=(1, 1, 1, 1)))
+    narrow(cfg.model)
     cfg.model.neck.in_channels = [16, 32, 64, 128]
     cfg.test_dataloader.dataset.pipeline[1].scale = (64, 64)
     cfg.dump(folder / "tiny.py")

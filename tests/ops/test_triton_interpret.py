@@ -17,6 +17,7 @@ from .test_projected_states import make as make_states
 from .test_selective_scan import NAMES, assert_same, make_inputs
 
 PAIR = ("row", "column_reversed")
+slow = pytest.mark.slow
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
 pytest.importorskip("triton")
 
@@ -35,8 +36,10 @@ def schedule(request, monkeypatch):
 
 
 @inside
-@pytest.mark.parametrize("d_state", [1, 3])
-@pytest.mark.parametrize("size", [(1, 1), (2, 3)])
+@pytest.mark.parametrize(
+    ("size", "d_state"),
+    [((1, 1), 1), ((2, 3), 3), *(pytest.param(*x, marks=slow) for x in (((1, 1), 3), ((2, 3), 1)))],
+)
 def test_equals_the_loop(size, d_state, schedule):
     inputs = make_inputs(
         *size, channels=5, d_state=d_state, routes=PAIR, batch=1, dtype=torch.float32
@@ -74,7 +77,7 @@ def test_routes_apart_with_a_map_each(schedule):
 
 
 @inside
-@pytest.mark.parametrize("d_state", [1, 2])
+@pytest.mark.parametrize("d_state", [pytest.param(1, marks=slow), 2])
 def test_holes(d_state, schedule):
     index = torch.tensor([[0, -1, 2, 1, -1, -1], [3, 5, 4, -1, -1, 0]], dtype=torch.int32)
     assert_same(

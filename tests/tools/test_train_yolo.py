@@ -15,6 +15,7 @@ from mmmamba.engine import demo
 CONFIG = Path(__file__).parents[2] / "configs" / "mamba_yolo" / "mamba_yolo_t_300e_coco.py"
 
 
+@pytest.mark.slow
 def test_training_finds_objects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -15,6 +15,7 @@ from ...checkpoints.catalogue import published_sizes
 from ...config.find import config_name, list_configs
 from ...config.foreign import PACKAGES, foreign_name, method_path
 from ...config.methods import MASKS, METHODS, refused
+from ...config.read import shipped_files_read_once
 from ...models.backbones import list_backbones
 from ...models.backbones.factory import family_of
 from ..new.classifier import CLASSIFIER
@@ -80,7 +81,8 @@ def _backbone(name: str, size: Size | None) -> dict[str, Any]:
 
 
 def _configs(pattern: str) -> list[dict[str, Any]]:
-    return [_config(path) for path in list_configs(pattern)]
+    with shipped_files_read_once():
+        return [_config(path) for path in list_configs(pattern)]
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -293,7 +293,7 @@ def test_weights_to_begin_with_fit_or_are_named(
         "4 tensors are not taken from" in printed
         and "fc_cls.weight, roi_head.bbox_head.fc_cls.bias" in printed
     )
-    assert "roi_head.bbox_head.fc_cls.weight (4, 16) in the file, (3, 16) here" in printed
+    assert "roi_head.bbox_head.fc_cls.weight (4, 32) in the file, (3, 32) here" in printed
     Witness.watch()
     assert train(cfg, "--resume", *names) == 0
 

