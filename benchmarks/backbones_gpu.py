@@ -79,9 +79,9 @@ def at_once(commands: dict[str, list[str]]) -> dict[str, subprocess.CompletedPro
         return dict(pool.map(run, commands))
 
 
-def compile_kernels(models: list[str]) -> None:
+def compile_kernels(script: str, models: list[str]) -> None:
     """Fill Triton's cache by a process a model, as one process compiles one kernel at a time."""
-    done = at_once({name: [__file__, "--compile", name] for name in models})
+    done = at_once({name: [script, "--compile", name] for name in models})
     for name, process in done.items():
         if process.returncode:
             print(f"{name} does not run: {process.stderr[-1500:]}")
@@ -241,7 +241,7 @@ def main() -> None:
         return
     until = time.monotonic() + 60 * args.minutes
     models = args.models or usual_models()
-    compile_kernels(models)
+    compile_kernels(__file__, models)
     wrong = failed_parity({family_of(name).__name__ for name in models}, args.slow)
     for last in wrong.values():
         print(last)

@@ -27,6 +27,7 @@ from cells import (
     with_spread,
 )
 from export_pages import EXPORTS
+from learn_pages import LEARNING
 from peers import PEERS
 
 
@@ -60,7 +61,6 @@ def ours_alone(rows: list[Row]) -> list[Row]:
 ORIGINALS = Source("backbones_originals", "ratios")
 DEFAULT_ORIGINALS = Source("defaults_originals", "rows")
 DEFAULTS = Source("defaults_gpu", "rows")
-LEARNED = {"iterations": number("iterations"), "seconds": number("seconds")}
 
 TABLES = {
     "defaults": Page(
@@ -343,46 +343,22 @@ TABLES = {
         # In bfloat16 there is no scale, and no step is left out.
         arrange=lambda rows: [row for row in rows if row["dtype"] == "float16"],
     ),
-    "learn": Page(
-        Source("learn", "backbones"),
+    "segmentors_gpu": Page(
+        Source("segmentors_gpu", "speed"),
         {
-            "backbone": text("backbone"),
-            "dsb2018 box AP": number("box_ap", ".1f"),
-            "mask AP": number("mask_ap", ".1f"),
-            "seconds": number("dsb2018_seconds"),
-            "camvid mIoU": number("miou", ".1f"),
-            "mAcc": number("macc", ".1f"),
-            "seconds, camvid": number("camvid_seconds"),
+            "images": lambda row: " x ".join(map(str, [row["input"][0], *row["input"][2:]])),
+            "segmentor": lambda row: row["model"].replace("_", "-"),
+            "million parameters": number("parameters", ".1f"),
+            "images a second": number("inference"),
+            "ms; GPU works": joined(number("inference_ms", ".1f"), number("inference_gpu", ".1f")),
+            "forward + backward": number("training"),
+            "ms; GPU works, training": joined(
+                number("training_ms", ".1f"), number("training_gpu", ".1f")
+            ),
+            "GiB": number("training_gib", ".1f"),
         },
-    ),
-    "learn_short": Page(
-        Source("learn_short", "camvid"),
-        {
-            "backbone": text("backbone"),
-            "camvid mIoU": number("miou", ".1f"),
-            "mAcc": number("macc", ".1f"),
-            "loss at first": number("first_loss", ".2f"),
-            "at last": number("last_loss", ".2f"),
-        },
-    ),
-    "learn_yolo": Page(
-        Source("learn_yolo", "detectors"),
-        {
-            "detector": text("detector"),
-            "box AP": number("box_ap", ".1f"),
-            "AP50": number("ap50", ".1f"),
-            **LEARNED,
-        },
-    ),
-    "learn_by_heart": Page(
-        Source("learn_by_heart", "heads"),
-        {
-            "head": text("head"),
-            "box AP": number("box_ap", ".3f"),
-            "mask AP": number("mask_ap", ".3f"),
-            "mIoU": number("miou", ".3f"),
-            **LEARNED,
-        },
+        repeats=("images",),
     ),
     **EXPORTS,
+    **LEARNING,
 }

@@ -12,11 +12,12 @@ and UperNet at each of these sizes.
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from backbones_gpu import failed_parity, speed_table, time_passes
+from backbones_gpu import compile_kernels, failed_parity, speed_table, time_passes
 from common import DEVICE, ROOT, clean, parser, save
 
 import mmmamba.detection  # noqa: F401  # isort: skip  (before mmseg: mmcv's operators)
@@ -28,7 +29,7 @@ from torch import nn
 
 OURS = {
     "Sigma": ("sigma/sigma_t_mfnet-480x640", (8, 6, 480, 640)),
-    "Mim_ISTD": ("mim_istd/mim_istd_nuaa-sirst-512x512", (8, 3, 512, 512)),
+    "MiM_ISTD": ("mim_istd/mim_istd_nuaa-sirst-512x512", (8, 3, 512, 512)),
     "SUM": ("sum/sum_salicon-256x256", (32, 3, 256, 256)),
 }
 """By the name of their parity tests: config, and the images of a batch."""
@@ -49,7 +50,9 @@ def build(config: Path) -> nn.Module:
     return revert_sync_batchnorm(model).to(DEVICE)
 
 
-def measure(name: str, config: Path, shape: tuple[int, ...]) -> dict[str, Any]:
+def measure(
+    name: str, config: Path, shape: tuple[int, ...], only_compile: bool = False
+) -> dict[str, Any]:
     """What `time_passes` says of a segmentor, from normalised images to logits.
 
     Raises:
@@ -58,26 +61,48 @@ def measure(name: str, config: Path, shape: tuple[int, ...]) -> dict[str, Any]:
     model = build(config)
     x = torch.randn(shape, device=DEVICE)
     row = dict(model=name, input=list(shape))
-    return row | time_passes(name, model, lambda: model(x, mode="tensor"), shape[0])
+    passes = time_passes(name, model, lambda: model(x, mode="tensor"), shape[0], only_compile)
+    return row | passes
+
+
+def ours(name: str) -> tuple[Path, tuple[int, ...]]:
+    config, shape = OURS[name]
+    return ROOT / "configs" / f"{config}.py", shape
 
 
 def main() -> None:
     options = parser(__doc__)
+    options.add_argument("--models", nargs="+", choices=OURS, default=list(OURS))
+    options.add_argument("--compile", help="run a model once, for its kernels, and end")
+    options.add_argument(
+        "--keep", type=Path, help="a record of another run, whose rows at other sizes are kept"
+    )
     args: argparse.Namespace = options.parse_args()
     if DEVICE != "cuda":
         options.error("it needs a GPU")
-    wrong = failed_parity(set(OURS), slow=True)
+    if args.compile:
+        measure(args.compile, *ours(args.compile), only_compile=True)
+        return
+    compile_kernels(__file__, args.models)
+    wrong = failed_parity(set(args.models), slow=True)
     print("\n".join(wrong.values()))
-    table = speed_table()
-    for name, (config, (batch, channels, *side)) in OURS.items():
+    table, more = speed_table(), {}
+    if args.keep:
+        kept = json.loads(args.keep.read_text(encoding="utf-8"))
+        more["before"] = kept["about"]
+        sizes = [OURS[name][1][-2:] for name in args.models]
+        table.rows += [r for r in kept["tables"]["speed"] if tuple(r["input"][-2:]) not in sizes]
+    for name in args.models:
+        config, shape = ours(name)
+        batch, _, *side = shape
         runs = {"UperNet Swin-T": (PEER, (batch, 3, *side))}
         if name not in wrong:
-            runs[name] = ROOT / "configs" / f"{config}.py", (batch, channels, *side)
-        for label, (path, shape) in runs.items():
-            table.add(**measure(label, path, shape))
+            runs[name] = config, shape
+        for label, (path, images) in runs.items():
+            table.add(**measure(label, path, images))
             print(table.rows[-1], flush=True)
             clean()
-            save(args.out, table)
+            save(args.out, table, **more)
     table.show(150)
     raise SystemExit(bool(wrong))
 
