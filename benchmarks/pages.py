@@ -29,6 +29,7 @@ from cells import (
 from export_pages import EXPORTS
 from learn_pages import LEARNING
 from peers import PEERS
+from projection import projected
 
 
 def by_family(rows: list[Row]) -> list[Row]:
@@ -288,15 +289,36 @@ TABLES = {
         },
         arrange=side_by_side("model", by="image", values=("ms", "gib")),
     ),
-    "ddp": Page(
-        Source("ddp_gpu", "speed"),
+    "scaling": Page(
+        Source("scaling_gpu", "scaling"),
         {
-            "run": text("run"),
+            "model, images a GPU": text("case"),
+            "graphs": text("graphs"),
+            "GPUs": number("gpus"),
+            "images a second": number("speed", ".1f"),
+            "efficiency": number("efficiency", ".2f"),
             "ms a step": number("ms", ".1f"),
-            "images a second": number("images", ".1f"),
-            "times one": number("times", ".2f"),
+            "apart": number("apart", ".1f"),
+            "in step": number("in_step", ".1f"),
+            "NCCL works": number("nccl", ".1f"),
+            "GiB a GPU": number("gib", ".1f"),
         },
-        bold=lambda row, heading: heading == "times one" and "one model" in row["run"],
+        repeats=("model, images a GPU",),
+        bold=lambda row, heading: heading == "efficiency" and row["gpus"] > 1,
+    ),
+    "scaling_projection": Page(
+        Source("scaling_gpu", "scaling"),
+        {
+            "model, images a GPU": text("case"),
+            "GPUs": number("gpus"),
+            "ms waited for the slowest": number("waiting", ".1f"),
+            "ms of exchange": number("exchange", ".1f"),
+            "ms a step": number("ms", ".1f"),
+            "images a second": number("speed"),
+            "efficiency": number("efficiency", ".2f"),
+        },
+        arrange=projected,
+        repeats=("model, images a GPU",),
     ),
     "with_cp": Page(
         Source("with_cp_gpu", "backbones"),

@@ -7,9 +7,10 @@ UperNet with MambaVision-B, 4 images of 512 x 512 a card: whole steps with every
 images in memory, bfloat16 autocast, AdamW, with CUDA graphs as by default and without. Each number
 of cards is a `torchrun` of its own. Before anything is timed, the gradients that the processes
 agree on must be the mean of those of their batches in one process. "apart" is the same step where
-nothing is exchanged. Efficiency is images a second by those of as many single cards. Without GPUs:
-gloo, smaller heads and images. Exit code 1 where efficiency at the most cards with 4 images each is
-below the target.
+nothing is exchanged, "in step" where the processes wait for each other after every step and
+exchange nothing else: what it takes longer is for images of unequal sizes. Efficiency is images a
+second by those of as many single cards. Without GPUs: gloo, smaller heads and images. Exit code 1
+where efficiency at the most cards with 4 images each is below the target.
 """
 
 from __future__ import annotations
@@ -102,22 +103,34 @@ def prepare(case: str, args: argparse.Namespace, world: int) -> tuple[Config, li
 def measure(cfg: Config, batches: list[dict], steps: int, graphs: str) -> dict[str, float]:
     """Milliseconds of a step alone and together, those of NCCL's kernels, GiB at the peak."""
     row = {}
-    for name, wrap in (("apart", lambda model: model), ("ms", distribute)):
-        if name == "apart" and distributed.get_world_size() == 1:
-            continue
+    for name in ("apart", "ms") if distributed.get_world_size() > 1 else ("ms",):
         clean()
         model, wrapper = build(cfg)
         if name == "apart" or DEVICE == "cpu":
             # Its statistics would be exchanged, which PyTorch does on GPUs alone.
             model = revert_sync_batchnorm(model)
         graph_model(model, graphs)
-        run = partial(step, wrap(model), wrapper)
+        run = partial(step, model if name == "apart" else distribute(model), wrapper)
         row[name] = time_steps(run, cycle(batches), OFTEN * len(batches), steps)
-        if name == "ms":
+        if name == "apart":
+            row["in_step"] = time_steps(in_step(run), cycle(batches), 0, steps)
+        else:
             row["gib"] = peak_gib()
+            row["parameters"] = sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
             row["nccl"] = nccl_ms(run, batches)
         del model, wrapper, run
     return row
+
+
+def in_step(run: Callable[[dict], object]) -> Callable[[dict], None]:
+    """A step after which the processes wait for each other."""
+    token = torch.zeros(1, device=DEVICE)
+
+    def run_and_wait(batch: dict) -> None:
+        run(batch)
+        distributed.all_reduce(token)
+
+    return run_and_wait
 
 
 def nccl_ms(run: Callable[[dict], object], batches: list[dict]) -> float:
@@ -147,9 +160,11 @@ def worker(args: argparse.Namespace) -> None:
                 continue
             distributed.barrier()
             row = measure(cfg, batches[rank::world], args.steps, graphs)
-            slowest = torch.tensor([row["ms"], row.get("apart", NAN)], device=DEVICE)
+            times = ("ms", "apart", "in_step")
+            slowest = torch.tensor([row.get(name, NAN) for name in times], device=DEVICE)
             distributed.all_reduce(slowest, distributed.ReduceOp.MAX)
-            row["ms"], row["apart"] = slowest.tolist()
+            # One process has nobody to wait for.
+            row |= {name: ms for name, ms in zip(times, slowest.tolist()) if ms == ms}
             if rank == 0:
                 line = dict(case=case, graphs=graphs, gpus=world, images=CASES[case][1], **row)
                 with open(args.worker, "a", encoding="utf-8") as file:
@@ -197,6 +212,7 @@ def main() -> int:
         Column("efficiency", "efficiency", ".3f"),
         Column("ms a step", "ms", ".1f"),
         Column("apart, ms", "apart", ".1f"),
+        Column("in step, ms", "in_step", ".1f"),
         Column("NCCL, ms", "nccl", ".1f"),
         Column("GiB a card", "gib", ".1f"),
     )
