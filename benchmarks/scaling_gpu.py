@@ -16,11 +16,7 @@ where efficiency at the most cards with 4 images each is below the target.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import cycle
@@ -36,6 +32,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
+from processes import Processes, tell
 from torch import distributed
 from training_step_gpu import build, load_config, some_batches, step, time_steps
 
@@ -166,24 +163,9 @@ def worker(args: argparse.Namespace) -> None:
             # One process has nobody to wait for.
             row |= {name: ms for name, ms in zip(times, slowest.tolist()) if ms == ms}
             if rank == 0:
-                line = dict(case=case, graphs=graphs, gpus=world, images=CASES[case][1], **row)
-                with open(args.worker, "a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
+                tell(dict(case=case, graphs=graphs, gpus=world, images=CASES[case][1], **row))
     distributed.barrier()
     distributed.destroy_process_group()
-
-
-def launch(gpus: int, args: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
-    """What as many processes measured, as far as they came, and torchrun's exit code."""
-    with tempfile.NamedTemporaryFile("r") as rows:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += [f"--nproc-per-node={gpus}", __file__, "--worker", rows.name]
-        command += ["--data", str(args.data), "--steps", str(args.steps), "--side", str(args.side)]
-        command += ["--scale", *map(str, args.scale), "--cases", *args.cases]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            print(f"{gpus} cards: {(done.stdout + done.stderr)[-2500:]}", flush=True)
-        return [json.loads(line) for line in rows], done.returncode
 
 
 def main() -> int:
@@ -196,7 +178,7 @@ def main() -> int:
     options.add_argument("--scale", type=int, nargs=2, default=(1333, 800))
     options.add_argument("--side", type=int, default=512)
     options.add_argument("--steps", type=int, default=24)
-    options.add_argument("--worker", help="be one process, and write rows to this file")
+    options.add_argument("--worker", action="store_true", help="be one of the processes")
     args = options.parse_args()
     args.scale = tuple(args.scale)
     if args.worker:
@@ -219,10 +201,10 @@ def main() -> int:
     alone: dict[tuple[str, str], float] = {}
     failed: list[str] = []
     for gpus in sorted(args.gpus):
-        rows, code = launch(gpus, args)
-        if code:
-            failed.append(f"{gpus} cards ended with {code}")
-        for row in rows:
+        given = ["--data", args.data, "--steps", args.steps, "--side", args.side, "--scale"]
+        given += [*args.scale, "--cases", *args.cases]
+        processes = Processes(gpus, __file__, "--worker", *given)
+        for row in processes:
             kind = row["case"], row["graphs"]
             if gpus == 1:
                 alone[kind] = row["ms"]
@@ -231,6 +213,8 @@ def main() -> int:
             table.add(**row)
             print({k: v if isinstance(v, str) else round(v, 3) for k, v in row.items()}, flush=True)
             save(args.out, table)
+        if processes.code:
+            failed.append(f"{gpus} cards ended with {processes.code}")
     table.show(150)
     return verdict([*failed, *missed(table.rows)], "scales as wanted")
 

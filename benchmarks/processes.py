@@ -1,0 +1,53 @@
+"""Processes of a benchmark on several GPUs, and the rows that they tell while they run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+TOLD = "BENCHMARK_ROWS"
+"""In the environment: the file that rows are told by."""
+
+
+def tell(row: dict[str, Any]) -> None:
+    """Hand a row to the process that started this one. For one of the processes alone."""
+    with open(os.environ[TOLD], "a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+class Processes:
+    """A script in as many processes by torchrun.
+
+    Iterating gives the rows as they are told; then `code` is torchrun's exit code, and what it
+    wrote is printed where that is not 0.
+    """
+
+    def __init__(self, count: int, script: str, *arguments: Any, threads: int = 1) -> None:
+        self.count, self.code = count, 0
+        self.command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        self.command += [f"--nproc-per-node={count}", script, *map(str, arguments)]
+        self.threads = threads
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        with tempfile.TemporaryDirectory() as folder:
+            told, log = Path(folder, "rows"), Path(folder, "log")
+            told.touch()
+            environment = {**os.environ, TOLD: str(told), "OMP_NUM_THREADS": str(self.threads)}
+            with log.open("w") as out, told.open(encoding="utf-8") as rows:
+                process = subprocess.Popen(
+                    self.command, env=environment, stdout=out, stderr=subprocess.STDOUT
+                )
+                while process.poll() is None:
+                    time.sleep(0.2)
+                    yield from map(json.loads, rows)
+                yield from map(json.loads, rows)
+            self.code = process.returncode
+            if self.code:
+                print(f"{self.count} processes: {log.read_text()[-2500:]}", flush=True)
