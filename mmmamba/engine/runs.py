@@ -22,6 +22,7 @@ from ..exporting.files import format_of
 from ..exporting.flags import refuse_flags
 from . import reliability
 from .bare_model import bare_model
+from .fsdp import refuse_other_fsdp
 from .file_tests import check_classes, use_file
 from .hooks.bad_data import check_data_of
 from .hooks.fuse import FuseHook
@@ -92,6 +93,7 @@ def train(
     device = _device()
     check_graphs(graphs, device)
     check_sections(cfg, TRAIN_KEYS)
+    refuse_other_fsdp(cfg)
     # Before the options below: it makes `default_hooks` and the loading hook that they write to.
     reliability.make_reliable(cfg, skip_nan)
     add_pictures(cfg, off=not pictures)
