@@ -19,7 +19,16 @@ from torch import nn
 from ..config.signatures import class_name
 from ..errors import UsageError
 from .optimizers import wrappers_of
-from .sharding import gathered, gathered_weights, is_sharded, shard, share_out_state, shared_out
+from .sharding import (
+    gather_model,
+    gathered,
+    gathered_weights,
+    is_sharded,
+    release_model,
+    shard,
+    share_out_state,
+    shared_out,
+)
 
 NAME = "FSDPRunner"
 OURS = f"runner_type='{NAME}' (--cfg-options runner_type={NAME})"
@@ -41,6 +50,7 @@ class FSDPRunner(Runner):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.register_hook(_ShareOut())
+        self.register_hook(_ValidateWhole())
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Put the model on its device, and nothing around it.
@@ -117,6 +127,19 @@ class _ShareOut(Hook):
         if runner._resume and "optimizer" in checkpoint:
             [wrapper] = wrappers_of(runner.optim_wrapper).values()
             checkpoint["optimizer"] = share_out_state(checkpoint["optimizer"], wrapper.optimizer)
+
+
+class _ValidateWhole(Hook):
+    """Gathers the model before a validation, in which processes may have unlike many batches."""
+
+    # The weights are in shares again when the best ones are saved.
+    priority = "HIGHEST"
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        gather_model(runner.model)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        release_model(runner.model)
 
 
 @contextmanager

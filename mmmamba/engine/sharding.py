@@ -96,6 +96,27 @@ def shard(model: nn.Module, *optimizers: Optimizer) -> int:
     return len(blocks)
 
 
+def gather_model(model: nn.Module) -> None:
+    """Have all of a sharded model's parameters in this process until `release_model`.
+
+    Forward passes ask nothing of other processes then, and there must be no backward pass.
+    """
+    for module in _sharded_modules(model):
+        module.set_reshard_after_forward(False, recurse=False)
+        module.unshard()
+
+
+def release_model(model: nn.Module) -> None:
+    """Undo `gather_model`."""
+    for module in _sharded_modules(model):
+        module.set_reshard_after_forward(True, recurse=False)
+        module.reshard()
+
+
+def _sharded_modules(model: nn.Module) -> list[FSDPModule]:
+    return [module for module in model.modules() if isinstance(module, FSDPModule)]
+
+
 def share(tensor: Tensor) -> Tensor:
     """This process's part of a tensor, all of one that is not sharded."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
