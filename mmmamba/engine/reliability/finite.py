@@ -32,7 +32,9 @@ def all_finite(tensors: Sequence[Tensor]) -> bool:
 
 def total_norm(tensors: Sequence[Tensor], power: float) -> Tensor:
     """The norm of all elements together, still on the device."""
-    return torch.nn.utils.get_total_norm(tensors, power)
+    # Of a sharded tensor a process may have nothing, which has no largest element.
+    there = [tensor for tensor in tensors if tensor.numel()]
+    return torch.nn.utils.get_total_norm(there, power)
 
 
 def check_run_finite(runner: Runner, iterations: int) -> None:
