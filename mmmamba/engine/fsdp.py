@@ -31,7 +31,6 @@ from .sharding import (
 )
 
 NAME = "FSDPRunner"
-OURS = f"runner_type='{NAME}' (--cfg-options runner_type={NAME})"
 
 
 @RUNNERS.register_module()
@@ -153,18 +152,26 @@ def _says(owner: Any, state: dict[str, Any]) -> Iterator[None]:
 
 
 def refuse_other_fsdp(cfg: Config) -> None:
-    """Refuse MMEngine's ways to FSDP, whose gradients are clipped and whose runs are resumed wrong.
+    """Refuse MMEngine's ways to FSDP, in which clipping and checkpoints are not what we promise.
 
     Raises:
         UsageError: with what to write in their place.
     """
-    for key in ("model_wrapper_cfg", "strategy"):
-        kind = class_name((cfg.get(key) or {}).get("type", ""))
-        if kind in ("MMFullyShardedDataParallel", "FSDPStrategy"):
+    kinds = {key: (cfg.get(key) or {}).get("type") for key in ("model_wrapper_cfg", "strategy")}
+    kinds["runner_type"] = cfg.get("runner_type")
+    for key, kind in kinds.items():
+        name = class_name(kind) if kind else ""
+        if name == "FlexibleRunner":
             raise UsageError(
-                f"{key}.type is {kind}: each process would clip gradients by the norm of its own "
-                "share, weights begin in another way than without it, and what these tools promise "
-                f"of checkpoints would not hold. Take {key} out of the config, and say {OURS}"
+                f"runner_type is {name}, which reads checkpoints before hooks are asked which, "
+                "and counts what it saves anew: runs would not be resumed as these tools promise. "
+                f"For FSDP: --cfg-options runner_type={NAME}; else take it out of the config"
+            )
+        if name in ("MMFullyShardedDataParallel", "FSDPStrategy"):
+            raise UsageError(
+                f"{key}.type is {name}: each process would clip gradients by the norm of its own "
+                "share, and checkpoints would not be those of other runs. Take it out of the "
+                f"config, and say --cfg-options runner_type={NAME}"
             )
 
 

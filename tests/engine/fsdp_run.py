@@ -32,7 +32,9 @@ def tiny_mask_rcnn(folder: Path, work_dir: str, runner: str) -> Config:
     cfg.model.train_cfg.rpn_proposal.update(nms_pre=50, max_per_img=20)
     cfg.model.train_cfg.rcnn.sampler.num = 8
     cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=STEPS)
+    tested = {key: cfg[key] for key in ("test_cfg", "test_dataloader", "test_evaluator")}
     cfg = _tiny(cfg, folder)
+    cfg.update(tested)
     cfg.custom_hooks = [dict(type="Witness", priority="VERY_LOW")]
     cfg.default_hooks.checkpoint = dict(type="CheckpointHook", interval=SAVED, by_epoch=False)
     cfg.optim_wrapper.clip_grad = dict(max_norm=1.0, norm_type=2)
