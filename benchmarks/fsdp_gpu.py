@@ -40,7 +40,7 @@ from scaling_gpu import drawn_batches
 from torch import distributed, nn
 from training_step_gpu import build, step, time_steps
 
-from mmmamba.engine.sharding import gathered, gathered_weights, share_out_state, shard, shared_out
+from mmmamba.engine.sharding import gathered, gathered_weights, shard, share_out_state, shared_out
 from mmmamba.models.backbones.mamba_vision import MambaVision
 from mmmamba.models.backbones.vmamba import VMamba
 
@@ -54,8 +54,10 @@ TINY = {
 }
 """Their backbones where the script is tried."""
 WIDTHS = [16, 32, 64, 128]
-STEPS = 20
-TOLERANCE = 1e-3
+STEPS, LR = 20, 1e-3
+"""Of the check; the rate has losses fall within these steps."""
+TOLERANCE, OF_ROUNDING = 1e-4, 10
+"""Losses may differ by so much, or by so many times what two runs of DDP differ by."""
 BEFORE, AFTER = 3, 2
 """Steps before a file is written, and behind it."""
 SIZES = 4
@@ -80,6 +82,7 @@ def config(case: str, args: argparse.Namespace, half: bool) -> Config:
     cfg.model.data_preprocessor.size = (args.side, args.side)
     kind = dict(type="AmpOptimWrapper", dtype="bfloat16") if half else dict(type="OptimWrapper")
     cfg.optim_wrapper.update(kind, clip_grad=dict(max_norm=1.0))
+    cfg.optim_wrapper.optimizer.lr = LR
     return cfg
 
 
@@ -115,17 +118,28 @@ def apart(one: list[float], two: list[float]) -> float:
     return most(max(abs(a - b) / abs(b) for a, b in zip(one, two)))
 
 
-def check(base: nn.Module, cfg: Config, batches: list[dict]) -> dict[str, float]:
-    """How the losses of two DDP and of DDP and FSDP differ."""
+def check(base: nn.Module, cfg: Config, batches: list[dict], steps: int) -> dict[str, float]:
+    """How the losses of two DDP and of DDP and FSDP differ, and how far they fall meanwhile."""
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     found = []
     for way in ("DDP", "DDP", "FSDP"):
         clean()
-        found.append(losses(ready(base, cfg, way), batches, 0, STEPS))
+        found.append(losses(ready(base, cfg, way), batches, 0, steps))
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
     again, wanted, got = found
-    return dict(fsdp=apart(got, wanted), ddp=apart(again, wanted), last=got[-1])
+    return dict(
+        fsdp=apart(got, wanted),
+        ddp=apart(again, wanted),
+        # The same batch, as often as it came.
+        moved=apart(wanted[(steps - 1) // SIZES * SIZES :][:1], wanted[:1]),
+    )
+
+
+def too_far(row: dict[str, Any]) -> bool:
+    """Whether losses differ by more than rounding."""
+    limit = max(TOLERANCE, OF_ROUNDING * row.get("ddp", 0.0))
+    return not row.get("fsdp", row.get("resumed")) <= limit
 
 
 def measure(base: nn.Module, cfg: Config, batches: list[dict], way: str, steps: int) -> dict:
@@ -183,15 +197,16 @@ def worker(args: argparse.Namespace) -> None:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group("nccl" if DEVICE == "cuda" else "gloo")
     rank, world = distributed.get_rank(), distributed.get_world_size()
-    batches = list(drawn_batches(args.side, args.batch, SIZES * world))[rank::world]
+    # The first process's are the same whatever the number of processes.
+    batches = list(drawn_batches(args.side, args.batch, SIZES * (rank + 1)))[-SIZES:]
     for case in args.cases:
         cfg, half = config(case, args, half=False), config(case, args, half=DEVICE == "cuda")
         base = revert_sync_batchnorm(build(cfg)[0]).cpu()
         about = dict(case=case, cards=world, images=args.batch)
-        found = check(base, cfg, batches) if world > 1 else {}
+        found = check(base, cfg, batches, args.check) if world > 1 else {}
         if found:
             tell(args, about, step="check", **found)
-        if found and not found["fsdp"] <= TOLERANCE:
+        if found and too_far(found):
             continue
         for way in ("DDP", "FSDP") if world > 1 else ("alone",):
             row = measure(base, half, batches, way, args.steps)
@@ -217,7 +232,7 @@ def launch(cards: int, args: argparse.Namespace, folder: str) -> tuple[list[dict
         command += [f"--nproc-per-node={cards}", __file__, "--worker", rows.name]
         command += ["--folder", folder, "--steps", str(args.steps), "--side", str(args.side)]
         command += ["--batch", str(args.batch), "--cases", *args.cases, "--files", *args.files]
-        command += ["--tiny"] * args.tiny
+        command += ["--check", str(args.check), *["--tiny"] * args.tiny]
         # torchrun says 1, and 740 million random weights are drawn on the CPU.
         threads = max(1, (os.cpu_count() or 1) // (2 * cards))
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
@@ -235,6 +250,7 @@ def main() -> int:
     options.add_argument("--batch", type=int, default=2, help="images of each card")
     options.add_argument("--side", type=int)
     options.add_argument("--steps", type=int)
+    options.add_argument("--check", type=int, help="steps whose losses are compared")
     options.add_argument("--tiny", action="store_true", help="small models, to try the script")
     options.add_argument("--worker", help="be one process, and write rows to this file")
     options.add_argument("--folder", help="where files lie meanwhile")
@@ -242,6 +258,7 @@ def main() -> int:
     args.tiny |= DEVICE == "cpu"
     args.side = args.side or (64 if args.tiny else 512)
     args.steps = args.steps or (2 if args.tiny else 12)
+    args.check = args.check or (8 if args.tiny else STEPS)
     args.cards = args.cards or [1, 2]
     if args.worker:
         worker(args)
@@ -251,8 +268,9 @@ def main() -> int:
         "largest relative difference of losses, float32",
         Column("case", "case"),
         Column("cards", "cards"),
-        Column("FSDP and DDP, 20 steps", "fsdp", ".1e"),
+        Column("FSDP and DDP", "fsdp", ".1e"),
         Column("DDP and itself", "ddp", ".1e"),
+        Column("and fall by", "moved", ".1e"),
         Column("behind a file", "resumed", ".1e"),
     )
     speeds = Table(
@@ -277,11 +295,9 @@ def main() -> int:
                 save(args.out, checks, speeds)
     checks.show()
     speeds.show()
-    for row in checks.rows:
-        worst = row.get("fsdp", row.get("resumed"))
-        if not worst <= TOLERANCE:
-            missed.append(f"{row['case']} on {row['cards']}, {row['step']}: {worst:.1e}")
-    return verdict(missed, f"losses equal within {TOLERANCE}")
+    for row in filter(too_far, checks.rows):
+        missed.append(f"losses differ: {row}")
+    return verdict(missed, "losses are equal but for rounding")
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ class FSDPRunner(Runner):
 
 
 class _ShareOut(Hook):
-    """Cuts what was read from a file as the model is cut, behind the hooks that look at it whole."""
+    """Cuts what a file holds as the model is cut, behind the hooks that look at it whole."""
 
     priority = "LOWEST"
 

@@ -22,8 +22,8 @@ from ..exporting.files import format_of
 from ..exporting.flags import refuse_flags
 from . import reliability
 from .bare_model import bare_model
-from .fsdp import refuse_other_fsdp
 from .file_tests import check_classes, use_file
+from .fsdp import refuse_other_fsdp
 from .hooks.bad_data import check_data_of
 from .hooks.fuse import FuseHook
 from .hooks.graphs import add_graphs

@@ -118,7 +118,7 @@ def _sharded_modules(model: nn.Module) -> list[FSDPModule]:
 
 
 def share(tensor: Tensor) -> Tensor:
-    """This process's part of a tensor, all of one that is not sharded."""
+    """The part of a tensor that this process has: all of one that is not sharded."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
