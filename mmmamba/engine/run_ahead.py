@@ -11,6 +11,7 @@ from torch import nn
 
 from .late_hub import LateHub, read_at_once, read_late
 from .optimizers import with_gradients, wrappers_of
+from .sharding import whole
 
 
 class RunAhead:
@@ -60,6 +61,6 @@ def _clip_without_reading(wrapper: OptimWrapper, hub: LateHub) -> None:
         norm = wrapper.clip_func(parameters, **wrapper.clip_grad_kwargs)
         # Clipping by value gives none.
         if norm is not None:
-            hub.update_scalar(f"train/{wrapper.grad_name}", norm)
+            hub.update_scalar(f"train/{wrapper.grad_name}", whole(norm))
 
     wrapper._clip_grad = clip

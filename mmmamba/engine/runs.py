@@ -23,6 +23,7 @@ from ..exporting.flags import refuse_flags
 from . import reliability
 from .bare_model import bare_model
 from .file_tests import check_classes, use_file
+from .fsdp import refuse_other_fsdp
 from .hooks.bad_data import check_data_of
 from .hooks.fuse import FuseHook
 from .hooks.graphs import add_graphs
@@ -92,6 +93,7 @@ def train(
     device = _device()
     check_graphs(graphs, device)
     check_sections(cfg, TRAIN_KEYS)
+    refuse_other_fsdp(cfg)
     # Before the options below: it makes `default_hooks` and the loading hook that they write to.
     reliability.make_reliable(cfg, skip_nan)
     add_pictures(cfg, off=not pictures)

@@ -15,6 +15,7 @@ from ...acceleration.graphs import check_graphs, graph_model, ungraph_model
 from ...config.signatures import makes_one_of
 from ...errors import UsageError
 from ..bare_model import bare_model
+from ..sharding import is_sharded
 
 NAMES = ("GraphHook", "GraphBackboneHook")
 """What a config may call it; the second is older and says less."""
@@ -102,7 +103,7 @@ class GraphBackboneHook(GraphHook):
 
 def _never(wrapped: nn.Module, model: nn.Module) -> str:
     """Why a run can have no graphs at all."""
-    if isinstance(wrapped, FullyShardedDataParallel):
+    if isinstance(wrapped, FullyShardedDataParallel) or is_sharded(model):
         return "FSDP brings parameters together anew in each step, and a graph reads them in place"
     devices = sorted({p.device.type for p in model.parameters()})
     if devices != ["cuda"]:

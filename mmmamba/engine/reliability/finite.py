@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ...errors import NonFiniteError
 from ..bare_model import bare_model
 from ..optimizers import wrappers_of
+from ..sharding import share
 
 SHOWN = 3
 
@@ -31,7 +32,9 @@ def all_finite(tensors: Sequence[Tensor]) -> bool:
 
 def total_norm(tensors: Sequence[Tensor], power: float) -> Tensor:
     """The norm of all elements together, still on the device."""
-    return torch.nn.utils.get_total_norm(tensors, power)
+    # Of a sharded tensor a process may have nothing, which has no largest element.
+    there = [tensor for tensor in tensors if tensor.numel()]
+    return torch.nn.utils.get_total_norm(there, power)
 
 
 def check_run_finite(runner: Runner, iterations: int) -> None:
@@ -78,14 +81,14 @@ def _state(runner: Runner) -> Iterator[tuple[str, Tensor]]:
         models[f"average {number} "] = hook.ema_model.module
     for which, model in models.items():
         for name, tensor in _saved(model):
-            yield which + name, tensor.detach()
+            yield which + name, share(tensor.detach())
     names = {parameter: name for name, parameter in models[""].named_parameters()}
     for key, wrapper in wrappers_of(runner.optim_wrapper).items():
         for parameter, state in wrapper.optimizer.state.items():
             owner = names.get(parameter, "a parameter")
             for name, value in state.items():
                 if isinstance(value, Tensor) and value.is_floating_point():
-                    yield f"{key}'s {name} of {owner}", value
+                    yield f"{key}'s {name} of {owner}", share(value)
 
 
 def _saved(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from ...errors import NonFiniteError
 from ...ops.waiting import Readback
 from ..optimizers import with_gradients
+from ..sharding import share
 from .agree import Agreement
 from .finite import total_norm
 from .nan_report import Step, save_report
@@ -120,7 +121,7 @@ class NanGuardHook(Hook):
             _spoil(wrapper, loss)
             self.unread = _Unread(self.step, wrapper, Readback(loss))
             return
-        gradients = [p.grad for p in with_gradients(wrapper)] if scaler is None else []
+        gradients = [share(p.grad) for p in with_gradients(wrapper)] if scaler is None else []
         finite = _finite(loss, gradients, 2.0)
         if not finite and gradients:
             # A sum of squares overflows long before its terms; the largest one takes many times as
@@ -181,7 +182,7 @@ def _spoil(wrapper: OptimWrapper, loss: Tensor) -> None:
     """Make a gradient not finite where the loss is not, for the scaler to see."""
     for parameter in with_gradients(wrapper)[:1]:
         # 1 for what is finite, else NaN.
-        parameter.grad.mul_(loss.float() * 0 + 1)
+        share(parameter.grad).mul_(loss.float() * 0 + 1)
 
 
 def _finite(loss: Tensor, gradients: list[Tensor], power: float) -> bool:

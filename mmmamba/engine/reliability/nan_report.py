@@ -17,12 +17,13 @@ from mmengine import structures as mmengine_structures
 from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import get_torch_safe_globals, weights_to_cpu
+from mmengine.runner.checkpoint import get_torch_safe_globals
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from ...errors import UsageError
 from ..bare_model import bare_model
+from ..sharding import gathered_weights, share
 from .run_config import FILE as CONFIG
 from .seeding import rng_state, set_rng_state
 from .whole_files import write_whole
@@ -124,7 +125,7 @@ def save_report(runner: Runner, wrapper: OptimWrapper, step: Step) -> str:
     model = bare_model(runner.model)
     position = dict(epoch=runner.epoch, iter=step.iteration - 1, rank=runner.rank, seed=runner.seed)
     content = dict(
-        state_dict=weights_to_cpu(model.state_dict()),
+        state_dict=gathered_weights(model),
         batch=step.batch,
         rng=step.rng,
         position=position,
@@ -235,4 +236,4 @@ def _leaves(node: Any) -> Iterator[Tensor]:
 
 
 def _finite(tensor: Tensor) -> bool:
-    return bool(tensor.isfinite().all())
+    return bool(share(tensor).isfinite().all())

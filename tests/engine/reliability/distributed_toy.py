@@ -19,6 +19,8 @@ if __name__ == "__main__":
     folder, name, stop, told, *options = sys.argv[1:]
     rank = os.environ["RANK"]
     cfg = validated(toy(Path(folder)))
+    if "runner_type=FSDPRunner" in options:
+        cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type != "EMAHook"]
     cfg.train_dataloader.batch_size = 1
     # Five for one process, four for the other.
     cfg.val_dataloader.update(

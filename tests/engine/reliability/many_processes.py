@@ -12,18 +12,14 @@ from types import SimpleNamespace
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
-from mmengine.model import (
-    MMDistributedDataParallel,
-    MMFullyShardedDataParallel,
-    revert_sync_batchnorm,
-)
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from torch import Tensor, nn
-from torch.distributed.fsdp import FullyShardedDataParallel
 
 import mmmamba.detection  # noqa: F401  before mmdet
+from mmmamba.engine import sharding
 from mmmamba.engine.hooks.graphs import GraphHook
 from mmmamba.errors import UsageError
 from tests.engine import tiny_models
@@ -117,8 +113,7 @@ def shard(cfg: Config, batch: dict) -> dict[str, float | str]:
     wanted = trained(MMDistributedDataParallel(build(cfg)), batch)
     model = build(cfg)
     count = sum(p.numel() for p in model.parameters())
-    model = MMFullyShardedDataParallel(model, use_orig_params=True, device_id=torch.device("cpu"))
-    assert isinstance(model, FullyShardedDataParallel)
+    sharding.shard(model)
     try:
         GraphHook(1).before_train(SimpleNamespace(model=model))
         refused = ""
@@ -128,7 +123,7 @@ def shard(cfg: Config, batch: dict) -> dict[str, float | str]:
     return dict(
         graphs_refused=refused,
         fsdp=max(abs(a - b) / b for a, b in zip(got, wanted)),
-        kept=sum(p.numel() for p in model.parameters()) / count,
+        kept=sum(sharding.share(p).numel() for p in model.parameters()) / count,
         moved=abs(wanted[0] - wanted[-1]) / wanted[0],
     )
 

@@ -14,15 +14,27 @@ from ..tiny_runs import differences
 
 
 def run(folder: Path, *words: str) -> None:
-    torchrun("tests/engine/reliability/distributed_toy.py", folder, *words)
+    program = "tests/engine/reliability/distributed_toy.py"
+    torchrun(program, folder, *words, "--launcher", "pytorch")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop, told", [("3", "1"), ("5:2", "1"), ("5:4", "0")])
-def test_both_ranks_save_and_resume_exactly(tmp_path: Path, stop: str, told: str) -> None:
-    run(tmp_path, "through_all", "0", "0", "--launcher", "pytorch")
-    run(tmp_path, "stopped_first", stop, told, "--launcher", "pytorch")
-    run(tmp_path, "stopped_second", "0", "0", "--launcher", "pytorch", "--resume")
+@pytest.mark.parametrize(
+    "stop, told, runner",
+    [
+        ("3", "1", "Runner"),
+        ("5:2", "1", "Runner"),
+        ("5:4", "0", "Runner"),
+        ("3", "1", "FSDPRunner"),
+        # Of the validation's batches one process has one more than the other.
+        ("5:2", "1", "FSDPRunner"),
+    ],
+)
+def test_both_ranks_save_and_resume_exactly(tmp_path, stop: str, told: str, runner: str) -> None:
+    options = "--cfg-options", f"runner_type={runner}"
+    run(tmp_path, "through_all", "0", "0", *options)
+    run(tmp_path, "stopped_first", stop, told, *options)
+    run(tmp_path, "stopped_second", "0", "0", "--resume", *options)
     for rank in (0, 1):
         (whole, rng), (first, _), (second, resumed_rng) = (
             torch.load(tmp_path / f"{name}_rank{rank}.pt", weights_only=False)

@@ -212,7 +212,9 @@ def _without_values(group: dict, settings: State) -> dict:
     """A group over stand-ins of its parameters, whose step is taken in the simplest way."""
     stand_ins = []
     for parameter in group["params"]:
-        empty = torch.empty_like(parameter, device="meta")
+        # As a plain tensor, whole also where the parameter is sharded.
+        form = tuple(parameter.shape), parameter.stride()
+        empty = torch.empty_strided(*form, dtype=parameter.dtype, device="meta")
         stand_in = nn.Parameter(empty, parameter.requires_grad)
         stand_in.grad = torch.empty_like(stand_in)
         stand_ins.append(stand_in)
