@@ -54,7 +54,7 @@ TINY = {
 """Their backbones where the script is tried."""
 WIDTHS = [16, 32, 64, 128]
 STEPS, LR = 20, 1e-3
-"""Of the check; the rate has losses fall within these steps."""
+"""The check's steps, and a rate at which losses fall within these."""
 TOLERANCE, OF_ROUNDING = 1e-4, 10
 """Losses may differ by so much, or by so many times what two runs of DDP differ by."""
 BEFORE, AFTER = 3, 2
@@ -100,7 +100,7 @@ def ready(base: nn.Module, cfg: Config, way: str) -> Trained:
 
 
 def losses(run: Trained, batches: list[dict], first: int, count: int) -> list[float]:
-    """Of this process's batches, each step with random numbers of its own."""
+    """Losses of this process's batches, each step with random numbers of its own."""
     found = []
     for number in range(first, first + count):
         set_random_seed(1000 * number + distributed.get_rank())

@@ -43,15 +43,15 @@ def blocks_of(model: nn.Module) -> dict[str, nn.Module]:
     for name, module in backbone.named_modules():
         if isinstance(module, nn.ModuleList) and name.rpartition(".")[2] in BLOCKS:
             listed.update({f"{name}.{key}": block for key, block in module.named_children()})
-    # A stage has its step down beside its blocks, and that is called from outside of the stage.
-    outer = {name for name in listed if any(other.startswith(f"{name}.") for other in listed)}
     # Once for each module that has it.
     holders = Counter(id(p) for _, p in _all_parameters(model))
     blocks = {}
     for name, block in listed.items():
         inside = Counter(id(p) for _, p in _all_parameters(block))
         own = all(holders[key] == count for key, count in inside.items())
-        if inside and own and name not in outer:
+        # A stage has its step down beside its blocks, and that is called from outside of the stage.
+        is_stage = any(other.startswith(f"{name}.") for other in listed)
+        if inside and own and not is_stage:
             blocks[name] = block
     return blocks
 
