@@ -29,7 +29,6 @@ from cells import (
 from export_pages import EXPORTS
 from learn_pages import LEARNING
 from peers import PEERS
-from projection import projected
 
 
 def by_family(rows: list[Row]) -> list[Row]:
@@ -289,36 +288,39 @@ TABLES = {
         },
         arrange=side_by_side("model", by="image", values=("ms", "gib")),
     ),
-    "scaling": Page(
-        Source("scaling_gpu", "scaling"),
+    "ddp": Page(
+        Source("ddp_gpu", "speed"),
         {
-            "model, images a GPU": text("case"),
-            "graphs": text("graphs"),
-            "GPUs": number("gpus"),
-            "images a second": number("speed", ".1f"),
-            "efficiency": number("efficiency", ".2f"),
+            "run": text("run"),
             "ms a step": number("ms", ".1f"),
-            "apart": number("apart", ".1f"),
-            "in step": number("in_step", ".1f"),
-            "NCCL works": number("nccl", ".1f"),
-            "GiB a GPU": number("gib", ".1f"),
+            "images a second": number("images", ".1f"),
+            "times one": number("times", ".2f"),
         },
-        repeats=("model, images a GPU",),
-        bold=lambda row, heading: heading == "efficiency" and row["gpus"] > 1,
+        bold=lambda row, heading: heading == "times one" and "one model" in row["run"],
     ),
-    "scaling_projection": Page(
-        Source("scaling_gpu", "scaling"),
+    "fsdp_checks": Page(
+        Source("fsdp_gpu", "checks"),
         {
-            "model, images a GPU": text("case"),
-            "GPUs": number("gpus"),
-            "ms waited for the slowest": number("waiting", ".1f"),
-            "ms of exchange": number("exchange", ".1f"),
-            "ms a step": number("ms", ".1f"),
-            "images a second": number("speed"),
-            "efficiency": number("efficiency", ".2f"),
+            "model": text("case"),
+            "GPUs": number("cards"),
+            "FSDP and DDP": number("fsdp", ".1e"),
+            "DDP and itself": number("ddp", ".1e"),
+            "behind a checkpoint": number("resumed", ".1e"),
         },
-        arrange=projected,
-        repeats=("model, images a GPU",),
+        repeats=("model",),
+    ),
+    "fsdp": Page(
+        Source("fsdp_gpu", "fsdp"),
+        {
+            "model": text("case"),
+            "GPUs": number("cards"),
+            "way": text("way"),
+            "images a second": number("speed", ".1f"),
+            "ms a step": number("ms", ".1f"),
+            "GiB a GPU": number("gib", ".2f"),
+            "between steps": number("kept", ".2f"),
+        },
+        repeats=("model",),
     ),
     "with_cp": Page(
         Source("with_cp_gpu", "backbones"),

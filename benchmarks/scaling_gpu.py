@@ -10,7 +10,8 @@ agree on must be the mean of those of their batches in one process. "apart" is t
 nothing is exchanged, "in step" where the processes wait for each other after every step and
 exchange nothing else: what it takes longer is for images of unequal sizes. Efficiency is images a
 second by those of as many single cards. Without GPUs: gloo, smaller heads and images. Exit code 1
-where efficiency at the most cards with 4 images each is below the target.
+where efficiency at the most cards with 4 images each is below the target. What 8, 16 and 64 cards
+would do by the model of `projection.py` is in a table of its own.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from processes import Processes, tell
+from projection import projected
 from torch import distributed
 from training_step_gpu import build, load_config, some_batches, step, time_steps
 
@@ -216,6 +218,21 @@ def main() -> int:
         if processes.code:
             failed.append(f"{gpus} cards ended with {processes.code}")
     table.show(150)
+    later = Table(
+        "projection",
+        "no measurement: by the model of projection.py",
+        Column("case, images a card", "case"),
+        Column("cards", "gpus"),
+        Column("waiting, ms", "waiting", ".1f"),
+        Column("exchange, ms", "exchange", ".1f"),
+        Column("ms a step", "ms", ".1f"),
+        Column("images a second", "speed", ".0f"),
+        Column("efficiency", "efficiency", ".3f"),
+    )
+    for row in projected(table.rows):
+        later.add(**row)
+    later.show()
+    save(args.out, table, later)
     return verdict([*failed, *missed(table.rows)], "scales as wanted")
 
 

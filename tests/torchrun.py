@@ -1,4 +1,4 @@
-"""Programs of tests in two processes, as `torchrun` starts them, with gloo on the CPU."""
+"""Programs of tests in two processes, as `torchrun` starts them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def torchrun(program: str, *words: str | Path, restarts: int = 0) -> None:
+def torchrun(
+    program: str, *words: str | Path, restarts: int = 0, patience: int = 300, gpus: bool = False
+) -> None:
     """Run a program, named from the root of the checkout; it must end well.
 
     Args:
         restarts: how often torchrun starts both anew when one has died.
+        patience: seconds.
+        gpus: let them see GPUs, and so talk through NCCL.
     """
     command = [
         sys.executable,
@@ -26,11 +30,11 @@ def torchrun(program: str, *words: str | Path, restarts: int = 0) -> None:
         str(ROOT / program),
         *map(str, words),
     ]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    if not gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=patience
+    )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]

@@ -61,6 +61,7 @@ class NanGuardHook(Hook):
         self.unwatched = []
         for one in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
             self._watch(one)
+        self._read_before_saving(runner)
         # The forward pass of a step that is left out has changed running means already.
         buffers = runner.model.buffers() if self.skip else ()
         self.buffers = [buffer for buffer in buffers if buffer.is_floating_point()]
@@ -85,13 +86,25 @@ class NanGuardHook(Hook):
     def before_val(self, runner: Runner) -> None:
         self._read()
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        self._read()
-
     def after_train(self, runner: Runner) -> None:
         self._read()
+        del runner.save_checkpoint
         for wrapper, backward, step in self.unwatched:
             wrapper.backward, wrapper.step = backward, step
+
+    def _read_before_saving(self, runner: Runner) -> None:
+        """Hooks are asked while saving in one process alone, and reading is for all of them.
+
+        One that waits for the answer of others, which wait for it in a layer, waits for ever.
+        """
+        save = runner.save_checkpoint
+
+        @wraps(save)
+        def read_and_save(*arguments: Any, **options: Any) -> None:
+            self._read()
+            save(*arguments, **options)
+
+        runner.save_checkpoint = read_and_save
 
     def _watch(self, wrapper: OptimWrapper) -> None:
         """Between the backward pass and the step there is no place for a hook in MMEngine."""

@@ -12,6 +12,7 @@ from mmengine.registry import HOOKS
 from mmmamba.engine.reliability.nan_guard import SKIPPED_KEY
 from mmmamba.engine.reliability.nan_report import FILE
 
+from ...torchrun import torchrun
 from ..tiny_models import detection, toy
 from ..tiny_runs import last, train
 
@@ -178,3 +179,9 @@ class BadLateral(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.iter == 1:
             runner.model.neck.lateral_convs[1].conv.bias.data[0] = torch.inf
+
+
+@pytest.mark.slow
+def test_a_checkpoint_waits_for_no_process_that_waits_in_a_layer(tmp_path: Path) -> None:
+    torchrun("tests/engine/reliability/agreeing_toy.py", tmp_path, patience=120)
+    assert (tmp_path / "run" / "iter_10.pth").is_file()
