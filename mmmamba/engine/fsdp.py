@@ -86,7 +86,8 @@ class FSDPRunner(Runner):
         blocks = shard(self.model, self.optim_wrapper.optimizer)
         self.logger.info(
             f"{NAME}: parameters, gradients and the optimizer's state are shared out to "
-            f"{get_world_size()} processes; {blocks} blocks are gathered one at a time"
+            f"{get_world_size()} processes; {blocks} blocks are gathered one at a time, "
+            "and no step is a CUDA graph"
         )
 
     def resume(self, filename: str, *arguments: Any, **options: Any) -> None:

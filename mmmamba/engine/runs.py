@@ -11,7 +11,6 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.runner import Runner
-from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ..errors import UsageError
 from ..evaluation.classification import count_confusion
@@ -93,7 +92,6 @@ def train(
     device = _device()
     check_graphs(graphs, device)
     check_sections(cfg, TRAIN_KEYS)
-    refuse_other_fsdp(cfg)
     # Before the options below: it makes `default_hooks` and the loading hook that they write to.
     reliability.make_reliable(cfg, skip_nan)
     add_pictures(cfg, off=not pictures)
@@ -308,6 +306,7 @@ def _replay(cfg: Config, folder: str, tf32: bool | None) -> int:
 
 def _before_building(cfg: Config) -> None:
     """What MMEngine's runner takes for granted."""
+    refuse_other_fsdp(cfg)
     if reliability.restarts_of(cfg):
         reliability.meet_again(cfg)
     if cfg.launcher == "pytorch" and _device().type == "cpu":
@@ -339,7 +338,5 @@ def _distribute_without_gpu(cfg: Config) -> None:
 
 def _look_at(runner: Runner, skip_bad_data: bool) -> None:
     """Check a runner's model before it runs, and its data while it does."""
-    # A sharded model can only be passed through whole; its first pass looks.
-    if not isinstance(runner.model, FullyShardedDataParallel):
-        check_fit(bare_model(runner.model))
+    check_fit(bare_model(runner.model))
     check_data_of(runner, skip_bad_data)

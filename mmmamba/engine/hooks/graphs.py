@@ -8,7 +8,6 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
-from torch.distributed.fsdp import FullyShardedDataParallel
 
 from ...acceleration.errors import GraphError
 from ...acceleration.graphs import check_graphs, graph_model, ungraph_model
@@ -76,7 +75,7 @@ class GraphHook(Hook):
 
     def _begin(self, runner: Runner) -> None:
         model = bare_model(runner.model)
-        if why := _never(runner.model, model):
+        if why := _never(model):
             if self.graphs not in ("off", "auto"):
                 raise UsageError(
                     f"GraphHook: {why}. Say --graphs auto or off, or take the hook out of the "
@@ -101,9 +100,9 @@ class GraphBackboneHook(GraphHook):
         super().__init__(max_sizes)
 
 
-def _never(wrapped: nn.Module, model: nn.Module) -> str:
+def _never(model: nn.Module) -> str:
     """Why a run can have no graphs at all."""
-    if isinstance(wrapped, FullyShardedDataParallel) or is_sharded(model):
+    if is_sharded(model):
         return "FSDP brings parameters together anew in each step, and a graph reads them in place"
     devices = sorted({p.device.type for p in model.parameters()})
     if devices != ["cuda"]:
