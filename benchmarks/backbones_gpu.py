@@ -221,6 +221,15 @@ def speed_table() -> Table:
     )
 
 
+def keep_rows(
+    table: Table, record: Path, stays: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any]:
+    """Take rows of an earlier run into a table. Returns what is to be saved about that run."""
+    kept = json.loads(record.read_text(encoding="utf-8"))
+    table.rows += filter(stays, kept["tables"][table.name])
+    return dict(before=kept["about"])
+
+
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--models", nargs="+", help="all with a published accuracy by default")
@@ -249,10 +258,8 @@ def main() -> None:
     table = speed_table()
     more = {}
     if args.keep:
-        kept = json.loads(args.keep.read_text(encoding="utf-8"))
-        more["before"] = kept["about"]
         now = {*args.peers, *models}
-        table.rows += [row for row in kept["tables"]["speed"] if row["model"] not in now]
+        more = keep_rows(table, args.keep, lambda row: row["model"] not in now)
     left: list[str] = []
     failed: list[str] = []
     for name in [*args.peers, *models]:

@@ -22,10 +22,12 @@ from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
+from processes import join
 from torch import Tensor, distributed, nn
 from training_step_gpu import build, load_config, some_batches, step, time_steps
 
 from mmmamba.acceleration.graphs import graph_model
+from mmmamba.engine.tf32 import tf32_products
 
 TOLERANCE = 1e-3
 WANTED = 0.9
@@ -54,21 +56,19 @@ def check(cfg: Config, batches: list[dict], graphs: bool) -> tuple[float, float,
     """
     cfg = cfg.copy()
     cfg.model.backbone.drop_path_rate = 0.0
-    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     rank, world = distributed.get_rank(), distributed.get_world_size()
     model = revert_sync_batchnorm(build(cfg)[0])
-    alone = [gradients(model, batches[r], seed=r) for r in range(world)]
-    if graphs:
-        graph_model(model)
-    together = distribute(model)
-    # A size is captured when it comes again.
-    for _ in range(3 if graphs else 1):
-        got, loss = gradients(together, batches[rank], seed=rank)
+    with tf32_products(False):
+        alone = [gradients(model, batches[r], seed=r) for r in range(world)]
+        if graphs:
+            graph_model(model)
+        together = distribute(model)
+        # A size is captured when it comes again.
+        for _ in range(3 if graphs else 1):
+            got, loss = gradients(together, batches[rank], seed=rank)
     wanted = torch.stack([gradient for gradient, _ in alone]).mean(0)
     loss = torch.tensor(loss, device=got.device)
     distributed.all_reduce(loss)
-    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
     difference = (got - wanted).norm() / wanted.norm()
     return difference.item(), sum(one for _, one in alone) / world, loss.item() / world
 
@@ -104,12 +104,9 @@ def main() -> int:
     cfg = load_config("ours, VMamba-T", args)
     # Before the processes know of each other: samplers would give each its share.
     batches = some_batches(cfg, args.batches * int(os.environ["WORLD_SIZE"]))
-    if DEVICE == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if DEVICE == "cuda" else "gloo")
+    rank, world = join()
     # To wait in without work for the GPU.
     waiting = distributed.new_group(backend="gloo")
-    rank, world = distributed.get_rank(), distributed.get_world_size()
     mine = batches[rank::world]
     halves = [
         {key: part[: args.batch // 2] for key, part in batch.items()} for batch in batches[:world]

@@ -34,12 +34,13 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
-from processes import Processes, tell
+from processes import Processes, join, tell
 from scaling_gpu import drawn_batches
 from torch import distributed, nn
 from training_step_gpu import build, step, time_steps
 
 from mmmamba.engine.sharding import gathered, gathered_weights, shard, share_out_state, shared_out
+from mmmamba.engine.tf32 import tf32_products
 from mmmamba.models.backbones.mamba_vision import MambaVision
 from mmmamba.models.backbones.vmamba import VMamba
 
@@ -122,13 +123,11 @@ def apart(one: list[float], two: list[float]) -> float:
 
 def check(base: nn.Module, cfg: Config, batches: list[dict], steps: int) -> dict[str, float]:
     """How the losses of two DDP and of DDP and FSDP differ, and how far they fall meanwhile."""
-    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     found = []
-    for way in ("DDP", "DDP", "FSDP"):
-        clean()
-        found.append(losses(ready(base, cfg, way), batches, 0, steps))
-    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+    with tf32_products(False):
+        for way in ("DDP", "DDP", "FSDP"):
+            clean()
+            found.append(losses(ready(base, cfg, way), batches, 0, steps))
     again, wanted, got = found
     return dict(
         fsdp=apart(got, wanted),
@@ -195,10 +194,7 @@ def worker(args: argparse.Namespace) -> None:
     """One of the processes: rank 0 writes a line for each row."""
     MMLogger.get_instance("benchmark", log_level="ERROR")
     init_default_scope("mmseg")
-    if DEVICE == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if DEVICE == "cuda" else "gloo")
-    rank, world = distributed.get_rank(), distributed.get_world_size()
+    rank, world = join()
     # The first process's are the same whatever the number of processes.
     batches = list(drawn_batches(args.side, args.batch, SIZES * (rank + 1)))[-SIZES:]
     for case in args.cases:

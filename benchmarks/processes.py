@@ -12,8 +12,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+from common import DEVICE
+from torch import distributed
+
 TOLD = "BENCHMARK_ROWS"
 """In the environment: the file that rows are told by."""
+
+
+def join() -> tuple[int, int]:
+    """Meet the other processes of torchrun. Returns this one's rank, and how many there are."""
+    if DEVICE == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if DEVICE == "cuda" else "gloo")
+    return distributed.get_rank(), distributed.get_world_size()
 
 
 def tell(row: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
-from processes import Processes, tell
+from processes import Processes, join, tell
 from projection import projected
 from torch import distributed
 from training_step_gpu import build, load_config, some_batches, step, time_steps
@@ -143,10 +143,7 @@ def worker(args: argparse.Namespace) -> None:
     MMLogger.get_instance("benchmark", log_level="ERROR")
     world = int(os.environ["WORLD_SIZE"])
     given = {case: prepare(case, args, world) for case in args.cases}
-    if DEVICE == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if DEVICE == "cuda" else "gloo")
-    rank = distributed.get_rank()
+    rank, _ = join()
     for case, (cfg, batches) in given.items():
         init_default_scope(CASES[case][0])
         if world > 1:

@@ -12,12 +12,11 @@ and UperNet at each of these sizes.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from backbones_gpu import compile_kernels, failed_parity, speed_table, time_passes
+from backbones_gpu import compile_kernels, failed_parity, keep_rows, speed_table, time_passes
 from common import DEVICE, ROOT, clean, parser, save
 
 import mmmamba.detection  # noqa: F401  # isort: skip  (before mmseg: mmcv's operators)
@@ -88,10 +87,8 @@ def main() -> None:
     print("\n".join(wrong.values()))
     table, more = speed_table(), {}
     if args.keep:
-        kept = json.loads(args.keep.read_text(encoding="utf-8"))
-        more["before"] = kept["about"]
-        sizes = [OURS[name][1][-2:] for name in args.models]
-        table.rows += [r for r in kept["tables"]["speed"] if tuple(r["input"][-2:]) not in sizes]
+        now = [list(OURS[name][1][-2:]) for name in args.models]
+        more = keep_rows(table, args.keep, lambda row: row["input"][-2:] not in now)
     for name in args.models:
         config, shape = ours(name)
         batch, _, *side = shape

@@ -55,7 +55,8 @@ def shipped_files_read_once() -> Iterator[None]:
         path = Path(filename).resolve()
         if not path.is_relative_to(folder):
             return read(filename, *args, **kwargs)
-        key = path, args, tuple(kwargs.items())
+        # As it was written, too: the text of a config names its files so.
+        key = path, filename, args, tuple(kwargs.items())
         if key not in kept:
             kept[key] = read(filename, *args, **kwargs)
         return deepcopy(kept[key])
