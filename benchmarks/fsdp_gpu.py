@@ -27,14 +27,13 @@ from typing import Any, NamedTuple
 
 import torch
 from common import DEVICE, GIB, ROOT, Column, Table, clean, parser, peak_gib, save, verdict
-from ddp_gpu import distribute
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
-from processes import Processes, join, tell
+from processes import Processes, distribute, join, tell
 from scaling_gpu import drawn_batches
 from torch import distributed, nn
 from training_step_gpu import build, step, time_steps

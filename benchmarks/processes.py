@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 from common import DEVICE
-from torch import distributed
+from mmengine.model import MMDistributedDataParallel
+from torch import distributed, nn
 
 TOLD = "BENCHMARK_ROWS"
 """In the environment: the file that rows are told by."""
@@ -26,6 +27,12 @@ def join() -> tuple[int, int]:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group("nccl" if DEVICE == "cuda" else "gloo")
     return distributed.get_rank(), distributed.get_world_size()
+
+
+def distribute(model: nn.Module) -> MMDistributedDataParallel:
+    """A model whose gradients the processes exchange, as `Runner` makes it."""
+    devices = [torch.cuda.current_device()] if DEVICE == "cuda" else None
+    return MMDistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
 
 def tell(row: dict[str, Any]) -> None:

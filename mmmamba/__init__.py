@@ -18,7 +18,7 @@ compat.find_mmseg()
 compat.leave_language_models_out()
 
 # Imported for what they register.
-from .engine import fsdp, reliability  # noqa: F401
+from .engine import fsdp, merged_groups, reliability  # noqa: F401
 from .engine.hooks import graphs  # noqa: F401
 from .engine.log import forward_to_mmengine
 from .models.backbones import create_backbone, list_backbones

@@ -9,6 +9,6 @@ from .config.modules import need_mmpretrain
 need_mmpretrain()
 
 from . import models  # noqa: F401
-from .engine import layer_decay, merged_groups  # noqa: F401
+from .engine import layer_decay  # noqa: F401
 from .engine.hooks import mesa  # noqa: F401
 from .models import classification  # noqa: F401

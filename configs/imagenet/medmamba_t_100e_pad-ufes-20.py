@@ -32,7 +32,7 @@ val_dataloader = dict(dataset=dict(data_root=data_root, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(_delete_=True, type="Adam", lr=1e-4),
+    optimizer=dict(_delete_=True, type="Adam", fused=True, lr=1e-4),
     paramwise_cfg=None,
     clip_grad=None,
 )

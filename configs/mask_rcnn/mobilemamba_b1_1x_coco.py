@@ -20,7 +20,7 @@ model = dict(
 optim_wrapper = dict(
     _delete_=True,
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=2e-4, weight_decay=0.05),
+    optimizer=dict(type="AdamW", fused=True, lr=2e-4, weight_decay=0.05),
     clip_grad=dict(max_norm=0.1),
 )
 # Constant for the first half of the 12 epochs, then a cosine.

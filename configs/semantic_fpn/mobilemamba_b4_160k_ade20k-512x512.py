@@ -19,7 +19,8 @@ model = dict(
 optim_wrapper = dict(
     _delete_=True,
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=1.2e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    constructor="MergedOptimWrapperConstructor",
+    optimizer=dict(type="AdamW", fused=True, lr=1.2e-4, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(custom_keys={"decode_head": dict(lr_mult=10.0)}),
 )
 # Constant for the first half, then a cosine.

@@ -27,6 +27,7 @@ from .watch import State, Watch
 
 logger = logging.getLogger("mmmamba")
 
+SYNCED = "SyncBatchNorm's statistics travel between processes, which a graph does not capture"
 SHARE = 0.5
 """Graphs may take this share of the memory that is free when the first of them is captured."""
 
@@ -42,9 +43,10 @@ def graph_model(model: nn.Module, graphs: int | str = "auto") -> nn.Module:
     A size of batch and images is captured when it comes again. With "auto" it is left in eager mode
     where the GPU does not wait for Python; sizes that come rarely are let go, and all graphs take
     at most half of the memory that was free. Where a pass cannot be replayed it runs in eager mode,
-    and the log says why, each reason once: hooks inside the model, `with_cp`, statistics over
-    several processes, images that require gradients, a forward pass before the backward pass of the
-    one before. On a CPU nothing changes.
+    and the log says why, each reason once: hooks inside the model, `with_cp`, images that require
+    gradients, a forward pass before the backward pass of the one before. Heads that train with
+    statistics over several processes run in eager mode behind graphs of backbone and neck, and so
+    does all else behind the backbone's where the neck has such. On a CPU nothing changes.
 
     Settings that Python holds, such as the precision of float32 products, stay as captured.
     Parameters that only an unused output depends on get gradients of zero instead of none.
@@ -73,7 +75,7 @@ def graph_model(model: nn.Module, graphs: int | str = "auto") -> nn.Module:
 
 def ungraph_model(model: nn.Module) -> nn.Module:
     """Undo `graph_model` and let the graphs' memory go; a model without graphs stays as it is."""
-    graphs = _graphs_of(_subject(model))
+    graphs = _graphs_of(model)
     if graphs is not None:
         graphs.part.give_back()
         take_replays(graphs.part.model)
@@ -99,17 +101,31 @@ def attach(model: nn.Module, graphs: int | str, recorder: Recorder) -> Graphs:
 
 
 def _subject(model: nn.Module) -> nn.Module:
-    """The model itself, or its backbone where nobody knows what else it does with images."""
+    """The model itself, or its backbone.
+
+    That is where nobody knows what else the model does with images, and where what its neck does
+    cannot be captured.
+    """
     backbone = getattr(model, "backbone", None)
-    known = callable(getattr(model, "extract_feat", None)) or not isinstance(backbone, nn.Module)
-    return model if known else backbone
+    if not isinstance(backbone, nn.Module):
+        return model
+    neck = getattr(model, "neck", None)
+    known = callable(getattr(model, "extract_feat", None))
+    return model if known and not (isinstance(neck, nn.Module) and _synced(neck)) else backbone
+
+
+def _synced(module: nn.Module) -> bool:
+    """Whether a module takes statistics from several processes while it trains."""
+    several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return several and any(isinstance(part, nn.SyncBatchNorm) for part in module.modules())
 
 
 def _graphs_of(model: nn.Module) -> Graphs | None:
-    for name in ("extract_feat", "forward"):
-        found = model.__dict__.get(name)
-        if isinstance(found, Graphs):
-            return found
+    for module in (model, getattr(model, "backbone", None)):
+        for name in ("extract_feat", "forward"):
+            found = getattr(module, "__dict__", {}).get(name)
+            if isinstance(found, Graphs):
+                return found
     return None
 
 
@@ -122,9 +138,9 @@ class _Mode:
         self.heads: list[str] = []
         self.state: State | None = None
 
-    def look(self, part: StaticPart, heads: list[str], training: bool) -> None:
+    def look(self, part: StaticPart, heads: list[str]) -> None:
         """Watch what the static part consists of now; what was captured of another goes."""
-        self.watch, self.heads = Watch(part.roots(training), part.run_around()), heads
+        self.watch, self.heads = Watch(part.roots(heads), part.run_around()), heads
         self.sizes.captured.clear()
         self.state = None
 
@@ -221,10 +237,10 @@ class Graphs:
 
     def _cannot(self, x: Tensor, mode: _Mode, training: bool) -> str:
         """Why a pass is not to be replayed."""
-        heads = self.part.asked(training) if self.heads_too else []
+        heads = self._heads(training)
         if mode.watch is None or heads != mode.heads:
             # Which heads take the maps shows in the first pass.
-            mode.look(self.part, heads, training)
+            mode.look(self.part, heads)
         assert mode.watch is not None
         if x.requires_grad:
             return "the images require gradients"
@@ -239,9 +255,19 @@ class Graphs:
             self._log(f"{mode.state.changes(state)}: graphs are captured anew")
             self.forget()
             mode = self.modes[training]
-            mode.look(self.part, heads, training)
+            mode.look(self.part, heads)
         mode.state = state
         return ""
+
+    def _heads(self, training: bool) -> list[str]:
+        """Names of the heads that are captured with the maps."""
+        if not self.heads_too:
+            return []
+        asked = self.part.asked(training)
+        synced = [name for name in asked if training and _synced(self.part.head(name))]
+        if synced:
+            self._log_once(SYNCED, f"behind graphs, {' and '.join(synced)} train")
+        return [name for name in asked if name not in synced]
 
     def _capture(self, x: Tensor, key: tuple, mode: _Mode, training: bool) -> Captured | None:
         """A recording of this size, or None where there can be none."""
@@ -301,10 +327,13 @@ class Graphs:
 
     def _tell(self, x: Tensor, reason: str) -> Maps:
         """A plain pass, where a graph was to be expected; each reason is told once."""
+        self._log_once(reason, "such passes run")
+        return self._eager(x)
+
+    def _log_once(self, reason: str, what: str) -> None:
         if reason not in self.told:
             self.told.add(reason)
-            self._log(f"{reason}: such passes run in eager mode")
-        return self._eager(x)
+            self._log(f"{reason}: {what} in eager mode")
 
     def _log_capture(self, x: Tensor, training: bool, first: bool, seconds: float) -> None:
         what = "training" if training else "prediction"
@@ -334,9 +363,8 @@ def _refused(watch: Watch, training: bool) -> str:
     """Why no capture of a model could be right."""
     if training and watch.any("with_cp"):
         return "with_cp=True: what a backward pass computes again cannot be captured"
-    several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-    if training and several and watch.holds(nn.SyncBatchNorm):
-        return "SyncBatchNorm's statistics travel between processes, which a graph does not capture"
+    if training and any(map(_synced, watch.roots)):
+        return SYNCED
     return ""
 
 

@@ -76,18 +76,22 @@ class StaticPart:
         self._maps = [weakref.ref(x) for x in _listed(maps)]
         self._outputs = outputs or {}
 
-    def roots(self, training: bool) -> list[nn.Module]:
-        """Modules that the static part consists of, as far as is known."""
+    def head(self, name: str) -> nn.Module:
+        """A head by the name that `asked` gives it."""
+        return self._heads[name]
+
+    def roots(self, heads: Iterable[str]) -> list[nn.Module]:
+        """Modules that the static part consists of with these heads, as far as is known."""
         if self.whole:
             return [self.model]
-        asked = self._asked[training]
-        unasked = {id(head) for name, head in self._heads.items() if name not in asked}
+        left_out = self._heads.keys() - set(heads)
+        others = {id(self._heads[name]) for name in left_out}
         found: list[nn.Module] = []
         for name, child in self.model.named_children():
             if isinstance(child, nn.ModuleList):
-                found += [part for part in child if id(part) not in unasked]
+                found += [part for part in child if id(part) not in others]
             # What is called a head and takes more than maps, such as regions, is called later.
-            elif id(child) not in unasked and (name in self._heads or not name.endswith("head")):
+            elif id(child) not in others and (name in self._heads or not name.endswith("head")):
                 found.append(child)
         return found
 

@@ -56,7 +56,8 @@ class Watch:
     """
 
     def __init__(self, roots: Iterable[nn.Module], hooked: Sequence[nn.Module] = ()):
-        modules = list(dict.fromkeys(chain.from_iterable(root.modules() for root in roots)))
+        self.roots = list(roots)
+        modules = list(dict.fromkeys(chain.from_iterable(root.modules() for root in self.roots)))
         self._modules = modules
         self._children = [m._modules for m in modules if m._modules]
         tensors = [*(m._parameters for m in modules), *(m._buffers for m in modules)]
@@ -92,7 +93,3 @@ class Watch:
     def any(self, attribute: str) -> bool:
         """Whether this attribute of a module is true."""
         return any(getattr(module, attribute, False) for module in self._modules)
-
-    def holds(self, kind: type[nn.Module]) -> bool:
-        """Whether a module is of this class."""
-        return any(isinstance(module, kind) for module in self._modules)

@@ -9,6 +9,7 @@ from mmengine.model import BaseDataPreprocessor
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from ..models.segmentors.quick_losses import quick_losses, slow_losses
 from .late_hub import LateHub, read_at_once, read_late
 from .optimizers import with_gradients, wrappers_of
 from .sharding import whole
@@ -18,7 +19,8 @@ class RunAhead:
     """Takes the waits out of a model's `train_step`, until it is undone.
 
     Losses and the norm of clipped gradients are read one step later, or when somebody asks the hub
-    for them; images travel to the GPU without being waited for, where they lie in pinned memory.
+    for them; images travel to the GPU without being waited for, where they lie in pinned memory;
+    mmseg's heads count right pixels without reading back how many there are (`quick_losses`).
 
     Args:
         wrapper: MMEngine's, or a dictionary of several.
@@ -27,7 +29,7 @@ class RunAhead:
 
     def __init__(self, model: nn.Module, wrapper: Any, hub: MessageHub):
         self.hub, self.wrappers = read_late(hub), list(wrappers_of(wrapper).values())
-        self.preprocessors = []
+        self.heads, self.preprocessors = quick_losses(model), []
         for one in self.wrappers:
             _clip_without_reading(one, self.hub)
         for module in model.modules():
@@ -43,6 +45,7 @@ class RunAhead:
         """Read what is on its way, and leave all as it was."""
         for one in self.wrappers:
             one.__dict__.pop("_clip_grad", None)
+        slow_losses(self.heads)
         for module in self.preprocessors:
             module._non_blocking = False
         read_at_once(self.hub)

@@ -14,7 +14,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils.checkpoint import checkpoint
 
 from mmmamba.acceleration.errors import GraphError
-from mmmamba.acceleration.graphs import Graphs, attach, graph_model, ungraph_model
+from mmmamba.acceleration.graphs import Graphs, _subject, attach, graph_model, ungraph_model
 
 from .again import Again
 from .graphed_passes import (
@@ -207,21 +207,63 @@ def test_no_capture_where_results_could_differ(caplog: pytest.LogCaptureFixture)
     step(graphed, image(*A))
     with pytest.raises(GraphError, match="VMamba: with_cp=True.*graphs='off'"):
         step(graphed, image(*A))
+
+
+@pytest.fixture
+def one_of_two(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Be one of two processes; batch norms over both, of which a CPU has none, are of one."""
     dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
-    try:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(build("MambaVision"))
-        graphed, graphs = _graphed(model)
-        # `convert_sync_batchnorm` leaves CPU tensors to nobody: only the choice is looked at.
-        assert "SyncBatchNorm" in _refusal(graphs, graphed)
-    finally:
-        dist.destroy_process_group()
+    monkeypatch.setattr(nn.SyncBatchNorm, "forward", nn.BatchNorm2d.forward)
+    yield
+    dist.destroy_process_group()
 
 
-def _refusal(graphs: Graphs, model: nn.Module) -> str:
-    from mmmamba.acceleration.graphs import _refused
-    from mmmamba.acceleration.watch import Watch
+def test_statistics_of_several_processes_are_not_captured(
+    one_of_two: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    graphed, graphs = _graphed(nn.SyncBatchNorm.convert_sync_batchnorm(build("MambaVision")))
+    with caplog.at_level("INFO", "mmmamba"):
+        step(graphed, image(*A)), step(graphed, image(*A)), step(graphed, image(*A))
+    assert graphs.replayed == 0 and caplog.text.count("SyncBatchNorm's statistics travel") == 1
 
-    return _refused(Watch([model]), training=True)
+
+def test_heads_with_such_statistics_train_behind_graphs(
+    one_of_two: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    eager, graphed = (build_whole("upernet/vmamba_t_160k_ade20k-512x512") for _ in range(2))
+    graphed = nn.SyncBatchNorm.convert_sync_batchnorm(graphed)
+    graphs = attach(graphed, 1, Again())
+    x = image(2, 3, 64, 96)
+    with caplog.at_level("INFO", "mmmamba"):
+        for _ in range(3):
+            found = []
+            for model in (eager, graphed):
+                model.train().zero_grad(set_to_none=True)
+                torch.manual_seed(1)
+                found.append(losses(model, x))
+                sum(found[-1].values()).backward()
+            assert_equal(found[1], found[0], 0.0)
+            assert_equal(gradients(graphed), gradients(eager), 0.0)
+            same(predictions(graphed.eval(), x), predictions(eager.eval(), x))
+    assert graphs.replayed == 4
+    # What is predicted is of one process.
+    assert graphs.modes[True].heads == [] and graphs.modes[False].heads == ["decode_head"]
+    told = "behind graphs, decode_head and auxiliary_head train in eager mode"
+    assert caplog.text.count(told) == 1
+
+
+def test_a_neck_with_such_statistics_runs_behind_graphs_of_the_backbone(one_of_two: None) -> None:
+    model = build_whole("retinanet/efficientvmamba_t_1x_coco")
+    model.neck.bn = nn.SyncBatchNorm(1)
+    subject = _subject(model)
+    assert subject is model.backbone
+    graphs = attach(subject, 1, Again())
+    x = image(2, 3, 64, 96)
+    for _ in range(3):
+        sum(losses(model.train(), x).values()).backward()
+    assert graphs.replayed == 2
+    ungraph_model(model)
+    assert "forward" not in model.backbone.__dict__
 
 
 def _graphed(model: nn.Module, most: int | str = "auto") -> tuple[nn.Module, Graphs]:

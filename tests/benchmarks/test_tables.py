@@ -50,9 +50,9 @@ def test_records_say_what_their_numbers_come_from(path: Path) -> None:
 def test_another_number_makes_the_page_stale(tmp_path: Path, monkeypatch) -> None:
     for path in RECORDS:
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    file = tmp_path / "ddp_gpu.json"
+    file = tmp_path / "fsdp_gpu.json"
     record = json.loads(file.read_text())
-    record["tables"]["speed"][0]["ms"] += 1
+    record["tables"]["fsdp"][0]["ms"] += 1
     file.write_text(json.dumps(record))
     monkeypatch.setattr(cells, "RESULTS", tmp_path)
     assert [path.name for path in tables.stale_pages()] == ["many_gpus.md"]

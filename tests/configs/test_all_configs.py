@@ -182,6 +182,19 @@ def test_sigmas_optimizer_holds_every_parameter() -> None:
         assert decay[id(p)] == (0.01 if decays else 0), name
 
 
+def test_a_step_of_the_optimizer_takes_a_handful_of_kernels() -> None:
+    """MMEngine makes a group of each parameter, of which PyTorch then updates one after another."""
+    seen = set()
+    for file in CONFIGS.rglob("*.py"):
+        wrapper = Config.fromfile(file).get("optim_wrapper")
+        if "_base_" in file.parts or wrapper is None:
+            continue
+        seen.add(wrapper.optimizer.type)
+        assert wrapper.optimizer.get("fused") or wrapper.optimizer.type == "Lamb", file
+        assert "constructor" in wrapper or "paramwise_cfg" not in wrapper, file
+    assert seen == {"AdamW", "Adam", "SGD", "Lamb"}
+
+
 def shrink(cfg: Config) -> Config:
     """The config with its family's smallest variant and four or three narrow maps.
 

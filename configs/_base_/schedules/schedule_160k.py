@@ -4,7 +4,8 @@
 max_iters = 160_000
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
+    constructor="MergedOptimWrapperConstructor",
+    optimizer=dict(type="AdamW", fused=True, lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
     paramwise_cfg=dict(custom_keys={"norm": dict(decay_mult=0.0)}),
 )
 param_scheduler = [
