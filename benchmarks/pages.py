@@ -28,6 +28,7 @@ from cells import (
 )
 from export_pages import EXPORTS
 from learn_pages import LEARNING
+from many_gpus_pages import MANY_GPUS
 from peers import PEERS
 
 
@@ -288,40 +289,6 @@ TABLES = {
         },
         arrange=side_by_side("model", by="image", values=("ms", "gib")),
     ),
-    "ddp": Page(
-        Source("ddp_gpu", "speed"),
-        {
-            "run": text("run"),
-            "ms a step": number("ms", ".1f"),
-            "images a second": number("images", ".1f"),
-            "times one": number("times", ".2f"),
-        },
-        bold=lambda row, heading: heading == "times one" and "one model" in row["run"],
-    ),
-    "fsdp_checks": Page(
-        Source("fsdp_gpu", "checks"),
-        {
-            "model": text("case"),
-            "GPUs": number("cards"),
-            "FSDP and DDP": number("fsdp", ".1e"),
-            "DDP and itself": number("ddp", ".1e"),
-            "behind a checkpoint": number("resumed", ".1e"),
-        },
-        repeats=("model",),
-    ),
-    "fsdp": Page(
-        Source("fsdp_gpu", "fsdp"),
-        {
-            "model": text("case"),
-            "GPUs": number("cards"),
-            "way": text("way"),
-            "images a second": number("speed", ".1f"),
-            "ms a step": number("ms", ".1f"),
-            "GiB a GPU": number("gib", ".2f"),
-            "between steps": number("kept", ".2f"),
-        },
-        repeats=("model",),
-    ),
     "with_cp": Page(
         Source("with_cp_gpu", "backbones"),
         {
@@ -385,4 +352,5 @@ TABLES = {
     ),
     **EXPORTS,
     **LEARNING,
+    **MANY_GPUS,
 }

@@ -29,10 +29,12 @@ def join() -> tuple[int, int]:
     return distributed.get_rank(), distributed.get_world_size()
 
 
-def distribute(model: nn.Module) -> MMDistributedDataParallel:
-    """A model whose gradients the processes exchange, as `Runner` makes it."""
+def distribute(model: nn.Module, stock: bool = False) -> MMDistributedDataParallel:
+    """A model whose gradients the processes exchange, as our runs make it, or as MMEngine does."""
     devices = [torch.cuda.current_device()] if DEVICE == "cuda" else None
-    return MMDistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+    return MMDistributedDataParallel(
+        model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=not stock
+    )
 
 
 def tell(row: dict[str, Any]) -> None:

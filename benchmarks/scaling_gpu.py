@@ -3,11 +3,11 @@
     python benchmarks/scaling_gpu.py --data .data/coco_mini --gpus 2
 
 Mask R-CNN with VMamba-T, 2 and 4 real images of 1333 x 800 a card in their changing sizes, and
-UperNet with MambaVision-B, 4 images of 512 x 512 a card: whole steps with every loss read, from
-images in memory, bfloat16 autocast, AdamW, with CUDA graphs as by default and without. Each number
-of cards is a `torchrun` of its own. Before anything is timed, the gradients that the processes
-agree on must be the mean of those of their batches in one process. Then, by turns and several
-times over, whose median counts:
+UperNet with MambaVision-B, 4 images of 512 x 512 a card: whole steps from images in memory,
+bfloat16 autocast, AdamW; as `mmmamba train` makes them (graphs auto), and as MMEngine does (graphs
+off). Each number of cards is a `torchrun` of its own. Before anything is timed, the gradients that
+the processes agree on must be the mean of those of their batches in one process. Then, by turns and
+several times over, whose median counts:
 
 - "alone": one card trains on the batches of all, as it does where there is no other;
 - "apart": each trains on its own, and nothing is exchanged;
@@ -35,8 +35,9 @@ import torch
 from common import DEVICE, ROOT, Column, Table, clean, now, parser, peak_gib, save, verdict
 from kernels import gpu_work
 from mmengine.config import Config
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from mmengine.structures import PixelData
@@ -46,8 +47,8 @@ from torch import Tensor, distributed, nn
 from training_step_gpu import build, load_config, some_batches, step, time_steps
 
 from mmmamba.acceleration.graphs import graph_model
+from mmmamba.engine.run_ahead import RunAhead
 from mmmamba.engine.tf32 import tf32_products
-from mmmamba.models.segmentors.quick_losses import quick_losses
 
 CASES = {"mask_rcnn, 2": ("mmdet", 2), "mask_rcnn, 4": ("mmdet", 4), "upernet, 4": ("mmseg", 4)}
 """Library and images a card."""
@@ -166,14 +167,13 @@ def measure(cfg: Config, batches: list[dict], args: argparse.Namespace, graphs: 
     mine = batches[rank::world]
     clean()
     model, wrapper = build(cfg)
-    quick_losses(model)
     if DEVICE == "cpu":
         # Statistics over several processes are for GPUs alone.
         model = revert_sync_batchnorm(model)
     graph_model(model, graphs)
-    together = distribute(model)
+    together = distribute(model, stock=graphs == "off")
     apart = Alone(together)
-    run = partial(step, together, wrapper)
+    run = stepper(together, wrapper, graphs)
     time_steps(run, cycle(mine), 0, OFTEN * SIZES)
     row = dict(gib=peak_gib())
     row["parameters"] = sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
@@ -181,15 +181,15 @@ def measure(cfg: Config, batches: list[dict], args: argparse.Namespace, graphs: 
     if rank == 0:
         single, its_wrapper = build(cfg)
         single = revert_sync_batchnorm(single)
-        quick_losses(single)
         graph_model(single, graphs)
-        one = partial(step, single, its_wrapper)
+        one = stepper(single, its_wrapper, graphs)
         time_steps(one, cycle(batches), 0, OFTEN * len(batches))
     distributed.barrier(group=waiting)
-    found: dict[str, list] = dict(alone=[], apart=[], in_step=[], ms=[])
+    found: dict[str, list] = dict(alone=[], batches=[], apart=[], in_step=[], ms=[])
     for _ in range(args.rounds):
         if rank == 0:
-            found["alone"].append(each_ms(one, batches))
+            found["alone"].append(time_steps(one, cycle(batches), 0, len(batches)))
+            found["batches"].append(each_ms(one, batches))
         distributed.barrier(group=waiting)
         with apart():
             found["apart"].append(time_steps(run, cycle(mine), 0, SIZES))
@@ -198,13 +198,28 @@ def measure(cfg: Config, batches: list[dict], args: argparse.Namespace, graphs: 
         found["ms"].append(time_steps(run, cycle(mine), 0, SIZES))
         distributed.barrier(group=waiting)
     if rank == 0:
-        row["batches"] = [statistics.median(times) for times in zip(*found["alone"])]
-        row["alone"] = statistics.mean(row["batches"])
+        row["batches"] = [statistics.median(times) for times in zip(*found["batches"])]
+        row["alone"] = statistics.median(found["alone"])
     for name in ("apart", "in_step", "ms"):
         mean = torch.tensor(statistics.median(found[name]))
         distributed.all_reduce(mean, group=waiting)
         row[name] = mean.item() / world
     return row
+
+
+def stepper(model: nn.Module, wrapper: OptimWrapper, graphs: str) -> Callable[[dict], object]:
+    """A training step as in `mmmamba train`, or without graphs as MMEngine makes it."""
+    if graphs == "off":
+        return partial(step, model, wrapper)
+    hub = MessageHub.get_instance(f"steps of {id(model)}")
+    ahead = RunAhead(model, wrapper, hub)
+
+    def run(batch: dict) -> None:
+        for name, value in model.train_step(batch, wrapper).items():
+            hub.update_scalar(f"train/{name}", value)
+        ahead.end_step()
+
+    return run
 
 
 def each_ms(run: Callable[[dict], object], batches: Sequence[dict]) -> list[float]:
@@ -318,7 +333,6 @@ def main() -> int:
     for row in projected(table.rows):
         later.add(**row)
     later.show()
-    save(args.out, table, later)
     return verdict([*failed, *missed(table.rows)], "scales as wanted")
 
 

@@ -13,6 +13,7 @@ from ..models.segmentors.quick_losses import quick_losses, slow_losses
 from .late_hub import LateHub, read_at_once, read_late
 from .optimizers import with_gradients, wrappers_of
 from .sharding import whole
+from .synced_norms import leave_counts_unread, read_counts
 
 
 class RunAhead:
@@ -20,7 +21,8 @@ class RunAhead:
 
     Losses and the norm of clipped gradients are read one step later, or when somebody asks the hub
     for them; images travel to the GPU without being waited for, where they lie in pinned memory;
-    mmseg's heads count right pixels without reading back how many there are (`quick_losses`).
+    mmseg's heads count right pixels without reading back how many there are (`quick_losses`), and
+    batch norms over several processes their images (`leave_counts_unread`).
 
     Args:
         wrapper: MMEngine's, or a dictionary of several.
@@ -29,7 +31,8 @@ class RunAhead:
 
     def __init__(self, model: nn.Module, wrapper: Any, hub: MessageHub):
         self.hub, self.wrappers = read_late(hub), list(wrappers_of(wrapper).values())
-        self.heads, self.preprocessors = quick_losses(model), []
+        self.heads, self.norms = quick_losses(model), leave_counts_unread(model)
+        self.preprocessors = []
         for one in self.wrappers:
             _clip_without_reading(one, self.hub)
         for module in model.modules():
@@ -46,6 +49,7 @@ class RunAhead:
         for one in self.wrappers:
             one.__dict__.pop("_clip_grad", None)
         slow_losses(self.heads)
+        read_counts(self.norms)
         for module in self.preprocessors:
             module._non_blocking = False
         read_at_once(self.hub)

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from ..errors import UsageError
@@ -21,6 +20,7 @@ from ..exporting.files import format_of
 from ..exporting.flags import refuse_flags
 from . import reliability
 from .bare_model import bare_model
+from .ddp import choose_ddp
 from .file_tests import check_classes, use_file
 from .fsdp import refuse_other_fsdp
 from .hooks.bad_data import check_data_of
@@ -309,8 +309,7 @@ def _before_building(cfg: Config) -> None:
     refuse_other_fsdp(cfg)
     if reliability.restarts_of(cfg):
         reliability.meet_again(cfg)
-    if cfg.launcher == "pytorch" and _device().type == "cpu":
-        _distribute_without_gpu(cfg)
+    choose_ddp(cfg, _device())
     if _device().type == "cpu":
         # There is nothing to pin memory for, which PyTorch would warn of.
         for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
@@ -320,20 +319,6 @@ def _before_building(cfg: Config) -> None:
         # MMEngine hands out the visualizer of that name that an earlier run in this process made,
         # of whatever class.
         cfg.visualizer.name = f"visualizer_{next(_RUNS)}"
-
-
-def _distribute_without_gpu(cfg: Config) -> None:
-    """MMEngine's own start of several processes picks a CUDA device for each."""
-    print_log("no GPU: the processes run on the CPU and talk through gloo", logger="current")
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("gloo")
-    # As MMEngine wraps by itself, but for `device_ids`, where it names a GPU.
-    cfg.model_wrapper_cfg = dict(
-        type="MMDistributedDataParallel",
-        device_ids=None,
-        broadcast_buffers=False,
-        find_unused_parameters=cfg.get("find_unused_parameters", False),
-    )
 
 
 def _look_at(runner: Runner, skip_bad_data: bool) -> None:

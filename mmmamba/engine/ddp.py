@@ -1,0 +1,41 @@
+"""How the processes of a run exchange gradients."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+
+def choose_ddp(cfg: Config, device: torch.device) -> None:
+    """Name DDP and its settings in a config of several processes, where it names no wrapper.
+
+    Gradients lie in the memory that they are exchanged in: they are the same, and need not be
+    copied back, nor be held twice.
+
+    Args:
+        device: of the model.
+    """
+    if cfg.launcher == "none":
+        return
+    if device.type == "cpu" and cfg.launcher == "pytorch":
+        _meet_without_gpu()
+    elif cfg.get("model_wrapper_cfg") or cfg.get("runner_type") == "FSDPRunner":
+        return
+    # As MMEngine wraps by itself, but for where gradients lie.
+    cfg.model_wrapper_cfg = dict(
+        type="MMDistributedDataParallel",
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get("find_unused_parameters", False),
+        gradient_as_bucket_view=True,
+    )
+    if device.type == "cpu":
+        # It would name a GPU.
+        cfg.model_wrapper_cfg.device_ids = None
+
+
+def _meet_without_gpu() -> None:
+    """MMEngine's own start of several processes picks a CUDA device for each."""
+    print_log("no GPU: the processes run on the CPU and talk through gloo", logger="current")
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")

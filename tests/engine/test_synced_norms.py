@@ -1,0 +1,60 @@
+"""Batch norms over several processes do not wait for the GPU, and compute the same."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from mmmamba.engine.ddp import choose_ddp
+from mmmamba.engine.synced_norms import leave_counts_unread, read_counts
+
+from ..torchrun import torchrun
+
+
+def test_none_but_heads_of_regions_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def forward(self: nn.Module, x: Tensor) -> Tensor:
+        asked.append(torch.cuda.is_current_stream_capturing())
+        return x
+
+    monkeypatch.setattr(nn.SyncBatchNorm, "forward", forward)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    model = nn.ModuleDict(dict(neck=nn.SyncBatchNorm(1), roi_head=nn.SyncBatchNorm(1)))
+    own = torch.cuda.is_current_stream_capturing
+    norms = leave_counts_unread(model)
+    assert norms == [model["neck"]]
+    for name in ("neck", "roi_head"):
+        model[name](torch.ones(1))
+    read_counts(norms)
+    model["neck"](torch.ones(1))
+    assert asked == [True, False, False] and torch.cuda.is_current_stream_capturing is own
+
+
+@pytest.mark.slow
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_statistics_and_gradients_are_pytorchs() -> None:
+    torchrun("tests/engine/synced_norms_run.py", gpus=True)
+
+
+def test_ddp_holds_gradients_where_they_are_exchanged() -> None:
+    gpu = torch.device("cuda")
+    cfg = Config(dict(launcher="slurm", find_unused_parameters=True))
+    choose_ddp(cfg, gpu)
+    assert cfg.model_wrapper_cfg == dict(
+        type="MMDistributedDataParallel",
+        broadcast_buffers=False,
+        find_unused_parameters=True,
+        gradient_as_bucket_view=True,
+    )
+    for settings in (
+        dict(launcher="none"),
+        dict(launcher="pytorch", runner_type="FSDPRunner"),
+        dict(launcher="pytorch", model_wrapper_cfg=dict(type="Own")),
+    ):
+        cfg = Config(settings)
+        choose_ddp(cfg, gpu)
+        assert cfg.to_dict() == settings
