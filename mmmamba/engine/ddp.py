@@ -18,20 +18,23 @@ def choose_ddp(cfg: Config, device: torch.device) -> None:
     """
     if cfg.launcher == "none":
         return
-    if device.type == "cpu" and cfg.launcher == "pytorch":
-        _meet_without_gpu()
-    elif cfg.get("model_wrapper_cfg") or cfg.get("runner_type") == "FSDPRunner":
-        return
     # As MMEngine wraps by itself, but for where gradients lie.
-    cfg.model_wrapper_cfg = dict(
+    made = dict(
         type="MMDistributedDataParallel",
         broadcast_buffers=False,
         find_unused_parameters=cfg.get("find_unused_parameters", False),
         gradient_as_bucket_view=True,
     )
-    if device.type == "cpu":
+    if device.type == "cpu" and cfg.launcher == "pytorch":
+        _meet_without_gpu()
         # It would name a GPU.
-        cfg.model_wrapper_cfg.device_ids = None
+        cfg.model_wrapper_cfg = dict(made, device_ids=None)
+        return
+    named = cfg.get("model_wrapper_cfg") or {}
+    # The resolved config of an earlier run names what was made here.
+    ours = named.keys() - {"device_ids"} in (set(), made.keys())
+    if ours and cfg.get("runner_type") != "FSDPRunner":
+        cfg.model_wrapper_cfg = made
 
 
 def _meet_without_gpu() -> None:

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
+from ..config.quick_optimizer import quicken_optimizer
 from ..errors import UsageError
 from ..evaluation.classification import count_confusion
 from ..evaluation.expected import check_expected, compare, print_comparison
@@ -97,6 +98,7 @@ def train(
     add_pictures(cfg, off=not pictures)
     add_trackers(cfg, log_to)
     add_run_ahead(cfg)
+    quicken_optimizer(cfg.get("optim_wrapper") or {})
     # On a CPU `auto` does nothing.
     if graphs != "auto" or device.type == "cuda":
         add_graphs(cfg, graphs)

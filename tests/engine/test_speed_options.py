@@ -16,7 +16,8 @@ from mmmamba.engine.runs import open_run
 from mmmamba.errors import UsageError
 
 from ..tools.conftest import TINY, TINY_SEG
-from .tiny_models import SPEC
+from .tiny_models import SPEC, toy
+from .tiny_runs import last, train
 
 CPU = torch.device("cpu")
 needs_cpu = pytest.mark.skipif(
@@ -139,3 +140,14 @@ def test_training_on_a_cpu_is_as_it_was(trained, monkeypatch) -> None:
     assert tf32 is None and skip_bad_data is False
     assert not any("Graph" in hook["type"] for hook in cfg.get("custom_hooks") or [])
     assert "tf32" not in cfg.env_cfg
+
+
+def test_training_updates_few_groups_by_one_kernel(tmp_path: Path) -> None:
+    cfg = toy(tmp_path)
+    cfg.optim_wrapper.optimizer.weight_decay = 0.1
+    cfg.optim_wrapper.paramwise_cfg = dict(bias_decay_mult=0.0)
+    assert train(cfg) == 0
+    groups = last(cfg)["optimizer"]["param_groups"]
+    # Of six parameters, weights and biases.
+    assert [len(group["params"]) for group in groups] == [3, 3]
+    assert all(group["fused"] for group in groups)

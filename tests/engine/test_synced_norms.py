@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mmengine.config import Config
 from torch import Tensor, nn
 
-from mmmamba.engine.ddp import choose_ddp
 from mmmamba.engine.synced_norms import leave_counts_unread, read_counts
 
 from ..torchrun import torchrun
@@ -38,23 +36,3 @@ def test_none_but_heads_of_regions_read_back(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
 def test_statistics_and_gradients_are_pytorchs() -> None:
     torchrun("tests/engine/synced_norms_run.py", gpus=True)
-
-
-def test_ddp_holds_gradients_where_they_are_exchanged() -> None:
-    gpu = torch.device("cuda")
-    cfg = Config(dict(launcher="slurm", find_unused_parameters=True))
-    choose_ddp(cfg, gpu)
-    assert cfg.model_wrapper_cfg == dict(
-        type="MMDistributedDataParallel",
-        broadcast_buffers=False,
-        find_unused_parameters=True,
-        gradient_as_bucket_view=True,
-    )
-    for settings in (
-        dict(launcher="none"),
-        dict(launcher="pytorch", runner_type="FSDPRunner"),
-        dict(launcher="pytorch", model_wrapper_cfg=dict(type="Own")),
-    ):
-        cfg = Config(settings)
-        choose_ddp(cfg, gpu)
-        assert cfg.to_dict() == settings

@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from ...config.quick_optimizer import quicken_optimizer
 from ..backbones import list_backbones
 from ..backbones.factory import family_of
 from .families import Family, backbone_arguments, family_rules
@@ -23,8 +24,6 @@ USUAL = {
     "segmentor": (dict(type="AdamW", lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01), 16),
 }
 """Optimizer by task, and the images of a step that its rate is for: those of `configs/_base_`."""
-FUSED = ("AdamW", "Adam", "SGD")
-"""Optimizers that PyTorch has a kernel for."""
 WARM_UP = 1500
 """Steps of a segmentor, whose recipes for SGD have none."""
 OF_OTHERS = ("absolute_pos_embed", "relative_position_bias_table", "pos_block", "backbone.")
@@ -61,7 +60,7 @@ def compose(base: Config, arch: str) -> Config:
     cfg.param_scheduler = list(_whole(schedulers, cfg.get("train_cfg") or {}))
     if cfg.get("optim_wrapper"):
         _set_optimizer(cfg, arch, task, old)
-        _launch_little(cfg.optim_wrapper)
+        quicken_optimizer(cfg.optim_wrapper)
     _sync_norms(cfg.model)
     if cfg.get("load_from"):
         # A whole model with the old backbone.
@@ -105,16 +104,6 @@ def _set_optimizer(cfg: Config, arch: str, task: str, old: str | None) -> None:
     if "Decay" in str(wrapper.get("constructor")):
         # It counts the old backbone's layers.
         wrapper.pop("constructor")
-
-
-def _launch_little(wrapper: dict) -> None:
-    """Have a step of the optimizer take a handful of kernels: the same step as with thousands."""
-    optimizer = wrapper["optimizer"]
-    if optimizer["type"] in FUSED and "foreach" not in optimizer:
-        optimizer.setdefault("fused", True)
-    plain = wrapper.get("constructor") in (None, "DefaultOptimWrapperConstructor")
-    if plain and wrapper.get("paramwise_cfg"):
-        wrapper["constructor"] = "MergedOptimWrapperConstructor"
 
 
 def _take_usual(cfg: Config, task: str) -> None:

@@ -76,6 +76,14 @@ def test_another_optimizer() -> None:
         check_optimizer(held, wrapped(network, "AdamW fused"), network, "file.pth")
 
 
+def test_a_group_for_each_parameter_as_other_programs_make_them() -> None:
+    network = model()
+    each = OptimWrapper(torch.optim.Adam([dict(params=[p]) for p in network.parameters()]))
+    held = stepped(each, network)
+    with pytest.raises(UsageError, match="constructor=DefaultOptimWrapperConstructor"):
+        check_optimizer(held, wrapped(network, "Adam"), network, "file.pth")
+
+
 def test_several_optimizers() -> None:
     network = model()
 

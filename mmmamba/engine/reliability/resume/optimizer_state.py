@@ -120,6 +120,12 @@ def _scaler_faults(held: State, scaler: Any) -> Iterator[str]:
         )
 
 
+ALONE = (
+    ". It has a group for each parameter, as other programs make them: go on with --cfg-options "
+    "optim_wrapper.constructor=DefaultOptimWrapperConstructor"
+)
+
+
 def _group_faults(groups: list, optimizer: Optimizer) -> Iterator[str]:
     """The groups hold as many parameters as ours, each once, and settings of the same kinds."""
     for group in groups:
@@ -129,7 +135,8 @@ def _group_faults(groups: list, optimizer: Optimizer) -> Iterator[str]:
     theirs = [len(group["params"]) for group in groups]
     ours = [len(group["params"]) for group in optimizer.param_groups]
     if theirs != ours:
-        yield f"it is for {_groups(theirs)}, here there are {_groups(ours)}"
+        each_alone = set(theirs) == {1} and sum(theirs) == sum(ours)
+        yield f"it is for {_groups(theirs)}, here there are {_groups(ours)}" + ALONE * each_alone
         return
     indices = _indices(groups)
     if not all(type(index) is int for index in indices) or len({*indices}) < len(indices):
