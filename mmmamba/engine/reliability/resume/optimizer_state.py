@@ -46,6 +46,10 @@ WITHOUT_NUMBERS = (
     ValueError,
 )
 """What the step of an optimizer may raise that looks at values and finds none."""
+ALONE = (
+    ". It has a group for each parameter, as other programs make them: go on with --cfg-options "
+    "optim_wrapper.constructor=DefaultOptimWrapperConstructor"
+)
 Names = Mapping[int, str]
 """What parameters are called in the model, by their `id`."""
 
@@ -118,12 +122,6 @@ def _scaler_faults(held: State, scaler: Any) -> Iterator[str]:
             "current",
             30,
         )
-
-
-ALONE = (
-    ". It has a group for each parameter, as other programs make them: go on with --cfg-options "
-    "optim_wrapper.constructor=DefaultOptimWrapperConstructor"
-)
 
 
 def _group_faults(groups: list, optimizer: Optimizer) -> Iterator[str]:
