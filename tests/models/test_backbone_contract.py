@@ -15,6 +15,8 @@ from mmmamba.ops.selective_scan.dispatch import BACKENDS
 
 FAMILIES = {family.__name__: family for family in MambaBackbone.families()}
 every_family = pytest.mark.parametrize("family", FAMILIES)
+VARIED = ("VMamba", "MambaVision", "VSSD", "Vim", "MambaYOLOBackbone")
+"""Families unlike each other: a compiler takes a CPU five seconds each."""
 
 
 def tiny(family: str, **overrides) -> MambaBackbone:
@@ -169,7 +171,10 @@ def test_copies_and_files(family, tmp_path):
         assert_same(other(image()), want)
 
 
-@every_family
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(name, marks=() if name in VARIED else pytest.mark.slow) for name in FAMILIES],
+)
 def test_compiles(family):
     # Each family is one more class that a trunk's `forward` is compiled for, of eight at most.
     torch._dynamo.reset()

@@ -14,6 +14,7 @@ from .interpreter import inside
 from .second_order import assert_second_order_equal
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
+slow = pytest.mark.slow
 pytest.importorskip("triton")
 
 ROUTES = ("row", "column_reversed")
@@ -98,7 +99,11 @@ def outputs(function, given: ScanBranch, low: bool = False, **options) -> list[t
 
 @inside
 @pytest.mark.parametrize(
-    ("d_state", "bias", "sliced"), [(1, True, False), (1, False, True), (2, True, True)]
+    ("d_state", "bias", "sliced"),
+    [
+        (1, False, True),
+        *(pytest.param(*x, marks=slow) for x in ((1, True, False), (2, True, True))),
+    ],
 )
 def test_equals_its_parts(kernels, d_state, bias, sliced):
     given = make(d_state, bias, sliced)
@@ -107,7 +112,7 @@ def test_equals_its_parts(kernels, d_state, bias, sliced):
 
 
 @inside
-@pytest.mark.parametrize("feeds_linear", [True, False])
+@pytest.mark.parametrize("feeds_linear", [True, pytest.param(False, marks=slow)])
 def test_under_autocast(kernels, feeds_linear):
     given = make()
     options = dict(low=True, feeds_linear=feeds_linear)

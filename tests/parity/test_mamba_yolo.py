@@ -77,7 +77,7 @@ def worst(got: dict[str, torch.Tensor], want: dict[str, dict]) -> dict[str, floa
     }
 
 
-@pytest.mark.parametrize("scale", ["t", "b", "l"])
+@pytest.mark.parametrize("scale", ["t", "b", pytest.param("l", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_outputs(scale: str, dtype: torch.dtype) -> None:
     case = recipe.load_case(f"mamba_yolo/mamba_yolo_{scale}.json")
