@@ -6,6 +6,8 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from .fsdp import NAME as FSDP
+
 
 def choose_ddp(cfg: Config, device: torch.device) -> None:
     """Name DDP and its settings in a config of several processes, where it names no wrapper.
@@ -33,7 +35,7 @@ def choose_ddp(cfg: Config, device: torch.device) -> None:
     named = cfg.get("model_wrapper_cfg") or {}
     # The resolved config of an earlier run names what was made here.
     ours = named.keys() - {"device_ids"} in (set(), made.keys())
-    if ours and cfg.get("runner_type") != "FSDPRunner":
+    if ours and cfg.get("runner_type") != FSDP:
         cfg.model_wrapper_cfg = made
 
 

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 
 from ..errors import UsageError
+from ..ops.tf32 import float32_products
 
 logger = logging.getLogger("mmmamba")
 
@@ -56,13 +57,9 @@ def tf32_products(on: bool | None) -> Iterator[None]:
     if on is None:
         yield
         return
-    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = products.allow_tf32, convolutions.allow_tf32
-    products.allow_tf32 = convolutions.allow_tf32 = on
-    logger.info(
-        "float32 products on the GPU are %s", "in TF32 (--tf32 off: exact)" if on else "exact"
-    )
-    try:
+    with float32_products(on):
+        logger.info(
+            "float32 products on the GPU are %s",
+            "in TF32 (--tf32 off: exact)" if on else "exact",
+        )
         yield
-    finally:
-        products.allow_tf32, convolutions.allow_tf32 = before

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from .tf32 import float32_products
 
 
 def resize_bilinear(x: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
@@ -45,7 +46,7 @@ class _Resize(torch.autograd.Function):
             _weights(before, after, ctx.align_corners, gradient.device)
             for before, after in zip(ctx.sides, gradient.shape[2:])
         )
-        with torch.autocast(gradient.device.type, enabled=False), _exact_products():
+        with torch.autocast(gradient.device.type, enabled=False), float32_products(tf32=False):
             # The columns first: most is read once.
             narrow_NCYW = gradient.float() @ columns_WX.T
             found = rows_HY @ narrow_NCYW
@@ -58,14 +59,3 @@ def _weights(before: int, after: int, align_corners: bool, device: torch.device)
     with torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
         points = torch.eye(before, device=device)[None]
         return F.interpolate(points, after, mode="linear", align_corners=align_corners)[0]
-
-
-@contextmanager
-def _exact_products() -> Iterator[None]:
-    """Within it float32 products of a GPU are not taken in TF32."""
-    products = torch.backends.cuda.matmul
-    before, products.allow_tf32 = products.allow_tf32, False
-    try:
-        yield
-    finally:
-        products.allow_tf32 = before

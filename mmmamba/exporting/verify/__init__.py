@@ -11,12 +11,13 @@ import numpy as np
 import torch
 
 from ...errors import UsageError
+from ...ops.tf32 import float32_products
 from ..graphs import Graph
 from ..runtimes import Runtime
 from .batches import Batch, draw, trial_batches
 from .boxes import BoxCheck
 from .checks import Check, LabelCheck, MapCheck, TopCheck
-from .eager import exact_products, run_graph
+from .eager import run_graph
 from .limits import LIMITS, Limits
 from .rounding import TASKS, rounding_errors
 
@@ -79,7 +80,7 @@ def verify(
     limits = limits or LIMITS[precision]
     comparison = _Comparison(graph, limits, runtime.metadata.score_threshold)
     graph.eval()
-    with exact_products():
+    with float32_products(tf32=False):
         for batch in batches:
             wanted = run_graph(graph, batch.inputs)
             try:
